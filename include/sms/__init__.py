@@ -1,0 +1,1 @@
+"""Mass SMS campaigns by MTarget's SFTP gateway: everything but Airflow."""

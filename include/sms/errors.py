@@ -1,0 +1,122 @@
+"""What can go wrong, and whether trying again can help.
+
+Every error here speaks in one sentence that says what, where and what to do; none carries a
+number or a text of a recipient. `retryable` is the only thing that Airflow's side asks.
+A bad row is never an exception: it is an excluded row with its Reason.
+"""
+
+
+class SmsError(Exception):
+    """A failure that a person can act on."""
+
+    retryable = False
+
+
+class ConfigurationError(SmsError):
+    """Something that the operator set up is missing or wrong."""
+
+
+class ClockMoved(ConfigurationError):
+    """A sandbox clock meets a gateway that is not that clock's sandbox."""
+
+    def __init__(self, gateway: str) -> None:
+        super().__init__(gateway)
+        self.gateway = gateway
+
+    def __str__(self) -> str:
+        return (
+            f"SMS_SANDBOX_CLOCK moves the clock, but {self.gateway} is not its sandbox: "
+            "unset the variable, or point the connection at the sandbox"
+        )
+
+
+class BadCampaign(SmsError):
+    """A campaign's folder that can't be used: where, and what is wrong there."""
+
+    def __init__(self, path: str, line: int | None, problem: str) -> None:
+        super().__init__(path, line, problem)
+        self.path = path
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path}, line {self.line}"
+        return f"{where}: {self.problem}"
+
+
+class SourceError(SmsError):
+    """The warehouse's answer can't be used: a SQL error, a missing column, nobody to write to."""
+
+
+class WarehouseUnreachable(SourceError):
+    """The warehouse did not answer."""
+
+    retryable = True
+
+
+class WindowClosed(SmsError):
+    """The hour asked for is closed to this kind of message."""
+
+
+class GatewayError(SmsError):
+    """The gateway, or what lies on it, is not as it must be."""
+
+
+class GatewayUnreachable(GatewayError):
+    """The gateway did not answer, or the line broke: nothing is known of what it did."""
+
+    retryable = True
+
+
+class GatewayRefused(GatewayError):
+    """The gateway refused us: its host key, our key, our address, a directory."""
+
+
+class FileRejected(GatewayError):
+    """The verdict `.reject`: final, never retried."""
+
+    def __init__(self, stem: str) -> None:
+        super().__init__(stem)
+        self.stem = stem
+
+    def __str__(self) -> str:
+        return (
+            f"the gateway rejected {self.stem}: no SMS was sent. Compare the file kept in the "
+            "run's folder with the review, correct the campaign, and trigger a new run"
+        )
+
+
+class VerdictOverdue(GatewayError):
+    """No verdict came in time: the file may or may not be sent."""
+
+
+class SubmissionUnknown(GatewayError):
+    """Whether the file arrived can't be known from here: a person must look."""
+
+
+class SubmissionTaken(SmsError):
+    """Another try holds this submission; this one stands aside."""
+
+    retryable = True
+
+
+class LedgerError(SmsError):
+    """The ledger refuses: a state that can't be reached from here, a promise that would break."""
+
+
+class LedgerUnreachable(LedgerError):
+    """The ledger did not answer."""
+
+    retryable = True
+
+
+class StopListUnsafe(LedgerError):
+    """The stop list can't be trusted, so nothing may be sent."""
+
+
+class ReportUnreadable(SmsError):
+    """A report that is no report at all: binary junk, another format."""
+
+
+class ReportOverdue(GatewayError):
+    """A delivery report that should be there is not."""

@@ -1,0 +1,1 @@
+"""What crosses the wire: the names of files, and their bytes, both ways."""

@@ -1,0 +1,113 @@
+"""Names of files at the gateway: ours in `Send`, the provider's in `Report` (R25, R27, R30-R34).
+
+A stem is fixed for life, only its extension moves. French wall time appears here because the
+provider reads it from the name.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sms.clock import PARIS
+from sms.errors import ConfigurationError
+
+STEM = re.compile(r"SEND-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})")
+SEND_NAME = re.compile(rf"({STEM.pattern})(?:\.csv)?\.(tmp|csv|lock|done|reject)", re.IGNORECASE)
+REPORT_NAME = re.compile(
+    r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})\.csv", re.IGNORECASE
+)
+
+
+class Phase(StrEnum):
+    """How far a file has come at the gateway, by its extension (spec, *File processing*)."""
+
+    TMP = "tmp"
+    CSV = "csv"
+    LOCK = "lock"
+    DONE = "done"
+    REJECT = "reject"
+
+
+ARRIVED = frozenset({Phase.CSV, Phase.LOCK, Phase.DONE, Phase.REJECT})
+
+
+class ReportKind(StrEnum):
+    """What a report tells: deliveries, opt-outs, or replies."""
+
+    ACK = "ACK"
+    STOP = "STOP"
+    SMSMO = "SMSMO"
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionName:
+    """The name a file keeps for life at the gateway; only its extension moves."""
+
+    service_id: str
+    send_at: datetime
+    campaign_id: str
+
+    def __post_init__(self) -> None:
+        if self.send_at.tzinfo is None:
+            raise ValueError("send_at must be aware")
+        local = self.send_at.astimezone(PARIS)
+        if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+            raise ConfigurationError(
+                f"{local:%Y-%m-%d %H:%M} comes twice in France that night, and a file name can't "
+                "say which: choose an hour outside 02:00-03:00"
+            )
+        if not STEM.fullmatch(self.stem):
+            raise ConfigurationError(
+                f"{self.stem} is no name for a file at the gateway: the service id has 5 letters "
+                "or digits, the campaign id at most 20 (spec, *File name*)"
+            )
+
+    @property
+    def stem(self) -> str:
+        """`SEND-SERVICEID-DATE-HOUR-CAMPAIGNID`, DATE and HOUR in French local time."""
+        local = self.send_at.astimezone(PARIS)
+        return f"SEND-{self.service_id}-{local:%Y%m%d-%H%M}-{self.campaign_id}"
+
+    def at(self, phase: Phase) -> str:
+        """The whole file name at a phase; `.tmp` replaces `.csv`, it is not added to it (R27)."""
+        return f"{self.stem}.{phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportName:
+    """A report's name: whose it is, and which file's."""
+
+    kind: ReportKind
+    service_id: str
+    date_hour: str
+    campaign_id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.service_id}-{self.date_hour}-{self.campaign_id}.csv"
+
+    @property
+    def stem(self) -> str:
+        """The stem of the file reported on, if the provider kept its hour (R34)."""
+        return f"SEND-{self.service_id}-{self.date_hour}-{self.campaign_id}"
+
+    @classmethod
+    def parse(cls, name: str) -> "ReportName | None":
+        """The report that `name` announces; None for any other file."""
+        match = REPORT_NAME.fullmatch(name)
+        if not match:
+            return None
+        kind, service_id, date, hour, campaign_id = match.groups()
+        return cls(ReportKind(kind.upper()), service_id, f"{date}-{hour}", campaign_id)
+
+
+def phase_of(name: str, stem: str) -> Phase | None:
+    """The phase that a name in `Send` shows for `stem`; None if it is another file's.
+
+    Both `stem.tmp` and `stem.csv.tmp` count, in any case: what the provider's page says and what
+    its example shows differ (R27).
+    """
+    match = SEND_NAME.fullmatch(name)
+    if not match or match[1].casefold() != stem.casefold():
+        return None
+    return Phase(match[match.lastindex or 0].lower())
