@@ -25,6 +25,24 @@ class PostgreSQL:
             Path(self._folder.name) / "data", cleanup_mode="stop"
         )
         self.socket_folder = str(self._server.get_postmaster_info().socket_dir)
+        with self.connect() as connection:
+            for each in ("fsync", "synchronous_commit", "full_page_writes"):
+                # Nothing outlives the block, so nothing has to survive the machine.
+                connection.execute(
+                    sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(each))
+                )
+            connection.execute("SELECT pg_reload_conf()")
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it is."""
+        return Path(self._folder.name)
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        pid: int = self._server.get_postmaster_info().pid
+        return pid
 
     def url(self, database: str, driver: str = "psycopg") -> str:
         """A SQLAlchemy URL of one database."""

@@ -6,6 +6,9 @@ A bad row is never an exception: it is an excluded row with its Reason.
 """
 
 
+SUPPORT = "support@mtarget.fr"  # spec, *Registration*
+
+
 class SmsError(Exception):
     """A failure that a person can act on."""
 
@@ -87,7 +90,23 @@ class FileRejected(GatewayError):
 
 
 class VerdictOverdue(GatewayError):
-    """No verdict came in time: the file may or may not be sent."""
+    """No verdict came in time; `phase` is the extension last seen: the file may yet be sent."""
+
+    def __init__(self, stem: str, phase: str | None) -> None:
+        super().__init__(stem, phase)
+        self.stem = stem
+        self.phase = phase
+
+    def __str__(self) -> str:
+        seen = {
+            "lock": "is still at work on it (.lock), so it may yet be sent",
+            "csv": "has not taken it (.csv)",
+            None: "shows no file of that name any more",
+        }[self.phase]
+        return (
+            f"no verdict on {self.stem} in time: the gateway {seen}. It is not sent again. Ask "
+            f"{SUPPORT} what became of it, then clear this task to wait once more"
+        )
 
 
 class SubmissionUnknown(GatewayError):
@@ -118,5 +137,54 @@ class ReportUnreadable(SmsError):
     """A report that is no report at all: binary junk, another format."""
 
 
+class ReportUnfinished(SmsError):
+    """A delivery report that is still being written."""
+
+    retryable = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name} is still being written: it is read again later, nothing was loaded"
+
+
+class ReportsFailed(SmsError):
+    """Some reports could not be brought home; all others were.
+
+    `failures` are (name, sentence) pairs; `collected` is what the others brought.
+    """
+
+    def __init__(
+        self,
+        failures: tuple[tuple[str, str], ...],
+        collected: tuple[object, ...],
+        retryable: bool,
+    ) -> None:
+        super().__init__(failures, collected, retryable)
+        self.failures = failures
+        self.collected = collected
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
+        return (
+            f"{len(self.failures)} of the reports could not be brought home, the other "
+            f"{len(self.collected)} that changed were. Nothing is lost: each is read again at "
+            f"the next look. {told}"
+        )
+
+
 class ReportOverdue(GatewayError):
     """A delivery report that should be there is not."""
+
+    def __init__(self, stem: str) -> None:
+        super().__init__(stem)
+        self.stem = stem
+
+    def __str__(self) -> str:
+        return (
+            f"the delivery report of {self.stem} is overdue: ask {SUPPORT} for it, then clear "
+            "this task; the provider keeps reports for a month"
+        )

@@ -1,0 +1,74 @@
+# Every target sets up what it needs: Python 3.11 to 3.13, make and a package index are enough.
+# All paths are relative, so that the checkout may lie anywhere, spaces included.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+
+BIN := .venv/bin
+READY := .venv/.ready
+PYTHONS := python3.13 python3.12 python3.11 python3
+# A name on PATH may be a shim of a version that is not there, so each is asked to work.
+# ensurepip is what Debian leaves out of a Python without python3-venv.
+WORKS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
+LOCK := uv pip compile -q --universal --python-version 3.11 --custom-compile-command "make lock"
+
+.PHONY: help
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 14
+
+.PHONY: setup
+setup: $(READY) ## Make the environment in .venv, and nothing else
+	@:
+
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@if ! $(BIN)/python $(WORKS) >/dev/null 2>&1; then \
+	  for each in $(PYTHONS); do \
+	    if "$$each" $(WORKS) >/dev/null 2>&1; then python="$$each"; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "No Python 3.11, 3.12 or 3.13 with venv found (Debian: apt install python3-venv)" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Setting up .venv with $$("$$python" --version), once"; \
+	  "$$python" -m venv --clear .venv; \
+	fi
+	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements-dev.txt)"
+	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --compile-bytecode \
+	  -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m uv pip install -q --python $(BIN)/python \
+	  --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## Play the main job on a sandbox, from SQL to the delivery report
+	@$(BIN)/python -m demo
+
+.PHONY: up
+up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
+	@$(BIN)/python -m demo up
+
+.PHONY: test
+test: lint ## Check and test everything
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(READY) ## Check style, types and the directions of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m mypy
+	@if [ -f .importlinter ] || grep -q '^\[tool\.importlinter' pyproject.toml; then \
+	  $(BIN)/lint-imports; \
+	fi
+
+.PHONY: lock
+lock: $(READY) ## Renew requirements*.txt from requirements*.in
+	@$(BIN)/python -m $(LOCK) requirements.in -o requirements.txt
+	@$(BIN)/python -m $(LOCK) requirements-dev.in -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove everything that make made
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,41 @@
+"""Brings the delivery report (ACK) of one submission home."""
+
+from airflow.sdk import DAG, Param
+
+from sms_airflow import tasks
+from sms_airflow.sensors import ReportSensor
+
+with DAG(
+    "collect_delivery_report",
+    description="One run for each accepted file: fetch, store and reconcile its delivery report",
+    doc_md="""
+    ### What became of every message of one file
+
+    Created by `book_collection` when the gateway accepts a file, with a start in the future: one
+    day after the sending, or four for 10,000 messages and more. Until then the run is queued and
+    holds nothing.
+
+    It waits for `ACK-….csv`, keeps the raw file in the archive, loads it into the ledger, and
+    counts: sent = delivered + refused + not delivered + pending + unknown + missing.
+
+    May be cleared or triggered again at any time: a report is stored once, however often it is
+    read. To collect one by hand, trigger it with the file's stem (`SEND-…`, without `.csv`).
+    """,
+    schedule=None,
+    params={
+        "stem": Param(
+            "",
+            type="string",
+            title="Stem",
+            description="The submission's file name without its extension: SEND-…",
+        )
+    },
+    default_args={"owner": "sms"},
+    tags={"sms", "collect"},
+    catchup=False,
+    max_active_runs=64,
+):
+    stem = "{{ params.stem }}"
+    report = ReportSensor(task_id="await_report", stem=stem, **tasks.ONCE)
+    archived = tasks.archive(stem, report.output)
+    tasks.load(stem, archived) >> tasks.reconcile(stem)

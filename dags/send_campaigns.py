@@ -1,0 +1,72 @@
+"""One DAG for each folder of include/campaigns: `send__<name>`.
+
+Everything a campaign needs to say stands in its folder; a new folder is a new DAG, without Python.
+A folder that can't be used is told by check_campaigns.py and hides no other campaign.
+"""
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context, task_group
+
+from sms import settings
+from sms.campaign import Campaign, load_all
+from sms_airflow import tasks
+from sms_airflow.documentation import campaign_page
+from sms_airflow.operators import BookCollection, SubmitOperator
+from sms_airflow.sensors import VerdictSensor
+
+PARAMS = {
+    "send_at": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Send at",
+        description="When the phones ring. Empty: the campaign's own hour, or as soon as allowed.",
+    ),
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Make and check the very files, write the review, and send nothing.",
+    ),
+    "limit": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Limit",
+        description="Read at most so many rows of the query. Empty: all of them.",
+    ),
+}
+
+
+@task_group
+def delivery(stem: str) -> None:
+    """One file on its way: to the gateway, through its verdict, to the booking of its report."""
+    submit = SubmitOperator(task_id="submit", stem=stem, **tasks.PATIENT)
+    verdict = VerdictSensor(task_id="await_verdict", stem=stem, **tasks.ONCE)
+    booking = BookCollection(task_id="book_collection", stem=stem, **tasks.PATIENT)
+    submit >> verdict >> booking
+
+
+def build(campaign: Campaign) -> None:
+    """The DAG of one campaign, which reads like its story."""
+    with DAG(
+        f"send__{campaign.name}",
+        description=campaign.description,
+        doc_md=campaign_page(campaign),
+        schedule=campaign.schedule
+        and CronTriggerTimetable(campaign.schedule, timezone="Europe/Paris"),
+        params=PARAMS,
+        default_args={"owner": campaign.owner},
+        tags={"sms", "send", campaign.kind.value, *campaign.tags},
+        catchup=False,
+        max_active_runs=4,
+    ):
+        planned = tasks.plan(campaign.name)
+        reviewed = tasks.review()
+        planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> reviewed
+        delivery.expand(stem=reviewed)
+
+
+parsed = get_parsing_context().dag_id
+for campaign in load_all(settings.load().campaigns_folder)[0]:
+    if parsed in (None, f"send__{campaign.name}"):
+        build(campaign)

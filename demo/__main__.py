@@ -1,0 +1,99 @@
+"""`python -m demo` plays the main job on this machine; `python -m demo up` keeps it running."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from types import FrameType
+
+from rich.console import Console
+
+from demo.airflow_api import AirflowRefused
+from demo.environment import GATEWAY
+from demo.play import BOUND, HURRY, SEND, DemoFailed, Play, opening
+from demo.processes import ProcessDied
+from demo.screen import Screen
+from demo.stack import Stack
+from demo.story import COLLECT_REPLIES, COLLECT_REPORT
+from sms.clock import PARIS
+
+FAILURES = (DemoFailed, ProcessDied, AirflowRefused, TimeoutError)
+
+
+def demo(screen: Screen, *, keep: bool) -> int:
+    """Play the main job; 0 only if every number reconciles."""
+    begun = time.monotonic()
+    start = opening(datetime.now(PARIS).date())
+    screen.tell(f"In the sandbox it is {start:%A %d %B %Y, %H:%M} in Paris; days pass in seconds")
+    stack = Stack(
+        hurry=HURRY, clock=start, flags=("--marketing", "spring*"), keep=keep, tell=screen.tell
+    )
+    with stack:
+        Play(stack, screen, deadline=begun + BOUND).perform()
+    screen.tell(f"Everything adds up. {time.monotonic() - begun:.0f} s, and nothing keeps running")
+    return 0
+
+
+def up(screen: Screen, *, keep: bool) -> int:
+    """Keep the stack running until Ctrl-C."""
+    real = GATEWAY in os.environ
+    start = None if real else opening(datetime.now(PARIS).date())
+    with Stack(hurry=HURRY, clock=start, real_gateway=real, keep=keep, tell=screen.tell) as stack:
+        for dag_id in (COLLECT_REPORT, COLLECT_REPLIES):
+            _when_known(stack, dag_id, stack.airflow.unpause)
+        screen.tell("")
+        screen.tell(f"  {stack.airflow.url}")
+        screen.tell(f"  login {stack.airflow.login}, password {stack.airflow.password}")
+        screen.tell("")
+        screen.tell(f"Try: unpause {SEND} and trigger it; read its review; wait for its report.")
+        if real:
+            screen.tell(f"{GATEWAY} is set: what you send goes to that gateway, in real time.")
+        else:
+            screen.tell(f"The sandbox's files are in {stack.folder}/gateway/home")
+            screen.tell("Nothing leaves this machine, and days pass in seconds")
+        screen.tell("Ctrl-C ends everything.")
+        while True:
+            stack.check()
+            time.sleep(1)
+
+
+def _when_known(stack: Stack, dag_id: str, act: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + 60
+    while dag_id not in stack.airflow.dag_ids():
+        if time.monotonic() > deadline:
+            errors = "\n".join(stack.airflow.import_errors())
+            raise DemoFailed(f"Airflow does not know {dag_id}: {errors}")
+        time.sleep(0.2)
+    act(dag_id)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C: every `with` block gets to tidy up."""
+    raise SystemExit(128 + number)
+
+
+def main() -> int:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("demo", "up"), default="demo")
+    parser.add_argument("--keep", action="store_true", help="leave logs and files behind")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    screen = Screen(Console(highlight=False))
+    play = {"demo": demo, "up": up}[arguments.what]
+    try:
+        return play(screen, keep=arguments.keep)
+    except KeyboardInterrupt:
+        screen.tell("ended")
+        return 0 if arguments.what == "up" else 130
+    except FAILURES as error:
+        screen.tell(f"It failed: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

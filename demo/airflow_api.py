@@ -1,0 +1,193 @@
+"""Airflow as its users meet it: the public REST API, and nothing behind it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+import httpx
+
+FINISHED_RUN = {"success", "failed"}
+
+
+class AirflowRefused(RuntimeError):
+    """The API answered with an error; the message carries what it said."""
+
+
+class NotThere(AirflowRefused):
+    """The API knows no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A DAG run as the API tells it."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    run_after: datetime
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED_RUN
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Self:
+        return cls(
+            dag_id=answer["dag_id"],
+            run_id=answer["dag_run_id"],
+            state=answer["state"],
+            run_after=datetime.fromisoformat(answer["run_after"]),
+            started=_moment(answer["start_date"]),
+            ended=_moment(answer["end_date"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInstance:
+    """A task of a run; a mapped one has an instance for each `map_index`, others have -1."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def name(self) -> str:
+        """The task's name without the group it sits in."""
+        return self.task_id.rpartition(".")[2]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Self:
+        return cls(
+            task_id=answer["task_id"],
+            map_index=answer["map_index"],
+            state=answer["state"],
+            try_number=answer["try_number"],
+            started=_moment(answer["start_date"]),
+            ended=_moment(answer["end_date"]),
+        )
+
+
+class Airflow:
+    """A client of one Airflow, logged in as its administrator."""
+
+    def __init__(self, url: str, login: str, password: str) -> None:
+        self.url = url
+        self.login = login
+        self.password = password
+        # A proxy of the caller's environment has no business with 127.0.0.1.
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._client.close()
+
+    def health(self) -> dict[str, str | None]:
+        """The state of each part: healthy, unhealthy, or None for one that never ran."""
+        try:
+            answer = self._client.get("/api/v2/monitor/health")
+        except httpx.TransportError:
+            return {"api_server": None}
+        parts = answer.json() if answer.is_success else {"api_server": {"status": None}}
+        return {part: facts["status"] for part, facts in parts.items()}
+
+    def dag_ids(self) -> set[str]:
+        """The DAGs that are known and can be run."""
+        return {dag["dag_id"] for dag in self._all("/dags", "dags")}
+
+    def import_errors(self) -> list[str]:
+        """What the DAG processor could not read, a sentence or a trace each."""
+        errors = self._all("/importErrors", "import_errors")
+        return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler run this DAG."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
+    def pause(self, dag_id: str) -> None:
+        """Let the scheduler start no more runs of this DAG's tasks."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> Run:
+        """Start a run now, with these Params."""
+        body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
+        if run_id is not None:
+            body["dag_run_id"] = run_id
+        return Run.of(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
+
+    def run(self, dag_id: str, run_id: str) -> Run:
+        """A run as it is now."""
+        return Run.of(self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def runs(self, dag_id: str) -> list[Run]:
+        """All runs of a DAG, the booked ones too."""
+        return [Run.of(run) for run in self._all(f"/dags/{dag_id}/dagRuns", "dag_runs")]
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """The tasks of a run, each instance of the mapped ones."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        return [TaskInstance.of(each) for each in self._all(path, "task_instances")]
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Any:
+        """What a task returned."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        params = {"map_index": map_index, "deserialize": False}
+        return self._call("GET", path, params=params)["value"]
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str], **how: Any) -> None:
+        """Clear tasks of a run so that they run again, as the button in the UI does."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, **how}
+        self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+
+    def log(self, dag_id: str, run_id: str, instance: TaskInstance) -> str:
+        """What the last try of a task wrote, as text."""
+        path = (
+            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{instance.task_id}"
+            f"/logs/{max(instance.try_number, 1)}"
+        )
+        params = {"map_index": instance.map_index, "full_content": True}
+        answer = self._call("GET", path, params=params, headers={"Accept": "application/json"})
+        return "\n".join(_log_line(line) for line in answer["content"])
+
+    def _all(self, path: str, key: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._call("GET", path, params={"limit": 100, "offset": len(found)})
+            found += page[key]
+            if not page[key] or len(found) >= page.get("total_entries", 0):
+                return found
+
+    def _call(self, verb: str, path: str, **request: Any) -> Any:
+        if "Authorization" not in self._client.headers:
+            self._log_in()
+        answer = self._client.request(verb, f"/api/v2{path}", **request)
+        if not answer.is_success:
+            refusal = NotThere if answer.status_code == 404 else AirflowRefused
+            raise refusal(f"{verb} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def _log_in(self) -> None:
+        words = {"username": self.login, "password": self.password}
+        answer = self._client.post("/auth/token", json=words)
+        if not answer.is_success:
+            raise AirflowRefused(f"the login was refused: {answer.status_code} {answer.text[:200]}")
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _log_line(line: str | Mapping[str, Any]) -> str:
+    if isinstance(line, str):
+        return line
+    said = f"{line.get('timestamp') or ''} {line.get('level', '')} {line.get('event', '')}".strip()
+    details = line.get("error_detail") or []
+    return "\n".join([said, *(f"{each['exc_type']}: {each['exc_value']}" for each in details)])

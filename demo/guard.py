@@ -1,0 +1,41 @@
+"""The process that tidies up after a parent that could not: `python -m demo.guard`.
+
+It reads what it is to guard from its standard input, one JSON object a line. When that ends
+without a word of dismissal, the parent is gone, and everything it had started goes too.
+"""
+
+import json
+import shutil
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+
+from demo.processes import Session, end
+
+GRACE = 5.0  # seconds; nothing of a stack without its owner is worth more
+
+
+def guard(words: Iterable[bytes]) -> None:
+    """Listen until the parent dismisses us or vanishes."""
+    waves: dict[int, dict[int, list[Session]]] = defaultdict(lambda: defaultdict(list))
+    folders: list[str] = []
+    for line in words:
+        word = json.loads(line)
+        if "dismiss" in word:
+            return
+        if "remove" in word:
+            folders.append(word["remove"])
+        else:
+            waves[word["wave"]][word["ask"]].append(Session(word["leader"], word["born"]))
+    for _, asks in sorted(waves.items()):
+        for ask, sessions in asks.items():
+            end(sessions, grace=GRACE, ask=ask)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    for unwanted in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(unwanted, signal.SIG_IGN)
+    guard(sys.stdin.buffer)

@@ -1,0 +1,146 @@
+"""The demo's plot: trigger the sample campaign, follow it home, and see that all adds up."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as hour
+
+import pyarrow as pa
+
+from demo.airflow_api import Airflow
+from demo.environment import ROOT
+from demo.reckoning import faults
+from demo.screen import Screen, phone, table_of
+from demo.stack import Stack
+from demo.story import COLLECT_REPLIES, COLLECT_REPORT, Scene, Story
+from sms import campaign, send_window, settings
+from sms.clock import PARIS
+
+CAMPAIGN = "spring_sale"
+SEND = f"send__{CAMPAIGN}"
+HURRY = 9600  # a day in nine seconds
+BOUND = 210.0  # real seconds for everything
+PAUSE = 0.4  # real seconds between two looks
+TUESDAY = 1
+HEAD_START = timedelta(minutes=12)  # before the campaign's own hour: the file may go up at once
+LOG_TAIL = 15  # lines of a failed task's log
+
+
+class DemoFailed(RuntimeError):
+    """The story went wrong; the message says where."""
+
+
+class TookTooLong(DemoFailed):
+    """The time for everything is over."""
+
+
+def opening(today: date) -> datetime:
+    """When the sandbox's clock starts: on the coming open Tuesday, shortly before the sale."""
+    found = campaign.load(ROOT / "include" / "campaigns" / CAMPAIGN)
+    at = hour.fromisoformat(found.send_at or "09:42")
+    rules = settings.load(settings.DEFAULT_PATH)
+    day = today + timedelta(days=(TUESDAY - today.weekday()) % 7 or 7)
+    while True:
+        sale = datetime.combine(day, at, tzinfo=PARIS)
+        if send_window.is_open(sale, found.kind, settings=rules):
+            return sale - HEAD_START
+        day += timedelta(days=7)
+
+
+class Play:
+    """One performance, on a stack that runs, in front of a screen."""
+
+    def __init__(self, stack: Stack, screen: Screen, *, deadline: float) -> None:
+        self._stack = stack
+        self._airflow: Airflow = stack.airflow
+        self._screen = screen
+        self._deadline = deadline
+
+    def perform(self) -> None:
+        """Play it to the end; DemoFailed says what went wrong."""
+        self._wait_for_dags()
+        stopped = self._remember_earlier_stops()
+        self._screen.tell(f"{stopped} earlier STOPs are imported into the stop list")
+        for dag_id in (COLLECT_REPORT, COLLECT_REPLIES, SEND):
+            self._airflow.unpause(dag_id)
+        run = self._airflow.trigger(SEND)
+        self._screen.tell(f"triggered {SEND}; watch it at {self._airflow.url}/dags/{SEND}")
+        story = Story(self._stack, SEND, run.run_id)
+        with self._screen:
+            self._follow(story, SEND, run.run_id)
+            for each in story.scene().submissions:
+                self._follow(story, COLLECT_REPORT, f"ack__{each.stem}")
+            story.replies_run = self._airflow.trigger(COLLECT_REPLIES).run_id
+            self._follow(story, COLLECT_REPLIES, story.replies_run)
+        self._reckon(story.scene())
+
+    def _wait_for_dags(self) -> None:
+        wanted = {SEND, COLLECT_REPORT, COLLECT_REPLIES}
+        for _ in self._looks(f"the DAGs {', '.join(sorted(wanted))} to be known"):
+            if errors := self._airflow.import_errors():
+                raise DemoFailed("these DAG files can't be imported:\n" + "\n".join(errors))
+            if wanted <= self._airflow.dag_ids():
+                return
+
+    def _remember_earlier_stops(self) -> int:
+        """Enter some customers in our own stop list: they said STOP to a former sender."""
+        with self._stack.postgres.connect("warehouse") as connection:
+            found = connection.execute(
+                r"SELECT phone FROM shop.customer WHERE phone ~ '^\+33\d{9}$' "
+                "AND id NOT IN (SELECT customer_id FROM shop.sms_opt_out) ORDER BY id LIMIT 25"
+            ).fetchall()
+        then = self._stack.now().astimezone(UTC) - timedelta(days=90)
+        rows = pa.table(
+            {
+                "msisdn": pa.array([int(phone) for (phone,) in found], pa.int64()),
+                "opted_out_at": pa.array([then] * len(found), pa.timestamp("us", tz="UTC")),
+                "message": pa.array(["STOP"] * len(found), pa.large_string()),
+            }
+        )
+        return self._stack.ledger.add_opt_outs(rows, source="import")
+
+    def _follow(self, story: Story, dag_id: str, run_id: str) -> None:
+        """Show scene after scene until this run has ended well."""
+        try:
+            for _ in self._looks(f"the run {run_id} of {dag_id} to end"):
+                run = self._airflow.run(dag_id, run_id)
+                self._screen.show(story.scene())
+                if run.finished:
+                    break
+        except TookTooLong as error:
+            raise DemoFailed("\n".join([str(error), *self._why(story)])) from error
+        if run.state == "failed":
+            raise DemoFailed("\n".join(self._why(story)))
+
+    def _why(self, story: Story) -> list[str]:
+        told = []
+        for dag_id, run_id, instance in story.failures():
+            log = self._airflow.log(dag_id, run_id, instance).splitlines()[-LOG_TAIL:]
+            told.append(f"{dag_id}.{instance.task_id} failed:\n    " + "\n    ".join(log))
+        return told
+
+    def _reckon(self, scene: Scene) -> None:
+        if scene.summary is None or self._stack.gateway is None:
+            raise DemoFailed("the ledger knows nothing of the run")
+        journal = self._stack.gateway.journal()
+        self._screen.console.print(table_of(scene.summary))
+        stems = {each.stem for each in scene.submissions}
+        delivered = [
+            line
+            for line in journal
+            if line["what"] == "sent" and line["stem"] in stems and line["idstatus"] == 3
+        ]
+        if found := faults(scene.summary, scene.submissions, journal, self._stack.ledger):
+            raise DemoFailed("this does not add up:\n" + "\n".join(f"  - {each}" for each in found))
+        if not delivered:
+            raise DemoFailed("not one message was delivered")
+        self._screen.console.print(phone(delivered[0]))
+
+    def _looks(self, what: str) -> Iterator[None]:
+        """A look now and then, until the time for everything is over."""
+        while True:
+            self._stack.check()
+            yield
+            if time.monotonic() > self._deadline:
+                raise TookTooLong(f"after {BOUND:.0f} s it still waited for {what}")
+            time.sleep(PAUSE)

@@ -1,0 +1,90 @@
+"""Does everything add up? The ledger against the journal of what the sandbox really did."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from sms.ledger.ledger import Ledger, State, Submission, Summary
+
+Journal = Sequence[Mapping[str, Any]]
+
+
+def faults(
+    summary: Summary, submissions: Collection[Submission], journal: Journal, ledger: Ledger
+) -> list[str]:
+    """A sentence for each thing that does not add up; none if all does."""
+    stems = {each.stem for each in submissions}
+    sent = [line for line in journal if line["what"] == "sent" and line["stem"] in stems]
+    return [
+        *_nobody_is_lost(summary),
+        *_what_was_sent(summary, submissions, sent),
+        *_renamed_once(stems, journal),
+        *_nobody_who_said_stop(sent, _stop_list(ledger)),
+        *_answers_came_home(summary, stems, journal),
+    ]
+
+
+def _nobody_is_lost(summary: Summary) -> Iterator[str]:
+    left_out = sum(summary.excluded.values())
+    if summary.candidates == 0:
+        yield "the warehouse gave no candidates"
+    if summary.candidates != summary.audience + left_out:
+        yield (
+            f"{summary.candidates} candidates are not {summary.audience} to write to and "
+            f"{left_out} left out"
+        )
+    if summary.audience != summary.sent:
+        yield f"{summary.audience} were to be written to, {summary.sent} were sent"
+
+
+def _what_was_sent(
+    summary: Summary, submissions: Collection[Submission], sent: Journal
+) -> Iterator[str]:
+    for each in submissions:
+        if each.state not in (State.REPORTED, State.CLOSED):
+            yield f"{each.stem} is {each.state}, not reported"
+    if summary.sent != len(sent):
+        yield f"the ledger says {summary.sent} sent, the gateway sent {len(sent)}"
+    twice = [count for count in Counter(line["msisdn"] for line in sent).values() if count > 1]
+    if twice:
+        yield f"{len(twice)} numbers got the text more than once"
+    if not summary.outcomes.balanced:
+        yield f"what was sent and what became of it do not add up: {summary.outcomes}"
+
+
+def _renamed_once(stems: Collection[str], journal: Journal) -> Iterator[str]:
+    renames = Counter(
+        PurePosixPath(line["to"]).stem
+        for line in journal
+        if line["what"] == "rename" and PurePosixPath(line["to"]).suffix == ".csv"
+    )
+    for stem in sorted({*stems, *renames}):
+        if renames[stem] != 1:
+            yield f"{stem} was renamed to .csv {renames[stem]} times instead of once"
+
+
+def _stop_list(ledger: Ledger) -> dict[int, datetime]:
+    with ledger.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT msisdn, opted_out_at FROM sms.opt_out")
+        return {row.msisdn: row.opted_out_at for row in rows}
+
+
+def _nobody_who_said_stop(sent: Journal, stop_list: Mapping[int, datetime]) -> Iterator[str]:
+    wronged = 0
+    for line in sent:
+        stopped = stop_list.get(int(line["msisdn"].removeprefix("+")))
+        wronged += stopped is not None and stopped < datetime.fromisoformat(line["at"])
+    if wronged:
+        yield f"{wronged} numbers got a text after they had said STOP"
+
+
+def _answers_came_home(summary: Summary, stems: Collection[str], journal: Journal) -> Iterator[str]:
+    came: Counter[str] = Counter()
+    for line in journal:
+        if line["what"] == "grown" and line["stem"] in stems:
+            came[line["name"].partition("-")[0]] += line["rows"]
+    for kind, known in (("STOP", summary.stops), ("SMSMO", summary.replies)):
+        if came[kind] != known:
+            yield f"the gateway has {came[kind]} {kind} rows, the ledger {known}"

@@ -1,0 +1,96 @@
+"""What the demo shows: a live view on a terminal, plain lines everywhere else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from demo.story import AHEAD, BUSY, DONE, FAILED, Scene, Stage
+from sms.clock import PARIS
+from sms.ledger.ledger import Summary
+from sms.recipients import Reason
+
+SENTENCES = {reason.value: reason.sentence for reason in Reason}
+MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow"), AHEAD: ("·", "dim")}
+
+
+class Screen:
+    """Shows scene after scene, for a `with` block."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._told: dict[str, Stage] = {}
+
+    def tell(self, sentence: str) -> None:
+        """A line that stays."""
+        self.console.print(Text(sentence), soft_wrap=True)
+
+    def show(self, scene: Scene) -> None:
+        """Draw the scene, or tell what is new in it."""
+        if self._live:
+            self._live.update(_drawn(scene))
+            return
+        for stage in scene.stages:
+            if stage.state in (DONE, FAILED) and self._told.get(stage.name) != stage:
+                self._told[stage.name] = stage
+                date = f"{scene.moment.astimezone(PARIS):%d %b %H:%M}"
+                self.tell(f"{date}  {stage.state:6}  {stage.name:16} {stage.said}".rstrip())
+
+    def __enter__(self) -> "Screen":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+
+def _drawn(scene: Scene) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for stage in scene.stages:
+        mark, colour = MARKS[stage.state]
+        name = Text(stage.name, style=colour if stage.state != DONE else "")
+        table.add_row(Text(mark, style=colour), name, Text(stage.said))
+    date = f"{scene.moment.astimezone(PARIS):%A %d %B %Y, %H:%M:%S}"
+    return Group(Text(f"In the sandbox it is {date} in Paris", style="bold"), table)
+
+
+def table_of(summary: Summary) -> Table:
+    """The whole run in numbers."""
+    table = Table(title=f"{summary.run.campaign}: from the warehouse to the delivery report")
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("", style="dim")
+    table.add_row("candidates extracted", f"{summary.candidates:,}")
+    for code, count in sorted(summary.excluded.items(), key=lambda item: -item[1]):
+        table.add_row(f"  excluded: {code}", f"{count:,}", SENTENCES.get(code))
+    table.add_section()
+    outcomes = summary.outcomes
+    table.add_row("sent", f"{summary.sent:,}")
+    table.add_row("segments", f"{summary.segments:,}")
+    table.add_row("files accepted", f"{sum(summary.submissions.values()):,}")
+    table.add_section()
+    for name in ("delivered", "refused", "not_delivered", "pending", "unknown", "missing"):
+        table.add_row(name.replace("_", " "), f"{getattr(outcomes, name):,}")
+    table.add_section()
+    table.add_row("STOPs", f"{summary.stops:,}")
+    table.add_row("replies", f"{summary.replies:,}")
+    return table
+
+
+def phone(message: Mapping[str, Any]) -> Panel:
+    """A delivered message as its reader saw it; the number is nobody's business."""
+    to = f"{message['msisdn'][:4]}••••••{message['msisdn'][-2:]}"
+    return Panel(
+        Text(message["text"]),
+        title=Text(message["oadc"], style="bold"),
+        subtitle=Text(f"to {to}", style="dim"),
+        width=46,
+        padding=(1, 2),
+    )

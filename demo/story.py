@@ -1,0 +1,178 @@
+"""The main job as it happens: which stages there are, where each stands, what it counted."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from demo.airflow_api import NotThere, TaskInstance
+from demo.stack import Stack
+from sms.clock import PARIS
+from sms.errors import LedgerError
+from sms.ledger.ledger import Submission, Summary
+
+COLLECT_REPORT = "collect_delivery_report"
+COLLECT_REPLIES = "collect_replies"
+
+# The tasks by DAG, in the order of the story.
+SENDING = (
+    *("plan", "extract", "screen", "render", "review"),
+    *("submit", "await_verdict", "book_collection"),
+)
+COLLECTING = ("await_report", "archive", "load", "reconcile")
+REPLIES = ("collect_replies",)
+
+DONE, FAILED, BUSY, AHEAD = "done", "failed", "busy", "ahead"
+BAD_STATES = {"failed", "upstream_failed", "removed"}
+BUSY_STATES = {"queued", "running", "deferred", "restarting", "up_for_retry", "awaiting_input"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the story, over all of its files."""
+
+    name: str
+    state: str
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that can be seen at one moment."""
+
+    moment: datetime
+    stages: tuple[Stage, ...]
+    summary: Summary | None
+    submissions: tuple[Submission, ...]
+
+
+class Story:
+    """One run of a campaign, from its plan to its last reply."""
+
+    def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
+        self.stack = stack
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.run_key = f"{dag_id}/{run_id}"
+        self.replies_run: str | None = None
+
+    def scene(self) -> Scene:
+        """Look at everything once."""
+        summary, submissions = self._ledger()
+        stages: list[Stage] = []
+        for names, instances in self._acts(submissions):
+            by_name = {name: [each for each in instances if each.name == name] for name in names}
+            for name, found in by_name.items():
+                state = _state(found)
+                said = _said(name, state, summary, submissions)
+                stages.append(Stage(name, state, _retrying(found) or said))
+        return Scene(self.stack.now(), tuple(stages), summary, submissions)
+
+    def failures(self) -> Iterator[tuple[str, str, TaskInstance]]:
+        """Whose last try failed, with the DAG and the run that they belong to."""
+        for dag_id, run_id in self._runs(self._ledger()[1]):
+            for instance in self._instances(dag_id, run_id):
+                if instance.state in ("failed", "up_for_retry"):
+                    yield dag_id, run_id, instance
+
+    def _ledger(self) -> tuple[Summary | None, tuple[Submission, ...]]:
+        try:
+            return (
+                self.stack.ledger.summary(self.run_key),
+                tuple(self.stack.ledger.submissions(self.run_key)),
+            )
+        except LedgerError:  # nothing is planned yet
+            return None, ()
+
+    def _acts(
+        self, submissions: tuple[Submission, ...]
+    ) -> Iterator[tuple[tuple[str, ...], list[TaskInstance]]]:
+        yield SENDING, self._instances(self.dag_id, self.run_id)
+        stems = [each.stem for each in submissions]
+        yield (
+            COLLECTING,
+            [
+                instance
+                for stem in stems
+                for instance in self._instances(COLLECT_REPORT, f"ack__{stem}")
+            ],
+        )
+        replies = self._instances(COLLECT_REPLIES, self.replies_run) if self.replies_run else []
+        yield REPLIES, replies
+
+    def _runs(self, submissions: tuple[Submission, ...]) -> Iterator[tuple[str, str]]:
+        yield self.dag_id, self.run_id
+        for each in submissions:
+            yield COLLECT_REPORT, f"ack__{each.stem}"
+        if self.replies_run:
+            yield COLLECT_REPLIES, self.replies_run
+
+    def _instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        try:
+            return self.stack.airflow.task_instances(dag_id, run_id)
+        except NotThere:  # not booked yet
+            return []
+
+
+def _state(instances: list[TaskInstance]) -> str:
+    states = {each.state for each in instances}
+    if states & BAD_STATES:
+        return FAILED
+    if states & BUSY_STATES:
+        return BUSY
+    return DONE if states and states <= {"success", "skipped"} else AHEAD
+
+
+def _retrying(instances: list[TaskInstance]) -> str:
+    waiting = [each for each in instances if each.state == "up_for_retry"]
+    return f"try {waiting[0].try_number} failed, another follows" if waiting else ""
+
+
+def _said(
+    name: str, state: str, summary: Summary | None, submissions: tuple[Submission, ...]
+) -> str:
+    """What a stage has counted, in a few words, once it is done."""
+    if summary is None or state not in (DONE, BUSY):
+        return ""
+    say = SAYINGS.get((name, state))
+    return say(summary, submissions) if say else ""
+
+
+def paris(moment: datetime | None) -> str:
+    """A moment as people in Paris say it."""
+    return f"{moment.astimezone(PARIS):%a %d %b %H:%M}" if moment else "?"
+
+
+def _files(submissions: tuple[Submission, ...]) -> str:
+    return submissions[0].stem if len(submissions) == 1 else f"{len(submissions)} files"
+
+
+def _dues(submissions: tuple[Submission, ...]) -> str:
+    return paris(max((each.due_at for each in submissions if each.due_at), default=None))
+
+
+Saying = Callable[[Summary, tuple[Submission, ...]], str]
+SAYINGS: dict[tuple[str, str], Saying] = {
+    ("plan", DONE): lambda run, _: f"to be sent on {paris(run.run.send_at)}",
+    ("extract", DONE): lambda run, _: f"{run.candidates:,} candidates" if run.candidates else "",
+    ("screen", DONE): lambda run, _: (
+        f"{run.candidates:,} candidates: {run.audience:,} to write to, "
+        f"{sum(run.excluded.values()):,} left out"
+    ),
+    ("render", DONE): lambda _, files: (
+        f"{sum(each.messages or 0 for each in files):,} messages, "
+        f"{sum(each.segments or 0 for each in files):,} segments"
+    ),
+    ("review", DONE): lambda _, files: f"checked: {_files(files)}",
+    ("submit", DONE): lambda _, files: f"{_files(files)}.csv is at the gateway",
+    ("await_verdict", DONE): lambda run, _: ", ".join(
+        f"{count} {state}" for state, count in sorted(run.submissions.items())
+    ),
+    ("book_collection", DONE): lambda _, files: f"delivery report due {_dues(files)}",
+    ("await_report", BUSY): lambda _, files: f"the days pass until {_dues(files)}",
+    ("load", DONE): lambda run, _: (
+        f"{run.outcomes.delivered:,} delivered, {run.outcomes.refused:,} refused, "
+        f"{run.outcomes.not_delivered:,} not delivered, {run.outcomes.pending:,} pending"
+    ),
+    ("reconcile", DONE): lambda run, _: f"{run.outcomes.missing:,} missing",
+    ("collect_replies", DONE): lambda run, _: f"{run.stops:,} STOPs, {run.replies:,} replies",
+}

@@ -1,0 +1,95 @@
+"""The raw bytes of every report, kept for ever under names that their content decides.
+
+`archive/<kind>/<name>/<sha256[:12]>.csv`: a report that grew lies beside what it was before, and
+nothing is ever overwritten with other bytes. Through any path object with pathlib's verbs.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, Self
+
+from sms.errors import ConfigurationError
+from sms.wire.names import ReportName
+
+PIECE = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One state of a report at the gateway, as it lies in the archive.
+
+    `place` is relative to the archive's folder; `ends_whole` says that a line end is its last
+    byte.
+    """
+
+    name: str
+    place: str
+    sha256: str
+    size_bytes: int
+    modified_at: datetime
+    ends_whole: bool
+
+    @property
+    def report(self) -> ReportName:
+        """Whose report it is."""
+        report = ReportName.parse(self.name)
+        if report is None:
+            raise ValueError(f"{self.name} is no report's name")
+        return report
+
+    def as_json(self) -> dict[str, Any]:
+        """For a task that hands it on."""
+        return {**asdict(self), "modified_at": self.modified_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Self:
+        """What `as_json` said."""
+        return cls(**{**facts, "modified_at": datetime.fromisoformat(facts["modified_at"])})
+
+
+def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Archived:
+    """Store a report's bytes and read them back; an earlier try's rest is written anew."""
+    report = ReportName.parse(name)
+    if report is None:
+        raise ValueError(f"{name} is no report's name")
+    source.seek(0)
+    sha256, size, last = _fingerprint(source)
+    kept = Archived(
+        name=name,
+        place=f"{report.kind}/{name}/{sha256[:12]}.csv",
+        sha256=sha256,
+        size_bytes=size,
+        modified_at=modified_at,
+        ends_whole=last == b"\n",
+    )
+    path = archive / kept.place
+    if not _holds(path, sha256):
+        (archive / str(report.kind) / name).mkdir(parents=True, exist_ok=True)
+        source.seek(0)
+        with path.open("wb") as target:
+            while piece := source.read(PIECE):
+                target.write(piece)
+        if not _holds(path, sha256):
+            raise ConfigurationError(
+                f"{path} does not give back the bytes of {name} that were written to it: check "
+                "the archive's folder; nothing was loaded"
+            )
+    return kept
+
+
+def _holds(path: Any, sha256: str) -> bool:
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return _fingerprint(file)[0] == sha256
+
+
+def _fingerprint(file: BinaryIO) -> tuple[str, int, bytes]:
+    """SHA-256 in hex, size, last byte."""
+    digest, size, last = hashlib.sha256(), 0, b""
+    while piece := file.read(PIECE):
+        digest.update(piece)
+        size += len(piece)
+        last = piece[-1:]
+    return digest.hexdigest(), size, last

@@ -1,0 +1,305 @@
+"""A campaign as marketing writes it: a folder with campaign.yaml, recipients.sql, message.txt.
+
+Here it is read and judged, with the file and the line of whatever is wrong. Airflow parses every
+folder again and again, so nothing here imports pandas, pyarrow or the code that uses a campaign.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
+from croniter import CroniterError as BadCron
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, nodes
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationInfo, field_validator
+
+from sms import documents
+from sms.documents import Fault
+from sms.errors import BadCampaign
+from sms.settings import CLOSES, OPENS
+
+YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
+
+NAME = re.compile(r"[a-z0-9_]{1,64}")
+SENDER = re.compile(r"[A-Za-z0-9]{1,11}")  # R18
+HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
+MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
+STOP_CODE = re.compile(r"\bstop\b.*\d{5}", re.IGNORECASE)
+CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+MAX_PER_FILE = 1_000_000  # R1
+
+# No i, l, o, which read as digits, and no p, which begins the suffix of a part ("p01").
+DIGEST_ALPHABET = "0123456789abcdefghjkmnqrstuvwxyz"
+SLUG_LENGTH, DIGEST_LENGTH = 8, 8  # 16 of the 20 that R25 allows; four are left for a part
+
+
+class Kind(StrEnum):
+    """What a campaign is before the law: only marketing keeps to the open hours (R5)."""
+
+    MARKETING = "marketing"
+    TRANSACTIONAL = "transactional"
+
+
+class CampaignFile(BaseModel):
+    """What campaign.yaml may say. A field may look at those above it, hence the order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    description: str = ""
+    owner: Annotated[str, Field(min_length=1)] = "sms"
+    sender: Annotated[
+        str,
+        Field(description="write who the message is from, at most 11 letters or digits (R18)"),
+    ]
+    schedule: str | None = None
+    send_at: str | None = None
+    stop_mention: str | None = None
+    kind: Annotated[
+        Kind,
+        Field(description="write `kind: marketing`, or `kind: transactional` for a service"),
+    ]
+    outside_window: Literal["shift", "fail"] = "shift"
+    warehouse: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "sms_warehouse"
+    key: Annotated[str, Field(min_length=1)] = "key"
+    msisdn: Annotated[str, Field(min_length=1)] = "msisdn"
+    allowed_countries: tuple[str, ...] = ("FR",)
+    max_per_file: StrictInt = MAX_PER_FILE
+    on_empty: Literal["fail", "skip"] = "fail"
+    unsupported: Literal["replace", "exclude", "refuse"] = "replace"
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+
+    @field_validator("sender")
+    @classmethod
+    def _a_sender_that_phones_show(cls, sender: str) -> str:
+        if not SENDER.fullmatch(sender):
+            raise ValueError(
+                f"{sender!r} is no sender: at most 11 letters or digits, without accents, "
+                "spaces or punctuation (R18)"
+            )
+        if sender.isdigit():
+            raise ValueError(f"{sender!r} is no sender: it needs at least one letter (R18)")
+        return sender
+
+    @field_validator("schedule")
+    @classmethod
+    def _a_schedule_that_comes(cls, schedule: str | None) -> str | None:
+        if schedule is None or schedule in CRON_NAMES:
+            return schedule
+        if len(schedule.split()) != 5:
+            raise ValueError(
+                f"{schedule!r} is no cron schedule: five fields, minute hour day month weekday, "
+                'such as "0 9 * * 1-5" for weekdays at 09:00, Paris time; '
+                "leave it out to start the campaign by hand"
+            )
+        try:
+            croniter(schedule).get_next()
+        except CroniterBadDateError as error:
+            raise ValueError(f"{schedule!r} never comes: no such day exists") from error
+        except BadCron as error:
+            raise ValueError(f"{schedule!r} is no cron schedule: {error}") from error
+        return schedule
+
+    @field_validator("send_at")
+    @classmethod
+    def _an_hour_that_comes_once_a_day(cls, send_at: str | None) -> str | None:
+        if send_at is None:
+            return None
+        if not HOUR.fullmatch(send_at):
+            raise ValueError(f'{send_at!r} is no hour: write "HH:MM", Paris time, such as "10:30"')
+        if send_at.startswith("02:"):
+            raise ValueError(
+                f"{send_at!r} is in the hour that one night of the year skips and another "
+                "repeats: choose one outside 02:00-03:00 (R25)"
+            )
+        return send_at
+
+    @field_validator("stop_mention")
+    @classmethod
+    def _a_mention_that_works(cls, mention: str | None) -> str | None:
+        if mention is None:
+            return None
+        if MISSING_DIGITS.search(PAGE.sub("", mention)):
+            raise ValueError(
+                f"{mention!r} still has a placeholder for digits: write the short code that the "
+                "provider gave you"
+            )
+        shown = STOP_CODE.search(mention) or PAGE.search(mention)
+        if not shown or not mention.isprintable() or len(mention) > 60:
+            raise ValueError(
+                f"{mention!r} does not tell how to refuse: write one short line such as "
+                '"STOP 36180", with the short code that the provider gave you'
+            )
+        return mention.strip()
+
+    @field_validator("kind")
+    @classmethod
+    def _marketing_says_how_to_refuse(cls, kind: Kind, info: ValidationInfo) -> Kind:
+        if kind is Kind.MARKETING and info.data.get("stop_mention", "") is None:
+            raise ValueError(
+                'marketing needs a stop_mention: write `stop_mention: "STOP 36180"`, with the '
+                "short code that the provider gave you"
+            )
+        return kind
+
+    @field_validator("outside_window")
+    @classmethod
+    def _an_hour_that_can_be(cls, outside: str, info: ValidationInfo) -> str:
+        send_at = info.data.get("send_at")
+        if outside == "fail" and info.data.get("kind") is Kind.MARKETING and send_at:
+            if OPENS <= time.fromisoformat(send_at) < CLOSES:
+                return outside
+            raise ValueError(
+                f"with `fail`, no run can ever send at {send_at}, as marketing is closed "
+                f"then: choose an hour in {OPENS:%H:%M}-{CLOSES:%H:%M}, or write `shift`"
+            )
+        return outside
+
+    @field_validator("allowed_countries")
+    @classmethod
+    def _countries_that_exist(cls, countries: tuple[str, ...]) -> tuple[str, ...]:
+        if not countries:
+            raise ValueError("names no country, so nobody could be written to: write [FR]")
+        # Not imported for the usual ("FR",): Airflow parses all campaigns twice a minute.
+        for country in countries if set(countries) != {"FR"} else ():
+            from phonenumbers import SUPPORTED_REGIONS
+
+            if country not in SUPPORTED_REGIONS:
+                near = {"UK": "GB", "EN": "GB"}.get(country.upper(), country.upper())
+                hint = f", did you mean {near}?" if near in SUPPORTED_REGIONS else ""
+                raise ValueError(
+                    f"{country!r} is no country's code (two capital letters, ISO 3166){hint}"
+                )
+        return tuple(dict.fromkeys(countries))
+
+    @field_validator("max_per_file")
+    @classmethod
+    def _a_file_that_the_gateway_takes(cls, maximum: int) -> int:
+        if not 1 <= maximum <= MAX_PER_FILE:
+            raise ValueError(f"{maximum} is not between 1 and {MAX_PER_FILE} recipients (R1)")
+        return maximum
+
+
+class Campaign(CampaignFile):
+    """A campaign that can be run: its settings, its query, its text, and where they stand."""
+
+    name: str
+    folder: Path
+    sql: str
+    text: str
+
+    @property
+    def sql_path(self) -> Path:
+        """Where the query is written."""
+        return self.folder / SQL_FILE
+
+    @property
+    def text_path(self) -> Path:
+        """Where the text is written."""
+        return self.folder / TEXT_FILE
+
+
+def load(folder: Path) -> Campaign:
+    """The campaign in a folder; BadCampaign tells everything that is wrong with it."""
+    faults: list[tuple[Path, Fault]] = []
+    if not NAME.fullmatch(folder.name):
+        problem = "is no name for a campaign: small letters without accents, digits and _ only"
+        faults.append((folder, Fault(None, f"{folder.name!r} {problem}, at most 64")))
+
+    written = {name: _text(folder / name, faults) for name in (YAML_FILE, SQL_FILE, TEXT_FILE)}
+    settings = None
+    if (text := written[YAML_FILE]) is not None:
+        reading = documents.read(text, CampaignFile)
+        settings = reading.value
+        faults += [(folder / YAML_FILE, fault) for fault in reading.faults]
+    if (text := written[SQL_FILE]) is not None and not _says_anything(text):
+        faults.append((folder / SQL_FILE, Fault(None, "holds no query, only comments")))
+    if (text := written[TEXT_FILE]) is not None:
+        faults += [(folder / TEXT_FILE, fault) for fault in _template_faults(text)]
+
+    sql, message = written[SQL_FILE], written[TEXT_FILE]
+    if faults or settings is None or sql is None or message is None:
+        raise _bad(faults)
+    return Campaign(**settings.model_dump(), name=folder.name, folder=folder, sql=sql, text=message)
+
+
+def load_all(root: Path) -> tuple[list[Campaign], list[BadCampaign]]:
+    """Every campaign below `root` by name, and every folder that can't be one."""
+    if not root.is_dir():
+        return [], [BadCampaign(str(root), None, "is no folder, so there are no campaigns")]
+    campaigns, broken = [], []
+    for folder in sorted(root.iterdir()):
+        if not folder.is_dir() or folder.name.startswith((".", "__")):
+            continue
+        try:
+            campaigns.append(load(folder))
+        except BadCampaign as error:
+            broken.append(error)
+    return campaigns, broken
+
+
+def campaign_id(campaign_name: str, run_key: str, attempt: int = 1) -> str:
+    """The CAMPAIGNID of one run: at most 16 letters or digits, the same for the same run (R25)."""
+    slug = re.sub(r"[^a-z0-9]", "", campaign_name.lower())[:SLUG_LENGTH]
+    told = "\0".join((campaign_name, run_key, str(attempt))).encode()
+    bits = int.from_bytes(hashlib.sha256(told).digest())
+    digest = "".join(DIGEST_ALPHABET[bits >> 5 * place & 31] for place in range(DIGEST_LENGTH))
+    return slug + digest
+
+
+def _text(path: Path, faults: list[tuple[Path, Fault]]) -> str | None:
+    """What a file of the folder says; None, and a fault, if it says nothing."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        faults.append((path, Fault(None, "is missing: every campaign has one")))
+        return None
+    except OSError as error:
+        faults.append((path, Fault(None, f"can't be read ({error.strerror})")))
+        return None
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        faults.append((path, Fault(line, "is not UTF-8: save it again in that encoding")))
+        return None
+    if not text.strip():
+        faults.append((path, Fault(None, "is empty")))
+        return None
+    return text
+
+
+def _says_anything(sql: str) -> bool:
+    return bool(re.sub(r"--[^\n]*|/\*.*?\*/", "", sql, flags=re.DOTALL).strip(" \t\n;"))
+
+
+def _template_faults(text: str) -> Iterator[Fault]:
+    """What the text's template would stumble on, found without building it."""
+    environment: Environment = SandboxedEnvironment(undefined=StrictUndefined)
+    del environment.filters["random"]  # each try would write another text
+    try:
+        tree = environment.parse(text)
+        environment.compile(tree)
+    except TemplateSyntaxError as error:
+        yield Fault(error.lineno, f"is no template: {error.message}")
+        return
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        yield Fault(node.lineno, "takes in another file: a campaign's text stands by itself")
+    for known, kind in ((environment.filters, nodes.Filter), (environment.tests, nodes.Test)):
+        for used in tree.find_all(kind):  # inside an `if`, compiling doesn't look at them
+            if used.name not in known:
+                yield Fault(used.lineno, f"uses {used.name!r}, which Jinja does not know")
+
+
+def _bad(faults: list[tuple[Path, Fault]]) -> BadCampaign:
+    """One error for a whole folder: it stands at the first fault and tells the others too."""
+    files = (YAML_FILE, SQL_FILE, TEXT_FILE)
+    faults.sort(key=lambda fault: files.index(fault[0].name) if fault[0].name in files else -1)
+    (path, first), *others = faults
+    told = [str(BadCampaign(where.name, fault.line, fault.problem)) for where, fault in others]
+    return BadCampaign(str(path), first.line, "; also ".join([first.problem, *told]))

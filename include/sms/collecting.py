@@ -1,0 +1,377 @@
+"""The way home, told in stages: find, archive, load, reconcile (R29-R35).
+
+A report's bytes are archived before anything reads them, and it is written down as read only
+after it is loaded: a stage that dies is simply run again. Reading a report again, grown or not,
+adds what is new and nothing else. What is said here names files and counts, never a person.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+from pyarrow import csv
+
+from sms.archive import Archived, keep
+from sms.delivery import Folder, Gateway, RemoteFile
+from sms.errors import (
+    SUPPORT,
+    GatewayError,
+    LedgerUnreachable,
+    ReportOverdue,
+    ReportsFailed,
+    ReportUnfinished,
+    ReportUnreadable,
+    SmsError,
+)
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Reconciliation, ReportFile, Submission
+from sms.ledger.states import State
+from sms.wire import reports
+from sms.wire.names import STEM, ReportKind, ReportName
+from sms.wire.reports import Report
+
+log = logging.getLogger(__name__)
+
+# A last line without its end is torn as long as its file was seen to change within this time.
+# After that nobody is going to end it, and a STOP may stand there.
+TAIL_WAITS = timedelta(minutes=30)
+
+PROVEN = (State.SUBMITTED, State.ACCEPTED, State.REPORTED)  # by a delivery report, in this order
+SOURCE = {ReportKind.STOP: "stop_report", ReportKind.SMSMO: "reply"}  # of an opt-out
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one report brought: counts, and in `notes` what a person should know.
+
+    `stem` is None for a report on a file that we never sent; `opt_outs` and `replies` count what
+    was new.
+    """
+
+    name: str
+    kind: ReportKind
+    stem: str | None
+    archived: str
+    rows: int
+    unreadable: int
+    opt_outs: int = 0
+    replies: int = 0
+    reconciliation: Reconciliation | None = None
+    notes: tuple[str, ...] = ()
+
+
+# One delivery report
+
+
+def find_report(listing: Iterable[RemoteFile], stem: str) -> RemoteFile | None:
+    """The delivery report of a submission: its exact name, else one of another hour (R34).
+
+    Of several with other hours, the provider's latest.
+    """
+    match = STEM.fullmatch(stem)
+    if match is None:
+        return None
+    service_id, date, hour, campaign_id = match.groups()
+    found = {
+        report.date_hour: file
+        for file in listing
+        if (report := ReportName.parse(file.name))
+        and report.kind is ReportKind.ACK
+        and _same(report.service_id, service_id)
+        and _same(report.campaign_id, campaign_id)
+    }
+    return found.get(f"{date}-{hour}") or (found[max(found)] if found else None)
+
+
+def collect_delivery_report(
+    stem: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Collected:
+    """Bring a submission's delivery report home; run again, it changes nothing.
+
+    Raises ReportOverdue if there is none, ReportUnfinished, ReportUnreadable, GatewayError.
+    """
+    found = find_report(gateway.listing(Folder.REPORT), stem)
+    if found is None:
+        raise ReportOverdue(stem)
+    archived = archive_delivery_report(stem, found.name, gateway, ledger, archive, now)
+    collected = load_delivery_report(stem, archived, ledger, archive)
+    counts, notes = reconcile(stem, ledger)
+    return replace(collected, reconciliation=counts, notes=collected.notes + notes)
+
+
+def archive_delivery_report(
+    stem: str, name: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Archived:
+    """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
+    require_owner(stem, name, ledger)
+    archived = archive_report(name, gateway, archive)
+    settled = now - archived.modified_at >= TAIL_WAITS
+    if not archived.ends_whole and not settled:
+        raise ReportUnfinished(name)
+    return archived
+
+
+def require_owner(stem: str, name: str, ledger: Ledger) -> None:
+    """ReportOverdue if a report of another hour turns out to be another submission's (R34)."""
+    report = ReportName.parse(name)
+    owner = ledger.find_submission(report) if report else None
+    if owner is None or owner.stem != stem:
+        raise ReportOverdue(stem)
+
+
+def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive: Any) -> Collected:
+    """Load an archived delivery report and move its submission to `reported`."""
+    report = _read(archived, archive, reports.read_delivery_report)
+    ledger.load_delivery_report(stem, report.rows)
+    _record(archived, report, ledger.submission(stem), ledger, archive)
+    notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
+    return Collected(
+        name=archived.name,
+        kind=ReportKind.ACK,
+        stem=stem,
+        archived=archived.place,
+        rows=report.rows.num_rows,
+        unreadable=report.unreadable.num_rows,
+        notes=notes,
+    )
+
+
+def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...]]:
+    """What became of a file's messages, and in sentences what is missing or odd."""
+    counts = ledger.reconcile(stem)
+    notes = tuple(_shortfall(stem, counts))
+    for note in notes:
+        log.warning("%s", note)
+    return counts, notes
+
+
+def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
+    """A delivery report proves what we may have missed: that the file arrived, was accepted."""
+    for state in PROVEN:
+        ledger.move(stem, to=state, detail={"proven_by": name})
+    state = ledger.submission(stem).state
+    if state not in {State.REPORTED, State.CLOSED}:
+        yield (
+            f"{stem} is {state} in the ledger, and yet {name} reports on it: messages may have "
+            "been sent. Ask the provider"
+        )
+
+
+def _shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
+    if counts.missing:
+        part = "none" if counts.missing == counts.sent else f"{counts.sent - counts.missing}"
+        yield (
+            f"the delivery report of {stem} tells of {part} of its {counts.sent} messages: "
+            f"{counts.missing} are missing. They may never have been sent, for want of balance "
+            "(R8): check the account, and ask the provider"
+        )
+    if counts.pending:
+        yield f"{counts.pending} messages of {stem} have no final status"
+    if counts.unknown:
+        yield f"{counts.unknown} messages of {stem} have a status whose meaning is not known"
+    if counts.strangers:
+        yield f"{counts.strangers} rows report on messages that {stem} never held"
+    if counts.duplicates:
+        yield f"{counts.duplicates} rows report again on a message of {stem}: the last one counts"
+
+
+# STOPs and replies
+
+
+def collect_replies(
+    gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> list[Collected]:
+    """Bring home every STOP and SMSMO file that changed since it was last read, STOPs first.
+
+    A broken file stops no other: what failed is told at the end, as ReportsFailed. Raises at once
+    only if the gateway gives no listing or the ledger does not answer.
+    """
+    collected: list[Collected] = []
+    failures: list[tuple[str, BaseException]] = []
+    for file in reply_files(gateway.listing(Folder.REPORT)):
+        try:
+            brought = collect_reply_file(file, gateway, ledger, archive, now)
+        except LedgerUnreachable:
+            raise
+        except Exception as error:
+            failures.append((file.name, error))
+        else:
+            if brought:
+                collected.append(brought)
+    if failures:
+        raise _failed(failures, collected)
+    return collected
+
+
+def reply_files(listing: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """The STOP and SMSMO files of a listing; STOPs first, because a send may be waiting."""
+    named = [(report.kind, file) for file in listing if (report := ReportName.parse(file.name))]
+    return [
+        file
+        for wanted in (ReportKind.STOP, ReportKind.SMSMO)
+        for kind, file in sorted(named, key=lambda each: each[1].name)
+        if kind is wanted
+    ]
+
+
+def collect_reply_file(
+    file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Collected | None:
+    """Bring one STOP or SMSMO file home; None if it says nothing new."""
+    known = ledger.report_file(file.name)
+    if known and (known.size_bytes, known.modified_at) == (file.size, file.modified_at):
+        return None
+    archived = archive_file(file, gateway, archive)
+    if known is None or known.sha256 != archived.sha256:
+        return load_replies(archived, ledger, archive)
+    if known.size_bytes == archived.size_bytes:  # touched, not changed
+        ledger.record_report_file(replace(known, modified_at=archived.modified_at))
+        return None
+    # All that is new since the last look is time: see TAIL_WAITS.
+    if known.loaded_at and now - known.loaded_at >= TAIL_WAITS:
+        return load_replies(archived, ledger, archive, grows=False)
+    return None
+
+
+def load_replies(
+    archived: Archived, ledger: Ledger, archive: Any, *, grows: bool = True
+) -> Collected:
+    """Load an archived STOP or SMSMO file: opt-outs first, then the rows themselves.
+
+    A row that was there and has vanished is forgotten by nobody. Without `grows`, the last line
+    counts as it is.
+    """
+    name = archived.report
+    report = _read(archived, archive, partial(reports.read_replies, kind=name.kind, grows=grows))
+    owner = ledger.find_submission(name)
+    opt_outs = ledger.add_opt_outs(
+        _opt_outs(name.kind, report.rows),
+        source=SOURCE[name.kind],
+        stem=owner.stem if owner else name.stem,
+    )
+    replies = ledger.load_replies(name, report.rows)
+    _record(archived, report, owner, ledger, archive)
+    notes = tuple(_notes(report))
+    if owner is None:
+        notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
+    for note in notes:
+        log.warning("%s: %s", archived.name, note)
+    return Collected(
+        name=archived.name,
+        kind=name.kind,
+        stem=owner.stem if owner else None,
+        archived=archived.place,
+        rows=report.rows.num_rows,
+        unreadable=report.unreadable.num_rows,
+        opt_outs=opt_outs,
+        replies=replies,
+        notes=notes,
+    )
+
+
+def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
+    """Everyone in a STOP file, whatever the text says; in SMSMO whoever asks to stop (R35)."""
+    if kind is ReportKind.SMSMO:
+        rows = rows.filter(reports.is_stop(rows["message"]))
+    said = rows.select(["msisdn", "replied_at", "message"])
+    return said.rename_columns(["msisdn", "opted_out_at", "message"])
+
+
+def _failed(failures: list[tuple[str, BaseException]], collected: list[Collected]) -> ReportsFailed:
+    retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
+    told = tuple((name, _sentence(error)) for name, error in failures)
+    return ReportsFailed(told, tuple(collected), retryable)
+
+
+def _sentence(error: BaseException) -> str:
+    """An error in words; of one that nobody foresaw only its place, for it may quote a person."""
+    if isinstance(error, SmsError):
+        return str(error)
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}" if trace else "?"
+    return f"an unforeseen {type(error).__name__} at {place}"
+
+
+# Any report
+
+
+def archive_report(name: str, gateway: Gateway, archive: Any) -> Archived:
+    """Copy the report of a name into the archive; ReportUnfinished if it changed meanwhile."""
+    listed = [file for file in gateway.listing(Folder.REPORT) if file.name == name]
+    if not listed:
+        raise GatewayError(
+            f"{name} is no longer at the gateway: if it was not deleted by hand, ask {SUPPORT}"
+        )
+    archived = archive_file(listed[0], gateway, archive)
+    if archived.size_bytes != listed[0].size:
+        raise ReportUnfinished(name)
+    return archived
+
+
+def archive_file(file: RemoteFile, gateway: Gateway, archive: Any) -> Archived:
+    """Copy the very bytes of a listed report into the archive, grown meanwhile or not."""
+    with tempfile.TemporaryFile() as copy:
+        gateway.fetch(Folder.REPORT, file.name, copy)
+        return keep(copy, file.name, file.modified_at, archive)
+
+
+def _read(archived: Archived, archive: Any, read: Callable[[BinaryIO], Report]) -> Report:
+    """The report's rows, and what is odd about it, by its name."""
+    try:
+        with (archive / archived.place).open("rb") as file:
+            return read(file)
+    except ReportUnreadable as error:
+        raise ReportUnreadable(
+            f"{archived.name} is no report that we can read: {error}. Its bytes are kept in the "
+            f"archive as {archived.place}; ask {SUPPORT} for a good one"
+        ) from error
+
+
+def _notes(report: Report) -> Iterator[str]:
+    yield from report.warnings
+    if report.unreadable.num_rows:
+        lines = report.unreadable["line"][:5].to_pylist()
+        more = ", ..." if report.unreadable.num_rows > len(lines) else ""
+        yield (
+            f"{report.unreadable.num_rows} rows can't be read (lines "
+            f"{', '.join(map(str, lines))}{more}): they are listed beside it in the archive"
+        )
+
+
+def _record(
+    archived: Archived, report: Report, owner: Submission | None, ledger: Ledger, archive: Any
+) -> None:
+    """Write down how far a report was read, and beside it what could not be read.
+
+    A file with a torn tail is recorded shorter than it is, so that every look reads it again.
+    """
+    if report.unreadable.num_rows:
+        listed = archive / archived.place.replace(".csv", ".unreadable.csv")
+        with listed.open("wb") as file:
+            csv.write_csv(report.unreadable, file)
+    read = ReportFile(
+        name=archived.name,
+        kind=archived.report.kind,
+        stem=owner.stem if owner else None,
+        submission_id=owner.id if owner else None,
+        size_bytes=report.size_read,
+        modified_at=archived.modified_at,
+        sha256=archived.sha256,
+        rows=report.rows.num_rows,
+        unreadable=report.unreadable.num_rows,
+        archive=archived.place,
+    )
+    known = ledger.report_file(archived.name)
+    if known is None or replace(known, loaded_at=None) != read:
+        ledger.record_report_file(read)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()

@@ -1,0 +1,243 @@
+"""Getting one file to the gateway at most once, and reading what became of it (R27-R29).
+
+The order is the promise: claim in the ledger, look at the gateway, upload `.tmp`, read the stop
+list once more, record the intent together with the messages, rename, record the arrival. A try
+that dies anywhere leaves enough behind for the next one to know what it may do; where it can't
+know, it stops and asks a person.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sms.errors import (
+    SUPPORT,
+    GatewayError,
+    GatewayUnreachable,
+    LedgerError,
+    SubmissionTaken,
+    SubmissionUnknown,
+)
+from sms.ledger.ledger import Ledger, Submission
+from sms.ledger.states import State
+from sms.wire.names import ARRIVED, Phase, phase_of
+
+log = logging.getLogger(__name__)
+
+MANY = 10_000  # spec, *Campaign stats*: from here on the statistics take four days
+
+
+class Folder(StrEnum):
+    """The gateway's two directories (R10)."""
+
+    SEND = "Send"
+    REPORT = "Report"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file in a listing of the gateway."""
+
+    name: str
+    size: int
+    modified_at: datetime
+
+
+class Gateway(Protocol):
+    """An open session at the gateway. Every method may raise a GatewayError."""
+
+    def listing(self, folder: Folder) -> list[RemoteFile]:
+        """All files of a directory."""
+
+    def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
+        """Copy a file's bytes into an open file."""
+
+    def upload(self, name: str, source: BinaryIO) -> int:
+        """Write a file into `Send`; returns the size that the gateway then reports."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename within `Send`, never onto an existing name."""
+
+    def remove(self, folder: Folder, name: str) -> bool:
+        """Delete a file; False if there was none."""
+
+
+class Parcel(Protocol):
+    """What is to be sent as one file; built anew when somebody said STOP meanwhile."""
+
+    def msisdns(self) -> npt.NDArray[np.int64]:
+        """Everyone in the file."""
+
+    def messages(self) -> Iterable[pa.RecordBatch]:
+        """The rows of the file: idremote, msisdn, oadc, msg, segments, key."""
+
+    def path(self) -> Any:
+        """The exact bytes, as a path object."""
+
+    def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
+        """Write the file anew without these numbers."""
+
+
+def submit(
+    stem: str,
+    parcel: Parcel,
+    *,
+    gateway: Callable[[], Any],
+    ledger: Ledger,
+    token: str,
+    lease: timedelta,
+    check: Callable[[Submission], None],
+) -> Submission:
+    """Bring the file to the gateway unless an earlier try did; its submission as it then stands.
+
+    `gateway` opens a session; `check` is asked before a byte leaves and again right before the
+    rename, and refuses by raising (the hour has passed, the stop list can't be trusted).
+    Raises SubmissionTaken, SubmissionUnknown, GatewayError, LedgerError.
+    """
+    submission = ledger.claim(stem, token, lease=lease)
+    if submission.state is not State.UPLOADING:
+        return standing(submission)
+    try:
+        with gateway() as session:
+            return _bring(submission, parcel, session, ledger, token, check)
+    except GatewayError:
+        # This try ends in good order, so the next need not wait for the lease to run out.
+        ledger.release(stem, token)
+        raise
+
+
+def standing(submission: Submission) -> Submission:
+    """A submission that needs no upload any more, or a sentence on why it can't have one."""
+    if submission.state is State.UNKNOWN:
+        raise unknown(submission.stem)
+    if submission.state is State.CANCELLED:
+        raise LedgerError(f"{submission.stem} was cancelled: trigger a new run to send it")
+    if submission.state is State.PLANNED:
+        raise LedgerError(f"{submission.stem} was never prepared: clear the task render first")
+    log.info("%s is %s already: nothing is uploaded again", submission.stem, submission.state)
+    return submission
+
+
+def look(session: Gateway, stem: str) -> dict[Phase, RemoteFile]:
+    """Every file that the gateway shows for this stem, by its phase."""
+    found = {phase_of(file.name, stem): file for file in session.listing(Folder.SEND)}
+    return {phase: file for phase, file in found.items() if phase is not None}
+
+
+def unknown(stem: str) -> SubmissionUnknown:
+    """The sentence for a file whose fate can't be read from the gateway."""
+    return SubmissionUnknown(
+        f"{stem} may or may not have been delivered: its rename was about to happen and the "
+        f"gateway shows nothing of it. Nothing is sent again by itself. Ask {SUPPORT} whether "
+        f"{stem} was received, then settle it with `sms ledger settle {stem} --arrived` or "
+        "`--never-arrived`"
+    )
+
+
+def report_due(send_at: datetime, messages: int, segments: int) -> datetime:
+    """When the delivery report may be looked for (R29): after one day, or four for many."""
+    return send_at + timedelta(days=1 if max(messages, segments) < MANY else 4)
+
+
+def _bring(
+    submission: Submission,
+    parcel: Parcel,
+    session: Gateway,
+    ledger: Ledger,
+    token: str,
+    check: Callable[[Submission], None],
+) -> Submission:
+    stem = submission.stem
+    seen = look(session, stem)
+    if ARRIVED & seen.keys():
+        log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sorted(seen)))
+        return _arrived(stem, ledger)
+    if submission.rename_intended_at and Phase.TMP not in seen:
+        ledger.move(stem, to=State.UNKNOWN, token=token)
+        raise unknown(stem)
+    while True:
+        check(submission)
+        stopped = ledger.opted_out(parcel.msisdns())
+        if len(stopped):
+            log.warning("%d said STOP since %s was written: it is written anew", len(stopped), stem)
+            parcel.leave_out(stopped)
+        if not _waits_for_rename(submission, seen, parcel.path()):
+            _clear_the_way(seen, session, stem)
+            _upload(stem, parcel.path(), session)
+            submission = ledger.intend_rename(
+                stem, token, messages=parcel.messages(), **fingerprint(parcel.path())
+            )
+        # Whoever said STOP while the file went up is read here, right before the rename.
+        if not len(ledger.opted_out(parcel.msisdns())):
+            break
+        seen = look(session, stem)
+    check(submission)
+    return _rename(stem, session, ledger, token)
+
+
+def _waits_for_rename(submission: Submission, seen: dict[Phase, RemoteFile], path: Any) -> bool:
+    """Whether the very bytes that were recorded lie at the gateway, whole, as `.tmp`."""
+    if submission.rename_intended_at is None or Phase.TMP not in seen:
+        return False
+    recorded = {"sha256": submission.sha256, "size_bytes": submission.size_bytes}
+    return seen[Phase.TMP].size == submission.size_bytes and fingerprint(path) == recorded
+
+
+def _clear_the_way(seen: dict[Phase, RemoteFile], session: Gateway, stem: str) -> None:
+    """Remove an earlier `.tmp`: once it is gone, no late rename of it can succeed."""
+    left = seen.get(Phase.TMP)
+    if left and not session.remove(Folder.SEND, left.name):
+        raise SubmissionTaken(
+            f"{left.name} vanished while {stem} was being delivered: another try is at work, "
+            "this one looks again later"
+        )
+
+
+def _upload(stem: str, path: Any, session: Gateway) -> None:
+    name = f"{stem}.{Phase.TMP}"
+    size = int(path.stat().st_size)
+    with path.open("rb") as source:
+        arrived = session.upload(name, source)
+    if arrived != size:
+        raise GatewayUnreachable(
+            f"{name} has {arrived} bytes at the gateway instead of {size}: the upload was cut "
+            "short and will be tried again"
+        )
+
+
+def _rename(stem: str, session: Gateway, ledger: Ledger, token: str) -> Submission:
+    if not ledger.holds(stem, token):
+        raise SubmissionTaken(f"another try took over {stem}: this one stands aside")
+    try:
+        session.rename(f"{stem}.{Phase.TMP}", f"{stem}.{Phase.CSV}")
+    except GatewayUnreachable:
+        raise  # the server may have done it all the same: the next try looks
+    except GatewayError:
+        if not ARRIVED & look(session, stem).keys():
+            raise
+        log.warning("%s was renamed by another try", stem)
+    return _arrived(stem, ledger)
+
+
+def _arrived(stem: str, ledger: Ledger) -> Submission:
+    ledger.move(stem, to=State.SUBMITTED)
+    return ledger.submission(stem)
+
+
+def fingerprint(path: Any) -> dict[str, Any]:
+    """`sha256` and `size_bytes` of a file."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return {"sha256": digest.hexdigest(), "size_bytes": size}

@@ -1,0 +1,121 @@
+"""YAML that people write by hand: read strictly, every fault told with its line.
+
+What a document may hold is its pydantic model's to say; here is only how it is read. A fault is
+data: one file may have several, and all of them are told.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a document, and the line to look at (from 1) if there is one."""
+
+    line: int | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Model]):
+    """What a document says, or why it can't be used."""
+
+    value: Model | None
+    faults: tuple[Fault, ...] = ()
+
+
+def read(text: str, model: type[Model]) -> Reading[Model]:
+    """Judge a YAML document by its model; an empty document leaves every key to its default."""
+    try:
+        written = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        return Reading(None, (_unparsable(error),))
+    except YAMLError as error:
+        return Reading(None, (Fault(None, f"is not YAML ({_one_line(error)})"),))
+    if written is None:
+        written = {}
+    if not isinstance(written, Mapping):
+        return Reading(None, (Fault(1, "must be a list of `key: value` lines"),))
+    try:
+        return Reading(model.model_validate(_plain(written)))
+    except ValidationError as invalid:
+        faults = [_fault(detail, written, model) for detail in invalid.errors(include_url=False)]
+        return Reading(None, tuple(sorted(faults, key=lambda fault: fault.line or 0)))
+
+
+def _unparsable(error: MarkedYAMLError) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    problem = _one_line(error.problem or error)
+    if "alias" in problem or "alias" in str(error.context):
+        problem += "; a value that begins with `*` needs quotes around it"
+    return Fault(None if mark is None else mark.line + 1, f"is not YAML: {problem}")
+
+
+def _one_line(said: object) -> str:
+    return " ".join(str(said).split())
+
+
+def _plain(written: Any) -> Any:
+    """The same values without the round trip's own types, which pydantic would carry along."""
+    if isinstance(written, Mapping):
+        return {str(key): _plain(value) for key, value in written.items()}
+    if isinstance(written, str):
+        return str(written)
+    if isinstance(written, Sequence):
+        return [_plain(value) for value in written]
+    for kind in (bool, int, float):
+        if isinstance(written, kind):
+            return kind(written)
+    return written
+
+
+def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Fault:
+    where = detail["loc"]
+    key = ".".join(str(part) for part in where if isinstance(part, str)) or "the document"
+    return Fault(_line(written, where), f"{key}: {_sentence(detail, model)}")
+
+
+def _line(written: Any, where: tuple[int | str, ...]) -> int | None:
+    """The line of the innermost part of `where` that was written at all."""
+    line = None
+    for part in where:
+        try:
+            position = written.lc.key(part) if isinstance(part, str) else written.lc.item(part)
+            written = written[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+    return line
+
+
+def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    match detail["type"]:
+        case "missing":
+            description = model.model_fields[str(detail["loc"][0])].description
+            return f"is missing: {description}" if description else "is missing"
+        case "extra_forbidden":
+            return _unknown(str(detail["loc"][-1]), model)
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "enum" | "literal_error":
+            return f"{detail['input']!r} is none of {detail['ctx']['expected']}"
+        case _:
+            wish = detail["msg"].removeprefix("Input ").replace("valid string", "text")
+            hint = ", put quotes around it" if detail["type"] == "string_type" else ""
+            return f"{detail['input']!r} {wish}{hint}"
+
+
+def _unknown(key: str, model: type[BaseModel]) -> str:
+    near = difflib.get_close_matches(key, model.model_fields, n=1)
+    if near:
+        return f"is no known key, did you mean {near[0]}?"
+    return f"is no known key; known are {', '.join(model.model_fields)}"

@@ -1,0 +1,450 @@
+"""GSM 03.38: which characters a phone gets, how many septets they take, how many parts a text is.
+
+Whole columns only. What a campaign does with a text that is too long, and how a file is written,
+belongs elsewhere. The tables are the standard's (3GPP TS 23.038, 6.2.1); the transliteration is
+ours, because the provider replaces what GSM lacks without saying by what (R22).
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Texts: TypeAlias = pa.Array | pa.ChunkedArray
+Unsupported: TypeAlias = Literal["replace", "exclude", "refuse"]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+# 0x09 is capital C cedilla in 3GPP's table and small in Unicode's own mapping file: a phone may
+# show either, so the small one is held to be missing (R22). 0x1B, the escape, is no character.
+BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    "ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+EXTENSION = "^{}\\[~]|€"  # each takes two septets: an escape, then itself
+ALPHABET = frozenset(BASIC + EXTENSION)
+
+SINGLE, PART = 160, 153  # septets; a part of a long SMS gives 7 to its header (spec, MSG)
+UNICODE_SINGLE, UNICODE_PART = 70, 67  # UTF-16 units (R21)
+MOST_PARTS = 5  # spec, MSG: "we allow up to 5* 153"
+
+UNKNOWN = "?"  # what stands for a character that nothing else can stand for
+
+_LATIN_CAPITALS = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True))
+_CYRILLIC_TWINS = dict(zip("АВЕКМНОРСТУХІЈЅаеорсухіјѕ", "ABEKMHOPCTYXIJSaeopcyxijs", strict=True))
+
+# Accents aren't listed: any letter that Unicode splits into a letter of GSM and its marks loses
+# the marks (ç -> c, ê -> e, ő -> o), and compatibility forms become what they stand for
+# (ﬁ -> fi, Ａ -> A, ² -> 2, ½ -> 1/2). Lower-case Greek becomes the capital that GSM has.
+TRANSLITERATION: dict[str, str] = {
+    # ligatures and letters that Unicode doesn't split
+    **{"œ": "oe", "Œ": "OE", "ẞ": "ß", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D"},
+    **{"þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H", "ŧ": "t", "Ŧ": "T", "ŋ": "n", "Ŋ": "N"},
+    **{"ĸ": "k", "ƒ": "f", "ə": "e", "Ə": "E"},
+    # quotes and primes
+    **dict.fromkeys("‘’‚‛′‵ʼʹʻˈ`´‹›＇", "'"),
+    **dict.fromkeys("“”„‟″‶«»〝〞〟ʺ＂", '"'),
+    # dashes, bullets, dots
+    **dict.fromkeys("‐‑‒–—―−⁃﹘﹣－¬•‣◦∙●▪■", "-"),
+    **{"…": "...", "·": ".", "‧": ".", "⁄": "/", "∕": "/", "∗": "*", "‖": "||", "¦": "|"},
+    # spaces; those without width, and the soft hyphen, are dropped with the format characters
+    **dict.fromkeys("\t\v\f\u00a0\u1680\u202f\u205f\u3000", " "),
+    **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),
+    **dict.fromkeys("\u0085\u2028\u2029", "\n"),
+    # signs
+    **{"©": "(c)", "®": "(R)", "™": "TM", "°": "o", "µ": "u", "±": "+/-", "×": "x", "÷": "/"},
+    **{"‰": "o/oo", "¢": "c", "₤": "£", "←": "<-", "→": "->", "⇒": "=>", "≤": "<=", "≥": ">="},
+    **{"≠": "!=", "≈": "~", "¯": "-", "¨": '"', "¸": ",", "˜": "~", "ˆ": "^"},
+    # look-alikes of other scripts, and Greek as phones have always written it
+    **_LATIN_CAPITALS,
+    **_CYRILLIC_TWINS,
+    "ς": "Σ",
+}
+# Marks, modifiers, symbols such as emoji, format and control characters leave nothing behind.
+_DROPPED = frozenset({"Mn", "Me", "Sk", "So", "Cf", "Cc", "Co"})
+_PICTOGRAPHS = range(0x1F000, 0x1FC00)  # also those newer than this Python's Unicode
+_REPLACEMENT = "\ufffd"  # a byte that an earlier program couldn't read: not an emoji to be dropped
+
+# What UTF-8 looks like after a program read it as Latin-1, Latin-2 or Windows-1252 (R24).
+MOJIBAKE = "Ã[\u0080-\u00bf\u0152-\u2122]|Ă[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf ]|\ufffd"
+
+_LAST = max(map(ord, ALPHABET)) + 1
+_IN_GSM = np.zeros(_LAST + 1, np.bool_)
+_IN_GSM[[ord(character) for character in ALPHABET]] = True
+_CONTROL = np.zeros(_LAST + 1, np.bool_)
+_CONTROL[[*range(0x20), *range(0x7F, 0xA0)]] = True
+_CONTROL[[0x0A, 0x0D]] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A column in NFC and, as far as it goes, in GSM; nulls stay null."""
+
+    texts: pa.Array
+    rows: Ints  # one entry a replaced character: the row it stood in,
+    codes: Ints  # and its code point
+    unsupported: Flags  # by row: holds a character that nothing stands for
+    mojibake: Flags  # by row: looks like UTF-8 that was read as something else
+
+    @property
+    def replaced(self) -> Counter[str]:
+        """How often each character was replaced, by its code ("U+00E7")."""
+        return self.counted(np.ones(len(self.texts), np.int64))
+
+    def counted(self, times: Ints) -> Counter[str]:
+        """The same where row `i` stands for `times[i]` texts."""
+        found, which = np.unique(self.codes, return_inverse=True)
+        counts = np.bincount(which, weights=times[self.rows], minlength=len(found))
+        pairs = zip(found.tolist(), counts.tolist(), strict=True)
+        return Counter({name_of(chr(code)): int(count) for code, count in pairs if count})
+
+
+def swapped(cleaned: Cleaned, pairs: Mapping[str, str]) -> Cleaned:
+    """`cleaned` with some ASCII characters swapped one for one, counted with those replaced."""
+    data, offsets = _utf8(cleaned.texts)
+    book = np.arange(256, dtype=np.uint8)
+    for old, new in pairs.items():
+        book[ord(old)] = ord(new)
+    at = np.flatnonzero(book[data] != data)
+    if not at.size:
+        return cleaned
+    old_codes = data[at].astype(np.int64)
+    return replace(
+        cleaned,
+        texts=_column(book[data], offsets, cleaned.texts),
+        rows=np.concatenate([cleaned.rows, _rows(offsets, at)]),
+        codes=np.concatenate([cleaned.codes, old_codes]),
+    )
+
+
+def unknown_in(text: str) -> list[str]:
+    """The codes of the characters in a text that nothing in GSM can stand for, each once."""
+    return [
+        name_of(character) for character in sorted(set(text)) if transliterated(character) is None
+    ]
+
+
+def name_of(character: str) -> str:
+    """The code that names a character where it can't be shown itself: "U+00E7"."""
+    return f"U+{ord(character):04X}"
+
+
+@lru_cache(maxsize=4096)
+def transliterated(character: str) -> str | None:
+    """What stands for one character in GSM: "" if it is dropped, None if nothing can."""
+    if character in ALPHABET:
+        return character
+    if character in TRANSLITERATION:
+        return TRANSLITERATION[character]
+    if character == _REPLACEMENT:
+        return None
+    split = unicodedata.normalize("NFKD", character)
+    if split != character:
+        return _joined(map(transliterated, _unmarked(split)))
+    return _lone(character)
+
+
+def _lone(character: str) -> str | None:
+    """What stands for a character that neither the table nor Unicode's splitting knows."""
+    digit = unicodedata.digit(character, None)
+    if digit is not None:
+        return str(digit)
+    if "α" <= character <= "ω":
+        return transliterated(character.upper())
+    if unicodedata.category(character) in _DROPPED or ord(character) in _PICTOGRAPHS:
+        return ""
+    return None
+
+
+def _unmarked(split: str) -> str:
+    return "".join(part for part in split if not unicodedata.combining(part))
+
+
+def _joined(parts: Iterable[str | None]) -> str | None:
+    known = list(parts)
+    return None if None in known else "".join(part for part in known if part)
+
+
+def septets(texts: Texts) -> npt.NDArray[np.int32]:
+    """Septets of each text of GSM characters: one each, two for those of the extension table."""
+    return _lengths(_flat(texts), unicode=False)
+
+
+def utf16_units(texts: Texts) -> npt.NDArray[np.int32]:
+    """UTF-16 units of each text, which is what a Unicode SMS counts."""
+    return _lengths(_flat(texts), unicode=True)
+
+
+def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
+    """How many parts each text is sent in; more than `MOST_PARTS` can't be sent. Empty is one."""
+    flat = _flat(texts)
+    return segments_of(flat, _lengths(flat, unicode=unicode), unicode=unicode)
+
+
+def segments_of(
+    texts: pa.Array, lengths: npt.NDArray[np.int32], *, unicode: bool = False
+) -> npt.NDArray[np.int32]:
+    """`segments` where the lengths (septets or UTF-16 units) are known already."""
+    single = UNICODE_SINGLE if unicode else SINGLE
+    parts = np.ones(len(texts), np.int32)
+    long = np.flatnonzero(lengths > single)
+    if long.size:
+        parts[long] = _parts(texts.take(pa.array(long)), lengths[long], unicode=unicode)
+    return parts
+
+
+def _parts(
+    texts: pa.Array, lengths: npt.NDArray[np.int32], *, unicode: bool
+) -> npt.NDArray[np.int32]:
+    """Fill parts of all texts at once; a pair that would be split moves to the next part.
+
+    Texts lie one after the other on one axis of septets. A part may not end at the septet between
+    an escape and its character: those septets are `inside`.
+    """
+    size = UNICODE_PART if unicode else PART
+    data, _ = _utf8(texts)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    pairs = _pairs(data, unicode=unicode)
+    inside = _axis(data, pairs, unicode=unicode) + 1
+    reached = ends - lengths
+    parts = np.zeros(len(texts), np.int32)
+    unfinished = reached < ends
+    while unfinished.any():
+        target = np.minimum(reached + size, ends)
+        reached = np.where(unfinished, target - _among(target, inside), reached)
+        parts += unfinished
+        unfinished = reached < ends
+    return parts
+
+
+def _axis(data: Bytes, pairs: Ints, *, unicode: bool) -> Ints:
+    """Where on the axis of septets (or units) each pair begins."""
+    characters = np.cumsum((data & 0xC0) != 0x80, dtype=np.int64)
+    return characters[pairs] - 1 + np.arange(len(pairs))
+
+
+def _among(values: Ints, ordered: Ints) -> Flags:
+    if not ordered.size:
+        return np.zeros(len(values), np.bool_)
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    found: Flags = ordered[at] == values
+    return found
+
+
+def _lengths(flat: pa.Array, *, unicode: bool) -> npt.NDArray[np.int32]:
+    characters = pc.fill_null(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
+    data, offsets = _utf8(flat)
+    pairs = _pairs(data, unicode=unicode)
+    extra = np.bincount(_rows(offsets, pairs), minlength=len(flat)) if pairs.size else 0
+    total: npt.NDArray[np.int32] = (characters + extra).astype(np.int32)
+    return total
+
+
+def _pairs(data: Bytes, *, unicode: bool) -> Ints:
+    """Where the characters begin that count two."""
+    if unicode:
+        return np.flatnonzero(data >= 0xF0)
+    # [ \ ] ^ and { | } ~ are neighbours, and differ by one bit from each other.
+    double = ((data & 0xDF) - np.uint8(ord("["))) < 4
+    euro = np.flatnonzero(data == 0xE2)
+    euro = euro[(data[euro + 1] == 0x82) & (data[euro + 2] == 0xAC)]
+    double[euro] = True
+    return np.flatnonzero(double)
+
+
+def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = False) -> Cleaned:
+    """Put a column into NFC, then replace what GSM lacks by the table, counting each character.
+
+    A character that the table can't replace becomes "?" under `replace`; under the other policies
+    it stays, and its row is marked `unsupported`. With `unicode` only control characters go.
+    """
+    flat = _flat(texts)
+    data, offsets = _utf8(flat)
+    at, codes = _beyond_gsm(data)
+    loose = _composable(codes)
+    if loose.any():
+        flat = _composed(flat, _marked(_rows(offsets, at[loose]), len(flat)))
+        data, offsets = _utf8(flat)
+        at, codes = _beyond_gsm(data)
+    mojibake = _mojibake(flat, _rows(offsets, at))
+    if unicode:
+        chosen = _CONTROL[np.minimum(codes, _LAST)]
+        at, codes = at[chosen], codes[chosen]
+    kinds, which = _distinct(codes)
+    answers = [_answer(int(code)) for code in kinds]
+    lacking = np.array([answer is None for answer in answers], np.bool_)
+    stuck = lacking[which] if len(kinds) else np.zeros(0, np.bool_)
+    rows = _rows(offsets, at)
+    unsupported = _marked(rows[stuck], len(flat))
+    if policy != "replace":
+        at, codes, which, rows = at[~stuck], codes[~stuck], which[~stuck], rows[~stuck]
+    if at.size:
+        words = [(UNKNOWN if answer is None else answer).encode() for answer in answers]
+        flat = _spliced(flat, data, offsets, at, words, which)
+    return Cleaned(flat, rows, codes, unsupported, mojibake)
+
+
+def _answer(code: int) -> str | None:
+    return transliterated(chr(code))
+
+
+def _beyond_gsm(data: Bytes) -> tuple[Ints, Ints]:
+    """Where the characters begin that GSM lacks, and their code points."""
+    at, codes = _characters(data)
+    lacking = ~_IN_GSM[np.minimum(codes, _LAST)]
+    return at[lacking], codes[lacking]
+
+
+def _composable(codes: Ints) -> Flags:
+    """Which of these characters NFC may change; all of GSM's are NFC as they are."""
+    kinds, which = _distinct(codes)
+    loose = np.array([_may_compose(chr(code)) for code in kinds], np.bool_)
+    return loose[which] if loose.any() else np.zeros(len(codes), np.bool_)
+
+
+def _composed(flat: pa.Array, rows: Flags) -> pa.Array:
+    """The column with these rows in NFC: it costs too much to ask it of all."""
+    chosen = pa.array(rows)
+    return pc.replace_with_mask(flat, chosen, pc.utf8_normalize(flat.filter(chosen), form="NFC"))
+
+
+@lru_cache(maxsize=4096)
+def _may_compose(character: str) -> bool:
+    """Whether NFC may change a text because this character is in it."""
+    return (
+        unicodedata.category(character).startswith("M")
+        or "\u1161" <= character <= "\u1175"
+        or "\u11a8" <= character <= "\u11c2"
+        or not unicodedata.is_normalized("NFC", character)
+    )
+
+
+def has_foreign(texts: Texts) -> Flags:
+    """Which texts hold a character that GSM lacks."""
+    flat = _flat(texts)
+    data, offsets = _utf8(flat)
+    return _marked(_rows(offsets, _beyond_gsm(data)[0]), len(flat))
+
+
+def leans_back(texts: Texts) -> bool:
+    """Whether any text begins with a character that NFC may join to one written before it."""
+    firsts = pc.unique(pc.utf8_slice_codeunits(_flat(texts), 0, 1)).drop_null()
+    return any(_may_compose(first) for first in firsts.to_pylist() if first)
+
+
+def _mojibake(flat: pa.Array, rows: Ints) -> Flags:
+    """Rows that match MOJIBAKE, of those with a character that GSM lacks: each pattern has one."""
+    marked = np.zeros(len(flat), np.bool_)
+    suspects = np.unique(rows)
+    if suspects.size:
+        hits = pc.match_substring_regex(flat.take(pa.array(suspects)), MOJIBAKE)
+        marked[suspects] = hits.to_numpy(zero_copy_only=False).astype(np.bool_)
+    return marked
+
+
+def _characters(data: Bytes) -> tuple[Ints, Ints]:
+    """Where characters beyond plain ASCII begin (also ` and controls), and their code points."""
+    at = np.flatnonzero((data >= 0xC2) | (data < 0x20) | (data == 0x60) | (data == 0x7F))
+    codes = data[at].astype(np.int64)
+    for lead, width in ((0xC2, 2), (0xE0, 3), (0xF0, 4)):
+        chosen = np.flatnonzero((codes >= lead) & (codes < _NEXT_LEAD[lead]))
+        first, code = at[chosen], codes[chosen] & (0xFF >> (width + 1))
+        for step in range(1, width):
+            code = (code << 6) | (data[first + step] & 0x3F)
+        codes[chosen] = -code  # negative until all are done, so that no code is taken for a lead
+    return at, np.abs(codes)
+
+
+_NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
+
+
+def _spliced(
+    flat: pa.Array, data: Bytes, offsets: Ints, at: Ints, words: list[bytes], which: Ints
+) -> pa.Array:
+    """The column with the character at each of `at` replaced by its word, in one pass of bytes."""
+    lead = data[at]
+    old = 1 + (lead >= 0xC2).astype(np.int64) + (lead >= 0xE0) + (lead >= 0xF0)
+    new = np.array([len(word) for word in words], np.int64)[which]
+    grown = np.concatenate([[0], np.cumsum(new - old)])
+    kept = np.ones(len(data), np.bool_)
+    kept[_ranges(at, old)] = False
+    result = np.empty(len(data) + int(grown[-1]), np.uint8)
+    inserted = np.zeros(len(result), np.bool_)
+    places = _ranges(at + grown[:-1], new)
+    inserted[places] = True
+    result[places] = _bytes_of(words, which, new)
+    result[~inserted] = data[kept]
+    moved = offsets + grown[np.searchsorted(at, offsets)]
+    return _column(result, moved, flat)
+
+
+def _bytes_of(words: list[bytes], which: Ints, sizes: Ints) -> Bytes:
+    """The chosen words' bytes, one after the other."""
+    book = np.frombuffer(b"".join(words), np.uint8)
+    starts = np.concatenate([[0], np.cumsum([len(word) for word in words])])[:-1]
+    chosen: Bytes = book[_ranges(starts[which], sizes)]
+    return chosen
+
+
+def _ranges(starts: Ints, sizes: Ints) -> Ints:
+    """start, start + 1 ... of each, `size` of them, one after the other."""
+    before = np.cumsum(sizes) - sizes
+    steps: Ints = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+    return steps
+
+
+def _distinct(codes: Ints) -> tuple[Ints, Ints]:
+    which, kinds = pd.factorize(codes)
+    return np.asarray(kinds, np.int64), which.astype(np.int64)
+
+
+def _marked(rows: Ints, size: int) -> Flags:
+    marked = np.zeros(size, np.bool_)
+    marked[rows] = True
+    return marked
+
+
+def _rows(offsets: Ints, at: Ints) -> Ints:
+    """The row in which each byte lies."""
+    rows: Ints = np.searchsorted(offsets, at, side="right") - 1
+    return rows
+
+
+def _flat(texts: Texts) -> pa.Array:
+    """One contiguous large_string array."""
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    if isinstance(whole, pa.ChunkedArray):  # what combine_chunks gives of no chunk at all
+        whole = pa.array([], pa.large_string())
+    flat = whole if whole.type == pa.large_string() else whole.cast(pa.large_string())
+    if not flat.null_count:
+        return flat
+    # Arrow lets a null hide bytes: rebuilt, it holds none.
+    return pc.if_else(flat.is_valid(), flat, pa.scalar(None, pa.large_string()))
+
+
+def _utf8(flat: pa.Array) -> tuple[Bytes, Ints]:
+    """A column's bytes, and where each row begins in them (one more than rows)."""
+    _, bounds, values = flat.buffers()
+    if not len(flat) or bounds is None:
+        return np.zeros(0, np.uint8), np.zeros(len(flat) + 1, np.int64)
+    offsets = np.frombuffer(bounds, np.int64)[flat.offset : flat.offset + len(flat) + 1]
+    data = np.frombuffer(values if values is not None else b"", np.uint8)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def _column(data: Bytes, offsets: Ints, like: pa.Array) -> pa.Array:
+    """A text column over these bytes; null where `like` is."""
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets, np.int64)), pa.py_buffer(data)]
+    column = pa.Array.from_buffers(pa.large_string(), len(like), buffers)
+    if not like.null_count:
+        return column
+    return pc.if_else(like.is_valid(), column, pa.scalar(None, pa.large_string()))

@@ -1,0 +1,157 @@
+"""The way to the ledger's database: engine, transactions, upgrades, and its errors in our words."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import errors as refusals
+from sqlalchemy import URL, Connection, Engine, create_engine, func, insert, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateSchema
+
+from sms.errors import ConfigurationError, LedgerError, LedgerUnreachable
+from sms.ledger.tables import SCHEMA, event
+
+UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
+CONNECT_TIMEOUT = 10  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction, with the instant and the author that it writes down."""
+
+    db: Connection
+    now: datetime
+    actor: str
+
+    @property
+    def cursor(self) -> psycopg.Cursor[Any]:
+        """The driver's own cursor, inside this transaction: COPY is its business."""
+        connection: psycopg.Connection[Any] = self.db.connection.driver_connection  # type: ignore[assignment]
+        return connection.cursor()
+
+    def record(
+        self,
+        *,
+        submission_id: int | None = None,
+        run_key: str | None = None,
+        from_state: str | None = None,
+        to_state: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add an event; `detail` holds counts and names of files, never a number or a text."""
+        self.db.execute(
+            insert(event).values(
+                submission_id=submission_id,
+                run_key=run_key,
+                at=self.now,
+                actor=self.actor,
+                from_state=from_state,
+                to_state=to_state,
+                detail=dict(detail) if detail else None,
+            )
+        )
+
+
+def engine_of(url: str) -> Engine:
+    """An engine for any PostgreSQL URL; it keeps no connection open between transactions.
+
+    A task that uploads for half an hour holds none meanwhile, and a forked process inherits none.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "the ledger's URL can't be read: write postgresql://user:password@host:5432/database"
+        ) from error
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(
+            f"the ledger must be PostgreSQL, not {parsed.get_backend_name()}: "
+            "correct the connection sms_ledger"
+        )
+    return create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        hide_parameters=True,  # a failing statement's parameters may hold numbers
+        connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "sms ledger"},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine, clock: Callable[[], datetime], actor: str) -> Iterator[Transaction]:
+    """A transaction that commits at its end; the database's errors come out in our words."""
+    try:
+        with engine.begin() as db:
+            yield Transaction(db, clock(), actor)
+    except (DBAPIError, psycopg.Error) as error:
+        # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
+        raise in_our_words(error, engine.url) from None
+
+
+def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
+    """The error that tells what to do, and tells nothing of a row."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    where = f"the ledger {url.database!r} at {url.host or url.query.get('host', 'localhost')}"
+    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        return LedgerUnreachable(f"{where} did not answer or broke off: {_first_line(cause)}")
+    if isinstance(
+        cause,
+        refusals.UndefinedTable | refusals.UndefinedColumn | refusals.InvalidSchemaName,
+    ):
+        return LedgerError(f"{where} lacks the tables of this version: upgrade it")
+    if isinstance(cause, psycopg.DataError):
+        return LedgerError(f"{where} was given a value it can't hold ({cause.sqlstate})")
+    if isinstance(cause, psycopg.Error) and cause.diag.message_primary:
+        return LedgerError(f"{where} refused: {cause.diag.message_primary}")
+    return LedgerError(f"{where} failed: {type(cause).__name__}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to this version; several processes may try at once, one does it."""
+    try:
+        with engine.begin() as db:
+            db.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+            # `IF NOT EXISTS` would ask for the right to create schemas even where it exists.
+            if db.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
+                db.execute(CreateSchema(SCHEMA))
+            config = _alembic()
+            config.attributes["connection"] = db
+            command.upgrade(config, "head")
+    except (DBAPIError, psycopg.Error) as error:
+        raise in_our_words(error, engine.url) from error
+
+
+def require_current(engine: Engine) -> None:
+    """LedgerError unless the schema is exactly this version's."""
+    try:
+        with engine.connect() as db:
+            migrations = MigrationContext.configure(db, opts={"version_table_schema": SCHEMA})
+            present = migrations.get_current_revision()
+    except (DBAPIError, psycopg.Error) as error:
+        raise in_our_words(error, engine.url) from error
+    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if present != wanted:
+        raise LedgerError(
+            f"the ledger {engine.url.database!r} is at schema version {present or 'none'}, this "
+            f"program needs {wanted}: upgrade the ledger, and run the same version everywhere"
+        )
+
+
+def _alembic() -> Config:
+    config = Config()
+    migrations = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", migrations.replace("%", "%%"))
+    return config

@@ -1,0 +1,258 @@
+"""The door to the ledger: what may change, and what may be asked. Each call is one transaction.
+
+How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `reports` and
+`deliveries` (what comes home), `queries`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import Engine
+
+import sms.clock
+from sms.ledger import database, deliveries, queries, reports, runs, stop_list, submissions
+from sms.ledger.copying import Rows
+from sms.ledger.database import Transaction
+from sms.ledger.records import (
+    Part,
+    PlannedRun,
+    Reconciliation,
+    ReportFile,
+    Submission,
+    Summary,
+)
+from sms.ledger.states import NEXT, State
+from sms.wire.names import ReportName
+
+__all__ = [
+    "NEXT",
+    "Ledger",
+    "Part",
+    "PlannedRun",
+    "Reconciliation",
+    "ReportFile",
+    "State",
+    "Submission",
+    "Summary",
+]
+
+
+class Ledger:
+    """Our memory; `actor` signs every event that this one writes.
+
+    Every call may raise LedgerUnreachable (try again: each may be repeated), or LedgerError.
+    """
+
+    def __init__(
+        self, engine: Engine, *, clock: Callable[[], datetime] = sms.clock.now, actor: str = ""
+    ) -> None:
+        self.engine = engine
+        self._clock = clock
+        self._actor = actor
+
+    @classmethod
+    def connect(
+        cls, url: str, *, clock: Callable[[], datetime] = sms.clock.now, actor: str = ""
+    ) -> Self:
+        """The ledger behind any PostgreSQL URL; ConfigurationError if it is none."""
+        return cls(database.engine_of(url), clock=clock, actor=actor)
+
+    # The schema
+
+    def upgrade(self) -> None:
+        """Bring the schema to this version; safe to call from several processes at once."""
+        database.upgrade(self.engine)
+
+    def require_current(self) -> None:
+        """LedgerError unless the schema is this version's; LedgerUnreachable without an answer."""
+        database.require_current(self.engine)
+
+    # A run before its first byte leaves
+
+    def plan(self, run: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
+        """Store a run and its first file's name; of a known run, what its first plan stored."""
+        with self._transaction() as tx:
+            return runs.plan(tx, run, stem)
+
+    def replan(self, run: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
+        """Another slot and name for a run that no try has claimed yet; LedgerError otherwise."""
+        with self._transaction() as tx:
+            return runs.replan(tx, run, stem)
+
+    def record_screening(
+        self,
+        run_key: str,
+        *,
+        candidates: int,
+        audience: int,
+        excluded: Mapping[str, int],
+        stop_list_size: int,
+    ) -> None:
+        """Count who was screened out, by Reason; a second screening replaces the first."""
+        with self._transaction() as tx:
+            runs.record_screening(tx, run_key, candidates, audience, excluded, stop_list_size)
+
+    def record_rendering(
+        self, run_key: str, *, excluded: Mapping[str, int], replaced: Mapping[str, int]
+    ) -> None:
+        """Count who fell out at rendering, beside the screening, and the characters replaced."""
+        with self._transaction() as tx:
+            runs.record_rendering(tx, run_key, excluded, replaced)
+
+    def prepare(self, run_key: str, parts: Sequence[Part]) -> list[Submission]:
+        """Make a run's files exactly these, ready to be claimed; LedgerError once one was."""
+        with self._transaction() as tx:
+            return runs.prepare(tx, run_key, parts)
+
+    def run(self, run_key: str) -> PlannedRun:
+        """A run as it was planned."""
+        with self._transaction() as tx:
+            return runs.run(tx, run_key)
+
+    def submissions(self, run_key: str) -> list[Submission]:
+        """A run's live submissions by part; the cancelled ones where none lives."""
+        with self._transaction() as tx:
+            return runs.submissions(tx, run_key)
+
+    def attempts(self, run_key: str) -> int:
+        """How many times a run was given an hour and a name."""
+        with self._transaction() as tx:
+            return runs.attempts(tx, run_key)
+
+    # One file's way to the gateway
+
+    def submission(self, stem: str) -> Submission:
+        """A file as it stands."""
+        with self._transaction() as tx:
+            return submissions.known(tx, stem)
+
+    def claim(self, stem: str, token: str, *, lease: timedelta) -> Submission:
+        """Hold a file for the try `token`; SubmissionTaken while another's claim is in its lease.
+
+        Called again by the holder, it renews the claim. A file that is beyond uploading comes
+        back as it stands, unclaimed: look at its state.
+        """
+        with self._transaction() as tx:
+            return submissions.claim(tx, stem, token, lease)
+
+    def release(self, stem: str, token: str) -> None:
+        """Give that try's claim back, if it still holds it: it ends, and has left no doubt."""
+        with self._transaction() as tx:
+            submissions.release(tx, stem, token)
+
+    def holds(self, stem: str, token: str) -> bool:
+        """Whether that try still holds the file and may act on it."""
+        with self._transaction() as tx:
+            return submissions.holds(tx, stem, token)
+
+    def intend_rename(
+        self,
+        stem: str,
+        token: str,
+        *,
+        messages: Iterable[pa.RecordBatch],
+        sha256: str,
+        size_bytes: int,
+        late_out: Mapping[str, int] | None = None,
+    ) -> Submission:
+        """Write down the file's messages and that its rename comes next, or nothing at all.
+
+        `late_out` counts by Reason who was prepared but is no longer in the file. SubmissionTaken
+        if another try holds the claim, LedgerError if the file is not uploading.
+        """
+        with self._transaction() as tx:
+            return submissions.intend_rename(
+                tx, stem, token, messages, sha256, size_bytes, late_out or {}
+            )
+
+    def move(
+        self,
+        stem: str,
+        *,
+        to: State,
+        token: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+        **moments: datetime,
+    ) -> bool:
+        """True for the one caller whose move it was; with a token, only if that holds the claim.
+
+        `moments` may set submitted_at, verdict_at, due_at, reported_at; the one that belongs to
+        the state is set to now by itself. `detail` goes into the event.
+        """
+        with self._transaction() as tx:
+            return submissions.move_stem(tx, stem, to, token, detail, moments)
+
+    # Who said no
+
+    def opted_out(self, msisdns: pa.Array | pa.ChunkedArray | np.ndarray) -> np.ndarray:
+        """Which of these int64 numbers are in the stop list, ascending, each once."""
+        with self._transaction() as tx:
+            return stop_list.opted_out(tx, msisdns)
+
+    def stop_list_size(self) -> int:
+        """How many numbers are in the stop list."""
+        with self._transaction() as tx:
+            return stop_list.size(tx)
+
+    def require_safe_stop_list(self) -> int:
+        """The stop list's size; StopListUnsafe if it is unreadable or holds less than it did."""
+        with self._transaction() as tx:
+            return stop_list.require_safe(tx)
+
+    def add_opt_outs(self, rows: Rows, *, source: str, stem: str | None = None) -> int:
+        """Enter opt-outs (msisdn, opted_out_at, message); how many numbers are new.
+
+        `source` is stop_report, reply or import. The earliest opt-out of a number is kept.
+        """
+        with self._transaction() as tx:
+            return stop_list.add(tx, rows, source, stem)
+
+    # What the provider reports
+
+    def find_submission(self, report: ReportName) -> Submission | None:
+        """Whose report this is: the exact stem's, else the only one of its campaign id (R34)."""
+        with self._transaction() as tx:
+            return reports.find_submission(tx, report)
+
+    def load_replies(self, report: ReportName, rows: Rows) -> int:
+        """Store a STOP or SMSMO file's rows that aren't stored yet; how many those were."""
+        with self._transaction() as tx:
+            return reports.load_replies(tx, report, rows)
+
+    def load_delivery_report(self, stem: str, rows: Rows) -> None:
+        """Make a file's outcomes, strangers and duplicates what this report says."""
+        with self._transaction() as tx:
+            deliveries.load(tx, stem, rows)
+
+    def report_file(self, name: str) -> ReportFile | None:
+        """A report as it was read last, or None."""
+        with self._transaction() as tx:
+            return reports.read_before(tx, name)
+
+    def record_report_file(self, file: ReportFile) -> None:
+        """Write down that a report was read."""
+        with self._transaction() as tx:
+            reports.record(tx, file)
+
+    # What may be asked
+
+    def reconcile(self, stem: str) -> Reconciliation:
+        """What became of a file's messages."""
+        with self._snapshot() as tx:
+            return queries.reconcile(tx, stem)
+
+    def summary(self, run_key: str) -> Summary:
+        """A run in numbers, from its candidates to its replies."""
+        with self._snapshot() as tx:
+            return queries.summary(tx, run_key)
+
+    def _transaction(self) -> AbstractContextManager[Transaction]:
+        return database.transaction(self.engine, self._clock, self._actor)
+
+    def _snapshot(self) -> AbstractContextManager[Transaction]:
+        frozen = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        return database.transaction(frozen, self._clock, self._actor)

@@ -1,0 +1,1 @@
+"""The revisions; one that was released is never changed."""

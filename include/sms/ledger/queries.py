@@ -1,0 +1,123 @@
+"""What may be asked of the ledger: nothing here changes a row.
+
+Ask within a snapshot: several statements must see one and the same moment.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+
+from sms.ledger.database import Transaction
+from sms.ledger.records import Reconciliation, Summary
+from sms.ledger.runs import run
+from sms.ledger.states import SENT, State
+from sms.ledger.submissions import known
+from sms.ledger.tables import campaign_run, message, receipt, reply, stranger, submission
+
+OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
+
+
+def reconcile(tx: Transaction, stem: str) -> Reconciliation:
+    """What became of one file's messages; nothing was sent by a file that never left."""
+    return _reconciliation(tx, submission.c.id == known(tx, stem).id)
+
+
+def summary(tx: Transaction, run_key: str) -> Summary:
+    """A run in numbers, from its candidates to its replies."""
+    planned = run(tx, run_key)
+    ours = submission.c.run_key == run_key
+    noted = tx.db.execute(
+        select(
+            campaign_run.c.candidates,
+            campaign_run.c.audience,
+            campaign_run.c.screened_out,
+            campaign_run.c.rendered_out,
+            campaign_run.c.replaced,
+            campaign_run.c.stop_list_size,
+        ).where(campaign_run.c.run_key == run_key)
+    ).one()
+    after_screening = Counter(noted.rendered_out or {}) + _late(tx, ours)
+    outcomes = _reconciliation(tx, ours)
+    answers = _by(tx, _answers(run_key))
+    return Summary(
+        run=planned,
+        candidates=noted.candidates or 0,
+        audience=(noted.audience or 0) - after_screening.total(),
+        excluded=dict(Counter(noted.screened_out or {}) + after_screening),
+        replaced=noted.replaced or {},
+        sent=outcomes.sent,
+        segments=_sum_of_sent(tx, "segments", ours),
+        submissions={State(state): count for state, count in _by(tx, _states(run_key)).items()},
+        outcomes=outcomes,
+        stops=answers.get("STOP", 0),
+        replies=answers.get("SMSMO", 0),
+        stop_list_size=noted.stop_list_size,
+    )
+
+
+def _reconciliation(tx: Transaction, ours: ColumnElement[bool]) -> Reconciliation:
+    by_outcome = _by(
+        tx,
+        select(func.coalesce(receipt.c.outcome, "missing"), func.count())
+        .select_from(message)
+        .join(submission, submission.c.id == message.c.submission_id)
+        .outerjoin(
+            receipt,
+            and_(
+                receipt.c.submission_id == message.c.submission_id,
+                receipt.c.idremote == message.c.idremote,
+            ),
+        )
+        .where(ours, submission.c.state.in_(SENT))
+        .group_by(receipt.c.outcome),
+    )
+    strangers = tx.db.execute(
+        select(func.count())
+        .select_from(stranger)
+        .join(submission, submission.c.id == stranger.c.submission_id)
+        .where(ours, submission.c.state.in_(SENT))
+    ).scalar_one()
+    return Reconciliation(
+        sent=_sum_of_sent(tx, "messages", ours),
+        **{outcome: by_outcome.get(outcome, 0) for outcome in (*OUTCOMES, "missing")},
+        rows=_sum_of_sent(tx, "report_rows", ours),
+        strangers=strangers,
+        duplicates=_sum_of_sent(tx, "report_duplicates", ours),
+    )
+
+
+def _sum_of_sent(tx: Transaction, column: str, ours: ColumnElement[bool]) -> int:
+    total = func.coalesce(func.sum(submission.c[column]), 0)
+    return int(tx.db.execute(select(total).where(ours, submission.c.state.in_(SENT))).scalar_one())
+
+
+def _late(tx: Transaction, ours: ColumnElement[bool]) -> Counter[str]:
+    """Who fell out between preparing and renaming, by reason."""
+    late: Counter[str] = Counter()
+    for counts in tx.db.scalars(
+        select(submission.c.late_out).where(ours, submission.c.state != State.CANCELLED)
+    ):
+        late.update(counts or {})
+    return late
+
+
+def _states(run_key: str) -> Select[str, int]:
+    return (
+        select(submission.c.state, func.count())
+        .where(submission.c.run_key == run_key)
+        .group_by(submission.c.state)
+    )
+
+
+def _answers(run_key: str) -> Select[str, int]:
+    return (
+        select(reply.c.kind, func.count())
+        .join(submission, submission.c.id == reply.c.submission_id)
+        .where(submission.c.run_key == run_key)
+        .group_by(reply.c.kind)
+    )
+
+
+def _by(tx: Transaction, query: Select[str, int]) -> Mapping[str, int]:
+    return {row[0]: row[1] for row in tx.db.execute(query)}

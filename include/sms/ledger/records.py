@@ -1,0 +1,144 @@
+"""What the ledger is told and what it tells: plain, frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Row
+
+from sms.ledger.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run of a campaign: what was decided before the first row was read."""
+
+    run_key: str
+    campaign: str
+    kind: str
+    service_id: str
+    send_at: datetime
+    slot_reason: str
+    dry_run: bool
+    planned_at: datetime
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a run as it was prepared; `part` counts from 1 to `parts`."""
+
+    stem: str
+    part: int
+    parts: int
+    messages: int
+    segments: int
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One file at the gateway, as the ledger knows it."""
+
+    id: int
+    run_key: str
+    stem: str
+    service_id: str
+    campaign_id: str
+    part: int
+    parts: int
+    state: State
+    send_at: datetime
+    messages: int | None
+    segments: int | None
+    sha256: str | None
+    size_bytes: int | None
+    claim: str | None
+    claimed_at: datetime | None
+    rename_intended_at: datetime | None
+    submitted_at: datetime | None
+    verdict_at: datetime | None
+    due_at: datetime | None
+    reported_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """The submission that a row of the table holds."""
+        columns = row._asdict()
+        return cls(**{**columns, "state": State(columns["state"])})
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """A report as it was read last; `loaded_at` is the ledger's to say."""
+
+    name: str
+    kind: str
+    stem: str | None
+    submission_id: int | None
+    size_bytes: int
+    modified_at: datetime
+    sha256: str
+    rows: int
+    unreadable: int
+    archive: str
+    loaded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What became of the messages sent: by outcome, and what the reports said beyond them.
+
+    `rows` counts the report's readable rows: duplicates and strangers are among them, a message
+    that no row tells of is `missing`.
+    """
+
+    sent: int
+    delivered: int
+    refused: int
+    not_delivered: int
+    pending: int
+    unknown: int
+    missing: int
+    rows: int
+    strangers: int
+    duplicates: int
+
+    @property
+    def balanced(self) -> bool:
+        """Every message has one outcome or is missing, and every row is accounted for."""
+        reported = self.delivered + self.refused + self.not_delivered + self.pending + self.unknown
+        return (
+            self.sent == reported + self.missing
+            and self.rows == reported + self.strangers + self.duplicates
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run from its candidates to its reports, in numbers.
+
+    `audience` is whom we write to: `excluded` holds everybody else, by Reason, whether they fell
+    out at screening, at rendering, or by a STOP right before the rename.
+    """
+
+    run: PlannedRun
+    candidates: int
+    audience: int
+    excluded: Mapping[str, int]
+    replaced: Mapping[str, int]
+    sent: int
+    segments: int
+    submissions: Mapping[State, int]
+    outcomes: Reconciliation
+    stops: int
+    replies: int
+    stop_list_size: int | None = field(default=None)
+
+    @property
+    def balanced(self) -> bool:
+        """Nobody is lost: candidates = audience + excluded, and the outcomes add up."""
+        everybody = self.audience + sum(self.excluded.values())
+        return self.candidates == everybody and self.outcomes.balanced

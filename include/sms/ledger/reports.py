@@ -1,0 +1,107 @@
+"""What the provider's STOP and SMSMO files bring home, each row once, and which files were read."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from hashlib import sha256
+
+import pyarrow as pa
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from sms.ledger.copying import Rows, batches, copy_rows
+from sms.ledger.database import Transaction
+from sms.ledger.records import ReportFile, Submission
+from sms.ledger.states import UNCLAIMED, State
+from sms.ledger.submissions import COLUMNS, one
+from sms.ledger.tables import report_file, submission
+from sms.wire.names import ReportName
+
+REPLIES = pa.schema(
+    [
+        pa.field("msisdn", pa.int64(), nullable=False),
+        pa.field("raw_date", pa.large_string(), nullable=False),
+        pa.field("raw_hour", pa.large_string(), nullable=False),
+        pa.field("replied_at", pa.timestamp("us", tz="UTC")),
+        pa.field("message", pa.large_string(), nullable=False),
+        pa.field("message_digest", pa.large_string(), nullable=False),
+        pa.field("idremote", pa.large_string()),
+        pa.field("occurrence", pa.int32(), nullable=False),
+    ]
+)
+
+
+def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
+    """Whose report this is: the exact stem's, else the only file of that campaign id (R34)."""
+    exact = one(tx, submission.c.stem == report.stem)
+    if exact:
+        return exact
+    candidates = tx.db.execute(
+        select(*COLUMNS)
+        .where(submission.c.service_id == report.service_id)
+        .where(func.lower(submission.c.campaign_id) == report.campaign_id.lower())
+        .where(submission.c.state.not_in([*UNCLAIMED, State.CANCELLED]))
+        .limit(2)
+    ).all()
+    return Submission.of(candidates[0]) if len(candidates) == 1 else None
+
+
+def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
+    """Store the rows of a STOP or SMSMO file that aren't stored yet; how many those were."""
+    tx.db.execute(
+        text(
+            "CREATE TEMP TABLE answers (msisdn bigint, raw_date text, raw_hour text, "
+            "replied_at timestamptz, message text, message_digest text, idremote text, "
+            "occurrence integer) ON COMMIT DROP"
+        )
+    )
+    if not copy_rows(tx, "pg_temp.answers", REPLIES, _digested(rows)):
+        return 0
+    owner = find_submission(tx, report)
+    # Sorted, so that two loads at once wait for each other in one direction.
+    stored = tx.db.execute(
+        text(
+            """
+            INSERT INTO sms.reply (
+                kind, service_id, campaign_id, report, submission_id, msisdn, replied_at,
+                raw_date, raw_hour, message, message_digest, idremote, occurrence, recorded_at)
+            SELECT
+                :kind, :service_id, :campaign_id, :report, :submission_id, msisdn, replied_at,
+                raw_date, raw_hour, message, message_digest, idremote, occurrence, :now
+            FROM pg_temp.answers
+            ORDER BY msisdn, raw_date, raw_hour, message_digest, occurrence
+            ON CONFLICT ON CONSTRAINT reply_once DO NOTHING
+            """
+        ),
+        {
+            "kind": report.kind,
+            "service_id": report.service_id,
+            "campaign_id": report.campaign_id,
+            "report": str(report),
+            "submission_id": owner.id if owner else None,
+            "now": tx.now,
+        },
+    )
+    return stored.rowcount
+
+
+def _digested(rows: Rows) -> Iterator[pa.RecordBatch]:
+    for batch in batches(rows):
+        digests = [sha256(text.encode()).hexdigest() for text in batch["message"].to_pylist()]
+        yield batch.append_column("message_digest", pa.array(digests, pa.large_string()))
+
+
+def read_before(tx: Transaction, name: str) -> ReportFile | None:
+    """The report of this name as it was read last, or None."""
+    columns = [report_file.c[field.name] for field in fields(ReportFile)]
+    row = tx.db.execute(select(*columns).where(report_file.c.name == name)).first()
+    return None if row is None else ReportFile(**row._asdict())
+
+
+def record(tx: Transaction, file: ReportFile) -> None:
+    """Write down that a report was read, over what was written down for it before."""
+    values = {**asdict(file), "loaded_at": tx.now}
+    tx.db.execute(
+        insert(report_file)
+        .values(**values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+    )

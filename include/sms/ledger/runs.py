@@ -1,0 +1,243 @@
+"""A run before its first byte leaves: planned, planned anew, screened, rendered, prepared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlalchemy.exc import IntegrityError
+
+from sms.errors import LedgerError
+from sms.ledger.database import Transaction
+from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.states import UNCLAIMED, State
+from sms.ledger.submissions import COLUMNS, locked, move
+from sms.ledger.tables import campaign_run, submission
+
+RUN_COLUMNS = [campaign_run.c[field.name] for field in fields(PlannedRun)]
+
+
+def run(tx: Transaction, run_key: str, *, lock: bool = False) -> PlannedRun:
+    """The run as it was planned; `lock` holds it against others who would change it."""
+    query = select(*RUN_COLUMNS).where(campaign_run.c.run_key == run_key)
+    row = tx.db.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise LedgerError(f"the ledger knows no run {run_key}: plan it first")
+    return PlannedRun(**row._asdict())
+
+
+def submissions(tx: Transaction, run_key: str) -> list[Submission]:
+    """The run's live submissions by part; the cancelled ones where none lives."""
+    query = (
+        select(*COLUMNS)
+        .where(submission.c.run_key == run_key)
+        .order_by(submission.c.part, submission.c.id)
+    )
+    known = [Submission.of(row) for row in tx.db.execute(query)]
+    return [one for one in known if one.state is not State.CANCELLED] or known
+
+
+def attempts(tx: Transaction, run_key: str) -> int:
+    """How many first files the run was ever given, the cancelled ones among them."""
+    query = select(func.count()).where(submission.c.run_key == run_key, submission.c.part == 1)
+    return int(tx.db.execute(query).scalar_one())
+
+
+def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
+    """Store the run with its first part, or find what the first plan stored: that one wins."""
+    new = tx.db.execute(
+        insert_or(campaign_run)
+        .values(**asdict(planned))
+        .on_conflict_do_nothing()
+        .returning(campaign_run.c.run_key)
+    ).first()
+    stored = run(tx, planned.run_key, lock=True)
+    if new:
+        _add(tx, stored, stem, part=1, parts=1, state=State.PLANNED)
+    return stored, _first(tx, planned.run_key)
+
+
+def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
+    """Give the run another slot and name, as long as no try has touched the gateway for it."""
+    run(tx, planned.run_key, lock=True)
+    live = _live_unclaimed(tx, planned.run_key, "planned anew")
+    tx.db.execute(
+        update(campaign_run)
+        .where(campaign_run.c.run_key == planned.run_key)
+        .values(**asdict(planned))
+    )
+    if [one.stem for one in live] != [stem]:
+        for one in live:
+            move(tx, one, State.CANCELLED, detail={"planned_anew_as": stem})
+        _add(tx, planned, stem, part=1, parts=1, state=State.PLANNED)
+    return planned, _first(tx, planned.run_key)
+
+
+def record_screening(
+    tx: Transaction,
+    run_key: str,
+    candidates: int,
+    audience: int,
+    excluded: Mapping[str, int],
+    stop_list_size: int,
+) -> None:
+    """Write down who was screened out; a second screening replaces the first."""
+    _note(
+        tx,
+        run_key,
+        candidates=candidates,
+        audience=audience,
+        screened_out=dict(excluded),
+        stop_list_size=stop_list_size,
+    )
+
+
+def record_rendering(
+    tx: Transaction, run_key: str, excluded: Mapping[str, int], replaced: Mapping[str, int]
+) -> None:
+    """Write down who fell out at rendering, beside the screening's counts."""
+    _note(tx, run_key, rendered_out=dict(excluded), replaced=dict(replaced))
+
+
+def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submission]:
+    """Make the run's live submissions exactly these parts, ready to be claimed."""
+    numbering = [(one.part, one.parts) for one in parts]
+    if not parts or numbering != [(number + 1, len(parts)) for number in range(len(parts))]:
+        raise ValueError("the parts of a run are numbered 1 to n, and there is at least one")
+    planned = run(tx, run_key, lock=True)
+    present = submissions(tx, run_key)
+    if [_as_part(one) for one in present] == list(parts) and not any(
+        one.state in UNCLAIMED or one.state is State.CANCELLED for one in present
+    ):
+        return present  # told again what already left
+    live = {one.part: one for one in _live_unclaimed(tx, run_key, "prepared differently")}
+    if not live:
+        raise LedgerError(f"run {run_key} was cancelled: trigger a new one")
+    for surplus in [one for number, one in live.items() if number > len(parts)]:
+        _withdraw(tx, surplus)
+    for part in parts:
+        _prepare_part(tx, planned, live.get(part.part), part)
+    return submissions(tx, run_key)
+
+
+def _prepare_part(
+    tx: Transaction, planned: PlannedRun, live: Submission | None, part: Part
+) -> None:
+    numbers: dict[str, int | str] = {
+        "messages": part.messages,
+        "segments": part.segments,
+        "sha256": part.sha256,
+        "size_bytes": part.size_bytes,
+    }
+    if live is None:
+        _add(
+            tx,
+            planned,
+            part.stem,
+            part=part.part,
+            parts=part.parts,
+            state=State.PREPARED,
+            **numbers,
+        )
+        return
+    try:
+        tx.db.execute(
+            update(submission)
+            .where(submission.c.id == live.id)
+            .values(stem=part.stem, parts=part.parts, **numbers)
+        )
+    except IntegrityError as error:
+        raise _stem_taken(part.stem) from error
+    if live.state is State.PLANNED:
+        move(tx, live, State.PREPARED, detail={"messages": part.messages})
+
+
+def _withdraw(tx: Transaction, surplus: Submission) -> None:
+    """Remove a part that the run no longer has: never claimed, so its name was never seen."""
+    tx.db.execute(delete(submission).where(submission.c.id == surplus.id))
+    tx.record(
+        submission_id=surplus.id,
+        run_key=surplus.run_key,
+        from_state=surplus.state,
+        detail={"withdrawn": surplus.stem},
+    )
+
+
+def _live_unclaimed(tx: Transaction, run_key: str, what: str) -> list[Submission]:
+    """The live submissions, locked; LedgerError if one of them was ever claimed."""
+    live = [
+        locked(tx, one.stem) for one in submissions(tx, run_key) if one.state is not State.CANCELLED
+    ]
+    for one in live:
+        if one.state not in UNCLAIMED:
+            raise LedgerError(
+                f"run {run_key} can't be {what}: {one.stem} is {one.state} already. "
+                "Trigger a new run instead"
+            )
+    return live
+
+
+def _add(
+    tx: Transaction,
+    planned: PlannedRun,
+    stem: str,
+    *,
+    part: int,
+    parts: int,
+    state: State,
+    **numbers: int | str,
+) -> None:
+    try:
+        submission_id = tx.db.execute(
+            insert(submission)
+            .values(
+                run_key=planned.run_key,
+                stem=stem,
+                part=part,
+                parts=parts,
+                state=state,
+                send_at=planned.send_at,
+                **numbers,
+            )
+            .returning(submission.c.id)
+        ).scalar_one()
+    except IntegrityError as error:
+        raise _stem_taken(stem) from error
+    tx.record(
+        submission_id=submission_id,
+        run_key=planned.run_key,
+        to_state=state,
+        detail={"stem": stem},
+    )
+
+
+def _stem_taken(stem: str) -> LedgerError:
+    return LedgerError(
+        f"the name {stem} was given to another file before, and a name is never used twice: "
+        "choose another slot, or trigger a new run"
+    )
+
+
+def _first(tx: Transaction, run_key: str) -> Submission:
+    """The submission of part 1, the latest if there were several."""
+    return [one for one in submissions(tx, run_key) if one.part == 1][-1]
+
+
+def _as_part(one: Submission) -> Part:
+    return Part(
+        stem=one.stem,
+        part=one.part,
+        parts=one.parts,
+        messages=one.messages or 0,
+        segments=one.segments or 0,
+        sha256=one.sha256 or "",
+        size_bytes=one.size_bytes or 0,
+    )
+
+
+def _note(tx: Transaction, run_key: str, **columns: object) -> None:
+    noted = tx.db.execute(
+        update(campaign_run).where(campaign_run.c.run_key == run_key).values(**columns)
+    )
+    if noted.rowcount != 1:
+        raise LedgerError(f"the ledger knows no run {run_key}: plan it first")

@@ -1,0 +1,226 @@
+"""One file's way through its states: claimed by one try, its intent recorded, moved once.
+
+`move` is the only place where a state changes. Every function here holds the submission's row
+lock, so what it saw is still true when it writes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import ColumnElement, delete, select, update
+
+from sms.errors import LedgerError, SubmissionTaken
+from sms.ledger.copying import copy_rows
+from sms.ledger.database import Transaction
+from sms.ledger.records import Submission
+from sms.ledger.states import NEXT, STAMP, State
+from sms.ledger.tables import message, submission
+
+COLUMNS = [submission.c[field.name] for field in fields(Submission)]
+MOMENTS = frozenset({"submitted_at", "verdict_at", "due_at", "reported_at"})
+
+MESSAGES = pa.schema(
+    [
+        pa.field("submission_id", pa.int64(), nullable=False),
+        pa.field("idremote", pa.large_string(), nullable=False),
+        pa.field("msisdn", pa.int64(), nullable=False),
+        pa.field("key", pa.large_string(), nullable=False),
+        pa.field("segments", pa.int16(), nullable=False),
+    ]
+)
+
+
+def locked(tx: Transaction, stem: str) -> Submission:
+    """The submission, held against every other transaction until this one ends."""
+    row = tx.db.execute(select(*COLUMNS).where(submission.c.stem == stem).with_for_update()).first()
+    if row is None:
+        raise _no_such_file(stem)
+    return Submission.of(row)
+
+
+def known(tx: Transaction, stem: str) -> Submission:
+    """The submission as it stands; nothing is locked."""
+    found = one(tx, submission.c.stem == stem)
+    if found is None:
+        raise _no_such_file(stem)
+    return found
+
+
+def one(tx: Transaction, where: ColumnElement[bool]) -> Submission | None:
+    """The submission that a condition names, or None; nothing is locked."""
+    row = tx.db.execute(select(*COLUMNS).where(where)).first()
+    return None if row is None else Submission.of(row)
+
+
+def _no_such_file(stem: str) -> LedgerError:
+    return LedgerError(f"the ledger knows no file {stem}: plan it first")
+
+
+def may_move(held: Submission, to: State) -> bool:
+    """Whether a submission that stands where this one does may go there."""
+    if to is State.CANCELLED and held.state is State.UPLOADING:
+        return held.rename_intended_at is None  # after that the file may have left
+    return to in NEXT[held.state]
+
+
+def move(
+    tx: Transaction,
+    held: Submission,
+    to: State,
+    *,
+    detail: Mapping[str, Any] | None = None,
+    **columns: Any,
+) -> bool:
+    """Compare and set a state, with its event in the same transaction; True if it moved."""
+    if not may_move(held, to):
+        return False
+    if to in STAMP:
+        columns.setdefault(STAMP[to], tx.now)
+    changed = tx.db.execute(
+        update(submission)
+        .where(submission.c.id == held.id, submission.c.state == held.state)
+        .values(state=to, **columns)
+    )
+    if changed.rowcount != 1:
+        return False
+    tx.record(
+        submission_id=held.id,
+        run_key=held.run_key,
+        from_state=held.state,
+        to_state=to,
+        detail=detail,
+    )
+    return True
+
+
+def move_stem(
+    tx: Transaction,
+    stem: str,
+    to: State,
+    token: str | None,
+    detail: Mapping[str, Any] | None,
+    moments: Mapping[str, datetime],
+) -> bool:
+    """`move` for who knows the name; with a token, only while that token holds the claim."""
+    strange = moments.keys() - MOMENTS
+    if strange:
+        raise TypeError(f"a move sets only {sorted(MOMENTS)}, not {sorted(strange)}")
+    held = locked(tx, stem)
+    if token is not None and held.claim != token:
+        return False
+    return move(tx, held, to, detail=detail, **moments)
+
+
+def claim(tx: Transaction, stem: str, token: str, lease: timedelta) -> Submission:
+    """Take the submission for this try, renew what it holds, or take over what was left behind."""
+    held = locked(tx, stem)
+    if held.state is State.PLANNED:
+        raise LedgerError(f"{stem} is planned but not prepared: render and review it first")
+    ours = {"claim": token, "claimed_at": tx.now}
+    if held.state is State.PREPARED:
+        move(tx, held, State.UPLOADING, detail={"claim": token}, **ours)
+    elif held.state is State.UPLOADING:
+        if held.claim != token:
+            _take_over(tx, held, token, lease)
+        tx.db.execute(update(submission).where(submission.c.id == held.id).values(**ours))
+    return locked(tx, stem)
+
+
+def _take_over(tx: Transaction, held: Submission, token: str, lease: timedelta) -> None:
+    if held.claimed_at is not None and tx.now - held.claimed_at <= lease:
+        raise SubmissionTaken(
+            f"{held.stem} is held by another try since {held.claimed_at:%Y-%m-%d %H:%M:%S} UTC: "
+            "this one stands aside"
+        )
+    tx.record(
+        submission_id=held.id,
+        run_key=held.run_key,
+        from_state=held.state,
+        to_state=held.state,
+        detail={"claim": token, "taken_over_from": held.claim},
+    )
+
+
+def release(tx: Transaction, stem: str, token: str) -> None:
+    """Give a claim back, so that the next try need not wait for its lease to end."""
+    held = locked(tx, stem)
+    if held.state is not State.UPLOADING or held.claim != token:
+        return
+    tx.db.execute(
+        update(submission)
+        .where(submission.c.id == held.id)
+        .values(claim=f"released by {token}", claimed_at=None)
+    )
+    tx.record(
+        submission_id=held.id,
+        run_key=held.run_key,
+        from_state=held.state,
+        to_state=held.state,
+        detail={"released": token},
+    )
+
+
+def holds(tx: Transaction, stem: str, token: str) -> bool:
+    """Whether the try with this token still holds the claim on a file that is on its way."""
+    found = one(tx, submission.c.stem == stem)
+    return found is not None and found.state is State.UPLOADING and found.claim == token
+
+
+def intend_rename(
+    tx: Transaction,
+    stem: str,
+    token: str,
+    messages: Iterable[pa.RecordBatch],
+    sha256: str,
+    size_bytes: int,
+    late_out: Mapping[str, int],
+) -> Submission:
+    """Write down what the file holds and that its rename comes next, or nothing at all."""
+    held = locked(tx, stem)
+    if held.state is not State.UPLOADING:
+        raise LedgerError(f"{stem} is {held.state}, not uploading: it must not be renamed")
+    if held.claim != token:
+        raise SubmissionTaken(f"another try has taken {stem} over: this one stands aside")
+    tx.db.execute(delete(message).where(message.c.submission_id == held.id))
+    counted = _Counted(held.id, messages)
+    copy_rows(tx, "sms.message", MESSAGES, counted)
+    tx.db.execute(
+        update(submission)
+        .where(submission.c.id == held.id)
+        .values(
+            messages=counted.messages,
+            segments=counted.segments,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            late_out=dict(late_out),
+            rename_intended_at=tx.now,
+        )
+    )
+    tx.record(
+        submission_id=held.id,
+        run_key=held.run_key,
+        from_state=held.state,
+        to_state=held.state,
+        detail={"rename_intended": sha256, "messages": counted.messages},
+    )
+    return locked(tx, stem)
+
+
+class _Counted:
+    """Batches of messages on their way into the table, counted as they pass."""
+
+    def __init__(self, submission_id: int, batches: Iterable[pa.RecordBatch]) -> None:
+        self.messages = 0
+        self.segments = 0
+        self._id = submission_id
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self.messages += batch.num_rows
+            self.segments += pc.sum(batch.column("segments")).as_py() or 0
+            yield batch.append_column("submission_id", pa.repeat(self._id, batch.num_rows))

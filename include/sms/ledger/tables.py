@@ -1,0 +1,250 @@
+"""The ledger's tables, as SQLAlchemy sees them; a test compares them with the migrations.
+
+What the database itself refuses (triggers) and what analysts read (views) is in `migrations`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.engine import Dialect
+
+from sms.ledger.states import State
+
+SCHEMA = "sms"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+    },
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An instant: naive ones are refused, and it comes back in UTC whatever the session says."""
+
+    impl = TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("the ledger keeps aware datetimes only")
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+campaign_run = Table(
+    "campaign_run",
+    metadata,
+    Column("run_key", Text, primary_key=True),
+    Column("campaign", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("service_id", Text, nullable=False),
+    Column("send_at", Moment, nullable=False),
+    Column("slot_reason", Text, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("planned_at", Moment, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("candidates", Integer),
+    Column("audience", Integer),  # after screening; rendering and late STOPs still take from it
+    Column("screened_out", JSONB),  # {reason: count}
+    Column("rendered_out", JSONB),  # {reason: count}
+    Column("replaced", JSONB),  # {"U+00E7": count}
+    Column("stop_list_size", BigInteger),  # as seen at screening
+    _one_of("kind", "marketing", "transactional"),
+    Index(None, "campaign", "send_at"),
+)
+
+submission = Table(
+    "submission",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_key", ForeignKey(campaign_run.c.run_key), nullable=False),
+    Column("stem", Text, nullable=False),
+    Column("service_id", Text, Computed("split_part(stem, '-', 2)", persisted=True)),
+    Column("campaign_id", Text, Computed("split_part(stem, '-', 5)", persisted=True)),
+    Column("part", SmallInteger, nullable=False),
+    Column("parts", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("send_at", Moment, nullable=False),
+    Column("messages", Integer),
+    Column("segments", Integer),
+    Column("sha256", Text),
+    Column("size_bytes", BigInteger),
+    Column("claim", Text),  # the token of the try that holds it
+    Column("claimed_at", Moment),
+    Column("rename_intended_at", Moment),
+    Column("submitted_at", Moment),
+    Column("verdict_at", Moment),
+    Column("due_at", Moment),
+    Column("reported_at", Moment),
+    Column("late_out", JSONB),  # {reason: count}: who fell out between preparing and renaming
+    Column("report_rows", Integer),  # readable rows of the delivery report loaded last
+    Column("report_duplicates", Integer),  # of those, rows about a message that has a later row
+    Column("report_loaded_at", Moment),
+    UniqueConstraint("stem"),
+    _one_of("state", *State),
+    CheckConstraint("part BETWEEN 1 AND parts", name="part"),
+    CheckConstraint("state <> 'uploading' OR claim IS NOT NULL", name="claimed"),
+    Index(
+        "submission_one_live_part",
+        "run_key",
+        "part",
+        unique=True,
+        postgresql_where=text("state <> 'cancelled'"),
+    ),
+    Index("submission_report_name", "service_id", func.lower(text("campaign_id"))),
+    Index("submission_state_due_at", "state", "due_at"),
+)
+
+# `message` and `receipt` have no foreign keys: the check of each row would double a load's time.
+message = Table(
+    "message",
+    metadata,
+    Column("submission_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("idremote", Text, primary_key=True),
+    Column("msisdn", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("segments", SmallInteger, nullable=False),
+    Index(None, "msisdn"),
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("submission_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("idremote", Text, nullable=False),  # the message's, whatever the report wrote there
+    Column("msisdn", BigInteger),
+    Column("idstatus", SmallInteger),
+    Column("outcome", Text, nullable=False),
+    Column("ackoperator", Text),
+    Column("raw_status", Text),  # as the provider wrote it
+    _one_of("outcome", "delivered", "refused", "not_delivered", "pending", "unknown"),
+    Index(None, "submission_id", "idremote"),
+)
+
+opt_out = Table(
+    "opt_out",
+    metadata,
+    Column("msisdn", BigInteger, primary_key=True, autoincrement=False),
+    Column("opted_out_at", Moment, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("stem", Text),  # the file whose message was answered
+    Column("message", Text),
+    Column("recorded_at", Moment, nullable=False),
+    _one_of("source", "stop_report", "reply", "import"),
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("service_id", Text, nullable=False),
+    Column("campaign_id", Text, nullable=False),
+    Column("report", Text, nullable=False),  # the file's name
+    Column("submission_id", ForeignKey(submission.c.id)),
+    Column("msisdn", BigInteger, nullable=False),
+    Column("replied_at", Moment),
+    Column("raw_date", Text, nullable=False),
+    Column("raw_hour", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("message_digest", Text, nullable=False),  # a text may be too long for an index
+    Column("idremote", Text),
+    Column("occurrence", Integer, nullable=False),  # the n-th identical row of the file
+    Column("recorded_at", Moment, nullable=False),
+    _one_of("kind", "STOP", "SMSMO"),
+    UniqueConstraint(
+        "kind",
+        "service_id",
+        "campaign_id",
+        "msisdn",
+        "raw_date",
+        "raw_hour",
+        "message_digest",
+        "occurrence",
+        name="reply_once",
+    ),
+    Index(None, "submission_id", "kind"),
+    Index(None, "msisdn"),
+)
+
+report_file = Table(
+    "report_file",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("stem", Text),
+    Column("submission_id", ForeignKey(submission.c.id)),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("unreadable", Integer, nullable=False),
+    Column("archive", Text, nullable=False),
+    Column("loaded_at", Moment, nullable=False),
+    _one_of("kind", "ACK", "STOP", "SMSMO"),
+    Index(None, "submission_id"),
+)
+
+stranger = Table(
+    "stranger",
+    metadata,
+    Column("submission_id", ForeignKey(submission.c.id), primary_key=True),
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("idremote", Text, nullable=False),
+    Column("msisdn", BigInteger),
+    Column("idstatus", SmallInteger),
+    Column("outcome", Text, nullable=False),
+    Column("ackoperator", Text),
+    Column("raw_status", Text),
+)
+
+# No foreign keys: the record of what happened outlives what it tells of.
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("submission_id", BigInteger),
+    Column("run_key", Text),
+    Column("at", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("detail", JSONB),
+    Index(None, "submission_id"),
+    Index(None, "run_key"),
+    Index("event_opted_out", "id", postgresql_where=text("detail ? 'opted_out'")),
+)

@@ -1,0 +1,96 @@
+"""The review: what a person reads before a campaign goes out. Markdown.
+
+The counts name nobody and may stand in Airflow's log and database. The samples are texts of
+people: they stay in the run's folder.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sms.clock import PARIS
+from sms.ledger.records import Submission, Summary
+from sms.recipients import Reason
+
+SENTENCES = {str(reason): reason.sentence for reason in Reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One rendered message with its number masked; for the run's folder only."""
+
+    msisdn: str
+    text: str
+    segments: int
+
+
+def counts_page(
+    title: str,
+    summary: Summary,
+    files: Sequence[Submission],
+    histogram: Mapping[int, int],
+    due: datetime,
+) -> str:
+    """The numbers of a run: no text and no number of a person."""
+    run = summary.run
+    lines = [
+        f"# {title}",
+        "",
+        f"- **Slot:** {_paris(run.send_at)} ({run.slot_reason})",
+        f"- **Kind:** {run.kind}{', a dry run: nothing is sent' if run.dry_run else ''}",
+        f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS",
+        f"- **Delivery report expected:** {_paris(due)}",
+        "",
+        "## Recipients",
+        "",
+        "| | people |",
+        "|---|---:|",
+        f"| candidates of the query | {_count(summary.candidates)} |",
+    ]
+    for code, count in sorted(summary.excluded.items(), key=lambda item: -item[1]):
+        lines.append(f"| excluded: {SENTENCES[code]} (`{code}`) | {_count(count)} |")
+    lines.append(f"| **written to** | **{_count(summary.audience)}** |")
+    lines += ["", "## Length", "", "| SMS each | messages |", "|---:|---:|"]
+    lines += [f"| {size} | {_count(count)} |" for size, count in sorted(histogram.items())]
+    if summary.replaced:
+        lines += ["", "## Characters replaced", "", "| character | times |", "|---|---:|"]
+        ranked = sorted(summary.replaced.items(), key=lambda item: -item[1])
+        lines += [f"| {_character(code)} | {_count(count)} |" for code, count in ranked[:20]]
+    lines += ["", "## Files", "", "| file | messages | bytes |", "|---|---:|---:|"]
+    lines += [
+        f"| `{each.stem}.csv` | {_count(each.messages or 0)} | {_count(each.size_bytes or 0)} |"
+        for each in files
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def samples_page(samples: Sequence[Sample]) -> str:
+    """Some messages as phones will show them, numbers masked."""
+    lines = ["", "## Samples", ""]
+    for sample in samples:
+        lines += [f"- `{sample.msisdn}`, {sample.segments} SMS", ""]
+        lines += [f"  > {line}" for line in sample.text.splitlines()] + [""]
+    return "\n".join(lines) + "\n"
+
+
+def masked(msisdn: int) -> str:
+    """A number that shows its country and its last two digits only."""
+    digits = str(msisdn)
+    return f"+{digits[:3]}{'•' * (len(digits) - 5)}{digits[-2:]}"
+
+
+def sum_of(histogram: Mapping[int, int]) -> int:
+    """All segments of a histogram of segments."""
+    return sum(size * count for size, count in histogram.items())
+
+
+def _paris(instant: datetime) -> str:
+    return f"{instant.astimezone(PARIS):%Y-%m-%d %H:%M} in Paris"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _character(code: str) -> str:
+    return f"{chr(int(code.removeprefix('U+'), 16))} `{code}`"

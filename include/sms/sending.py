@@ -1,0 +1,418 @@
+"""The way out, told in stages: plan, extract, screen, render, review, and what submit needs.
+
+Each stage reads what the one before left in the run's folder, writes its own numbered file, and
+puts its counts into the ledger; between them travel a path and a few numbers. A stage may be run
+again until the first file of the run is on its way; from then on every stage leaves everything as
+it is, so that what was sent stays on record.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from sms import frames, reviewing, send_window
+from sms.campaign import Campaign, campaign_id
+from sms.delivery import report_due
+from sms.errors import SourceError, StopListUnsafe
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.states import State
+from sms.message import MESSAGES_SCHEMA, Renderer, Template
+from sms.recipients import EXCLUDED_SCHEMA, Screener
+from sms.settings import Settings
+from sms.wire import send_file
+from sms.wire.names import SubmissionName
+
+log = logging.getLogger(__name__)
+
+PLAN = "00_plan.json"
+CANDIDATES = "01_candidates.parquet"
+AUDIENCE = "02_audience.parquet"
+EXCLUDED = "02_excluded.parquet"
+UNRENDERED = "03_excluded.parquet"
+REVIEW = "04_review.md"
+
+SAMPLES = 5
+SAMPLE_COLUMNS = ["msisdn", "msg", "segments"]
+
+
+class Request(BaseModel):
+    """What the one who triggers a run asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    send_at: datetime | None = None
+    dry_run: bool = False
+    limit: int | None = None
+
+
+class Plan(BaseModel):
+    """What a run is going to do, fixed before anything is read; the later stages obey it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_key: str
+    campaign: Campaign
+    campaign_id: str
+    service_id: str
+    send_at: datetime
+    slot_reason: str
+    at_once: bool
+    dry_run: bool
+    limit: int | None
+
+    def stem(self, part: int, parts: int) -> str:
+        """A part's name at the gateway; a single file has no suffix (R1)."""
+        suffix = f"p{part:02d}" if parts > 1 else ""
+        return SubmissionName(self.service_id, self.send_at, self.campaign_id + suffix).stem
+
+
+def read_plan(folder: Any) -> Plan:
+    """The plan that the first stage left in the run's folder."""
+    return Plan.model_validate_json((folder / PLAN).read_text())
+
+
+def is_under_way(run_key: str, ledger: Ledger) -> bool:
+    """Whether a file of this run has been claimed for upload: nothing is made again then."""
+    before = (State.PLANNED, State.PREPARED, State.CANCELLED)
+    return any(each.state not in before for each in ledger.submissions(run_key))
+
+
+def plan(
+    campaign: Campaign,
+    request: Request,
+    *,
+    run_key: str,
+    service_id: str,
+    folder: Any,
+    ledger: Ledger,
+    settings: Settings,
+    now: datetime,
+    asked_at: datetime | None = None,
+) -> Plan:
+    """Fix hour and name in the ledger. Planned again, a run keeps both while its hour is ahead.
+
+    `asked_at` is when the run was to start: a run that starts late must not take the hour of the
+    next one. Raises WindowClosed.
+    """
+    if is_under_way(run_key, ledger):
+        log.info("%s is under way already: nothing of it is made again", run_key)
+        return read_plan(folder)
+    known = ledger.submissions(run_key)
+    if known and (folder / PLAN).exists():
+        kept = read_plan(folder)
+        if kept.at_once or kept.send_at >= now - settings.max_late:
+            return kept
+    wanted = request.send_at
+    if wanted is None and campaign.send_at:
+        wanted = send_window.first_at(campaign.send_at, after=asked_at or now)
+    slot = send_window.slot(
+        wanted,
+        campaign.kind,
+        now=now,
+        settings=settings,
+        outside_window=campaign.outside_window,
+    )
+    drawn = Plan(
+        run_key=run_key,
+        campaign=campaign,
+        campaign_id=campaign_id(campaign.name, run_key, ledger.attempts(run_key) + 1),
+        service_id=service_id,
+        send_at=slot.send_at,
+        slot_reason=slot.reason,
+        at_once=wanted is None,
+        dry_run=request.dry_run,
+        limit=request.limit,
+    )
+    run = PlannedRun(
+        run_key=run_key,
+        campaign=campaign.name,
+        kind=campaign.kind,
+        service_id=service_id,
+        send_at=drawn.send_at,
+        slot_reason=drawn.slot_reason,
+        dry_run=drawn.dry_run,
+        planned_at=now,
+        folder=str(folder),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLAN).write_text(drawn.model_dump_json(indent=1))
+    (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
+    return drawn
+
+
+def extract(plan: Plan, rows: Iterable[pa.RecordBatch], folder: Any) -> int:
+    """Write the query's rows down as they came; how many there are."""
+    return frames.write(folder / CANDIDATES, _first(rows, plan.limit))
+
+
+def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
+    """Split the candidates into those we write to and those we don't, with the reason."""
+    campaign = plan.campaign
+    stop_list_size = require_stop_list(ledger, settings)
+    screener = Screener(
+        columns=_template(plan).columns,
+        opted_out=ledger.opted_out,
+        allowed_countries=campaign.allowed_countries,
+        key=campaign.key,
+        msisdn=campaign.msisdn,
+        query=str(campaign.sql_path),
+        text=str(campaign.text_path),
+    )
+    for batch in frames.batches(folder / CANDIDATES):
+        screener.survey(batch)
+    reasons: Counter[str] = Counter()
+    candidates = audience = 0
+    with (
+        frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
+        frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
+    ):
+        for batch in frames.batches(folder / CANDIDATES):
+            screening = screener.screen(batch)
+            kept.write(screening.audience)
+            left_out.write(screening.excluded)
+            candidates += batch.num_rows
+            audience += screening.audience.num_rows
+            reasons.update(screening.reasons)
+    ledger.record_screening(
+        plan.run_key,
+        candidates=candidates,
+        audience=audience,
+        excluded=reasons,
+        stop_list_size=stop_list_size,
+    )
+    if not audience and campaign.on_empty == "fail":
+        raise SourceError(
+            f"{campaign.sql_path} leaves nobody to write to: of {candidates} candidates "
+            f"{_told(reasons)}. Correct the query, or set on_empty: skip in campaign.yaml"
+        )
+    return {"candidates": candidates, "audience": audience, **reasons}
+
+
+def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
+    """Write everyone's text and the exact bytes of each file; the ledger's `prepared`."""
+    campaign = plan.campaign
+    renderer = _renderer(plan, settings)
+    dialect = send_file.Dialect(settings.encoding, settings.delimiter_in_text)
+    audience = frames.rows(folder / AUDIENCE)
+    sizes = send_file.parts(audience, min(campaign.max_per_file, settings.max_recipients_per_file))
+    reasons: Counter[str] = Counter()
+    replaced: Counter[str] = Counter()
+    made: list[tuple[str, send_file.Written]] = []
+    with frames.writing(folder / UNRENDERED, EXCLUDED_SCHEMA) as left_out:
+
+        def messages(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                rendering = renderer.render(batch)
+                left_out.write(rendering.excluded)
+                reasons.update(_counted(rendering.excluded))
+                replaced.update(rendering.replaced)
+                yield rendering.messages
+
+        cuts = _cut(frames.batches(folder / AUDIENCE), sizes)
+        for number, cut in enumerate(cuts, start=1):
+            stem = plan.stem(number, len(sizes))
+            with (
+                frames.writing(messages_file(folder, stem), MESSAGES_SCHEMA) as kept,
+                bytes_file(folder, stem).open("wb") as out,
+            ):
+                made.append((stem, send_file.write(kept.passing(messages(cut)), out, dialect)))
+    made = [(stem, written) for stem, written in made if written.rows]
+    ledger.record_rendering(plan.run_key, excluded=reasons, replaced=replaced)
+    total = sum(written.rows for _, written in made)
+    if not made:
+        if campaign.on_empty == "fail":
+            raise SourceError(
+                f"{campaign.text_path} can be sent to nobody: of {audience} recipients "
+                f"{_told(reasons)}. Correct the text or the query"
+            )
+        return {"messages": 0, "segments": 0, **reasons}
+    ledger.prepare(
+        plan.run_key,
+        [
+            Part(
+                stem=stem,
+                part=number,
+                parts=len(made),
+                messages=written.rows,
+                segments=written.segments,
+                sha256=written.sha256,
+                size_bytes=written.size_bytes,
+            )
+            for number, (stem, written) in enumerate(made, start=1)
+        ],
+    )
+    segments = sum(written.segments for _, written in made)
+    return {"messages": total, "segments": segments, **reasons}
+
+
+def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
+    """Judge the very bytes by the provider's rules, and write the report that a person reads."""
+    dialect = send_file.Dialect(settings.encoding, settings.delimiter_in_text)
+    rules = send_file.Rules(long_sms=settings.long_sms, unicode=settings.unicode)
+    for submission in ledger.submissions(plan.run_key):
+        with bytes_file(folder, submission.stem).open("rb") as source:
+            faults = send_file.check(source, dialect, rules)
+        if faults:
+            raise SourceError(
+                f"{submission.stem}.csv breaks the provider's rules at {len(faults)} places, the "
+                f"first in line {faults[0].line}: {faults[0].sentence}. Nothing was sent; this is "
+                "a defect of ours, please report it with the run's folder at hand"
+            )
+    files = ledger.submissions(plan.run_key)
+    summary = ledger.summary(plan.run_key)
+    histogram, samples = _looked_through(folder, files)
+    due = report_due(plan.send_at, summary.audience, reviewing.sum_of(histogram))
+    counts = reviewing.counts_page(plan.campaign.name, summary, files, histogram, due)
+    (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
+    return counts
+
+
+def require_sendable(
+    submission: Submission, plan: Plan, ledger: Ledger, settings: Settings, now: datetime
+) -> None:
+    """Refuse a send in a closed or missed hour, or without a stop list that can be trusted."""
+    send_window.require_open(
+        submission.send_at, plan.campaign.kind, now=now, settings=settings, send_now=plan.at_once
+    )
+    require_stop_list(ledger, settings)
+
+
+def require_stop_list(ledger: Ledger, settings: Settings) -> int:
+    """The stop list's size; StopListUnsafe where it may have lost somebody."""
+    size = ledger.require_safe_stop_list()
+    if size < settings.stop_list_minimum:
+        raise StopListUnsafe(
+            f"the stop list holds {size} numbers, fewer than the stop_list_minimum "
+            f"{settings.stop_list_minimum} of the settings: is this the right ledger? Nothing is "
+            "sent until it is"
+        )
+    return size
+
+
+class PreparedPart:
+    """One file of a run as `delivery.submit` takes it; can leave out whoever said STOP since."""
+
+    def __init__(self, folder: Any, submission: Submission, settings: Settings) -> None:
+        self._rows = messages_file(folder, submission.stem)
+        self._bytes = bytes_file(folder, submission.stem)
+        self._dialect = send_file.Dialect(settings.encoding, settings.delimiter_in_text)
+        self._left_out = np.empty(0, np.int64)
+
+    def msisdns(self) -> npt.NDArray[np.int64]:
+        """Everyone who is still in the file."""
+        columns = [batch.column(0) for batch in self._batches(["msisdn"])]
+        numbers: npt.NDArray[np.int64] = pa.chunked_array(columns, pa.int64()).to_numpy()
+        return numbers
+
+    def messages(self) -> Iterator[pa.RecordBatch]:
+        """The rows of the file: idremote, msisdn, oadc, msg, segments, key."""
+        return self._batches()
+
+    def path(self) -> Any:
+        """The exact bytes."""
+        return self._bytes
+
+    def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
+        """Write the file anew without these numbers."""
+        self._left_out = np.union1d(self._left_out, msisdns)
+        with self._bytes.open("wb") as out:
+            send_file.write(self._batches(), out, self._dialect)
+
+    def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        left_out = pa.array(self._left_out, pa.int64())
+        for batch in frames.batches(self._rows, columns):
+            stays = pc.invert(pc.is_in(batch.column("msisdn"), value_set=left_out))
+            yield batch.filter(stays)
+
+
+def messages_file(folder: Any, stem: str) -> Any:
+    """Where the rows of a file are kept."""
+    return folder / f"03_messages-{stem}.parquet"
+
+
+def bytes_file(folder: Any, stem: str) -> Any:
+    """Where the exact bytes of a file are kept."""
+    return folder / f"05_{stem}.csv"
+
+
+def _first(rows: Iterable[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    """At most so many rows, and no more read than needed."""
+    left = limit
+    for batch in rows:
+        if left is None:
+            yield batch
+            continue
+        yield batch.slice(0, left)
+        left -= min(left, batch.num_rows)
+        if not left:
+            return
+
+
+def _cut(
+    batches: Iterable[pa.RecordBatch], sizes: Sequence[int]
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The same rows in groups of these sizes, each to be used up before the next is taken."""
+    source = iter(batches)
+    rest: list[pa.RecordBatch] = []
+
+    def group(size: int) -> Iterator[pa.RecordBatch]:
+        while size:
+            batch = rest.pop() if rest else next(source)
+            taken = batch.slice(0, size)
+            if taken.num_rows < batch.num_rows:
+                rest.append(batch.slice(size))
+            size -= taken.num_rows
+            yield taken
+
+    for size in sizes:
+        yield group(size)
+
+
+def _template(plan: Plan) -> Template:
+    return Template(plan.campaign.text, str(plan.campaign.text_path))
+
+
+def _renderer(plan: Plan, settings: Settings) -> Renderer:
+    return Renderer(
+        template=_template(plan),
+        sender=plan.campaign.sender,
+        campaign_id=plan.campaign_id,
+        stop_mention=plan.campaign.stop_mention,
+        long_sms=settings.long_sms,
+        unicode=settings.unicode,
+        unsupported=plan.campaign.unsupported,
+        delimiter_in_text=settings.delimiter_in_text,
+    )
+
+
+def _looked_through(
+    folder: Any, files: Sequence[Submission]
+) -> tuple[dict[int, int], list[reviewing.Sample]]:
+    """How many messages have how many segments, and the first few messages, numbers masked."""
+    histogram: Counter[int] = Counter()
+    samples: list[reviewing.Sample] = []
+    for each in files:
+        for batch in frames.batches(messages_file(folder, each.stem), SAMPLE_COLUMNS):
+            histogram.update(batch.column("segments").to_pylist())
+            for row in batch.slice(0, SAMPLES - len(samples)).to_pylist():
+                number = reviewing.masked(row["msisdn"])
+                samples.append(reviewing.Sample(number, row["msg"], row["segments"]))
+    return dict(histogram), samples
+
+
+def _counted(excluded: pa.RecordBatch) -> dict[str, int]:
+    counts = pc.value_counts(excluded.column("reason"))
+    return {each["values"]: each["counts"] for each in counts.to_pylist()}
+
+
+def _told(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "none"

@@ -1,0 +1,157 @@
+"""What the operator decides once for all campaigns: include/settings.yaml, read and checked.
+
+`SMS_SETTINGS` names another file; a key that it leaves out keeps the default of this model, which
+settings.yaml writes out and explains. Connections are Airflow's, and what the provider fixes is a
+constant beside its use: neither is a setting.
+"""
+
+import os
+import re
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+)
+
+from sms import documents
+from sms.errors import ConfigurationError
+
+VARIABLE = "SMS_SETTINGS"
+ROOT = Path(__file__).resolve().parents[2]  # the checkout: relative folders start here
+DEFAULT_PATH = ROOT / "include" / "settings.yaml"
+
+OPENS, CLOSES = time(8), time(22)  # marketing's hours by law, half-open (R5)
+MAX_RECIPIENTS = 1_000_000  # in one file (R1)
+DURATION = re.compile(r"(\d+) ?(second|minute|hour|day)s?")
+
+
+def _duration(written: Any) -> Any:
+    if isinstance(written, timedelta):
+        return written
+    match = DURATION.fullmatch(str(written).strip())
+    if not match:
+        raise ValueError(
+            f"{written!r} is no duration: write a number and seconds, minutes, hours or days, "
+            "such as `10 minutes`"
+        )
+    return timedelta(**{f"{match[2]}s": int(match[1])})
+
+
+def _hour(written: Any) -> Any:
+    if isinstance(written, time):
+        return written
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(written)):
+        raise ValueError(f'{written!r} is no hour: write "HH:MM", such as "20:30"')
+    return time.fromisoformat(str(written))
+
+
+def _url(written: str) -> str:
+    """A folder as a URL; spaces stay as they are, which is how fsspec reads a file's URL."""
+    if not written.strip():
+        raise ValueError("names no folder: write a path or a URL such as s3://bucket/sms/runs")
+    if "://" in written:
+        return written.rstrip("/")
+    return f"file://{(ROOT / written).as_posix()}"
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Hour = Annotated[time, BeforeValidator(_hour)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Folder = Annotated[str, AfterValidator(_url)]
+
+
+class Settings(BaseModel):
+    """Every setting of the product; include/settings.yaml says what each is for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    long_sms: bool = False
+    unicode: bool = False
+    encoding: Literal["utf-8", "iso-8859-1", "iso-8859-15", "windows-1252"] = "utf-8"
+
+    delimiter_in_text: Literal["quote", "replace", "refuse"] = "quote"
+    max_recipients_per_file: StrictInt = MAX_RECIPIENTS
+
+    window_start: Hour = OPENS
+    window_end: Hour = CLOSES
+    max_late: Duration = timedelta(minutes=10)
+    schedule_horizon: Duration = timedelta(days=25)
+
+    claim_lease: Duration = timedelta(minutes=10)
+    verdict_timeout: Duration = timedelta(hours=12)
+    verdict_poll: Seconds = 15.0
+
+    report_grace: Duration = timedelta(days=1)
+    report_poll: Seconds = 300.0
+
+    stop_list_minimum: Annotated[StrictInt, Field(ge=0)] = 0
+
+    campaigns_folder: Path = Path("include/campaigns")
+    runs_folder: Folder = "data/runs"
+    archive_folder: Folder = "data/archive"
+
+    @field_validator("campaigns_folder")
+    @classmethod
+    def _below_the_project(cls, folder: Path) -> Path:
+        return ROOT / folder
+
+    @field_validator("max_recipients_per_file")
+    @classmethod
+    def _a_file_that_the_gateway_takes(cls, maximum: int) -> int:
+        if not 1 <= maximum <= MAX_RECIPIENTS:
+            raise ValueError(
+                f"{maximum} is not between 1 and {MAX_RECIPIENTS}, the most that the provider "
+                "takes in one file (R1)"
+            )
+        return maximum
+
+    @field_validator("window_start")
+    @classmethod
+    def _opens_no_earlier_than_the_law(cls, start: time) -> time:
+        if not OPENS <= start < CLOSES:
+            raise ValueError(
+                f"{start:%H:%M} is not in {OPENS:%H:%M}-{CLOSES:%H:%M}: the law opens marketing "
+                f"at {OPENS:%H:%M}, you can only start later"
+            )
+        return start
+
+    @field_validator("window_end")
+    @classmethod
+    def _closes_no_later_than_the_law(cls, end: time, info: ValidationInfo) -> time:
+        if end > CLOSES:
+            raise ValueError(
+                f"{end:%H:%M} is too late: the law closes marketing at {CLOSES:%H:%M}, you can "
+                "only end earlier"
+            )
+        if end <= info.data.get("window_start", OPENS):
+            raise ValueError(f"{end:%H:%M} leaves no open hour: it must be after window_start")
+        return end
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings in force: of `path`, else of the file in SMS_SETTINGS, else the project's."""
+    path = path or Path(os.environ.get(VARIABLE) or DEFAULT_PATH)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the settings in {path} can't be read ({error}): correct or unset {VARIABLE}"
+        ) from error
+    reading = documents.read(text, Settings)
+    if reading.value is None:
+        raise ConfigurationError("; ".join(_told(path, fault) for fault in reading.faults))
+    return reading.value
+
+
+def _told(path: Path, fault: documents.Fault) -> str:
+    where = str(path) if fault.line is None else f"{path}, line {fault.line}"
+    return f"{where}: {fault.problem}"

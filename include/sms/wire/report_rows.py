@@ -1,0 +1,162 @@
+"""A report's bytes into rows of fields, whatever its quotes and line ends, in bounded memory.
+
+What belongs here: where a row begins and ends, and the spelling of single fields. What doesn't:
+what the fields mean (`reports`).
+
+A file is read in blocks of `BLOCK` bytes; no row is longer than `LONGEST_ROW`. Whether a row is
+whole depends only on lines that are whole themselves, so a file that grows is never read
+differently from how it was read before.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from sms.msisdn import normalise
+
+BLOCK = 4 << 20  # bytes
+LONGEST_ROW = 64 << 10  # bytes: five SMS in UTF-8 have less than 4 KiB
+MOST_LINES = 100  # of one row, by line breaks in its text
+
+# Takes whole lines, the number of the first one and whether the file ends here; returns how many
+# bytes it took: fewer than all if a row may go on in the next block.
+Take = Callable[[bytes, int, bool], int]
+
+
+def walk(source: BinaryIO, take: Take, *, grows: bool) -> tuple[int, bool]:
+    """Hand a file's lines to `take`; how many bytes were read, and if a torn tail was left out."""
+    rest, line, size, cut_away = b"", 1, 0, 0
+    while block := source.read(BLOCK):
+        size += len(block)
+        if b"\n" in block:
+            cut_away = 0
+        rest += block
+        whole = rest.rfind(b"\n") + 1
+        if whole:
+            taken = take(rest[:whole], line, False)
+            line += rest.count(b"\n", 0, taken)
+            rest = rest[taken:]
+            whole -= taken
+        # A line beyond all measure is not kept, only that it is one.
+        kept = rest[: whole + LONGEST_ROW + 1]
+        cut_away += len(rest) - len(kept)
+        rest = kept
+    if grows:
+        return size - len(rest) - cut_away, bool(rest)
+    if rest:
+        take(rest if rest.endswith(b"\n") else rest + b"\n", line, True)
+    return size, False
+
+
+_OPENING = re.compile(rb'[ \t]*"')
+_QUOTE = re.compile(rb'""|(?P<closing>"[ \t\r]*(?=;|\Z))')
+_NUMBER = rb'[ \t]*"?[ \t]*(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
+DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + _NUMBER)
+REPLY_BEGINS = re.compile(_NUMBER + rb'[ \t]*"?[\d/.-]{6,10}"?[ \t]*;[ \t]*"?[\d:]{1,8}"?[ \t]*;')
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row's fields, with quotes undone and spaces left, or why it has none."""
+
+    line: int
+    fields: Sequence[bytes] = ()
+    fault: str = ""
+
+
+def rows_of(
+    lines: Sequence[bytes], first: int, begins: re.Pattern[bytes], ends: bool
+) -> tuple[list[Row], int]:
+    """The rows that begin in `lines`, blank ones left out, and how many lines they take.
+
+    `ends` says that no row goes on behind the last line.
+    """
+    found: list[Row] = []
+    at = 0
+    while at < len(lines):
+        fields, count = _row_at(at, lines, begins)
+        upto = at + count
+        if fields is not None:
+            found.append(_sound(first + at, fields, lines[at]))
+        elif upto < len(lines) or count == MOST_LINES or ends:
+            found += [_literal(first + i, lines[i]) for i in range(at, upto)]
+        else:
+            break
+        at = upto
+    return [row for row in found if row.fault or any(cell.strip() for cell in row.fields)], at
+
+
+def _row_at(
+    at: int, lines: Sequence[bytes], begins: re.Pattern[bytes]
+) -> tuple[list[bytes] | None, int]:
+    """The fields of the row that begins at a line, None if a quote stays open; its lines."""
+    text = lines[at]
+    fields = [] if len(text) > LONGEST_ROW else _split(text)
+    upto = at + 1
+    while fields is None and upto < len(lines) and upto - at < MOST_LINES:
+        following = lines[upto]
+        if len(text) + len(following) >= LONGEST_ROW or begins.match(following):
+            break
+        text += b"\n" + following
+        upto += 1
+        if _QUOTE.search(following):
+            fields = _split(text)
+    return fields, upto - at
+
+
+def _split(text: bytes) -> list[bytes] | None:
+    """The fields of a row by RFC 4180, bare quotes allowed; None if a quoted field stays open."""
+    if b'"' not in text:
+        return text.split(b";")
+    fields: list[bytes] = []
+    at = 0
+    while at <= len(text):
+        opening = _OPENING.match(text, at)
+        if opening:
+            begin = opening.end()
+            closing = next((m for m in _QUOTE.finditer(text, begin) if m["closing"]), None)
+            if closing is None:
+                return None
+            fields.append(text[begin : closing.start()].replace(b'""', b'"'))
+            at = closing.end()
+        else:
+            end = text.find(b";", at)
+            end = len(text) if end < 0 else end
+            fields.append(text[at:end])
+            at = end
+        at += 1
+    return fields
+
+
+def _literal(number: int, line: bytes) -> Row:
+    """A line whose quotes make no sense: they are characters like others."""
+    return _sound(number, line.split(b";"), line)
+
+
+def _sound(number: int, fields: Sequence[bytes], line: bytes) -> Row:
+    if len(line) > LONGEST_ROW:
+        return Row(number, fault=f"is longer than {LONGEST_ROW >> 10} KiB")
+    if any(b"\0" in cell for cell in fields):
+        return Row(number, fault="holds zero bytes")
+    return Row(number, fields)
+
+
+def bare(cell: bytes) -> bytes:
+    """A field without the spaces around it (R30), and without quotes that were left over."""
+    return cell.strip().strip(b'"').strip()
+
+
+@lru_cache(maxsize=65_536)
+def number(cell: bytes) -> int | None:
+    """An MSISDN as an integer: international with or without `+`, or French and national."""
+    digits = b"".join(bare(cell).replace(b"\xc2\xa0", b" ").split())
+    match = re.fullmatch(rb"(?:\+|00)?([1-9]\d{6,14})", digits)
+    if match:
+        return int(match[1])
+    if re.fullmatch(rb"0\d{9}", digits):
+        return int(normalise(pa.array([digits.decode()])).msisdn[0]) or None
+    return None

@@ -1,0 +1,388 @@
+"""Reading what the provider writes into `Report`: deliveries, opt-outs, replies (R29-R35).
+
+What belongs here: bytes into columns, and what is wrong with a row. What doesn't: where the files
+come from, and what is done with their rows.
+
+The page shows an example and leaves the rest open, so the readers take what RFC 4180 allows and
+what others make of it:
+
+- Lines end in CRLF or LF; blank lines, a byte order mark and a header are skipped.
+- A field may be quoted, and then hold `;`, `""` and line breaks. A text may also hold bare `;`:
+  the fields around it are counted from both ends. A stray quote opens nothing for long: a line
+  that begins like a row is never part of another row's text, because losing a STOP is worse.
+- A field is UTF-8, or else cp1252 and told. That is decided field by field: the rest of a file
+  that grows must not change how its beginning was read.
+- A row that can't be read is listed with its line and the reason, never dropped in silence. A
+  file without any row that can be read is a ReportUnreadable; an empty file is an empty report.
+- A file that still grows may end in a torn row: it is left out and told. A file that grows no
+  more has no torn row: its last line counts with or without a line end.
+
+A file is read in blocks of 4 MiB; beside one block only the columns that are kept stay in memory,
+about 150 bytes a row.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.clock import PARIS
+from sms.errors import ReportUnreadable
+from sms.wire.names import ReportKind
+from sms.wire.report_cells import Cells, Int64s, Span
+from sms.wire.report_rows import DELIVERY_BEGINS, REPLY_BEGINS, Row, bare, number, rows_of, walk
+
+PATIENCE = 1000  # unreadable lines before the first row: then it is no report
+
+
+class Outcome(StrEnum):
+    """What became of a message, as far as its last report tells."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    NOT_DELIVERED = "not_delivered"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+# R31: the page announces a table of IDSTATUS and leaves it out; this is what public clients of
+# the same provider use, and its own example (`2;sent`) agrees. Any other code is `unknown`.
+OUTCOMES = {
+    0: Outcome.PENDING,  # waiting
+    1: Outcome.PENDING,  # in progress
+    2: Outcome.PENDING,  # sent to the operator
+    3: Outcome.DELIVERED,
+    4: Outcome.REFUSED,
+    6: Outcome.NOT_DELIVERED,
+}
+
+STOP_WORDS = frozenset({"stop", "arret", "arreter", "desabo", "desabonner", "unsubscribe"})  # R35
+
+DELIVERIES = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("idremote", pa.large_string()),
+        ("msisdn", pa.int64()),  # null: can't be read
+        ("idstatus", pa.int16()),  # null: no number
+        ("outcome", pa.large_string()),
+        ("ackoperator", pa.large_string()),  # without its inner spaces (R30); null: empty
+        ("raw_status", pa.large_string()),  # IDSTATUS;STATUS as they stand in the file
+    ]
+)
+REPLIES = pa.schema(
+    [
+        ("msisdn", pa.int64()),
+        ("raw_date", pa.large_string()),
+        ("raw_hour", pa.large_string()),
+        ("replied_at", pa.timestamp("us", "UTC")),  # null: a format that we don't know
+        ("message", pa.large_string()),
+        ("idremote", pa.large_string()),  # null: empty
+        ("occurrence", pa.int32()),  # 1 for the first of identical rows, 2 for the second
+    ]
+)
+UNREADABLE = pa.schema([("line", pa.int64()), ("reason", pa.large_string())])
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a report says, what in it can't be read, and how far it was read.
+
+    `size_read` is where the torn tail begins, or the file's size in bytes.
+    """
+
+    rows: pa.Table
+    unreadable: pa.Table
+    warnings: tuple[str, ...]
+    torn_tail: bool
+    size_read: int
+
+
+def read_delivery_report(source: BinaryIO) -> Report:
+    """The rows of an ACK (`DELIVERIES`), in the file's order. Raises ReportUnreadable.
+
+    The provider writes an ACK once, so its last line counts even if no line end closes it.
+    """
+    reader = _DeliveryReader()
+    size, torn = walk(source, reader.take, grows=False)
+    return reader.report(size, torn)
+
+
+def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> Report:
+    """The rows of a STOP or SMSMO file (`REPLIES`). Raises ReportUnreadable.
+
+    Without `grows`, a last line counts even if no line end closes it.
+    """
+    reader = _ReplyReader(kind)
+    size, torn = walk(source, reader.take, grows=grows)
+    return reader.report(size, torn)
+
+
+def is_stop(messages: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
+    """Which texts ask to be left alone: by their first word, whatever its case or accents (R35)."""
+    return pa.array([_asks_to_stop(text or "") for text in messages.to_pylist()], pa.bool_())
+
+
+def _asks_to_stop(text: str) -> bool:
+    plain = "".join(
+        sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign)
+    ).casefold()
+    run = re.search(r"[^\W\d_]+", plain)  # "Stop.Merci", "STOP36123"
+    word = re.sub(r"[\W\d_]", "", (plain.split() or [""])[0])  # "S.T.O.P"
+    return word in STOP_WORDS or bool(run and run[0] in STOP_WORDS)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What all readers keep while they read."""
+
+    rows: int = 0
+    faults: list[tuple[int, str]] = field(default_factory=list)
+    cp1252: int = 0
+    tables: list[pa.Table] = field(default_factory=list)
+
+    def text(self, cell: bytes) -> str:
+        """A field's text; cp1252's five gaps become U+FFFD."""
+        try:
+            return cell.decode()
+        except UnicodeDecodeError:
+            self.cp1252 += 1
+            return cell.decode("cp1252", errors="replace")
+
+    def keep(self, table: pa.Table, first_line: int | None) -> None:
+        """Add a block's rows, and give up on a file that is no report."""
+        self.tables.append(table)
+        if not self.rows:
+            junk = [line for line, _ in self.faults if first_line is None or line < first_line]
+            if len(junk) >= PATIENCE:
+                raise ReportUnreadable(f"none of its first {PATIENCE} lines can be read as a row")
+        self.rows += table.num_rows
+
+    def warnings(self) -> Iterator[str]:
+        """What a person should know, in sentences; no recipient's text is in them."""
+        if self.cp1252:
+            yield f"{self.cp1252} fields are not UTF-8 and were read as cp1252"
+
+    def conclude(self, schema: pa.Schema, size: int, torn: bool) -> Report:
+        """The report, unless nothing in it could be read."""
+        if self.faults and not self.rows:
+            line, reason = self.faults[0]
+            raise ReportUnreadable(
+                f"none of its {len(self.faults)} lines can be read as a row; line {line} {reason}"
+            )
+        unreadable = _table(self.faults, UNREADABLE)
+        rows = pa.concat_tables([schema.empty_table(), *self.tables])
+        return Report(rows, unreadable, tuple(self.warnings()), torn, size)
+
+
+def _without_mark(lines: bytes, first: int) -> bytes:
+    """The block with its byte order mark blanked: offsets stay what they are."""
+    if first == 1 and lines.startswith(b"\xef\xbb\xbf"):
+        return b"   " + lines[3:]
+    return lines
+
+
+def _is_header(row: Row, name: str) -> bool:
+    return row.line == 1 and bool(row.fields) and bare(row.fields[0]).upper() == name.encode()
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, of.type) for column, of in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+# STOP and SMSMO ----------------------------------------------------------------------------------
+
+
+class _ReplyReader(_Reader):
+    """MSISDN;DATE;HOUR;MESSAGE;IDREMOTE, three fields from the left and one from the right."""
+
+    def __init__(self, kind: ReportKind) -> None:
+        super().__init__()
+        self.kind = kind
+        self.short = 0
+        self.undated = 0
+        self.seen: Counter[int] = Counter()
+
+    def take(self, block: bytes, first: int, ends: bool) -> int:
+        lines = _without_mark(block, first).split(b"\n")[:-1]
+        rows, taken = rows_of(lines, first, REPLY_BEGINS, ends)
+        read = [self._read(row) for row in rows if not _is_header(row, "MSISDN")]
+        kept = [values for values in read if values is not None]
+        self.keep(_table([values[1:] for values in kept], REPLIES), kept[0][0] if kept else None)
+        return sum(len(line) + 1 for line in lines[:taken])
+
+    def _read(self, row: Row) -> tuple[Any, ...] | None:
+        fields = row.fields
+        msisdn = number(fields[0]) if fields else None
+        fault = row.fault
+        if not fault and msisdn is None:
+            fault = "has no MSISDN that can be read"
+        # In a STOP file the number alone says enough: whoever is listed there opted out (R35).
+        if not fault and len(fields) < 4 and self.kind is not ReportKind.STOP:
+            fault = f"has {len(fields)} of 5 fields"
+        if fault:
+            self.faults.append((row.line, fault))
+            return None
+        self.short += len(fields) < 5
+        idremote = fields[-1] if len(fields) > 4 else b""
+        texts = [*fields[1:3], b"", b""][:2]
+        date, hour = (self.text(bare(cell)) for cell in texts)
+        message = self.text(b";".join(fields[3 : max(4, len(fields) - 1)]).strip())
+        replied_at = moment(date, hour)
+        self.undated += replied_at is None
+        row_is = hash((msisdn, date, hour, message))
+        self.seen[row_is] += 1
+        key = self.text(bare(idremote)) or None
+        return row.line, msisdn, date, hour, replied_at, message, key, self.seen[row_is]
+
+    def warnings(self) -> Iterator[str]:
+        yield from super().warnings()
+        if self.short:
+            yield f"{self.short} rows have fewer than 5 fields"
+        if self.undated:
+            yield f"{self.undated} rows have a date or an hour in a format that is not known"
+
+    def report(self, size: int, torn: bool) -> Report:
+        return self.conclude(REPLIES, size, torn)
+
+
+_DATES = (
+    re.compile(r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"),
+    re.compile(r"(?P<year>\d{4})[-/](?P<month>\d\d?)[-/](?P<day>\d\d?)"),
+    re.compile(r"(?P<day>\d\d?)[-/.](?P<month>\d\d?)[-/.](?P<year>\d{4})"),
+)
+_HOURS = (
+    re.compile(r"(?P<hour>\d{1,2})(?P<minute>\d\d)(?P<second>\d\d)?"),  # a zero may be lost
+    re.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?"),
+)
+
+
+@lru_cache(maxsize=65_536)
+def moment(date: str, hour: str) -> datetime | None:
+    """The instant of a report's DATE and HOUR, Paris time (R32), in UTC; None if they say none.
+
+    An hour that comes twice in autumn is taken for the first: an opt-out is never too early.
+    """
+    day = next((match for pattern in _DATES if (match := pattern.fullmatch(date))), None)
+    time = next((match for pattern in _HOURS if (match := pattern.fullmatch(hour))), None)
+    if not day or not time:
+        return None
+    parts = {name: int(value or 0) for name, value in (day.groupdict() | time.groupdict()).items()}
+    try:
+        return datetime(**parts, tzinfo=PARIS).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+# ACK ---------------------------------------------------------------------------------------------
+
+
+class _DeliveryReader(_Reader):
+    """IDREMOTE;MSISDN;OADC;MSG;IDSTATUS;STATUS;ACKOPERATOR, three fields from either end (R30).
+
+    Lines that are rows by themselves are read as columns; what is left is read row by row.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes: Counter[int | None] = Counter()  # of the outcome `unknown`
+
+    def take(self, block: bytes, first: int, ends: bool) -> int:
+        block = _without_mark(block, first)
+        cells = Cells.of(block)
+        others: list[Row] = []
+        taken = len(block)
+        for lines in _runs(np.flatnonzero(~cells.plain)):
+            last = int(lines[-1]) == len(cells.begin) - 1
+            texts = [block[cells.begin[i] : cells.end[i]] for i in lines]
+            rows, count = rows_of(texts, first + int(lines[0]), DELIVERY_BEGINS, ends or not last)
+            others += rows
+            if count < len(lines):
+                taken = int(cells.begin[lines[count]])
+        table = self._columns(cells, first)
+        if others:
+            table = pa.concat_tables([table, self._one_by_one(others)]).sort_by("line")
+        self._count_unknown(table)
+        self.keep(table, table["line"][0].as_py() if table.num_rows else None)
+        return taken
+
+    def _columns(self, cells: Cells, first: int) -> pa.Table:
+        idstatus = cells.idstatus
+        operator = pc.replace_substring(self._texts(cells, cells.operator), " ", "")
+        status = pc.replace_substring(self._texts(cells, cells.status), '"', "")
+        return pa.Table.from_arrays(
+            [
+                pa.array(np.flatnonzero(cells.plain) + first),
+                self._texts(cells, cells.idremote),
+                pa.array(cells.msisdn),
+                pa.array(idstatus.astype(np.int16)),
+                _outcomes(idstatus),
+                pc.if_else(pc.equal(operator, ""), None, operator),
+                status,
+            ],
+            schema=DELIVERIES,
+        )
+
+    def _texts(self, cells: Cells, where: Span) -> pa.Array:
+        raw = where.cut(cells.data)
+        try:
+            return raw.cast(pa.large_string())
+        except pa.ArrowInvalid:
+            return pa.array([self.text(cell) for cell in raw.to_pylist()], pa.large_string())
+
+    def _one_by_one(self, rows: Iterable[Row]) -> pa.Table:
+        read = [self._read(row) for row in rows if not _is_header(row, "IDREMOTE")]
+        return _table([values for values in read if values is not None], DELIVERIES)
+
+    def _read(self, row: Row) -> tuple[Any, ...] | None:
+        fault, fields = row.fault, row.fields
+        if not fault and len(fields) < 7:
+            fault = f"has {len(fields)} of 7 fields"
+        msisdn = None if fault else number(fields[1])
+        idremote = "" if fault else self.text(bare(fields[0]))
+        if not fault and msisdn is None and not re.fullmatch("[A-Za-z0-9]{1,40}", idremote):
+            fault = "has neither IDREMOTE nor MSISDN that can be read"
+        if fault:
+            self.faults.append((row.line, fault))
+            return None
+        code = re.fullmatch(rb"\d{1,4}", bare(fields[-3]))
+        idstatus = int(code[0]) if code else None
+        outcome = OUTCOMES.get(-1 if idstatus is None else idstatus, Outcome.UNKNOWN)
+        operator = self.text(bare(fields[-1])).replace(" ", "") or None
+        raw_status = self.text(b";".join(fields[-3:-1]).replace(b'"', b"").strip())
+        return row.line, idremote, msisdn, idstatus, outcome.value, operator, raw_status
+
+    def _count_unknown(self, table: pa.Table) -> None:
+        unknown = table.filter(pc.equal(table["outcome"], Outcome.UNKNOWN.value))
+        self.codes.update(unknown["idstatus"].to_pylist())
+
+    def warnings(self) -> Iterator[str]:
+        yield from super().warnings()
+        for code, count in self.codes.most_common(5):
+            said = "that is no number" if code is None else str(code)
+            yield f"{count} rows have an IDSTATUS {said}, whose meaning is not known"
+
+    def report(self, size: int, torn: bool) -> Report:
+        return self.conclude(DELIVERIES, size, torn)
+
+
+def _runs(lines: Int64s) -> list[Int64s]:
+    """Line numbers, cut where one is missing."""
+    return np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1) if len(lines) else []
+
+
+def _outcomes(idstatus: Int64s) -> pa.Array:
+    listed = [*OUTCOMES.values(), Outcome.UNKNOWN]
+    which = np.full(10_000, len(OUTCOMES))
+    which[list(OUTCOMES)] = np.arange(len(OUTCOMES))
+    return pa.array([o.value for o in listed], pa.large_string()).take(pa.array(which[idstatus]))

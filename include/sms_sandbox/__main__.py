@@ -1,0 +1,202 @@
+"""The command line: `python -m sms_sandbox --root DIR`."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from sms_sandbox.account import Account
+from sms_sandbox.knobs import Drop, Knobs
+from sms_sandbox.server import Gateway, Plan
+
+EPILOG = """\
+Once it listens, DIR/ready.json says where (port, host key, clock, client key).
+DIR/home is what clients see; DIR/journal.jsonl tells what really happened, and why a file was
+rejected; DIR/clock.json is sandbox time. DIR/knobs.json, written at any time, turns the knobs
+(an object such as {"stuck": true}; their names are the fields of sms_sandbox.Knobs).
+Start it again with the same DIR and it goes on where it stopped.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a gateway until SIGTERM or SIGINT."""
+    options = _parser().parse_args(arguments)
+    try:
+        gateway = Gateway(_plan(options))
+        asyncio.run(_serve(gateway))
+    except (OSError, ValueError) as error:
+        print(f"sms_sandbox: {error}", file=sys.stderr)
+        return 1
+    # Everything is on disk at every moment: a file that is being checked is checked again at the
+    # next start, so there is no thread to wait for.
+    os._exit(0)
+
+
+async def _serve(gateway: Gateway) -> None:
+    serving = asyncio.create_task(gateway.serve())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    account = Account(
+        service_id=options.service_id,
+        user=options.user,
+        password=options.password or os.environ.get("SMS_SANDBOX_PASSWORD"),
+        authorized_key=options.authorized_key,
+        allow=tuple(options.allow or Account().allow),
+        long_sms=options.long_sms,
+        unicode=options.unicode,
+        encoding=options.encoding,
+        marketing=options.marketing,
+        most_rows=options.most_rows,
+    )
+    turned = {name: getattr(options, name) for name in _KNOBS if getattr(options, name) is not None}
+    return Plan(
+        root=options.root,
+        account=account,
+        knobs=replace(Knobs(), **turned, drops=tuple(options.drop)),
+        host=options.host,
+        port=options.port,
+        host_key=options.host_key,
+        seed=options.seed,
+        start=options.start,
+        hurry=options.hurry,
+        jumps=options.jumps,
+    )
+
+
+_KNOBS = {
+    "latency": (float, "real seconds that each operation takes longer"),
+    "refuse_logins": (bool, "let nobody in"),
+    "silent": (bool, "never take a .csv"),
+    "stuck": (bool, "leave every .lock for ever"),
+    "lock_seconds": (float, "sandbox seconds that a .lock lasts at least"),
+    "reject": (bool, "reject every file"),
+    "ack_late_hours": (float, "sandbox hours that an ACK comes late"),
+    "torn": (bool, "write the last line of a growing report in two pieces"),
+    "bare_reports": (bool, "write reports like the page's example: no quotes, stray blanks"),
+    "report_header": (bool, "begin reports with a header"),
+    "report_hour_moves": (bool, "name reports by the hour of the real send"),
+    "balance": (int, "SMS that can be paid for in each campaign"),
+    "refused": (float, "share of messages refused"),
+    "not_delivered": (float, "share of messages not delivered"),
+    "pending": (float, "share of messages without a final status"),
+    "unreported": (float, "share of messages missing in the ACK"),
+    "stop": (float, "share of recipients reached who answer STOP"),
+    "reply": (float, "share of recipients reached who answer otherwise"),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sms_sandbox",
+        description="A double of MTarget's SFTP gateway for mass SMS campaigns.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="all its files")
+    _add_wire(parser.add_argument_group("the wire"))
+    _add_account(parser.add_argument_group("the account"))
+    _add_time(parser.add_argument_group("time and chance"))
+    _add_knobs(parser.add_argument_group("knobs (how it misbehaves)"))
+    return parser
+
+
+def _add_wire(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    group.add_argument("--port", type=int, default=0, help="port; 0 picks a free one (%(default)s)")
+    group.add_argument(
+        "--host-key", type=Path, metavar="FILE", help="private key; made if missing (DIR/host_key)"
+    )
+    group.add_argument(
+        "--allow",
+        action="append",
+        metavar="ADDRESS",
+        help="address or network that may come in; repeat for several (127.0.0.1 and ::1)",
+    )
+
+
+def _add_account(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--service-id", default="12345", help="SERVICEID (%(default)s)")
+    group.add_argument("--user", default="sms", help="login (%(default)s)")
+    group.add_argument(
+        "--authorized-key",
+        type=Path,
+        metavar="FILE",
+        help="public keys that may log in; without it and a password, DIR/client_key is made",
+    )
+    group.add_argument("--password", help="or set SMS_SANDBOX_PASSWORD; without it, keys only")
+    group.add_argument("--long-sms", action="store_true", help="allow up to 5 x 153 characters")
+    group.add_argument("--unicode", action="store_true", help="send other alphabets as they are")
+    group.add_argument("--encoding", default="utf-8", help="of the files (%(default)s)")
+    group.add_argument(
+        "--marketing",
+        default="",
+        metavar="PATTERN",
+        help="campaign ids that keep the law's hours, such as '*' or 'spring*' (none)",
+    )
+    group.add_argument(
+        "--most-rows", type=int, default=Account().most_rows, help="in a file (%(default)s)"
+    )
+
+
+def _add_time(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--seed", type=int, default=1, help="decides every outcome (%(default)s)")
+    group.add_argument(
+        "--start",
+        type=_instant,
+        metavar="ISO",
+        help="sandbox time at the very first start, with its offset (now)",
+    )
+    group.add_argument(
+        "--hurry",
+        type=float,
+        metavar="RATE",
+        help="sandbox seconds in a second while an ACK is awaited and Send is quiet",
+    )
+    group.add_argument(
+        "--jumps", action="store_true", help="let sms_sandbox.clock.move set the clock"
+    )
+
+
+def _add_knobs(group: argparse._ArgumentGroup) -> None:
+    for name, (kind, text) in _KNOBS.items():
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            group.add_argument(flag, action="store_true", default=None, help=text)
+        else:
+            default = getattr(Knobs(), name)
+            group.add_argument(flag, type=kind, metavar="N", help=f"{text} ({default})")
+    group.add_argument(
+        "--drop",
+        type=_drop,
+        action="append",
+        default=[],
+        metavar="WHEN:VERB[:N]",
+        help="cut the connection before or after the n-th login, put, write, rename, remove, "
+        "list, stat or get, such as after:rename:2; repeat for several",
+    )
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} needs its offset, such as {text}+01:00")
+    return instant
+
+
+def _drop(text: str) -> Drop:
+    when, verb, *nth = text.split(":")
+    return Drop.of({"verb": verb, "when": when, "nth": int(nth[0]) if nth else 1})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What was agreed with the provider when the account was opened."""
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+MOST_ROWS = 1_000_000  # page, *SFTP*: "up to 1 million recipients"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One customer's account.
+
+    `marketing` is a shell-style pattern: campaigns whose id matches it keep the law's hours. The
+    page can't tell how the provider knows a marketing campaign; here it knows it by its id.
+    """
+
+    service_id: str = "12345"
+    user: str = "sms"
+    password: str | None = None
+    authorized_key: Path | None = None
+    allow: tuple[str, ...] = ("127.0.0.1", "::1")
+    long_sms: bool = False
+    unicode: bool = False
+    encoding: str = "utf-8"
+    marketing: str = ""
+    most_rows: int = MOST_ROWS
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9]{5}", self.service_id):
+            raise ValueError(f"a service id has 5 letters or digits, not {self.service_id!r}")
+
+    def is_marketing(self, campaign_id: str) -> bool:
+        """Whether the law's hours apply to a campaign."""
+        return fnmatchcase(campaign_id, self.marketing)

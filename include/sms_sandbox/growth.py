@@ -1,0 +1,88 @@
+"""How files in `Report` grow: by appended bytes, sometimes torn in the middle of a line."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from sms_sandbox import reports
+from sms_sandbox.campaigns import Campaign, Memory
+from sms_sandbox.desk import Desk
+
+TORN_FOR = 60.0  # sandbox seconds until the rest of a torn line follows
+LONGEST_LINE = 8192  # bytes of a report's line, at most
+
+
+class Growth:
+    """Appends to reports; a kill in the middle of it does no harm."""
+
+    def __init__(self, desk: Desk, memory: Memory) -> None:
+        self.desk = desk
+        self.memory = memory
+
+    def append(self, campaign: Campaign, lines: dict[str, str], *, answers: int) -> None:
+        """Add lines to reports, given by name; they bring so many answers."""
+        pieces = {name: bytes.fromhex(tail) for name, tail in campaign.tails.items()}
+        for name, text in lines.items():
+            pieces[name] = pieces.get(name, b"") + self._headed(name, text).encode()
+        self._intend(campaign, pieces)
+        campaign.tails = {}
+        self._write({name: self._torn(campaign, name, piece) for name, piece in pieces.items()})
+        campaign.answered += answers
+        self._done(campaign)
+        for name, text in lines.items():
+            self.desk.note("grown", name=name, stem=campaign.stem, rows=text.count("\r\n"))
+
+    def complete(self, campaign: Campaign) -> None:
+        """Add what was torn off."""
+        self._intend(campaign, campaign.tails)
+        self._write({name: bytes.fromhex(tail) for name, tail in campaign.tails.items()})
+        campaign.tails = {}
+        self._done(campaign)
+
+    def tear(self, campaign: Campaign, name: str, whole: Path) -> None:
+        """Cut a report that is about to appear, if the knob is on."""
+        size = whole.stat().st_size
+        with whole.open("r+b") as report:
+            report.seek(max(size - LONGEST_LINE, 0))
+            end = report.read()
+            report.truncate(size - len(end) + len(self._torn(campaign, name, end)))
+
+    def undo(self, campaign: Campaign) -> None:
+        """Take back what was half done when a former process was stopped."""
+        for name, size in campaign.growing.items():
+            path = self.desk.place.report / name
+            if path.exists():
+                os.truncate(path, size)
+        campaign.growing = {}
+
+    def _intend(self, campaign: Campaign, names: Iterable[str]) -> None:
+        """Remember how large the reports are, before anything changes."""
+        paths = {name: self.desk.place.report / name for name in names}
+        sizes = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
+        campaign.growing = sizes
+        self.memory.keep(campaign)
+
+    def _write(self, pieces: dict[str, bytes]) -> None:
+        for name, piece in pieces.items():
+            path = self.desk.place.report / name
+            with path.open("ab") as report:
+                report.write(piece)
+            self.desk.date(path)
+
+    def _done(self, campaign: Campaign) -> None:
+        campaign.growing = {}
+        self.memory.keep(campaign)
+
+    def _headed(self, name: str, text: str) -> str:
+        is_new = not (self.desk.place.report / name).exists()
+        return reports.ANSWER_HEADER + text if is_new and self.desk.knobs.report_header else text
+
+    def _torn(self, campaign: Campaign, name: str, piece: bytes) -> bytes:
+        """What is written of `piece` now: with the knob on, half of its last line comes later."""
+        if not self.desk.knobs.torn or not piece:
+            return piece
+        last = len(piece) - (piece.rfind(b"\n", 0, -1) + 1)
+        cut = len(piece) - last // 2
+        campaign.tails[name] = piece[cut:].hex()
+        campaign.tails_due = self.desk.now().timestamp() + TORN_FOR
+        return piece[:cut]

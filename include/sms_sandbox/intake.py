@@ -1,0 +1,114 @@
+"""`Send`: .csv -> .lock -> .done or .reject (page, *File processing*).
+
+What a file's state is, its extension says; nothing else is remembered until it is accepted.
+"""
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from sms_sandbox import checks, hours
+from sms_sandbox.campaigns import Campaign, Memory, Stage
+from sms_sandbox.desk import Desk
+from sms_sandbox.names import BadName, Name
+from sms_sandbox.outcomes import Shares
+
+UNDER_WAY = (".tmp", ".csv", ".lock")
+
+
+class Intake:
+    """Takes files in and judges them."""
+
+    def __init__(self, desk: Desk, memory: Memory) -> None:
+        self.desk = desk
+        self.memory = memory
+        self.uploading: Counter[Path] = Counter()  # files that a client has open for writing
+
+    def is_under_way(self) -> bool:
+        """Whether a client or the gateway has something to do in `Send` yet."""
+        folder = self.desk.place.send
+        return bool(self.uploading) or any(path.suffix in UNDER_WAY for path in folder.iterdir())
+
+    def dues(self) -> Iterator[float]:
+        """When a .lock may end, in Unix seconds."""
+        if not self.desk.knobs.stuck:
+            for lock in self.desk.place.send.glob("*.lock"):
+                yield self._judged_from(lock)
+
+    async def take_in(self) -> bool:
+        """Lock what is new, judge what is locked; True if anything moved."""
+        ready = [] if self.desk.knobs.silent else self._files(".csv")
+        taken = [path for path in ready if path not in self.uploading]
+        for path in taken:
+            self.desk.date(path)
+            self.desk.rename(path, path.with_suffix(".lock"))
+        judged = [path for path in self._files(".lock") if self._may_judge(path)]
+        for path in judged:
+            await self._judge(path)
+        return bool(taken or judged)
+
+    def finish(self, campaign: Campaign) -> None:
+        """Show an accepted file as .done; called again if the gateway was killed before."""
+        lock = self.desk.place.send / f"{campaign.stem}.lock"
+        if lock.exists():
+            self.desk.rename(lock, lock.with_suffix(".done"))
+        facts = {"messages": campaign.messages, "segments": campaign.segments}
+        self.desk.note("verdict", stem=campaign.stem, accepted=True, **facts)
+        campaign.stage = Stage.WAITING
+        self.memory.keep(campaign)
+
+    def _files(self, suffix: str) -> list[Path]:
+        return sorted(self.desk.place.send.glob(f"*{suffix}"))
+
+    def _judged_from(self, lock: Path) -> float:
+        return lock.stat().st_mtime + self.desk.knobs.lock_seconds
+
+    def _may_judge(self, lock: Path) -> bool:
+        if self.desk.knobs.stuck:
+            return False
+        return self.desk.now().timestamp() >= self._judged_from(lock)
+
+    async def _judge(self, lock: Path) -> None:
+        try:
+            name = Name.parse(lock.stem, self.desk.account.service_id)
+            content = await asyncio.to_thread(checks.check, lock, self.desk.account)
+            if self.desk.knobs.reject:
+                raise checks.Fault(None, "the knob `reject` is on")
+        except (BadName, checks.Fault) as fault:
+            self.desk.rename(lock, lock.with_suffix(".reject"))
+            self.desk.note("verdict", stem=lock.stem, accepted=False, reason=str(fault))
+        else:
+            await self._accept(lock, name, content)
+
+    async def _accept(self, lock: Path, name: Name, content: checks.Content) -> None:
+        """Remember the campaign before its file says .done: no kill may lose or double it."""
+        asked = max(name.send_at(), self.desk.now())  # page: "a date in the past": immediately
+        sending = self._moment_of_sending(name, asked)
+        id = self.memory.free_id(lock.stem)
+        await asyncio.to_thread(shutil.copyfile, lock, self.memory.content(id))
+        balance = self.desk.knobs.balance
+        campaign = Campaign(
+            id=id,
+            stem=lock.stem,
+            send_at=(sending or asked).timestamp(),
+            is_closed=sending is None,
+            messages=content.messages,
+            paid=content.messages if balance is None else min(balance, content.messages),
+            segments=content.segments,
+            shares=self._shares(),
+        )
+        self.memory.keep(campaign)
+        self.finish(campaign)
+        if sending is not None and sending > asked:
+            self.desk.note("queued", stem=lock.stem, until=sending.isoformat())
+
+    def _moment_of_sending(self, name: Name, asked: datetime) -> datetime | None:
+        if self.desk.account.is_marketing(name.campaign_id):
+            return hours.moment_of_sending(asked)
+        return asked
+
+    def _shares(self) -> Shares:
+        return Shares(**{share: getattr(self.desk.knobs, share) for share in Shares.__slots__})

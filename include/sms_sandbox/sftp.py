@@ -1,0 +1,133 @@
+"""What clients may do with files, and where their connection breaks."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from sms_sandbox.knobs import Verb
+from sms_sandbox.provider import Provider
+
+
+class FileSession(asyncssh.SFTPServer):
+    """One client's SFTP session, shut into the home.
+
+    A plain rename refuses to overwrite and a POSIX rename overwrites, as in OpenSSH. There are
+    no links and no other directories than `Send` and `Report`.
+    """
+
+    def __init__(self, channel: asyncssh.SSHServerChannel, provider: Provider) -> None:
+        super().__init__(channel, chroot=os.fsencode(provider.desk.place.home))
+        self._provider = provider
+        self._desk = provider.desk
+        self._uploads: dict[object, Path] = {}
+        self._is_cut = False
+
+    async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        local = self._local(path)
+        if not pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND):
+            await self._begin("get")
+            file = super().open(path, pflags, attrs)
+            self._desk.note("get", name=self._desk.shown(local))
+            return file
+        await self._begin("put")
+        self._provider.begin_upload(local)
+        try:
+            file = super().open(path, pflags, attrs)
+        except OSError:
+            self._provider.end_upload(local)
+            raise
+        self._uploads[file] = local
+        return file
+
+    async def write(self, file_obj: Any, offset: int, data: bytes) -> int:
+        await self._begin("write")
+        written = super().write(file_obj, offset, data)
+        self._end("write")
+        return written
+
+    async def close(self, file_obj: Any) -> None:
+        super().close(file_obj)
+        local = self._uploads.pop(file_obj, None)
+        if local is None:
+            return
+        size = local.stat().st_size if local.exists() else None
+        self._desk.note("put", name=self._desk.shown(local), size=size, whole=not self._is_cut)
+        self._provider.end_upload(local)
+        if not self._is_cut:
+            self._end("put")
+
+    async def rename(self, oldpath: bytes, newpath: bytes) -> None:
+        await self._begin("rename")
+        super().rename(oldpath, newpath)
+        self._renamed(oldpath, newpath)
+
+    async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
+        await self._begin("rename")
+        super().posix_rename(oldpath, newpath)
+        self._renamed(oldpath, newpath)
+
+    async def remove(self, path: bytes) -> None:
+        await self._begin("remove")
+        super().remove(path)
+        self._desk.note("remove", name=self._desk.shown(self._local(path)))
+        self._provider.stir()
+        self._end("remove")
+
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        await self._begin("list")
+        self._desk.note("listing", name=self._desk.shown(self._local(path)))
+        async for name in super().scandir(path):
+            yield name
+        self._end("list")
+
+    async def stat(self, path: bytes) -> Any:
+        await self._begin("stat")
+        found = super().stat(path)
+        self._end("stat")
+        return found
+
+    def symlink(self, oldpath: bytes, newpath: bytes) -> None:
+        raise asyncssh.SFTPPermissionDenied("no links here")
+
+    def link(self, oldpath: bytes, newpath: bytes) -> None:
+        raise asyncssh.SFTPPermissionDenied("no links here")
+
+    def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> None:
+        raise asyncssh.SFTPPermissionDenied("the directories are Send and Report")
+
+    def rmdir(self, path: bytes) -> None:
+        raise asyncssh.SFTPPermissionDenied("the directories are Send and Report")
+
+    def _local(self, path: bytes) -> Path:
+        return Path(os.fsdecode(self.map_path(path)))
+
+    def _renamed(self, oldpath: bytes, newpath: bytes) -> None:
+        names = {
+            "from": self._desk.shown(self._local(oldpath)),
+            "to": self._desk.shown(self._local(newpath)),
+        }
+        self._desk.note("rename", **names, by="client")
+        self._provider.stir()
+        self._end("rename")
+
+    async def _begin(self, verb: Verb) -> None:
+        """Be as slow as the knob says, or break before anything is done."""
+        latency = self._desk.knobs.latency
+        if latency:
+            await asyncio.sleep(latency)
+        self._break_if(verb, "before")
+
+    def _end(self, verb: Verb) -> None:
+        """Break after all is done and before the answer."""
+        self._break_if(verb, "after")
+
+    def _break_if(self, verb: Verb, when: str) -> None:
+        if self._desk.panel.is_dropped(verb, when):
+            self._is_cut = True
+            self._desk.note("dropped", verb=verb, when=when)
+            self.connection.abort()
+            raise asyncssh.SFTPConnectionLost("cut by a knob")

@@ -1,0 +1,1 @@
+"""The thin coat of Airflow over `sms`: the only code that imports airflow."""

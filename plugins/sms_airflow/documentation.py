@@ -1,0 +1,39 @@
+"""What a campaign's DAG says about itself in the Airflow UI."""
+
+from sms.campaign import Campaign
+
+STAGES = """
+| task | what it does | may it run again? |
+|---|---|---|
+| `plan` | fixes the hour and the file's name in the ledger | yes, until the upload begins |
+| `extract` | streams the query's rows out of the warehouse | yes, until the upload begins |
+| `screen` | normalises numbers, drops duplicates and everyone who said STOP | likewise |
+| `render` | writes each text, counts segments, makes the exact bytes | likewise |
+| `review` | checks the bytes, writes the report; a dry run ends here | likewise |
+| `submit` | uploads `.tmp`, reads the stop list again, renames to `.csv` | always, it looks |
+| `await_verdict` | waits for `.done`; `.reject` fails at once, nothing was sent | always |
+| `book_collection` | books the run that fetches the delivery report when it is due | always |
+
+From the moment a file is being uploaded, clearing earlier tasks changes nothing: what was sent
+stays on record. To send again, trigger a new run.
+"""
+
+
+def campaign_page(campaign: Campaign) -> str:
+    """Markdown: the facts of a campaign, its text, and what each task does."""
+    facts = {
+        "Kind": campaign.kind.value,
+        "Sender": campaign.sender,
+        "Schedule": f"`{campaign.schedule}` (Paris time)" if campaign.schedule else "by hand",
+        "Hour of sending": campaign.send_at or "as soon as allowed",
+        "Stop mention": campaign.stop_mention or "none",
+        "Countries": ", ".join(campaign.allowed_countries),
+        "Warehouse": f"connection `{campaign.warehouse}`",
+        "Folder": f"`include/campaigns/{campaign.name}`",
+    }
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    text = "\n".join(f"    {line}" for line in campaign.text.strip().splitlines())
+    return (
+        f"### {campaign.description or campaign.name}\n\n| | |\n|---|---|\n{rows}\n\n"
+        f"The text:\n\n{text}\n{STAGES}"
+    )

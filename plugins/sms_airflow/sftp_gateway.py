@@ -1,0 +1,242 @@
+"""The gateway over SFTP, for tasks (paramiko) and for triggers (asyncssh).
+
+Both speak through the provider package's hooks, so an Airflow connection of type sftp is all that
+configures them. Here, and only here, an SSH or SFTP failure becomes an error of ours: either the
+gateway refused us, which trying again won't change, or it could not be reached.
+"""
+
+import asyncio
+import contextlib
+import errno
+import stat
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import asyncssh
+import paramiko
+from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
+from airflow.sdk.exceptions import AirflowException
+
+from sms import clock
+from sms.delivery import Folder, RemoteFile
+from sms.errors import ConfigurationError, GatewayError, GatewayRefused, GatewayUnreachable
+
+ANSWER = 60.0  # seconds that one request of a trigger may take: asyncssh has no limit of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the sftp connection says of the provider's account."""
+
+    conn_id: str
+    address: str
+    service_id: str
+    folders: dict[Folder, str] = field(default_factory=dict)
+
+
+class SftpGateway:
+    """A session at the gateway, opened by `with` (one SSH connection, closed at its end)."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._stack = contextlib.ExitStack()
+        self._folders: dict[Folder, str] = {}
+
+    def __enter__(self) -> Self:
+        where = self._account.address
+        with spoken(where, "connecting"):
+            # One attempt: whether to try again is the task's decision, and a refused login must
+            # not be repeated.
+            hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
+            self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
+        try:
+            with spoken(where, "looking around"):
+                self._look_around()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._stack.close()
+
+    def listing(self, folder: Folder) -> list[RemoteFile]:
+        """All files of a directory."""
+        with self._spoken(f"listing {folder}"):
+            entries = self._client.listdir_attr(self._folders[folder])
+        return [
+            RemoteFile(entry.filename, entry.st_size or 0, _moment(entry.st_mtime))
+            for entry in entries
+            if not stat.S_ISDIR(entry.st_mode or 0)
+        ]
+
+    def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
+        """Copy a file's bytes into an open file."""
+        with self._spoken(f"fetching {name}"):
+            self._client.getfo(self._path(folder, name), into)
+
+    def upload(self, name: str, source: BinaryIO) -> int:
+        """Write a file into `Send`; returns the size that the gateway then reports."""
+        path = self._path(Folder.SEND, name)
+        with self._spoken(f"uploading {name}"):
+            self._client.putfo(source, path, confirm=False)
+            return self._client.stat(path).st_size or 0
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename within `Send` by the plain request, which refuses to overwrite (R27)."""
+        with self._spoken(f"renaming {old} to {new}"):
+            self._client.rename(self._path(Folder.SEND, old), self._path(Folder.SEND, new))
+
+    def remove(self, folder: Folder, name: str) -> bool:
+        """Delete a file; False if there was none."""
+        with self._spoken(f"removing {name}"):
+            try:
+                self._client.remove(self._path(folder, name))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def _path(self, folder: Folder, name: str) -> str:
+        return f"{self._folders[folder]}/{name}"
+
+    def _spoken(self, doing: str) -> contextlib.AbstractContextManager[None]:
+        return spoken(self._account.address, doing)
+
+    def _look_around(self) -> None:
+        clock.verify(self._marker(), self._account.address)
+        here = self._client.listdir(".")
+        self._folders = resolve(self._account, here)
+
+    def _marker(self) -> str | None:
+        try:
+            with self._client.open(clock.MARKER) as file:
+                return file.read(200).decode("ascii", "replace").strip()
+        except OSError:
+            return None
+
+
+@contextlib.asynccontextmanager
+async def watching(account: Account) -> AsyncIterator["SftpWatch"]:
+    """A session of a trigger, that only lists."""
+    async with contextlib.AsyncExitStack() as stack:
+        with spoken(account.address, "connecting"):
+            async with asyncio.timeout(ANSWER):
+                hook = SFTPHookAsync(sftp_conn_id=account.conn_id)
+                client = await stack.enter_async_context(hook.get_managed_conn())
+                clock.verify(await _async_marker(client), account.address)
+                names = [str(name) for name in await client.listdir(".")]
+        yield SftpWatch(account, client, resolve(account, names))
+
+
+class SftpWatch:
+    """Lists one of the gateway's directories, again and again, over one connection."""
+
+    def __init__(
+        self, account: Account, client: asyncssh.SFTPClient, folders: dict[Folder, str]
+    ) -> None:
+        self._account = account
+        self._client = client
+        self._folders = folders
+
+    async def listing(self, folder: Folder) -> list[RemoteFile]:
+        """All files of a directory."""
+        with spoken(self._account.address, f"listing {folder}"):
+            async with asyncio.timeout(ANSWER):
+                entries = await self._client.readdir(self._folders[folder])
+        return [
+            RemoteFile(str(entry.filename), entry.attrs.size or 0, _moment(entry.attrs.mtime))
+            for entry in entries
+            if entry.attrs.type != asyncssh.FILEXFER_TYPE_DIRECTORY
+        ]
+
+
+async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
+    try:
+        async with client.open(clock.MARKER, "rb") as file:
+            return bytes(await file.read(200)).decode("ascii", "replace").strip()
+    except asyncssh.SFTPError:
+        return None
+
+
+def resolve(account: Account, names: list[str]) -> dict[Folder, str]:
+    """The two directories as the gateway spells them (R10: their case is ambiguous)."""
+    found: dict[Folder, str] = {}
+    for folder, wanted in account.folders.items():
+        if "/" in wanted.strip("/"):  # deeper than the login directory: taken as it is
+            found[folder] = wanted.rstrip("/")
+            continue
+        spelled = {name.casefold(): name for name in sorted(names)} | {name: name for name in names}
+        bare = wanted.strip("/")
+        name = spelled.get(bare) or spelled.get(bare.casefold())
+        if name is None:
+            raise GatewayRefused(
+                f"{account.address} has no directory {wanted}, only "
+                f"{', '.join(sorted(names)) or 'an empty directory'}: correct "
+                f"{folder.value.lower()}_dir in the extras of the connection {account.conn_id}"
+            )
+        found[folder] = name
+    return found
+
+
+@contextlib.contextmanager
+def spoken(where: str, doing: str) -> Iterator[None]:
+    """Turn whatever SSH, SFTP or the hook raises into one of our errors, with a sentence."""
+    try:
+        yield
+    except GatewayError:
+        raise
+    except (paramiko.BadHostKeyException, asyncssh.HostKeyNotVerifiable) as error:
+        raise _wrong_host_key(where) from error
+    except (paramiko.AuthenticationException, asyncssh.PermissionDenied) as error:
+        raise GatewayRefused(
+            f"{where} refused our login while {doing}: check the login and the key or password "
+            "of the connection; it is not tried again, so that nothing gets blocked"
+        ) from error
+    except paramiko.SSHException as error:
+        if "known_hosts" in str(error):
+            raise _wrong_host_key(where) from error
+        raise _unreachable(where, doing, error) from error
+    except asyncssh.SFTPError as error:
+        lost = asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection
+        if isinstance(error, lost):
+            raise _unreachable(where, doing, error) from error
+        raise _refused(where, doing, error) from error
+    except (EOFError, ConnectionError, TimeoutError, asyncssh.Error) as error:
+        raise _unreachable(where, doing, error) from error
+    except OSError as error:
+        if error.errno in (None, errno.ENOENT, errno.EACCES, errno.EEXIST):
+            raise _refused(where, doing, error) from error
+        raise _unreachable(where, doing, error) from error
+    except (AirflowException, ValueError) as error:
+        raise ConfigurationError(f"the connection to {where} can't be used: {error}") from error
+
+
+def _wrong_host_key(where: str) -> GatewayRefused:
+    return GatewayRefused(
+        f"the host key of {where} is not the one pinned in the connection (extra host_key): "
+        "somebody may be in between. Nothing was sent; compare the key with the provider's "
+        "before you change it"
+    )
+
+
+def _refused(where: str, doing: str, error: Exception) -> GatewayRefused:
+    return GatewayRefused(f"{where} said no while {doing}: {error or type(error).__name__}")
+
+
+def _unreachable(where: str, doing: str, error: Exception) -> GatewayUnreachable:
+    return GatewayUnreachable(
+        f"{where} can't be reached while {doing} ({str(error) or type(error).__name__})"
+    )
+
+
+def _moment(mtime: float | None) -> datetime:
+    return datetime.fromtimestamp(mtime or 0, UTC)

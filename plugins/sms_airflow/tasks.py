@@ -1,0 +1,239 @@
+"""The tasks of the DAGs: open what wiring gives, call the story, return a few counts.
+
+What travels between tasks is a path, a stem or a count, never a number or a text of a recipient.
+"""
+
+import logging
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from sms.errors import ConfigurationError
+from sms_airflow.failures import in_a_sentence
+
+PATIENT: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+}
+ONCE: dict[str, Any] = {"retries": 0}
+
+log = logging.getLogger(__name__)
+
+OPT_OUTS = Asset("opt_outs", uri="sms://opt_outs")
+DELIVERY_REPORTS = Asset("delivery_reports", uri="sms://delivery_reports")
+
+
+@task(**PATIENT)
+@in_a_sentence
+def plan(campaign_name: str) -> dict[str, Any]:
+    """Fix the hour and the file's name, in the ledger, before anything is read.
+
+    Takes the campaign's folder as it is now, finds the next open hour (marketing only), and
+    records both; every later task obeys what was fixed here, even if the folder changes.
+    """
+    from sms import clock, sending
+    from sms_airflow import wiring
+
+    context = get_current_context()
+    dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    ledger = wiring.ledger(actor=f"{dag_id}/{run_id}/plan")
+    now = clock.now()
+    drawn = sending.plan(
+        wiring.campaign(campaign_name),
+        _request(context["params"]),
+        run_key=f"{dag_id}/{run_id}",
+        service_id=wiring.account().service_id,
+        folder=wiring.run_folder(dag_id, run_id),
+        ledger=ledger,
+        settings=wiring.settings(),
+        now=now,
+        asked_at=now - _lateness(context),
+    )
+    return {"send_at": drawn.send_at.isoformat(), "why": drawn.slot_reason}
+
+
+@task(**PATIENT)
+@in_a_sentence
+def extract() -> dict[str, int]:
+    """Stream the query's rows out of the warehouse into `01_candidates.parquet`.
+
+    A server-side cursor keeps memory flat, however many rows there are.
+    """
+    from sms import sending
+    from sms_airflow import wiring
+
+    run = _Run()
+    if run.under_way:
+        return {}
+    campaign = run.plan.campaign
+    rows = wiring.rows(campaign.warehouse, campaign.sql, str(campaign.sql_path))
+    return {"candidates": sending.extract(run.plan, rows, run.folder)}
+
+
+@task(**PATIENT)
+@in_a_sentence
+def screen() -> dict[str, int]:
+    """Normalise numbers, drop duplicates and everyone who ever said STOP.
+
+    `02_audience.parquet` holds whom we write to, `02_excluded.parquet` everybody else, each with
+    a key and one reason. Nobody is lost: candidates = audience + excluded.
+    """
+    from sms import sending
+
+    run = _Run()
+    if run.under_way:
+        return {}
+    counts = sending.screen(run.plan, run.folder, run.ledger, run.settings)
+    if not counts["audience"]:
+        raise AirflowSkipException("Nobody to write to, and the campaign says on_empty: skip")
+    return counts
+
+
+@task(**PATIENT)
+@in_a_sentence
+def render() -> dict[str, int]:
+    """Write each person's text, count its segments, and make the very bytes of each file.
+
+    More recipients than one file takes become several files of equal size.
+    """
+    from sms import sending
+
+    run = _Run()
+    if run.under_way:
+        return {}
+    return sending.render(run.plan, run.folder, run.ledger, run.settings)
+
+
+@task(**PATIENT)
+@in_a_sentence
+def review() -> list[str]:
+    """Check the bytes by the provider's rules and write the report that a person reads.
+
+    Returns the files to submit: none for a dry run, which ends here.
+    """
+    from sms import sending
+
+    run = _Run()
+    if run.under_way:
+        return [each.stem for each in run.ledger.submissions(run.key)]
+    report = sending.review(run.plan, run.folder, run.ledger, run.settings)
+    for line in report.splitlines():
+        log.info("%s", line)
+    get_current_context()["ti"].xcom_push(key="review", value=report)
+    if run.plan.dry_run:
+        log.info("A dry run ends here: the files are in %s", run.folder)
+        return []
+    return [each.stem for each in run.ledger.submissions(run.key)]
+
+
+@task(**PATIENT)
+@in_a_sentence
+def archive(stem: str, name: str) -> dict[str, Any]:
+    """Copy the report's very bytes into our own archive, before anything reads them."""
+    from sms import clock, collecting
+    from sms_airflow import wiring
+
+    ledger = _ledger()
+    with wiring.gateway() as session:
+        archived = collecting.archive_delivery_report(
+            stem, name, session, ledger, wiring.archive(), clock.now()
+        )
+    return archived.as_json()
+
+
+@task(**PATIENT)
+@in_a_sentence
+def load(stem: str, archived: dict[str, Any]) -> dict[str, int]:
+    """Load the archived report into the ledger; loading it again changes nothing."""
+    from sms import collecting
+    from sms.archive import Archived
+    from sms_airflow import wiring
+
+    loaded = collecting.load_delivery_report(
+        stem, Archived.from_json(archived), _ledger(), wiring.archive()
+    )
+    for note in loaded.notes:
+        log.warning("%s: %s", loaded.name, note)
+    return {"rows": loaded.rows, "unreadable": loaded.unreadable}
+
+
+@task(outlets=[DELIVERY_REPORTS], **PATIENT)
+@in_a_sentence
+def reconcile(stem: str) -> dict[str, int]:
+    """Count what became of every message sent, and say what is missing."""
+    from sms import collecting
+
+    counts, _ = collecting.reconcile(stem, _ledger())
+    return asdict(counts)
+
+
+@task(outlets=[OPT_OUTS], **PATIENT)
+@in_a_sentence
+def collect_replies() -> dict[str, int]:
+    """Bring every STOP and reply home that is not home yet; opt-outs first."""
+    from sms import clock, collecting
+    from sms_airflow import wiring
+
+    with wiring.gateway() as session:
+        brought = collecting.collect_replies(session, _ledger(), wiring.archive(), clock.now())
+    return {
+        "files": len(brought),
+        "opt_outs": sum(each.opt_outs for each in brought),
+        "replies": sum(each.replies for each in brought),
+    }
+
+
+def _ledger() -> Any:
+    from sms_airflow import wiring
+
+    ti = get_current_context()["ti"]
+    return wiring.ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
+
+
+class _Run:
+    """One run of a campaign as its later tasks find it: its plan, folder and ledger."""
+
+    def __init__(self) -> None:
+        from sms import sending
+        from sms_airflow import wiring
+
+        context = get_current_context()
+        ti = context["ti"]
+        dag_id, run_id = ti.dag_id, ti.run_id
+        self.key = f"{dag_id}/{run_id}"
+        self.folder = wiring.run_folder(dag_id, run_id)
+        self.settings = wiring.settings()
+        self.ledger = _ledger()
+        self.plan = sending.read_plan(self.folder)
+        self.under_way = sending.is_under_way(self.key, self.ledger)
+        if self.under_way:
+            log.info("A file of this run is under way or gone: nothing of it is made again")
+
+
+def _lateness(context: Any) -> timedelta:
+    """How long after its time this run came to be planned, by Airflow's own clock."""
+    wanted, started = context["dag_run"].run_after, context["ti"].start_date
+    return max(started - wanted, timedelta(0))
+
+
+def _request(params: Any) -> Any:
+    """What the trigger form says; Airflow checks shapes, an hour must be checked here."""
+    from sms.clock import PARIS
+    from sms.sending import Request
+
+    wanted = params.get("send_at")
+    try:
+        send_at = datetime.fromisoformat(wanted) if wanted else None
+    except ValueError as error:
+        raise ConfigurationError(
+            f"send_at is {wanted!r}: write a date and an hour such as 2027-03-15T10:00, French "
+            "time unless it says otherwise"
+        ) from error
+    if send_at is not None and send_at.tzinfo is None:
+        send_at = send_at.replace(tzinfo=PARIS)
+    return Request(send_at=send_at, dry_run=params["dry_run"], limit=params.get("limit"))

@@ -1,0 +1,157 @@
+"""Airflow's connections and folders, turned into the product's own things.
+
+The only reader of Airflow's configuration: `sms_gateway`, `sms_ledger`, a campaign's warehouse,
+and the settings file. A missing connection ends here, in a sentence that names it.
+"""
+
+import contextlib
+import functools
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from airflow.sdk import BaseHook, Connection, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from sms import frames
+from sms.campaign import Campaign, load
+from sms.delivery import Folder
+from sms.errors import ConfigurationError, SourceError, WarehouseUnreachable
+from sms.ledger.ledger import Ledger
+from sms.settings import Settings
+from sms.settings import load as load_settings
+from sms_airflow.sftp_gateway import Account, SftpGateway
+
+GATEWAY = "sms_gateway"
+LEDGER = "sms_ledger"
+ROWS_AT_A_TIME = 20_000
+
+
+def settings() -> Settings:
+    """The operator's settings file."""
+    return load_settings()
+
+
+def campaign(name: str) -> Campaign:
+    """A campaign's folder, read anew."""
+    return load(settings().campaigns_folder / name)
+
+
+def account() -> Account:
+    """What the connection `sms_gateway` says of the account at the provider."""
+    found = connection(GATEWAY, "type sftp, with the extras service_id and host_key")
+    extra = found.extra_dejson
+    service_id = str(extra.get("service_id") or "")
+    if not service_id:
+        raise ConfigurationError(
+            f"the connection {GATEWAY} has no service_id in its extras: add the 5 characters "
+            "that the provider gave you"
+        )
+    folders = {
+        Folder.SEND: str(extra.get("send_dir") or Folder.SEND),
+        Folder.REPORT: str(extra.get("report_dir") or Folder.REPORT),
+    }
+    return Account(GATEWAY, f"{found.host}:{found.port or 22}", service_id, folders)
+
+
+def gateway() -> SftpGateway:
+    """A session at the gateway, to be opened by `with`."""
+    return SftpGateway(account())
+
+
+def ledger(actor: str = "") -> Ledger:
+    """The ledger that the connection `sms_ledger` names, its schema checked."""
+    memory = Ledger(_engine(_ledger_url()), actor=actor)
+    memory.require_current()
+    return memory
+
+
+def run_folder(dag_id: str, run_id: str) -> ObjectStoragePath:
+    """Where one run leaves its numbered files."""
+    return ObjectStoragePath(settings().runs_folder) / dag_id / re.sub(r"[^\w.+-]", "_", run_id)
+
+
+def archive() -> ObjectStoragePath:
+    """Where raw reports are kept."""
+    return ObjectStoragePath(settings().archive_folder)
+
+
+def rows(conn_id: str, sql: str, where: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a query as text, streamed by a server-side cursor where there is one."""
+    hook = connection(conn_id, "of a provider of common.sql").get_hook()
+    with _source_errors(conn_id, where), contextlib.closing(hook.get_conn()) as database:
+        cursor = _streaming_cursor(database)
+        cursor.execute(sql)
+        while True:
+            found = cursor.fetchmany(ROWS_AT_A_TIME)
+            if cursor.description is None:
+                raise SourceError(f"{where} returned no rows at all: it must be a SELECT")
+            yield frames.from_rows([column[0] for column in cursor.description], found)
+            if not found:
+                return
+
+
+def connection(conn_id: str, what: str) -> Connection:
+    """A connection, or a sentence on how to make it."""
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"there is no connection {conn_id}: create it ({what}) in Admin > Connections, or "
+            f"set AIRFLOW_CONN_{conn_id.upper()}"
+        ) from error
+
+
+def _streaming_cursor(database: Any) -> Any:
+    """psycopg's plain cursor fetches everything at once; a named one does not."""
+    if type(database).__module__.split(".")[0] in ("psycopg", "psycopg2"):
+        return database.cursor(name=f"sms_{uuid.uuid4().hex[:8]}")
+    return database.cursor()
+
+
+@contextlib.contextmanager
+def _source_errors(conn_id: str, where: str) -> Iterator[None]:
+    """A SQL error with the file it comes from; a warehouse that is away is tried again."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        said = " ".join(str(error).split())
+        if {"OperationalError", "InterfaceError"} & names:
+            raise WarehouseUnreachable(
+                f"the warehouse {conn_id} can't be reached: {said}"
+            ) from error
+        if {"DatabaseError", "Error"} & names:
+            raise SourceError(f"{where}: the warehouse {conn_id} says: {said}") from error
+        raise
+
+
+def _ledger_url() -> sa.URL:
+    found = connection(LEDGER, "type postgres")
+    host = found.host or "localhost"
+    options = {key: str(value) for key, value in found.extra_dejson.items() if key in LIBPQ}
+    if host.startswith("/"):  # a folder of Unix sockets does not fit into a URL's host
+        options["host"] = host
+    return sa.URL.create(
+        "postgresql+psycopg",
+        username=found.login,
+        password=found.password or None,
+        host=None if "host" in options else host,
+        port=found.port,
+        database=found.schema or found.login,
+        query=options,
+    )
+
+
+@functools.lru_cache
+def _engine(url: sa.URL) -> sa.Engine:
+    # A task is a short process of its own; a pool would only hold idle sessions.
+    return sa.create_engine(url, poolclass=sa.NullPool)
+
+
+LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name")

@@ -1,0 +1,315 @@
+"""Marketing goes out in the law's hours only, and the slot says why it is when it is."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms import clock
+from sms.clock import PARIS
+from sms.errors import WindowClosed
+from sms.send_window import bank_holidays, first_at, is_open, next_open, require_open, slot
+from sms.settings import Settings
+from sms.wire.names import SubmissionName
+
+DEFAULT = Settings()
+EARLY_END = Settings(window_end=time(20, 30), window_start=time(9))
+
+
+def paris(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=PARIS)
+
+
+instants = st.datetimes(
+    datetime.fromisoformat("2024-01-01"),  # hypothesis wants its bounds naive
+    datetime.fromisoformat("2044-01-01"),
+    timezones=st.just(UTC),
+)
+whole_years = pytest.mark.parametrize("year", range(2024, 2045))
+
+
+def easter(year: int) -> date:
+    """Easter Sunday by Gauss' rule for the Gregorian calendar: our oracle, not the library's."""
+    golden, century = year % 19, year // 100
+    moon = (century - century // 4 - (8 * century + 13) // 25 + 19 * golden + 15) % 30
+    moon -= (moon // 28) * (1 - (29 // (moon + 1)) * ((21 - golden) // 11))
+    weekday = (year + year // 4 + moon + 2 - century + century // 4) % 7
+    after = moon - weekday
+    month = 3 + (after + 40) // 44
+    return date(year, month, after + 28 - 31 * (month // 4))
+
+
+def by_the_law(instant: datetime) -> bool:
+    """Whether marketing is open, restated from the law rather than from our code."""
+    local = instant.astimezone(PARIS)
+    moving = [easter(local.year) + timedelta(days=after) for after in (1, 39, 50)]
+    fixed = {(1, 1), (5, 1), (5, 8), (7, 14), (8, 15), (11, 1), (11, 11), (12, 25)}
+    holiday = local.date() in moving or (local.month, local.day) in fixed
+    return local.isoweekday() <= 6 and not holiday and 8 <= local.hour < 22
+
+
+@whole_years
+def test_the_bank_holidays_are_the_eleven_of_the_labour_code(year):
+    known = bank_holidays(year)
+
+    assert {easter(year) + timedelta(days=after) for after in (1, 39, 50)} <= set(known)
+    noons = (datetime(year, 1, 1, 11, tzinfo=UTC) + timedelta(days=n) for n in range(365))
+    assert all(is_open(noon, "marketing", settings=DEFAULT) == by_the_law(noon) for noon in noons)
+
+
+def test_next_years_bank_holidays_are_known():
+    for year in (clock.now().year, clock.now().year + 1):
+        names = set(bank_holidays(year).values())
+        assert {"Noël", "Lundi de Pâques", "Ascension", "Fête nationale"} <= names
+        assert len(bank_holidays(year)) >= 10  # two of the eleven may fall on one day
+
+
+@given(instants)
+def test_open_is_what_the_law_says_to_the_microsecond(instant):
+    assert is_open(instant, "marketing", settings=DEFAULT) == by_the_law(instant)
+
+
+@given(instants, st.sampled_from([DEFAULT, EARLY_END]))
+def test_the_next_opening_is_open_not_before_and_stays_where_it_is(instant, settings):
+    opening = next_open(instant, "marketing", settings=settings)
+
+    assert opening >= instant
+    assert is_open(opening, "marketing", settings=settings)
+    assert next_open(opening, "marketing", settings=settings) == opening
+
+
+@given(instants)
+def test_nothing_between_an_instant_and_its_next_opening_is_open(instant):
+    opening = next_open(instant, "marketing", settings=DEFAULT)
+
+    assert opening - instant <= timedelta(days=5)
+    skipped = range(0, int((opening - instant).total_seconds()), 600)
+    between = (instant + timedelta(seconds=passed) for passed in skipped)
+    assert not any(by_the_law(moment) for moment in between)
+
+
+@given(instants, instants, st.sampled_from(["marketing", "transactional"]))
+def test_a_later_wish_never_gets_an_earlier_opening(one, other, kind):
+    first, second = sorted((one, other))
+
+    assert next_open(first, kind, settings=DEFAULT) <= next_open(second, kind, settings=DEFAULT)
+
+
+@given(instants, instants, st.sampled_from(["marketing", "transactional"]))
+def test_a_slot_is_a_whole_minute_open_nameable_and_stays_where_it_is(now, wanted, kind):
+    made = slot(wanted, kind, now=now, settings=DEFAULT, send_now=True)
+
+    assert (made.send_at.second, made.send_at.microsecond) == (0, 0)
+    assert made.send_at > now - timedelta(minutes=1)
+    assert is_open(made.send_at, kind, settings=DEFAULT)
+    assert SubmissionName("12345", made.send_at, "sale").stem
+    again = slot(made.send_at, kind, now=now, settings=DEFAULT)
+    assert again.send_at == made.send_at
+    assert made.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "send_at", "reason"),
+    [
+        # The four verified examples of section F.
+        (
+            "2026-12-24 22:00",
+            "2026-12-26 08:00",
+            "Thursday 24 December, 22:00 is outside 08:00-22:00, Friday 25 is closed (Noël), "
+            "moved to Saturday 26, 08:00",
+        ),
+        (
+            "2027-05-05 23:10",
+            "2027-05-07 08:00",
+            "Wednesday 5 May, 23:10 is outside 08:00-22:00, Thursday 6 is closed (Ascension), "
+            "moved to Friday 7, 08:00",
+        ),
+        (
+            "2026-06-15 07:59",
+            "2026-06-15 08:00",
+            "Monday 15 June, 07:59 is outside 08:00-22:00, moved to 08:00",
+        ),
+        (
+            "2026-10-24 22:30",
+            "2026-10-26 08:00",
+            "Saturday 24 October, 22:30 is outside 08:00-22:00, Sunday 25 is closed, "
+            "moved to Monday 26, 08:00",
+        ),
+        (
+            "2027-08-15 10:00",
+            "2027-08-16 08:00",
+            "Sunday 15 August is closed, moved to Monday 16, 08:00",
+        ),
+        (
+            "2027-12-31 22:00",
+            "2028-01-03 08:00",
+            "Friday 31 December, 22:00 is outside 08:00-22:00, Saturday 1 January is closed "
+            "(Jour de l'an), Sunday 2 is closed, moved to Monday 3 January, 08:00",
+        ),
+        ("2026-06-15 21:59", "2026-06-15 21:59", "as wished: Monday 15 June, 21:59"),
+        ("2026-06-15 08:00", "2026-06-15 08:00", "as wished: Monday 15 June, 08:00"),
+    ],
+)
+def test_marketing_is_moved_to_the_next_open_hour_and_says_why(wanted, send_at, reason):
+    made = slot(paris(wanted), "marketing", now=paris(wanted), settings=DEFAULT)
+
+    assert made.send_at == paris(send_at)
+    assert made.send_at.tzinfo is UTC
+    assert made.reason == reason
+
+
+def test_an_end_that_the_operator_lowered_is_kept():
+    made = slot(paris("2026-06-15 20:30"), "marketing", now=paris("2026-06-15"), settings=EARLY_END)
+
+    assert made.send_at == paris("2026-06-16 09:00")
+    assert "outside 09:00-20:30" in made.reason
+
+
+def test_a_campaign_that_must_not_shift_fails_with_the_next_open_hour():
+    with pytest.raises(WindowClosed) as caught:
+        slot(
+            paris("2027-08-15 10:00"),
+            "marketing",
+            now=paris("2027-08-14 10:00"),
+            settings=DEFAULT,
+            outside_window="fail",
+        )
+
+    assert "Sunday 15 August is closed" in str(caught.value)
+    assert "Monday 16, 08:00" in str(caught.value)
+
+
+def test_transactional_messages_go_on_christmas_night():
+    made = slot(
+        paris("2026-12-25 23:30"), "transactional", now=paris("2026-12-25"), settings=DEFAULT
+    )
+
+    assert made.send_at == paris("2026-12-25 23:30")
+
+
+@pytest.mark.parametrize("minute", ["00:00", "00:30", "01:00", "01:59"])
+def test_in_the_hour_that_comes_twice_nothing_is_sent(minute):
+    instant = datetime.fromisoformat(f"2026-10-25 {minute}").replace(tzinfo=UTC)
+
+    made = slot(instant, "transactional", now=instant, settings=DEFAULT)
+
+    assert made.send_at == paris("2026-10-25 03:00")
+    assert "comes twice" in made.reason
+    with pytest.raises(WindowClosed, match="comes twice"):
+        slot(instant, "transactional", now=instant, settings=DEFAULT, outside_window="fail")
+
+
+def test_the_hour_that_does_not_exist_is_read_as_the_one_after():
+    made = slot(
+        paris("2027-03-28 02:30"), "transactional", now=paris("2027-03-27"), settings=DEFAULT
+    )
+
+    assert made.send_at == paris("2027-03-28 03:30")
+    assert made.reason == "as wished: Sunday 28 March, 03:30"
+
+
+@pytest.mark.parametrize(("day", "utc_hour"), [("2026-10-24", 6), ("2026-10-26", 7)])
+def test_eight_in_the_morning_is_paris_time_on_both_sides_of_the_change(day, utc_hour):
+    made = slot(paris(f"{day} 03:00"), "marketing", now=paris(f"{day} 00:00"), settings=DEFAULT)
+
+    assert made.send_at.hour == utc_hour
+
+
+def test_as_soon_as_possible_is_this_minute_when_it_is_open():
+    now = paris("2026-06-15 10:20:45")
+
+    made = slot(None, "marketing", now=now, settings=DEFAULT)
+
+    assert made.send_at == paris("2026-06-15 10:20")
+    assert made.reason == "as soon as possible: Monday 15 June, 10:20"
+
+
+def test_an_hour_just_passed_is_sent_at_once():
+    made = slot(
+        paris("2026-06-15 10:00"), "marketing", now=paris("2026-06-15 10:10"), settings=DEFAULT
+    )
+
+    assert made.send_at == paris("2026-06-15 10:10")
+    assert made.reason == "Monday 15 June, 10:00 has passed, sent at once: 10:10"
+
+
+def test_an_hour_that_passed_too_long_ago_is_refused_unless_send_now():
+    wanted, now = paris("2026-06-15 10:00"), paris("2026-06-15 10:11")
+
+    with pytest.raises(WindowClosed, match="leave it empty to send as soon as allowed"):
+        slot(wanted, "transactional", now=now, settings=DEFAULT)
+    made = slot(wanted, "transactional", now=now, settings=DEFAULT, send_now=True)
+
+    assert made.send_at == now
+
+
+def test_an_hour_just_passed_that_has_closed_meanwhile_is_moved():
+    made = slot(
+        paris("2026-06-15 21:58"), "marketing", now=paris("2026-06-15 22:01"), settings=DEFAULT
+    )
+
+    assert made.send_at == paris("2026-06-16 08:00")
+
+
+def test_lateness_is_measured_in_real_time_across_the_change_of_clocks():
+    # 02:55 summer time and 02:05 winter time are ten minutes apart, not fifty.
+    wanted = paris("2026-10-25 02:55")
+    now = paris("2026-10-25 02:05").replace(fold=1)
+
+    made = slot(wanted, "transactional", now=now, settings=DEFAULT)
+
+    assert made.send_at == paris("2026-10-25 03:00")
+
+
+def test_a_slot_beyond_the_horizon_says_so():
+    now = paris("2026-06-01 10:00")
+
+    near = slot(now + timedelta(days=25), "marketing", now=now, settings=DEFAULT)
+    far = slot(now + timedelta(days=26), "marketing", now=now, settings=DEFAULT)
+
+    assert "ahead" not in near.reason
+    assert far.reason.endswith("more than 25 days ahead")
+
+
+def test_an_instant_without_a_zone_is_a_mistake():
+    naive = datetime(2026, 6, 15, 10)  # noqa: DTZ001 - the mistake itself
+
+    with pytest.raises(ValueError, match="aware"):
+        is_open(naive, "marketing", settings=DEFAULT)
+
+
+def test_a_kind_that_does_not_exist_is_a_mistake():
+    with pytest.raises(ValueError, match="spam"):
+        is_open(paris("2026-06-15 10:00"), "spam", settings=DEFAULT)
+
+
+def test_before_the_upload_the_hour_is_looked_at_once_more():
+    planned = paris("2026-06-15 21:55")
+
+    require_open(planned, "marketing", now=paris("2026-06-15 21:40"), settings=DEFAULT)
+    require_open(planned, "marketing", now=paris("2026-06-15 21:59:59"), settings=DEFAULT)
+    with pytest.raises(WindowClosed, match="can't go up any more"):
+        require_open(planned, "marketing", now=paris("2026-06-15 22:00"), settings=DEFAULT)
+    with pytest.raises(WindowClosed, match="max_late"):
+        require_open(planned, "transactional", now=paris("2026-06-15 22:06"), settings=DEFAULT)
+    require_open(
+        planned, "transactional", now=paris("2026-06-15 22:06"), settings=DEFAULT, send_now=True
+    )
+    with pytest.raises(WindowClosed, match="Tuesday 16, 08:00"):
+        require_open(
+            planned, "marketing", now=paris("2026-06-15 22:06"), settings=DEFAULT, send_now=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("after", "first"),
+    [
+        ("2026-06-15 08:30", "2026-06-15 10:30"),
+        ("2026-06-15 10:30:59", "2026-06-15 10:30"),
+        ("2026-06-15 10:31", "2026-06-16 10:30"),
+        ("2026-10-24 22:00", "2026-10-25 10:30"),
+    ],
+)
+def test_a_campaigns_hour_is_the_first_at_or_after_the_runs_own_time(after, first):
+    assert first_at("10:30", after=paris(after)) == paris(first)

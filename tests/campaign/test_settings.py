@@ -1,0 +1,105 @@
+"""The operator's file says every default, and a mistake in it is told with its line."""
+
+from datetime import time, timedelta
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from upath import UPath
+
+from sms import settings
+from sms.errors import ConfigurationError
+from sms.settings import Settings, load
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_projects_file_writes_out_every_setting_at_its_default():
+    document = YAML().load(settings.DEFAULT_PATH.read_text())
+
+    assert list(document) == list(Settings.model_fields)
+    assert load() == Settings()
+
+
+def test_every_setting_is_explained_above_itself():
+    lines = settings.DEFAULT_PATH.read_text().splitlines()
+
+    for key in Settings.model_fields:
+        row = next(row for row, line in enumerate(lines) if line.startswith(f"{key}:"))
+        above = lines[row - 1]
+        assert above.startswith("# ") or key == "window_end", key
+
+
+def test_the_environment_names_another_file_and_what_it_leaves_out_keeps_its_default(
+    tmp_path, monkeypatch
+):
+    path = written(tmp_path, 'window_end: "20:30"\nmax_late: 1 hour\n')
+    monkeypatch.setenv("SMS_SETTINGS", str(path))
+
+    changed = load()
+
+    assert changed.window_end == time(20, 30)
+    assert changed.max_late == timedelta(hours=1)
+    assert changed.model_dump(exclude={"window_end", "max_late"}) == Settings().model_dump(
+        exclude={"window_end", "max_late"}
+    )
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load(written(tmp_path, "# nothing\n")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('window_end: "22:01"', "you can only end earlier"),
+        ('window_end: "08:00"', "leaves no open hour"),
+        ('window_start: "07:59"', "you can only start later"),
+        ("window_end: late", 'write "HH:MM"'),
+        ("max_late: 10", "write a number and seconds, minutes, hours or days"),
+        ("max_late: 1 fortnight", "write a number and seconds"),
+        ("max_recipients_per_file: 1000001", "between 1 and 1000000"),
+        ("max_recipients_per_file: 0", "between 1 and 1000000"),
+        ("stop_list_minimum: -1", "greater than or equal to 0"),
+        ("verdict_poll: 0", "greater than 0"),
+        ("encoding: utf-16", "'utf-16' is none of"),
+        ("delimiter_in_text: drop", "is none of 'quote', 'replace' or 'refuse'"),
+        ("long_sms: perhaps", "boolean"),
+        ("longsms: true", "did you mean long_sms?"),
+        ("runs_folder: ''", "names no folder"),
+    ],
+)
+def test_a_mistake_is_told_with_file_and_line(tmp_path, line, said):
+    path = written(tmp_path, f"# settings\nunicode: false\n{line}\n")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+
+    assert str(caught.value).startswith(f"{path}, line 3: {line.split(':')[0]}: ")
+    assert said in str(caught.value)
+
+
+def test_a_named_file_that_is_not_there_is_an_error_and_not_the_defaults(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMS_SETTINGS", str(tmp_path / "gone.yaml"))
+
+    with pytest.raises(ConfigurationError, match="correct or unset SMS_SETTINGS"):
+        load()
+
+
+def test_a_relative_folder_starts_at_the_project_and_a_url_stays(tmp_path):
+    made = load(written(tmp_path, "runs_folder: my runs\narchive_folder: s3://bucket/sms/\n"))
+
+    assert made.runs_folder == f"file://{settings.ROOT}/my runs"
+    assert Path(UPath(made.runs_folder).path) == settings.ROOT / "my runs"
+    assert made.archive_folder == "s3://bucket/sms"
+
+
+def test_an_absolute_folder_is_kept_with_its_spaces(tmp_path):
+    made = load(written(tmp_path, f"runs_folder: {tmp_path}/a b\n"))
+
+    UPath(made.runs_folder).mkdir()
+    assert (tmp_path / "a b").is_dir()

@@ -1,0 +1,60 @@
+"""What all tests share: a real PostgreSQL for the whole session, and fresh databases in it."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import tests.airflow_home  # noqa: F401  (before anything imports airflow)
+from demo.postgres import PostgreSQL
+from sms.ledger.ledger import Ledger
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """A real server, one for all tests."""
+    with PostgreSQL() as server:
+        with server.connect() as connection:  # what a test writes need not survive a power cut
+            connection.execute("ALTER SYSTEM SET fsync TO off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ledger_template(postgres: PostgreSQL) -> str:
+    """The name of a database with the ledger's schema, to be copied and never used."""
+    postgres.create_database("ledger_template")
+    Ledger.connect(postgres.url("ledger_template")).upgrade()
+    return "ledger_template"
+
+
+@pytest.fixture
+def ledger_url(postgres: PostgreSQL, ledger_template: str) -> Iterator[str]:
+    """A fresh, migrated ledger."""
+    with _fresh(postgres, ledger_template) as url:
+        yield url
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Ledger:
+    """The ledger in a fresh database, by the real clock."""
+    return Ledger.connect(ledger_url, actor="test")
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgreSQL) -> Iterator[str]:
+    """A fresh database with nothing in it."""
+    with _fresh(postgres, "template0") as url:
+        yield url
+
+
+@contextmanager
+def _fresh(server: PostgreSQL, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    server.create_database(name, template)
+    yield server.url(name)
+    with server.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,74 @@
+"""What is true of every DAG, and that these are all there are."""
+
+from datetime import timedelta
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+CAMPAIGNS = {"send__spring_sale", "send__parcel_ready"}
+COLLECTORS = {"collect_delivery_report", "collect_replies"}
+ASKS_A_PERSON = {"await_verdict", "await_report"}  # waiting again is a person's decision
+
+
+def test_no_dag_fails_to_import(dagbag: DagBag) -> None:
+    assert dagbag.import_errors == {}
+
+
+def test_these_are_all_the_dags(dagbag: DagBag) -> None:
+    assert set(dagbag.dags) == CAMPAIGNS | COLLECTORS
+
+
+@pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS | COLLECTORS))
+def test_every_dag_and_task_tells_what_it_is_for(dagbag: DagBag, dag_id: str) -> None:
+    dag = dagbag.dags[dag_id]
+
+    assert dag.doc_md
+    assert dag.description
+    assert "sms" in dag.tags
+    for task in dag.tasks:
+        assert task.doc_md, f"{task.task_id} says nothing"
+        assert task.owner != "airflow", f"{task.task_id} is nobody's"
+
+
+@pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS | COLLECTORS))
+def test_a_task_is_retried_with_backoff_or_not_at_all(dagbag: DagBag, dag_id: str) -> None:
+    for task in dagbag.dags[dag_id].tasks:
+        if task.task_id.split(".")[-1] in ASKS_A_PERSON:
+            assert task.retries == 0
+        else:
+            assert task.retries >= 3
+            assert task.retry_exponential_backoff
+            assert task.retry_delay <= timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
+def test_a_campaign_reads_like_its_story(dagbag: DagBag, dag_id: str) -> None:
+    dag = dagbag.dags[dag_id]
+    story = [
+        *("plan", "extract", "screen", "render", "review"),
+        *("delivery.submit", "delivery.await_verdict", "delivery.book_collection"),
+    ]
+
+    assert sorted(dag.task_ids) == sorted(story)
+    for earlier, later in zip(story, story[1:], strict=False):
+        assert later in dag.get_task(earlier).downstream_task_ids
+
+
+@pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
+def test_the_trigger_form_asks_for_hour_dry_run_and_limit(dagbag: DagBag, dag_id: str) -> None:
+    params = dagbag.dags[dag_id].params
+
+    assert dict(params) == {"send_at": None, "dry_run": False, "limit": None}
+    for name in params:
+        assert params.get_param(name).description
+
+
+def test_a_daily_campaign_never_catches_up_on_missed_days(dagbag: DagBag) -> None:
+    assert not any(dag.catchup for dag in dagbag.dags.values())
+
+
+def test_replies_are_fetched_every_five_minutes_by_one_run_at_a_time(dagbag: DagBag) -> None:
+    dag = dagbag.dags["collect_replies"]
+
+    assert dag.timetable.expression == "*/5 * * * *"
+    assert dag.max_active_runs == 1

@@ -1,0 +1,139 @@
+"""A ledger whose clock the test sets, and submissions at any point of their way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+
+from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
+
+START = datetime(2026, 7, 15, 8, 0, tzinfo=UTC)
+LEASE = timedelta(minutes=10)
+FIRST = 33_639_980_000  # the first of the numbers reserved for fiction
+
+
+@dataclass
+class Hand:
+    """The clock's hand, moved by the test."""
+
+    at: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, by: timedelta) -> None:
+        self.at += by
+
+
+@dataclass
+class Office:
+    """A ledger at work: shorthands for the way that every test has to go."""
+
+    ledger: Ledger
+    hand: Hand
+    runs: int = field(default=0)
+
+    def a_run(self, **differently: object) -> PlannedRun:
+        self.runs += 1
+        return PlannedRun(
+            **{
+                "run_key": f"send__spring/manual__{self.runs}",
+                "campaign": "spring",
+                "kind": "marketing",
+                "service_id": "12345",
+                "send_at": START + timedelta(hours=2),
+                "slot_reason": "as asked",
+                "dry_run": False,
+                "planned_at": self.hand(),
+                "folder": f"runs/spring/{self.runs}",
+                **differently,
+            }
+        )
+
+    def stem(self, number: int | None = None) -> str:
+        return f"SEND-12345-20260715-1200-spring{number or self.runs}"
+
+    def planned(self) -> Submission:
+        run = self.a_run()
+        return self.ledger.plan(run, self.stem())[1]
+
+    def prepared(self, messages: int = 3) -> Submission:
+        planned = self.planned()
+        [prepared] = self.ledger.prepare(planned.run_key, [a_part(planned.stem, messages=messages)])
+        return prepared
+
+    def intended(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
+        rows = messages(3) if rows is None else rows
+        one = self.prepared(rows.num_rows)
+        self.ledger.claim(one.stem, token, lease=LEASE)
+        return self.ledger.intend_rename(
+            one.stem, token, messages=[rows], sha256="f" * 64, size_bytes=100
+        )
+
+    def submitted(self, rows: pa.RecordBatch | None = None) -> Submission:
+        one = self.intended(rows)
+        assert self.ledger.move(one.stem, to=State.SUBMITTED, token="try-1")
+        return self.ledger.submission(one.stem)
+
+    def events(self, stem: str) -> list[tuple[str | None, str | None]]:
+        with self.ledger.engine.connect() as db:
+            rows = db.execute(
+                text(
+                    "SELECT from_state, to_state FROM sms.event e JOIN sms.submission s "
+                    "ON s.id = e.submission_id WHERE s.stem = :stem ORDER BY e.id"
+                ),
+                {"stem": stem},
+            )
+            return [(row.from_state, row.to_state) for row in rows]
+
+    def table(self, query: str) -> list[tuple[object, ...]]:
+        with self.ledger.engine.connect() as db:
+            return [tuple(row) for row in db.execute(text(query))]
+
+
+def a_part(stem: str, part: int = 1, parts: int = 1, messages: int = 3) -> Part:
+    return Part(stem, part, parts, messages, messages, sha256="0" * 64, size_bytes=99)
+
+
+def messages(count: int, start: int = 0) -> pa.RecordBatch:
+    """Messages as the run's Parquet holds them, `oadc` and `msg` among them."""
+    numbers = range(start, start + count)
+    return pa.RecordBatch.from_pydict(
+        {
+            "idremote": pa.array([f"{n:032x}" for n in numbers], pa.large_string()),
+            "msisdn": pa.array([FIRST + n for n in numbers], pa.int64()),
+            "oadc": pa.array(["SPRING"] * count, pa.large_string()),
+            "msg": pa.array(["Bonjour; à bientôt"] * count, pa.large_string()),
+            "segments": pa.array([1 + n % 2 for n in numbers], pa.int16()),
+            "key": pa.array([f"customer {n}" for n in numbers], pa.large_string()),
+        }
+    )
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+def another_ledger(ledger_url: str, hand: Hand) -> Callable[[str], Ledger]:
+    """More ledgers on the same database, as other workers have them."""
+    return lambda actor: Ledger.connect(ledger_url, clock=hand, actor=actor)
+
+
+@pytest.fixture
+def office(another_ledger: Callable[[str], Ledger], hand: Hand) -> Office:
+    return Office(another_ledger("worker"), hand)
+
+
+@pytest.fixture
+def make_part() -> Callable[..., Part]:
+    return a_part
+
+
+@pytest.fixture
+def make_messages() -> Callable[..., pa.RecordBatch]:
+    return messages

@@ -1,0 +1,138 @@
+"""A run in numbers: nobody is lost, everybody is accounted for."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from sms.ledger.ledger import State
+from sms.wire.names import ReportName
+
+FIRST = 33_639_980_000
+
+
+def a_story(office, make_part, make_messages) -> str:
+    """A run of two parts, from its candidates to its reports; the run's key."""
+    ledger = office.ledger
+    run, one = ledger.plan(office.a_run(), office.stem())
+    for malformed in (9, 4):  # the second screening replaces the first
+        ledger.record_screening(
+            run.run_key,
+            candidates=20,
+            audience=20 - malformed - 2,
+            excluded={"malformed_msisdn": malformed, "opted_out": 2},
+            stop_list_size=1000,
+        )
+    for _ in range(2):
+        ledger.record_rendering(run.run_key, excluded={"text_too_long": 3}, replaced={"U+00E7": 5})
+    parts = [make_part(f"{one.stem}p0{n}", n, 2, messages=(6, 5)[n - 1]) for n in (1, 2)]
+    for part, late in zip(parts, (0, 1), strict=True):
+        if part.part == 1:
+            ledger.prepare(run.run_key, parts)
+        ledger.claim(part.stem, "t", lease=run.send_at - run.planned_at)
+        ledger.intend_rename(
+            part.stem,
+            "t",
+            messages=[make_messages(part.messages - late, start=10 * part.part)],
+            sha256="",
+            size_bytes=1,
+            late_out={"opted_out": late} if late else None,
+        )
+        ledger.move(part.stem, to=State.SUBMITTED, token="t")
+    return run.run_key
+
+
+def report_one(office, stem: str) -> None:
+    office.ledger.load_delivery_report(
+        stem,
+        pa.table(
+            {
+                "line": pa.array([1, 2, 3]),
+                "idremote": [f"{n:032x}" for n in (10, 11, 99)],
+                "msisdn": pa.array([FIRST + 10, FIRST + 11, FIRST + 99]),
+                "idstatus": pa.array([3, 6, 3], pa.int16()),
+                "outcome": ["delivered", "not_delivered", "delivered"],
+                "ackoperator": ["a", "b", "c"],
+                "raw_status": ["3", "6", "3"],
+            }
+        ),
+    )
+    for kind, count in (("STOP", 1), ("SMSMO", 2)):
+        report = ReportName.parse(f"{stem.replace('SEND', kind)}.csv")
+        texts = [f"text {n}" for n in range(count)]
+        office.ledger.load_replies(
+            report,
+            pa.table(
+                {
+                    "msisdn": pa.array([FIRST + 10] * count),
+                    "raw_date": ["20260715"] * count,
+                    "raw_hour": ["1210"] * count,
+                    "replied_at": pa.array([None] * count, pa.timestamp("us", tz="UTC")),
+                    "message": texts,
+                    "idremote": [None] * count,
+                    "occurrence": pa.array([1] * count, pa.int32()),
+                }
+            ),
+        )
+
+
+def test_a_summary_accounts_for_everybody(office, make_part, make_messages):
+    run_key = a_story(office, make_part, make_messages)
+    first, second = office.ledger.submissions(run_key)
+    office.ledger.move(first.stem, to=State.ACCEPTED)
+    report_one(office, first.stem)
+
+    found = office.ledger.summary(run_key)
+
+    assert found.run == office.ledger.run(run_key)
+    assert (found.candidates, found.audience) == (20, 10)
+    assert found.excluded == {"malformed_msisdn": 4, "opted_out": 3, "text_too_long": 3}
+    assert found.replaced == {"U+00E7": 5}
+    assert (found.sent, found.segments) == (10, first.segments + second.segments)
+    assert found.submissions == {State.ACCEPTED: 1, State.SUBMITTED: 1}
+    assert (found.outcomes.delivered, found.outcomes.not_delivered) == (1, 1)
+    assert (found.outcomes.missing, found.outcomes.strangers) == (8, 1)
+    assert (found.stops, found.replies, found.stop_list_size) == (1, 2, 1000)
+    assert found.balanced
+    assert not replace(found, candidates=21).balanced
+
+
+def test_the_view_for_analysts_says_the_same(office, make_part, make_messages):
+    run_key = a_story(office, make_part, make_messages)
+    report_one(office, office.ledger.submissions(run_key)[0].stem)
+    office.planned()  # another run, that sent nothing yet
+
+    told = office.table(
+        "SELECT candidates, screened_out, rendered_out, late_out, submissions, sent, segments, "
+        "delivered, not_delivered, missing, stops, replies FROM sms.campaign_summary ORDER BY sent"
+    )
+
+    assert told[0] == (None, {}, {}, 0, {"planned": 1}, 0, 0, 0, 0, 0, 0, 0)
+    assert told[1] == (
+        20,
+        {"malformed_msisdn": 4, "opted_out": 2},
+        {"text_too_long": 3},
+        1,
+        {"submitted": 2},
+        10,
+        office.ledger.summary(run_key).segments,
+        1,
+        1,
+        8,
+        1,
+        2,
+    )
+    assert office.table("SELECT outcome, count(*) FROM sms.delivery GROUP BY 1 ORDER BY 1") == [
+        ("delivered", 1),
+        ("missing", 8),
+        ("not_delivered", 1),
+    ]
+
+
+def test_a_run_that_is_only_planned_has_a_summary(office):
+    one = office.planned()
+
+    found = office.ledger.summary(one.run_key)
+
+    assert (found.candidates, found.audience, found.sent) == (0, 0, 0)
+    assert found.submissions == {State.PLANNED: 1}
+    assert found.balanced

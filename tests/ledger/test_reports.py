@@ -1,0 +1,298 @@
+"""What the provider reports comes home once, whole, and adds up."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+
+import pyarrow as pa
+import pytest
+
+from sms.errors import LedgerError
+from sms.ledger.ledger import Reconciliation, ReportFile, State
+from sms.wire.names import ReportName
+
+FIRST = 33_639_980_000
+NOON = datetime(2026, 7, 15, 10, 5, tzinfo=UTC)
+CODES = {"delivered": 3, "refused": 4, "not_delivered": 6, "pending": 2, "unknown": 77}
+
+
+def ack(*rows: tuple[str, int | None, str]) -> pa.Table:
+    """A delivery report's rows: (idremote, offset of the number or None, outcome)."""
+    return pa.table(
+        {
+            "line": pa.array(range(1, len(rows) + 1), pa.int64()),
+            "idremote": pa.array([row[0] for row in rows], pa.large_string()),
+            "msisdn": pa.array(
+                [row[1] if row[1] is None else FIRST + row[1] for row in rows], pa.int64()
+            ),
+            "idstatus": pa.array([CODES[row[2]] for row in rows], pa.int16()),
+            "outcome": pa.array([row[2] for row in rows], pa.large_string()),
+            "ackoperator": pa.array(["op"] * len(rows), pa.large_string()),
+            "raw_status": pa.array(
+                [f"{CODES[row[2]]};{row[2]}" for row in rows], pa.large_string()
+            ),
+        }
+    )
+
+
+def of(number: int, outcome: str) -> tuple[str, int, str]:
+    return f"{number:032x}", number, outcome
+
+
+def replies(*rows: tuple[int, str, int]) -> pa.Table:
+    """Rows of a STOP or SMSMO file: (offset of the number, message, occurrence)."""
+    return pa.table(
+        {
+            "msisdn": pa.array([FIRST + row[0] for row in rows], pa.int64()),
+            "raw_date": pa.array(["20260715"] * len(rows), pa.large_string()),
+            "raw_hour": pa.array(["1205"] * len(rows), pa.large_string()),
+            "replied_at": pa.array([NOON] * len(rows), pa.timestamp("us", tz="UTC")),
+            "message": pa.array([row[1] for row in rows], pa.large_string()),
+            "idremote": pa.array([None] * len(rows), pa.large_string()),
+            "occurrence": pa.array([row[2] for row in rows], pa.int32()),
+        }
+    )
+
+
+def report_of(kind: str, stem: str) -> ReportName:
+    report = ReportName.parse(f"{stem.replace('SEND', kind)}.csv")
+    assert report is not None
+    return report
+
+
+def outcomes(office) -> list[tuple[object, ...]]:
+    return office.table(
+        "SELECT msisdn - 33639980000, outcome, idstatus FROM sms.delivery ORDER BY 1"
+    )
+
+
+def test_sent_is_what_was_reported_and_what_is_missing(office, make_messages):
+    one = office.submitted(make_messages(7))
+
+    assert office.ledger.reconcile(one.stem) == Reconciliation(7, 0, 0, 0, 0, 0, 7, 0, 0, 0)
+
+    office.ledger.load_delivery_report(
+        one.stem,
+        ack(
+            of(0, "delivered"),
+            of(1, "delivered"),
+            of(2, "refused"),
+            of(3, "not_delivered"),
+            of(4, "pending"),
+            of(5, "unknown"),
+            ("never sent", 999, "delivered"),
+            of(0, "delivered"),
+        ),
+    )
+
+    found = office.ledger.reconcile(one.stem)
+    assert found == Reconciliation(
+        sent=7,
+        delivered=2,
+        refused=1,
+        not_delivered=1,
+        pending=1,
+        unknown=1,
+        missing=1,
+        rows=8,
+        strangers=1,
+        duplicates=1,
+    )
+    assert found.balanced
+    assert not replace(found, missing=0).balanced
+    assert not replace(found, strangers=0).balanced
+    assert office.table("SELECT raw_status FROM sms.receipt WHERE outcome = 'unknown'") == [
+        ("77;unknown",)
+    ]
+    assert office.table("SELECT line, idremote FROM sms.stranger") == [(7, "never sent")]
+
+
+def test_a_report_read_again_changes_nothing_and_a_newer_one_wins(office, hand, make_messages):
+    one = office.submitted(make_messages(3))
+    early = ack(of(0, "pending"), of(1, "delivered"), ("stranger", 50, "delivered"))
+    late = ack(of(0, "delivered"), of(1, "delivered"), of(2, "refused"))
+
+    office.ledger.load_delivery_report(one.stem, early)
+    once = office.table("SELECT * FROM sms.receipt ORDER BY idremote")
+    hand.at = NOON
+    office.ledger.load_delivery_report(one.stem, early)
+    assert office.table("SELECT * FROM sms.receipt ORDER BY idremote") == once
+
+    office.ledger.load_delivery_report(one.stem, late)
+    assert outcomes(office) == [(0, "delivered", 3), (1, "delivered", 3), (2, "refused", 4)]
+    assert office.table("SELECT * FROM sms.stranger") == []
+
+    office.ledger.load_delivery_report(one.stem, ack(of(2, "refused")))
+    assert outcomes(office) == [(0, "missing", None), (1, "missing", None), (2, "refused", 4)]
+    assert office.ledger.reconcile(one.stem).balanced
+
+
+def test_the_last_row_about_a_message_counts(office, make_messages):
+    one = office.submitted(make_messages(1))
+
+    office.ledger.load_delivery_report(
+        one.stem, ack(of(0, "pending"), of(0, "refused"), of(0, "delivered"))
+    )
+
+    assert outcomes(office) == [(0, "delivered", 3)]
+    assert office.ledger.reconcile(one.stem).duplicates == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "matched"),
+    [
+        pytest.param(of(0, "delivered"), True, id="idremote and number"),
+        pytest.param(("torn idremote", 0, "delivered"), True, id="number alone"),
+        pytest.param((f"{0:032x}", None, "delivered"), True, id="idremote, number unreadable"),
+        pytest.param((f"{0:032x}", 777, "delivered"), False, id="our idremote, another's number"),
+        pytest.param(("nobody", 777, "delivered"), False, id="neither"),
+        pytest.param(("nobody", None, "delivered"), False, id="nothing readable"),
+    ],
+)
+def test_a_row_is_matched_by_idremote_and_number_then_by_number(
+    office, make_messages, row, matched
+):
+    one = office.submitted(make_messages(1))
+    office.submitted(make_messages(1))  # the same person in another file
+
+    office.ledger.load_delivery_report(one.stem, ack(row))
+
+    found = office.ledger.reconcile(one.stem)
+    assert (found.delivered, found.strangers) == ((1, 0) if matched else (0, 1))
+    assert found.balanced
+    assert office.table("SELECT count(*) FROM sms.receipt") == [(1 if matched else 0,)]
+
+
+def test_a_number_that_is_in_the_file_twice_is_never_guessed_at(office, make_messages):
+    rows = make_messages(2)
+    same = rows.set_column(1, "msisdn", pa.array([FIRST, FIRST], pa.int64()))
+    one = office.submitted(same)
+
+    office.ledger.load_delivery_report(one.stem, ack(("torn", 0, "delivered")))
+
+    assert office.ledger.reconcile(one.stem).strangers == 1
+
+
+def test_a_report_comes_in_batches_too(office, make_messages):
+    one = office.submitted(make_messages(4))
+    rows = ack(*(of(n, "delivered") for n in range(4)))
+
+    office.ledger.load_delivery_report(one.stem, iter(rows.to_batches(max_chunksize=3)))
+
+    assert office.ledger.reconcile(one.stem).delivered == 4
+
+
+def test_an_outcome_nobody_knows_is_refused_without_quoting_the_row(office, make_messages):
+    one = office.submitted(make_messages(1))
+    odd = ack(of(0, "delivered")).set_column(4, "outcome", pa.array(["eaten"]))
+
+    with pytest.raises(LedgerError, match="receipt_outcome") as error:
+        office.ledger.load_delivery_report(one.stem, odd)
+
+    assert str(FIRST) not in str(error.value)
+    assert outcomes(office) == [(0, "missing", None)]
+
+
+def test_a_rejected_file_sent_nothing(office, make_messages):
+    one = office.submitted(make_messages(3))
+    office.ledger.move(one.stem, to=State.REJECTED)
+
+    assert office.ledger.reconcile(one.stem).sent == 0
+    assert office.ledger.reconcile(one.stem).balanced
+    assert office.table("SELECT * FROM sms.delivery") == []
+
+
+def test_a_reply_is_stored_once_however_its_file_grows(office, make_messages):
+    one = office.submitted(make_messages(3))
+    report = report_of("SMSMO", one.stem)
+    grown = [replies((0, "oui", 1)), replies((0, "oui", 1), (0, "oui", 2), (1, "non;\n«merci»", 1))]
+
+    assert [office.ledger.load_replies(report, rows) for rows in [*grown, *grown]] == [1, 2, 0, 0]
+
+    assert office.table(
+        "SELECT kind, report, submission_id, message, occurrence, replied_at FROM sms.reply "
+        "ORDER BY id"
+    ) == [
+        ("SMSMO", str(report), one.id, "oui", 1, NOON),
+        ("SMSMO", str(report), one.id, "oui", 2, NOON),
+        ("SMSMO", str(report), one.id, "non;\n«merci»", 1, NOON),
+    ]
+
+
+def test_a_reply_longer_than_an_index_can_hold_is_stored(office, make_messages):
+    one = office.submitted(make_messages(1))
+    long = "".join(chr(33 + n * 7919 % 20_000) for n in range(9_000))
+
+    assert office.ledger.load_replies(report_of("SMSMO", one.stem), replies((0, long, 1))) == 1
+
+
+def test_a_stop_and_a_reply_of_the_same_words_are_two(office, make_messages):
+    one = office.submitted(make_messages(1))
+    rows = replies((0, "STOP", 1))
+
+    assert office.ledger.load_replies(report_of("STOP", one.stem), rows) == 1
+    assert office.ledger.load_replies(report_of("SMSMO", one.stem), rows) == 1
+
+
+def test_replies_loaded_by_two_collectors_at_once_are_stored_once(office, another_ledger):
+    one = office.submitted()
+    rows = [(n, "STOP", 1) for n in range(300)]
+    start = Barrier(4)
+
+    def load(number: int) -> int:
+        ledger = another_ledger(f"collector {number}")
+        mine = replies(*(rows if number % 2 else reversed(rows)))
+        start.wait()
+        return ledger.load_replies(report_of("STOP", one.stem), mine)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(load, range(4))) == 300
+
+
+def test_a_report_about_a_file_we_never_sent_is_kept(office):
+    report = report_of("STOP", "SEND-12345-20200101-0800-ghost")
+
+    assert office.ledger.find_submission(report) is None
+    assert office.ledger.load_replies(report, replies((0, "STOP", 1))) == 1
+    assert office.table("SELECT submission_id, campaign_id FROM sms.reply") == [(None, "ghost")]
+
+
+def test_a_report_under_another_hour_is_still_ours(office):
+    one = office.submitted()
+
+    shifted = report_of("ACK", "SEND-12345-20260716-0800-SPRING1")
+    foreign = report_of("ACK", "SEND-99999-20260716-0800-spring1")
+
+    assert office.ledger.find_submission(report_of("ACK", one.stem)) == one
+    assert office.ledger.find_submission(shifted) == one
+    assert office.ledger.find_submission(foreign) is None
+
+
+def test_a_report_that_may_be_of_two_files_is_not_guessed_at(office, make_part, make_messages):
+    for hour in ("1200", "1300"):
+        run, one = office.ledger.plan(office.a_run(), f"SEND-12345-20260715-{hour}-same")
+        office.ledger.prepare(run.run_key, [make_part(one.stem)])
+        office.ledger.claim(one.stem, "try-1", lease=timedelta(minutes=1))
+
+    assert office.ledger.find_submission(report_of("ACK", "SEND-12345-20260715-1400-same")) is None
+
+
+def test_a_report_file_is_remembered_as_it_was_read_last(office, hand):
+    file = ReportFile(
+        name="STOP-12345-20260715-1200-spring1.csv",
+        kind="STOP",
+        stem="SEND-12345-20260715-1200-spring1",
+        submission_id=office.submitted().id,
+        size_bytes=120,
+        modified_at=NOON,
+        sha256="a" * 64,
+        rows=3,
+        unreadable=1,
+        archive="archive/2026/07/STOP.csv",
+    )
+    assert office.ledger.report_file(file.name) is None
+    office.ledger.record_report_file(replace(file, size_bytes=60))
+    office.ledger.record_report_file(file)
+
+    assert office.ledger.report_file(file.name) == replace(file, loaded_at=hand.at)

@@ -1,0 +1,157 @@
+"""Who said no: entered once, kept, found, and trusted only if whole."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+
+from sms.errors import LedgerError, LedgerUnreachable, StopListUnsafe
+from sms.ledger.ledger import Ledger
+
+FIRST = 33_639_980_000
+JULY = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+def opt_outs(*rows: tuple[int, datetime | None, str | None]) -> pa.Table:
+    numbers, moments, texts = zip(*rows, strict=True) if rows else ((), (), ())
+    return pa.table(
+        {
+            "msisdn": pa.array(numbers, pa.int64()),
+            "opted_out_at": pa.array(moments, pa.timestamp("us", tz="UTC")),
+            "message": pa.array(texts, pa.large_string()),
+        }
+    )
+
+
+def many(numbers) -> pa.Table:
+    return opt_outs(*((FIRST + n, JULY, "STOP") for n in numbers))
+
+
+def tamper(ledger: Ledger, statement: str) -> None:
+    """What only someone beside the program could do to the table."""
+    with ledger.engine.begin() as db:
+        db.execute(text("ALTER TABLE sms.opt_out DISABLE TRIGGER ALL"))
+        db.execute(text(statement))
+
+
+def test_an_opt_out_is_entered_once_however_often_it_is_read(office):
+    rows = many([1, 2, 2])
+
+    assert office.ledger.add_opt_outs(rows, source="stop_report", stem="SEND-x") == 2
+    before = office.table("SELECT * FROM sms.opt_out ORDER BY msisdn")
+    assert office.ledger.add_opt_outs(rows, source="stop_report", stem="SEND-x") == 0
+
+    assert office.table("SELECT * FROM sms.opt_out ORDER BY msisdn") == before
+    assert office.ledger.stop_list_size() == 2
+    assert office.ledger.add_opt_outs(opt_outs(), source="import") == 0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_earliest_opt_out_is_kept_in_whatever_order_they_come(office, order):
+    said = [
+        ("reply", opt_outs((FIRST, JULY, "Stop. Merci"))),
+        ("stop_report", opt_outs((FIRST, JULY + timedelta(days=1), "STOP"))),
+        ("import", opt_outs((FIRST, JULY + timedelta(days=2), None))),
+    ]
+    new = [office.ledger.add_opt_outs(said[n][1], source=said[n][0]) for n in order]
+
+    assert new == [1, 0, 0]
+    assert office.table("SELECT source, opted_out_at, message FROM sms.stop_list") == [
+        ("reply", JULY, "Stop. Merci")
+    ]
+
+
+def test_an_opt_out_without_a_moment_counts_from_now_on_and_stays_so(office, hand):
+    rows = opt_outs((FIRST, None, "STOP"))
+    office.ledger.add_opt_outs(rows, source="stop_report")
+    hand.advance(timedelta(days=1))
+    office.ledger.add_opt_outs(rows, source="stop_report")
+
+    assert office.table("SELECT opted_out_at FROM sms.opt_out") == [(hand.at - timedelta(days=1),)]
+
+
+def test_loads_at_once_neither_lose_nor_double_nor_block_each_other(office, another_ledger):
+    start = Barrier(4)
+
+    def load(number: int) -> int:
+        numbers = range(500) if number % 2 else reversed(range(500))
+        ledger = another_ledger(f"worker {number}")
+        start.wait()
+        return ledger.add_opt_outs(many(numbers), source="import")
+
+    with ThreadPoolExecutor(4) as pool:
+        new = list(pool.map(load, range(4)))
+
+    assert sum(new) == 500 == office.ledger.stop_list_size()
+    assert office.ledger.require_safe_stop_list() == 500
+
+
+@pytest.mark.parametrize("kind", ["numpy", "array", "chunked"])
+def test_those_who_said_no_are_found_among_those_asked_about(office, kind):
+    office.ledger.add_opt_outs(many(range(0, 1000, 3)), source="import")
+    asked = np.array([FIRST + n for n in (9, 1, 9, 3, 2, 999, 5000)], dtype=np.int64)
+    given = {"numpy": asked, "array": pa.array(asked), "chunked": pa.chunked_array([asked])}
+
+    found = office.ledger.opted_out(given[kind])
+
+    assert found.dtype == np.int64
+    assert (found - FIRST).tolist() == [3, 9, 999]
+    assert office.ledger.opted_out(asked[:0]).tolist() == []
+
+
+def test_a_whole_stop_list_is_trusted(office):
+    assert office.ledger.require_safe_stop_list() == 0
+    office.ledger.add_opt_outs(many([1, 2]), source="import")
+    assert office.ledger.require_safe_stop_list() == 2
+
+
+@pytest.mark.parametrize("loss", ["DELETE FROM sms.opt_out", "TRUNCATE sms.opt_out"])
+def test_an_emptied_stop_list_stops_every_send(office, loss):
+    office.ledger.add_opt_outs(many([1, 2]), source="import")
+    tamper(office.ledger, loss)
+
+    with pytest.raises(StopListUnsafe, match="holds 0 numbers and once held 2"):
+        office.ledger.require_safe_stop_list()
+
+
+def test_one_number_gone_stops_every_send(office):
+    office.ledger.add_opt_outs(many(range(10)), source="import")
+    office.ledger.add_opt_outs(many(range(20)), source="stop_report")
+    tamper(office.ledger, f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST}")
+
+    with pytest.raises(StopListUnsafe, match="holds 19 numbers and once held 20"):
+        office.ledger.require_safe_stop_list()
+
+
+def test_a_list_smaller_than_an_earlier_screening_saw_stops_every_send(office):
+    run, _ = office.ledger.plan(office.a_run(), office.stem())
+    office.ledger.record_screening(
+        run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=7
+    )
+    with pytest.raises(StopListUnsafe, match="holds 0 numbers and once held 7"):
+        office.ledger.require_safe_stop_list()
+
+
+def test_an_unreadable_stop_list_stops_every_send(office):
+    tamper(office.ledger, "ALTER TABLE sms.opt_out RENAME TO elsewhere")
+
+    with pytest.raises(StopListUnsafe, match="can't be read"):
+        office.ledger.require_safe_stop_list()
+    with pytest.raises(LedgerError):
+        office.ledger.opted_out(np.array([FIRST]))
+
+
+def test_a_stop_list_behind_a_dead_line_may_be_asked_again():
+    with pytest.raises(LedgerUnreachable):
+        Ledger.connect("postgresql://nobody@127.0.0.1:1/ledger").require_safe_stop_list()
+
+
+def test_a_source_nobody_knows_is_refused_without_quoting_the_row(office):
+    with pytest.raises(LedgerError, match="opt_out_source") as error:
+        office.ledger.add_opt_outs(many([1]), source="gossip")
+
+    assert str(FIRST + 1) not in str(error.value)

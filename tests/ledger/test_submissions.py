@@ -1,0 +1,295 @@
+"""One file's way through its states: one holder, one intent, each move once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from sms.errors import LedgerError, SubmissionTaken
+from sms.ledger.ledger import NEXT, State
+
+LEASE = timedelta(minutes=10)
+WORKERS = 6
+
+
+def race(another_ledger, act):
+    """What `act(ledger, number)` gave each of several workers that start together."""
+    start = Barrier(WORKERS)
+
+    def run(number: int):
+        ledger = another_ledger(f"worker {number}")
+        start.wait()
+        try:
+            return act(ledger, number)
+        except SubmissionTaken as error:
+            return error
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(run, range(WORKERS)))
+
+
+def test_of_all_who_claim_at_once_one_holds(office, another_ledger):
+    one = office.prepared()
+
+    outcomes = race(another_ledger, lambda ledger, n: ledger.claim(one.stem, f"t{n}", lease=LEASE))
+
+    [winner] = [got for got in outcomes if not isinstance(got, SubmissionTaken)]
+    assert sum(isinstance(got, SubmissionTaken) for got in outcomes) == WORKERS - 1
+    assert office.ledger.holds(one.stem, winner.claim)
+    assert office.events(one.stem)[-1] == ("prepared", "uploading")
+    assert len(office.events(one.stem)) == 3
+
+
+def test_of_all_who_take_over_at_once_one_holds(office, another_ledger, hand):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "dead", lease=LEASE)
+    hand.advance(LEASE + timedelta(seconds=1))
+
+    outcomes = race(another_ledger, lambda ledger, n: ledger.claim(one.stem, f"t{n}", lease=LEASE))
+
+    assert sum(isinstance(got, SubmissionTaken) for got in outcomes) == WORKERS - 1
+    assert not office.ledger.holds(one.stem, "dead")
+    assert office.events(one.stem)[3:] == [("uploading", "uploading")]
+
+
+@pytest.mark.parametrize("to", [State.SUBMITTED, State.UNKNOWN])
+def test_of_all_who_move_at_once_one_is_told_it_moved(office, another_ledger, to):
+    one = office.intended()
+
+    outcomes = race(another_ledger, lambda ledger, _: ledger.move(one.stem, to=to))
+
+    assert sorted(outcomes) == [False] * (WORKERS - 1) + [True]
+    assert office.events(one.stem).count(("uploading", to)) == 1
+
+
+def test_cancelling_and_claiming_at_once_agree(office, another_ledger):
+    for _ in range(5):
+        one = office.prepared()
+
+        def act(ledger, number, stem=one.stem):
+            if number % 2:
+                return ledger.move(stem, to=State.CANCELLED)
+            try:
+                ledger.claim(stem, "same", lease=LEASE)
+                ledger.intend_rename(stem, "same", messages=[], sha256="", size_bytes=0)
+                return "intended"
+            except LedgerError:
+                return "stood aside"
+
+        outcomes = race(another_ledger, act)
+
+        assert (True in outcomes) != ("intended" in outcomes)
+
+
+def test_a_claim_lasts_for_its_lease_and_its_holder_may_renew_it(office, hand):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    hand.advance(LEASE)
+    renewed = office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    hand.advance(LEASE)
+
+    with pytest.raises(SubmissionTaken, match="held by another try since 2026-07-15 08:10:00 UTC"):
+        office.ledger.claim(one.stem, "try-2", lease=LEASE)
+
+    assert renewed.claimed_at == hand.at - LEASE
+    assert office.ledger.holds(one.stem, "try-1")
+
+
+def test_a_file_beyond_uploading_comes_back_unclaimed(office):
+    one = office.submitted()
+
+    assert office.ledger.claim(one.stem, "try-2", lease=LEASE) == one
+    assert one.claim == "try-1"
+    assert not office.ledger.holds(one.stem, "try-1")
+
+
+def test_a_file_that_was_not_prepared_can_not_be_claimed(office):
+    one = office.planned()
+
+    with pytest.raises(LedgerError, match="planned but not prepared"):
+        office.ledger.claim(one.stem, "try-1", lease=LEASE)
+
+
+def test_the_intent_to_rename_and_the_messages_are_written_together(office, make_messages):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+
+    def torn():
+        yield make_messages(2)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        office.ledger.intend_rename(one.stem, "try-1", messages=torn(), sha256="a", size_bytes=1)
+    assert office.ledger.submission(one.stem).rename_intended_at is None
+    assert office.table("SELECT count(*) FROM sms.message") == [(0,)]
+
+    intended = office.ledger.intend_rename(
+        one.stem,
+        "try-1",
+        messages=[make_messages(2), make_messages(2, start=2)],
+        sha256="b",
+        size_bytes=2,
+        late_out={"opted_out": 1},
+    )
+    assert (intended.messages, intended.segments) == (4, 6)
+    assert (intended.sha256, intended.size_bytes) == ("b", 2)
+    assert intended.state is State.UPLOADING
+    assert intended.rename_intended_at is not None
+    assert office.table("SELECT count(*), min(key), sum(segments) FROM sms.message") == [
+        (4, "customer 0", 6)
+    ]
+
+
+def test_a_file_built_again_replaces_its_messages(office, make_messages):
+    one = office.intended(make_messages(3))
+
+    again = office.ledger.intend_rename(
+        one.stem, "try-1", messages=[make_messages(1, start=7)], sha256="c", size_bytes=3
+    )
+
+    assert again.messages == 1
+    assert office.table("SELECT key FROM sms.message") == [("customer 7",)]
+
+
+def test_a_zombie_whose_claim_was_taken_over_can_not_intend_or_move(office, hand, make_messages):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "zombie", lease=LEASE)
+    hand.advance(LEASE * 2)
+    office.ledger.claim(one.stem, "heir", lease=LEASE)
+
+    with pytest.raises(SubmissionTaken, match=r"taken .* over"):
+        office.ledger.intend_rename(
+            one.stem, "zombie", messages=[make_messages(1)], sha256="", size_bytes=0
+        )
+    assert not office.ledger.move(one.stem, to=State.SUBMITTED, token="zombie")
+    assert office.ledger.holds(one.stem, "heir")
+    assert office.table("SELECT count(*) FROM sms.message") == [(0,)]
+
+
+def test_a_cancelled_file_is_never_renamed(office, make_messages):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    assert office.ledger.move(one.stem, to=State.CANCELLED)
+
+    with pytest.raises(LedgerError, match="is cancelled, not uploading"):
+        office.ledger.intend_rename(
+            one.stem, "try-1", messages=[make_messages(1)], sha256="", size_bytes=0
+        )
+
+
+def test_after_the_intent_nobody_can_cancel(office):
+    one = office.intended()
+
+    assert not office.ledger.move(one.stem, to=State.CANCELLED)
+    assert office.ledger.submission(one.stem).state is State.UPLOADING
+
+
+def test_a_message_that_comes_twice_in_a_file_is_refused_without_naming_it(office, make_messages):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+
+    with pytest.raises(LedgerError, match="message_pkey") as error:
+        office.ledger.intend_rename(
+            one.stem, "try-1", messages=[make_messages(1)] * 2, sha256="", size_bytes=0
+        )
+
+    assert "3363998" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+def test_every_move_the_table_allows_and_no_other(office):
+    allowed = {(old, new) for old, following in NEXT.items() for new in following}
+    for old in State:
+        for new in State:
+            if State.UPLOADING in (old, new) and new is not State.SUBMITTED:
+                continue  # a claim's business, tested above
+            one = office.prepared()
+            office.ledger.claim(one.stem, "try-1", lease=LEASE)
+            with office.ledger.engine.begin() as db:
+                db.execute(
+                    text("UPDATE sms.submission SET state = :old WHERE id = :id"),
+                    {"old": old, "id": one.id},
+                )
+            assert office.ledger.move(one.stem, to=new) == ((old, new) in allowed), (old, new)
+
+
+def test_each_state_writes_down_its_moment(office, hand):
+    one = office.intended()
+    due = hand.at + timedelta(days=1)
+    for to, moments in (
+        (State.UNKNOWN, {}),
+        (State.SUBMITTED, {}),
+        (State.ACCEPTED, {"due_at": due}),
+        (State.REPORTED, {}),
+    ):
+        hand.advance(timedelta(minutes=1))
+        assert office.ledger.move(one.stem, to=to, detail={"seen": to}, **moments)
+
+    stored = office.ledger.submission(one.stem)
+    assert (stored.submitted_at, stored.verdict_at, stored.reported_at, stored.due_at) == (
+        hand.at - timedelta(minutes=2),
+        hand.at - timedelta(minutes=1),
+        hand.at,
+        due,
+    )
+    assert office.table("SELECT actor, detail FROM sms.event ORDER BY id DESC LIMIT 1") == [
+        ("worker", {"seen": "reported"})
+    ]
+
+
+def test_a_move_sets_moments_and_nothing_else(office):
+    one = office.intended()
+
+    with pytest.raises(TypeError, match="claim"):
+        office.ledger.move(one.stem, to=State.SUBMITTED, claim="mine")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SET stem = 'SEND-12345-20260715-1200-other'",
+        "SET rename_intended_at = NULL",
+        "SET state = 'sent'",
+        "SET claim = NULL",
+    ],
+)
+def test_the_database_itself_guards_what_keeps_a_file_single(office, change):
+    one = office.intended()
+
+    with office.ledger.engine.connect() as db, pytest.raises(IntegrityError):
+        db.execute(text(f"UPDATE sms.submission {change} WHERE id = {one.id}"))
+    with office.ledger.engine.connect() as db, pytest.raises(IntegrityError):
+        db.execute(text(f"DELETE FROM sms.submission WHERE id = {one.id}"))
+
+
+def test_texts_keep_their_quotes_breaks_and_semicolons(office):
+    rows = pa.RecordBatch.from_pydict(
+        {
+            "idremote": ["a", "b", "c"],
+            "msisdn": pa.array([33639980001, 33639980002, 33639980003], pa.int64()),
+            "segments": pa.array([1, 1, 1], pa.int16()),
+            "key": ['say "hé";\r\n, \\N', "", "nul \x00 byte"],
+        }
+    )
+    office.intended(rows)
+
+    assert office.table("SELECT key FROM sms.message ORDER BY idremote") == [
+        ('say "hé";\r\n, \\N',),
+        ("",),
+        ("nul \ufffd byte",),
+    ]
+
+
+def test_a_message_without_key_or_column_is_refused(office, make_messages):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    bare = make_messages(1).drop_columns(["key"])
+    empty = bare.append_column("key", pa.array([None], pa.large_string()))
+
+    for rows, problem in ((bare, "columns are missing: key"), (empty, "key has 1 nulls")):
+        with pytest.raises(ValueError, match=problem):
+            office.ledger.intend_rename(one.stem, "try-1", messages=[rows], sha256="", size_bytes=0)

@@ -1,0 +1,178 @@
+"""A gateway in a folder, an archive, and a submission that was accepted."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+
+from sms.collecting import Collected, collect_delivery_report, collect_replies
+from sms.delivery import Folder, RemoteFile
+from sms.errors import GatewayUnreachable
+from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
+
+NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=2)
+FIRST = 33_639_980_000  # the first of the numbers reserved for fiction
+LEASE = timedelta(minutes=10)
+
+
+@dataclass
+class FolderGateway:
+    """The gateway's Report directory as a folder; it counts what it is asked."""
+
+    folder: Path
+    asked: list[str] = field(default_factory=list)
+    unreachable: set[str] = field(default_factory=set)
+
+    def listing(self, folder: Folder) -> list[RemoteFile]:
+        assert folder is Folder.REPORT
+        self.asked.append("listing")
+        return [
+            RemoteFile(
+                path.name,
+                path.stat().st_size,
+                datetime.fromtimestamp(int(path.stat().st_mtime), UTC),
+            )
+            for path in sorted(self.folder.iterdir())
+        ]
+
+    def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
+        self.asked.append(name)
+        if name in self.unreachable:
+            raise GatewayUnreachable("the line broke")
+        into.write((self.folder / name).read_bytes())
+
+    def upload(self, name: str, source: BinaryIO) -> int:
+        raise AssertionError("the way home uploads nothing")
+
+    def rename(self, old: str, new: str) -> None:
+        raise AssertionError("the way home renames nothing")
+
+    def remove(self, folder: Folder, name: str) -> bool:
+        raise AssertionError("collecting deletes nothing")
+
+    def shows(self, name: str, content: bytes, at: datetime = LONG_AGO) -> None:
+        """Put a report there, or replace it."""
+        path = self.folder / name
+        path.write_bytes(content)
+        os.utime(path, (at.timestamp(), at.timestamp()))
+
+
+@dataclass
+class Home:
+    """Everything that the way home needs, with a clock that the test sets."""
+
+    gateway: FolderGateway
+    ledger: Ledger
+    archive: Path
+    now: datetime = NOW
+    runs: int = 0
+
+    def submitted(self, messages: int = 3, campaign_id: str | None = None) -> Submission:
+        """A file at the gateway whose verdict nobody has seen yet."""
+        self.runs += 1
+        campaign_id = campaign_id or f"spring{self.runs}"
+        stem = f"SEND-12345-20260715-1200-{campaign_id}"
+        run = PlannedRun(
+            run_key=f"send__spring/{self.runs}",
+            campaign="spring",
+            kind="marketing",
+            service_id="12345",
+            send_at=datetime(2026, 7, 15, 10, 0, tzinfo=UTC),
+            slot_reason="as asked",
+            dry_run=False,
+            planned_at=self.now,
+            folder="runs/spring",
+        )
+        self.ledger.plan(run, stem)
+        self.ledger.prepare(run.run_key, [Part(stem, 1, 1, messages, messages, "0" * 64, 99)])
+        self.ledger.claim(stem, "try", lease=LEASE)
+        self.ledger.intend_rename(
+            stem, "try", messages=[rows(messages)], sha256="0" * 64, size_bytes=99
+        )
+        self.ledger.move(stem, to=State.SUBMITTED)
+        return self.ledger.submission(stem)
+
+    def accepted(self, messages: int = 3, campaign_id: str | None = None) -> Submission:
+        one = self.submitted(messages, campaign_id)
+        self.ledger.move(one.stem, to=State.ACCEPTED)
+        return self.ledger.submission(one.stem)
+
+    def collect(self, stem: str) -> Collected:
+        return collect_delivery_report(stem, self.gateway, self.ledger, self.archive, self.now)
+
+    def collect_replies(self) -> list[Collected]:
+        return collect_replies(self.gateway, self.ledger, self.archive, self.now)
+
+    def table(self, query: str) -> list[tuple[object, ...]]:
+        with self.ledger.engine.connect() as db:
+            return [tuple(row) for row in db.execute(text(query))]
+
+    def stop_list(self) -> list[object]:
+        return [row[0] for row in self.table("SELECT msisdn FROM sms.opt_out ORDER BY 1")]
+
+    def tables(self) -> dict[str, list[tuple[object, ...]]]:
+        """All that a report may change, in an order of its own."""
+        return {
+            name: self.table(f"SELECT * FROM sms.{name} ORDER BY 1, 2")
+            for name in ("message", "stranger", "opt_out", "reply", "report_file", "submission")
+        }
+
+    def empty(self) -> None:
+        """Make the ledger as it was before its first report; its triggers would refuse."""
+        with self.ledger.engine.begin() as db:
+            db.execute(text("SET LOCAL session_replication_role = replica"))
+            db.execute(text("TRUNCATE sms.opt_out, sms.reply, sms.report_file RESTART IDENTITY"))
+
+
+def rows(count: int) -> pa.RecordBatch:
+    """The messages of a file."""
+    return pa.RecordBatch.from_pydict(
+        {
+            "idremote": pa.array([f"id{n:05d}" for n in range(count)], pa.large_string()),
+            "msisdn": pa.array([FIRST + n for n in range(count)], pa.int64()),
+            "oadc": pa.array(["SPRING"] * count, pa.large_string()),
+            "msg": pa.array(["Bonjour"] * count, pa.large_string()),
+            "segments": pa.array([1] * count, pa.int16()),
+            "key": pa.array([f"customer {n}" for n in range(count)], pa.large_string()),
+        }
+    )
+
+
+def ack_row(number: int, status: str = "3;delivered") -> str:
+    """A row of an ACK about the n-th message."""
+    return f"id{number:05d};+{FIRST + number};SPRING;Bonjour;{status};t-{number}\r\n"
+
+
+def reply_row(number: int, message: str = "STOP", hour: str = "1205") -> str:
+    """A row of a STOP or SMSMO file by the n-th recipient."""
+    return f"+{FIRST + number};20260715;{hour};{message};id{number:05d}\r\n"
+
+
+@pytest.fixture
+def home(ledger_url: str, tmp_path: Path) -> Home:
+    report = tmp_path / "Report"
+    report.mkdir()
+    made = Home(FolderGateway(report), Ledger.connect(ledger_url), tmp_path / "archive")
+    made.ledger = Ledger.connect(ledger_url, clock=lambda: made.now, actor="test")
+    return made
+
+
+@pytest.fixture
+def ack() -> Callable[..., bytes]:
+    """An ACK about the first so many messages."""
+    return lambda count, status="3;delivered": "".join(
+        ack_row(number, status) for number in range(count)
+    ).encode()
+
+
+@pytest.fixture
+def reply() -> Callable[..., bytes]:
+    """A row of a STOP or SMSMO file."""
+    return lambda number, message="STOP", hour="1205": reply_row(number, message, hour).encode()

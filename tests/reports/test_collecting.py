@@ -1,0 +1,428 @@
+"""Every report comes home once, archived before it is read, and the sums are told (R29-R35)."""
+
+import pickle
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from sms.archive import Archived
+from sms.collecting import TAIL_WAITS, find_report
+from sms.delivery import RemoteFile
+from sms.errors import (
+    ReportOverdue,
+    ReportsFailed,
+    ReportUnfinished,
+    ReportUnreadable,
+)
+from sms.ledger.ledger import Reconciliation, State
+
+FIRST = 33_639_980_000
+STEM = "SEND-12345-20260715-1200-spring1"
+ACK = "ACK-12345-20260715-1200-spring1.csv"
+STOP = "STOP-12345-20260715-1200-spring1.csv"
+SMSMO = "SMSMO-12345-20260715-1200-spring1.csv"
+
+
+def listed(*names: str) -> list[RemoteFile]:
+    return [RemoteFile(name, 1, datetime(2026, 7, 16, tzinfo=UTC)) for name in names]
+
+
+# Finding it
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        pytest.param([ACK], ACK, id="the exact name"),
+        pytest.param([ACK.lower()], ACK.lower(), id="another case"),
+        pytest.param(
+            ["ACK-12345-20260716-0800-spring1.csv"],
+            "ACK-12345-20260716-0800-spring1.csv",
+            id="another hour",
+        ),
+        pytest.param(["ACK-12345-20260716-0800-spring1.csv", ACK], ACK, id="the exact one first"),
+        pytest.param(
+            ["ACK-12345-20260717-0800-spring1.csv", "ACK-12345-20260716-0800-spring1.csv"],
+            "ACK-12345-20260717-0800-spring1.csv",
+            id="the latest of several hours",
+        ),
+        pytest.param([STOP, SMSMO], None, id="other kinds"),
+        pytest.param(["ACK-12345-20260715-1200-spring11.csv"], None, id="another campaign"),
+        pytest.param(["ACK-54321-20260715-1200-spring1.csv"], None, id="another account"),
+        pytest.param([ACK + ".tmp", "readme.txt"], None, id="no report"),
+        pytest.param([], None, id="nothing"),
+    ],
+)
+def test_a_report_is_found_by_its_name_or_by_its_campaign(names, found):
+    report = find_report(listed(*names), STEM)
+
+    assert (report.name if report else None) == found
+
+
+# One delivery report
+
+
+def test_a_delivery_report_comes_home_and_adds_up(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(ACK, ack(2) + b"broken\r\n")
+
+    collected = home.collect(one.stem)
+
+    assert (collected.rows, collected.unreadable) == (2, 1)
+    assert collected.reconciliation == Reconciliation(
+        sent=3,
+        delivered=2,
+        refused=0,
+        not_delivered=0,
+        pending=0,
+        unknown=0,
+        missing=1,
+        rows=2,
+        strangers=0,
+        duplicates=0,
+    )
+    assert home.ledger.submission(one.stem).state is State.REPORTED
+    unreadable, missing = collected.notes
+    assert unreadable.startswith("1 rows can't be read (lines 3)")
+    assert missing.startswith(f"the delivery report of {one.stem} tells of 2 of its 3 messages")
+
+
+def test_a_complete_report_gives_no_cause_for_words(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(ACK, ack(3))
+
+    assert home.collect(one.stem).notes == ()
+
+
+def test_what_is_odd_is_told_in_counts(home, ack):
+    one = home.accepted(4)
+    content = ack(1, "2;sent") + ack(4, "77;eh") + ack(2, "3;delivered") + ack(5)[-60:]
+    home.gateway.shows(ACK, content + b"idX;+33639989999;S;B;3;d;t\r\n")
+
+    collected = home.collect(one.stem)
+
+    told = " / ".join(collected.notes)
+    assert "rows have an IDSTATUS 77" in told
+    assert "have a status whose meaning is not known" in told
+    assert "never held" in told
+    assert "again on a message" in told
+    assert "3363998" not in told
+
+
+def test_collecting_again_changes_nothing(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(ACK, ack(2) + b"idX;+33639989999;S;B;3;d;t\r\n")
+    first = home.collect(one.stem)
+    tables, events = home.tables(), home.table("SELECT * FROM sms.event")
+
+    home.now += timedelta(hours=5)
+    again = home.collect(one.stem)
+
+    assert again == first
+    assert home.tables() == tables
+    assert home.table("SELECT * FROM sms.event") == events
+
+
+def test_a_report_under_another_hour_is_matched(home, ack):
+    one = home.accepted(2)
+    home.gateway.shows("ACK-12345-20260716-0800-spring1.csv", ack(2))
+
+    assert home.collect(one.stem).reconciliation.delivered == 2
+
+
+def test_a_report_under_another_submission_s_name_is_not_taken(home, ack):
+    home.accepted(2, campaign_id="spring1")
+    with home.ledger.engine.begin() as db:
+        db.execute(text("UPDATE sms.submission SET stem = 'SEND-12345-20260714-1200-spring1'"))
+    one = home.accepted(2, campaign_id="spring1")
+    home.gateway.shows("ACK-12345-20260714-1200-spring1.csv", ack(2))
+
+    with pytest.raises(ReportOverdue):
+        home.collect(one.stem)
+
+
+def test_a_missing_report_is_told_as_overdue(home):
+    one = home.accepted(2)
+
+    with pytest.raises(ReportOverdue, match=one.stem):
+        home.collect(one.stem)
+
+
+@pytest.mark.parametrize("seen", [State.UPLOADING, State.UNKNOWN, State.SUBMITTED])
+def test_a_report_proves_a_verdict_that_we_missed(home, ack, seen):
+    one = home.submitted(2)
+    with home.ledger.engine.begin() as db:
+        db.execute(text("UPDATE sms.submission SET state = :seen"), {"seen": seen})
+    home.gateway.shows(ACK, ack(2))
+
+    home.collect(one.stem)
+
+    now = home.ledger.submission(one.stem)
+    assert now.state is State.REPORTED
+    moves = home.table("SELECT to_state FROM sms.event WHERE detail ? 'proven_by' ORDER BY id")
+    expected = ["submitted", "accepted", "reported"]
+    assert [move for (move,) in moves] == expected[seen is State.SUBMITTED :]
+
+
+def test_a_report_on_a_rejected_file_is_loaded_and_told(home, ack):
+    one = home.submitted(2)
+    home.ledger.move(one.stem, to=State.REJECTED)
+    home.gateway.shows(ACK, ack(2))
+
+    collected = home.collect(one.stem)
+
+    assert home.ledger.submission(one.stem).state is State.REJECTED
+    assert "rejected in the ledger, and yet" in collected.notes[0]
+
+
+def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
+    one = home.accepted(2)
+    home.gateway.shows(ACK, ack(2)[:-20], at=home.now - timedelta(minutes=1))
+
+    with pytest.raises(ReportUnfinished) as unfinished:
+        home.collect(one.stem)
+    assert unfinished.value.retryable
+    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+
+    home.gateway.shows(ACK, ack(2), at=home.now)
+    assert home.collect(one.stem).reconciliation.delivered == 2
+
+
+def test_a_last_line_that_nobody_will_end_counts(home, ack):
+    one = home.accepted(2)
+    home.gateway.shows(ACK, ack(2)[:-2], at=home.now - TAIL_WAITS)
+
+    assert home.collect(one.stem).reconciliation.delivered == 2
+
+
+def test_a_file_that_is_no_report_is_kept_but_not_loaded(home):
+    one = home.accepted(2)
+    home.gateway.shows(ACK, bytes(100) + b"\n")
+
+    with pytest.raises(ReportUnreadable, match=f"{ACK} is no report that we can read"):
+        home.collect(one.stem)
+
+    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+    assert home.ledger.report_file(ACK) is None
+    assert [path.read_bytes() for path in home.archive.rglob("*.csv")] == [bytes(100) + b"\n"]
+
+
+# The archive
+
+
+def test_the_very_bytes_are_archived_and_what_is_unreadable_is_listed_beside(home, ack):
+    one = home.accepted(2)
+    content = ack(2) + b"secret text\r\n"
+    home.gateway.shows(ACK, content)
+
+    collected = home.collect(one.stem)
+
+    kept = home.archive / collected.archived
+    assert kept.read_bytes() == content
+    assert kept.relative_to(home.archive).parts[:2] == ("ACK", ACK)
+    beside = Path(str(kept).replace(".csv", ".unreadable.csv")).read_text()
+    assert beside == '"line","reason"\n3,"has 1 of 7 fields"\n'
+    file = home.ledger.report_file(ACK)
+    assert (file.archive, file.rows, file.unreadable) == (collected.archived, 2, 1)
+    assert (file.size_bytes, file.submission_id) == (len(content), one.id)
+
+
+def test_each_state_of_a_growing_file_is_archived_and_none_is_overwritten(home, reply):
+    home.accepted(2)
+    for count in (1, 2, 2):
+        home.gateway.shows(STOP, b"".join(reply(n) for n in range(count)))
+        home.collect_replies()
+
+    kept = sorted(home.archive.rglob("*.csv"), key=lambda path: path.stat().st_size)
+    assert [path.read_bytes() for path in kept] == [reply(0), reply(0) + reply(1)]
+
+
+def test_an_archive_that_was_cut_short_is_mended(home, ack):
+    one = home.accepted(2)
+    home.gateway.shows(ACK, ack(2))
+    place = home.archive / home.collect(one.stem).archived
+    place.write_bytes(ack(2)[:10])
+
+    home.collect(one.stem)
+
+    assert place.read_bytes() == ack(2)
+
+
+def test_what_was_archived_travels_between_tasks():
+    archived = Archived(ACK, "ACK/x.csv", "0" * 64, 7, datetime(2026, 7, 16, tzinfo=UTC), True)
+
+    assert Archived.from_json(archived.as_json()) == archived
+
+
+# STOPs and replies
+
+
+def test_stops_and_replies_come_home(home, reply):
+    one = home.accepted(9)
+    home.gateway.shows(STOP, reply(1) + reply(2, "laissez-moi"))
+    home.gateway.shows(SMSMO, reply(3, "Oui") + reply(4, "Arrêt. Merci") + reply(3, "Oui"))
+
+    stops, replies = home.collect_replies()
+
+    assert home.stop_list() == [FIRST + 1, FIRST + 2, FIRST + 4]
+    assert (stops.name, stops.stem, stops.opt_outs, stops.replies) == (STOP, one.stem, 2, 2)
+    assert (replies.opt_outs, replies.replies, replies.notes) == (1, 3, ())
+    assert home.table("SELECT msisdn, source, stem FROM sms.opt_out ORDER BY 1") == [
+        (FIRST + 1, "stop_report", one.stem),
+        (FIRST + 2, "stop_report", one.stem),
+        (FIRST + 4, "reply", one.stem),
+    ]
+    assert home.table("SELECT count(*), max(occurrence) FROM sms.reply") == [(5, 2)]
+
+
+def test_a_look_that_finds_nothing_new_costs_one_listing(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1))
+    home.gateway.shows(SMSMO, reply(2, "Oui"))
+    home.collect_replies()
+    home.gateway.asked.clear()
+
+    assert home.collect_replies() == []
+    assert home.gateway.asked == ["listing"]
+
+    home.gateway.shows(STOP, reply(1) + reply(0))
+    home.collect_replies()
+    assert home.gateway.asked == ["listing", "listing", STOP]
+
+
+def test_a_file_that_was_only_touched_is_fetched_once(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1))
+    home.collect_replies()
+    home.gateway.shows(STOP, reply(1), at=home.now)
+
+    assert home.collect_replies() == []
+    home.gateway.asked.clear()
+    assert home.collect_replies() == []
+    assert home.gateway.asked == ["listing"]
+
+
+def test_a_row_that_vanishes_cancels_no_opt_out(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2))
+    home.collect_replies()
+    for content in (reply(2), b""):
+        home.gateway.shows(STOP, content)
+        home.collect_replies()
+
+    assert home.stop_list() == [FIRST + 1, FIRST + 2]
+    assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
+
+
+def test_a_torn_line_waits_for_its_rest(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2)[:-9])
+
+    [first] = home.collect_replies()
+    assert (first.rows, home.stop_list()) == (1, [FIRST + 1])
+    home.now += TAIL_WAITS / 2
+    assert home.collect_replies() == []
+
+    home.gateway.shows(STOP, reply(1) + reply(2))
+    [second] = home.collect_replies()
+    assert (second.opt_outs, second.replies) == (1, 1)
+    assert home.table("SELECT message FROM sms.reply ORDER BY msisdn") == [("STOP",), ("STOP",)]
+
+
+def test_a_stop_in_a_last_line_that_nobody_will_end_is_not_lost(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2)[:-2])
+    home.collect_replies()
+
+    home.now += TAIL_WAITS
+    [collected] = home.collect_replies()
+
+    assert collected.opt_outs == 1
+    assert home.stop_list() == [FIRST + 1, FIRST + 2]
+    home.gateway.asked.clear()
+    assert home.collect_replies() == []
+    assert home.gateway.asked == ["listing"]
+
+
+def test_a_broken_file_stops_no_other_and_is_told_at_the_end(home, reply):
+    home.accepted(3)
+    home.gateway.shows("STOP-12345-20260701-0900-aaa.csv", b"<html>\n")
+    home.gateway.shows("STOP-12345-20260701-0900-bbb.csv", reply(0))
+    home.gateway.unreachable.add("STOP-12345-20260701-0900-bbb.csv")
+    home.gateway.shows(STOP, reply(1))
+    home.gateway.shows(SMSMO, reply(2))
+
+    with pytest.raises(ReportsFailed) as failed:
+        home.collect_replies()
+
+    assert home.stop_list() == [FIRST + 1, FIRST + 2]
+    assert [name for name, _ in failed.value.failures] == [
+        "STOP-12345-20260701-0900-aaa.csv",
+        "STOP-12345-20260701-0900-bbb.csv",
+    ]
+    assert [each.name for each in failed.value.collected] == [STOP, SMSMO]
+    assert failed.value.retryable
+    assert "<html>" not in str(failed.value)
+    assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
+
+
+def test_an_unforeseen_failure_stops_no_other_and_quotes_nobody(home, reply, monkeypatch):
+    home.accepted(3)
+    home.gateway.shows("STOP-12345-20260701-0900-aaa.csv", reply(0))
+    home.gateway.shows(STOP, reply(1))
+    load = home.ledger.load_replies
+
+    def failing(report, rows):
+        if report.campaign_id == "aaa":
+            raise ValueError("+33639980000 said STOP")
+        return load(report, rows)
+
+    monkeypatch.setattr(home.ledger, "load_replies", failing)
+    with pytest.raises(ReportsFailed) as failed:
+        home.collect_replies()
+
+    assert home.stop_list() == [FIRST, FIRST + 1]  # an opt-out comes before anything can fail
+    assert "an unforeseen ValueError at " in str(failed.value)
+    assert "33639980000" not in str(failed.value)
+    assert failed.value.__cause__ is None
+
+
+def test_a_file_about_an_unknown_submission_is_loaded_and_told(home, reply):
+    home.gateway.shows("STOP-12345-20260101-0900-stranger.csv", reply(7))
+
+    [collected] = home.collect_replies()
+
+    assert collected.stem is None
+    assert "the ledger doesn't know" in collected.notes[-1]
+    assert home.stop_list() == [FIRST + 7]
+    assert home.table("SELECT submission_id FROM sms.reply") == [(None,)]
+    assert home.table("SELECT stem FROM sms.opt_out") == [("SEND-12345-20260101-0900-stranger",)]
+    assert home.ledger.report_file(collected.name).submission_id is None
+
+
+def test_an_undated_stop_counts_from_now(home):
+    home.gateway.shows(STOP, b"+33639980001;soon;;STOP;\r\n")
+
+    home.collect_replies()
+
+    assert home.table("SELECT opted_out_at FROM sms.opt_out") == [(home.now,)]
+
+
+def test_a_load_that_died_before_it_was_written_down_is_done_again(home, reply, monkeypatch):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(1))
+
+    def dies(file):
+        raise OSError("killed")
+
+    with monkeypatch.context() as patched, pytest.raises(ReportsFailed):
+        patched.setattr(home.ledger, "record_report_file", dies)
+        home.collect_replies()
+    [collected] = home.collect_replies()
+
+    assert (collected.opt_outs, collected.replies) == (0, 0)
+    assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
+    assert replace(collected, rows=2) == collected

@@ -1,0 +1,254 @@
+"""Every STOP and reply is read as it was meant, also while its file grows (R32, R33, R35)."""
+
+import io
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from sms.errors import ReportUnreadable
+from sms.wire import report_rows
+from sms.wire.names import ReportKind
+from sms.wire.reports import REPLIES, Report, is_stop, moment, read_replies
+
+# The provider's page gives the columns and no example: "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE".
+HEADER = "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n"
+ROW = "+33639980001;20260715;1205;STOP;A1\r\n"
+MEANT = {
+    "msisdn": 33639980001,
+    "raw_date": "20260715",
+    "raw_hour": "1205",
+    "replied_at": datetime(2026, 7, 15, 10, 5, tzinfo=UTC),
+    "message": "STOP",
+    "idremote": "A1",
+    "occurrence": 1,
+}
+
+
+def read(content: str | bytes, kind: ReportKind = ReportKind.STOP, *, grows: bool = True) -> Report:
+    raw = content.encode() if isinstance(content, str) else content
+    return read_replies(io.BytesIO(raw), kind, grows=grows)
+
+
+def test_a_row_is_read_in_the_page_s_columns():
+    report = read(HEADER + ROW)
+
+    assert report.rows.to_pylist() == [MEANT]
+    assert report.rows.schema == REPLIES
+    assert (report.warnings, report.torn_tail, report.unreadable.num_rows) == ((), False, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "differs"),
+    [
+        pytest.param(ROW.replace("\r", ""), {}, id="LF"),
+        pytest.param("\ufeff" + ROW, {}, id="byte order mark"),
+        pytest.param("\ufeff" + HEADER.lower() + ROW, {}, id="header in another case"),
+        pytest.param(" +33639980001 ; 20260715 ; 1205 ; STOP ; A1 \r\n", {}, id="spaces"),
+        pytest.param('"+33639980001";"20260715";"1205";"STOP";"A1"\r\n', {}, id="all quoted"),
+        pytest.param(
+            "+33639980001;20260715;1205;STOP; plus de pub;A1\r\n",
+            {"message": "STOP; plus de pub"},
+            id="bare ;",
+        ),
+        pytest.param(
+            '+33639980001;20260715;1205;"STOP; ""merci""";A1\r\n',
+            {"message": 'STOP; "merci"'},
+            id="quotes",
+        ),
+        pytest.param(
+            '+33639980001;20260715;1205;"Non\r\nmerci;bye\n";A1\r\n',
+            {"message": "Non\r\nmerci;bye"},
+            id="line breaks",
+        ),
+        pytest.param(
+            '+33639980001;20260715;1205;Vous dites "non" ?;A1\r\n',
+            {"message": 'Vous dites "non" ?'},
+            id="bare quotes",
+        ),
+        pytest.param("+33639980001;20260715;1205;STOP;\r\n", {"idremote": None}, id="no idremote"),
+        pytest.param("+33639980001;20260715;1205;STOP\r\n", {"idremote": None}, id="four fields"),
+        pytest.param("+33639980001;20260715;1205;;A1\r\n", {"message": ""}, id="empty text"),
+        pytest.param(
+            "+33639980001;15/07/2026;12:05;STOP;A1\r\n",
+            {"raw_date": "15/07/2026", "raw_hour": "12:05"},
+            id="French date",
+        ),
+        pytest.param(
+            "+33639980001;soon;later;STOP;A1\r\n",
+            {"raw_date": "soon", "raw_hour": "later", "replied_at": None},
+            id="no date at all",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [ReportKind.STOP, ReportKind.SMSMO])
+def test_a_row_means_the_same_however_it_is_written(kind, content, differs):
+    assert read(content, kind).rows.to_pylist() == [MEANT | differs]
+
+
+@pytest.mark.parametrize(
+    ("date", "hour", "utc"),
+    [
+        ("20260715", "1205", "2026-07-15T10:05:00"),
+        ("2026-07-15", "12:05", "2026-07-15T10:05:00"),
+        ("2026-07-15", "12:05:59", "2026-07-15T10:05:59"),
+        ("20260715", "120559", "2026-07-15T10:05:59"),
+        ("15/07/2026", "9:05", "2026-07-15T07:05:00"),
+        ("15-07-2026", "0905", "2026-07-15T07:05:00"),
+        ("15.07.2026", "905", "2026-07-15T07:05:00"),  # a leading zero was lost
+        ("20260115", "1205", "2026-01-15T11:05:00"),  # winter
+        ("20261025", "0230", "2026-10-25T00:30:00"),  # comes twice: the first
+        ("20260329", "0230", "2026-03-29T01:30:00"),  # never comes: an hour later
+        ("20260715", "0000", "2026-07-14T22:00:00"),
+        ("20260715", "2400", None),
+        ("20260231", "1205", None),
+        ("07/15/2026", "1205", None),
+        ("260715", "1205", None),
+        ("20260715", "", None),
+        ("", "1205", None),
+        ("00000000", "1205", None),
+        ("00010101", "0000", None),
+    ],
+)
+def test_dates_and_hours_are_paris_time_in_every_format(date, hour, utc):
+    expected = datetime.fromisoformat(f"{utc}+00:00") if utc else None
+
+    assert moment(date, hour) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "stops", "replies"),
+    [
+        pytest.param("+33639980001", 1, 0, id="a number alone"),
+        pytest.param("+33639980001;20260715", 1, 0, id="no text"),
+        pytest.param("0639980001;20260715;1205;STOP;A1", 1, 1, id="a national number"),
+        pytest.param("3.36E+10;20260715;1205;STOP;A1", 0, 0, id="a float"),
+        pytest.param("123;20260715;1205;STOP;A1", 0, 0, id="too short a number"),
+        pytest.param(";20260715;1205;STOP;A1", 0, 0, id="no number"),
+        pytest.param("bonjour", 0, 0, id="no row"),
+    ],
+)
+def test_a_number_in_a_stop_file_opts_out_even_if_the_rest_is_missing(row, stops, replies):
+    content = ROW + row + "\r\n"
+
+    assert read(content, ReportKind.STOP).rows.num_rows == 1 + stops
+    listed = read(content, ReportKind.SMSMO)
+    assert listed.rows.num_rows == 1 + replies
+    assert listed.unreadable["line"].to_pylist() == ([] if replies else [2])
+
+
+def test_identical_rows_are_counted_apart():
+    other = ROW.replace("A1", "A2")
+    rows = read(ROW + ROW.replace("STOP", "Oui") + ROW + other).rows
+
+    assert rows["occurrence"].to_pylist() == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("cut", range(1, len(ROW)))
+def test_a_torn_last_row_is_left_out_and_told(cut):
+    report = read(HEADER + ROW + ROW[:cut])
+
+    assert report.rows.num_rows == 1
+    assert report.torn_tail
+    assert report.size_read == len(HEADER + ROW)
+    assert report.unreadable.num_rows == 0
+
+
+def test_a_text_whose_quote_is_still_open_is_a_torn_row():
+    report = read(ROW + '+33639980002;20260715;1205;"Non\r\n')
+
+    assert (report.rows.num_rows, report.torn_tail, report.size_read) == (1, True, len(ROW))
+
+
+def test_of_a_file_that_grows_no_more_the_last_line_counts():
+    report = read(ROW + "+33639980002;20260715;1205;STOP;A2", grows=False)
+
+    assert report.rows["msisdn"].to_pylist() == [33639980001, 33639980002]
+    assert not report.torn_tail
+
+
+def test_a_stray_quote_swallows_no_stop():
+    stray = '+33639980002;20260715;1205;"Stop;A2\r\n'
+    content = ROW + stray + ROW.replace("0001", "0003") + '+33639980004;20260715;1205;Ok";A4\r\n'
+
+    numbers = read(content).rows["msisdn"].to_pylist()
+
+    assert numbers == [33639980001, 33639980002, 33639980003, 33639980004]
+
+
+def test_a_stray_quote_holds_up_a_file_for_few_lines_only():
+    lines = "".join(f"bonjour {n}\r\n" for n in range(report_rows.MOST_LINES))
+    report = read('+33639980002;20260715;1205;"Stop;A2\r\n' + lines, ReportKind.SMSMO)
+
+    assert report.rows.num_rows == 1
+    assert report.unreadable.num_rows == report_rows.MOST_LINES
+
+
+def test_texts_that_are_not_utf_8_are_read_as_cp1252_and_told():
+    row = "+33639980001;20260715;1205;Arrêté;A1\r\n"
+    report = read(row.encode("cp1252") + row.encode())
+
+    assert report.rows["message"].to_pylist() == ["Arrêté", "Arrêté"]
+    assert report.warnings == ("1 fields are not UTF-8 and were read as cp1252",)
+
+
+def test_an_empty_file_has_no_rows_yet():
+    assert read(b"").rows == REPLIES.empty_table()
+    assert read(HEADER).rows.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "junk", [bytes(3000) + b"\n", b"<html>\n</html>\n", ROW.encode("utf-16") + b"\n"]
+)
+def test_a_file_that_is_no_report_is_refused_as_one(junk):
+    with pytest.raises(ReportUnreadable) as refused:
+        read(junk)
+
+    assert "33639980001" not in str(refused.value)
+
+
+def test_nothing_that_is_told_names_a_number_or_a_text():
+    report = read(
+        ROW + "06 39 98 00;20260715;1205;Secret;A1\r\n+33639980001;soon;1205;Secret\r\n",
+        ReportKind.SMSMO,
+    )
+
+    told = [*report.warnings, *report.unreadable["reason"].to_pylist()]
+    assert len(told) == 3
+    assert not any("0639" in line or "Secret" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP",
+        "stop",
+        "Stop. Merci",
+        "Stop.Merci",
+        "STOP 36123",
+        "STOP36123",
+        "  stop !",
+        "« STOP »",
+        "S.T.O.P",
+        "👉 STOP",
+        "\u200bSTOP",
+        "ＳＴＯＰ",
+        "STOP; plus de pub",
+        "Arrêt",
+        "arrêter svp",
+        "ARRET",
+        "Désabo",
+        "de\u0301sabonner",
+        "DESABONNER",
+        "unsubscribe",
+    ],
+)
+def test_a_text_that_begins_with_a_stop_word_asks_to_stop(text):
+    assert is_stop(pa.array([text])).to_pylist() == [True]
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "Non", "Ne pas stop", "stopper", "un arret", "Stopover", "?!", "36123", None]
+)
+def test_a_text_that_begins_otherwise_does_not(text):
+    assert is_stop(pa.array([text], pa.string())).to_pylist() == [False]

@@ -1,0 +1,198 @@
+"""GSM 03.38, against encoders that do literally what the standard says."""
+
+import unicodedata
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sms import gsm
+
+# 3GPP TS 23.038, 6.2.1, row by row as printed there, without the escape and with Ç at 0x09.
+PRINTED = (
+    "@£$¥èéùìòÇ\nØø\rÅå" "Δ_ΦΓΛΩΠΨΣΘΞ" "ÆæßÉ" " !\"#¤%&'()*+,-./" "0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNO" "PQRSTUVWXYZÄÖÑÜ§" "¿abcdefghijklmno" "pqrstuvwxyzäöñüà"
+)  # fmt: skip
+SEPTETS = dict.fromkeys(PRINTED, 1) | dict.fromkeys("^{}\\[~]|€", 2)
+
+GSM_TEXT = st.text(st.sampled_from(sorted(SEPTETS)), max_size=900)
+DENSE_TEXT = st.text(st.sampled_from("ab€[é"), max_size=900)
+# Characters that the tables, the normal forms and the byte scans each treat in their own way.
+MESS = st.text(
+    st.one_of(
+        st.characters(codec="utf-8"),
+        st.sampled_from("éeaç\u0301\u0308\u200d\ufe0f\u00a0œ…’«€😀🇫🇷👩\u0000\u1100\u1161Ωｆﬁ½²`\t"),
+    ),
+    max_size=40,
+)
+
+
+def column(*texts: str | None) -> pa.Array:
+    return pa.array(texts, pa.large_string())
+
+
+def packed_parts(text: str) -> list[bytes]:
+    """The parts of a text as octets: septets packed, 140 octets a part, a header in long ones."""
+    codes = [[0] * SEPTETS[character] for character in text]
+    if sum(map(len, codes)) <= 160:
+        return [pack(sum(map(len, codes)))]
+    parts, filled = [], 0
+    for code in codes:
+        if 7 + filled + len(code) > 160:
+            parts.append(pack(7 + filled))
+            filled = 0
+        filled += len(code)
+    return [*parts, pack(7 + filled)]
+
+
+def pack(septets: int) -> bytes:
+    bits = "0" * 7 * septets
+    octets = bytes(int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8))
+    assert len(octets) <= 140
+    return octets
+
+
+def utf16_parts(text: str) -> int:
+    """The parts of a Unicode text, a surrogate pair never split."""
+    units = [len(character.encode("utf-16-le")) // 2 for character in text]
+    if sum(units) <= 70:
+        return 1
+    parts, filled = 1, 0
+    for unit in units:
+        if filled + unit > 67:
+            parts, filled = parts + 1, 0
+        filled += unit
+    return parts
+
+
+def slowly_cleaned(text: str) -> tuple[str, Counter[str]]:
+    """What `clean` does, a character at a time."""
+    cleaned, replaced = "", Counter[str]()
+    for character in unicodedata.normalize("NFC", text):
+        stands = gsm.transliterated(character)
+        if stands != character:
+            replaced[f"U+{ord(character):04X}"] += 1
+        cleaned += "?" if stands is None else stands
+    return cleaned, replaced
+
+
+def test_the_alphabet_is_the_standards():
+    assert set(PRINTED) | set(gsm.EXTENSION) == gsm.ALPHABET
+    assert len(gsm.BASIC) == 127  # 128 without the escape
+    assert len(gsm.EXTENSION) == 9
+
+
+def test_every_character_counts_what_the_standard_says():
+    assert gsm.septets(column(*SEPTETS)).tolist() == list(SEPTETS.values())
+
+
+@given(st.lists(st.one_of(GSM_TEXT, DENSE_TEXT), max_size=4))
+@example(["a" * 160, "a" * 161, "a" * 152 + "€" + "a" * 152, "€" * 80, "€" * 81, ""])
+@example([("a" * 152 + "€") * 5])  # 770 septets, and an escape at each border
+@example(["a" + "€" * 382])  # 765 septets that need six parts
+def test_segments_are_those_of_an_encoder_that_packs_every_bit(texts):
+    parts = gsm.segments(column(*texts))
+
+    assert parts.tolist() == [len(packed_parts(text)) for text in texts]
+    assert gsm.septets(column(*texts)).tolist() == [sum(map(SEPTETS.get, t)) for t in texts]
+
+
+@given(st.lists(st.text(st.sampled_from("aé😀€"), max_size=400), max_size=4))
+def test_unicode_parts_are_those_of_an_encoder_that_splits_no_pair(texts):
+    assert gsm.segments(column(*texts), unicode=True).tolist() == [utf16_parts(t) for t in texts]
+    assert gsm.utf16_units(column(*texts)).tolist() == [
+        len(text.encode("utf-16-le")) // 2 for text in texts
+    ]
+
+
+@given(st.lists(st.one_of(st.none(), MESS), max_size=8))
+@example(["Dupre\u0301", "E\u0323\u0302", "\u0301a", "\u1100\u1161", "\u2126"])
+def test_a_column_is_cleaned_as_a_character_at_a_time_would_be(texts):
+    cleaned = gsm.clean(column(*texts))
+
+    slow = [None if text is None else slowly_cleaned(text) for text in texts]
+    assert cleaned.texts.to_pylist() == [each and each[0] for each in slow]
+    assert cleaned.replaced == sum((each[1] for each in slow if each), Counter[str]())
+
+
+@given(st.lists(MESS, max_size=8))
+def test_cleaning_leaves_gsm_alone_and_a_second_time_changes_nothing(texts):
+    once = gsm.clean(column(*texts))
+    twice = gsm.clean(once.texts)
+
+    assert set("".join(once.texts.to_pylist())) <= gsm.ALPHABET
+    assert twice.texts.equals(once.texts)
+    assert not twice.replaced
+    assert not gsm.has_foreign(once.texts).any()
+
+
+@given(st.lists(st.one_of(st.none(), MESS), max_size=6), st.integers(0, 3))
+def test_a_slice_or_chunks_of_a_column_are_the_column(texts, start):
+    whole = column(*texts)
+    chunked = pa.chunked_array([whole.slice(0, start), whole.slice(start)], pa.large_string())
+
+    assert gsm.clean(chunked).texts.equals(gsm.clean(whole).texts)
+    assert gsm.clean(whole.slice(start)).texts.to_pylist() == [
+        *gsm.clean(column(*texts[start:])).texts.to_pylist()
+    ]
+    assert gsm.septets(whole.slice(start)).tolist() == gsm.septets(whole).tolist()[start:]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("François, ça va ?", "Francois, ca va ?"),
+        ("ÇA VA", "ÇA VA"),  # capital C cedilla is GSM's
+        ("Noël à Nîmes, août", "Noel à Nimes, aout"),
+        ("un œuf, une ŒUVRE", "un oeuf, une OEUVRE"),
+        ("l’été « ici » “là”", "l'été \" ici \" \"là\""),
+        ("10 – 12 h — non…", "10 - 12 h - non..."),
+        ("20\u202f%\u00a0de\u2009remise", "20 % de remise"),
+        ("zéro\u200blargeur\u00ad\ufeff", "zérolargeur"),
+        ("½ ² ﬁ Ａ №", "1/2 2 fi A No"),
+        ("Łódź Đorđe Þór ẞ", "Lodz Dorde Thór ß".replace("ó", "o")),
+        ("ΑΘΗΝΑ αθήνα", "AΘHNA AΘHNA"),
+        ("Моnа", "Mona"),  # two of its letters are Cyrillic
+        ("bravo 👩‍👩‍👧‍👦👍🏽 🇫🇷1️⃣", "bravo  1"),
+        ("Dupre\u0301", "Dupré"),
+        ("nul\u0000 bell\u0007 tab\tfin", "nul bell tab fin"),
+        ("٣ ﷺ 中", "3 ? ?"),
+        ("\ufffd", "?"),
+    ],
+)  # fmt: skip
+def test_what_gsm_lacks_becomes_what_a_french_reader_expects(text, expected):
+    assert gsm.clean(column(text)).texts.to_pylist() == [expected]
+
+
+def test_every_entry_of_the_table_ends_in_gsm_and_is_needed():
+    for character, stands in gsm.TRANSLITERATION.items():
+        assert character not in gsm.ALPHABET, gsm.name_of(character)
+        assert set(stands) <= gsm.ALPHABET, gsm.name_of(character)
+
+
+def test_each_replaced_character_is_counted_by_its_code():
+    cleaned = gsm.clean(column("ça, ça", "l’œuf", None))
+
+    assert cleaned.replaced == {"U+00E7": 2, "U+2019": 1, "U+0153": 1}
+
+
+@pytest.mark.parametrize("policy", ["exclude", "refuse"])
+def test_a_character_without_a_stand_in_stays_and_marks_its_row(policy):
+    cleaned = gsm.clean(column("ça 中", "ça"), policy)
+
+    assert cleaned.texts.to_pylist() == ["ca 中", "ca"]
+    assert cleaned.unsupported.tolist() == [True, False]
+    assert cleaned.replaced == {"U+00E7": 2}
+
+
+@pytest.mark.parametrize("text", ["Ã©tÃ©", "câ€™est", "Ă©tage", "20Â €", "\ufffd"])
+def test_utf8_that_was_read_as_something_else_is_noticed(text):
+    assert gsm.clean(column("été", text)).mojibake.tolist() == [False, True]
+
+
+def test_unicode_texts_lose_only_control_characters():
+    cleaned = gsm.clean(column("œuf 中 😀\u0000\tDupre\u0301\n"), unicode=True)
+
+    assert cleaned.texts.to_pylist() == ["œuf 中 😀 Dupré\n"]

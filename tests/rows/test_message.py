@@ -1,0 +1,324 @@
+"""From values to messages: every text exact, nobody lost, no value read as a template."""
+
+import re
+from collections import Counter
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms import gsm
+from sms.errors import BadCampaign, SourceError
+from sms.message import Renderer, Rendering, Template, idremote
+from sms.recipients import Reason
+
+NUMBER = 33639980000
+VALUE = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from('éeç\u0301œ’😀 \u00a0\n;"€{}%\u0000')),
+    max_size=12,
+)
+
+
+def audience(**columns: list[str | None]) -> pa.RecordBatch:
+    count = len(next(iter(columns.values())))
+    texts = {name: pa.array(values, pa.large_string()) for name, values in columns.items()}
+    numbers = pa.array([NUMBER + n for n in range(count)], pa.int64())
+    keys = pa.array([f"k{n}" for n in range(count)], pa.large_string())
+    return pa.RecordBatch.from_pydict({"key": keys, "msisdn": numbers, **texts})
+
+
+def rendered(text: str, rows: pa.RecordBatch, **settings: Any) -> Rendering:
+    renderer = Renderer(
+        template=Template(text), sender="BOUTIQUE", campaign_id="spring1", **settings
+    )
+    return renderer.render(rows)
+
+
+def texts(rendering: Rendering) -> list[str]:
+    return rendering.messages.column("msg").to_pylist()
+
+
+def exclusions(rendering: Rendering) -> list[tuple[str, str, str]]:
+    return [(row["key"], row["reason"], row["detail"]) for row in rendering.excluded.to_pylist()]
+
+
+def test_a_message_has_all_that_the_file_and_the_ledger_need():
+    rendering = rendered("Bonjour {{ name }}", audience(name=["Zoé"]))
+
+    assert rendering.messages.to_pylist() == [
+        {
+            "idremote": "de9ef96c8c25ccd0b1fb2a4f5eb7b7c9",
+            "msisdn": NUMBER,
+            "oadc": "BOUTIQUE",
+            "msg": "Bonjour Zoé",
+            "segments": 1,
+            "key": "k0",
+        }
+    ]
+    assert rendering.excluded.num_rows == 0
+
+
+def test_a_value_is_never_read_as_a_template():
+    rows = audience(name=["{{ city }}", "{% raw %}", "{# x"], city=["Lyon"] * 3)
+
+    assert texts(rendered("A {{ name }}", rows)) == ["A {{ city }}", "A {% raw %}", "A {# x"]
+    assert texts(rendered("A {{ name|trim }}", rows)) == ["A {{ city }}", "A {% raw %}", "A {# x"]
+
+
+@pytest.mark.parametrize("null", [None, "nan", "NaN", "None", "NaT", "<NA>"])
+@pytest.mark.parametrize("text", ["A {{ city }} {{ name }}", "A {{ city }} {{ name|upper }}"])
+def test_a_null_is_an_exclusion_and_never_a_word_in_a_text(text, null):
+    rendering = rendered(text, audience(name=["Zoé", null], city=["Lyon", "Lyon"]))
+
+    assert rendering.messages.num_rows == 1
+    assert exclusions(rendering) == [("k1", Reason.MISSING_VALUE, "name")]
+    assert rendering.excluded.column("msisdn").to_pylist() == [f"+{NUMBER + 1}"]
+    assert rendering.reasons == {Reason.MISSING_VALUE: 1}
+
+
+def test_a_rich_text_may_ask_whether_a_value_is_there():
+    rows = audience(name=["Zoé", None], city=["Lyon", "Nice"])
+    text = "{% if name %}{{ name }}{% else %}Client{% endif %} {{ name|default('?') }} {{ city }}"
+
+    assert texts(rendered(text, rows)) == ["Zoé Zoé Lyon", "Client ? Nice"]
+    assert texts(rendered("{{ name or city }}{% if name == 'x' %}!{% endif %}", rows)) == [
+        "Zoé",
+        "Nice",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ none }}", "{{ name.split()[9] }}", "{{ 'nan'|float }}", "{{ name.nickname }}"]
+)
+def test_an_expression_that_gives_nothing_excludes_its_row(text):
+    rendering = rendered("A " + text + "{{ name|length * 0 }}", audience(name=["Zoé"]))
+
+    assert rendering.reasons == {Reason.MISSING_VALUE: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("ok\n{{ name", 2, "end of print statement"),
+        ("ok\n{{ name }", 2, ""),
+        ("{% if name %}", 1, "endif"),
+        ("a\nb\n{% sms %}", 3, "sms"),
+        ("a\n{{ name|shout }}", 2, "shout"),
+        ("a\n{% if name %}{{ name|shout }}{% endif %}", 2, "shout"),
+        ("{{ name|random }}", 1, "random"),
+        ("a\n{% include 'other.txt' %}", 2, "include"),
+        ("{% extends 'other.txt' %}", 1, "include"),
+        (" \n ", 1, "empty"),
+    ],
+)
+def test_a_bad_template_is_told_with_its_line(text, line, problem):
+    with pytest.raises(BadCampaign) as raised:
+        Template(text, "spring/message.txt")
+
+    assert raised.value.path == "spring/message.txt"
+    assert raised.value.line == line
+    assert problem in raised.value.problem
+
+
+def test_a_column_that_the_query_lacks_is_told_with_its_line():
+    with pytest.raises(BadCampaign, match=r"line 2: .*firstname.*name one of city, key, msisdn"):
+        rendered("Bonjour\n{{ firstname }}", audience(city=["Lyon"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("ok\n{{ name.__class__.__mro__ }}", "may not"),
+        ("ok\n{{ 1 / (name|length - 6) }}", "ZeroDivisionError"),
+    ],
+)
+def test_a_text_that_fails_on_a_row_is_told_without_the_value(text, problem):
+    with pytest.raises(BadCampaign, match=problem) as raised:
+        rendered(text, audience(name=["secret"]))
+
+    assert raised.value.line == 2
+    assert "secret" not in str(raised.value)
+
+
+def test_columns_are_known_in_the_order_of_the_text():
+    template = Template("{{ b }} {{ a }}\n{% for x in c.split() %}{{ x }}{% endfor %} {{ b }}")
+
+    assert template.columns == ("b", "a", "c")
+    assert template.lines == {"b": 1, "a": 1, "c": 2}
+
+
+def test_what_is_rendered_row_by_row_says_so():
+    assert Template("{{ a }} {{ 'words' }} {# a comment #}{% raw %}{{ b }}{% endraw %}").plain
+    assert Template("x\n{{ a|upper }}").slow_because == "line 2: `filter` is rendered row by row"
+
+
+@given(st.lists(st.tuples(VALUE, VALUE), min_size=1, max_size=6))
+def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(rows):
+    text = "Cher {{ a }},e{{ b }}\n« {{ a }} »ç"
+    batch = audience(a=[a for a, _ in rows], b=[b for _, b in rows])
+    rendering = rendered(text, batch, long_sms=True)
+
+    plain = [jinja2.Template(text).render(a=a, b=b) for a, b in rows]
+    assert Template(text).render(batch).to_pylist() == plain
+    cleaned = gsm.clean(pa.array(plain, pa.large_string()))
+    assert texts(rendering) == [one.strip() for one in cleaned.texts.to_pylist()]
+    assert rendering.replaced == cleaned.replaced
+    assert rendering.messages.column("segments").to_pylist() == [
+        *gsm.segments(rendering.messages.column("msg"))
+    ]
+
+
+@given(st.lists(VALUE, min_size=1, max_size=6), st.sampled_from(["quote", "replace", "refuse"]))
+def test_by_column_and_by_row_agree_whatever_the_policy(values, policy):
+    batch = audience(a=values)
+    settings: dict[str, Any] = {"delimiter_in_text": policy, "unsupported": "exclude"}
+
+    by_column = rendered("é {{ a }}", batch, stop_mention="STOP 36105", **settings)
+    by_row = rendered("é {{ a|string }}", batch, stop_mention="STOP 36105", **settings)
+
+    assert by_column.messages.equals(by_row.messages)
+    assert by_column.excluded.equals(by_row.excluded)
+    assert by_column.replaced == by_row.replaced
+    assert by_column.mojibake == by_row.mojibake
+
+
+@given(st.lists(st.one_of(st.none(), VALUE), max_size=8))
+def test_everybody_is_a_message_or_an_exclusion_and_order_is_kept(values):
+    batch = audience(a=values)
+    rendering = rendered("{{ a }}", batch, unsupported="exclude", delimiter_in_text="refuse")
+
+    written = rendering.messages.column("key").to_pylist()
+    left_out = rendering.excluded.column("key").to_pylist()
+    assert sorted(written + left_out) == sorted(batch.column("key").to_pylist())
+    assert written == sorted(written)
+
+
+def test_white_space_around_a_text_is_stripped_and_not_counted():
+    rendering = rendered("\n {{ a }} \n\n", audience(a=["\u00a0x" + "a" * 159]))
+
+    assert texts(rendering) == ["x" + "a" * 159]
+    assert rendering.messages.column("segments").to_pylist() == [1]
+
+
+def test_nothing_left_to_say_is_an_exclusion():
+    rendering = rendered("{{ a }}", audience(a=["", " ", "😀", "x"]), stop_mention="STOP 36105")
+
+    assert texts(rendering) == ["x STOP 36105"]
+    assert rendering.reasons == {Reason.EMPTY_TEXT: 3}
+
+
+def test_the_stop_mention_is_appended_once_and_counted():
+    rows = audience(a=["a" * 149, "a" * 150, "STOP 36105 x"])
+    rendering = rendered("{{ a }}", rows, stop_mention="STOP 36105")
+
+    assert texts(rendering) == ["a" * 149 + " STOP 36105", "STOP 36105 x"]
+    assert exclusions(rendering) == [
+        ("k1", Reason.TEXT_TOO_LONG, "161 septets in 2 segments, 1 allowed")
+    ]
+    assert texts(rendered("A {{ a }} STOP 36105", rows.slice(2), stop_mention="STOP 36105")) == [
+        "A STOP 36105 x STOP 36105"
+    ]
+
+
+def test_long_texts_go_out_in_up_to_five_segments_where_they_may():
+    rows = audience(a=["a" * 161, "a" * 765, "a" * 766])
+    rendering = rendered("{{ a }}", rows, long_sms=True)
+
+    assert rendering.messages.column("segments").to_pylist() == [2, 5]
+    assert exclusions(rendering) == [
+        ("k2", Reason.TEXT_TOO_LONG, "766 septets in 6 segments, 5 allowed")
+    ]
+
+
+def test_unicode_texts_keep_their_characters_and_count_in_units():
+    rows = audience(a=["œuf 😀\u0000", "中" * 70, "中" * 71])
+    rendering = rendered("{{ a }}", rows, unicode=True)
+
+    assert texts(rendering) == ["œuf 😀", "中" * 70]
+    assert exclusions(rendering) == [
+        ("k2", Reason.TEXT_TOO_LONG, "71 UTF-16 units in 2 segments, 1 allowed")
+    ]
+    assert rendering.replaced == {"U+0000": 1}
+
+
+def test_characters_that_nothing_stands_for_follow_the_campaigns_policy():
+    rows = audience(a=["Zoé", "中村"])
+
+    assert texts(rendered("{{ a }}", rows)) == ["Zoé", "??"]
+    excluded = rendered("{{ a }}", rows, unsupported="exclude")
+    assert exclusions(excluded) == [("k1", Reason.UNSUPPORTED_CHARACTERS, "U+4E2D U+6751")]
+    with pytest.raises(SourceError, match=r"1 texts .*U\+4E2D") as raised:
+        rendered("{{ a }}", rows, unsupported="refuse")
+    assert "中" not in str(raised.value)
+
+
+def test_a_text_whose_own_words_cannot_be_sent_is_told_with_its_line():
+    with pytest.raises(BadCampaign, match=r"line 3: .*U\+4E2D"):
+        rendered("a {{ a }}\nb\n中", audience(a=["x"]), unsupported="exclude")
+    with pytest.raises(BadCampaign, match="line 2: .*semicolon"):
+        rendered("\nLundi ; mardi", audience(a=["x"]), delimiter_in_text="refuse")
+    with pytest.raises(BadCampaign, match="line 1: .*line break"):
+        rendered("Lundi\nmardi", audience(a=["x"]), delimiter_in_text="refuse")
+
+
+def test_delimiters_are_replaced_before_lengths_are_judged_and_counted():
+    rows = audience(a=['Dit "oui" ; là\r\n« fin »'])
+    rendering = rendered("{{ a }}", rows, delimiter_in_text="replace")
+
+    assert texts(rendering) == ["Dit 'oui' , là  ' fin '"]
+    assert rendering.replaced == Counter(
+        {"U+0022": 4, "U+003B": 1, "U+000D": 1, "U+000A": 1, "U+00AB": 1, "U+00BB": 1}
+    )
+
+
+def test_a_gateway_that_takes_no_delimiter_gets_no_such_row():
+    rendering = rendered("{{ a }}", audience(a=["a;b", "ab"]), delimiter_in_text="refuse")
+
+    assert texts(rendering) == ["ab"]
+    assert rendering.reasons == {Reason.UNSUPPORTED_CHARACTERS: 1}
+
+
+def test_replacements_are_counted_in_messages_alone():
+    rows = audience(a=["ça", "ça", "ç" * 200, "ça 中"], b=["x", "x", "x", "x"])
+    rendering = rendered("ç {{ a }} {{ b }}", rows, unsupported="exclude")
+
+    assert rendering.messages.num_rows == 2
+    assert rendering.replaced == {"U+00E7": 4}
+
+
+def test_mojibake_is_counted_and_not_refused():
+    rendering = rendered("{{ a }}", audience(a=["FranÃ§ois", "François"]))
+
+    assert rendering.messages.num_rows == 2
+    assert rendering.mojibake == 1
+
+
+def test_an_empty_batch_is_an_empty_rendering():
+    for text in ("{{ a }}", "{{ a|upper }}", "words"):
+        rendering = rendered(text, audience(a=[]), stop_mention="STOP 36105")
+
+        assert rendering.messages.num_rows == rendering.excluded.num_rows == 0
+
+
+def test_an_idremote_is_the_same_for_ever():
+    keys = pa.array(["k0", "Zoé", ""], pa.large_string())
+
+    assert idremote("spring1", keys).to_pylist() == [
+        "de9ef96c8c25ccd0b1fb2a4f5eb7b7c9",
+        "",
+        "",
+    ]
+
+
+@given(st.lists(VALUE, unique=True, max_size=50), st.text(max_size=5), st.text(max_size=5))
+def test_an_idremote_depends_on_the_run_and_the_key_alone(keys, one, other):
+    column = pa.array(keys, pa.large_string())
+    made = idremote(one, column).to_pylist()
+
+    assert len(set(made)) == len(keys)
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in made)
+    assert idremote(one, column.slice(1)).to_pylist() == made[1:]
+    assert one == other or not set(made) & set(idremote(other, column).to_pylist())

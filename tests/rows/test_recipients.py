@@ -1,0 +1,405 @@
+"""Who is written to and why the others aren't: the order of judging, duplicates, opt-outs."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sms import frames
+from sms.errors import SourceError
+from sms.msisdn import Fault, normalise
+from sms.recipients import EXCLUDED_SCHEMA, Reason, Screener
+
+NOBODY = np.zeros(0, dtype=np.int64)
+COLUMNS = ("key", "msisdn", "first_name", "opted_out")
+
+
+def number(n):
+    """The n-th number of the block reserved for fiction, as the warehouse may write it."""
+    return f"06 39 98 {n // 100:02} {n % 100:02}"
+
+
+def msisdn(n):
+    return 33639980000 + n
+
+
+def candidates(*rows, columns=COLUMNS):
+    return frames.from_rows(columns, [(*row, *[None] * (len(columns) - len(row))) for row in rows])
+
+
+def screener(stop_list=(), **changes):
+    stopped = np.array(stop_list, dtype=np.int64)
+    asked = {
+        "columns": ["first_name"],
+        "opted_out": lambda numbers: numbers[np.isin(numbers, stopped)],
+    }
+    return Screener(**(asked | changes))
+
+
+def outcome(*screenings):
+    """(keys written to, {key: reason}) of one or several batches."""
+    written_to = [key for one in screenings for key in one.audience["key"].to_pylist()]
+    reasons = [
+        (row["key"], row["reason"]) for one in screenings for row in one.excluded.to_pylist()
+    ]
+    return written_to, dict(reasons)
+
+
+def test_the_audience_carries_key_number_country_and_the_texts_columns():
+    screening = screener().screen(candidates((7, number(1), "Zoé")))
+
+    assert screening.audience.to_pylist() == [
+        {"key": "7", "msisdn": msisdn(1), "country": "FR", "first_name": "Zoé"}
+    ]
+    assert screening.audience.schema == screener().audience_schema
+    assert screening.excluded.num_rows == 0
+    assert screening.excluded.schema == EXCLUDED_SCHEMA
+
+
+def test_an_excluded_row_keeps_its_key_and_its_number_as_given():
+    screening = screener().screen(candidates((7, "01 23 45 67 89", "Zoé")))
+
+    assert screening.excluded.to_pylist() == [
+        {"key": "7", "msisdn": "01 23 45 67 89", "reason": "landline", "detail": ""}
+    ]
+
+
+# Each row has this fault and all that come later in the order, and is told this one.
+ORDER = {
+    "no key": ((None, "x", None, "true"), Reason.MISSING_KEY),
+    "blank key": (("\u00a0 ", "x", None, "true"), Reason.MISSING_KEY),
+    "no number": (("k", None, None, "true"), Reason.MISSING_MSISDN),
+    "landline": (("k", "0123456789", None, "true"), Reason.LANDLINE),
+    "abroad": (("k", "+44 7700 900123", None, "true"), Reason.COUNTRY_NOT_ENABLED),
+    "warehouse's opt-out": (("k", number(1), None, "true"), Reason.OPTED_OUT_IN_WAREHOUSE),
+    "stop list": (("k", number(1), None, None), Reason.OPTED_OUT),
+    "null": (("k", number(2), None, None), Reason.MISSING_VALUE),
+    "number and key taken": (("k", number(2), "Zoé", None), Reason.DUPLICATE_MSISDN),
+    "key taken": (("k", number(3), "Zoé", None), Reason.DUPLICATE_KEY),
+}
+
+
+@pytest.mark.parametrize(("row", "reason"), ORDER.values(), ids=ORDER.keys())
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
+def test_a_row_is_told_the_first_of_its_reasons(row, reason, together):
+    first = ("k", number(2), "Ana", None)
+    screen = screener(stop_list=[msisdn(1)]).screen
+    if together:
+        excluded = screen(candidates(first, row)).excluded
+    else:
+        screen(candidates(first))
+        excluded = screen(candidates(row)).excluded
+
+    assert excluded["reason"].to_pylist() == [reason]
+
+
+def test_the_detail_names_the_country_or_the_column():
+    rows = candidates(("a", "+44 7700 900123", "Ana"), ("b", number(1), None))
+
+    assert screener().screen(rows).excluded["detail"].to_pylist() == ["GB", "first_name"]
+
+
+def test_an_enabled_country_is_written_to_and_france_alone_means_the_mainland():
+    rows = candidates(("a", "+44 7700 900123", "Ana"), ("b", "0692 01 23 45", "Ben"))
+
+    assert outcome(screener().screen(rows))[0] == []
+    assert outcome(screener(allowed_countries=["FR", "GB", "RE"]).screen(rows))[0] == ["a", "b"]
+
+
+def test_an_empty_value_is_a_value_and_a_null_that_is_not_needed_stays():
+    rows = candidates(("a", number(1), ""), ("b", number(2), None))
+
+    assert outcome(screener().screen(rows)) == (["a"], {"b": "missing_value"})
+    assert outcome(screener(needed=[]).screen(rows)) == (["a", "b"], {})
+
+
+def test_two_spellings_of_a_number_are_one_and_the_first_row_wins():
+    rows = candidates(("b", number(1), "Ben"), ("a", "+33 (0)6.39.98.00.01", "Ana"))
+
+    assert outcome(screener().screen(rows)) == (["b"], {"a": "duplicate_msisdn"})
+
+
+def test_a_row_that_is_excluded_takes_no_number_and_no_key():
+    rows = candidates(
+        ("a", number(1), None),  # no first name: number 1 stays free
+        ("b", number(1), "Ben"),
+        ("b", number(2), "Ben again"),  # a duplicate key: number 2 stays free
+        ("c", number(2), "Cléo"),
+        ("a", number(3), "Ana"),
+    )
+    wanted = ["b", "c", "a"]
+
+    assert outcome(screener().screen(rows))[0] == wanted
+    one_by_one = screener()
+    parts = [one_by_one.screen(rows.slice(row, 1)) for row in range(rows.num_rows)]
+    assert outcome(*parts)[0] == wanted
+
+
+@pytest.mark.parametrize(
+    "word", ["true", "t", "1", "yes", "Oui", " o ", "VRAI", "x", "2024-05-01", "whatever"]
+)
+def test_whatever_the_warehouse_says_of_an_opt_out_counts(word):
+    _, reasons = outcome(screener().screen(candidates(("a", number(1), "Ana", word))))
+
+    assert reasons == {"a": "opted_out_in_warehouse"}
+
+
+@pytest.mark.parametrize("word", [None, "", "false", "F", "0", "0.0", "no", "Non", " faux ", "nan"])
+def test_only_a_plain_no_is_no_opt_out(word):
+    assert outcome(screener().screen(candidates(("a", number(1), "Ana", word))))[0] == ["a"]
+
+
+def test_an_opt_out_holds_for_every_row_of_its_number():
+    rows = candidates(
+        ("a", number(1), "Ana", None), ("b", f"+{msisdn(1)}", "Ben", "true"), ("c", number(2), "C")
+    )
+    wanted = (["c"], {"a": "opted_out_in_warehouse", "b": "opted_out_in_warehouse"})
+    batches = [rows.slice(row, 1) for row in range(3)]
+
+    assert outcome(screener().screen(rows)) == wanted
+    surveyed = screener()
+    for batch in batches:
+        surveyed.survey(batch)
+    assert outcome(*[surveyed.screen(batch) for batch in batches]) == wanted
+
+
+def test_a_survey_needs_no_opt_out_column_and_takes_no_number():
+    rows = candidates(("a", number(1), "Ana"), columns=COLUMNS[:3])
+    surveyed = screener()
+    surveyed.survey(rows)
+
+    assert outcome(surveyed.screen(rows))[0] == ["a"]
+
+
+def test_the_stop_list_is_asked_once_a_batch_for_sorted_distinct_numbers_that_still_stand():
+    asked = []
+
+    def opted_out(numbers):
+        asked.append(numbers.tolist())
+        return numbers[:1]
+
+    rows = candidates(
+        ("a", number(9), "Ana"),
+        ("b", number(3), "Ben"),
+        ("c", number(9), "C"),
+        ("d", "0123456789", "D"),
+        (None, number(5), "E"),
+    )
+    screening = screener(opted_out=opted_out).screen(rows)
+
+    assert asked == [[msisdn(3), msisdn(9)]]
+    assert outcome(screening)[1]["b"] == "opted_out"
+
+
+def test_a_stop_list_may_answer_unsorted_and_with_numbers_nobody_asked_for():
+    def opted_out(numbers):
+        return np.array([msisdn(8), msisdn(1), 0, msisdn(1)], dtype=np.int64)
+
+    rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
+
+    assert outcome(screener(opted_out=opted_out).screen(rows)) == (["b"], {"a": "opted_out"})
+
+
+def test_a_stop_list_that_fails_lets_nobody_through():
+    def opted_out(numbers):
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        screener(opted_out=opted_out).screen(candidates(("a", number(1), "Ana")))
+
+
+MISSING = {
+    "key": (("customer", "msisdn", "first_name"), r"campaign\.yaml names 'key' as its key"),
+    "number": (("key", "phone", "first_name"), r"campaign\.yaml names 'msisdn' as its msisdn"),
+    "value": (("key", "msisdn", "city"), r"spring/message\.txt uses \{\{ first_name \}\}"),
+}
+
+
+@pytest.mark.parametrize(("columns", "sentence"), MISSING.values(), ids=MISSING.keys())
+def test_a_column_that_the_query_lacks_is_named_with_the_file_and_what_the_query_has(
+    columns, sentence
+):
+    asked = screener(query="spring/recipients.sql", text="spring/message.txt")
+    with pytest.raises(SourceError, match=sentence) as raised:
+        asked.screen(candidates((1, number(1), "x"), columns=columns))
+
+    assert f"the query of spring/recipients.sql returns only {', '.join(columns)}" in str(
+        raised.value
+    )
+
+
+@pytest.mark.parametrize("column", ["msisdn", "country"])
+def test_a_text_may_not_use_a_name_that_the_audience_keeps_for_itself(column):
+    with pytest.raises(SourceError, match=rf"message\.txt uses \{{\{{ {column} \}}\}}"):
+        screener(columns=[column])
+
+
+def test_a_text_may_use_the_key_under_the_campaigns_name_for_it():
+    rows = candidates((7, number(1), "Zoé"), columns=("id", "mobile", "first_name"))
+    plain = screener(columns=["key"]).screen(candidates((7, number(1), "Zoé")))
+    renamed = screener(columns=["id"], key="id", msisdn="mobile").screen(rows)
+
+    assert plain.audience.schema.names == ["key", "msisdn", "country"]
+    assert renamed.audience.to_pylist() == [
+        {"key": "7", "msisdn": msisdn(1), "country": "FR", "id": "7"}
+    ]
+    with pytest.raises(SourceError, match="a name that the audience keeps"):
+        screener(columns=["key"], key="id")
+
+
+def test_a_batch_of_nobody_is_split_into_nobody_and_nobody():
+    screening = screener().screen(candidates())
+
+    assert (screening.audience.num_rows, screening.excluded.num_rows) == (0, 0)
+    assert screening.reasons == {}
+
+
+def test_integers_from_a_typed_source_are_read_and_floats_are_excluded():
+    table = pa.table({"key": [1, 2], "msisdn": [639980001, 33639980002], "first_name": ["A", "B"]})
+    damaged = table.set_column(1, "msisdn", table["msisdn"].cast(pa.float64()))
+
+    assert outcome(screener().screen(table.to_batches()[0]))[0] == ["1", "2"]
+    assert outcome(screener().screen(damaged.to_batches()[0]))[1] == {
+        "1": "float_msisdn",
+        "2": "float_msisdn",
+    }
+
+
+def test_every_reason_has_a_code_and_a_sentence_and_every_fault_is_a_reason():
+    assert {fault.value: fault.sentence for fault in Fault}.items() <= {
+        reason.value: reason.sentence for reason in Reason
+    }.items()
+    assert all(reason.sentence[0].islower() and reason.value.islower() for reason in Reason)
+
+
+# --- The rule book, row by row, against the columns ----------------------------------------------
+
+SPELLINGS = ["06 39 98 00 {:02}", "+3363998 00{:02}", "0033639980 0{:02}", "63998\u00a000{:02}"]
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "d", "01", "1", "é", " ", None]),
+        st.builds(str.format, st.sampled_from(SPELLINGS), st.integers(0, 8))
+        | st.sampled_from([None, "0123456789", "+447700900123", "x"]),
+        st.sampled_from(["Ana", "", None]),
+        st.sampled_from([None, None, None, "false", "true"]),
+    ),
+    max_size=30,
+)
+STOPPED = [msisdn(7), msisdn(8)]
+
+
+def judged_row_by_row(rows):
+    """What the module's docstring says, literally: a reason, or "" for a row written to."""
+    faults = normalise(pa.array([row[1] for row in rows], pa.string()))
+    numbers, words = faults.msisdn.tolist(), faults.reason.to_pylist()
+    countries = faults.country.to_pylist()
+    opted_out = {n for n, row in zip(numbers, rows, strict=True) if n and row[3] == "true"}
+    seen_numbers, seen_keys, verdicts = set(), set(), []
+    for row, n, fault, country in zip(rows, numbers, words, countries, strict=True):
+        key, _, name, _ = row
+        if not (key or "").strip():
+            verdict = "missing_key"
+        elif fault:
+            verdict = fault
+        elif country != "FR":
+            verdict = "country_not_enabled"
+        elif n in opted_out:
+            verdict = "opted_out_in_warehouse"
+        elif n in STOPPED:
+            verdict = "opted_out"
+        elif name is None:
+            verdict = "missing_value"
+        elif n in seen_numbers:
+            verdict = "duplicate_msisdn"
+        elif key in seen_keys:
+            verdict = "duplicate_key"
+        else:
+            verdict = ""
+            seen_numbers.add(n)
+            seen_keys.add(key)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def screened_in_batches(rows, size):
+    batch = candidates(*rows)
+    asked = screener(stop_list=STOPPED)
+    batches = [batch.slice(start, size) for start in range(0, batch.num_rows, size)]
+    for one in batches:
+        asked.survey(one)
+    return [asked.screen(one) for one in batches]
+
+
+@given(ROWS, st.integers(1, 12))
+@settings(max_examples=100, deadline=None)
+def test_columns_in_batches_of_any_size_give_what_the_rule_book_gives_row_by_row(rows, size):
+    verdicts = judged_row_by_row(rows)
+    screenings = screened_in_batches(rows, size)
+
+    kept = [row[0] for row, verdict in zip(rows, verdicts, strict=True) if not verdict]
+    out = [
+        (row[0], row[1], verdict) for row, verdict in zip(rows, verdicts, strict=True) if verdict
+    ]
+    assert [key for one in screenings for key in one.audience["key"].to_pylist()] == kept
+    assert [
+        (row["key"], row["msisdn"], row["reason"])
+        for one in screenings
+        for row in one.excluded.to_pylist()
+    ] == out
+
+
+@given(ROWS, st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_every_row_in_is_audience_or_excluded_and_the_reasons_add_up(rows, size):
+    screenings = screened_in_batches(rows, size)
+    audience = sum(one.audience.num_rows for one in screenings)
+    reasons = sum(sum(one.reasons.values()) for one in screenings)
+
+    assert audience + reasons == len(rows)
+    numbers = [n for one in screenings for n in one.audience["msisdn"].to_pylist()]
+    assert len(numbers) == len(set(numbers))
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_with_a_key_for_each_row_the_order_changes_the_winner_and_never_who_is_written_to(
+    rows, chance
+):
+    rows = [(f"k{place}", *row[1:]) for place, row in enumerate(rows)]
+    shuffled = chance.sample(rows, len(rows))
+
+    def written_to(given):
+        return {
+            n for one in screened_in_batches(given, 7) for n in one.audience["msisdn"].to_pylist()
+        }
+
+    assert written_to(rows) == written_to(shuffled)
+
+
+def test_what_was_seen_is_kept_over_many_batches_in_few_runs():
+    asked = screener()
+    rows = [(f"key {n}", number(n), "Ana") for n in np.random.default_rng(5).permutation(10_000)]
+    batch = candidates(*rows)
+    first = [asked.screen(batch.slice(start, 250)) for start in range(0, 10_000, 250)]
+    again = screener_rekeyed(asked, batch)
+
+    assert sum(one.audience.num_rows for one in first) == 10_000
+    assert again == {"duplicate_msisdn": 10_000}
+
+
+def screener_rekeyed(asked, batch):
+    keys = pa.array([f"other {row}" for row in range(batch.num_rows)], pa.large_string())
+    return dict(asked.screen(batch.set_column(0, "key", keys)).reasons)
+
+
+def test_keys_of_earlier_batches_are_recognised_exactly():
+    asked = screener()
+    keys = ["1", "01", "1 ", "é", "e\u0301", "long " * 50]
+    asked.screen(candidates(*[(key, number(place), "Ana") for place, key in enumerate(keys)]))
+    again = asked.screen(
+        candidates(*[(key, number(50 + place), "Ana") for place, key in enumerate([*keys, "2"])])
+    )
+
+    assert again.reasons == {"duplicate_key": len(keys)}
+    assert again.audience["key"].to_pylist() == ["2"]

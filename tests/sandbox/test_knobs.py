@@ -1,0 +1,91 @@
+"""How the gateway misbehaves when it is told to."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+
+from sms_sandbox import Knobs
+from sms_sandbox.knobs import Drop, Panel
+from tests.sandbox.wire import STEM, log_in, rows, submit
+
+
+def test_a_silent_gateway_leaves_the_csv_until_it_speaks(open_gateway):
+    gateway = open_gateway(knobs=Knobs(silent=True))
+    with log_in(gateway) as client:
+        submit(client, rows(1))
+    assert gateway.settled_names() == [f"{STEM}.csv"]
+
+    gateway.turn(silent=False)
+
+    assert gateway.settled_names() == [f"{STEM}.done"]
+
+
+def test_a_stuck_gateway_leaves_the_lock_until_it_is_freed(open_gateway):
+    gateway = open_gateway(knobs=Knobs(stuck=True))
+    with log_in(gateway) as client:
+        submit(client, rows(1))
+    gateway.move_clock(to=gateway.now() + timedelta(days=3))
+    assert gateway.settled_names() == [f"{STEM}.lock"]
+
+    gateway.turn(stuck=False)
+
+    assert gateway.settled_names() == [f"{STEM}.done"]
+
+
+def test_a_lock_lasts_as_long_as_it_is_told(open_gateway):
+    gateway = open_gateway(knobs=Knobs(lock_seconds=3600))
+    with log_in(gateway) as client:
+        submit(client, rows(1))
+    gateway.move_clock(to=gateway.now() + timedelta(minutes=50))
+    assert gateway.settled_names() == [f"{STEM}.lock"]
+
+    gateway.move_clock(to=gateway.now() + timedelta(minutes=10))
+
+    assert gateway.settled_names() == [f"{STEM}.done"]
+
+
+def test_a_rejecting_gateway_rejects_what_is_fine(gateway, client):
+    gateway.turn(reject=True)
+    submit(client, rows(1))
+
+    assert gateway.settled_names() == [f"{STEM}.reject"]
+
+
+def test_a_slow_gateway_takes_its_time(gateway, client):
+    gateway.turn(latency=0.2)
+    begin = time.monotonic()
+    client.stat("Send")
+
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_knobs_can_be_turned_by_writing_their_file(gateway, client):
+    (gateway.root / "knobs.json").write_text(json.dumps({"reject": True}))
+    submit(client, rows(1))
+
+    assert gateway.settled_names() == [f"{STEM}.reject"]
+
+
+def test_a_file_of_knobs_that_is_being_written_changes_nothing_yet(tmp_path):
+    panel = Panel(tmp_path / "knobs.json", Knobs(stuck=True))
+    panel.path.write_text('{"stuck": fal')
+    assert panel.knobs.stuck
+
+    panel.path.write_text('{"stuck": false}')
+    assert not panel.knobs.stuck
+
+
+@pytest.mark.parametrize("told", [{"stcuk": True}, {"drops": [{"verb": "sneeze"}]}])
+def test_an_unknown_knob_is_named(told):
+    with pytest.raises(ValueError, match="no such"):
+        Knobs.of(told, Knobs())
+
+
+def test_only_the_nth_time_counts(tmp_path):
+    panel = Panel(tmp_path / "knobs.json", Knobs(drops=(Drop("rename", "after", 2),)))
+
+    asked = [panel.is_dropped("rename", "after") for _ in range(4)]
+
+    assert asked == [False, True, False, False]

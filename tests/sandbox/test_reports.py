@@ -1,0 +1,174 @@
+"""What comes to Report, and when."""
+
+import csv
+import io
+from collections import Counter
+from datetime import timedelta
+
+from sms_sandbox import Knobs
+from sms_sandbox.outcomes import Lottery, Shares
+from tests.sandbox.wire import STEM, log_in, read, row, rows, submit
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+def fields(report: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(report.decode(), newline=""), delimiter=";"))
+
+
+def test_a_small_campaign_is_acknowledged_after_a_day(gateway, client):
+    submit(client, rows(9))
+    gateway.settle()
+    begin = gateway.now()
+
+    gateway.move_clock(to=begin + DAY - 5 * MINUTE)
+    assert not any(name.startswith("ACK") for name in client.listdir("Report"))
+    gateway.move_clock(to=begin + DAY)
+    assert f"{STEM.replace('SEND', 'ACK')}.csv" in client.listdir("Report")
+
+
+def test_ten_thousand_messages_are_acknowledged_after_four_days(gateway, client):
+    submit(client, rows(10_000))
+    gateway.settle()
+    begin = gateway.now()
+
+    gateway.move_clock(to=begin + 4 * DAY - 5 * MINUTE)
+    assert not any(name.startswith("ACK") for name in client.listdir("Report"))
+    gateway.move_clock(to=begin + 4 * DAY)
+    assert len(read(client, "ACK").splitlines()) == 10_000
+
+
+def test_an_ack_tells_the_outcome_of_every_message(gateway, client):
+    submit(client, rows(500))
+    gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+
+    reported = fields(read(client, "ACK"))
+    assert [r[:4] for r in reported] == fields(rows(500))
+    assert Counter(r[5] for r in reported) == gateway.journal("report")[0]["outcomes"]
+    assert {"3", "4", "6"} <= {r[4] for r in reported}
+    assert all(len(r) == 7 for r in reported)
+
+
+def test_stops_and_replies_grow_in_between(gateway, client):
+    submit(client, rows(2000))
+    gateway.settle()
+    begin = gateway.now()
+    sizes = []
+    for hours in (1, 6, 23):
+        gateway.move_clock(to=begin + timedelta(hours=hours))
+        sizes.append((len(read(client, "STOP")), len(read(client, "SMSMO"))))
+    early = read(client, "STOP")[: sizes[0][0]]
+
+    assert sizes == sorted(set(sizes))
+    assert early.endswith(b"\r\n")
+    assert {len(r) for r in fields(read(client, "STOP"))} == {5}
+    numbers = {r[1]: r[0] for r in fields(rows(2000))}
+    assert all(r[0] in numbers for r in fields(read(client, "SMSMO")))
+
+
+def test_outcomes_do_not_depend_on_the_order_of_rows_nor_on_a_restart(open_gateway):
+    outcomes = []
+    for root, content in (("one", rows(200)), ("two", b"".join(rows(200).splitlines(True)[::-1]))):
+        gateway = open_gateway(root=root, seed=7)
+        with log_in(gateway) as client:
+            submit(client, content)
+            gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+            outcomes.append(sorted(read(client, "ACK").splitlines()))
+
+    assert outcomes[0] == outcomes[1]
+
+
+def test_another_seed_is_another_fate():
+    shares = Shares(refused=0.3, not_delivered=0.3, pending=0, unreported=0, stop=0.5, reply=0)
+    draws = [
+        [Lottery(seed, "spring", shares, DAY).fate(f"id{n}") for n in range(50)] for seed in (1, 2)
+    ]
+
+    assert draws[0] != draws[1]
+
+
+def test_shares_are_kept():
+    shares = Shares(
+        refused=0.1, not_delivered=0.2, pending=0.3, unreported=0.1, stop=0.5, reply=0.5
+    )
+    lottery = Lottery(1, "spring", shares, DAY)
+    fates = [lottery.fate(f"id{n}") for n in range(20_000)]
+    seen = Counter(fate.status.label for fate in fates)
+
+    assert abs(seen["refused"] / 20_000 - 0.1) < 0.01
+    assert abs(seen["not delivered"] / 20_000 - 0.2) < 0.01
+    assert abs(seen["delivered"] / 20_000 - 0.4) < 0.01
+    assert abs(sum(not fate.is_reported for fate in fates) / 20_000 - 0.1) < 0.01
+    assert all(fate.answer for fate in fates if fate.status.label == "delivered")
+    assert all(MINUTE <= fate.answer.after < DAY for fate in fates if fate.answer)
+
+
+def test_a_torn_report_is_whole_a_minute_later(open_gateway):
+    gateway = open_gateway(knobs=Knobs(torn=True, stop=1.0, reply=0.0))
+    with log_in(gateway) as client:
+        submit(client, rows(200))
+        gateway.move_clock(to=gateway.now() + DAY)
+        stops, acks = read(client, "STOP"), read(client, "ACK")
+        assert not stops.endswith(b"\n")
+        assert not acks.endswith(b"\n")
+
+        gateway.move_clock(to=gateway.now() + 2 * MINUTE)
+        whole = read(client, "ACK")
+
+        assert whole.startswith(acks)
+        assert len(fields(whole)) == 200
+        assert read(client, "STOP").startswith(stops)
+        assert {len(r) for r in fields(read(client, "STOP"))} == {5}
+
+
+def test_a_late_ack_comes_late(open_gateway):
+    gateway = open_gateway(knobs=Knobs(ack_late_hours=5))
+    with log_in(gateway) as client:
+        submit(client, rows(1))
+        gateway.settle()
+        begin = gateway.now()
+        gateway.move_clock(to=begin + DAY + timedelta(hours=4, minutes=50))
+        assert gateway.journal("report") == []
+        gateway.move_clock(to=begin + DAY + timedelta(hours=5))
+
+        assert len(gateway.journal("report")) == 1
+
+
+def test_bare_reports_look_like_the_pages_example(open_gateway):
+    gateway = open_gateway(knobs=Knobs(bare_reports=True))
+    with log_in(gateway) as client:
+        submit(client, row(0, msg='"Oui; non"').encode())
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+
+        parts = read(client, "ACK").decode().split(";")
+    assert parts[3:5] == ["Oui", " non"]
+    assert parts[5].endswith(" ")
+    assert " " in parts[7].strip()
+
+
+def test_messages_beyond_the_balance_are_neither_sent_nor_reported(open_gateway):
+    gateway = open_gateway(knobs=Knobs(balance=3))
+    with log_in(gateway) as client:
+        submit(client, rows(5))
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+
+        assert len(gateway.journal("sent")) == 3
+        assert len(fields(read(client, "ACK"))) == 3
+
+
+def test_a_report_of_the_tests_own_is_shown(gateway, client):
+    gateway.put_report(
+        f"{STEM.replace('SEND', 'STOP')}.csv", b"+33639980000;20260715;1203;STOP;id1"
+    )
+
+    assert read(client, "STOP") == b"+33639980000;20260715;1203;STOP;id1"
+
+
+def test_a_report_can_bear_the_hour_of_the_real_send(open_gateway):
+    gateway = open_gateway(knobs=Knobs(report_hour_moves=True))
+    with log_in(gateway) as client:
+        submit(client, rows(1), "SEND-12345-20260714-1000-spring")
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+
+    assert gateway.report_names() == ["ACK-12345-20260715-1000-spring.csv"]
