@@ -81,6 +81,7 @@ def main() -> int:
     parser.add_argument("what", nargs="?", choices=("demo", "up"), default="demo")
     parser.add_argument("--keep", action="store_true", help="leave logs and files behind")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a script's `&`
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     screen = Screen(Console(highlight=False))

@@ -25,6 +25,10 @@ BRISK = {
     "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
     "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
     "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    # The supervisor of a task notices its end up to one such interval late. By then a quick trigger
+    # may have resumed a deferred task, and the scheduler takes the old end for a crash of the new
+    # run and fails it (apache/airflow#72716).
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "20",
     "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "2",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from demo.airflow_api import Airflow
 from demo.environment import ROOT
-from demo.reckoning import faults
+from demo.reckoning import faults, stop_list
 from demo.screen import Screen, phone, table_of
 from demo.stack import Stack
 from demo.story import COLLECT_REPLIES, COLLECT_REPORT, Scene, Story
@@ -130,7 +130,8 @@ class Play:
             for line in journal
             if line["what"] == "sent" and line["stem"] in stems and line["idstatus"] == 3
         ]
-        if found := faults(scene.summary, scene.submissions, journal, self._stack.ledger):
+        stopped = stop_list(self._stack.ledger)
+        if found := faults(scene.summary, scene.submissions, journal, stopped):
             raise DemoFailed("this does not add up:\n" + "\n".join(f"  - {each}" for each in found))
         if not delivered:
             raise DemoFailed("not one message was delivered")

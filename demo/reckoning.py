@@ -12,7 +12,10 @@ Journal = Sequence[Mapping[str, Any]]
 
 
 def faults(
-    summary: Summary, submissions: Collection[Submission], journal: Journal, ledger: Ledger
+    summary: Summary,
+    submissions: Collection[Submission],
+    journal: Journal,
+    stop_list: Mapping[int, datetime],
 ) -> list[str]:
     """A sentence for each thing that does not add up; none if all does."""
     stems = {each.stem for each in submissions}
@@ -21,9 +24,16 @@ def faults(
         *_nobody_is_lost(summary),
         *_what_was_sent(summary, submissions, sent),
         *_renamed_once(stems, journal),
-        *_nobody_who_said_stop(sent, _stop_list(ledger)),
+        *_nobody_who_said_stop(sent, stop_list),
         *_answers_came_home(summary, stems, journal),
     ]
+
+
+def stop_list(ledger: Ledger) -> dict[int, datetime]:
+    """Who said STOP, and when."""
+    with ledger.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT msisdn, opted_out_at FROM sms.opt_out")
+        return {row.msisdn: row.opted_out_at for row in rows}
 
 
 def _nobody_is_lost(summary: Summary) -> Iterator[str]:
@@ -63,12 +73,6 @@ def _renamed_once(stems: Collection[str], journal: Journal) -> Iterator[str]:
     for stem in sorted({*stems, *renames}):
         if renames[stem] != 1:
             yield f"{stem} was renamed to .csv {renames[stem]} times instead of once"
-
-
-def _stop_list(ledger: Ledger) -> dict[int, datetime]:
-    with ledger.engine.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT msisdn, opted_out_at FROM sms.opt_out")
-        return {row.msisdn: row.opted_out_at for row in rows}
 
 
 def _nobody_who_said_stop(sent: Journal, stop_list: Mapping[int, datetime]) -> Iterator[str]:

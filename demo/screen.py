@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from demo.story import AHEAD, BUSY, DONE, FAILED, Scene, Stage
+from demo.story import ACCEPTED, AHEAD, BUSY, DONE, FAILED, Scene
 from sms.clock import PARIS
 from sms.ledger.ledger import Summary
 from sms.recipients import Reason
@@ -24,7 +24,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
-        self._told: dict[str, Stage] = {}
+        self._told: dict[str, str] = {}
 
     def tell(self, sentence: str) -> None:
         """A line that stays."""
@@ -36,8 +36,8 @@ class Screen:
             self._live.update(_drawn(scene))
             return
         for stage in scene.stages:
-            if stage.state in (DONE, FAILED) and self._told.get(stage.name) != stage:
-                self._told[stage.name] = stage
+            if stage.state in (DONE, FAILED) and self._told.get(stage.name) != stage.state:
+                self._told[stage.name] = stage.state
                 date = f"{scene.moment.astimezone(PARIS):%d %b %H:%M}"
                 self.tell(f"{date}  {stage.state:6}  {stage.name:16} {stage.said}".rstrip())
 
@@ -63,10 +63,11 @@ def _drawn(scene: Scene) -> RenderableType:
 
 def table_of(summary: Summary) -> Table:
     """The whole run in numbers."""
-    table = Table(title=f"{summary.run.campaign}: from the warehouse to the delivery report")
-    table.add_column("", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("", style="dim")
+    title = f"{summary.run.campaign}: from the warehouse to the delivery report"
+    table = Table(title=title, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
     table.add_row("candidates extracted", f"{summary.candidates:,}")
     for code, count in sorted(summary.excluded.items(), key=lambda item: -item[1]):
         table.add_row(f"  excluded: {code}", f"{count:,}", SENTENCES.get(code))
@@ -74,7 +75,8 @@ def table_of(summary: Summary) -> Table:
     outcomes = summary.outcomes
     table.add_row("sent", f"{summary.sent:,}")
     table.add_row("segments", f"{summary.segments:,}")
-    table.add_row("files accepted", f"{sum(summary.submissions.values()):,}")
+    accepted = sum(summary.submissions.get(state, 0) for state in ACCEPTED)
+    table.add_row("files accepted", f"{accepted:,}")
     table.add_section()
     for name in ("delivered", "refused", "not_delivered", "pending", "unknown", "missing"):
         table.add_row(name.replace("_", " "), f"{getattr(outcomes, name):,}")

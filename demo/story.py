@@ -8,7 +8,7 @@ from demo.airflow_api import NotThere, TaskInstance
 from demo.stack import Stack
 from sms.clock import PARIS
 from sms.errors import LedgerError
-from sms.ledger.ledger import Submission, Summary
+from sms.ledger.ledger import State, Submission, Summary
 
 COLLECT_REPORT = "collect_delivery_report"
 COLLECT_REPLIES = "collect_replies"
@@ -21,6 +21,7 @@ SENDING = (
 COLLECTING = ("await_report", "archive", "load", "reconcile")
 REPLIES = ("collect_replies",)
 
+ACCEPTED = {State.ACCEPTED, State.REPORTED, State.CLOSED}
 DONE, FAILED, BUSY, AHEAD = "done", "failed", "busy", "ahead"
 BAD_STATES = {"failed", "upstream_failed", "removed"}
 BUSY_STATES = {"queued", "running", "deferred", "restarting", "up_for_retry", "awaiting_input"}
@@ -144,6 +145,12 @@ def paris(moment: datetime | None) -> str:
 
 def _files(submissions: tuple[Submission, ...]) -> str:
     return submissions[0].stem if len(submissions) == 1 else f"{len(submissions)} files"
+
+
+def _accepted(submissions: tuple[Submission, ...]) -> str:
+    """The gateway's own `.done`, whatever came after it."""
+    count = sum(each.state in ACCEPTED for each in submissions)
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _dues(submissions: tuple[Submission, ...]) -> str:

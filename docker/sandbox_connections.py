@@ -21,7 +21,8 @@ def make_key_pair(file: Path) -> None:
         key = asyncssh.generate_private_key("ssh-ed25519", comment=f"sms sandbox {file.name}")
         key.write_public_key(f"{file}.pub")
         fresh = file.with_suffix(".new")
-        key.write_private_key(fresh)  # asyncssh makes it readable by its owner alone
+        fresh.touch(mode=0o600)
+        key.write_private_key(fresh)
         fresh.replace(file)  # the last step: a run that died before this one begins again
 
 

@@ -1,7 +1,7 @@
 """The raw bytes of every report, kept for ever under names that their content decides.
 
-`archive/<kind>/<name>/<sha256[:12]>.csv`: a report that grew lies beside what it was before, and
-nothing is ever overwritten with other bytes. Through any path object with pathlib's verbs.
+`<kind>/<name without .csv>/<sha256[:12]>.csv`: a report that grew lies beside what it was before,
+and nothing is ever overwritten with other bytes. Through any path object with pathlib's verbs.
 """
 
 import hashlib
@@ -55,9 +55,10 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
         raise ValueError(f"{name} is no report's name")
     source.seek(0)
     sha256, size, last = _fingerprint(source)
+    place = f"{report.kind}/{name[: -len('.csv')]}"
     kept = Archived(
         name=name,
-        place=f"{report.kind}/{name}/{sha256[:12]}.csv",
+        place=f"{place}/{sha256[:12]}.csv",
         sha256=sha256,
         size_bytes=size,
         modified_at=modified_at,
@@ -65,7 +66,7 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
     )
     path = archive / kept.place
     if not _holds(path, sha256):
-        (archive / str(report.kind) / name).mkdir(parents=True, exist_ok=True)
+        (archive / place).mkdir(parents=True, exist_ok=True)
         source.seek(0)
         with path.open("wb") as target:
             while piece := source.read(PIECE):

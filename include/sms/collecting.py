@@ -353,7 +353,7 @@ def _record(
     A file with a torn tail is recorded shorter than it is, so that every look reads it again.
     """
     if report.unreadable.num_rows:
-        listed = archive / archived.place.replace(".csv", ".unreadable.csv")
+        listed = archive / f"{archived.place.removesuffix('.csv')}.unreadable.csv"
         with listed.open("wb") as file:
             csv.write_csv(report.unreadable, file)
     read = ReportFile(

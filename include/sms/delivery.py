@@ -85,6 +85,9 @@ class Parcel(Protocol):
     def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
         """Write the file anew without these numbers."""
 
+    def late_out(self) -> dict[str, int]:
+        """How many were left out since the file was first written, by Reason."""
+
 
 def submit(
     stem: str,
@@ -173,7 +176,11 @@ def _bring(
             _clear_the_way(seen, session, stem)
             _upload(stem, parcel.path(), session)
             submission = ledger.intend_rename(
-                stem, token, messages=parcel.messages(), **fingerprint(parcel.path())
+                stem,
+                token,
+                messages=parcel.messages(),
+                late_out=parcel.late_out(),
+                **fingerprint(parcel.path()),
             )
         # Whoever said STOP while the file went up is read here, right before the rename.
         if not len(ledger.opted_out(parcel.msisdns())):

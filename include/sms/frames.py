@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
-from typing import IO, Any, Protocol, TypeAlias
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,6 @@ from sms.errors import SourceError
 ROW_GROUP = 131_072  # rows; small batches of a cursor are gathered up to this
 BATCH = 65_536  # rows of a batch that is read
 TEXT = pa.large_string()
-
-Texts: TypeAlias = "list[str | None]"
 
 
 class File(Protocol):

@@ -127,6 +127,11 @@ class Template:
         """Whether the text is words and columns alone, and so is rendered by column."""
         return self.slow_because is None
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that no row may lack; a rich text is asked row by row instead."""
+        return self.columns if self.plain else ()
+
     def values(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
         """The columns that the text names, as text; what only spells a null is null."""
         self.require(batch.schema.names)
@@ -253,10 +258,7 @@ def _or_null(name: str, value: str | None) -> Any:
 
 
 def _as_text(batch: pa.RecordBatch, name: str) -> pa.Array:
-    column = batch.column(name)
-    text = column.cast(TEXT)
-    if name == "msisdn" and pa.types.is_integer(column.type):
-        return _joined([pa.scalar("+", TEXT), text])
+    text = batch.column(name).cast(TEXT)
     absent = pc.is_in(text, pa.array(NULLS_AS_TEXT, TEXT))
     if not pc.any(absent).as_py():
         return text

@@ -26,7 +26,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
 from sms.message import MESSAGES_SCHEMA, Renderer, Template
-from sms.recipients import EXCLUDED_SCHEMA, Screener
+from sms.recipients import EXCLUDED_SCHEMA, Reason, Screener
 from sms.settings import Settings
 from sms.wire import send_file
 from sms.wire.names import SubmissionName
@@ -158,8 +158,10 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     """Split the candidates into those we write to and those we don't, with the reason."""
     campaign = plan.campaign
     stop_list_size = require_stop_list(ledger, settings)
+    template = _template(plan)
     screener = Screener(
-        columns=_template(plan).columns,
+        columns=template.columns,
+        needed=template.needed,
         opted_out=ledger.opted_out,
         allowed_countries=campaign.allowed_countries,
         key=campaign.key,
@@ -326,6 +328,10 @@ class PreparedPart:
         self._left_out = np.union1d(self._left_out, msisdns)
         with self._bytes.open("wb") as out:
             send_file.write(self._batches(), out, self._dialect)
+
+    def late_out(self) -> dict[str, int]:
+        """How many were left out since the file was first written, by Reason."""
+        return {str(Reason.OPTED_OUT): len(self._left_out)} if len(self._left_out) else {}
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         left_out = pa.array(self._left_out, pa.int64())

@@ -121,7 +121,7 @@ def _check_row(line: int, row: Row, account: Account) -> int:
     return segments
 
 
-def _check_no_duplicates(numbers: array) -> None:
+def _check_no_duplicates(numbers: "array[int]") -> None:
     column = np.frombuffer(numbers, dtype=np.int64)
     order = np.argsort(column, kind="stable")
     again = np.flatnonzero(np.diff(column[order]) == 0)

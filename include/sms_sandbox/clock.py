@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ANY_RATE = 1e12  # the `top_rate` of a clock that may jump
-LEAD = 0.002  # seconds: how far ahead a slower face is anchored, so that it is written in time
+LEAD = 0.005  # seconds: how far ahead a slower face is anchored, so that it is shown in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,12 @@ class Face:
     top_rate: float
 
     def at(self, wall: float) -> float:
-        """Sandbox time, in Unix seconds, at a moment of real time."""
-        return self.sandbox + (wall - self.wall) * self.rate
+        """Sandbox time, in Unix seconds, at a moment of real time.
+
+        A reader takes the moment before it reads the file: a face may be newer than the moment,
+        never older, and then counts from its own beginning.
+        """
+        return self.sandbox + max(wall - self.wall, 0.0) * self.rate
 
 
 class ClockFixed(RuntimeError):
@@ -47,7 +51,8 @@ def read(path: Path) -> Face:
 
 def now(path: Path) -> datetime:
     """Sandbox time, aware, in UTC."""
-    return datetime.fromtimestamp(read(path).at(time.time()), UTC)
+    wall = time.time()
+    return datetime.fromtimestamp(read(path).at(wall), UTC)
 
 
 def create(path: Path, *, start: datetime | None = None, top_rate: float = 1.0) -> Face:
@@ -87,19 +92,22 @@ def move(path: Path, *, to: datetime) -> Face:
 
 
 def _turn(path: Path, face: Face, rate: float) -> Face:
-    """Write `face` at another rate.
+    """Show `face` at another rate.
 
     A faster face is anchored now: from here on it is ahead. A slower one is anchored a little
-    ahead, and again if writing took longer: a reader of the old face must not have seen more.
+    ahead, and prepared anew if that took too long: a reader of the old face must not have seen
+    more than the new one shows.
     """
     lead = LEAD if rate < face.rate else 0.0
     while True:
         wall = time.time() + lead
         turned = replace(face, wall=wall, sandbox=face.at(wall), rate=rate)
-        _write(path, turned)
-        if not lead or time.time() <= wall:
-            return turned
-        lead *= 2
+        fresh = _prepare(path, turned)
+        if lead and time.time() > wall - lead / 2:
+            lead *= 2
+            continue
+        fresh.replace(path)
+        return turned
 
 
 @contextmanager
@@ -111,6 +119,10 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, face: Face) -> None:
+    _prepare(path, face).replace(path)
+
+
+def _prepare(path: Path, face: Face) -> Path:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_text(json.dumps(asdict(face)))
-    fresh.replace(path)
+    return fresh

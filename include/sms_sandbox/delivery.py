@@ -89,7 +89,8 @@ class Delivery:
 
     def _send_messages(self, campaign: Campaign, already: int) -> Coming:
         """Write each message to the journal; the answers that they will get."""
-        lots, coming = self._lots(campaign), []
+        lots = self._lots(campaign)
+        coming: Coming = []
         while batch := list(islice(lots, BATCH)):
             fresh, already = batch[already:], max(already - len(batch), 0)
             self.desk.journal.write_all(self._entry(campaign, *lot) for lot in fresh)
@@ -152,12 +153,12 @@ class Delivery:
         counted = await asyncio.to_thread(self._write_ack, campaign, fresh)
         self.growth.tear(campaign, name, fresh)
         self.desk.date(fresh)
+        rows = counted.total()
+        self.desk.note("report", name=name, stem=campaign.stem, rows=rows, outcomes=counted)
         fresh.replace(self.desk.place.report / name)
         campaign.stage = Stage.ACKNOWLEDGED
         self.memory.keep(campaign)
         self._answers.pop(campaign.id, None)
-        rows = counted.total()
-        self.desk.note("report", name=name, stem=campaign.stem, rows=rows, outcomes=counted)
 
     def _write_ack(self, campaign: Campaign, path: Path) -> Counter[str]:
         bare, counted = self.desk.knobs.bare_reports, Counter[str]()

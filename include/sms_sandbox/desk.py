@@ -1,5 +1,6 @@
 """What everyone at the provider's works with: where things are, the time, the journal."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,6 +74,14 @@ class Desk:
     def shown(self, path: Path) -> str:
         """A path as clients see it from their home."""
         return path.relative_to(self.place.home).as_posix()
+
+    def ages(self, folder: Path, suffix: str = "") -> dict[Path, float]:
+        """The files in a folder with their moments, in Unix seconds; any may vanish meanwhile."""
+        found = {}
+        for path in sorted(folder.glob(f"*{suffix}")):
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = path.stat().st_mtime
+        return found
 
     def rename(self, old: Path, new: Path) -> None:
         """Move a file as the gateway."""

@@ -54,9 +54,9 @@ class Intake:
         """Show an accepted file as .done; called again if the gateway was killed before."""
         lock = self.desk.place.send / f"{campaign.stem}.lock"
         if lock.exists():
+            facts = {"messages": campaign.messages, "segments": campaign.segments}
+            self.desk.note("verdict", stem=campaign.stem, accepted=True, **facts)
             self.desk.rename(lock, lock.with_suffix(".done"))
-        facts = {"messages": campaign.messages, "segments": campaign.segments}
-        self.desk.note("verdict", stem=campaign.stem, accepted=True, **facts)
         campaign.stage = Stage.WAITING
         self.memory.keep(campaign)
 
@@ -78,8 +78,8 @@ class Intake:
             if self.desk.knobs.reject:
                 raise checks.Fault(None, "the knob `reject` is on")
         except (BadName, checks.Fault) as fault:
-            self.desk.rename(lock, lock.with_suffix(".reject"))
             self.desk.note("verdict", stem=lock.stem, accepted=False, reason=str(fault))
+            self.desk.rename(lock, lock.with_suffix(".reject"))
         else:
             await self._accept(lock, name, content)
 

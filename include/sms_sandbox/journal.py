@@ -3,6 +3,7 @@
 Each line has `at` (sandbox time) and `what`: connection, refused_address, login, refused_login,
 listing, put, get, rename, remove, verdict, queued, closed, sent, grown, report, purged, dropped,
 clock, knobs. It is the only place that says why a file was rejected: the real gateway tells nobody.
+A verdict and a report are written down before clients can see them.
 """
 
 import json

@@ -97,7 +97,11 @@ class Sandbox:
         return clock.now(self.clock_path)
 
     def move_clock(self, *, to: datetime) -> None:
-        """Jump forward in sandbox time; all that came due has happened when this returns."""
+        """Jump forward in sandbox time; all that came due has happened when this returns.
+
+        What is in Send is taken first: a file can't be older than its submission.
+        """
+        self.settle()
         clock.move(self.clock_path, to=to)
         self.settle()
 

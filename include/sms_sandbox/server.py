@@ -17,7 +17,7 @@ from sms_sandbox import clock
 from sms_sandbox.account import Account
 from sms_sandbox.desk import Desk, Place
 from sms_sandbox.journal import Journal
-from sms_sandbox.knobs import Knobs, Panel
+from sms_sandbox.knobs import Knobs, Panel, When
 from sms_sandbox.provider import Provider
 from sms_sandbox.sftp import FileSession
 
@@ -63,6 +63,7 @@ class Gateway:
         self.desk = Desk(self.place, plan.account, panel, journal, plan.seed)
         self.provider = Provider(self.desk, hurry=plan.hurry)
         self.port = 0
+        self._callers: set[asyncssh.SSHServerConnection] = set()
 
     @property
     def host_key_line(self) -> str:
@@ -82,9 +83,16 @@ class Gateway:
         finally:
             self._ready_file.unlink(missing_ok=True)
             listener.close()
-            await listener.wait_closed()
+            await self._hang_up()
             with contextlib.suppress(clock.ClockFixed):
                 clock.set_rate(self.place.clock, 1.0)  # nobody is here to slow it down
+
+    async def _hang_up(self) -> None:
+        callers = list(self._callers)
+        for caller in callers:
+            caller.abort()
+        await asyncio.gather(*(caller.wait_closed() for caller in callers))
+        await asyncio.sleep(0)  # their sockets close in the loop's next round
 
     def close(self) -> None:
         """Give the files back."""
@@ -103,13 +111,15 @@ class Gateway:
         path.with_suffix(".pub").write_text(_public_line(_key(path)) + "\n")
         return path
 
+    def _authorized_keys(self) -> list[asyncssh.SSHKey]:
+        if self.client_key_path is not None:
+            return [asyncssh.read_public_key(self.client_key_path.with_suffix(".pub"))]
+        given = self.plan.account.authorized_key
+        return [] if given is None else list(asyncssh.read_public_key_list(given))
+
     async def _listen(self) -> asyncssh.SSHAcceptor:
-        keys = self.plan.account.authorized_key or (self.client_key_path or Path()).with_suffix(
-            ".pub"
-        )
-        authorized = asyncssh.read_public_key_list(keys) if keys.is_file() else []
         return await asyncssh.create_server(
-            partial(Door, self.desk, authorized),
+            partial(Door, self.desk, self._authorized_keys(), self._callers),
             self.plan.host,
             self.plan.port,
             server_host_keys=[self.host_key],
@@ -138,13 +148,20 @@ class Gateway:
 class Door(asyncssh.SSHServer):
     """Lets in whom the account names, from where it names; writes down whom it refused."""
 
-    def __init__(self, desk: Desk, authorized: list[asyncssh.SSHKey]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        authorized: list[asyncssh.SSHKey],
+        callers: set[asyncssh.SSHServerConnection],
+    ) -> None:
         self._desk = desk
         self._authorized = authorized
+        self._callers = callers
         self._address = ""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._callers.add(conn)
         self._address = conn.get_extra_info("peername")[0]
         if not self._is_allowed():
             self._desk.note("refused_address", address=self._address)
@@ -152,6 +169,9 @@ class Door(asyncssh.SSHServer):
             return
         self._desk.note("connection", address=self._address)
         self._break_if("before")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._callers.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -186,7 +206,7 @@ class Door(asyncssh.SSHServer):
             self._desk.note("refused_login", user=username, by=by, address=self._address)
         return is_in
 
-    def _break_if(self, when: str) -> None:
+    def _break_if(self, when: When) -> None:
         if self._desk.panel.is_dropped("login", when):
             self._desk.note("dropped", verb="login", when=when)
             self._connection.abort()

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncssh
 
-from sms_sandbox.knobs import Verb
+from sms_sandbox.knobs import Verb, When
 from sms_sandbox.provider import Provider
 
 
@@ -19,7 +19,7 @@ class FileSession(asyncssh.SFTPServer):
     no links and no other directories than `Send` and `Report`.
     """
 
-    def __init__(self, channel: asyncssh.SSHServerChannel, provider: Provider) -> None:
+    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], provider: Provider) -> None:
         super().__init__(channel, chroot=os.fsencode(provider.desk.place.home))
         self._provider = provider
         self._desk = provider.desk
@@ -43,7 +43,7 @@ class FileSession(asyncssh.SFTPServer):
         self._uploads[file] = local
         return file
 
-    async def write(self, file_obj: Any, offset: int, data: bytes) -> int:
+    async def write(self, file_obj: Any, offset: int, data: bytes) -> Any:
         await self._begin("write")
         written = super().write(file_obj, offset, data)
         self._end("write")
@@ -116,6 +116,8 @@ class FileSession(asyncssh.SFTPServer):
 
     async def _begin(self, verb: Verb) -> None:
         """Be as slow as the knob says, or break before anything is done."""
+        if self._is_cut:  # what the client had sent before it noticed
+            raise asyncssh.SFTPConnectionLost("cut by a knob")
         latency = self._desk.knobs.latency
         if latency:
             await asyncio.sleep(latency)
@@ -125,7 +127,7 @@ class FileSession(asyncssh.SFTPServer):
         """Break after all is done and before the answer."""
         self._break_if(verb, "after")
 
-    def _break_if(self, verb: Verb, when: str) -> None:
+    def _break_if(self, verb: Verb, when: When) -> None:
         if self._desk.panel.is_dropped(verb, when):
             self._is_cut = True
             self._desk.note("dropped", verb=verb, when=when)

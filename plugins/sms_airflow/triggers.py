@@ -100,9 +100,11 @@ class GatewayTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The same without sharing, as `dag.test()` and a plain triggerer do it."""
-        stream = self.open_shared_stream(self._arguments())
-        async with contextlib.aclosing(stream):
-            async for event in self.filter_shared_stream(stream):
+        async with (
+            contextlib.aclosing(self.open_shared_stream(self._arguments())) as stream,
+            contextlib.aclosing(self.filter_shared_stream(stream)) as events,
+        ):
+            async for event in events:
                 yield event
 
     def judge(self, listing: list[RemoteFile], now: datetime) -> dict[str, Any] | None:

@@ -65,6 +65,19 @@ def test_the_earliest_opt_out_is_kept_in_whatever_order_they_come(office, order)
     ]
 
 
+def test_the_earliest_of_one_file_is_kept(office):
+    office.ledger.add_opt_outs(
+        opt_outs(
+            (FIRST, None, "who knows when"),
+            (FIRST, JULY + timedelta(days=1), "again"),
+            (FIRST, JULY, "first"),
+        ),
+        source="import",
+    )
+
+    assert office.table("SELECT message FROM sms.stop_list") == [("first",)]
+
+
 def test_an_opt_out_without_a_moment_counts_from_now_on_and_stays_so(office, hand):
     rows = opt_outs((FIRST, None, "STOP"))
     office.ledger.add_opt_outs(rows, source="stop_report")

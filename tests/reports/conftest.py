@@ -1,7 +1,7 @@
 """A gateway in a folder, an archive, and a submission that was accepted."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +11,12 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
+from demo.postgres import PostgreSQL
 from sms.collecting import Collected, collect_delivery_report, collect_replies
 from sms.delivery import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
+from sms.ledger.tables import metadata
 
 NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=2)
@@ -74,11 +76,13 @@ class Home:
     now: datetime = NOW
     runs: int = 0
 
-    def submitted(self, messages: int = 3, campaign_id: str | None = None) -> Submission:
+    def submitted(
+        self, messages: int = 3, campaign_id: str | None = None, date: str = "20260715"
+    ) -> Submission:
         """A file at the gateway whose verdict nobody has seen yet."""
         self.runs += 1
         campaign_id = campaign_id or f"spring{self.runs}"
-        stem = f"SEND-12345-20260715-1200-{campaign_id}"
+        stem = f"SEND-12345-{date}-1200-{campaign_id}"
         run = PlannedRun(
             run_key=f"send__spring/{self.runs}",
             campaign="spring",
@@ -99,8 +103,8 @@ class Home:
         self.ledger.move(stem, to=State.SUBMITTED)
         return self.ledger.submission(stem)
 
-    def accepted(self, messages: int = 3, campaign_id: str | None = None) -> Submission:
-        one = self.submitted(messages, campaign_id)
+    def accepted(self, messages: int = 3, **differently: str) -> Submission:
+        one = self.submitted(messages, **differently)
         self.ledger.move(one.stem, to=State.ACCEPTED)
         return self.ledger.submission(one.stem)
 
@@ -118,17 +122,24 @@ class Home:
         return [row[0] for row in self.table("SELECT msisdn FROM sms.opt_out ORDER BY 1")]
 
     def tables(self) -> dict[str, list[tuple[object, ...]]]:
-        """All that a report may change, in an order of its own."""
+        """All that a report may change, but for when the ledger was last told of it."""
+        told = "id, state, verdict_at, reported_at, report_rows, report_duplicates"
         return {
-            name: self.table(f"SELECT * FROM sms.{name} ORDER BY 1, 2")
+            name: self.table(
+                f"SELECT {told if name == 'submission' else '*'} FROM sms.{name} ORDER BY 1, 2"
+            )
             for name in ("message", "stranger", "opt_out", "reply", "report_file", "submission")
         }
 
-    def empty(self) -> None:
-        """Make the ledger as it was before its first report; its triggers would refuse."""
+    def empty(self, *, reports_only: bool = False) -> None:
+        """Make the ledger new, or as it was before its first report; its triggers would refuse."""
+        names = [f"sms.{table.name}" for table in reversed(metadata.sorted_tables)]
+        if reports_only:
+            names = ["sms.opt_out", "sms.reply", "sms.report_file"]
         with self.ledger.engine.begin() as db:
             db.execute(text("SET LOCAL session_replication_role = replica"))
-            db.execute(text("TRUNCATE sms.opt_out, sms.reply, sms.report_file RESTART IDENTITY"))
+            for name in names:  # small tables: faster than TRUNCATE
+                db.execute(text(f"DELETE FROM {name}"))
 
 
 def rows(count: int) -> pa.RecordBatch:
@@ -155,12 +166,25 @@ def reply_row(number: int, message: str = "STOP", hour: str = "1205") -> str:
     return f"+{FIRST + number};20260715;{hour};{message};id{number:05d}\r\n"
 
 
+@pytest.fixture(scope="module")
+def module_ledger(
+    postgres: PostgreSQL, ledger_template: str, request: pytest.FixtureRequest
+) -> Iterator[Ledger]:
+    """A ledger for all tests of a module, which each of them finds empty."""
+    name = request.module.__name__.rpartition(".")[2]
+    postgres.create_database(name, ledger_template)
+    ledger = Ledger.connect(postgres.url(name), actor="test")
+    yield ledger
+    ledger.engine.dispose()
+
+
 @pytest.fixture
-def home(ledger_url: str, tmp_path: Path) -> Home:
+def home(module_ledger: Ledger, tmp_path: Path) -> Home:
     report = tmp_path / "Report"
     report.mkdir()
-    made = Home(FolderGateway(report), Ledger.connect(ledger_url), tmp_path / "archive")
-    made.ledger = Ledger.connect(ledger_url, clock=lambda: made.now, actor="test")
+    made = Home(FolderGateway(report), module_ledger, tmp_path / "archive")
+    made.ledger = Ledger(module_ledger.engine, clock=lambda: made.now, actor="test")
+    made.empty()
     return made
 
 

@@ -1,4 +1,4 @@
-"""Every row of an ACK is read as the provider meant it, or listed with the reason (R29-R31, R33)."""
+"""Every row of an ACK is read as it was meant, or listed with the reason (R30, R31, R33)."""
 
 import csv
 import io
@@ -66,7 +66,10 @@ def test_the_example_of_the_provider_s_page_is_read():
         pytest.param("A1;+33639980001;;;3;delivered;ab-cd\n", id="empty fields"),
         pytest.param("A1;+33639980001;Shop;Bonjour;3;delivered;ab -c d\n", id="operator's spaces"),
         pytest.param(" \t" * 9 + ROW + " " * 99 + "\n", id="many spaces"),
-        pytest.param("A1;+33639980001;S;Été \udce9;3;delivered;ab-cd".encode(errors="surrogateescape"), id="a text in no encoding"),
+        pytest.param(
+            "A1;+33639980001;S;Été \udce9;3;delivered;ab-cd".encode(errors="surrogateescape"),
+            id="a text in no encoding",
+        ),
     ],
 )
 def test_a_row_means_the_same_however_it_is_written(content):
@@ -181,7 +184,15 @@ def test_what_rfc_4180_quotes_is_read_as_the_csv_module_reads_it():
     chance = random.Random(7)
     pieces = ["Oui", ";", '"', "\n", "\r\n", " ", "é", "3;x;y", "5€"]
     rows = [
-        [f"ID{n}", f"+{33639980000 + n}", "Shop", "".join(chance.choices(pieces, k=4)), "3", "d", "t"]
+        [
+            f"ID{n}",
+            f"+{33639980000 + n}",
+            "Shop",
+            "".join(chance.choices(pieces, k=4)),
+            "3",
+            "d",
+            "t",
+        ]
         for n in range(2000)
     ]
     out = io.StringIO()
@@ -238,7 +249,9 @@ def test_a_row_read_in_columns_is_read_alike_line_by_line(monkeypatch):
     mess = "".join(";".join(map(chance.choice, choices)) + "\r\n" for _ in range(5000))
     mess = ROW + "\n" + mess
     fast = read(mess)
-    monkeypatch.setattr(report_cells.Cells, "of", classmethod(_nothing_plain(report_cells.Cells.of)))
+    monkeypatch.setattr(
+        report_cells.Cells, "of", classmethod(_nothing_plain(report_cells.Cells.of))
+    )
     slow = read(mess)
 
     assert fast.rows.num_rows > 100

@@ -104,6 +104,8 @@ def test_a_stream_that_fails_leaves_no_file_that_looks_whole(path):
         frames.write(path, broken())
     gc.collect()  # pyarrow's writer adds a footer when it is destroyed
 
+    with path.open("rb") as left:
+        assert left.read() == b""
     with pytest.raises(SourceError, match=r"parquet is not a finished Parquet file: run the stage"):
         list(frames.batches(path))
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms import gsm
@@ -27,6 +27,9 @@ MESS = st.text(
     ),
     max_size=40,
 )
+
+
+FEW = settings(max_examples=60, deadline=None)
 
 
 def column(*texts: str | None) -> pa.Array:
@@ -88,6 +91,7 @@ def test_every_character_counts_what_the_standard_says():
     assert gsm.septets(column(*SEPTETS)).tolist() == list(SEPTETS.values())
 
 
+@FEW
 @given(st.lists(st.one_of(GSM_TEXT, DENSE_TEXT), max_size=4))
 @example(["a" * 160, "a" * 161, "a" * 152 + "€" + "a" * 152, "€" * 80, "€" * 81, ""])
 @example([("a" * 152 + "€") * 5])  # 770 septets, and an escape at each border
@@ -99,6 +103,7 @@ def test_segments_are_those_of_an_encoder_that_packs_every_bit(texts):
     assert gsm.septets(column(*texts)).tolist() == [sum(map(SEPTETS.get, t)) for t in texts]
 
 
+@FEW
 @given(st.lists(st.text(st.sampled_from("aé😀€"), max_size=400), max_size=4))
 def test_unicode_parts_are_those_of_an_encoder_that_splits_no_pair(texts):
     assert gsm.segments(column(*texts), unicode=True).tolist() == [utf16_parts(t) for t in texts]
@@ -107,6 +112,7 @@ def test_unicode_parts_are_those_of_an_encoder_that_splits_no_pair(texts):
     ]
 
 
+@FEW
 @given(st.lists(st.one_of(st.none(), MESS), max_size=8))
 @example(["Dupre\u0301", "E\u0323\u0302", "\u0301a", "\u1100\u1161", "\u2126"])
 def test_a_column_is_cleaned_as_a_character_at_a_time_would_be(texts):
@@ -117,6 +123,7 @@ def test_a_column_is_cleaned_as_a_character_at_a_time_would_be(texts):
     assert cleaned.replaced == sum((each[1] for each in slow if each), Counter[str]())
 
 
+@FEW
 @given(st.lists(MESS, max_size=8))
 def test_cleaning_leaves_gsm_alone_and_a_second_time_changes_nothing(texts):
     once = gsm.clean(column(*texts))
@@ -128,6 +135,7 @@ def test_cleaning_leaves_gsm_alone_and_a_second_time_changes_nothing(texts):
     assert not gsm.has_foreign(once.texts).any()
 
 
+@FEW
 @given(st.lists(st.one_of(st.none(), MESS), max_size=6), st.integers(0, 3))
 def test_a_slice_or_chunks_of_a_column_are_the_column(texts, start):
     whole = column(*texts)

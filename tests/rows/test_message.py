@@ -7,19 +7,22 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms import gsm
 from sms.errors import BadCampaign, SourceError
-from sms.message import Renderer, Rendering, Template, idremote
+from sms.message import NULLS_AS_TEXT, Renderer, Rendering, Template, idremote
 from sms.recipients import Reason
 
 NUMBER = 33639980000
 VALUE = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from('éeç\u0301œ’😀 \u00a0\n;"€{}%\u0000')),
     max_size=12,
-)
+).filter(lambda value: value not in NULLS_AS_TEXT)
+
+
+FEW = settings(max_examples=40, deadline=None)
 
 
 def audience(**columns: list[str | None]) -> pa.RecordBatch:
@@ -50,7 +53,7 @@ def test_a_message_has_all_that_the_file_and_the_ledger_need():
 
     assert rendering.messages.to_pylist() == [
         {
-            "idremote": "de9ef96c8c25ccd0b1fb2a4f5eb7b7c9",
+            "idremote": "d78ecd31c20a03a127a919923c1b9142",
             "msisdn": NUMBER,
             "oadc": "BOUTIQUE",
             "msg": "Bonjour Zoé",
@@ -91,7 +94,13 @@ def test_a_rich_text_may_ask_whether_a_value_is_there():
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ none }}", "{{ name.split()[9] }}", "{{ 'nan'|float }}", "{{ name.nickname }}"]
+    "text",
+    [
+        "{{ none }}",
+        "{{ name.split()[9] }}",
+        "{{ (name[:0] ~ 'nan')|float }}",
+        "{{ name.nickname }}",
+    ],
 )
 def test_an_expression_that_gives_nothing_excludes_its_row(text):
     rendering = rendered("A " + text + "{{ name|length * 0 }}", audience(name=["Zoé"]))
@@ -155,7 +164,9 @@ def test_what_is_rendered_row_by_row_says_so():
     assert Template("x\n{{ a|upper }}").slow_because == "line 2: `filter` is rendered row by row"
 
 
+@FEW
 @given(st.lists(st.tuples(VALUE, VALUE), min_size=1, max_size=6))
+@example([("x", "\u0301t")])  # a mark that melts into the template's e
 def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(rows):
     text = "Cher {{ a }},e{{ b }}\n« {{ a }} »ç"
     batch = audience(a=[a for a, _ in rows], b=[b for _, b in rows])
@@ -171,6 +182,7 @@ def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(rows):
     ]
 
 
+@FEW
 @given(st.lists(VALUE, min_size=1, max_size=6), st.sampled_from(["quote", "replace", "refuse"]))
 def test_by_column_and_by_row_agree_whatever_the_policy(values, policy):
     batch = audience(a=values)
@@ -185,6 +197,7 @@ def test_by_column_and_by_row_agree_whatever_the_policy(values, policy):
     assert by_column.mojibake == by_row.mojibake
 
 
+@FEW
 @given(st.lists(st.one_of(st.none(), VALUE), max_size=8))
 def test_everybody_is_a_message_or_an_exclusion_and_order_is_kept(values):
     batch = audience(a=values)
@@ -258,9 +271,9 @@ def test_characters_that_nothing_stands_for_follow_the_campaigns_policy():
 def test_a_text_whose_own_words_cannot_be_sent_is_told_with_its_line():
     with pytest.raises(BadCampaign, match=r"line 3: .*U\+4E2D"):
         rendered("a {{ a }}\nb\n中", audience(a=["x"]), unsupported="exclude")
-    with pytest.raises(BadCampaign, match="line 2: .*semicolon"):
+    with pytest.raises(BadCampaign, match=r"line 2: .*semicolon"):
         rendered("\nLundi ; mardi", audience(a=["x"]), delimiter_in_text="refuse")
-    with pytest.raises(BadCampaign, match="line 1: .*line break"):
+    with pytest.raises(BadCampaign, match=r"line 1: .*line break"):
         rendered("Lundi\nmardi", audience(a=["x"]), delimiter_in_text="refuse")
 
 
@@ -307,12 +320,13 @@ def test_an_idremote_is_the_same_for_ever():
     keys = pa.array(["k0", "Zoé", ""], pa.large_string())
 
     assert idremote("spring1", keys).to_pylist() == [
-        "de9ef96c8c25ccd0b1fb2a4f5eb7b7c9",
-        "",
-        "",
+        "d78ecd31c20a03a127a919923c1b9142",
+        "4de063f158b6b00eed572e3872751a40",
+        "7a1d9b52ebef3b375703a786104e619c",
     ]
 
 
+@FEW
 @given(st.lists(VALUE, unique=True, max_size=50), st.text(max_size=5), st.text(max_size=5))
 def test_an_idremote_depends_on_the_run_and_the_key_alone(keys, one, other):
     column = pa.array(keys, pa.large_string())

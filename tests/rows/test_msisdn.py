@@ -51,6 +51,7 @@ SPELLINGS = {
     "no plus": "33639980001",
     "no plus, bracketed zero": "33 (0)6 39 98 00 01",
     "code in brackets": "(+33) 6 39 98 00 01",
+    "zero in brackets": "(0)6 39 98 00 01",
     "area in brackets": "(06) 39 98 00 01",
     "a lost zero": "639980001",
     "no-break spaces": "06\u00a039\u00a098\u00a000\u00a001",

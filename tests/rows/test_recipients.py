@@ -386,6 +386,7 @@ def test_what_was_seen_is_kept_over_many_batches_in_few_runs():
 
     assert sum(one.audience.num_rows for one in first) == 10_000
     assert again == {"duplicate_msisdn": 10_000}
+    assert max(len(asked._numbers._runs), len(asked._keys._runs)) <= 6  # log2 of 40 batches
 
 
 def screener_rekeyed(asked, batch):

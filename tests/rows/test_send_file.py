@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ConfigurationError, SourceError
@@ -18,6 +18,9 @@ from sms.wire.send_file import Dialect, FaultCode, Rules
 GOLDEN = Path(__file__).parent.parent / "golden"
 NUMBER = 33639980000
 GOOD = b"A1;+33639980001;BOUTIQUE;Bonjour\r\n"
+
+
+FEW = settings(max_examples=60, deadline=None)
 
 
 def messages(
@@ -81,6 +84,7 @@ def test_what_was_written_is_told():
     assert send_file.write([], io.BytesIO(), Dialect()).rows == 0
 
 
+@FEW
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=12), st.integers(0, 5))
 def test_what_is_written_a_strict_reader_reads_again(texts, cut):
     batch = messages(*texts)
@@ -92,6 +96,7 @@ def test_what_is_written_a_strict_reader_reads_again(texts, cut):
     ]
 
 
+@FEW
 @given(st.lists(st.text(st.sampled_from('ab;"\r\né€,'), min_size=1, max_size=12), max_size=12))
 def test_what_is_written_has_no_fault(texts):
     found = faults(written(messages(*texts)))
@@ -99,11 +104,22 @@ def test_what_is_written_has_no_fault(texts):
     assert found == ([] if texts else [(1, FaultCode.EMPTY_FILE)])
 
 
+@FEW
 @given(st.text(st.sampled_from('ab;"\r\n'), max_size=8))
 def test_only_a_field_that_needs_quotes_has_them(text):
     field = written(messages(text)).removesuffix(b"\r\n").split(b";", 3)[3]
 
     assert field.startswith(b'"') == any(special in text for special in ';"\r\n')
+
+
+@pytest.mark.parametrize("column", ["idremote", "msisdn", "oadc", "msg"])
+def test_a_message_that_lacks_something_is_never_left_out_in_silence(column):
+    batch = messages("a", "b")
+    place = batch.schema.get_field_index(column)
+    nothing = pa.nulls(2, batch.schema.field(place).type)
+
+    with pytest.raises(SourceError, match="lacks"):
+        written(batch.set_column(place, column, nothing))
 
 
 @pytest.mark.parametrize("policy", ["replace", "refuse"])
@@ -126,6 +142,7 @@ def test_an_encoding_that_hides_delimiters_or_adds_a_mark_is_refused(encoding):
         Dialect(encoding)
 
 
+@FEW
 @given(st.integers(0, 10**8), st.integers(1, 10**7))
 def test_parts_are_few_and_balanced(total, maximum):
     if total // maximum > 10_000:

@@ -119,8 +119,8 @@ def test_records_are_the_same_wherever_the_reading_pauses(file, monkeypatch):
         ("a" * 161, False, 2),
         ("€" * 80, False, 1),
         ("€" * 81, False, 2),
-        ("a" * 152 + "€" + "a" * 152, False, 2),  # the pair doesn't fit in the first part ...
-        ("a" * 152 + "€" + "a" * 152 + "€", False, 3),  # ... nor the second one in the next
+        ("a" * 152 + "€" + "a" * 151, False, 2),  # the pair moves to the second part ...
+        ("a" * 152 + "€" + "a" * 152, False, 3),  # ... which has 306 septets overflow
         ("ж" * 70, True, 1),
         ("ж" * 71, True, 2),
         ("😀" * 35, True, 1),

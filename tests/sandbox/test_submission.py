@@ -137,10 +137,11 @@ def test_marketing_on_a_sunday_is_refused_message_by_message(open_gateway):
 
 def test_files_older_than_a_month_are_purged(gateway, client):
     submit(client, rows(100))
-    gateway.move_clock(to=gateway.now() + timedelta(days=25))
+    gateway.move_clock(to=gateway.now() + timedelta(days=2))
+    gateway.move_clock(to=gateway.now() + timedelta(days=28))
     assert client.listdir("Report")
 
-    gateway.move_clock(to=gateway.now() + timedelta(days=8))
+    gateway.move_clock(to=gateway.now() + timedelta(days=4))
 
     assert client.listdir("Send") == []
     assert client.listdir("Report") == []

@@ -28,11 +28,12 @@ RECEIPTS = pa.schema(
     ]
 )
 
+# `ctid`: nothing else moves rows of this submission while we hold its lock.
 # Matched are rows by (IDREMOTE, MSISDN) (R30); where the number can't be read, by the IDREMOTE
 # alone, which is ours and unique in the file.
 UNMATCHED = """
 CREATE TEMP TABLE unmatched ON COMMIT DROP AS
-SELECT a.line, a.msisdn, CAST(NULL AS text) AS message
+SELECT a.ctid AS place, a.msisdn, CAST(NULL AS text) AS message
 FROM sms.receipt a
 WHERE a.submission_id = :id AND NOT EXISTS (
     SELECT FROM sms.message m
@@ -53,13 +54,13 @@ WHERE u.msisdn = m.msisdn
 
 CORRECT = """
 UPDATE sms.receipt a SET idremote = u.message FROM pg_temp.unmatched u
-WHERE a.submission_id = :id AND a.line = u.line AND u.message IS NOT NULL
+WHERE a.submission_id = :id AND a.ctid = u.place AND u.message IS NOT NULL
 """
 
 SET_STRANGERS_ASIDE = """
 WITH aside AS (
     DELETE FROM sms.receipt a USING pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.line = u.line AND u.message IS NULL
+    WHERE a.submission_id = :id AND a.ctid = u.place AND u.message IS NULL
     RETURNING a.*
 )
 INSERT INTO sms.stranger
@@ -85,7 +86,10 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         tx.db.execute(delete(table).where(table.c.submission_id == held.id))
     count = copy_rows(tx, "sms.receipt", RECEIPTS, _of(held.id, rows))
     ours = {"id": held.id}
+    # No statistics know these rows yet: left alone, the planner would look a million up singly.
+    tx.db.execute(text("SET LOCAL enable_nestloop = off"))
     unmatched = tx.db.execute(text(UNMATCHED), ours).rowcount
+    tx.db.execute(text("SET LOCAL enable_nestloop = on"))
     if unmatched:
         for statement in (FIND_BY_NUMBER, CORRECT, SET_STRANGERS_ASIDE):
             tx.db.execute(text(statement), ours)
@@ -99,4 +103,7 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
 
 def _of(submission_id: int, rows: Rows) -> Iterator[pa.RecordBatch]:
     for batch in batches(rows):
-        yield batch.append_column("submission_id", pa.repeat(submission_id, batch.num_rows))
+        # In the order of the index, which then grows several times faster.
+        yield batch.sort_by("idremote").append_column(
+            "submission_id", pa.repeat(submission_id, batch.num_rows)
+        )

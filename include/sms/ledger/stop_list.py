@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 from sqlalchemy import BigInteger, cast, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ProgrammingError
 
 from sms.errors import StopListUnsafe
 from sms.ledger.copying import Rows, copy_numbers, copy_rows
@@ -48,7 +48,7 @@ def require_safe(tx: Transaction) -> int:
     """
     try:
         present = size(tx)
-    except DBAPIError as error:
+    except ProgrammingError as error:
         raise StopListUnsafe(
             "the stop list can't be read, so nothing may be sent: restore the table sms.opt_out "
             "and the ledger's right to read it"

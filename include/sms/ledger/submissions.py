@@ -223,4 +223,7 @@ class _Counted:
         for batch in self._batches:
             self.messages += batch.num_rows
             self.segments += pc.sum(batch.column("segments")).as_py() or 0
-            yield batch.append_column("submission_id", pa.repeat(self._id, batch.num_rows))
+            # In the order of the index, which then grows several times faster.
+            yield batch.sort_by("idremote").append_column(
+                "submission_id", pa.repeat(self._id, batch.num_rows)
+            )

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -133,7 +134,7 @@ message = Table(
     "message",
     metadata,
     Column("submission_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("idremote", Text, primary_key=True),
+    Column("idremote", Text(collation="C"), primary_key=True),
     Column("msisdn", BigInteger, nullable=False),
     Column("key", Text, nullable=False),
     Column("segments", SmallInteger, nullable=False),
@@ -143,16 +144,16 @@ message = Table(
 receipt = Table(
     "receipt",
     metadata,
-    Column("submission_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("line", BigInteger, primary_key=True, autoincrement=False),
-    Column("idremote", Text, nullable=False),  # the message's, whatever the report wrote there
+    Column("submission_id", BigInteger, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("idremote", Text(collation="C"), nullable=False),  # the message's, once matched
     Column("msisdn", BigInteger),
     Column("idstatus", SmallInteger),
     Column("outcome", Text, nullable=False),
     Column("ackoperator", Text),
     Column("raw_status", Text),  # as the provider wrote it
+    PrimaryKeyConstraint("submission_id", "idremote", deferrable=True, initially="DEFERRED"),
     _one_of("outcome", "delivered", "refused", "not_delivered", "pending", "unknown"),
-    Index(None, "submission_id", "idremote"),
 )
 
 opt_out = Table(

@@ -6,7 +6,7 @@ come from, and what is done with their rows.
 The page shows an example and leaves the rest open, so the readers take what RFC 4180 allows and
 what others make of it:
 
-- Lines end in CRLF or LF; blank lines, a byte order mark and a header are skipped.
+- Lines end in CRLF or LF; blank lines, a byte order mark and headers are skipped.
 - A field may be quoted, and then hold `;`, `""` and line breaks. A text may also hold bare `;`:
   the fields around it are counted from both ends. A stray quote opens nothing for long: a line
   that begins like a row is never part of another row's text, because losing a STOP is worse.
@@ -191,7 +191,7 @@ def _without_mark(lines: bytes, first: int) -> bytes:
 
 
 def _is_header(row: Row, name: str) -> bool:
-    return row.line == 1 and bool(row.fields) and bare(row.fields[0]).upper() == name.encode()
+    return bool(row.fields) and bare(row.fields[0]).upper() == name.encode()
 
 
 def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:

@@ -95,7 +95,7 @@ def write(batches: Iterable[pa.RecordBatch], out: BinaryIO, dialect: Dialect) ->
 def _lines(batch: pa.RecordBatch, dialect: Dialect) -> pa.Array:
     """Each message as a line, with its line end."""
     text = {name: _quoted(batch.column(name), dialect) for name in ("idremote", "oadc", "msg")}
-    return pc.binary_join_element_wise(
+    lines = pc.binary_join_element_wise(
         text["idremote"],
         pa.scalar(";+", TEXT),
         batch.column("msisdn").cast(TEXT),
@@ -106,14 +106,15 @@ def _lines(batch: pa.RecordBatch, dialect: Dialect) -> pa.Array:
         pa.scalar("\r\n", TEXT),
         pa.scalar("", TEXT),
     )
+    if lines.null_count:
+        raise SourceError("a message lacks its IDREMOTE, number, sender or text: render it anew")
+    return lines
 
 
 def _quoted(column: pa.Array, dialect: Dialect) -> pa.Array:
     """The fields as RFC 4180 writes them: in quotes only where they must be."""
-    if column.null_count:
-        raise SourceError("a message without an IDREMOTE, a sender or a text can't be written")
     fields = column.cast(TEXT)
-    special = pc.match_substring_regex(fields, NEEDS_QUOTES)
+    special = pc.fill_null(pc.match_substring_regex(fields, NEEDS_QUOTES), False)
     if not pc.any(special, min_count=0).as_py():
         return fields
     if dialect.delimiter_in_text != "quote":

@@ -1,0 +1,133 @@
+"""A prepared campaign, a real gateway behind a real Airflow connection, a real ledger."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from sms import clock, delivery, frames, sending
+from sms.campaign import load
+from sms.clock import PARIS
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
+from sms.settings import Settings
+from sms_airflow import wiring
+from sms_sandbox import Sandbox
+
+TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
+CAMPAIGN = """\
+description: A campaign of the tests
+kind: marketing
+sender: TESTS
+stop_mention: "STOP 36180"
+"""
+LEASE = timedelta(minutes=10)
+
+
+def numbers(count: int) -> list[str]:
+    """So many mobile numbers of the block kept for fiction, as people write them."""
+    return [f"06 39 98 {at // 100:02d} {at % 100:02d}" for at in range(count)]
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """The gateway on a Tuesday morning, and everything that points at it."""
+    with Sandbox(tmp_path / "gateway", start=TUESDAY) as gateway:
+        monkeypatch.setenv(clock.VARIABLE, str(gateway.clock_path))
+        connect(monkeypatch, gateway)
+        yield gateway
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, gateway: Sandbox, **extra: Any) -> None:
+    """Make `sms_gateway` the connection to this gateway; None takes an extra away."""
+    extras = {
+        "service_id": "12345",
+        "host_key": gateway.host_key,
+        "key_file": str(gateway.client_key_path),
+        **extra,
+    }
+    connection = {
+        "conn_type": "sftp",
+        "host": gateway.host,
+        "port": gateway.port,
+        "login": gateway.user,
+        "extra": {name: value for name, value in extras.items() if value is not None},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", json.dumps(connection))
+
+
+@dataclass
+class Desk:
+    """Where campaigns are prepared and handed in, as the DAG's tasks do it."""
+
+    folder: Path
+    ledger: Ledger
+    settings: Settings = Settings()  # noqa: RUF009  (frozen)
+
+    def prepare(
+        self, people: list[str], run: str = "one", more: str = "", **request: Any
+    ) -> list[Submission]:
+        """A run of a small campaign, from plan to review."""
+        home = self.folder / "campaigns" / "tests"
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "campaign.yaml").write_text(CAMPAIGN + more)
+        (home / "recipients.sql").write_text("SELECT key, msisdn, name FROM people")
+        (home / "message.txt").write_text("Bonjour {{ name }}, à samedi !")
+        plan = sending.plan(
+            load(home),
+            sending.Request(**request),
+            run_key=run,
+            service_id="12345",
+            folder=self.run_folder(run),
+            ledger=self.ledger,
+            settings=self.settings,
+            now=clock.now(),
+        )
+        rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(people)]
+        batch = frames.from_rows(["key", "msisdn", "name"], rows)
+        sending.extract(plan, [batch], self.run_folder(run))
+        sending.screen(plan, self.run_folder(run), self.ledger, self.settings)
+        sending.render(plan, self.run_folder(run), self.ledger, self.settings)
+        sending.review(plan, self.run_folder(run), self.ledger, self.settings)
+        return self.ledger.submissions(run)
+
+    def submit(
+        self,
+        stem: str,
+        token: str = "first try",
+        gateway: Callable[[], Any] = wiring.gateway,
+    ) -> Submission:
+        """What the task `submit` does."""
+        submission = self.ledger.submission(stem)
+        folder = self.run_folder(submission.run_key)
+        plan = sending.read_plan(folder)
+        return delivery.submit(
+            stem,
+            sending.PreparedPart(folder, submission, self.settings),
+            gateway=gateway,
+            ledger=self.ledger,
+            token=token,
+            lease=LEASE,
+            check=lambda held: sending.require_sendable(
+                held, plan, self.ledger, self.settings, clock.now()
+            ),
+        )
+
+    def run_folder(self, run: str) -> Path:
+        return self.folder / "runs" / run
+
+
+@pytest.fixture
+def desk(sandbox: Sandbox, ledger: Ledger, tmp_path: Path) -> Desk:
+    """The desk beside that gateway."""
+    return Desk(tmp_path, ledger)
+
+
+def renames(gateway: Sandbox) -> list[str]:
+    """Every rename to `.csv` that the gateway ever did."""
+    moved = (PurePosixPath(entry["to"]) for entry in gateway.journal("rename"))
+    return [name.name for name in moved if name.suffix == ".csv"]

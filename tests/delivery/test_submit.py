@@ -1,0 +1,318 @@
+"""One file at the gateway, once, without anyone who said STOP, and never in a closed hour."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sms import clock
+from sms.errors import (
+    ClockMoved,
+    GatewayRefused,
+    GatewayUnreachable,
+    StopListUnsafe,
+    SubmissionTaken,
+    SubmissionUnknown,
+    WindowClosed,
+)
+from sms.ledger.ledger import Ledger
+from sms.ledger.states import State
+from sms_airflow import wiring
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import Desk, connect, numbers, renames
+
+
+def opt_out(ledger: Ledger, *msisdns: int) -> None:
+    rows = pa.table(
+        {
+            "msisdn": pa.array(msisdns, pa.int64()),
+            "opted_out_at": pa.array([clock.now()] * len(msisdns), pa.timestamp("us", "UTC")),
+            "message": pa.array(["STOP"] * len(msisdns)),
+        }
+    )
+    ledger.add_opt_outs(rows, source="import")
+
+
+def during(step: str, act: Callable[[], None]) -> Callable[[], Any]:
+    """A gateway where something happens in the world right after one step of ours, once."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Any]:
+        with wiring.gateway() as session:
+            done = getattr(session, step)
+
+            def interrupted(*args: Any) -> Any:
+                result = done(*args)
+                setattr(session, step, done)
+                act()
+                return result
+
+            setattr(session, step, interrupted)
+            yield session
+
+    return opened
+
+
+def sent_to(gateway: Sandbox) -> list[str]:
+    return sorted(entry["msisdn"] for entry in gateway.journal("sent"))
+
+
+def test_the_file_arrives_whole_and_is_accepted(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    submission = desk.submit(prepared.stem)
+
+    assert submission.state is State.SUBMITTED
+    assert sandbox.settled_names() == [f"{prepared.stem}.done"]
+    kept = desk.run_folder("one") / f"05_{prepared.stem}.csv"
+    assert (sandbox.home / "Send" / f"{prepared.stem}.done").read_bytes() == kept.read_bytes()
+    assert sent_to(sandbox) == ["+33639980000", "+33639980001", "+33639980002"]
+
+
+def test_submitting_again_uploads_nothing(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    desk.submit(prepared.stem)
+    uploads = sandbox.counts()["put"]
+
+    again = desk.submit(prepared.stem, token="cleared by hand")
+
+    assert again.state is State.SUBMITTED
+    assert sandbox.counts()["put"] == uploads
+    assert renames(sandbox) == [f"{prepared.stem}.csv"]
+
+
+def test_a_retry_after_a_lost_answer_to_the_rename_does_not_upload_again(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.drop_connection_after("rename")
+    with pytest.raises(GatewayUnreachable) as lost:
+        desk.submit(prepared.stem)
+    assert lost.value.retryable
+
+    submission = desk.submit(prepared.stem, token="second try")
+
+    assert submission.state is State.SUBMITTED
+    assert renames(sandbox) == [f"{prepared.stem}.csv"]
+    assert sandbox.settled_names() == [f"{prepared.stem}.done"]
+
+
+def test_a_retry_after_a_rename_that_never_happened_renames_the_same_bytes(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.drop_connection_before("rename")
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(prepared.stem)
+    uploads = sandbox.counts()["put"]
+
+    desk.submit(prepared.stem, token="second try")
+
+    assert sandbox.counts()["put"] == uploads
+    assert renames(sandbox) == [f"{prepared.stem}.csv"]
+
+
+def test_an_upload_that_breaks_is_begun_anew(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.drop_connection_before("write")
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(prepared.stem)
+    assert renames(sandbox) == []
+
+    desk.submit(prepared.stem, token="second try")
+
+    assert sandbox.settled_names() == [f"{prepared.stem}.done"]
+
+
+def test_whoever_says_stop_while_the_file_goes_up_is_not_in_it(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    stop = during("upload", lambda: opt_out(desk.ledger, 33639980001))
+
+    submission = desk.submit(prepared.stem, gateway=stop)
+
+    assert submission.messages == 2
+    sandbox.settle()
+    assert sent_to(sandbox) == ["+33639980000", "+33639980002"]
+    summary = desk.ledger.summary("one")
+    assert summary.excluded["opted_out"] == 1
+    assert summary.balanced
+
+
+def test_a_stop_that_comes_between_two_tries_takes_the_first_upload_back(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.drop_connection_before("rename")
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(prepared.stem)
+    opt_out(desk.ledger, 33639980002)
+
+    desk.submit(prepared.stem, token="second try")
+
+    sandbox.settle()
+    assert sent_to(sandbox) == ["+33639980000", "+33639980001"]
+    assert desk.ledger.submission(prepared.stem).messages == 2
+
+
+def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.drop_connection_before("rename")
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(prepared.stem)
+    (sandbox.home / "Send" / f"{prepared.stem}.tmp").unlink()
+
+    for token in ("second try", "third try"):
+        with pytest.raises(SubmissionUnknown) as asked:
+            desk.submit(prepared.stem, token=token)
+
+    assert prepared.stem in str(asked.value)
+    assert "support@mtarget.fr" in str(asked.value)
+    assert not asked.value.retryable
+    assert desk.ledger.submission(prepared.stem).state is State.UNKNOWN
+    assert renames(sandbox) == []
+
+
+def test_another_try_stands_aside_while_one_is_at_work(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    desk.ledger.claim(prepared.stem, "the one at work", lease=timedelta(minutes=10))
+
+    with pytest.raises(SubmissionTaken) as aside:
+        desk.submit(prepared.stem, token="the other")
+
+    assert aside.value.retryable
+    assert renames(sandbox) == []
+
+
+def test_a_try_that_lost_its_claim_does_not_rename(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    overtaken = during(
+        "upload",
+        lambda: desk.ledger.claim(prepared.stem, "the new one", lease=timedelta(0)) and None,
+    )
+
+    with pytest.raises(SubmissionTaken):
+        desk.submit(prepared.stem, token="the zombie", gateway=overtaken)
+
+    assert renames(sandbox) == []
+
+
+def test_a_missed_hour_is_not_sent_at_another(desk: Desk, sandbox: Sandbox) -> None:
+    wanted = clock.now() + timedelta(hours=1)
+    [prepared] = desk.prepare(numbers(3), send_at=wanted)
+    sandbox.move_clock(to=wanted + timedelta(minutes=11))
+
+    with pytest.raises(WindowClosed, match="trigger a new run"):
+        desk.submit(prepared.stem)
+
+    assert renames(sandbox) == []
+
+
+def test_a_campaign_that_missed_the_evening_is_not_sent_at_night(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.move_clock(to=clock.now() + timedelta(hours=13))
+
+    with pytest.raises(WindowClosed):
+        desk.submit(prepared.stem)
+
+    assert renames(sandbox) == []
+
+
+def test_nothing_is_sent_without_the_stop_list_that_screening_saw(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    desk.ledger.record_screening("one", candidates=3, audience=3, excluded={}, stop_list_size=7)
+
+    with pytest.raises(StopListUnsafe):
+        desk.submit(prepared.stem)
+
+    assert renames(sandbox) == []
+
+
+def test_a_wrong_host_key_ends_in_a_sentence_and_no_login(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    stranger = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJyXFb2SJWqHaY6H8Tn2bCq0nW5dZ6Zk0v1rjYxX5o3k"
+    connect(monkeypatch, sandbox, host_key=stranger)
+    logins = sandbox.counts()["login"]
+
+    with pytest.raises(GatewayRefused, match="host key") as refused:
+        desk.submit(prepared.stem)
+
+    assert not refused.value.retryable
+    assert sandbox.counts()["login"] == logins
+
+
+def test_a_host_key_that_nobody_pinned_is_refused(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    connect(monkeypatch, sandbox, host_key=None)
+
+    with pytest.raises(GatewayRefused, match="host key"):
+        desk.submit(prepared.stem)
+
+
+def test_a_refused_login_is_tried_once(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    sandbox.turn(refuse_logins=True)
+    before = sandbox.counts()["connection"]
+
+    with pytest.raises(GatewayRefused, match="refused our login") as refused:
+        desk.submit(prepared.stem)
+
+    assert not refused.value.retryable
+    assert sandbox.counts()["connection"] == before + 1
+
+
+def test_an_unknown_directory_is_told_with_what_there_is(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    connect(monkeypatch, sandbox, send_dir="Outbox")
+
+    with pytest.raises(GatewayRefused, match=r"no directory Outbox, only .*Send"):
+        desk.submit(prepared.stem)
+
+
+def test_directories_are_found_whatever_their_case(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    connect(monkeypatch, sandbox, send_dir="SEND", report_dir="/report/")
+
+    desk.submit(prepared.stem)
+
+    assert sandbox.settled_names() == [f"{prepared.stem}.done"]
+
+
+def test_a_moved_clock_meets_no_gateway_but_its_own(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    (sandbox.home / ".sandbox").write_text("another clock")
+
+    with pytest.raises(ClockMoved):
+        desk.submit(prepared.stem)
+
+    assert renames(sandbox) == []
+
+
+def test_two_parts_are_two_files_that_hold_everybody_once(desk: Desk, sandbox: Sandbox) -> None:
+    parts = desk.prepare(numbers(5), more="max_per_file: 3\n")
+
+    for part in parts:
+        desk.submit(part.stem)
+
+    sandbox.settle()
+    assert [part.messages for part in parts] == [3, 2]
+    assert [part.stem[-3:] for part in parts] == ["p01", "p02"]
+    assert len(sent_to(sandbox)) == len(set(sent_to(sandbox))) == 5

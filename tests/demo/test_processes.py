@@ -1,0 +1,121 @@
+"""Nothing that the stack started outlives it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.environment import ROOT
+from demo.processes import Guard, ProcessDied, Processes, Session, wait_until
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
+FAMILY = f"""
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {DEAF + "; time.sleep(600)"!r}], process_group=0)
+{DEAF}
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[Guard]:
+    guard = Guard(tmp_path / "guard.log")
+    yield guard
+    guard.dismiss()
+
+
+def start(processes: Processes, folder: Path, code: str, name: str = "child") -> Path:
+    log = folder / f"{name}.log"
+    command = [sys.executable, "-c", code]
+    processes.start(name, command, env=os.environ, cwd=folder, log=log)
+    return log
+
+
+def test_a_child_that_ignores_sigterm_is_killed_with_its_children_in_groups_of_their_own(
+    guard: Guard, tmp_path: Path
+) -> None:
+    with Processes(guard, wave=0, grace=0.2) as processes:
+        log = start(processes, tmp_path, FAMILY)
+        wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=20)
+        session = Session.of(processes.pid("child"))
+        assert len(session.members()) == 2
+
+    assert session.members() == []
+
+
+def test_a_child_that_listens_to_sigterm_gets_the_time_to_say_goodbye(
+    guard: Guard, tmp_path: Path
+) -> None:
+    polite = """
+    import signal, sys, time
+    def leave(*_):
+        print("goodbye", flush=True)
+        sys.exit()
+    signal.signal(signal.SIGTERM, leave)
+    print("up", flush=True)
+    time.sleep(600)
+    """
+    with Processes(guard, wave=0, grace=20) as processes:
+        log = start(processes, tmp_path, textwrap.dedent(polite))
+        wait_until(lambda: "up" in log.read_text(), "the child's start", timeout=20)
+
+    assert log.read_text() == "up\ngoodbye\n"
+
+
+def test_a_child_that_dies_is_told_with_its_last_words(guard: Guard, tmp_path: Path) -> None:
+    with Processes(guard, wave=0, grace=1) as processes:
+        start(processes, tmp_path, "raise SystemExit('no such database')", name="scheduler")
+
+        with pytest.raises(ProcessDied, match=r"(?s)scheduler ended with code 1.*no such database"):
+            wait_until(lambda: False, "nothing", timeout=20, check=processes.check)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The parent here has no handler for any signal: its guard does all of it."""
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    parent = f"""
+    import os, sys, time
+    from pathlib import Path
+    from demo.processes import Guard, Processes
+    folder = Path({str(folder)!r})
+    guard = Guard(Path({str(tmp_path / "guard.log")!r}))
+    guard.remove(folder)
+    processes = Processes(guard, wave=0, grace=1)
+    processes.start("child", [sys.executable, "-c", {FAMILY!r}], env=os.environ, cwd=folder,
+                    log=Path({str(tmp_path / "child.log")!r}))
+    print(processes.pid("child"), flush=True)
+    time.sleep(600)
+    """
+    code = textwrap.dedent(parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        session = Session.of(int(process.stdout.readline()))
+        log = tmp_path / "child.log"
+        wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=20)
+
+        process.send_signal(number)
+
+    wait_until(lambda: not session.members(), "the end of all", timeout=30)
+    wait_until(lambda: not folder.exists(), "the folder's removal", timeout=10)
+
+
+def test_a_stranger_who_got_a_pid_of_ours_is_left_alone() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    ) as stranger:
+        ours = Session(stranger.pid, psutil.Process(stranger.pid).create_time() - 100)
+
+        assert ours.members() == []
+        stranger.kill()

@@ -1,0 +1,102 @@
+"""The demo ends well only if every number adds up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from demo.reckoning import faults
+from sms.ledger.ledger import PlannedRun, Reconciliation, State, Submission, Summary
+
+NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
+STEM = "SEND-12345-20261201-1030-spring"
+RUN = PlannedRun("d/r", "spring", "marketing", "12345", NOON, "", False, NOON, "/runs/r")
+SUBMISSION = Submission(
+    *(1, "d/r", STEM, "12345", "spring", 1, 1, State.REPORTED, NOON, 2, 2, "0", 9, None),
+    *[None] * 6,
+)
+SUMMARY = Summary(
+    run=RUN,
+    candidates=3,
+    audience=2,
+    excluded={"landline": 1},
+    replaced={},
+    sent=2,
+    segments=2,
+    submissions={State.REPORTED: 1},
+    outcomes=Reconciliation(2, 1, 1, 0, 0, 0, 0, rows=2, strangers=0, duplicates=0),
+    stops=1,
+    replies=0,
+)
+Journal = list[dict[str, Any]]
+
+
+def sent(last: int) -> dict[str, Any]:
+    msisdn = f"+3363998{last:04}"
+    return {"what": "sent", "stem": STEM, "msisdn": msisdn, "at": NOON.isoformat()}
+
+
+def journal() -> Journal:
+    return [
+        {"what": "rename", "from": f"Send/{STEM}.tmp", "to": f"Send/{STEM}.csv"},
+        {"what": "rename", "from": f"Send/{STEM}.csv", "to": f"Send/{STEM}.lock"},
+        sent(1),
+        sent(2),
+        {"what": "grown", "stem": STEM, "name": f"STOP{STEM.removeprefix('SEND')}.csv", "rows": 1},
+    ]
+
+
+def test_a_good_run_has_no_faults() -> None:
+    later = {33639980001: NOON + timedelta(hours=1), 33639989999: NOON - timedelta(days=1)}
+
+    assert faults(SUMMARY, [SUBMISSION], journal(), later) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda lines: lines.append(lines[0]), "was renamed to .csv 2 times"),
+        (lambda lines: lines.pop(0), "was renamed to .csv 0 times"),
+        (lambda lines: lines.pop(2), "2 sent, the gateway sent 1"),
+        (lambda lines: lines.append(sent(2)), "1 numbers got the text more than once"),
+        (lambda lines: lines[-1].update(rows=2), "2 STOP rows, the ledger 1"),
+    ],
+)
+def test_what_the_gateway_really_did_is_believed(
+    spoil: Callable[[Journal], object], says: str
+) -> None:
+    lines = journal()
+    spoil(lines)
+
+    assert says in "\n".join(faults(SUMMARY, [SUBMISSION], lines, {}))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"candidates": 4}, "4 candidates are not 2 to write to and 1 left out"),
+        ({"candidates": 0, "audience": 0, "excluded": {}}, "no candidates"),
+        ({"outcomes": replace(SUMMARY.outcomes, delivered=0)}, "do not add up"),
+        ({"replies": 5}, "0 SMSMO rows, the ledger 5"),
+    ],
+)
+def test_what_the_ledger_says_must_add_up(change: dict[str, Any], says: str) -> None:
+    told = faults(replace(SUMMARY, **change), [SUBMISSION], journal(), {})
+
+    assert says in "\n".join(told)
+
+
+def test_a_text_after_a_stop_is_a_fault() -> None:
+    before = {33639980001: NOON - timedelta(minutes=1)}
+
+    told = faults(SUMMARY, [SUBMISSION], journal(), before)
+
+    assert told == ["1 numbers got a text after they had said STOP"]
+
+
+def test_a_file_that_was_never_reported_is_a_fault() -> None:
+    waiting = replace(SUBMISSION, state=State.ACCEPTED)
+
+    assert f"{STEM} is accepted, not reported" in faults(SUMMARY, [waiting], journal(), {})

@@ -1,0 +1,75 @@
+"""However often and in whatever growth steps a file is read, the ledger ends up the same."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sms.errors import ReportsFailed
+
+TEXTS = st.text("STOPé;\"\r\n 'aà€", max_size=8)
+
+
+def quoted(field: str) -> str:
+    """As RFC 4180 wants it."""
+    return '"' + field.replace('"', '""') + '"' if set(field) & set(';"\r\n') else field
+
+
+def row(number: int, hour: int, text: str, style: str, encoding: str, end: str) -> bytes:
+    written = quoted(text) if style == "quoted" else text
+    line = f"+{33_639_980_000 + number};20260715;{hour:02d}05;{written};id{number}{end}"
+    return line.encode(encoding, errors="replace")
+
+
+ROWS = st.builds(
+    row,
+    st.integers(0, 4),
+    st.integers(8, 11),
+    TEXTS,
+    st.sampled_from(["quoted", "bare"]),
+    st.sampled_from(["utf-8", "utf-8", "cp1252"]),
+    st.sampled_from(["\r\n", "\n"]),
+)
+HEADERS = st.just(b"MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n")
+JUNK = st.one_of(st.binary(max_size=12), HEADERS, st.just(b"\xef\xbb\xbf"), st.just(b'"\n'))
+
+
+@pytest.mark.parametrize("kind", ["STOP", "SMSMO"])
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    pieces=st.lists(st.one_of(ROWS, ROWS, ROWS, JUNK), max_size=8),
+    cuts=st.lists(st.floats(0, 1), max_size=3),
+)
+def test_a_file_read_while_it_grows_is_read_as_if_it_came_whole(home, kind, pieces, cuts):
+    name = f"{kind}-12345-20260715-1200-spring1.csv"
+    whole = b"".join(pieces)
+    grown = told(home, name, [whole[: int(cut * len(whole))] for cut in sorted(cuts)] + [whole])
+
+    assert grown == told(home, name, [whole])
+    assert grown == told(home, name, [whole, whole])
+
+
+def told(home, name: str, states: list[bytes]) -> list[list[tuple[object, ...]]]:
+    """What an empty ledger holds after a file was collected in these states, one after another."""
+    home.empty(reports_only=True)
+    home.gateway.asked.clear()
+    for minutes, content in enumerate(states):
+        home.gateway.shows(name, content, at=home.now + timedelta(minutes=minutes))
+        with suppress(ReportsFailed):  # not one row in it can be read
+            home.collect_replies()
+    read = home.table("SELECT size_bytes, sha256, rows, unreadable FROM sms.report_file")
+    return [
+        home.table("SELECT msisdn, opted_out_at, source, stem, message FROM sms.opt_out ORDER BY 1"),
+        home.table(
+            "SELECT msisdn, replied_at, raw_date, raw_hour, message, idremote, occurrence "
+            "FROM sms.reply ORDER BY 1, 3, 4, 5, 7"
+        ),
+        [file for file in read if file[2]],
+    ]
