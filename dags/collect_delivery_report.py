@@ -36,6 +36,6 @@ with DAG(
     max_active_runs=64,
 ):
     stem = "{{ params.stem }}"
-    report = ReportSensor(task_id="await_report", stem=stem, **tasks.ONCE)
+    report = ReportSensor(task_id="await_report", stem=stem, **tasks.PATIENT)
     archived = tasks.archive(stem, report.output)
     tasks.load(stem, archived) >> tasks.reconcile(stem)

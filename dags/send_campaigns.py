@@ -41,7 +41,7 @@ PARAMS = {
 def delivery(stem: str) -> None:
     """One file on its way: to the gateway, through its verdict, to the booking of its report."""
     submit = SubmitOperator(task_id="submit", stem=stem, **tasks.PATIENT)
-    verdict = VerdictSensor(task_id="await_verdict", stem=stem, **tasks.ONCE)
+    verdict = VerdictSensor(task_id="await_verdict", stem=stem, **tasks.PATIENT)
     booking = BookCollection(task_id="book_collection", stem=stem, **tasks.PATIENT)
     submit >> verdict >> booking
 

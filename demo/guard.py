@@ -1,7 +1,7 @@
 """The process that tidies up after a parent that could not: `python -m demo.guard`.
 
-It reads what it is to guard from its standard input, one JSON object a line. When that ends
-without a word of dismissal, the parent is gone, and everything it had started goes too.
+It reads what it is to guard from its standard input, one JSON object a line. When that ends, the
+parent is done or gone, and whatever it started and did not end goes too.
 """
 
 import json
@@ -17,15 +17,15 @@ GRACE = 5.0  # seconds; nothing of a stack without its owner is worth more
 
 
 def guard(words: Iterable[bytes]) -> None:
-    """Listen until the parent dismisses us or vanishes."""
+    """Listen until the parent is done or gone, then end what is left."""
     waves: dict[int, dict[int, list[Session]]] = defaultdict(lambda: defaultdict(list))
-    folders: list[str] = []
+    folders: set[str] = set()
     for line in words:
         word = json.loads(line)
-        if "dismiss" in word:
-            return
-        if "remove" in word:
-            folders.append(word["remove"])
+        if "spare" in word:
+            folders.discard(word["spare"])
+        elif "remove" in word:
+            folders.add(word["remove"])
         else:
             waves[word["wave"]][word["ask"]].append(Session(word["leader"], word["born"]))
     for _, asks in sorted(waves.items()):

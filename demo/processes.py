@@ -81,7 +81,7 @@ def _wait(sessions: Sequence[Session], deadline: float) -> None:
 
 
 class Guard:
-    """A process that ends what we registered if we vanish, and does nothing if we don't."""
+    """A process that ends what we registered and did not end ourselves, even if we vanish."""
 
     def __init__(self, log: Path) -> None:
         with log.open("ab") as errors:
@@ -102,9 +102,12 @@ class Guard:
         """If we vanish, remove this folder when all have ended."""
         self._tell({"remove": str(folder)})
 
-    def dismiss(self) -> None:
-        """All is ended: go without doing anything."""
-        self._tell({"dismiss": True})
+    def spare(self, folder: Path) -> None:
+        """Leave this folder where it is after all."""
+        self._tell({"spare": str(folder)})
+
+    def close(self) -> None:
+        """Let it go: it ends what we could not, and has nothing to do if we ended all."""
         with suppress(OSError):
             self._stdin.close()
         self._process.wait()

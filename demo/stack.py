@@ -139,7 +139,7 @@ class Stack:
         self.logs = self.folder / "logs"
         self.logs.mkdir()
         self._guard = Guard(self.logs / "guard.log")
-        undo.callback(self._guard.dismiss)
+        undo.callback(self._guard.close)
         undo.push(self._leave_folder)
         if self._given_folder is None and not self._keep:
             self._guard.remove(self.folder)
@@ -149,6 +149,7 @@ class Stack:
     def _leave_folder(self, kind: type[BaseException] | None, *_: object) -> None:
         broken = kind is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit))
         if self._keep or broken:
+            self._guard.spare(self.folder)
             self._tell(f"logs and files are kept in {self.folder}")
         elif self._given_folder is None:
             shutil.rmtree(self.folder)

@@ -171,9 +171,7 @@ SAYINGS: dict[tuple[str, str], Saying] = {
     ),
     ("review", DONE): lambda _, files: f"checked: {_files(files)}",
     ("submit", DONE): lambda _, files: f"{_files(files)}.csv is at the gateway",
-    ("await_verdict", DONE): lambda run, _: ", ".join(
-        f"{count} {state}" for state, count in sorted(run.submissions.items())
-    ),
+    ("await_verdict", DONE): lambda _, files: f"{_accepted(files)} accepted",
     ("book_collection", DONE): lambda _, files: f"delivery report due {_dues(files)}",
     ("await_report", BUSY): lambda _, files: f"the days pass until {_dues(files)}",
     ("load", DONE): lambda run, _: (

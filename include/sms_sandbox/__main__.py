@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sms_sandbox.account import Account
 from sms_sandbox.knobs import Drop, Knobs
-from sms_sandbox.server import Gateway, Plan
+from sms_sandbox.server import CannotStart, Gateway, Plan
 
 EPILOG = """\
 Once it listens, DIR/ready.json says where (port, host key, clock, client key).
@@ -25,11 +25,15 @@ Start it again with the same DIR and it goes on where it stopped.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a gateway until SIGTERM or SIGINT."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
-        gateway = Gateway(_plan(options))
-        asyncio.run(_serve(gateway))
-    except (OSError, ValueError) as error:
+        plan = _plan(options)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        asyncio.run(_serve(Gateway(plan)))
+    except CannotStart as error:
         print(f"sms_sandbox: {error}", file=sys.stderr)
         return 1
     # Everything is on disk at every moment: a file that is being checked is checked again at the

@@ -1,5 +1,6 @@
 """What was agreed with the provider when the account was opened."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,6 +31,8 @@ class Account:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9]{5}", self.service_id):
             raise ValueError(f"a service id has 5 letters or digits, not {self.service_id!r}")
+        for network in self.allow:
+            ipaddress.ip_network(network)
 
     def is_marketing(self, campaign_id: str) -> bool:
         """Whether the law's hours apply to a campaign."""

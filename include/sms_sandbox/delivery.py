@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ Coming = list[tuple[float, str, str]]  # when (Unix seconds), STOP or SMSMO, the
 class Delivery:
     """Does what comes due for accepted campaigns, the oldest first."""
 
-    def __init__(self, desk: Desk, memory: Memory) -> None:
+    def __init__(self, desk: Desk, memory: Memory, *, before_long_work: Callable[[], None]) -> None:
         self.desk = desk
         self.memory = memory
+        self._before_long_work = before_long_work
         self.growth = Growth(desk, memory)
         self._answers: dict[str, Coming] = {}
 
@@ -77,6 +78,7 @@ class Delivery:
 
     async def _send(self, campaign: Campaign, already: int = 0) -> None:
         """Send, but not the first messages if a former process had sent them already."""
+        self._before_long_work()
         campaign.stage = Stage.SENDING
         self.memory.keep(campaign)
         if campaign.is_closed:
@@ -148,6 +150,7 @@ class Delivery:
         self.growth.append(campaign, lines, answers=len(fresh))
 
     async def _acknowledge(self, campaign: Campaign) -> None:
+        self._before_long_work()
         name = self._report_name(campaign, "ACK")
         fresh = self.desk.place.state / "ack.part"
         counted = await asyncio.to_thread(self._write_ack, campaign, fresh)

@@ -4,6 +4,7 @@ What a file's state is, its extension says; nothing else is remembered until it 
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -35,19 +36,22 @@ class Intake:
     def dues(self) -> Iterator[float]:
         """When a .lock may end, in Unix seconds."""
         if not self.desk.knobs.stuck:
-            for lock in self.desk.place.send.glob("*.lock"):
-                yield self._judged_from(lock)
+            for locked_at in self._files(".lock").values():
+                yield locked_at + self.desk.knobs.lock_seconds
 
     async def take_in(self) -> bool:
         """Lock what is new, judge what is locked; True if anything moved."""
-        ready = [] if self.desk.knobs.silent else self._files(".csv")
+        ready = {} if self.desk.knobs.silent else self._files(".csv")
         taken = [path for path in ready if path not in self.uploading]
         for path in taken:
-            self.desk.date(path)
-            self.desk.rename(path, path.with_suffix(".lock"))
-        judged = [path for path in self._files(".lock") if self._may_judge(path)]
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                self.desk.date(path)
+                self.desk.rename(path, path.with_suffix(".lock"))
+        locked = self._files(".lock")
+        judged = [path for path, locked_at in locked.items() if self._may_judge(locked_at)]
         for path in judged:
-            await self._judge(path)
+            with contextlib.suppress(FileNotFoundError):
+                await self._judge(path)
         return bool(taken or judged)
 
     def finish(self, campaign: Campaign) -> None:
@@ -60,16 +64,13 @@ class Intake:
         campaign.stage = Stage.WAITING
         self.memory.keep(campaign)
 
-    def _files(self, suffix: str) -> list[Path]:
-        return sorted(self.desk.place.send.glob(f"*{suffix}"))
+    def _files(self, suffix: str) -> dict[Path, float]:
+        return self.desk.ages(self.desk.place.send, suffix)
 
-    def _judged_from(self, lock: Path) -> float:
-        return lock.stat().st_mtime + self.desk.knobs.lock_seconds
-
-    def _may_judge(self, lock: Path) -> bool:
+    def _may_judge(self, locked_at: float) -> bool:
         if self.desk.knobs.stuck:
             return False
-        return self.desk.now().timestamp() >= self._judged_from(lock)
+        return self.desk.now().timestamp() >= locked_at + self.desk.knobs.lock_seconds
 
     async def _judge(self, lock: Path) -> None:
         try:

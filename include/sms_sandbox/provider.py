@@ -32,7 +32,7 @@ class Provider:
         self.hurry = hurry
         self._memory = Memory(desk.place.state)
         self._intake = Intake(desk, self._memory)
-        self._delivery = Delivery(desk, self._memory)
+        self._delivery = Delivery(desk, self._memory, before_long_work=self._slow_down)
         self._stirred = asyncio.Event()
         self._at_work = asyncio.Lock()
 
@@ -84,6 +84,11 @@ class Provider:
             hurries = self._delivery.is_awaited() and not self._intake.is_under_way()
             clock.set_rate(self.desk.place.clock, self.hurry if hurries else 1.0)
 
+    def _slow_down(self) -> None:
+        """Let no days pass while the gateway itself is busy; the pass ends with `set_pace`."""
+        if self.hurry is not None:
+            clock.set_rate(self.desk.place.clock, 1.0)
+
     async def _wait(self) -> None:
         due = min(self._dues(), default=None)
         timeout = None if due is None else self._real_seconds_until(due)
@@ -99,8 +104,7 @@ class Provider:
     def _dues(self) -> Iterator[float]:
         yield from self._intake.dues()
         yield from self._delivery.dues()
-        for path in self._files():
-            yield path.stat().st_mtime + MONTH
+        yield from (moment + MONTH for moment in self._files().values())
 
     async def _watch(self, seen: list[object]) -> None:
         """Notice what comes by no client: a moved clock, turned knobs, a file put into Send."""
@@ -117,17 +121,16 @@ class Provider:
 
     def _purge(self) -> None:
         oldest = self.desk.now().timestamp() - MONTH
-        for path in self._files():
-            if path.stat().st_mtime <= oldest:
-                path.unlink()
+        for path, moment in self._files().items():
+            if moment <= oldest:
+                path.unlink(missing_ok=True)
                 self.desk.note("purged", name=self.desk.shown(path))
 
-    def _files(self) -> list[Path]:
-        folders = (self.desk.place.send, self.desk.place.report)
-        return [
-            path
-            for folder in folders
-            for path in folder.iterdir()
-            # A file under way still has real time's date, which may be months off the sandbox's.
-            if path.is_file() and path not in self._intake.uploading
-        ]
+    def _files(self) -> dict[Path, float]:
+        """What can grow old, with its moment.
+
+        A file under way still has real time's date, which may be months off the sandbox's.
+        """
+        place = self.desk.place
+        ages = self.desk.ages(place.send) | self.desk.ages(place.report)
+        return {path: age for path, age in ages.items() if path not in self._intake.uploading}

@@ -24,6 +24,10 @@ from sms_sandbox.sftp import FileSession
 MARKER = ".sandbox"  # shown in the home: whoever follows our clock can tell that it is ours
 
 
+class CannotStart(Exception):
+    """What was asked for can't be set up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a gateway is to be set up."""
@@ -115,17 +119,25 @@ class Gateway:
         if self.client_key_path is not None:
             return [asyncssh.read_public_key(self.client_key_path.with_suffix(".pub"))]
         given = self.plan.account.authorized_key
-        return [] if given is None else list(asyncssh.read_public_key_list(given))
+        try:
+            return [] if given is None else list(asyncssh.read_public_key_list(given))
+        except (OSError, asyncssh.KeyImportError) as error:
+            raise CannotStart(f"can't read public keys in {given}: {error}") from error
 
     async def _listen(self) -> asyncssh.SSHAcceptor:
-        return await asyncssh.create_server(
-            partial(Door, self.desk, self._authorized_keys(), self._callers),
-            self.plan.host,
-            self.plan.port,
-            server_host_keys=[self.host_key],
-            sftp_factory=lambda channel: FileSession(channel, self.provider),
-            reuse_address=True,
-        )
+        try:
+            return await asyncssh.create_server(
+                partial(Door, self.desk, self._authorized_keys(), self._callers),
+                self.plan.host,
+                self.plan.port,
+                server_host_keys=[self.host_key],
+                sftp_factory=lambda channel: FileSession(channel, self.provider),
+                reuse_address=True,
+            )
+        except OSError as error:
+            raise CannotStart(
+                f"can't listen on {self.plan.host}, port {self.plan.port}: {error.strerror}"
+            ) from error
 
     def _announce(self) -> None:
         facts = {

@@ -14,13 +14,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sms.errors import ConfigurationError
 from sms_airflow.failures import in_a_sentence
 
+# For every task: each may run again at any time, and what is not worth another try (a rejected
+# file, a wrong key, a bad query) fails at once all the same, see `failures`.
 PATIENT: dict[str, Any] = {
     "retries": 4,
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
 }
-ONCE: dict[str, Any] = {"retries": 0}
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ time.sleep(600)
 def guard(tmp_path: Path) -> Iterator[Guard]:
     guard = Guard(tmp_path / "guard.log")
     yield guard
-    guard.dismiss()
+    guard.close()
 
 
 def start(processes: Processes, folder: Path, code: str, name: str = "child") -> Path:
@@ -109,6 +109,33 @@ def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
 
     wait_until(lambda: not session.members(), "the end of all", timeout=30)
     wait_until(lambda: not folder.exists(), "the folder's removal", timeout=10)
+
+
+def test_what_an_interrupted_goodbye_left_is_ended_by_the_guard(tmp_path: Path) -> None:
+    guard = Guard(tmp_path / "guard.log")
+    processes = Processes(guard, wave=0, grace=0.2)
+    log = start(processes, tmp_path, FAMILY)
+    wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=20)
+    session = Session.of(processes.pid("child"))
+
+    guard.close()
+
+    assert session.members() == []
+    processes.end()
+
+
+def test_a_folder_that_is_spared_stays(tmp_path: Path) -> None:
+    removed, spared = tmp_path / "removed", tmp_path / "spared"
+    guard = Guard(tmp_path / "guard.log")
+    for folder in (removed, spared):
+        folder.mkdir()
+        guard.remove(folder)
+
+    guard.spare(spared)
+    guard.close()
+
+    assert not removed.exists()
+    assert spared.exists()
 
 
 def test_a_stranger_who_got_a_pid_of_ours_is_left_alone() -> None:

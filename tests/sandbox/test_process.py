@@ -29,6 +29,10 @@ def running(root: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
         try:
             wait_for(lambda: (root / "ready.json").exists() or process.poll() is not None)
             yield process
+        except AssertionError:
+            process.kill()
+            print(process.communicate()[1])
+            raise
         finally:
             process.kill()
 

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import json
 from collections import Counter
 from datetime import timedelta
 
-from sms_sandbox import Knobs
+from sms_sandbox import Knobs, Sandbox
 from sms_sandbox.outcomes import Lottery, Shares
+from tests.sandbox.conftest import START
 from tests.sandbox.wire import STEM, log_in, read, row, rows, submit
 
 DAY = timedelta(days=1)
@@ -120,6 +122,25 @@ def test_a_torn_report_is_whole_a_minute_later(open_gateway):
         assert len(fields(whole)) == 200
         assert read(client, "STOP").startswith(stops)
         assert {len(r) for r in fields(read(client, "STOP"))} == {5}
+
+
+def test_a_kill_while_a_report_grows_neither_loses_nor_doubles_a_row(open_gateway, tmp_path):
+    report = f"{STEM.replace('SEND', 'STOP')}.csv"
+    state = tmp_path / "gateway" / "state" / f"{STEM}.json"
+    with Sandbox(tmp_path / "gateway", knobs=Knobs(stop=1.0), start=START) as gateway:
+        with log_in(gateway) as client:
+            submit(client, rows(200))
+        gateway.settle()
+        before = json.loads(state.read_text())
+        gateway.move_clock(to=gateway.now() + timedelta(hours=12))
+        assert (gateway.home / "Report" / report).stat().st_size > 0
+    state.write_text(json.dumps({**before, "growing": {report: 0}}))
+
+    gateway = open_gateway(knobs=Knobs(stop=1.0))
+    gateway.move_clock(to=gateway.now() + DAY)
+
+    keys = [r[4] for r in fields((gateway.home / "Report" / report).read_bytes())]
+    assert len(keys) == len(set(keys)) > 150
 
 
 def test_a_late_ack_comes_late(open_gateway):

@@ -148,6 +148,17 @@ def test_files_older_than_a_month_are_purged(gateway, client):
     assert len(gateway.journal("purged")) == 4
 
 
+def test_an_upload_under_way_is_not_purged_for_bearing_real_time(open_gateway):
+    gateway = open_gateway(start=datetime(2036, 7, 15, 8, tzinfo=UTC))
+    with log_in(gateway) as client:
+        with client.open(f"Send/{STEM}.tmp", "wb") as upload:
+            upload.write(rows(1))
+            upload.flush()
+            assert gateway.settled_names() == [f"{STEM}.tmp"]
+
+        assert gateway.settled_names() == [f"{STEM}.tmp"]
+
+
 def test_what_a_handset_cannot_show_is_replaced(gateway, client):
     submit(client, "id1;+33639980000;Shop;Garçon 😀 €5\r\n".encode())
     gateway.settle()

@@ -1,0 +1,144 @@
+"""One real Airflow for all journeys: scheduler, triggerer, PostgreSQL, the sandbox gateway."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from demo.airflow_api import NotThere, Run, TaskInstance
+from demo.processes import wait_until
+from demo.stack import Stack
+from sms.clock import PARIS
+
+TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
+DAY_IN_SECONDS = 6
+PATIENCE = 120  # seconds of real time, for a machine that is busy
+
+YAML = """\
+description: A campaign of the journeys
+owner: journeys
+kind: marketing
+sender: JOURNEY
+stop_mention: "STOP 36180"
+"""
+PEOPLE = """\
+SELECT 'k' || n AS key, '+3363998' || to_char(n, 'FM0000') AS msisdn, 'Léa' AS name
+FROM generate_series(%d, %d) AS n
+"""
+TEXT = "Bonjour {{ name }}, à samedi !"
+
+CAMPAIGNS = {
+    "plain": (YAML, PEOPLE % (1, 40), TEXT),
+    "refused": (YAML, PEOPLE % (101, 103), TEXT),
+    "late": (YAML, PEOPLE % (201, 203), TEXT),
+    "in_parts": (YAML + "max_per_file: 4\n", PEOPLE % (301, 310), TEXT),
+    "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
+    "no_such_table": (YAML, "SELECT * FROM nothing_like_this", TEXT),
+    "nobody": (YAML, PEOPLE % (5, 4), TEXT),
+    "no_warehouse": (YAML + "warehouse: elsewhere\n", PEOPLE % (1, 2), TEXT),
+    "broken": (YAML.replace("sender: JOURNEY", "sender: Spring Sale!"), PEOPLE % (1, 2), TEXT),
+}
+
+
+@dataclass
+class World:
+    """The stack, and what a person does with it."""
+
+    stack: Stack
+
+    def trigger(self, campaign: str, **params: Any) -> Run:
+        """Start a run of a campaign as the form does."""
+        self.stack.airflow.unpause(f"send__{campaign}")
+        return self.stack.airflow.trigger(f"send__{campaign}", params)
+
+    def finished(self, run: Run) -> Run:
+        """The run once it has ended."""
+        return self._ended(run.dag_id, run.run_id)
+
+    def collected(self, stem: str) -> Run:
+        """The collection of a submission's report once it has ended."""
+        return self._ended("collect_delivery_report", f"ack__{stem}")
+
+    def replies(self) -> Run:
+        """A run of the replies' collector, to its end."""
+        return self.finished(self.stack.airflow.trigger("collect_replies"))
+
+    def stems(self, run: Run) -> list[str]:
+        """The files of a run."""
+        return [each.stem for each in self.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")]
+
+    def tasks(self, run: Run) -> Mapping[str, list[TaskInstance]]:
+        """The instances of each task of a run, by the task's short name."""
+        found: dict[str, list[TaskInstance]] = {}
+        for instance in self.stack.airflow.task_instances(run.dag_id, run.run_id):
+            found.setdefault(instance.name, []).append(instance)
+        return found
+
+    def states(self, run: Run) -> dict[str, set[str | None]]:
+        """The states of each task."""
+        return {name: {one.state for one in ones} for name, ones in self.tasks(run).items()}
+
+    def log(self, run: Run, task: str) -> str:
+        """What the last try of a task wrote."""
+        return self.stack.airflow.log(run.dag_id, run.run_id, self.tasks(run)[task][0])
+
+    def turn(self, **knobs: Any) -> None:
+        """Turn the sandbox's knobs."""
+        assert self.stack.gateway
+        file = self.stack.gateway.root / "knobs.json"
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(knobs))
+        fresh.replace(file)
+
+    def journal(self, what: str, **facts: Any) -> list[dict[str, Any]]:
+        """What the gateway saw of one kind, and with these facts."""
+        assert self.stack.gateway
+        return [
+            entry
+            for entry in self.stack.gateway.journal()
+            if entry["what"] == what and facts.items() <= entry.items()
+        ]
+
+    def renamed(self, stem: str) -> int:
+        """How often a file of this stem became `.csv` at the gateway."""
+        names = (PurePosixPath(entry["to"]).name for entry in self.journal("rename"))
+        return sum(name == f"{stem}.csv" for name in names)
+
+    def _ended(self, dag_id: str, run_id: str) -> Run:
+        def ended() -> bool:
+            try:
+                return self.stack.airflow.run(dag_id, run_id).finished
+            except NotThere:
+                return False
+
+        what = f"the end of {dag_id} {run_id}"
+        wait_until(ended, what, timeout=PATIENCE, check=self.stack.check)
+        return self.stack.airflow.run(dag_id, run_id)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Airflow with the campaigns of the journeys, its days a few seconds long."""
+    campaigns = tmp_path_factory.mktemp("some campaigns")
+    for name, files in CAMPAIGNS.items():
+        write_campaign(campaigns / name, *files)
+    with Stack(
+        hurry=86400 / DAY_IN_SECONDS,
+        clock=TUESDAY,
+        changes={"campaigns_folder": str(campaigns)},
+    ) as stack:
+        stack.airflow.unpause("collect_delivery_report")
+        stack.airflow.unpause("collect_replies")
+        yield World(stack)
+
+
+def write_campaign(folder: Path, yaml: str, sql: str, text: str) -> None:
+    """A campaign's folder."""
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(yaml)
+    (folder / "recipients.sql").write_text(sql)
+    (folder / "message.txt").write_text(text)

@@ -1,0 +1,192 @@
+"""Campaigns on their whole way, through a real scheduler, triggerer, gateway and PostgreSQL."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from sms.ledger.states import State
+from tests.journeys.conftest import World
+
+NUMBER = re.compile(r"(\+|\b)33639980\d{3}|\b0?6 ?39 ?98 ?0\d")
+STORY = ["plan", "extract", "screen", "render", "review", "submit", "await_verdict"]
+
+
+def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
+    run = world.finished(world.trigger("plain"))
+
+    assert run.state == "success"
+    assert all(world.states(run)[task] == {"success"} for task in [*STORY, "book_collection"])
+    [stem] = world.stems(run)
+    assert world.renamed(stem) == 1
+    assert len(world.journal("sent", stem=stem)) == 40
+
+    collection = world.collected(stem)
+    assert collection.state == "success"
+    submission = world.stack.ledger.submission(stem)
+    assert submission.state is State.REPORTED
+    assert submission.submitted_at
+    left = max(submission.send_at, submission.submitted_at)
+    assert submission.due_at == left + timedelta(days=1)
+    summary = world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}")
+    assert (summary.candidates, summary.audience, summary.sent) == (40, 40, 40)
+    assert summary.balanced
+    assert summary.outcomes.rows == 40
+
+
+def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
+    run = world.finished(world.trigger("plain", limit=5))
+    [stem] = world.stems(run)
+    before = world.stack.ledger.submission(stem)
+    uploads = len(world.journal("put"))
+
+    tasks = [*STORY[:5], "delivery.submit", "delivery.await_verdict", "delivery.book_collection"]
+    world.stack.airflow.clear(run.dag_id, run.run_id, tasks, only_failed=False)
+    again = world.finished(run)
+
+    assert again.state == "success"
+    assert world.states(again)["submit"] == {"success"}
+    assert world.renamed(stem) == 1
+    assert len(world.journal("put")) == uploads
+    after = world.stack.ledger.submission(stem)
+    assert (after.sha256, after.messages) == (before.sha256, before.messages)
+    booked = [each.run_id for each in world.stack.airflow.runs("collect_delivery_report")]
+    assert booked.count(f"ack__{stem}") == 1
+
+
+def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: World) -> None:
+    world.turn(reject=True)
+    try:
+        run = world.finished(world.trigger("refused"))
+    finally:
+        world.turn(reject=False)
+
+    assert run.state == "failed"
+    [stem] = world.stems(run)
+    [verdict] = world.tasks(run)["await_verdict"]
+    assert (verdict.state, verdict.try_number) == ("failed", 1)
+    assert f"the gateway rejected {stem}: no SMS was sent" in world.log(run, "await_verdict")
+    assert world.stack.ledger.submission(stem).state is State.REJECTED
+    assert world.states(run)["book_collection"] == {"upstream_failed"}
+    assert world.journal("sent", stem=stem) == []
+
+
+def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
+    world.turn(ack_late_hours=9)
+    try:
+        run = world.finished(world.trigger("late"))
+        [stem] = world.stems(run)
+        collection = world.collected(stem)
+    finally:
+        world.turn(ack_late_hours=0)
+
+    assert collection.state == "success"
+    assert world.stack.ledger.submission(stem).state is State.REPORTED
+    assert world.stack.ledger.reconcile(stem).balanced
+
+
+def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World) -> None:
+    run = world.finished(world.trigger("in_parts"))
+
+    assert run.state == "success"
+    stems = world.stems(run)
+    assert [stem[-3:] for stem in stems] == ["p01", "p02", "p03"]
+    assert [len(world.tasks(run)[task]) for task in ("submit", "await_verdict")] == [3, 3]
+    sent = [entry["msisdn"] for stem in stems for entry in world.journal("sent", stem=stem)]
+    assert len(sent) == len(set(sent)) == 10
+    assert [world.renamed(stem) for stem in stems] == [1, 1, 1]
+    for stem in stems:
+        assert world.collected(stem).state == "success"
+
+
+def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
+    world.turn(stop=0.5)
+    try:
+        first = world.finished(world.trigger("plain"))
+        [stem] = world.stems(first)
+        world.collected(stem)
+    finally:
+        world.turn(stop=0.0)
+    before = world.stack.ledger.stop_list_size()
+
+    assert world.replies().state == "success"
+    stopped = world.stack.ledger.stop_list_size()
+    second = world.finished(world.trigger("plain", dry_run=True))
+
+    assert stopped > before
+    summary = world.stack.ledger.summary(f"{second.dag_id}/{second.run_id}")
+    assert summary.excluded["opted_out"] == stopped
+    assert summary.audience == 40 - stopped
+
+
+def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
+    uploads = len(world.journal("put"))
+
+    run = world.finished(world.trigger("plain", dry_run=True, limit=3))
+
+    assert run.state == "success"
+    assert world.states(run)["review"] == {"success"}
+    assert world.states(run)["submit"] == {"skipped"}
+    assert len(world.journal("put")) == uploads
+    folder = world.stack.folder / "runs" / run.dag_id
+    assert list(folder.rglob("05_SEND-*.csv"))
+
+
+def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World) -> None:
+    told = {
+        "no_such_column": ("screen", "uses {{ surname }}, but the query of"),
+        "no_such_table": ("extract", 'relation "nothing_like_this" does not exist'),
+        "nobody": ("screen", "leaves nobody to write to"),
+        "no_warehouse": ("extract", "there is no connection elsewhere: create it"),
+    }
+    uploads = len(world.journal("put"))
+    runs = {name: world.trigger(name) for name in told}
+
+    for name, (task, sentence) in told.items():
+        run = world.finished(runs[name])
+        [instance] = world.tasks(run)[task]
+        assert (instance.state, instance.try_number) == ("failed", 1), name
+        log = world.log(run, task)
+        assert sentence in log, name
+        assert "Traceback" not in log, name
+    assert len(world.journal("put")) == uploads
+
+
+def test_an_hour_that_is_no_hour_is_refused_with_an_example(world: World) -> None:
+    run = world.finished(world.trigger("plain", send_at="next week"))
+
+    [plan] = world.tasks(run)["plan"]
+    assert (plan.state, plan.try_number) == ("failed", 1)
+    assert "write a date and an hour such as" in world.log(run, "plan")
+
+
+def test_a_broken_folder_is_told_with_its_line_and_hides_no_other(world: World) -> None:
+    [error] = world.stack.airflow.import_errors()
+
+    assert re.search(r"broken/campaign\.yaml, line 4: sender: 'Spring Sale!' is no sender", error)
+    dag_ids = world.stack.airflow.dag_ids()
+    assert "send__broken" not in dag_ids
+    assert "send__plain" in dag_ids
+
+
+def test_airflow_never_saw_a_number_or_a_text(world: World) -> None:
+    """Runs last: whatever the journeys above left in Airflow's logs and database is looked at."""
+    logs = "\n".join(
+        file.read_text(errors="replace")
+        for file in (world.stack.folder / "airflow" / "logs").rglob("*.log")
+    )
+    with world.stack.postgres.connect("airflow") as database:
+        xcoms = database.execute("SELECT value::text FROM xcom").fetchall()
+        kept = "\n".join(str(value) for (value,) in xcoms)
+
+    assert "SEND-12345-" in logs
+    assert "SEND-12345-" in kept
+    for place in (logs, kept):
+        assert not NUMBER.search(place)
+        assert "Bonjour Léa" not in place
+
+
+@pytest.fixture(autouse=True)
+def _good_manners(world: World) -> None:
+    """Every journey starts with the gateway on a good day."""
+    world.turn()
