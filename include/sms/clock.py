@@ -52,8 +52,11 @@ class SandboxClock:
     path: Path
 
     def now(self) -> datetime:
+        # The wall first: read after the file, a face from before a change of pace would be asked
+        # about a moment after it, and time would run back.
+        wall = time.time()
         face = self._read()
-        passed = (time.time() - face["wall"]) * face["rate"]
+        passed = max(wall - face["wall"], 0.0) * face["rate"]
         return datetime.fromtimestamp(face["sandbox"] + passed, UTC)
 
     def earliest_wall_time(self, instant: datetime) -> datetime:

@@ -5,7 +5,6 @@ number or a text of a recipient. `retryable` is the only thing that Airflow's si
 A bad row is never an exception: it is an excluded row with its Reason.
 """
 
-
 SUPPORT = "support@mtarget.fr"  # spec, *Registration*
 
 

@@ -66,7 +66,9 @@ def told(home, name: str, states: list[bytes]) -> list[list[tuple[object, ...]]]
             home.collect_replies()
     read = home.table("SELECT size_bytes, sha256, rows, unreadable FROM sms.report_file")
     return [
-        home.table("SELECT msisdn, opted_out_at, source, stem, message FROM sms.opt_out ORDER BY 1"),
+        home.table(
+            "SELECT msisdn, opted_out_at, source, stem, message FROM sms.opt_out ORDER BY 1"
+        ),
         home.table(
             "SELECT msisdn, replied_at, raw_date, raw_hour, message, idremote, occurrence "
             "FROM sms.reply ORDER BY 1, 3, 4, 5, 7"

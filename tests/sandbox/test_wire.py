@@ -9,6 +9,8 @@ import pytest
 from sms_sandbox import Account, Knobs
 from tests.sandbox.wire import STEM, log_in, put, rows, submit
 
+PIECE = 32_768  # bytes that the client writes at once
+
 
 def test_the_home_shows_send_report_and_the_clocks_id(gateway, client):
     assert sorted(client.listdir(".")) == [".sandbox", "Report", "Send"]
@@ -129,10 +131,11 @@ def test_a_connection_lost_in_the_middle_of_a_put_leaves_a_part(gateway, client)
     gateway.drop_connection_after("write", nth=2)
 
     with pytest.raises((paramiko.SSHException, EOFError, OSError)):
-        put(client, f"{STEM}.tmp", rows(2000))
+        put(client, f"{STEM}.tmp", rows(10_000))
 
     assert gateway.settled_names() == [f"{STEM}.tmp"]
-    assert 0 < gateway.journal("put")[0]["size"] < len(rows(2000))
+    [part] = gateway.journal("put")
+    assert (part["size"], part["whole"]) == (2 * PIECE, False)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -1,0 +1,68 @@
+"""What a person sees: the run's graph and the trigger form, in a real browser."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from tests.journeys.conftest import World
+
+# Nothing but the page under test is to be asked for.
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+PATIENCE = 30_000  # milliseconds
+
+
+@pytest.fixture
+def page(world: World) -> Iterator[Page]:
+    """A browser's page, logged in; skipped where no Chromium is installed, but never in CI."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
+        reason = "no Chromium is installed (Debian: chromium)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        page = browser.new_page(base_url=world.stack.airflow.url)
+        page.set_default_timeout(PATIENCE)
+        page.goto("/auth/login")
+        page.fill("input[name=username]", world.stack.airflow.login)
+        page.fill("input[name=password]", world.stack.airflow.password)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="Dags").first).to_be_visible(timeout=PATIENCE)
+        yield page
+        browser.close()
+
+
+def node(page: Page, task: str) -> Locator:
+    """A task in the graph; a mapped one has brackets after its name."""
+    named = re.compile(rf"^{task}( \[.*\])?$")
+    return page.locator(".react-flow__node").get_by_text(named).first
+
+
+def test_the_graph_of_a_run_tells_its_story(world: World, page: Page) -> None:
+    run = world.finished(world.trigger("plain", dry_run=True, limit=2))
+
+    page.goto(f"/dags/{run.dag_id}/runs/{run.run_id}")
+    page.get_by_label("Show Graph").click()
+    page.get_by_label("Expand all task groups").click()
+
+    story = ["plan", "extract", "screen", "render", "review"]
+    for task in [*story, "submit", "await_verdict", "book_collection"]:
+        expect(node(page, task)).to_be_visible(timeout=PATIENCE)
+    across = [node(page, task).bounding_box() for task in story]
+    places = [box["x"] for box in across if box]
+    assert places == sorted(places)
+    assert len(places) == len(story)
+
+
+def test_the_trigger_form_explains_what_it_asks(world: World, page: Page) -> None:
+    page.goto("/dags/send__plain")
+    page.get_by_role("button", name="Trigger").first.click()
+
+    for words in ("Send at", "Dry run", "Limit", "When the phones ring."):
+        expect(page.get_by_text(words).first).to_be_visible(timeout=PATIENCE)

@@ -1,0 +1,72 @@
+"""The same DAGs against a plain OpenSSH server, by the real clock."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from demo.stack import Stack
+from sms.ledger.states import State
+from tests.journeys.conftest import PEOPLE, TEXT, World, write_campaign
+from tests.openssh import OpenSsh, sshd
+
+YAML = """\
+description: Something that was bought is on its way
+kind: transactional
+sender: JOURNEY
+"""
+
+
+@pytest.fixture
+def openssh(tmp_path: Path) -> Iterator[OpenSsh]:
+    """An OpenSSH server; skipped where none is installed, but never in CI."""
+    if not sshd():
+        reason = "no sshd is installed (Debian: openssh-server)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with OpenSsh(tmp_path) as server:
+        yield server
+
+
+def test_a_campaign_travels_through_a_plain_openssh(
+    openssh: OpenSsh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaigns = tmp_path / "campaigns"
+    campaigns.mkdir()
+    write_campaign(campaigns / "parcel", YAML, PEOPLE % (1, 3), TEXT)
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", openssh.connection())
+
+    with Stack(real_gateway=True, changes={"campaigns_folder": str(campaigns)}) as stack:
+        world = World(stack)
+        for collector in ("collect_delivery_report", "collect_replies"):
+            stack.airflow.unpause(collector)
+        run = world.finished(world.trigger("parcel"))
+
+        assert run.state == "success"
+        [stem] = world.stems(run)
+        assert [file.name for file in openssh.send.iterdir()] == [f"{stem}.done"]
+        lines = (openssh.send / f"{stem}.done").read_bytes().split(b"\r\n")
+        numbers = [line.split(b";")[1] for line in lines[:-1]]
+        assert numbers == [b"+33639980001", b"+33639980002", b"+33639980003"]
+
+        # The report's collection is booked for tomorrow, and nothing waits for it until then.
+        submission = stack.ledger.submission(stem)
+        assert submission.state is State.ACCEPTED
+        booked = stack.airflow.run("collect_delivery_report", f"ack__{stem}")
+        assert booked.state == "queued"
+        assert booked.run_after == submission.due_at
+        assert submission.due_at - datetime.now(UTC) > timedelta(hours=23)
+
+        ack = [line + b";3;delivered;operator" for line in lines[:-1]]
+        name = stem.removeprefix("SEND")
+        (openssh.report / f"ACK{name}.csv").write_bytes(b"\r\n".join(ack) + b"\r\n")
+        stop = b"+33639980002;20270302;1015;STOP;" + lines[1].split(b";")[0] + b"\r\n"
+        (openssh.report / f"STOP{name}.csv").write_bytes(stop)
+        by_hand = stack.airflow.trigger("collect_delivery_report", {"stem": stem})
+
+        assert world.finished(by_hand).state == "success"
+        assert world.replies().state == "success"
+        assert stack.ledger.submission(stem).state is State.REPORTED
+        assert stack.ledger.reconcile(stem).delivered == 3
+        assert stack.ledger.stop_list_size() == 1
