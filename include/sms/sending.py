@@ -107,7 +107,8 @@ def plan(
         log.info("%s is under way already: nothing of it is made again", run_key)
         return read_plan(folder)
     known = ledger.submissions(run_key)
-    if known and (folder / PLAN).exists():
+    live = [each for each in known if each.state is not State.CANCELLED]
+    if live and (folder / PLAN).exists():
         kept = read_plan(folder)
         if kept.at_once or kept.send_at >= now - settings.max_late:
             return kept
@@ -276,6 +277,12 @@ def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
     counts = reviewing.counts_page(plan.campaign.name, summary, files, histogram, due)
     (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
     return counts
+
+
+def call_off(plan: Plan, ledger: Ledger, why: str) -> None:
+    """End a run that sends nothing; planned again, it gets a new name."""
+    for each in ledger.submissions(plan.run_key):
+        ledger.move(each.stem, to=State.CANCELLED, detail={"why": why})
 
 
 def require_sendable(

@@ -7,6 +7,7 @@ from airflow.providers.sftp.operators.sftp import SFTPOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, ObjectStoragePath
 
+from sms.errors import LedgerError
 from sms_airflow.failures import in_a_sentence
 
 
@@ -77,8 +78,13 @@ class BookCollection(TriggerDagRunOperator):
         from sms_airflow import wiring
 
         submission = wiring.ledger().submission(self.stem)
+        if submission.due_at is None:
+            raise LedgerError(
+                f"{self.stem} is {submission.state}, so no report on it is due: clear the task "
+                "await_verdict"
+            )
         self.trigger_run_id = f"ack__{self.stem}"
         self.conf = {"stem": self.stem}
-        self.run_after = clock.earliest_wall_time(submission.due_at or clock.now())
+        self.run_after = clock.earliest_wall_time(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, submission.due_at)
         super().execute(context)

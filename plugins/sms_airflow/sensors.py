@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, Context
 
-from sms.errors import FileRejected, GatewayRefused, ReportOverdue, VerdictOverdue
+from sms.errors import FileRejected, GatewayRefused, LedgerError, ReportOverdue, VerdictOverdue
 from sms_airflow.failures import in_a_sentence
 
 if TYPE_CHECKING:
@@ -58,9 +58,14 @@ class VerdictSensor(GatewaySensor):
         submission = wiring.ledger().submission(self.stem)
         if submission.state is State.REJECTED:
             raise FileRejected(self.stem)
-        if submission.state is not State.SUBMITTED:
+        if submission.state in (State.ACCEPTED, State.REPORTED, State.CLOSED):
             self.log.info("%s is %s already.", self.stem, submission.state)
             return self.stem
+        if submission.state is not State.SUBMITTED:
+            raise LedgerError(
+                f"{self.stem} is {submission.state}, so no verdict on it can come: clear the task "
+                "submit, which finds out how far it came"
+            )
         settings = wiring.settings()
         deadline = clock.now() + settings.verdict_timeout
         self.wait(VerdictTrigger, deadline, settings.verdict_poll)

@@ -90,9 +90,7 @@ def screen() -> dict[str, int]:
     if run.under_way:
         return {}
     counts = sending.screen(run.plan, run.folder, run.ledger, run.settings)
-    if not counts["audience"]:
-        raise AirflowSkipException("Nobody to write to, and the campaign says on_empty: skip")
-    return counts
+    return run.unless_empty(counts, counts["audience"])
 
 
 @task(**PATIENT)
@@ -107,7 +105,8 @@ def render() -> dict[str, int]:
     run = _Run()
     if run.under_way:
         return {}
-    return sending.render(run.plan, run.folder, run.ledger, run.settings)
+    counts = sending.render(run.plan, run.folder, run.ledger, run.settings)
+    return run.unless_empty(counts, counts["messages"])
 
 
 @task(**PATIENT)
@@ -128,6 +127,7 @@ def review() -> list[str]:
     get_current_context()["ti"].xcom_push(key="review", value=report)
     if run.plan.dry_run:
         log.info("A dry run ends here: the files are in %s", run.folder)
+        sending.call_off(run.plan, run.ledger, "a dry run")
         return []
     return [each.stem for each in run.ledger.submissions(run.key)]
 
@@ -214,6 +214,15 @@ class _Run:
         self.under_way = sending.is_under_way(self.key, self.ledger)
         if self.under_way:
             log.info("A file of this run is under way or gone: nothing of it is made again")
+
+    def unless_empty(self, counts: dict[str, int], people: int) -> dict[str, int]:
+        """The counts; or the run's end, if nobody is left and the campaign says skip."""
+        from sms import sending
+
+        if people:
+            return counts
+        sending.call_off(self.plan, self.ledger, "nobody to write to")
+        raise AirflowSkipException("Nobody to write to, and the campaign says on_empty: skip")
 
 
 def _lateness(context: Any) -> timedelta:

@@ -28,6 +28,7 @@ from sms_airflow.sftp_gateway import Account, SftpGateway
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
 ROWS_AT_A_TIME = 20_000
+NUMBER = re.compile(r"(?:\d[ .-]?){7,}")
 
 
 def settings() -> Settings:
@@ -121,7 +122,8 @@ def _source_errors(conn_id: str, where: str) -> Iterator[None]:
         raise
     except Exception as error:
         names = {kind.__name__ for kind in type(error).__mro__}
-        said = " ".join(str(error).split())
+        # A database may quote the value that it stumbled on, and that may be somebody's number.
+        said = NUMBER.sub("…", " ".join(str(error).split()))
         if {"OperationalError", "InterfaceError"} & names:
             raise WarehouseUnreachable(
                 f"the warehouse {conn_id} can't be reached: {said}"

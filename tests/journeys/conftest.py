@@ -38,6 +38,7 @@ CAMPAIGNS = {
     "in_parts": (YAML + "max_per_file: 4\n", PEOPLE % (301, 310), TEXT),
     "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
     "no_such_table": (YAML, "SELECT * FROM nothing_like_this", TEXT),
+    "not_a_number": (YAML, "SELECT '06 39 98 05 05 ?'::bigint AS key", TEXT),
     "nobody": (YAML, PEOPLE % (5, 4), TEXT),
     "no_warehouse": (YAML + "warehouse: elsewhere\n", PEOPLE % (1, 2), TEXT),
     "broken": (YAML.replace("sender: JOURNEY", "sender: Spring Sale!"), PEOPLE % (1, 2), TEXT),

@@ -129,7 +129,9 @@ def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
     assert world.states(run)["submit"] == {"skipped"}
     assert len(world.journal("put")) == uploads
     folder = world.stack.folder / "runs" / run.dag_id
-    assert list(folder.rglob("05_SEND-*.csv"))
+    [stem] = world.stems(run)
+    assert list(folder.rglob(f"05_{stem}.csv"))
+    assert world.stack.ledger.submission(stem).state is State.CANCELLED
 
 
 def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World) -> None:
@@ -137,6 +139,7 @@ def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World)
         "no_such_column": ("screen", "uses {{ surname }}, but the query of"),
         "no_such_table": ("extract", 'relation "nothing_like_this" does not exist'),
         "nobody": ("screen", "leaves nobody to write to"),
+        "not_a_number": ("extract", "invalid input syntax"),
         "no_warehouse": ("extract", "there is no connection elsewhere: create it"),
     }
     uploads = len(world.journal("put"))
