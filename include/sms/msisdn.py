@@ -20,7 +20,6 @@ How a number is read, where its spelling leaves a choice:
 import re
 import unicodedata
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 
 import numpy as np
@@ -30,20 +29,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
+from sms.coded import Coded
+
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-class Fault(StrEnum):
+class Fault(Coded):
     """Why a text is no number of a mobile phone; each is a `Reason` of `sms.recipients`."""
-
-    sentence: str
-
-    def __new__(cls, code: str, sentence: str) -> "Fault":
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
 
     MISSING = "missing_msisdn", "there is no number"
     MALFORMED = (

@@ -21,13 +21,13 @@ to: a row that is excluded, for whatever reason, takes no number and no key from
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sms.coded import Coded
 from sms.errors import SourceError
 from sms.frames import as_text
 from sms.msisdn import Bools, Fault, Int64s, Numbers, normalise
@@ -46,16 +46,8 @@ NOT_OPTED_OUT = frozenset(
 )
 
 
-class Reason(StrEnum):
+class Reason(Coded):
     """Why a candidate isn't written to: a code for machines, a sentence for people."""
-
-    sentence: str
-
-    def __new__(cls, code: str, sentence: str) -> "Reason":
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
 
     MISSING_KEY = "missing_key", "the row has no key, so nothing could be joined back to it"
     MISSING_MSISDN = Fault.MISSING.value, Fault.MISSING.sentence

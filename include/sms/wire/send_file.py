@@ -8,7 +8,6 @@ import codecs
 import hashlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import BinaryIO, Literal, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms import gsm
+from sms.coded import Coded
 from sms.errors import ConfigurationError, SourceError
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
@@ -145,16 +145,8 @@ def _encoded(lines: pa.Array, dialect: Dialect) -> bytes:
         ) from None  # the error holds all the texts
 
 
-class FaultCode(StrEnum):
+class FaultCode(Coded):
     """A rule of the provider's page that a file breaks: a code for machines, a sentence for us."""
-
-    sentence: str
-
-    def __new__(cls, code: str, sentence: str) -> "FaultCode":
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
 
     EMPTY_FILE = "empty_file", "the file holds no row"
     BOM = "bom", "the file begins with a byte order mark"
