@@ -6,6 +6,7 @@ that dies anywhere leaves enough behind for the next one to know what it may do;
 know, it stops and asks a person.
 """
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from sms.errors import (
     GatewayError,
     GatewayUnreachable,
     LedgerError,
+    SmsError,
     SubmissionTaken,
     SubmissionUnknown,
 )
@@ -111,9 +113,10 @@ def submit(
     try:
         with gateway() as session:
             return _bring(submission, parcel, session, ledger, token, check)
-    except GatewayError:
+    except SmsError:
         # This try ends in good order, so the next need not wait for the lease to run out.
-        ledger.release(stem, token)
+        with contextlib.suppress(LedgerError):
+            ledger.release(stem, token)
         raise
 
 
@@ -159,7 +162,8 @@ def _bring(
     check: Callable[[Submission], None],
 ) -> Submission:
     stem = submission.stem
-    seen = look(session, stem)
+    # A listing is no snapshot: a file that is renamed meanwhile can be missed, but not twice.
+    seen = look(session, stem) or look(session, stem)
     if ARRIVED & seen.keys():
         log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sorted(seen)))
         return _arrived(stem, ledger)

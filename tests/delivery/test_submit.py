@@ -232,8 +232,9 @@ def test_nothing_is_sent_without_the_stop_list_that_screening_saw(
     [prepared] = desk.prepare(numbers(3))
     desk.ledger.record_screening("one", candidates=3, audience=3, excluded={}, stop_list_size=7)
 
-    with pytest.raises(StopListUnsafe):
-        desk.submit(prepared.stem)
+    for token in ("first try", "cleared right after"):
+        with pytest.raises(StopListUnsafe):
+            desk.submit(prepared.stem, token=token)
 
     assert renames(sandbox) == []
 
