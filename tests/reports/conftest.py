@@ -128,7 +128,7 @@ class Home:
             name: self.table(
                 f"SELECT {told if name == 'submission' else '*'} FROM sms.{name} ORDER BY 1, 2"
             )
-            for name in ("message", "stranger", "opt_out", "reply", "report_file", "submission")
+            for name in ("receipt", "stranger", "opt_out", "reply", "report_file", "submission")
         }
 
     def empty(self, *, reports_only: bool = False) -> None:

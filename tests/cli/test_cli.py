@@ -1,0 +1,106 @@
+"""The command `sms`, as a shell meets it: what it prints, where, and its exit status."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Part, PlannedRun
+from sms.ledger.states import State
+from tests.airflow_home import ROOT
+
+STEM = "SEND-12345-20270302-1000-spring"
+NOW = datetime(2027, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def sms(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from sms.cli import main; main()", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_good_campaigns_pass() -> None:
+    done = sms("check")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["parcel_ready: good", "spring_sale: good"]
+
+
+def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
+    folder = tmp_path / "autumn"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text("kind: marketing\nsender: AUTUMN\nstop: no\n")
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text("Bonjour {{ name }")
+
+    done = sms("check", folder, ROOT / "include" / "campaigns" / "spring_sale")
+
+    assert done.returncode == 1
+    assert done.stdout == "spring_sale: good\n"
+    assert f"{folder}/campaign.yaml, line " in done.stderr
+    assert "message.txt, line 1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_call_says_how_to_call() -> None:
+    done = sms("ledger", "settle", STEM)
+
+    assert done.returncode == 2
+    assert "SMS_LEDGER_URL" in done.stderr or "--url" in done.stderr
+
+
+def test_the_ledger_is_made_by_one_command_that_may_be_repeated(empty_database_url: str) -> None:
+    for _ in range(2):
+        assert sms("ledger", "upgrade", "--url", empty_database_url).returncode == 0
+
+    Ledger.connect(empty_database_url).require_current()
+
+
+def test_a_ledger_that_is_not_there_ends_in_a_sentence() -> None:
+    done = sms("ledger", "upgrade", SMS_LEDGER_URL="postgresql://nobody@127.0.0.1:1/nothing")
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "127.0.0.1" in done.stderr
+
+
+def test_an_unknown_submission_is_settled_as_the_provider_says(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    for name, answer, state in (
+        ("a", "--arrived", State.SUBMITTED),
+        ("b", "--never-arrived", State.CANCELLED),
+    ):
+        stem = make_unknown(ledger, STEM + name)
+
+        done = sms("ledger", "settle", stem, answer, SMS_LEDGER_URL=ledger_url)
+
+        assert done.returncode == 0, done.stderr
+        assert stem in done.stdout
+        assert ledger.submission(stem).state is state
+
+
+def test_what_is_not_unknown_can_not_be_settled(ledger: Ledger, ledger_url: str) -> None:
+    stem = make_unknown(ledger, STEM)
+    sms("ledger", "settle", stem, "--arrived", SMS_LEDGER_URL=ledger_url)
+
+    done = sms("ledger", "settle", stem, "--never-arrived", SMS_LEDGER_URL=ledger_url)
+
+    assert done.returncode == 1
+    assert f"{stem} is submitted, not unknown" in done.stderr
+    assert ledger.submission(stem).state is State.SUBMITTED
+
+
+def make_unknown(ledger: Ledger, stem: str) -> str:
+    run = PlannedRun(stem, "spring", "marketing", "12345", NOW, "asked", False, NOW, "/nowhere")
+    ledger.plan(run, stem)
+    ledger.prepare(stem, [Part(stem, 1, 1, 1, 1, "0" * 64, 1)])
+    ledger.claim(stem, "a try", lease=timedelta(minutes=1))
+    assert ledger.move(stem, to=State.UNKNOWN)
+    return stem

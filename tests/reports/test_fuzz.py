@@ -1,0 +1,110 @@
+"""No bytes whatever crash a reader, and how they arrive changes nothing in what was read."""
+
+import io
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sms.errors import ReportUnreadable
+from sms.wire import report_rows
+from sms.wire.names import ReportKind
+from sms.wire.reports import Report, is_stop, read_delivery_report, read_replies
+
+# Grammar by grammar: what a report is made of, in every wrong order.
+PIECES = st.sampled_from(
+    [
+        b";",
+        b";",
+        b'"',
+        b'""',
+        b"\n",
+        b"\r\n",
+        b" ",
+        b"+33639980001;",
+        b"+33639980001;20260715;1205;",
+        b'+33639980002;20260715;1205;"',
+        b"A1;+33639980003;Shop;",
+        b'A2;+33639980004;Shop;"',
+        b";3;delivered;t\r\n",
+        b";STOP;A1\r\n",
+        b"\0",
+        b"\xe9",
+        b"\xc3\xa9",
+        b"\xef\xbb\xbf",
+        b"MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n",
+        b"x" * 200,
+    ]
+)
+FILES = st.one_of(
+    st.lists(PIECES, max_size=40).map(b"".join),
+    st.lists(st.one_of(PIECES, st.binary(max_size=9)), max_size=20).map(b"".join),
+    st.binary(max_size=300),
+)
+TRIES = settings(max_examples=250, deadline=None, derandomize=True)
+
+
+def read(content: bytes, kind: ReportKind) -> Report | str:
+    source = io.BytesIO(content)
+    try:
+        if kind is ReportKind.ACK:
+            return read_delivery_report(source)
+        return read_replies(source, kind)
+    except ReportUnreadable as error:
+        return str(error)
+
+
+def facts(report: Report | str) -> object:
+    if isinstance(report, str):
+        return report
+    return (
+        report.rows.to_pylist(),
+        report.unreadable.to_pylist(),
+        report.warnings,
+        report.torn_tail,
+        report.size_read,
+    )
+
+
+@pytest.mark.parametrize("kind", list(ReportKind))
+@TRIES
+@given(content=FILES, block=st.integers(1, 60))
+def test_any_bytes_in_blocks_of_any_size_are_read_alike(kind, content, block):
+    whole = facts(read(content, kind))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report_rows, "BLOCK", block)
+        assert facts(read(content, kind)) == whole
+
+
+@pytest.mark.parametrize("kind", list(ReportKind))
+@TRIES
+@given(content=FILES)
+def test_what_is_read_may_be_stored(kind, content):
+    report = read(content, kind)
+    if isinstance(report, str):
+        return
+    report.rows.validate(full=True)
+    for column in report.rows.columns:
+        if column.type == pa.large_string():
+            assert not any("\0" in value for value in column.to_pylist() if value)
+    assert all(0 < number < 10**15 for number in report.rows["msisdn"].to_pylist() if number)
+    assert len(is_stop(report.rows.columns[4])) == report.rows.num_rows
+
+
+@pytest.mark.parametrize("kind", [ReportKind.STOP, ReportKind.SMSMO])
+@TRIES
+@given(content=FILES, cut=st.floats(0, 1))
+def test_a_file_that_grows_takes_nothing_back(kind, content, cut):
+    whole = read(content, kind)
+    begun = read(content[: int(cut * len(content))], kind)
+    if isinstance(begun, str):
+        return
+    if isinstance(whole, str):
+        assert begun.rows.num_rows == 0
+        return
+    count = begun.rows.num_rows
+    assert whole.rows.slice(0, count).to_pylist() == begun.rows.to_pylist()
+    listed = begun.unreadable.num_rows
+    assert whole.unreadable.slice(0, listed).to_pylist() == begun.unreadable.to_pylist()
