@@ -1,6 +1,7 @@
 """A prepared campaign, a real gateway behind a real Airflow connection, a real ledger."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -131,3 +132,12 @@ def renames(gateway: Sandbox) -> list[str]:
     """Every rename to `.csv` that the gateway ever did."""
     moved = (PurePosixPath(entry["to"]) for entry in gateway.journal("rename"))
     return [name.name for name in moved if name.suffix == ".csv"]
+
+
+def show(gateway: Sandbox, name: str, content: bytes = b"") -> Path:
+    """A file in `Send` that no client of ours put there: of today, by the sandbox's calendar."""
+    fresh = gateway.home / name
+    fresh.write_bytes(content)
+    now = clock.now().timestamp()
+    os.utime(fresh, (now, now))
+    return fresh.rename(gateway.home / "Send" / name)

@@ -22,7 +22,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
-from tests.delivery.conftest import Desk, connect, numbers, renames
+from tests.delivery.conftest import Desk, connect, numbers, renames, show
 
 
 def opt_out(ledger: Ledger, *msisdns: int) -> None:
@@ -201,6 +201,38 @@ def test_a_try_that_lost_its_claim_does_not_rename(desk: Desk, sandbox: Sandbox)
         desk.submit(prepared.stem, token="the zombie", gateway=overtaken)
 
     assert renames(sandbox) == []
+
+
+def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    intend = desk.ledger.intend_rename
+
+    def overtaken(stem: str, token: str, **facts: Any) -> Any:
+        submission = intend(stem, token, **facts)
+        desk.ledger.claim(stem, "the new one", lease=timedelta(0))
+        return submission
+
+    monkeypatch.setattr(desk.ledger, "intend_rename", overtaken)
+
+    with pytest.raises(SubmissionTaken):
+        desk.submit(prepared.stem, token="the zombie")
+
+    assert renames(sandbox) == []
+
+
+def test_a_file_that_is_there_already_is_never_overwritten(desk: Desk, sandbox: Sandbox) -> None:
+    sandbox.turn(silent=True)
+    [prepared] = desk.prepare(numbers(3))
+    name = f"{prepared.stem}.csv"
+    appears = during("upload", lambda: show(sandbox, name, b"another's") and None)
+
+    submission = desk.submit(prepared.stem, gateway=appears)
+
+    assert (sandbox.home / "Send" / name).read_bytes() == b"another's"
+    assert renames(sandbox) == []
+    assert submission.state is State.SUBMITTED
 
 
 def test_a_missed_hour_is_not_sent_at_another(desk: Desk, sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
@@ -17,7 +16,7 @@ from sms import clock
 from sms_airflow import wiring
 from sms_airflow.triggers import GatewayTrigger, ReportTrigger, VerdictTrigger
 from sms_sandbox import Sandbox
-from tests.delivery.conftest import connect
+from tests.delivery.conftest import connect, show
 
 STEM = "SEND-12345-20270302-1000-spring"
 SECONDS = 20
@@ -34,15 +33,6 @@ def trigger(
 async def first_event(waiting: GatewayTrigger) -> dict[str, Any]:
     async with asyncio.timeout(SECONDS), contextlib.aclosing(waiting.run()) as events:
         return dict((await anext(events)).payload)
-
-
-def show(gateway: Sandbox, name: str) -> None:
-    """A file as the provider leaves it: of today, by the sandbox's calendar."""
-    fresh = gateway.home / name
-    fresh.write_bytes(b"")
-    now = clock.now().timestamp()
-    os.utime(fresh, (now, now))
-    fresh.rename(gateway.home / "Send" / name)
 
 
 @pytest.mark.parametrize(("extension", "saw"), [("done", "accepted"), ("reject", "rejected")])
@@ -112,6 +102,16 @@ def test_a_wrong_host_key_ends_the_wait_with_a_sentence(
 
     assert event["saw"] == "refusal"
     assert "host key" in event["why"]
+
+
+def test_a_moved_clock_waits_at_no_gateway_but_its_own(sandbox: Sandbox) -> None:
+    show(sandbox, f"{STEM}.done")
+    (sandbox.home / ".sandbox").write_text("another clock")
+
+    event = asyncio.run(first_event(trigger(VerdictTrigger)))
+
+    assert event["saw"] == "refusal"
+    assert clock.VARIABLE in event["why"]
 
 
 def test_a_report_ends_the_wait_once_it_no_longer_grows(sandbox: Sandbox) -> None:
