@@ -164,7 +164,7 @@ def stack(host: Host, ready: str, compose: ComposeFile) -> Iterator[Processes]:
     """The sandbox and Airflow's four parts run."""
     with ExitStack() as undo:
         guard = Guard(host.log("guard"))
-        undo.callback(guard.dismiss)
+        undo.callback(guard.close)
         processes = undo.enter_context(Processes(guard, wave=0, grace=15))
         for service in ["sandbox", *compose.airflow()]:
             processes.start(

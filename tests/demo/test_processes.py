@@ -80,13 +80,17 @@ def test_a_child_that_dies_is_told_with_its_last_words(guard: Guard, tmp_path: P
 def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """The parent here has no handler for any signal: its guard does all of it."""
+    """The parent here has no handler for any signal: its guard does all of it.
+
+    Nor does it ignore one: whoever runs the tests with `nohup` would have it ignore SIGHUP.
+    """
     folder = tmp_path / "stack"
     folder.mkdir()
     parent = f"""
-    import os, sys, time
+    import os, signal, sys, time
     from pathlib import Path
     from demo.processes import Guard, Processes
+    signal.signal({int(number)} if {number != signal.SIGKILL} else signal.SIGTERM, signal.SIG_DFL)
     folder = Path({str(folder)!r})
     guard = Guard(Path({str(tmp_path / "guard.log")!r}))
     guard.remove(folder)

@@ -13,9 +13,8 @@ STORY = ["plan", "extract", "screen", "render", "review", "submit", "await_verdi
 
 
 def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
-    run = world.finished(world.trigger("plain"))
+    run = world.succeeded(world.trigger("plain"))
 
-    assert run.state == "success"
     assert all(world.states(run)[task] == {"success"} for task in [*STORY, "book_collection"])
     [stem] = world.stems(run)
     assert world.renamed(stem) == 1
@@ -35,16 +34,15 @@ def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
 
 
 def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
-    run = world.finished(world.trigger("plain", limit=5))
+    run = world.succeeded(world.trigger("plain", limit=5))
     [stem] = world.stems(run)
     before = world.stack.ledger.submission(stem)
     uploads = len(world.journal("put"))
 
     tasks = [*STORY[:5], "delivery.submit", "delivery.await_verdict", "delivery.book_collection"]
     world.stack.airflow.clear(run.dag_id, run.run_id, tasks, only_failed=False)
-    again = world.finished(run)
+    again = world.succeeded(run)
 
-    assert again.state == "success"
     assert world.states(again)["submit"] == {"success"}
     assert world.renamed(stem) == 1
     assert len(world.journal("put")) == uploads
@@ -74,7 +72,7 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
 def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
     world.turn(ack_late_hours=9)
     try:
-        run = world.finished(world.trigger("late"))
+        run = world.succeeded(world.trigger("late"))
         [stem] = world.stems(run)
         collection = world.collected(stem)
     finally:
@@ -86,9 +84,8 @@ def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
 
 
 def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World) -> None:
-    run = world.finished(world.trigger("in_parts"))
+    run = world.succeeded(world.trigger("in_parts"))
 
-    assert run.state == "success"
     stems = world.stems(run)
     assert [stem[-3:] for stem in stems] == ["p01", "p02", "p03"]
     assert [len(world.tasks(run)[task]) for task in ("submit", "await_verdict")] == [3, 3]
@@ -102,7 +99,7 @@ def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World
 def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
     world.turn(stop=0.5)
     try:
-        first = world.finished(world.trigger("plain"))
+        first = world.succeeded(world.trigger("plain"))
         [stem] = world.stems(first)
         world.collected(stem)
     finally:
@@ -111,7 +108,7 @@ def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
 
     assert world.replies().state == "success"
     stopped = world.stack.ledger.stop_list_size()
-    second = world.finished(world.trigger("plain", dry_run=True))
+    second = world.succeeded(world.trigger("plain", dry_run=True))
 
     assert stopped > before
     summary = world.stack.ledger.summary(f"{second.dag_id}/{second.run_id}")
@@ -122,9 +119,8 @@ def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
 def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
     uploads = len(world.journal("put"))
 
-    run = world.finished(world.trigger("plain", dry_run=True, limit=3))
+    run = world.succeeded(world.trigger("plain", dry_run=True, limit=3))
 
-    assert run.state == "success"
     assert world.states(run)["review"] == {"success"}
     assert world.states(run)["submit"] == {"skipped"}
     assert len(world.journal("put")) == uploads
