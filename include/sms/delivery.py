@@ -1,7 +1,8 @@
 """Getting one file to the gateway at most once, and reading what became of it (R27-R29).
 
-The order is the promise: claim in the ledger, look at the gateway, upload `.tmp`, read the stop
-list once more, record the intent together with the messages, rename, record the arrival. A try
+The order is the promise: claim in the ledger, look at the gateway, upload, call it `.tmp` once it
+is whole, record the intent together with the messages, read the stop list once more, rename to
+`.csv`, record the arrival. A try
 that dies anywhere leaves enough behind for the next one to know what it may do; where it can't
 know, it stops and asks a person.
 """
@@ -30,7 +31,7 @@ from sms.errors import (
 )
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import State
-from sms.wire.names import ARRIVED, Phase, phase_of
+from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of
 
 log = logging.getLogger(__name__)
 
@@ -132,10 +133,32 @@ def standing(submission: Submission) -> Submission:
     return submission
 
 
-def look(session: Gateway, stem: str) -> dict[Phase, RemoteFile]:
-    """Every file that the gateway shows for this stem, by its phase."""
-    found = {phase_of(file.name, stem): file for file in session.listing(Folder.SEND)}
-    return {phase: file for phase, file in found.items() if phase is not None}
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the gateway shows of one stem: a file for each phase, and uploads under way."""
+
+    phases: dict[Phase, RemoteFile]
+    drafts: tuple[RemoteFile, ...]
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the provider has it, whatever it made of it."""
+        return bool(ARRIVED & self.phases.keys())
+
+    @property
+    def tmp(self) -> RemoteFile | None:
+        """The whole file that waits for its rename."""
+        return self.phases.get(Phase.TMP)
+
+
+def look(session: Gateway, stem: str) -> Sight:
+    """Every file that the gateway shows for this stem."""
+    listing = session.listing(Folder.SEND)
+    phases = {phase_of(file.name, stem): file for file in listing}
+    return Sight(
+        {phase: file for phase, file in phases.items() if phase is not None},
+        tuple(file for file in listing if is_draft(file.name, stem)),
+    )
 
 
 def unknown(stem: str) -> SubmissionUnknown:
@@ -162,23 +185,23 @@ def _bring(
     check: Callable[[Submission], None],
 ) -> Submission:
     stem = submission.stem
-    # A listing is no snapshot: a file that is renamed meanwhile can be missed, but not twice.
-    seen = look(session, stem) or look(session, stem)
-    if ARRIVED & seen.keys():
-        log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sorted(seen)))
+    sight = look(session, stem)
+    if not sight.phases:
+        # A listing is no snapshot: a file that is renamed meanwhile can be missed, but not twice.
+        sight = look(session, stem)
+    if sight.arrived:
+        log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sight.phases))
         return _arrived(stem, ledger)
-    if submission.rename_intended_at and Phase.TMP not in seen:
+    if submission.rename_intended_at and not sight.tmp:
         ledger.move(stem, to=State.UNKNOWN, token=token)
         raise unknown(stem)
+    for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
+        session.remove(Folder.SEND, draft.name)
     while True:
         check(submission)
-        stopped = ledger.opted_out(parcel.msisdns())
-        if len(stopped):
-            log.warning("%d said STOP since %s was written: it is written anew", len(stopped), stem)
-            parcel.leave_out(stopped)
-        if not _waits_for_rename(submission, seen, parcel.path()):
-            _clear_the_way(seen, session, stem)
-            _upload(stem, parcel.path(), session)
+        _leave_out_who_said_stop(stem, parcel, ledger)
+        if not _waits_for_rename(submission, sight.tmp, parcel.path()):
+            _put_in_place(stem, parcel.path(), sight.tmp, session, ledger, token)
             submission = ledger.intend_rename(
                 stem,
                 token,
@@ -186,34 +209,42 @@ def _bring(
                 late_out=parcel.late_out(),
                 **fingerprint(parcel.path()),
             )
+        check(submission)
         # Whoever said STOP while the file went up is read here, right before the rename.
         if not len(ledger.opted_out(parcel.msisdns())):
-            break
-        seen = look(session, stem)
-    check(submission)
-    return _rename(stem, session, ledger, token)
+            return _rename(stem, session, ledger, token)
+        sight = look(session, stem)
 
 
-def _waits_for_rename(submission: Submission, seen: dict[Phase, RemoteFile], path: Any) -> bool:
+def _leave_out_who_said_stop(stem: str, parcel: Parcel, ledger: Ledger) -> None:
+    stopped = ledger.opted_out(parcel.msisdns())
+    if not len(stopped):
+        return
+    log.warning("%d said STOP since %s was written: it is written anew", len(stopped), stem)
+    parcel.leave_out(stopped)
+    if not len(parcel.msisdns()):
+        ledger.move(stem, to=State.CANCELLED, detail={"why": "everybody said STOP"})
+        raise LedgerError(f"everybody in {stem} has said STOP since it was written: it is not sent")
+
+
+def _waits_for_rename(submission: Submission, tmp: RemoteFile | None, path: Any) -> bool:
     """Whether the very bytes that were recorded lie at the gateway, whole, as `.tmp`."""
-    if submission.rename_intended_at is None or Phase.TMP not in seen:
+    if submission.rename_intended_at is None or tmp is None:
         return False
     recorded = {"sha256": submission.sha256, "size_bytes": submission.size_bytes}
-    return seen[Phase.TMP].size == submission.size_bytes and fingerprint(path) == recorded
+    return tmp.size == submission.size_bytes and fingerprint(path) == recorded
 
 
-def _clear_the_way(seen: dict[Phase, RemoteFile], session: Gateway, stem: str) -> None:
-    """Remove an earlier `.tmp`: once it is gone, no late rename of it can succeed."""
-    left = seen.get(Phase.TMP)
-    if left and not session.remove(Folder.SEND, left.name):
-        raise SubmissionTaken(
-            f"{left.name} vanished while {stem} was being delivered: another try is at work, "
-            "this one looks again later"
-        )
+def _put_in_place(
+    stem: str, path: Any, former: RemoteFile | None, session: Gateway, ledger: Ledger, token: str
+) -> None:
+    """Upload under this try's own name, and call it `stem.tmp` once it is whole.
 
-
-def _upload(stem: str, path: Any, session: Gateway) -> None:
-    name = f"{stem}.{Phase.TMP}"
+    So `stem.tmp` is a whole file at every moment, and whoever is late with a rename finds either
+    that or nothing: two tries never write into each other's bytes, and one `stem.tmp` becomes
+    `.csv` once.
+    """
+    name = draft_name(stem, token)
     size = int(path.stat().st_size)
     with path.open("rb") as source:
         arrived = session.upload(name, source)
@@ -222,20 +253,33 @@ def _upload(stem: str, path: Any, session: Gateway) -> None:
             f"{name} has {arrived} bytes at the gateway instead of {size}: the upload was cut "
             "short and will be tried again"
         )
+    if not ledger.holds(stem, token):
+        session.remove(Folder.SEND, name)  # numbers of people, and nobody would look for them
+        raise _taken(stem)
+    if former and not session.remove(Folder.SEND, former.name):
+        raise SubmissionTaken(
+            f"{former.name} vanished while {stem} was being delivered: another try is at work, "
+            "this one looks again later"
+        )
+    session.rename(name, f"{stem}.{Phase.TMP}")
 
 
 def _rename(stem: str, session: Gateway, ledger: Ledger, token: str) -> Submission:
     if not ledger.holds(stem, token):
-        raise SubmissionTaken(f"another try took over {stem}: this one stands aside")
+        raise _taken(stem)
     try:
         session.rename(f"{stem}.{Phase.TMP}", f"{stem}.{Phase.CSV}")
     except GatewayUnreachable:
         raise  # the server may have done it all the same: the next try looks
     except GatewayError:
-        if not ARRIVED & look(session, stem).keys():
+        if not look(session, stem).arrived:
             raise
         log.warning("%s was renamed by another try", stem)
     return _arrived(stem, ledger)
+
+
+def _taken(stem: str) -> SubmissionTaken:
+    return SubmissionTaken(f"another try took over {stem}: this one stands aside")
 
 
 def _arrived(stem: str, ledger: Ledger) -> Submission:

@@ -1,6 +1,7 @@
 """What clients may do with files, and where their connection breaks."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -80,8 +81,11 @@ class FileSession(asyncssh.SFTPServer):
     async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
         await self._begin("list")
         self._desk.note("listing", name=self._desk.shown(self._local(path)))
-        async for name in super().scandir(path):
-            yield name
+        # At once and by hand: the library's own fails if a file is renamed while it is listed.
+        for name in [b".", b"..", *os.listdir(os.fsencode(self._local(path)))]:
+            with contextlib.suppress(FileNotFoundError):
+                attrs = asyncssh.SFTPAttrs.from_local(os.lstat(self._local(path + b"/" + name)))
+                yield asyncssh.SFTPName(name, attrs=attrs)
         self._end("list")
 
     async def stat(self, path: bytes) -> Any:

@@ -71,7 +71,7 @@ class SftpGateway:
 
     def listing(self, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
-        with self._spoken(f"listing {folder}"):
+        with self._spoken(f"listing {folder}"), _changing(folder):
             entries = self._client.listdir_attr(self._folders[folder])
         return [
             RemoteFile(entry.filename, entry.st_size or 0, _moment(entry.st_mtime))
@@ -149,7 +149,7 @@ class SftpWatch:
 
     async def listing(self, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
-        with spoken(self._account.address, f"listing {folder}"):
+        with spoken(self._account.address, f"listing {folder}"), _changing(folder):
             async with asyncio.timeout(ANSWER):
                 entries = await self._client.readdir(self._folders[folder])
         return [
@@ -213,11 +213,22 @@ def spoken(where: str, doing: str) -> Iterator[None]:
     except (EOFError, ConnectionError, TimeoutError, asyncssh.Error) as error:
         raise _unreachable(where, doing, error) from error
     except OSError as error:
-        if error.errno in (None, errno.ENOENT, errno.EACCES, errno.EEXIST):
+        # paramiko tells an answer of the server's and a dead channel alike without a number.
+        answered = error.errno is None and "closed" not in str(error).lower()
+        if answered or error.errno in (errno.ENOENT, errno.EACCES, errno.EEXIST):
             raise _refused(where, doing, error) from error
         raise _unreachable(where, doing, error) from error
     except (AirflowException, ValueError) as error:
         raise ConfigurationError(f"the connection to {where} can't be used: {error}") from error
+
+
+@contextlib.contextmanager
+def _changing(folder: Folder) -> Iterator[None]:
+    """Some servers fail a listing if a file of it is renamed meanwhile; the directory is there."""
+    try:
+        yield
+    except (FileNotFoundError, asyncssh.SFTPNoSuchFile) as error:
+        raise GatewayUnreachable(f"{folder} changed while it was being listed") from error
 
 
 def _wrong_host_key(where: str) -> GatewayRefused:

@@ -101,6 +101,7 @@ class Desk:
         stem: str,
         token: str = "first try",
         gateway: Callable[[], Any] = wiring.gateway,
+        lease: timedelta = LEASE,
     ) -> Submission:
         """What the task `submit` does."""
         submission = self.ledger.submission(stem)
@@ -112,7 +113,7 @@ class Desk:
             gateway=gateway,
             ledger=self.ledger,
             token=token,
-            lease=LEASE,
+            lease=lease,
             check=lambda held: sending.require_sendable(
                 held, plan, self.ledger, self.settings, clock.now()
             ),
@@ -136,7 +137,7 @@ def renames(gateway: Sandbox) -> list[str]:
 
 def show(gateway: Sandbox, name: str, content: bytes = b"") -> Path:
     """A file in `Send` that no client of ours put there: of today, by the sandbox's calendar."""
-    fresh = gateway.home / name
+    fresh = gateway.root / name
     fresh.write_bytes(content)
     now = clock.now().timestamp()
     os.utime(fresh, (now, now))

@@ -1,6 +1,7 @@
 """One file at the gateway, once, without anyone who said STOP, and never in a closed hour."""
 
 import contextlib
+import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from sms.errors import (
     ClockMoved,
     GatewayRefused,
     GatewayUnreachable,
+    LedgerError,
     StopListUnsafe,
     SubmissionTaken,
     SubmissionUnknown,
@@ -23,6 +25,8 @@ from sms.ledger.states import State
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import Desk, connect, numbers, renames, show
+
+TO_CSV = 2  # of the renames of one try: the first makes the whole upload `.tmp`
 
 
 def opt_out(ledger: Ledger, *msisdns: int) -> None:
@@ -36,21 +40,27 @@ def opt_out(ledger: Ledger, *msisdns: int) -> None:
     ledger.add_opt_outs(rows, source="import")
 
 
-def during(step: str, act: Callable[[], None]) -> Callable[[], Any]:
-    """A gateway where something happens in the world right after one step of ours, once."""
+def interrupted(
+    step: str, act: Callable[[], Any], *, when: str = "after", nth: int = 1
+) -> Callable[[], Any]:
+    """A gateway where something happens in the world at the n-th step of that kind, once."""
 
     @contextlib.contextmanager
     def opened() -> Iterator[Any]:
         with wiring.gateway() as session:
-            done = getattr(session, step)
+            do = getattr(session, step)
+            times = iter(range(1, 100))
 
-            def interrupted(*args: Any) -> Any:
-                result = done(*args)
-                setattr(session, step, done)
-                act()
+            def doing(*args: Any) -> Any:
+                now = next(times) == nth
+                if now and when == "before":
+                    act()
+                result = do(*args)
+                if now and when == "after":
+                    act()
                 return result
 
-            setattr(session, step, interrupted)
+            setattr(session, step, doing)
             yield session
 
     return opened
@@ -88,7 +98,7 @@ def test_a_retry_after_a_lost_answer_to_the_rename_does_not_upload_again(
     desk: Desk, sandbox: Sandbox
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    sandbox.drop_connection_after("rename")
+    sandbox.drop_connection_after("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable) as lost:
         desk.submit(prepared.stem)
     assert lost.value.retryable
@@ -104,7 +114,7 @@ def test_a_retry_after_a_rename_that_never_happened_renames_the_same_bytes(
     desk: Desk, sandbox: Sandbox
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    sandbox.drop_connection_before("rename")
+    sandbox.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
         desk.submit(prepared.stem)
     uploads = sandbox.counts()["put"]
@@ -131,7 +141,7 @@ def test_whoever_says_stop_while_the_file_goes_up_is_not_in_it(
     desk: Desk, sandbox: Sandbox
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    stop = during("upload", lambda: opt_out(desk.ledger, 33639980001))
+    stop = interrupted("upload", lambda: opt_out(desk.ledger, 33639980001))
 
     submission = desk.submit(prepared.stem, gateway=stop)
 
@@ -147,7 +157,7 @@ def test_a_stop_that_comes_between_two_tries_takes_the_first_upload_back(
     desk: Desk, sandbox: Sandbox
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    sandbox.drop_connection_before("rename")
+    sandbox.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
         desk.submit(prepared.stem)
     opt_out(desk.ledger, 33639980002)
@@ -163,7 +173,7 @@ def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
     desk: Desk, sandbox: Sandbox
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    sandbox.drop_connection_before("rename")
+    sandbox.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
         desk.submit(prepared.stem)
     (sandbox.home / "Send" / f"{prepared.stem}.tmp").unlink()
@@ -192,7 +202,7 @@ def test_another_try_stands_aside_while_one_is_at_work(desk: Desk, sandbox: Sand
 
 def test_a_try_that_lost_its_claim_does_not_rename(desk: Desk, sandbox: Sandbox) -> None:
     [prepared] = desk.prepare(numbers(3))
-    overtaken = during(
+    overtaken = interrupted(
         "upload",
         lambda: desk.ledger.claim(prepared.stem, "the new one", lease=timedelta(0)) and None,
     )
@@ -226,13 +236,88 @@ def test_a_file_that_is_there_already_is_never_overwritten(desk: Desk, sandbox: 
     sandbox.turn(silent=True)
     [prepared] = desk.prepare(numbers(3))
     name = f"{prepared.stem}.csv"
-    appears = during("upload", lambda: show(sandbox, name, b"another's") and None)
+    appears = interrupted("upload", lambda: show(sandbox, name, b"another's") and None)
 
     submission = desk.submit(prepared.stem, gateway=appears)
 
     assert (sandbox.home / "Send" / name).read_bytes() == b"another's"
     assert renames(sandbox) == []
     assert submission.state is State.SUBMITTED
+
+
+def test_of_two_zombies_and_an_heir_one_sends(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    stem, at_once = prepared.stem, timedelta(0)
+    ended: dict[str, Any] = {}
+
+    def heir() -> None:
+        ended["heir"] = desk.submit(stem, token="the heir", lease=at_once)
+
+    def second_zombie() -> None:
+        sleeps = interrupted("rename", heir, when="before", nth=TO_CSV)
+        ended["second"] = desk.submit(stem, token="second zombie", lease=at_once, gateway=sleeps)
+
+    sleeps = interrupted("upload", second_zombie, when="before")
+    with pytest.raises(SubmissionTaken):
+        desk.submit(stem, token="first zombie", gateway=sleeps)
+
+    assert ended["heir"].state is ended["second"].state is State.SUBMITTED
+    assert renames(sandbox) == [f"{stem}.csv"]
+    assert sandbox.settled_names() == [f"{stem}.done"]
+    assert sent_to(sandbox) == ["+33639980000", "+33639980001", "+33639980002"]
+
+
+def test_a_zombies_late_upload_touches_nobodys_bytes(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    kept = (desk.run_folder("one") / f"05_{prepared.stem}.csv").read_bytes()
+    sandbox.turn(silent=True)
+
+    def heir() -> None:
+        desk.submit(prepared.stem, token="the heir", lease=timedelta(0))
+
+    with pytest.raises(SubmissionTaken):
+        desk.submit(prepared.stem, gateway=interrupted("upload", heir, when="before"))
+
+    assert sorted(each.name for each in (sandbox.home / "Send").iterdir()) == [
+        f"{prepared.stem}.csv"
+    ]
+    assert (sandbox.home / "Send" / f"{prepared.stem}.csv").read_bytes() == kept
+
+
+def test_what_a_dead_try_left_half_uploaded_is_removed(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    show(sandbox, f"{prepared.stem}.0123abcd.tmp", b"half of a li")
+
+    desk.submit(prepared.stem)
+
+    assert sandbox.settled_names() == [f"{prepared.stem}.done"]
+
+
+def test_an_upload_that_arrives_short_is_not_renamed(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    @contextlib.contextmanager
+    def short() -> Iterator[Any]:
+        with wiring.gateway() as session:
+            upload = session.upload
+            session.upload = lambda name, source: upload(name, io.BytesIO(source.read()[:-5]))
+            yield session
+
+    with pytest.raises(GatewayUnreachable, match="cut short"):
+        desk.submit(prepared.stem, gateway=short)
+
+    assert sandbox.journal("rename") == []
+
+
+def test_when_everybody_has_said_stop_nothing_is_sent(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(2))
+    opt_out(desk.ledger, 33639980000, 33639980001)
+
+    with pytest.raises(LedgerError, match="everybody"):
+        desk.submit(prepared.stem)
+
+    assert desk.ledger.submission(prepared.stem).state is State.CANCELLED
+    assert sandbox.settled_names() == []
 
 
 def test_a_missed_hour_is_not_sent_at_another(desk: Desk, sandbox: Sandbox) -> None:

@@ -4,6 +4,7 @@ A stem is fixed for life, only its extension moves. French wall time appears her
 provider reads it from the name.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from sms.errors import ConfigurationError
 
 STEM = re.compile(r"SEND-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})")
 SEND_NAME = re.compile(rf"({STEM.pattern})(?:\.csv)?\.(tmp|csv|lock|done|reject)", re.IGNORECASE)
+DRAFT_NAME = re.compile(rf"({STEM.pattern})\.[0-9a-f]{{8}}\.tmp", re.IGNORECASE)
 REPORT_NAME = re.compile(
     r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})\.csv", re.IGNORECASE
 )
@@ -72,6 +74,17 @@ class SubmissionName:
     def at(self, phase: Phase) -> str:
         """The whole file name at a phase; `.tmp` replaces `.csv`, it is not added to it (R27)."""
         return f"{self.stem}.{phase}"
+
+
+def draft_name(stem: str, token: str) -> str:
+    """What one try calls its upload until it is whole; no two tries write the same file."""
+    return f"{stem}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.{Phase.TMP}"
+
+
+def is_draft(name: str, stem: str) -> bool:
+    """Whether a name in `Send` is some try's upload of `stem` under way."""
+    match = DRAFT_NAME.fullmatch(name)
+    return match is not None and match[1].casefold() == stem.casefold()
 
 
 @dataclass(frozen=True, slots=True)
