@@ -19,7 +19,8 @@ PARAMS = {
         type=["null", "string"],
         format="date-time",
         title="Send at",
-        description="When the phones ring. Empty: the campaign's own hour, or as soon as allowed.",
+        description="When the phones ring, in the time zone that Airflow's pages show you; the "
+        "task plan echoes it in Paris time. Empty: the campaign's own hour, or as soon as allowed.",
     ),
     "dry_run": Param(
         False,
@@ -32,7 +33,7 @@ PARAMS = {
         type=["null", "integer"],
         minimum=1,
         title="Limit",
-        description="Read at most so many rows of the query. Empty: all of them.",
+        description="Write to the first so many rows of the query at most. Empty: to all.",
     ),
 }
 
@@ -40,7 +41,7 @@ PARAMS = {
 @task_group
 def delivery(stem: str) -> None:
     """One file on its way: to the gateway, through its verdict, to the booking of its report."""
-    submit = SubmitOperator(task_id="submit", stem=stem, **tasks.PATIENT)
+    submit = SubmitOperator(task_id="submit", stem=stem, **tasks.STUBBORN)
     verdict = VerdictSensor(task_id="await_verdict", stem=stem, **tasks.PATIENT)
     booking = BookCollection(task_id="book_collection", stem=stem, **tasks.PATIENT)
     submit >> verdict >> booking

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sms import settings
 from sms.campaign import Campaign, load, load_all
-from sms.errors import BadCampaign, SmsError
+from sms.errors import SUPPORT, BadCampaign, SmsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
@@ -82,6 +82,27 @@ def settle(
         say.print(f"{stem} counts as submitted. Clear its task submit, and the run goes on.")
     else:
         say.print(f"{stem} is cancelled. Trigger a new run to send the campaign.")
+        parts = ledger.submission(stem).parts
+        if parts > 1:
+            say.print(
+                f"It was one of {parts} parts: if others went out, the new run's query must leave "
+                "out whoever is in sms.delivery."
+            )
+
+
+@ledger_app.command()
+def cancel(stem: str, url: LedgerUrl) -> None:
+    """Call off a submission whose file can't have left yet."""
+    from sms.ledger.ledger import Ledger
+    from sms.ledger.states import State
+
+    ledger = Ledger.connect(url, actor="sms ledger cancel")
+    if not ledger.move(stem, to=State.CANCELLED):
+        raise SmsError(
+            f"{stem} is {ledger.submission(stem).state} and may be at the gateway: only "
+            f"{SUPPORT} can stop it now"
+        )
+    say.print(f"{stem} is cancelled and will never be sent.")
 
 
 def main() -> None:

@@ -37,6 +37,10 @@ from sms.wire.reports import Report
 
 log = logging.getLogger(__name__)
 
+# A delivery report is written at once: one that stood still for so long is whole, even if its last
+# line has no end. Shorter than the retries of a task last.
+REPORT_SETTLES = timedelta(minutes=5)
+
 # A last line without its end is torn as long as its file was seen to change within this time.
 # After that nobody is going to end it, and a STOP may stand there.
 TAIL_WAITS = timedelta(minutes=30)
@@ -110,7 +114,7 @@ def archive_delivery_report(
     """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
     require_owner(stem, name, ledger)
     archived = archive_report(name, gateway, archive)
-    settled = now - archived.modified_at >= TAIL_WAITS
+    settled = now - archived.modified_at >= REPORT_SETTLES
     if not archived.ends_whole and not settled:
         raise ReportUnfinished(name)
     return archived
@@ -203,6 +207,8 @@ def collect_replies(
         else:
             if brought:
                 collected.append(brought)
+            if brought and brought.kind is ReportKind.STOP and brought.unreadable:
+                failures.append((file.name, _opt_outs_unread(brought)))
     if failures:
         raise _failed(failures, collected)
     return collected
@@ -280,6 +286,15 @@ def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
         rows = rows.filter(reports.is_stop(rows["message"]))
     said = rows.select(["msisdn", "replied_at", "message"])
     return said.rename_columns(["msisdn", "opted_out_at", "message"])
+
+
+def _opt_outs_unread(brought: Collected) -> ReportUnreadable:
+    unread = brought.archived.replace(".csv", ".unreadable.csv")
+    return ReportUnreadable(
+        f"{brought.unreadable} rows of {brought.name} can't be read, and each may be somebody's "
+        f"STOP: they are listed in the archive as {unread}; all others were entered. Enter these "
+        "by hand"
+    )
 
 
 def _failed(failures: list[tuple[str, BaseException]], collected: list[Collected]) -> ReportsFailed:

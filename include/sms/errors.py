@@ -83,8 +83,10 @@ class FileRejected(GatewayError):
 
     def __str__(self) -> str:
         return (
-            f"the gateway rejected {self.stem}: no SMS was sent. Compare the file kept in the "
-            "run's folder with the review, correct the campaign, and trigger a new run"
+            f"the gateway rejected {self.stem}: no SMS was sent of this file. Compare it, kept in "
+            "the run's folder, with the review, and correct the campaign. If it is one of several "
+            "parts, the others may have gone out: a new run must leave out whoever is in "
+            "sms.delivery. Else trigger a new run"
         )
 
 

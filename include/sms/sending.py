@@ -9,7 +9,7 @@ it is, so that what was sent stays on record.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from sms import frames, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.delivery import report_due
-from sms.errors import SourceError, StopListUnsafe
+from sms.errors import SourceError, StopListUnsafe, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
@@ -39,6 +39,9 @@ AUDIENCE = "02_audience.parquet"
 EXCLUDED = "02_excluded.parquet"
 UNRENDERED = "03_excluded.parquet"
 REVIEW = "04_review.md"
+
+# What a run may take to start: until then its campaign's hour still means today's.
+STARTING = timedelta(minutes=5)
 
 SAMPLES = 5
 SAMPLE_COLUMNS = ["msisdn", "msg", "segments"]
@@ -107,14 +110,14 @@ def plan(
         log.info("%s is under way already: nothing of it is made again", run_key)
         return read_plan(folder)
     known = ledger.submissions(run_key)
-    live = [each for each in known if each.state is not State.CANCELLED]
-    if live and (folder / PLAN).exists():
-        kept = read_plan(folder)
-        if kept.at_once or kept.send_at >= now - settings.max_late:
-            return kept
+    kept = _kept_plan(folder, [each for each in known if each.state is not State.CANCELLED])
+    if kept and (kept.at_once or kept.send_at >= now - settings.max_late):
+        # The hour and the name stay; what the campaign says may have been corrected meanwhile.
+        wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
+        return _written(kept.model_copy(update=wishes), folder)
     wanted = request.send_at
     if wanted is None and campaign.send_at:
-        wanted = send_window.first_at(campaign.send_at, after=asked_at or now)
+        wanted = send_window.first_at(campaign.send_at, after=(asked_at or now) - STARTING)
     slot = send_window.slot(
         wanted,
         campaign.kind,
@@ -144,15 +147,28 @@ def plan(
         planned_at=now,
         folder=str(folder),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PLAN).write_text(drawn.model_dump_json(indent=1))
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
-    return drawn
+    return _written(drawn, folder)
 
 
-def extract(plan: Plan, rows: Iterable[pa.RecordBatch], folder: Any) -> int:
+def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
+    """The plan in the folder, if it is the one that the ledger knows."""
+    if not live or not (folder / PLAN).exists():
+        return None
+    kept = read_plan(folder)
+    ours = (kept.stem(1, 1), kept.stem(1, 2))  # alone, and as the first of several
+    return kept if live[0].stem in ours else None
+
+
+def _written(plan: Plan, folder: Any) -> Plan:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLAN).write_text(plan.model_dump_json(indent=1))
+    return plan
+
+
+def extract(rows: Iterable[pa.RecordBatch], folder: Any) -> int:
     """Write the query's rows down as they came; how many there are."""
-    return frames.write(folder / CANDIDATES, _first(rows, plan.limit))
+    return frames.write(folder / CANDIDATES, rows)
 
 
 def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
@@ -178,7 +194,7 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
         frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
         frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
     ):
-        for batch in frames.batches(folder / CANDIDATES):
+        for batch in _first(frames.batches(folder / CANDIDATES), plan.limit):
             screening = screener.screen(batch)
             kept.write(screening.audience)
             left_out.write(screening.excluded)
@@ -292,6 +308,11 @@ def require_sendable(
     send_window.require_open(
         submission.send_at, plan.campaign.kind, now=now, settings=settings, send_now=plan.at_once
     )
+    if now - max(submission.send_at, ledger.run(submission.run_key).planned_at) > settings.max_age:
+        raise WindowClosed(
+            f"the people of {submission.stem} were chosen more than {settings.max_age} ago, and "
+            "some may have refused since: trigger a new run"
+        )
     require_stop_list(ledger, settings)
 
 

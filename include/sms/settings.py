@@ -84,6 +84,7 @@ class Settings(BaseModel):
     window_start: Hour = OPENS
     window_end: Hour = CLOSES
     max_late: Duration = timedelta(minutes=10)
+    max_age: Duration = timedelta(hours=12)
     schedule_horizon: Duration = timedelta(days=25)
 
     claim_lease: Duration = timedelta(minutes=10)

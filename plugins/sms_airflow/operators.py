@@ -30,12 +30,16 @@ class SubmitOperator(SFTPOperator):
     def execute(self, context: Context) -> str:
         """The stem, once the gateway has the file."""
         from sms import clock, delivery, sending
+        from sms.ledger.states import State
         from sms_airflow import wiring
 
         settings = wiring.settings()
         ti = context["ti"]
         ledger = wiring.ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
         submission = ledger.submission(self.stem)
+        if submission.state not in (State.PREPARED, State.UPLOADING):
+            delivery.standing(submission)
+            return self.stem
         folder = ObjectStoragePath(ledger.run(submission.run_key).folder)
         plan = sending.read_plan(folder)
         delivered = delivery.submit(

@@ -22,6 +22,8 @@ PATIENT: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
 }
+# Longer than the lease of a claim that a killed try left behind.
+STUBBORN: dict[str, Any] = {**PATIENT, "retries": 8}
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def extract() -> dict[str, int]:
         return {}
     campaign = run.plan.campaign
     rows = wiring.rows(campaign.warehouse, campaign.sql, str(campaign.sql_path))
-    return {"candidates": sending.extract(run.plan, rows, run.folder)}
+    return {"candidates": sending.extract(rows, run.folder)}
 
 
 @task(**PATIENT)

@@ -5,7 +5,7 @@ and the settings file. A missing connection ends here, in a sentence that names 
 """
 
 import contextlib
-import functools
+import hashlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ from sms_airflow.sftp_gateway import Account, SftpGateway
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
 ROWS_AT_A_TIME = 20_000
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 NUMBER = re.compile(r"(?:\d[ .-]?){7,}")
 
 
@@ -65,14 +66,17 @@ def gateway() -> SftpGateway:
 
 def ledger(actor: str = "") -> Ledger:
     """The ledger that the connection `sms_ledger` names, its schema checked."""
-    memory = Ledger(_engine(_ledger_url()), actor=actor)
+    memory = Ledger.connect(_ledger_url().render_as_string(hide_password=False), actor=actor)
     memory.require_current()
     return memory
 
 
 def run_folder(dag_id: str, run_id: str) -> ObjectStoragePath:
     """Where one run leaves its numbered files."""
-    return ObjectStoragePath(settings().runs_folder) / dag_id / re.sub(r"[^\w.+-]", "_", run_id)
+    spelled = re.sub(r"[^\w.+-]", "_", run_id)
+    if spelled != run_id:  # two run ids must never share a folder
+        spelled += "-" + hashlib.sha256(run_id.encode()).hexdigest()[:8]
+    return ObjectStoragePath(settings().runs_folder) / dag_id / spelled
 
 
 def archive() -> ObjectStoragePath:
@@ -122,8 +126,7 @@ def _source_errors(conn_id: str, where: str) -> Iterator[None]:
         raise
     except Exception as error:
         names = {kind.__name__ for kind in type(error).__mro__}
-        # A database may quote the value that it stumbled on, and that may be somebody's number.
-        said = NUMBER.sub("…", " ".join(str(error).split()))
+        said = _said(error, names)
         if {"OperationalError", "InterfaceError"} & names:
             raise WarehouseUnreachable(
                 f"the warehouse {conn_id} can't be reached: {said}"
@@ -131,6 +134,15 @@ def _source_errors(conn_id: str, where: str) -> Iterator[None]:
         if {"DatabaseError", "Error"} & names:
             raise SourceError(f"{where}: the warehouse {conn_id} says: {said}") from error
         raise
+
+
+def _said(error: Exception, names: set[str]) -> str:
+    """What a database says, without the value that it stumbled on: it may be a person's."""
+    diagnosis = getattr(error, "diag", None)  # psycopg: without the line of the query
+    said = " ".join(str(getattr(diagnosis, "message_primary", None) or error).split())
+    if "DataError" in names:
+        said = QUOTED.sub("…", said)
+    return NUMBER.sub("…", said)
 
 
 def _ledger_url() -> sa.URL:
@@ -148,12 +160,6 @@ def _ledger_url() -> sa.URL:
         database=found.schema or found.login,
         query=options,
     )
-
-
-@functools.lru_cache
-def _engine(url: sa.URL) -> sa.Engine:
-    # A task is a short process of its own; a pool would only hold idle sessions.
-    return sa.create_engine(url, poolclass=sa.NullPool)
 
 
 LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name")

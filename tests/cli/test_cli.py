@@ -97,10 +97,29 @@ def test_what_is_not_unknown_can_not_be_settled(ledger: Ledger, ledger_url: str)
     assert ledger.submission(stem).state is State.SUBMITTED
 
 
-def make_unknown(ledger: Ledger, stem: str) -> str:
+def test_only_what_has_not_left_can_be_cancelled(ledger: Ledger, ledger_url: str) -> None:
+    ahead, gone = make_prepared(ledger, STEM + "a"), make_unknown(ledger, STEM + "b")
+
+    done = sms("ledger", "cancel", ahead, SMS_LEDGER_URL=ledger_url)
+    assert done.returncode == 0, done.stderr
+    assert ledger.submission(ahead).state is State.CANCELLED
+
+    ledger.move(gone, to=State.SUBMITTED)
+    refused = sms("ledger", "cancel", gone, SMS_LEDGER_URL=ledger_url)
+    assert refused.returncode == 1
+    assert "support@mtarget.fr" in refused.stderr
+    assert ledger.submission(gone).state is State.SUBMITTED
+
+
+def make_prepared(ledger: Ledger, stem: str) -> str:
     run = PlannedRun(stem, "spring", "marketing", "12345", NOW, "asked", False, NOW, "/nowhere")
     ledger.plan(run, stem)
     ledger.prepare(stem, [Part(stem, 1, 1, 1, 1, "0" * 64, 1)])
+    return stem
+
+
+def make_unknown(ledger: Ledger, stem: str) -> str:
+    make_prepared(ledger, stem)
     ledger.claim(stem, "a try", lease=timedelta(minutes=1))
     assert ledger.move(stem, to=State.UNKNOWN)
     return stem

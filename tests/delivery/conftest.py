@@ -69,16 +69,16 @@ class Desk:
     ledger: Ledger
     settings: Settings = Settings()  # noqa: RUF009  (frozen)
 
-    def prepare(
-        self, people: list[str], run: str = "one", more: str = "", **request: Any
-    ) -> list[Submission]:
-        """A run of a small campaign, from plan to review."""
+    text: str = "Bonjour {{ name }}, à samedi !"
+
+    def plan(self, run: str = "one", more: str = "", **request: Any) -> sending.Plan:
+        """The first stage of a run of a small campaign."""
         home = self.folder / "campaigns" / "tests"
         home.mkdir(parents=True, exist_ok=True)
         (home / "campaign.yaml").write_text(CAMPAIGN + more)
         (home / "recipients.sql").write_text("SELECT key, msisdn, name FROM people")
-        (home / "message.txt").write_text("Bonjour {{ name }}, à samedi !")
-        plan = sending.plan(
+        (home / "message.txt").write_text(self.text)
+        return sending.plan(
             load(home),
             sending.Request(**request),
             run_key=run,
@@ -88,9 +88,15 @@ class Desk:
             settings=self.settings,
             now=clock.now(),
         )
+
+    def prepare(
+        self, people: list[str], run: str = "one", more: str = "", **request: Any
+    ) -> list[Submission]:
+        """A run of a small campaign, from plan to review."""
+        plan = self.plan(run, more, **request)
         rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(people)]
         batch = frames.from_rows(["key", "msisdn", "name"], rows)
-        sending.extract(plan, [batch], self.run_folder(run))
+        sending.extract([batch], self.run_folder(run))
         sending.screen(plan, self.run_folder(run), self.ledger, self.settings)
         sending.render(plan, self.run_folder(run), self.ledger, self.settings)
         sending.review(plan, self.run_folder(run), self.ledger, self.settings)

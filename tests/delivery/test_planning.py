@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sms import clock, sending
+from sms import clock, frames, sending
 from sms.errors import WindowClosed
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
@@ -126,3 +126,53 @@ def test_a_limit_reads_no_more_rows(desk: Desk) -> None:
 
     assert prepared.messages == 4
     assert desk.ledger.summary("one").candidates == 4
+
+
+def test_a_limit_hides_no_opt_out(desk: Desk) -> None:
+    """The number's second row says no, and is beyond the limit."""
+    plan = desk.plan()
+    rows = [
+        ("k1", "+33639980001", "Léa", False),
+        ("k2", "06 39 98 00 02", "Zoé", False),
+        ("k3", "06 39 98 00 01", "Léa", True),
+    ]
+    batch = frames.from_rows(["key", "msisdn", "name", "opted_out"], rows)
+    sending.extract([batch], desk.run_folder("one"))
+
+    counts = sending.screen(
+        plan.model_copy(update={"limit": 2}), desk.run_folder("one"), desk.ledger, desk.settings
+    )
+
+    assert counts == {"candidates": 2, "audience": 1, "opted_out_in_warehouse": 1}
+
+
+def test_planning_again_takes_the_corrected_text(desk: Desk) -> None:
+    [first] = desk.prepare(numbers(1))
+    desk.text = "Bonjour {{ name }}, à dimanche !"
+
+    [again] = desk.prepare(numbers(1))
+
+    assert again.stem == first.stem
+    written = (desk.run_folder("one") / f"05_{again.stem}.csv").read_text()
+    assert "à dimanche" in written
+
+
+def test_a_plan_that_the_ledger_does_not_know_is_not_kept(desk: Desk) -> None:
+    [first] = desk.prepare(numbers(1))
+    file = desk.run_folder("one") / "00_plan.json"
+    file.write_text(file.read_text().replace(first.campaign_id, "somethingelse"))
+
+    [again] = desk.prepare(numbers(1))
+
+    assert sending.read_plan(desk.run_folder("one")).stem(1, 1) == again.stem
+    assert again.stem != first.stem
+
+
+def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, sandbox: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(1))
+    sandbox.move_clock(to=clock.now() + timedelta(days=2))
+
+    with pytest.raises(WindowClosed, match="chosen more than"):
+        desk.submit(prepared.stem)
+
+    assert renames(sandbox) == []

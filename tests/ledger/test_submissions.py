@@ -210,11 +210,28 @@ def test_every_move_the_table_allows_and_no_other(office):
             one = office.prepared()
             office.ledger.claim(one.stem, "try-1", lease=LEASE)
             with office.ledger.engine.begin() as db:
+                db.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
                 db.execute(
                     text("UPDATE sms.submission SET state = :old WHERE id = :id"),
                     {"old": old, "id": one.id},
                 )
             assert office.ledger.move(one.stem, to=new) == ((old, new) in allowed), (old, new)
+
+
+def test_the_database_itself_takes_no_claimed_file_back(office):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.release(one.stem, "try-1")
+
+    for refused in (
+        "UPDATE sms.submission SET state = 'prepared' WHERE id = :id",
+        "DELETE FROM sms.submission WHERE id = :id",
+    ):
+        with (
+            pytest.raises(IntegrityError, match="may be at the gateway"),
+            office.ledger.engine.begin() as db,
+        ):
+            db.execute(text(refused), {"id": one.id})
 
 
 def test_each_state_writes_down_its_moment(office, hand):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from sms.archive import Archived
-from sms.collecting import TAIL_WAITS, find_report
+from sms.collecting import REPORT_SETTLES, TAIL_WAITS, find_report
 from sms.delivery import RemoteFile
 from sms.errors import (
     ReportOverdue,
@@ -190,7 +190,7 @@ def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
 
 def test_a_last_line_that_nobody_will_end_counts(home, ack):
     one = home.accepted(2)
-    home.gateway.shows(ACK, ack(2)[:-2], at=home.now - TAIL_WAITS)
+    home.gateway.shows(ACK, ack(2)[:-2], at=home.now - REPORT_SETTLES)
 
     assert home.collect(one.stem).reconciliation.delivered == 2
 
@@ -273,6 +273,39 @@ def test_stops_and_replies_come_home(home, reply):
         (FIRST + 4, "reply", one.stem),
     ]
     assert home.table("SELECT count(*), max(occurrence) FROM sms.reply") == [(5, 2)]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        *("+33639980001", "0033639980001", "33639980001", "0639980001", "639980001"),
+        *("06.39.98.00.01", "06-39-98-00-01", "06 39 98 00 01", "+33 (0)6 39 98 00 01"),
+        *("'+33639980001", "33639980001.0", '"+33639980001"'),
+    ],
+)
+def test_a_stop_is_heard_however_the_number_is_written(home, spelled):
+    home.accepted(3)
+    home.gateway.shows(STOP, f"{spelled};20260715;1205;STOP;id00001\r\n".encode())
+
+    home.collect_replies()
+
+    assert home.stop_list() == [FIRST + 1]
+
+
+def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n" + reply(2))
+
+    with pytest.raises(ReportsFailed) as failed:
+        home.collect_replies()
+
+    assert home.stop_list() == [FIRST + 1, FIRST + 2]
+    [(name, sentence)] = failed.value.failures
+    assert name == STOP
+    assert "1 rows of STOP-" in sentence
+    assert "who?" not in sentence
+    assert not failed.value.retryable
+    assert home.collect_replies() == []
 
 
 def test_a_look_that_finds_nothing_new_costs_one_listing(home, reply):

@@ -152,11 +152,16 @@ def bare(cell: bytes) -> bytes:
 
 @lru_cache(maxsize=65_536)
 def number(cell: bytes) -> int | None:
-    """An MSISDN as an integer: international with or without `+`, or French and national."""
-    digits = b"".join(bare(cell).replace(b"\xc2\xa0", b" ").split())
-    match = re.fullmatch(rb"(?:\+|00)?([1-9]\d{6,14})", digits)
-    if match:
-        return int(match[1])
-    if re.fullmatch(rb"0\d{9}", digits):
-        return int(normalise(pa.array([digits.decode()])).msisdn[0]) or None
-    return None
+    """An MSISDN as an integer, in every spelling that screening reads: a STOP must not be lost.
+
+    Beyond those, whatever is international: with `+` or `00`, or by ten digits and more.
+    """
+    text = bare(cell).decode("utf-8", "replace").lstrip("'").replace(" ", "").replace("\xa0", "")
+    explicit = re.fullmatch(r"(?:\+|00)([1-9]\d{6,14})", text)
+    if explicit:
+        return int(explicit[1])
+    text = re.sub(r"\.0+$", "", text)  # a spreadsheet's float
+    known = int(normalise(pa.array([text])).msisdn[0])
+    if known:
+        return known
+    return int(text) if re.fullmatch(r"[1-9]\d{9,14}", text) else None

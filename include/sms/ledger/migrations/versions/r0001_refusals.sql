@@ -23,5 +23,9 @@ CREATE TRIGGER submission_keeps_its_intent BEFORE UPDATE ON sms.submission
     EXECUTE FUNCTION sms.refuse('an intent to rename is never taken back');
 CREATE TRIGGER submission_is_kept BEFORE DELETE ON sms.submission
     FOR EACH ROW
-    WHEN (OLD.claimed_at IS NOT NULL)
+    WHEN (OLD.state NOT IN ('planned', 'prepared'))
+    EXECUTE FUNCTION sms.refuse('a claimed file may be at the gateway');
+CREATE TRIGGER submission_never_goes_back BEFORE UPDATE ON sms.submission
+    FOR EACH ROW
+    WHEN (OLD.state NOT IN ('planned', 'prepared') AND NEW.state IN ('planned', 'prepared'))
     EXECUTE FUNCTION sms.refuse('a claimed file may be at the gateway');
