@@ -64,5 +64,5 @@ def test_the_trigger_form_explains_what_it_asks(world: World, page: Page) -> Non
     page.goto("/dags/send__plain")
     page.get_by_role("button", name="Trigger").first.click()
 
-    for words in ("Send at", "Dry run", "Limit", "When the phones ring."):
+    for words in ("Send at", "Dry run", "Limit", "When the phones ring"):
         expect(page.get_by_text(words).first).to_be_visible(timeout=PATIENCE)
