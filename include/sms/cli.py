@@ -97,7 +97,8 @@ def cancel(stem: str, url: LedgerUrl) -> None:
     from sms.ledger.states import State
 
     ledger = Ledger.connect(url, actor="sms ledger cancel")
-    if not ledger.move(stem, to=State.CANCELLED):
+    ahead = State.PLANNED, State.PREPARED, State.UPLOADING
+    if ledger.submission(stem).state not in ahead or not ledger.move(stem, to=State.CANCELLED):
         raise SmsError(
             f"{stem} is {ledger.submission(stem).state} and may be at the gateway: only "
             f"{SUPPORT} can stop it now"

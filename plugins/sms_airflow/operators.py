@@ -19,11 +19,11 @@ class SubmitOperator(SFTPOperator):
     twice. `stem` names a prepared submission.
     """
 
-    template_fields = ("stem", "ssh_conn_id")
+    template_fields = ("stem",)
 
-    def __init__(self, *, stem: str, ssh_conn_id: str = "sms_gateway", **kwargs: Any) -> None:
+    def __init__(self, *, stem: str, **kwargs: Any) -> None:
         kwargs.setdefault("doc_md", inspect.getdoc(type(self)))
-        super().__init__(ssh_conn_id=ssh_conn_id, remote_filepath="", **kwargs)
+        super().__init__(ssh_conn_id="sms_gateway", remote_filepath="", **kwargs)
         self.stem = stem
 
     @in_a_sentence
