@@ -49,11 +49,15 @@ def up(screen: Screen, *, keep: bool) -> int:
         screen.tell(f"  login {stack.airflow.login}, password {stack.airflow.password}")
         screen.tell("")
         screen.tell(f"Try: unpause {SEND} and trigger it; read its review; wait for its report.")
+        screen.tell(f"Each run leaves its files in {stack.folder}/runs")
+        screen.tell("Ask the ledger, for example: SELECT * FROM sms.campaign_summary")
+        screen.tell(f"  psql -h {stack.postgres.socket_folder} -U postgres ledger")
         if real:
             screen.tell(f"{GATEWAY} is set: what you send goes to that gateway, in real time.")
         else:
             screen.tell(f"The sandbox's files are in {stack.folder}/gateway/home")
-            screen.tell("Nothing leaves this machine, and days pass in seconds")
+            screen.tell("Nothing leaves this machine. From the moment that a file is accepted, days")
+            screen.tell("pass in seconds until its report: send one campaign after the other.")
         screen.tell("Ctrl-C ends everything.")
         while True:
             stack.check()
