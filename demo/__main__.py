@@ -56,8 +56,8 @@ def up(screen: Screen, *, keep: bool) -> int:
             screen.tell(f"{GATEWAY} is set: what you send goes to that gateway, in real time.")
         else:
             screen.tell(f"The sandbox's files are in {stack.folder}/gateway/home")
-            screen.tell("Nothing leaves this machine. Once a file is accepted, days pass in seconds")
-            screen.tell("until its report comes: send one campaign after the other.")
+            screen.tell("Nothing leaves this machine. Once a file is accepted, days pass in")
+            screen.tell("seconds until its report comes: send one campaign after the other.")
         screen.tell("Ctrl-C ends everything.")
         while True:
             stack.check()
