@@ -154,6 +154,19 @@ def test_a_torn_last_row_is_left_out_and_told(cut):
     assert report.unreadable.num_rows == 0
 
 
+def test_how_far_a_file_was_read_counts_an_endless_line_too(monkeypatch):
+    endless = "x" * 3 * report_rows.LONGEST_ROW
+    monkeypatch.setattr(report_rows, "BLOCK", report_rows.LONGEST_ROW)
+    whole = ROW + endless + "\r\n" + ROW
+
+    report = read(whole + ROW[:9])
+    assert (report.rows.num_rows, report.size_read) == (2, len(whole))
+    assert report.unreadable["line"].to_pylist() == [2]
+
+    report = read(ROW + endless)
+    assert (report.torn_tail, report.size_read) == (True, len(ROW))
+
+
 def test_a_text_whose_quote_is_still_open_is_a_torn_row():
     report = read(ROW + '+33639980002;20260715;1205;"Non\r\n')
 
@@ -177,11 +190,12 @@ def test_a_stray_quote_swallows_no_stop():
 
 
 def test_a_stray_quote_holds_up_a_file_for_few_lines_only():
-    lines = "".join(f"bonjour {n}\r\n" for n in range(report_rows.MOST_LINES))
+    lines = "".join(f"bonjour {n}\r\n" for n in range(report_rows.MOST_LINES - 1))
     report = read('+33639980002;20260715;1205;"Stop;A2\r\n' + lines, ReportKind.SMSMO)
 
     assert report.rows.num_rows == 1
-    assert report.unreadable.num_rows == report_rows.MOST_LINES
+    assert report.unreadable.num_rows == report_rows.MOST_LINES - 1
+    assert not report.torn_tail
 
 
 def test_texts_that_are_not_utf_8_are_read_as_cp1252_and_told():
