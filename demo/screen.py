@@ -12,9 +12,8 @@ from rich.text import Text
 from demo.story import ACCEPTED, AHEAD, BUSY, DONE, FAILED, Scene
 from sms.clock import PARIS
 from sms.ledger.ledger import Summary
-from sms.recipients import Reason
+from sms.recipients import SENTENCES
 
-SENTENCES = {reason.value: reason.sentence for reason in Reason}
 MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow"), AHEAD: ("·", "dim")}
 
 

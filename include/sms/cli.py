@@ -1,17 +1,24 @@
 """The command `sms`: what people and their CI do without Airflow.
 
-Exit status: 0 as wished, 1 a refusal with its sentence on standard error, 2 a wrong call.
+Exit status: 0 as wished, 1 a refusal with its sentence on standard error, 2 a wrong call, 3 nobody
+to write to where the campaign says `on_empty: skip`.
 """
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from sms import settings
 from sms.campaign import Campaign, load, load_all
+from sms.clock import PARIS
 from sms.errors import SUPPORT, BadCampaign, SmsError
+
+if TYPE_CHECKING:
+    from sms.offline import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
@@ -48,6 +55,118 @@ def check(
         complain.print(str(error), markup=False)
     if broken:
         raise typer.Exit(1)
+
+
+# When a preview imagines to be sent: an open hour, which names nothing that anybody sees.
+SOME_MORNING = datetime(2027, 3, 2, 10, 0, tzinfo=PARIS)
+
+
+def _instant(written: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(written)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{written!r} is no date and hour: write them such as 2027-03-15T10:00"
+        ) from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=PARIS)
+
+
+CampaignName = Annotated[
+    str, typer.Argument(metavar="CAMPAIGN", help="A campaign's folder, or its name.")
+]
+Recipients = Annotated[
+    Path,
+    typer.Option("--recipients", help="Whom to write to: CSV with a header, or Parquet."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Write to the first so many rows at most.")
+]
+
+NOBODY = 3
+
+
+@app.command()
+def prepare(
+    campaign: CampaignName,
+    recipients: Recipients,
+    stop_list: Annotated[
+        Path,
+        typer.Option("--stop-list", help="Everyone who said STOP: CSV or Parquet, of numbers."),
+    ],
+    at: Annotated[
+        datetime,
+        typer.Option(
+            "--at",
+            parser=_instant,
+            metavar="ISO",
+            help="When phones shall ring, such as 2027-03-15T10:00; Paris time unless it says "
+            "otherwise. A closed hour moves on to the next open one.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write into.")],
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run-id", help="A DAG run's id: names and IDREMOTEs are then that run's."),
+    ] = None,
+    service_id: Annotated[
+        str,
+        typer.Option(
+            "--service-id", envvar="SMS_SERVICE_ID", help="The account's, as it stands in names."
+        ),
+    ] = "00000",
+    limit: Limit = None,
+) -> None:
+    """Make the very files that the DAG would upload, and say who is left out and why."""
+    from sms import offline, terminal
+
+    found, chosen = _campaign(campaign), settings.load()
+    plan = offline.plan(
+        found, at, run_id=run_id, service_id=service_id, limit=limit, settings=chosen
+    )
+    with terminal.progress(complain) as watch:
+        screened = offline.screen(plan, recipients, stop_list, watch)
+        made = offline.prepare(screened, chosen, out, watch)
+    _tell(made.outcome)
+    say.print(f"\n{plan.slot_reason}", markup=False)
+    for stem, written in made.files:
+        say.print(f"{out / stem}.csv: {written.rows:,} messages", markup=False)
+    if not made.files:
+        say.print("Nobody to write to: no file was made.")
+        raise typer.Exit(NOBODY)
+
+
+@app.command()
+def preview(
+    campaign: CampaignName,
+    recipients: Annotated[
+        Path | None,
+        typer.Option("--recipients", help="Whom to write to: CSV with a header, or Parquet."),
+    ] = None,
+    stop_list: Annotated[
+        Path | None, typer.Option("--stop-list", help="Everyone who said STOP: CSV or Parquet.")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="How many messages.")] = 3,
+    limit: Limit = None,
+) -> None:
+    """Draw what phones will show: samples, lengths, what is replaced. Writes nothing.
+
+    Without recipients, a column's place is filled with its name.
+    """
+    from sms import offline, terminal
+
+    found, chosen = _campaign(campaign), settings.load()
+    plan = offline.plan(found, SOME_MORNING, limit=limit, settings=chosen)
+    if recipients is None:
+        seen = offline.preview_of_nobody(plan, chosen)
+    else:
+        with terminal.progress(complain) as watch:
+            screened = offline.screen(plan, recipients, stop_list, watch)
+            seen = offline.preview(screened, chosen, samples, watch)
+    say.print(terminal.phones(seen.messages, unicode=chosen.unicode))
+    if seen.outcome:
+        _tell(seen.outcome)
+        if stop_list is None:
+            say.print("\nNo stop list was given: some of these people may have said STOP.")
 
 
 @ledger_app.command()
@@ -113,6 +232,36 @@ def main() -> None:
     except SmsError as error:
         complain.print(str(error), markup=False)
         raise SystemExit(1) from None
+
+
+def _campaign(named: str) -> Campaign:
+    """A campaign by its folder, or by its name among the settings' campaigns."""
+    folder = Path(named)
+    if not folder.is_dir():
+        folder = settings.load().campaigns_folder / named
+    return load(folder.resolve())
+
+
+def _tell(outcome: "Outcome") -> None:
+    """What became of everybody."""
+    from sms import terminal
+
+    tally, excluded = outcome.tally, outcome.excluded
+    say.print(
+        f"{outcome.screened.survey.candidates:,} candidates: {tally.messages:,} messages in "
+        f"{tally.parts:,} SMS, {excluded.total():,} left out"
+    )
+    for title, drawn in (
+        ("Lengths", terminal.histogram(tally.segments) if tally.segments else None),
+        ("Left out", terminal.reasons(excluded) if excluded else None),
+        ("Replaced", terminal.replaced(tally.replaced) if tally.replaced else None),
+    ):
+        if drawn:
+            say.print(f"\n[bold]{title}[/]", drawn, sep="\n")
+    for fault in outcome.faults:
+        complain.print(f"[yellow]source[/] {escape(str(fault))}")
+    if outcome.slow_because:
+        complain.print(f"[yellow]slow[/] {escape(outcome.slow_because)}")
 
 
 def _judged(folders: list[Path]) -> tuple[list[Campaign], list[BadCampaign]]:

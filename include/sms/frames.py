@@ -143,6 +143,12 @@ def batches(path: File, columns: Sequence[str] | None = None) -> Iterator[pa.Rec
         )
 
 
+def columns(path: File) -> list[str]:
+    """The names of a file's columns."""
+    with path.open("rb") as source:
+        return list(_finished(path, source).schema_arrow.names)
+
+
 def rows(path: File) -> int:
     """How many rows a file of the run holds, from its footer."""
     with path.open("rb") as source:

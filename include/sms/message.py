@@ -297,7 +297,7 @@ class Rendering:
     messages: pa.RecordBatch  # MESSAGES_SCHEMA
     excluded: pa.RecordBatch  # EXCLUDED_SCHEMA
     replaced: Counter[str]  # in the messages, by the character's code ("U+00E7")
-    mojibake: int  # messages that look like UTF-8 read as something else: shown, not refused
+    mojibake: Ints  # rows whose message looks like UTF-8 read as something else: not refused
 
     @property
     def reasons(self) -> Counter[str]:
@@ -365,6 +365,7 @@ class _Verdicts:
         rows = audience.filter(pa.array(out))
         numbers = rows.column("msisdn").cast(TEXT)
         columns = [
+            rows.column("row"),
             rows.column("key").cast(TEXT),
             _joined([pa.scalar("+", TEXT), numbers]),
             pa.array(self.reason[out], TEXT),
@@ -410,7 +411,7 @@ class Renderer:
             self._messages(audience, draft.texts, segments, verdicts.kept),
             verdicts.excluded(audience),
             sum((part.replaced(verdicts.kept) for part in draft.parts), Counter[str]()),
-            int((draft.any_part("mojibake") & verdicts.kept).sum()),
+            _rows_of(audience, draft.any_part("mojibake") & verdicts.kept),
         )
 
     def _judge(self, words: Words) -> None:
@@ -490,7 +491,7 @@ class Renderer:
         if self.delimiter_in_text == "refuse":
             verdicts.exclude(
                 _flags(pc.match_substring_regex(draft.texts, DELIMITER.pattern)),
-                Reason.UNSUPPORTED_CHARACTERS,
+                Reason.DELIMITER_IN_TEXT,
                 lambda rows: ["a delimiter, which the gateway refuses"] * len(rows),
             )
 
@@ -530,6 +531,11 @@ class Renderer:
     def _leans_back(values: Values) -> bool:
         """Whether a value may melt into the words before it, and pieces can't be cleaned alone."""
         return any(gsm.leans_back(column) for column in values.values())
+
+
+def _rows_of(audience: pa.RecordBatch, chosen: Flags) -> Ints:
+    rows: Ints = audience.column("row").to_numpy()[chosen]
+    return rows
 
 
 def _codes_in(texts: pa.Array) -> Callable[[Ints], list[str]]:

@@ -1,17 +1,19 @@
 """Who is written to, who isn't, and why: the screening of candidates.
 
-What belongs here: the reasons, their order, and the memory of whom we write to already. What
-doesn't: how a number is read (`sms.msisdn`), what the text needs of a value (`sms.message`).
+What belongs here: the reasons, their order, and who wins among rows that share a number or a key.
+What doesn't: how a number is read (`sms.msisdn`), what a text is made of (`sms.message`).
 
-Each row is judged in this order, and the first reason is the one it keeps:
+The candidates are read twice. The survey reads numbers, keys and gaps, and settles every row's
+fate while it remembers some 30 bytes a row, however wide the rows are; the split then takes the
+same rows apart. Each row is judged in this order, and the first reason is the one it keeps:
 
-1. its key is missing;
+1. its key is missing, or too long to be one;
 2. its number has a fault (`sms.msisdn.Fault`);
 3. its number's country is not enabled for the campaign;
 4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
    of the same number;
 5. its number is in the stop list;
-6. a value is missing that the text needs;
+6. a value that the text needs is null, blank or too long for any text;
 7. its number is written to already, or else its key is.
 
 Of rows with the same number or key, the first in the query's order that passes 1 to 6 is written
@@ -19,24 +21,32 @@ to: a row that is excluded, for whatever reason, takes no number and no key from
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.coded import Coded
+from sms.columns import bytes_of, distinct, nulls_of
+from sms.digests import digest
 from sms.errors import SourceError
 from sms.frames import as_text
-from sms.msisdn import Bools, Fault, Int64s, Numbers, normalise
+from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
+from sms.pipeline import ordered
 
 OPTED_OUT = "opted_out"  # the query's optional column
-OWN_COLUMNS = ("key", "msisdn", "country")  # of the audience, before the text's
+OWN_COLUMNS = ("row", "key", "msisdn", "country")  # of the audience, before the text's
 
 EXCLUDED_SCHEMA = pa.schema(
-    [(name, pa.large_string()) for name in ("key", "msisdn", "reason", "detail")]
+    [
+        ("row", pa.int64()),
+        *((name, pa.large_string()) for name in ("key", "msisdn", "reason", "detail")),
+    ]
 )
 
 # Opt-outs count unless the column plainly says no: an unknown word, or the date of an opt-out,
@@ -45,11 +55,15 @@ NOT_OPTED_OUT = frozenset(
     {"", "0", "0.0", "false", "f", "no", "n", "non", "off", "faux", "nan", "none", "null"}
 )
 
+LONGEST_VALUE = 765  # characters: what the longest SMS holds, so no text has room for more
+LONGEST_KEY = 255  # characters
+
 
 class Reason(Coded):
     """Why a candidate isn't written to: a code for machines, a sentence for people."""
 
     MISSING_KEY = "missing_key", "the row has no key, so nothing could be joined back to it"
+    OVERSIZED_KEY = "oversized_key", f"the key is longer than {LONGEST_KEY} characters"
     MISSING_MSISDN = Fault.MISSING.value, Fault.MISSING.sentence
     MALFORMED_MSISDN = Fault.MALFORMED.value, Fault.MALFORMED.sentence
     FLOAT_MSISDN = Fault.FLOAT.value, Fault.FLOAT.sentence
@@ -69,6 +83,11 @@ class Reason(Coded):
     OPTED_OUT_IN_WAREHOUSE = "opted_out_in_warehouse", "the warehouse says that they opted out"
     OPTED_OUT = "opted_out", "the number is in the stop list"
     MISSING_VALUE = "missing_value", "a value that the text needs is null"
+    EMPTY_VALUE = "empty_value", "a value that the text needs is blank"
+    OVERSIZED_VALUE = (
+        "oversized_value",
+        f"a value that the text needs is longer than {LONGEST_VALUE} characters",
+    )
     DUPLICATE_MSISDN = "duplicate_msisdn", "an earlier row has the same number"
     DUPLICATE_KEY = "duplicate_key", "an earlier row has the same key"
     # Given by the rendering (`sms.message`).
@@ -84,13 +103,30 @@ class Reason(Coded):
     )
 
 
+SENTENCES = {str(reason): reason.sentence for reason in Reason}
+
+_REASONS = tuple(Reason)
+_CODE: dict[str, int] = {reason: code for code, reason in enumerate(_REASONS, start=1)}
+_WORDS = pa.array(["", *(str(reason) for reason in _REASONS)], pa.large_string())
+_COUNTRIES = pa.array(REGIONS, pa.large_string())
+
+# What a value may lack, in the order of judging; 0 is nothing.
+_GAPS = (Reason.MISSING_VALUE, Reason.EMPTY_VALUE, Reason.OVERSIZED_VALUE)
+_GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
+
+Codes = npt.NDArray[np.int8]
+Small = npt.NDArray[np.int16]
+Digests = npt.NDArray[np.uint64]
+Kept = TypeVar("Kept", Int64s, Codes, Small, Digests)
+
+
 @dataclass(frozen=True, slots=True)
 class Screening:
     """One batch, split: every row in is in one of the two.
 
-    `audience`: `key` text, `msisdn` int64, `country` text, then the text's columns.
-    `excluded`: `key`, `msisdn` as given, `reason`, `detail` (the column that is null, the country
-    that isn't enabled, else ""), all text.
+    `audience`: `row` int64 (its place in the query's answer, from 1), `key` text, `msisdn` int64,
+    `country` text, then the text's columns. `excluded`: `row` int64, `key`, `msisdn` as given,
+    `reason`, `detail` (the column that lacks something, the country that isn't enabled, else "").
     """
 
     audience: pa.RecordBatch
@@ -103,31 +139,23 @@ class Screening:
         return Counter({str(count["values"]): count["counts"] for count in counts.to_pylist()})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Screener:
-    """Splits a campaign's candidates batch by batch, remembering whom it has written to.
+    """What a campaign asks of its candidates.
 
-    `columns` are those that the text uses and the audience carries; a null in one of `needed`
-    (by default all of them) excludes. `opted_out` takes sorted, distinct int64 numbers and
-    returns those in the stop list. `query` and `text` name the campaign's files in errors.
-    It keeps 8 bytes a number and at most 16 a key.
+    `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
+    default all of them) excludes. `query` and `text` name the campaign's files in errors.
     """
 
     columns: Sequence[str]
-    opted_out: Callable[[Int64s], Int64s]
     allowed_countries: Sequence[str] = ("FR",)
     key: str = "key"
     msisdn: str = "msisdn"
     needed: Sequence[str] | None = None
     query: str = "recipients.sql"
     text: str = "message.txt"
-    _numbers: "_Seen" = field(default_factory=lambda: _Seen(), init=False, repr=False)
-    _keys: "_SeenKeys" = field(default_factory=lambda: _SeenKeys(), init=False, repr=False)
-    _warehouse: "_Seen" = field(default_factory=lambda: _Seen(), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.columns = tuple(dict.fromkeys(self.columns))
-        self.needed = self.columns if self.needed is None else tuple(self.needed)
         for column in self.columns:
             if column in OWN_COLUMNS and not column == self.key == "key":
                 raise SourceError(
@@ -137,135 +165,286 @@ class Screener:
                 )
 
     @property
-    def audience_schema(self) -> pa.Schema:
-        """The columns of every batch of the audience."""
-        carried = [(name, pa.large_string()) for name in self._carried]
-        own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
-        return pa.schema([*own, *carried])
-
-    def survey(self, batch: pa.RecordBatch) -> None:
-        """Learn the warehouse's opt-outs of a batch, without judging it.
-
-        With a column `opted_out`, pass every batch here before the first is screened: else a
-        number that opts out on a later row is written to on an earlier one.
-        """
-        if OPTED_OUT not in batch.schema.names:
-            return
-        self._require(batch, [self.msisdn])
-        given = as_text(batch.select([self.msisdn, OPTED_OUT]))
-        chosen = given.filter(pa.array(_says_opted_out(given[OPTED_OUT])))
-        numbers = normalise(chosen[self.msisdn]).msisdn
-        self._warehouse.add(np.unique(numbers[numbers != 0]))
-
-    def screen(self, batch: pa.RecordBatch) -> Screening:
-        """Split a batch into those we write to and those we don't, with the reason."""
-        self._require(batch, [self.key, self.msisdn, *self.columns, *(self.needed or ())])
-        names = dict.fromkeys([self.key, self.msisdn, *self.columns, *(self.needed or ())])
-        if OPTED_OUT in batch.schema.names:
-            names[OPTED_OUT] = None
-        given = as_text(batch.select(list(names)))
-        numbers = normalise(given[self.msisdn])
-        verdict = _Verdict(given.num_rows)
-        self._judge_alone(given, numbers, verdict)
-        self._judge_opt_outs(given, numbers, verdict)
-        for column in self.needed or ():
-            missing = given[column].is_null().to_numpy(zero_copy_only=False)
-            verdict.give(missing, Reason.MISSING_VALUE, detail=column)
-        self._judge_duplicates(given[self.key], numbers.msisdn, verdict)
-        return self._split(given, numbers, verdict)
+    def carried(self) -> tuple[str, ...]:
+        """The text's own columns in the audience, each once."""
+        return tuple(dict.fromkeys(name for name in self.columns if name not in OWN_COLUMNS))
 
     @property
-    def _carried(self) -> list[str]:
-        return [name for name in self.columns if name not in OWN_COLUMNS]
+    def required(self) -> tuple[str, ...]:
+        """The columns in which a gap excludes, each once."""
+        return tuple(dict.fromkeys(self.columns if self.needed is None else self.needed))
 
-    def _require(self, batch: pa.RecordBatch, columns: Sequence[str]) -> None:
-        present = batch.schema.names
-        missing = next((name for name in columns if name not in present), None)
-        if missing is None:
-            return
-        if missing in (self.key, self.msisdn):
-            field_name = "key" if missing == self.key else "msisdn"
-            asks = f"campaign.yaml names {missing!r} as its {field_name}"
-        else:
-            asks = f"{self.text} uses {{{{ {missing} }}}}"
-        raise SourceError(
-            f"{asks}, but the query of {self.query} returns only {', '.join(present)}: add the "
-            "column to the query, or correct its name"
-        )
+    @property
+    def audience_schema(self) -> pa.Schema:
+        """The columns of every batch of the audience."""
+        carried = [(name, pa.large_string()) for name in self.carried]
+        own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
+        return pa.schema([("row", pa.int64()), *own, *carried])
 
-    def _judge_alone(self, given: pa.RecordBatch, numbers: Numbers, verdict: "_Verdict") -> None:
-        blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(given[self.key]), ""), True)
-        verdict.give(blank.to_numpy(zero_copy_only=False), Reason.MISSING_KEY)
-        verdict.give_faults(numbers.reason)
-        allowed = np.isin(numbers.country.dictionary.to_pylist(), list(self.allowed_countries))
-        enabled = allowed[numbers.country.indices.to_numpy()]
-        verdict.give(~enabled, Reason.COUNTRY_NOT_ENABLED)
+    def survey(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        opted_out: Callable[[Int64s], Int64s],
+        limit: int | None = None,
+    ) -> "Survey":
+        """Settle who is written to among the first `limit` rows (default: all).
 
-    def _judge_opt_outs(self, given: pa.RecordBatch, numbers: Numbers, verdict: "_Verdict") -> None:
+        Opt-outs on later rows count all the same. `opted_out` is asked once: it takes sorted,
+        distinct numbers and returns those in the stop list.
+        """
+        pages = list(ordered(self._read, batches))
+        return _settled(self, _joined(pages), opted_out, limit)
+
+    def _read(self, batch: pa.RecordBatch) -> "_Page":
+        """What one batch says by itself."""
+        given = as_text(batch.select(self.among(batch.schema.names)))
+        numbers = normalise(given[self.msisdn])
+        keys = given[self.key]
+        code = np.zeros(batch.num_rows, np.int8)
+        _give(code, _blank(keys), Reason.MISSING_KEY)
+        _give(code, _longer(keys, LONGEST_KEY), Reason.OVERSIZED_KEY)
+        _give_faults(code, numbers.reason)
+        region = numbers.country.indices.to_numpy()
+        _give(code, ~np.isin(REGIONS, list(self.allowed_countries))[region], _NOT_ENABLED)
+        gap = np.zeros(batch.num_rows, np.int16)
+        for place, name in enumerate(self.required):
+            _note_gaps(gap, given[name], place)
+        said = np.zeros(0, np.int64)
         if OPTED_OUT in given.schema.names:
             says_so = _says_opted_out(given[OPTED_OUT])
-            said = numbers.msisdn[says_so]
-            self._warehouse.add(np.unique(said[said != 0]))
-            verdict.give(says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
-        verdict.give(self._warehouse.holds(numbers.msisdn), Reason.OPTED_OUT_IN_WAREHOUSE)
-        standing = np.unique(numbers.msisdn[verdict.standing])
-        stopped = np.asarray(self.opted_out(standing), dtype=np.int64)
-        verdict.give(_among(numbers.msisdn, np.unique(stopped)), Reason.OPTED_OUT)
+            _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
+            said = distinct(numbers.msisdn[says_so])
+        return _Page(numbers.msisdn, region, code, gap, digest(keys), said[said != 0])
 
-    def _judge_duplicates(
-        self, keys: pa.LargeStringArray, numbers: Int64s, verdict: "_Verdict"
-    ) -> None:
-        verdict.give(self._numbers.holds(numbers), Reason.DUPLICATE_MSISDN)
-        digests = self._keys.digest(keys)
-        verdict.give(self._keys.holds(digests), Reason.DUPLICATE_KEY)
+    def among(self, present: Sequence[str]) -> list[str]:
+        """The columns to read, of those that the query returns.
 
-        rows = np.flatnonzero(verdict.standing)
-        rival = _repeated(numbers[rows]) | _repeated(digests.first[rows])
-        self._settle(rows[rival], keys, numbers, verdict)
-
-        written_to = np.flatnonzero(verdict.standing)
-        self._numbers.add(np.sort(numbers[written_to]))
-        self._keys.add(digests.take(written_to))
-
-    def _settle(
-        self, rows: Int64s, keys: pa.LargeStringArray, numbers: Int64s, verdict: "_Verdict"
-    ) -> None:
-        """Choose among rows of this batch that share a number or a key, in the query's order.
-
-        One by one, since a row that loses its key must not keep its number from a later one.
+        Raises SourceError for the first that the campaign asks for and the query lacks.
         """
-        taken_numbers: set[int] = set()
-        taken_keys: set[str] = set()
-        names = keys.take(pa.array(rows)).to_pylist()
-        for row, key, number in zip(rows.tolist(), names, numbers[rows].tolist(), strict=True):
-            if number in taken_numbers:
-                verdict.give_one(row, Reason.DUPLICATE_MSISDN)
-            elif key in taken_keys:
-                verdict.give_one(row, Reason.DUPLICATE_KEY)
-            else:
-                taken_numbers.add(number)
-                taken_keys.add(key)
+        asked = self._asked()
+        for name, why in asked.items():
+            if name not in present:
+                raise SourceError(
+                    f"{why}, but the query of {self.query} returns only {', '.join(present)}: add "
+                    "the column to the query, or correct its name"
+                )
+        return [name for name in present if name in asked or name == OPTED_OUT]
 
-    def _split(self, given: pa.RecordBatch, numbers: Numbers, verdict: "_Verdict") -> Screening:
-        kept = pa.array(np.flatnonzero(verdict.standing))
-        out = pa.array(np.flatnonzero(~verdict.standing))
-        countries = numbers.country.take(kept).dictionary_decode()
+    def _asked(self) -> dict[str, str]:
+        """Every column that the campaign asks for, and where it does so."""
+        used = {name: f"{self.text} uses {{{{ {name} }}}}" for name in self.columns}
+        needed = {name: f"{self.text} uses {{{{ {name} }}}}" for name in self.required}
+        return {
+            self.key: f"campaign.yaml names {self.key!r} as its key",
+            self.msisdn: f"campaign.yaml names {self.msisdn!r} as its msisdn",
+            **{name: why for name, why in (used | needed).items() if name != self.key},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is remembered of rows, one entry a row: 29 bytes."""
+
+    msisdn: Int64s
+    region: Small  # place in REGIONS
+    code: Codes  # of the reason, 0 while it stands
+    gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
+    keys: Digests  # (rows, 2)
+    said: Int64s  # not by row: the numbers that the warehouse says opted out
+
+
+def _joined(pages: list[_Page]) -> _Page:
+    """All pages as one; each array is given up as soon as it is copied."""
+
+    def column(name: str, empty: Kept) -> Kept:
+        parts = [getattr(page, name) for page in pages]
+        return np.concatenate(parts) if parts else empty
+
+    return _Page(
+        column("msisdn", np.zeros(0, np.int64)),
+        column("region", np.zeros(0, np.int16)),
+        column("code", np.zeros(0, np.int8)),
+        column("gap", np.zeros(0, np.int16)),
+        column("keys", np.zeros((0, 2), np.uint64)),
+        distinct(column("said", np.zeros(0, np.int64))),
+    )
+
+
+def _settled(
+    screener: Screener, page: _Page, opted_out: Callable[[Int64s], Int64s], limit: int | None
+) -> "Survey":
+    rows = len(page.code) if limit is None else min(limit, len(page.code))
+    msisdn, code = page.msisdn[:rows], page.code[:rows].copy()
+    _give(code, _among(msisdn, page.said), Reason.OPTED_OUT_IN_WAREHOUSE)
+    stopped = np.asarray(opted_out(distinct(msisdn[code == 0])), dtype=np.int64)
+    _give(code, _among(msisdn, distinct(stopped)), Reason.OPTED_OUT)
+    gap = page.gap[:rows]
+    code = np.where(code == 0, _GAP_CODES[np.where(gap > 0, (gap - 1) % len(_GAPS) + 1, 0)], code)
+    _give_duplicates(code, msisdn, page.keys[:rows])
+    return Survey(screener, msisdn, page.region[:rows], code, gap)
+
+
+def _give_duplicates(code: Codes, msisdn: Int64s, keys: Digests) -> None:
+    """Leave one row standing for each number and each key: the first that could have both."""
+    standing = np.flatnonzero(code == 0)
+    first, second = keys[standing, 0], keys[standing, 1]
+    again = _repeated(first) if _any_repeated(first) else np.zeros(len(standing), np.bool_)
+    if not again.any():
+        taken = pd.Series(msisdn[standing]).duplicated().to_numpy(np.bool_)
+        code[standing[taken]] = _CODE[Reason.DUPLICATE_MSISDN]
+        return
+    # One by one, since a row that loses its key must not keep its number from a later one.
+    rivals = np.flatnonzero(again | _repeated(msisdn[standing]))
+    taken_numbers: set[int] = set()
+    taken_keys: set[tuple[int, int]] = set()
+    for row, number, *key in zip(
+        standing[rivals].tolist(),
+        msisdn[standing[rivals]].tolist(),
+        first[rivals].tolist(),
+        second[rivals].tolist(),
+        strict=True,
+    ):
+        if number in taken_numbers:
+            code[row] = _CODE[Reason.DUPLICATE_MSISDN]
+        elif (key[0], key[1]) in taken_keys:
+            code[row] = _CODE[Reason.DUPLICATE_KEY]
+        else:
+            taken_numbers.add(number)
+            taken_keys.add((key[0], key[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Every candidate's fate, in the order of the rows."""
+
+    screener: Screener
+    _msisdn: Int64s
+    _region: Small
+    _code: Codes
+    _gap: Small
+
+    @property
+    def candidates(self) -> int:
+        """How many rows were judged."""
+        return len(self._code)
+
+    @property
+    def audience(self) -> int:
+        """How many of them are written to."""
+        return int(np.count_nonzero(self._code == 0))
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many are not, by code of the reason."""
+        counts = np.bincount(self._code, minlength=len(_REASONS) + 1)[1:].tolist()
+        pairs = zip(_REASONS, counts, strict=True)
+        return Counter({str(reason): count for reason, count in pairs if count})
+
+    def split(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Screening]:
+        """The same rows as the survey read, taken apart batch by batch.
+
+        Raises SourceError if they are fewer or more than the survey saw.
+        """
+        yield from ordered(lambda numbered: self._split(*numbered), self._numbered(batches))
+
+    def _numbered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 0
+        for batch in batches:
+            if first and first >= self.candidates:
+                return  # the rows beyond a limit
+            some = batch.slice(0, self.candidates - first)
+            yield first, some
+            first += some.num_rows
+        if first < self.candidates:
+            raise SourceError(
+                f"{self.screener.query} gave {self.candidates} rows, and {first} when they were "
+                "read again: run the extraction anew"
+            )
+
+    def _split(self, first: int, batch: pa.RecordBatch) -> Screening:
+        here = slice(first, first + batch.num_rows)
+        code = self._code[here]
+        asked = self.screener
+        given = as_text(batch.select([*dict.fromkeys([asked.key, asked.msisdn, *asked.carried])]))
+        kept, out = np.flatnonzero(code == 0), np.flatnonzero(code)
+        of_kept, of_out = pa.array(kept), pa.array(out)
         audience = [
-            given[self.key].take(kept),
-            pa.array(numbers.msisdn).take(kept),
-            countries,
-            *(given[name].take(kept) for name in self._carried),
+            pa.array(kept + first + 1),
+            given[asked.key].take(of_kept),
+            pa.array(self._msisdn[here][kept]),
+            _COUNTRIES.take(pa.array(self._region[here][kept])),
+            *(given[name].take(of_kept) for name in asked.carried),
         ]
         excluded = [
-            given[self.key].take(out),
-            given[self.msisdn].take(out),
-            verdict.reasons(out),
-            verdict.details(out, numbers.country),
+            pa.array(out + first + 1),
+            given[asked.key].take(of_out),
+            given[asked.msisdn].take(of_out),
+            _WORDS.take(pa.array(code[out])),
+            self._details(here, out),
         ]
         return Screening(
-            pa.RecordBatch.from_arrays(audience, schema=self.audience_schema),
+            pa.RecordBatch.from_arrays(audience, schema=asked.audience_schema),
             pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
         )
+
+    def _details(self, here: slice, rows: Int64s) -> pa.Array:
+        """The country that isn't enabled, or the column with the gap."""
+        code, gap = self._code[here][rows], self._gap[here][rows]
+        columns = pa.array(["", *self.screener.required], pa.large_string())
+        lacking = np.isin(code, _GAP_CODES[1:])
+        column = columns.take(pa.array(np.where(lacking, (gap - 1) // len(_GAPS) + 1, 0)))
+        country = _COUNTRIES.take(pa.array(self._region[here][rows]))
+        return pc.if_else(pa.array(code == _CODE[_NOT_ENABLED]), country, column)
+
+
+_NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
+
+
+def _give(code: Codes, rows: Bools, reason: Reason) -> None:
+    """Give a reason to those of `rows` that still stand."""
+    code[rows & (code == 0)] = _CODE[reason]
+
+
+def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
+    words = faults.dictionary.to_pylist()
+    codes = np.array([_CODE.get(word, 0) for word in words], np.int8)
+    np.copyto(code, codes[faults.indices.to_numpy()], where=code == 0)
+
+
+def _note_gaps(gap: Small, column: pa.LargeStringArray, place: int) -> None:
+    """Note what the column lacks, for rows where no earlier column lacks anything."""
+    base = place * len(_GAPS) + 1
+    for kind, rows in enumerate((nulls_of(column), _blank(column), _longer(column, LONGEST_VALUE))):
+        if rows.any():
+            gap[rows & (gap == 0)] = base + kind
+
+
+def _blank(column: pa.LargeStringArray) -> Bools:
+    """Which values are null, empty or white space alone."""
+    data, offsets = bytes_of(column)
+    blank: Bools = nulls_of(column) | (offsets[1:] == offsets[:-1])
+    filled = np.flatnonzero(~blank)
+    # White space is told by its first byte: ASCII's, or one of those that begin all of Unicode's.
+    first = data[offsets[filled]]
+    suspect = filled[(first <= 0x20) | np.isin(first, _SPACE_LEADS)]
+    if suspect.size:
+        trimmed = pc.utf8_trim_whitespace(column.take(pa.array(suspect)))
+        blank[suspect] = pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
+    return blank
+
+
+_SPACE_LEADS = np.array([0xC2, 0xE1, 0xE2, 0xE3], np.uint8)
+
+
+def _longer(column: pa.LargeStringArray, most: int) -> Bools:
+    """Which values have more than `most` characters."""
+    _, offsets = bytes_of(column)
+    longer: Bools = np.diff(offsets) > most
+    suspect = np.flatnonzero(longer)
+    if suspect.size:
+        sizes = pc.fill_null(pc.utf8_length(column.take(pa.array(suspect))), 0)
+        longer[suspect] = sizes.to_numpy(zero_copy_only=False) > most
+    return longer
 
 
 def _says_opted_out(column: pa.LargeStringArray) -> Bools:
@@ -277,8 +456,13 @@ def _says_opted_out(column: pa.LargeStringArray) -> Bools:
     return says_so[index]
 
 
-def _repeated(values: Int64s) -> Bools:
-    return pd.Series(values).duplicated(keep=False).to_numpy(dtype=np.bool_)
+def _any_repeated(values: npt.NDArray[np.uint64]) -> bool:
+    return bool(pd.Series(values).duplicated().any())
+
+
+def _repeated(values: npt.NDArray[np.uint64] | Int64s) -> Bools:
+    repeated: Bools = pd.Series(values).duplicated(keep=False).to_numpy(dtype=np.bool_)
+    return repeated
 
 
 def _among(values: Int64s, known: Int64s) -> Bools:
@@ -288,129 +472,3 @@ def _among(values: Int64s, known: Int64s) -> Bools:
     place = np.minimum(np.searchsorted(known, values), len(known) - 1)
     found: Bools = known[place] == values
     return found
-
-
-_REASONS = tuple(Reason)
-_CODE: dict[str, int] = {reason: code for code, reason in enumerate(_REASONS, start=1)}
-
-
-class _Verdict:
-    """The first reason given to each row of a batch; 0 while it stands."""
-
-    def __init__(self, rows: int) -> None:
-        self.code = np.zeros(rows, dtype=np.int8)
-        self.column = np.zeros(rows, dtype=np.int16)
-        self.columns = [""]
-
-    @property
-    def standing(self) -> Bools:
-        standing: Bools = self.code == 0
-        return standing
-
-    def give(self, rows: Bools, reason: Reason, detail: str = "") -> None:
-        """Give a reason to those of `rows` that still stand."""
-        chosen = rows & (self.code == 0)
-        self.code[chosen] = _CODE[reason]
-        if detail:
-            self.columns.append(detail)
-            self.column[chosen] = len(self.columns) - 1
-
-    def give_one(self, row: int, reason: Reason) -> None:
-        self.code[row] = _CODE[reason]
-
-    def give_faults(self, faults: pa.DictionaryArray) -> None:
-        words = faults.dictionary.to_pylist()
-        codes = np.array([_CODE.get(word, 0) for word in words], dtype=np.int8)
-        self.code = np.where(self.code == 0, codes[faults.indices.to_numpy()], self.code)
-
-    def reasons(self, rows: pa.Array) -> pa.Array:
-        words = pa.array(["", *(str(reason) for reason in _REASONS)], pa.large_string())
-        return words.take(pa.array(self.code).take(rows))
-
-    def details(self, rows: pa.Array, country: pa.DictionaryArray) -> pa.Array:
-        columns = pa.array(self.columns, pa.large_string())
-        detail = columns.take(pa.array(self.column).take(rows))
-        abroad = pa.array(self.code == _CODE[Reason.COUNTRY_NOT_ENABLED]).take(rows)
-        return pc.if_else(abroad, country.take(rows).dictionary_decode(), detail)
-
-
-class _Seen:
-    """A growing set of int64, as few sorted runs: 8 bytes a number.
-
-    A run is merged with its neighbour once it has grown as long, so n numbers are merged about
-    log2(n / batch) times and looked up in as many runs.
-    """
-
-    def __init__(self) -> None:
-        self._runs: list[Int64s] = []
-
-    def add(self, values: Int64s) -> None:
-        """Take in sorted values."""
-        if not values.size:
-            return
-        while self._runs and self._runs[-1].size <= 2 * values.size:
-            values = np.concatenate([self._runs.pop(), values])
-            values.sort(kind="stable")
-        self._runs.append(values)
-
-    def holds(self, values: Int64s) -> Bools:
-        found = np.zeros(len(values), dtype=np.bool_)
-        if self._runs:
-            order = np.argsort(values)
-            ordered = values[order]  # sorted probes walk a run instead of jumping about in it
-            for run in self._runs:
-                found[order] |= _among(ordered, run)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Digests:
-    """A column of keys as numbers that stand for them: 128 bits in two int64."""
-
-    first: Int64s
-    second: Int64s
-
-    def take(self, rows: Int64s) -> "_Digests":
-        return _Digests(self.first[rows], self.second[rows])
-
-    def holds(self, others: "_Digests") -> Bools:
-        """Which of `others` are among these, which are sorted by their first half."""
-        place = np.minimum(np.searchsorted(self.first, others.first), len(self.first) - 1)
-        found: Bools = (self.first[place] == others.first) & (self.second[place] == others.second)
-        return found
-
-
-class _SeenKeys:
-    """The keys that were written to, as 128-bit digests: two keys never meet by chance."""
-
-    def __init__(self) -> None:
-        self._runs: list[_Digests] = []
-
-    @staticmethod
-    def digest(keys: pa.LargeStringArray) -> _Digests:
-        texts = keys.fill_null("").to_numpy(zero_copy_only=False)
-        first, second = (
-            pd.util.hash_array(texts, hash_key=salt, categorize=False).view(np.int64)
-            for salt in ("recipient key, 1", "recipient key, 2")
-        )
-        return _Digests(first, second)
-
-    def add(self, digests: _Digests) -> None:
-        if not digests.first.size:
-            return
-        while self._runs and self._runs[-1].first.size <= 2 * digests.first.size:
-            run = self._runs.pop()
-            digests = _Digests(
-                np.concatenate([run.first, digests.first]),
-                np.concatenate([run.second, digests.second]),
-            )
-        self._runs.append(digests.take(np.argsort(digests.first, kind="stable")))
-
-    def holds(self, digests: _Digests) -> Bools:
-        found = np.zeros(len(digests.first), dtype=np.bool_)
-        if self._runs:
-            order = np.argsort(digests.first)
-            ordered = digests.take(order)
-            for run in self._runs:
-                found[order] |= run.holds(ordered)
-        return found

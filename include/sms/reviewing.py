@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import pyarrow as pa
+
 from sms.clock import PARIS
 from sms.ledger.records import Submission, Summary
-from sms.recipients import Reason
-
-SENTENCES = {str(reason): reason.sentence for reason in Reason}
+from sms.recipients import SENTENCES
+from sms.source_faults import SourceFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,20 @@ class Sample:
     segments: int
 
 
+def samples(messages: pa.RecordBatch) -> list[Sample]:
+    """These messages (msisdn, msg, segments) as samples, numbers masked."""
+    return [
+        Sample(masked(row["msisdn"]), row["msg"], row["segments"]) for row in messages.to_pylist()
+    ]
+
+
 def counts_page(
     title: str,
     summary: Summary,
     files: Sequence[Submission],
     histogram: Mapping[int, int],
     due: datetime,
+    faults: Sequence[SourceFault] = (),
 ) -> str:
     """The numbers of a run: no text and no number of a person."""
     run = summary.run
@@ -50,6 +59,8 @@ def counts_page(
     for code, count in sorted(summary.excluded.items(), key=lambda item: -item[1]):
         lines.append(f"| excluded: {SENTENCES[code]} (`{code}`) | {_count(count)} |")
     lines.append(f"| **written to** | **{_count(summary.audience)}** |")
+    if faults:
+        lines += ["", "## Faults of the source", "", *(f"- {fault}" for fault in faults)]
     lines += ["", "## Length", "", "| SMS each | messages |", "|---:|---:|"]
     lines += [f"| {size} | {_count(count)} |" for size, count in sorted(histogram.items())]
     if summary.replaced:

@@ -6,10 +6,12 @@ again until the first file of the run is on its way; from then on every stage le
 it is, so that what was sent stays on record.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -18,18 +20,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from sms import frames, reviewing, send_window
+from sms import frames, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.delivery import report_due
 from sms.errors import SourceError, StopListUnsafe, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
-from sms.message import MESSAGES_SCHEMA, Renderer, Template
-from sms.recipients import EXCLUDED_SCHEMA, Reason, Screener
+from sms.message import MESSAGES_SCHEMA
+from sms.preparing import Plan
+from sms.recipients import EXCLUDED_SCHEMA, Reason
 from sms.settings import Settings
+from sms.source_faults import SourceFault, SourceFaults
 from sms.wire import send_file
-from sms.wire.names import SubmissionName
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ CANDIDATES = "01_candidates.parquet"
 AUDIENCE = "02_audience.parquet"
 EXCLUDED = "02_excluded.parquet"
 UNRENDERED = "03_excluded.parquet"
+MOJIBAKE = "03_mojibake.json"
 REVIEW = "04_review.md"
 
 # What a run may take to start: until then its campaign's hour still means today's.
@@ -55,27 +59,6 @@ class Request(BaseModel):
     send_at: datetime | None = None
     dry_run: bool = False
     limit: int | None = None
-
-
-class Plan(BaseModel):
-    """What a run is going to do, fixed before anything is read; the later stages obey it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    run_key: str
-    campaign: Campaign
-    campaign_id: str
-    service_id: str
-    send_at: datetime
-    slot_reason: str
-    at_once: bool
-    dry_run: bool
-    limit: int | None
-
-    def stem(self, part: int, parts: int) -> str:
-        """A part's name at the gateway; a single file has no suffix (R1)."""
-        suffix = f"p{part:02d}" if parts > 1 else ""
-        return SubmissionName(self.service_id, self.send_at, self.campaign_id + suffix).stem
 
 
 def read_plan(folder: Any) -> Plan:
@@ -175,85 +158,59 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     """Split the candidates into those we write to and those we don't, with the reason."""
     campaign = plan.campaign
     stop_list_size = require_stop_list(ledger, settings)
-    template = _template(plan)
-    screener = Screener(
-        columns=template.columns,
-        needed=template.needed,
-        opted_out=ledger.opted_out,
-        allowed_countries=campaign.allowed_countries,
-        key=campaign.key,
-        msisdn=campaign.msisdn,
-        query=str(campaign.sql_path),
-        text=str(campaign.text_path),
-    )
-    for batch in frames.batches(folder / CANDIDATES):
-        screener.survey(batch)
-    reasons: Counter[str] = Counter()
-    candidates = audience = 0
+    text = preparing.template(campaign)
+    if text.slow_because:
+        log.warning("%s, %s", campaign.text_path, text.slow_because)
+    screener = preparing.screener(campaign, text)
+    candidates = folder / CANDIDATES
+    looked_at = screener.among(frames.columns(candidates))
+    survey = screener.survey(frames.batches(candidates, looked_at), ledger.opted_out, plan.limit)
     with (
         frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
         frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
     ):
-        for batch in _first(frames.batches(folder / CANDIDATES), plan.limit):
-            screening = screener.screen(batch)
+        for screening in survey.split(frames.batches(candidates, looked_at)):
             kept.write(screening.audience)
             left_out.write(screening.excluded)
-            candidates += batch.num_rows
-            audience += screening.audience.num_rows
-            reasons.update(screening.reasons)
     ledger.record_screening(
         plan.run_key,
-        candidates=candidates,
-        audience=audience,
-        excluded=reasons,
+        candidates=survey.candidates,
+        audience=survey.audience,
+        excluded=survey.reasons,
         stop_list_size=stop_list_size,
     )
-    if not audience and campaign.on_empty == "fail":
-        raise SourceError(
-            f"{campaign.sql_path} leaves nobody to write to: of {candidates} candidates "
-            f"{_told(reasons)}. Correct the query, or set on_empty: skip in campaign.yaml"
-        )
-    return {"candidates": candidates, "audience": audience, **reasons}
+    if not survey.audience and campaign.on_empty == "fail":
+        raise SourceError(preparing.nobody_passed(campaign.sql_path, survey))
+    return {"candidates": survey.candidates, "audience": survey.audience, **survey.reasons}
 
 
 def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
     """Write everyone's text and the exact bytes of each file; the ledger's `prepared`."""
     campaign = plan.campaign
-    renderer = _renderer(plan, settings)
-    dialect = send_file.Dialect(settings.encoding, settings.delimiter_in_text)
     audience = frames.rows(folder / AUDIENCE)
-    sizes = send_file.parts(audience, min(campaign.max_per_file, settings.max_recipients_per_file))
-    reasons: Counter[str] = Counter()
-    replaced: Counter[str] = Counter()
+    tally = preparing.Tally()
     made: list[tuple[str, send_file.Written]] = []
     with frames.writing(folder / UNRENDERED, EXCLUDED_SCHEMA) as left_out:
-
-        def messages(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                rendering = renderer.render(batch)
-                left_out.write(rendering.excluded)
-                reasons.update(_counted(rendering.excluded))
-                replaced.update(rendering.replaced)
-                yield rendering.messages
-
-        cuts = _cut(frames.batches(folder / AUDIENCE), sizes)
-        for number, cut in enumerate(cuts, start=1):
-            stem = plan.stem(number, len(sizes))
+        pieces = preparing.rendered(plan, settings, frames.batches(folder / AUDIENCE), audience)
+        for stem, file in groupby(pieces, key=lambda piece: piece.stem):
             with (
                 frames.writing(messages_file(folder, stem), MESSAGES_SCHEMA) as kept,
                 bytes_file(folder, stem).open("wb") as out,
             ):
-                made.append((stem, send_file.write(kept.passing(messages(cut)), out, dialect)))
-    made = [(stem, written) for stem, written in made if written.rows]
-    ledger.record_rendering(plan.run_key, excluded=reasons, replaced=replaced)
-    total = sum(written.rows for _, written in made)
+                output = send_file.Output(out)
+                for piece in file:
+                    kept.write(piece.rendering.messages)
+                    left_out.write(piece.rendering.excluded)
+                    output.add(piece.block)
+                    tally.add(piece.rendering)
+            if output.written.rows:
+                made.append((stem, output.written))
+    ledger.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
+    (folder / MOJIBAKE).write_text(json.dumps(tally.mojibake))
     if not made:
         if campaign.on_empty == "fail":
-            raise SourceError(
-                f"{campaign.text_path} can be sent to nobody: of {audience} recipients "
-                f"{_told(reasons)}. Correct the text or the query"
-            )
-        return {"messages": 0, "segments": 0, **reasons}
+            raise SourceError(preparing.nothing_to_send(campaign.text_path, audience, tally))
+        return {"messages": 0, "segments": 0, **tally.reasons}
     ledger.prepare(
         plan.run_key,
         [
@@ -269,28 +226,25 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
             for number, (stem, written) in enumerate(made, start=1)
         ],
     )
-    segments = sum(written.segments for _, written in made)
-    return {"messages": total, "segments": segments, **reasons}
+    return {
+        "messages": sum(written.rows for _, written in made),
+        "segments": sum(written.segments for _, written in made),
+        **tally.reasons,
+    }
 
 
 def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
     """Judge the very bytes by the provider's rules, and write the report that a person reads."""
-    dialect = send_file.Dialect(settings.encoding, settings.delimiter_in_text)
-    rules = send_file.Rules(long_sms=settings.long_sms, unicode=settings.unicode)
-    for submission in ledger.submissions(plan.run_key):
-        with bytes_file(folder, submission.stem).open("rb") as source:
-            faults = send_file.check(source, dialect, rules)
-        if faults:
-            raise SourceError(
-                f"{submission.stem}.csv breaks the provider's rules at {len(faults)} places, the "
-                f"first in line {faults[0].line}: {faults[0].sentence}. Nothing was sent; this is "
-                "a defect of ours, please report it with the run's folder at hand"
-            )
     files = ledger.submissions(plan.run_key)
+    for submission in files:
+        with bytes_file(folder, submission.stem).open("rb") as source:
+            preparing.require_faultless(source, submission.stem, settings)
     summary = ledger.summary(plan.run_key)
     histogram, samples = _looked_through(folder, files)
     due = report_due(plan.send_at, summary.audience, reviewing.sum_of(histogram))
-    counts = reviewing.counts_page(plan.campaign.name, summary, files, histogram, due)
+    counts = reviewing.counts_page(
+        plan.campaign.name, summary, files, histogram, due, _source_faults(folder)
+    )
     (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
     return counts
 
@@ -334,7 +288,7 @@ class PreparedPart:
     def __init__(self, folder: Any, submission: Submission, settings: Settings) -> None:
         self._rows = messages_file(folder, submission.stem)
         self._bytes = bytes_file(folder, submission.stem)
-        self._dialect = send_file.Dialect(settings.encoding, settings.delimiter_in_text)
+        self._dialect = preparing.dialect(settings)
         self._left_out = np.empty(0, np.int64)
 
     def msisdns(self) -> npt.NDArray[np.int64]:
@@ -378,56 +332,6 @@ def bytes_file(folder: Any, stem: str) -> Any:
     return folder / f"05_{stem}.csv"
 
 
-def _first(rows: Iterable[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
-    """At most so many rows, and no more read than needed."""
-    left = limit
-    for batch in rows:
-        if left is None:
-            yield batch
-            continue
-        yield batch.slice(0, left)
-        left -= min(left, batch.num_rows)
-        if not left:
-            return
-
-
-def _cut(
-    batches: Iterable[pa.RecordBatch], sizes: Sequence[int]
-) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The same rows in groups of these sizes, each to be used up before the next is taken."""
-    source = iter(batches)
-    rest: list[pa.RecordBatch] = []
-
-    def group(size: int) -> Iterator[pa.RecordBatch]:
-        while size:
-            batch = rest.pop() if rest else next(source)
-            taken = batch.slice(0, size)
-            if taken.num_rows < batch.num_rows:
-                rest.append(batch.slice(size))
-            size -= taken.num_rows
-            yield taken
-
-    for size in sizes:
-        yield group(size)
-
-
-def _template(plan: Plan) -> Template:
-    return Template(plan.campaign.text, str(plan.campaign.text_path))
-
-
-def _renderer(plan: Plan, settings: Settings) -> Renderer:
-    return Renderer(
-        template=_template(plan),
-        sender=plan.campaign.sender,
-        campaign_id=plan.campaign_id,
-        stop_mention=plan.campaign.stop_mention,
-        long_sms=settings.long_sms,
-        unicode=settings.unicode,
-        unsupported=plan.campaign.unsupported,
-        delimiter_in_text=settings.delimiter_in_text,
-    )
-
-
 def _looked_through(
     folder: Any, files: Sequence[Submission]
 ) -> tuple[dict[int, int], list[reviewing.Sample]]:
@@ -435,18 +339,20 @@ def _looked_through(
     histogram: Counter[int] = Counter()
     samples: list[reviewing.Sample] = []
     for each in files:
-        for batch in frames.batches(messages_file(folder, each.stem), SAMPLE_COLUMNS):
-            histogram.update(batch.column("segments").to_pylist())
-            for row in batch.slice(0, SAMPLES - len(samples)).to_pylist():
-                number = reviewing.masked(row["msisdn"])
-                samples.append(reviewing.Sample(number, row["msg"], row["segments"]))
-    return dict(histogram), samples
+        rows = messages_file(folder, each.stem)
+        for batch in frames.batches(rows, ["segments"]):
+            histogram.update(preparing.histogram(batch))
+        if len(samples) < SAMPLES:
+            first = next(frames.batches(rows, SAMPLE_COLUMNS))
+            samples += reviewing.samples(first.slice(0, SAMPLES - len(samples)))
+    return dict(sorted(histogram.items())), samples
 
 
-def _counted(excluded: pa.RecordBatch) -> dict[str, int]:
-    counts = pc.value_counts(excluded.column("reason"))
-    return {each["values"]: each["counts"] for each in counts.to_pylist()}
-
-
-def _told(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "none"
+def _source_faults(folder: Any) -> list[SourceFault]:
+    """What was wrong with the source, with the first rows of each fault."""
+    faults = SourceFaults()
+    for left_out in (EXCLUDED, UNRENDERED):
+        for batch in frames.batches(folder / left_out, ["row", "reason", "detail"]):
+            faults.add(batch)
+    faults.add_mojibake(**json.loads((folder / MOJIBAKE).read_text()))
+    return faults.found()

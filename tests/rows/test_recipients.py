@@ -28,13 +28,21 @@ def candidates(*rows, columns=COLUMNS):
     return frames.from_rows(columns, [(*row, *[None] * (len(columns) - len(row))) for row in rows])
 
 
-def screener(stop_list=(), **changes):
+def screener(**changes):
+    return Screener(**({"columns": ["first_name"]} | changes))
+
+
+def screened(*batches, stop_list=(), opted_out=None, limit=None, **changes):
+    """The batches, taken apart; one screening for each."""
     stopped = np.array(stop_list, dtype=np.int64)
-    asked = {
-        "columns": ["first_name"],
-        "opted_out": lambda numbers: numbers[np.isin(numbers, stopped)],
-    }
-    return Screener(**(asked | changes))
+    asked = opted_out or (lambda numbers: numbers[np.isin(numbers, stopped)])
+    survey = screener(**changes).survey(batches, asked, limit)
+    return list(survey.split(batches))
+
+
+def screen(batch, **changes):
+    [screening] = screened(batch, **changes)
+    return screening
 
 
 def outcome(*screenings):
@@ -47,10 +55,10 @@ def outcome(*screenings):
 
 
 def test_the_audience_carries_key_number_country_and_the_texts_columns():
-    screening = screener().screen(candidates((7, number(1), "Zoé")))
+    screening = screen(candidates((7, number(1), "Zoé")))
 
     assert screening.audience.to_pylist() == [
-        {"key": "7", "msisdn": msisdn(1), "country": "FR", "first_name": "Zoé"}
+        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", "first_name": "Zoé"}
     ]
     assert screening.audience.schema == screener().audience_schema
     assert screening.excluded.num_rows == 0
@@ -58,10 +66,10 @@ def test_the_audience_carries_key_number_country_and_the_texts_columns():
 
 
 def test_an_excluded_row_keeps_its_key_and_its_number_as_given():
-    screening = screener().screen(candidates((7, "01 23 45 67 89", "Zoé")))
+    screening = screen(candidates((7, "01 23 45 67 89", "Zoé")))
 
     assert screening.excluded.to_pylist() == [
-        {"key": "7", "msisdn": "01 23 45 67 89", "reason": "landline", "detail": ""}
+        {"row": 1, "key": "7", "msisdn": "01 23 45 67 89", "reason": "landline", "detail": ""}
     ]
 
 
@@ -69,12 +77,15 @@ def test_an_excluded_row_keeps_its_key_and_its_number_as_given():
 ORDER = {
     "no key": ((None, "x", None, "true"), Reason.MISSING_KEY),
     "blank key": (("\u00a0 ", "x", None, "true"), Reason.MISSING_KEY),
+    "long key": (("k" * 256, "x", None, "true"), Reason.OVERSIZED_KEY),
     "no number": (("k", None, None, "true"), Reason.MISSING_MSISDN),
     "landline": (("k", "0123456789", None, "true"), Reason.LANDLINE),
     "abroad": (("k", "+44 7700 900123", None, "true"), Reason.COUNTRY_NOT_ENABLED),
     "warehouse's opt-out": (("k", number(1), None, "true"), Reason.OPTED_OUT_IN_WAREHOUSE),
     "stop list": (("k", number(1), None, None), Reason.OPTED_OUT),
     "null": (("k", number(2), None, None), Reason.MISSING_VALUE),
+    "blank": (("k", number(2), " \u2003", None), Reason.EMPTY_VALUE),
+    "oversized": (("k", number(2), "é" * 766, None), Reason.OVERSIZED_VALUE),
     "number and key taken": (("k", number(2), "Zoé", None), Reason.DUPLICATE_MSISDN),
     "key taken": (("k", number(3), "Zoé", None), Reason.DUPLICATE_KEY),
 }
@@ -84,40 +95,41 @@ ORDER = {
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
 def test_a_row_is_told_the_first_of_its_reasons(row, reason, together):
     first = ("k", number(2), "Ana", None)
-    screen = screener(stop_list=[msisdn(1)]).screen
-    if together:
-        excluded = screen(candidates(first, row)).excluded
-    else:
-        screen(candidates(first))
-        excluded = screen(candidates(row)).excluded
+    batches = [candidates(first, row)] if together else [candidates(first), candidates(row)]
+    excluded = screened(*batches, stop_list=[msisdn(1)])[-1].excluded
 
-    assert excluded["reason"].to_pylist() == [reason]
+    assert excluded.select(["row", "reason"]).to_pylist() == [{"row": 2, "reason": reason}]
 
 
 def test_the_detail_names_the_country_or_the_column():
     rows = candidates(("a", "+44 7700 900123", "Ana"), ("b", number(1), None))
 
-    assert screener().screen(rows).excluded["detail"].to_pylist() == ["GB", "first_name"]
+    assert screen(rows).excluded["detail"].to_pylist() == ["GB", "first_name"]
 
 
 def test_an_enabled_country_is_written_to_and_france_alone_means_the_mainland():
     rows = candidates(("a", "+44 7700 900123", "Ana"), ("b", "0692 01 23 45", "Ben"))
 
-    assert outcome(screener().screen(rows))[0] == []
-    assert outcome(screener(allowed_countries=["FR", "GB", "RE"]).screen(rows))[0] == ["a", "b"]
+    assert outcome(screen(rows))[0] == []
+    assert outcome(screen(rows, allowed_countries=["FR", "GB", "RE"]))[0] == ["a", "b"]
 
 
-def test_an_empty_value_is_a_value_and_a_null_that_is_not_needed_stays():
-    rows = candidates(("a", number(1), ""), ("b", number(2), None))
+def test_a_gap_that_the_text_does_not_mind_stays_and_what_just_fits_is_no_gap():
+    rows = candidates(
+        ("a", number(1), ""),
+        ("b", number(2), None),
+        ("c", number(3), "é" * 765),
+        ("k" * 255, number(4), "É"),
+    )
 
-    assert outcome(screener().screen(rows)) == (["a"], {"b": "missing_value"})
-    assert outcome(screener(needed=[]).screen(rows)) == (["a", "b"], {})
+    assert outcome(screen(rows)) == (["c", "k" * 255], {"a": "empty_value", "b": "missing_value"})
+    assert outcome(screen(rows, needed=[])) == (["a", "b", "c", "k" * 255], {})
 
 
 def test_two_spellings_of_a_number_are_one_and_the_first_row_wins():
     rows = candidates(("b", number(1), "Ben"), ("a", "+33 (0)6.39.98.00.01", "Ana"))
 
-    assert outcome(screener().screen(rows)) == (["b"], {"a": "duplicate_msisdn"})
+    assert outcome(screen(rows)) == (["b"], {"a": "duplicate_msisdn"})
 
 
 def test_a_row_that_is_excluded_takes_no_number_and_no_key():
@@ -130,9 +142,8 @@ def test_a_row_that_is_excluded_takes_no_number_and_no_key():
     )
     wanted = ["b", "c", "a"]
 
-    assert outcome(screener().screen(rows))[0] == wanted
-    one_by_one = screener()
-    parts = [one_by_one.screen(rows.slice(row, 1)) for row in range(rows.num_rows)]
+    assert outcome(screen(rows))[0] == wanted
+    parts = screened(*[rows.slice(row, 1) for row in range(rows.num_rows)])
     assert outcome(*parts)[0] == wanted
 
 
@@ -140,14 +151,14 @@ def test_a_row_that_is_excluded_takes_no_number_and_no_key():
     "word", ["true", "t", "1", "yes", "Oui", " o ", "VRAI", "x", "2024-05-01", "whatever"]
 )
 def test_whatever_the_warehouse_says_of_an_opt_out_counts(word):
-    _, reasons = outcome(screener().screen(candidates(("a", number(1), "Ana", word))))
+    _, reasons = outcome(screen(candidates(("a", number(1), "Ana", word))))
 
     assert reasons == {"a": "opted_out_in_warehouse"}
 
 
 @pytest.mark.parametrize("word", [None, "", "false", "F", "0", "0.0", "no", "Non", " faux ", "nan"])
 def test_only_a_plain_no_is_no_opt_out(word):
-    assert outcome(screener().screen(candidates(("a", number(1), "Ana", word))))[0] == ["a"]
+    assert outcome(screen(candidates(("a", number(1), "Ana", word))))[0] == ["a"]
 
 
 def test_an_opt_out_holds_for_every_row_of_its_number():
@@ -157,22 +168,39 @@ def test_an_opt_out_holds_for_every_row_of_its_number():
     wanted = (["c"], {"a": "opted_out_in_warehouse", "b": "opted_out_in_warehouse"})
     batches = [rows.slice(row, 1) for row in range(3)]
 
-    assert outcome(screener().screen(rows)) == wanted
-    surveyed = screener()
-    for batch in batches:
-        surveyed.survey(batch)
-    assert outcome(*[surveyed.screen(batch) for batch in batches]) == wanted
+    assert outcome(screen(rows)) == wanted
+    assert outcome(*screened(*batches)) == wanted
 
 
-def test_a_survey_needs_no_opt_out_column_and_takes_no_number():
+def test_no_opt_out_column_is_needed():
     rows = candidates(("a", number(1), "Ana"), columns=COLUMNS[:3])
-    surveyed = screener()
-    surveyed.survey(rows)
 
-    assert outcome(surveyed.screen(rows))[0] == ["a"]
+    assert outcome(screen(rows))[0] == ["a"]
 
 
-def test_the_stop_list_is_asked_once_a_batch_for_sorted_distinct_numbers_that_still_stand():
+def test_a_limit_judges_the_first_rows_and_hears_the_opt_outs_of_all():
+    rows = candidates(
+        ("a", number(1), "Ana"),
+        ("b", number(2), "Ben"),
+        ("c", number(3), "C"),
+        ("d", number(1), "D", "true"),
+    )
+    survey = screener().survey([rows], lambda numbers: numbers[:0], limit=2)
+    [screening] = survey.split([rows])
+
+    assert outcome(screening) == (["b"], {"a": "opted_out_in_warehouse"})
+    assert (survey.candidates, survey.audience, survey.reasons.total()) == (2, 1, 1)
+
+
+def test_rows_that_are_fewer_when_they_are_read_again_are_refused():
+    rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
+    survey = screener().survey([rows], lambda numbers: numbers[:0])
+
+    with pytest.raises(SourceError, match="gave 2 rows, and 1 when they were read again"):
+        list(survey.split([rows.slice(0, 1)]))
+
+
+def test_the_stop_list_is_asked_once_for_sorted_distinct_numbers_that_still_stand():
     asked = []
 
     def opted_out(numbers):
@@ -186,7 +214,7 @@ def test_the_stop_list_is_asked_once_a_batch_for_sorted_distinct_numbers_that_st
         ("d", "0123456789", "D"),
         (None, number(5), "E"),
     )
-    screening = screener(opted_out=opted_out).screen(rows)
+    screening = screen(rows, opted_out=opted_out)
 
     assert asked == [[msisdn(3), msisdn(9)]]
     assert outcome(screening)[1]["b"] == "opted_out"
@@ -198,7 +226,7 @@ def test_a_stop_list_may_answer_unsorted_and_with_numbers_nobody_asked_for():
 
     rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
 
-    assert outcome(screener(opted_out=opted_out).screen(rows)) == (["b"], {"a": "opted_out"})
+    assert outcome(screen(rows, opted_out=opted_out)) == (["b"], {"a": "opted_out"})
 
 
 def test_a_stop_list_that_fails_lets_nobody_through():
@@ -206,7 +234,7 @@ def test_a_stop_list_that_fails_lets_nobody_through():
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        screener(opted_out=opted_out).screen(candidates(("a", number(1), "Ana")))
+        screen(candidates(("a", number(1), "Ana")), opted_out=opted_out)
 
 
 MISSING = {
@@ -220,16 +248,16 @@ MISSING = {
 def test_a_column_that_the_query_lacks_is_named_with_the_file_and_what_the_query_has(
     columns, sentence
 ):
-    asked = screener(query="spring/recipients.sql", text="spring/message.txt")
+    files = {"query": "spring/recipients.sql", "text": "spring/message.txt"}
     with pytest.raises(SourceError, match=sentence) as raised:
-        asked.screen(candidates((1, number(1), "x"), columns=columns))
+        screen(candidates((1, number(1), "x"), columns=columns), **files)
 
     assert f"the query of spring/recipients.sql returns only {', '.join(columns)}" in str(
         raised.value
     )
 
 
-@pytest.mark.parametrize("column", ["msisdn", "country"])
+@pytest.mark.parametrize("column", ["row", "msisdn", "country"])
 def test_a_text_may_not_use_a_name_that_the_audience_keeps_for_itself(column):
     with pytest.raises(SourceError, match=rf"message\.txt uses \{{\{{ {column} \}}\}}"):
         screener(columns=[column])
@@ -237,19 +265,19 @@ def test_a_text_may_not_use_a_name_that_the_audience_keeps_for_itself(column):
 
 def test_a_text_may_use_the_key_under_the_campaigns_name_for_it():
     rows = candidates((7, number(1), "Zoé"), columns=("id", "mobile", "first_name"))
-    plain = screener(columns=["key"]).screen(candidates((7, number(1), "Zoé")))
-    renamed = screener(columns=["id"], key="id", msisdn="mobile").screen(rows)
+    plain = screen(candidates((7, number(1), "Zoé")), columns=["key"])
+    renamed = screen(rows, columns=["id"], key="id", msisdn="mobile")
 
-    assert plain.audience.schema.names == ["key", "msisdn", "country"]
+    assert plain.audience.schema.names == ["row", "key", "msisdn", "country"]
     assert renamed.audience.to_pylist() == [
-        {"key": "7", "msisdn": msisdn(1), "country": "FR", "id": "7"}
+        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", "id": "7"}
     ]
     with pytest.raises(SourceError, match="a name that the audience keeps"):
         screener(columns=["key"], key="id")
 
 
 def test_a_batch_of_nobody_is_split_into_nobody_and_nobody():
-    screening = screener().screen(candidates())
+    screening = screen(candidates())
 
     assert (screening.audience.num_rows, screening.excluded.num_rows) == (0, 0)
     assert screening.reasons == {}
@@ -259,8 +287,8 @@ def test_integers_from_a_typed_source_are_read_and_floats_are_excluded():
     table = pa.table({"key": [1, 2], "msisdn": [639980001, 33639980002], "first_name": ["A", "B"]})
     damaged = table.set_column(1, "msisdn", table["msisdn"].cast(pa.float64()))
 
-    assert outcome(screener().screen(table.to_batches()[0]))[0] == ["1", "2"]
-    assert outcome(screener().screen(damaged.to_batches()[0]))[1] == {
+    assert outcome(screen(table.to_batches()[0]))[0] == ["1", "2"]
+    assert outcome(screen(damaged.to_batches()[0]))[1] == {
         "1": "float_msisdn",
         "2": "float_msisdn",
     }
@@ -310,6 +338,8 @@ def judged_row_by_row(rows):
             verdict = "opted_out"
         elif name is None:
             verdict = "missing_value"
+        elif not name:
+            verdict = "empty_value"
         elif n in seen_numbers:
             verdict = "duplicate_msisdn"
         elif key in seen_keys:
@@ -324,11 +354,8 @@ def judged_row_by_row(rows):
 
 def screened_in_batches(rows, size):
     batch = candidates(*rows)
-    asked = screener(stop_list=STOPPED)
     batches = [batch.slice(start, size) for start in range(0, batch.num_rows, size)]
-    for one in batches:
-        asked.survey(one)
-    return [asked.screen(one) for one in batches]
+    return screened(*batches, stop_list=STOPPED)
 
 
 @given(ROWS, st.integers(1, 12))
@@ -339,11 +366,13 @@ def test_columns_in_batches_of_any_size_give_what_the_rule_book_gives_row_by_row
 
     kept = [row[0] for row, verdict in zip(rows, verdicts, strict=True) if not verdict]
     out = [
-        (row[0], row[1], verdict) for row, verdict in zip(rows, verdicts, strict=True) if verdict
+        (place, row[0], row[1], verdict)
+        for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True), start=1)
+        if verdict
     ]
     assert [key for one in screenings for key in one.audience["key"].to_pylist()] == kept
     assert [
-        (row["key"], row["msisdn"], row["reason"])
+        (row["row"], row["key"], row["msisdn"], row["reason"])
         for one in screenings
         for row in one.excluded.to_pylist()
     ] == out
@@ -377,30 +406,13 @@ def test_with_a_key_for_each_row_the_order_changes_the_winner_and_never_who_is_w
     assert written_to(rows) == written_to(shuffled)
 
 
-def test_what_was_seen_is_kept_over_many_batches_in_few_runs():
-    asked = screener()
-    rows = [(f"key {n}", number(n), "Ana") for n in np.random.default_rng(5).permutation(10_000)]
-    batch = candidates(*rows)
-    first = [asked.screen(batch.slice(start, 250)) for start in range(0, 10_000, 250)]
-    again = screener_rekeyed(asked, batch)
-
-    assert sum(one.audience.num_rows for one in first) == 10_000
-    assert again == {"duplicate_msisdn": 10_000}
-    assert max(len(asked._numbers._runs), len(asked._keys._runs)) <= 6  # log2 of 40 batches
-
-
-def screener_rekeyed(asked, batch):
-    keys = pa.array([f"other {row}" for row in range(batch.num_rows)], pa.large_string())
-    return dict(asked.screen(batch.set_column(0, "key", keys)).reasons)
-
-
 def test_keys_of_earlier_batches_are_recognised_exactly():
-    asked = screener()
     keys = ["1", "01", "1 ", "é", "e\u0301", "long " * 50]
-    asked.screen(candidates(*[(key, number(place), "Ana") for place, key in enumerate(keys)]))
-    again = asked.screen(
-        candidates(*[(key, number(50 + place), "Ana") for place, key in enumerate([*keys, "2"])])
-    )
+    first = candidates(*[(key, number(place), "Ana") for place, key in enumerate(keys)])
+    again = candidates(*[(key, number(place + 50), "Ana") for place, key in enumerate(keys)])
+    unlike = candidates(*[(f"{key}x", number(place + 90), "A") for place, key in enumerate(keys)])
 
-    assert again.reasons == {"duplicate_key": len(keys)}
-    assert again.audience["key"].to_pylist() == ["2"]
+    written_to, reasons = outcome(*screened(first, again, unlike))
+
+    assert written_to == keys + [f"{key}x" for key in keys]
+    assert reasons == dict.fromkeys(keys, "duplicate_key")

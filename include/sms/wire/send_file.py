@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from sms import gsm
 from sms.coded import Coded
 from sms.errors import ConfigurationError, SourceError
+from sms.pipeline import ordered
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -76,20 +77,55 @@ def parts(total: int, maximum: int = MOST_ROWS) -> list[int]:
     return [total // count + (number < total % count) for number in range(count)]
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The bytes of some messages, ready to be written."""
+
+    data: bytes
+    rows: int
+    segments: int
+
+
+class Output:
+    """A file that blocks are written to, one after the other."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self._rows = self._size = self._segments = 0
+
+    def add(self, block: Block) -> None:
+        """Write a block, and count it."""
+        self._stream.write(block.data)
+        self._digest.update(block.data)
+        self._size += len(block.data)
+        self._rows += block.rows
+        self._segments += block.segments
+
+    @property
+    def written(self) -> Written:
+        """What was written so far."""
+        return Written(self._rows, self._size, self._digest.hexdigest(), self._segments)
+
+
 def write(batches: Iterable[pa.RecordBatch], out: BinaryIO, dialect: Dialect) -> Written:
     """Write messages (idremote, msisdn, oadc, msg, segments) as the file that is uploaded."""
-    digest = hashlib.sha256()
-    rows = size = segments = 0
+    output = Output(out)
+    for made in ordered(lambda some: block(some, dialect), _sliced(batches)):
+        output.add(made)
+    return output.written
+
+
+def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for start in range(0, batch.num_rows, ROWS_AT_ONCE):
-            some = batch.slice(start, ROWS_AT_ONCE)
-            block = _encoded(_lines(some, dialect), dialect)
-            out.write(block)
-            digest.update(block)
-            size += len(block)
-            rows += some.num_rows
-            segments += pc.sum(some.column("segments"), min_count=0).as_py()
-    return Written(rows, size, digest.hexdigest(), segments)
+            yield batch.slice(start, ROWS_AT_ONCE)
+
+
+def block(messages: pa.RecordBatch, dialect: Dialect) -> Block:
+    """Messages (idremote, msisdn, oadc, msg, segments) as the file's lines."""
+    data = _encoded(_lines(messages, dialect), dialect)
+    return Block(data, messages.num_rows, pc.sum(messages.column("segments"), min_count=0).as_py())
 
 
 def _lines(batch: pa.RecordBatch, dialect: Dialect) -> pa.Array:

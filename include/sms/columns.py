@@ -1,0 +1,48 @@
+"""A text column as Arrow keeps it: UTF-8 bytes, one value after the other, and where each begins.
+
+What looks at a column's bytes begins here, so that slices, nulls and empty columns are met once.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+TEXT = pa.large_string()
+
+
+def bytes_of(column: pa.LargeStringArray) -> tuple[Bytes, Ints]:
+    """The bytes of all values, and the offsets of each (one more than rows), the first at 0.
+
+    A null may hide bytes; whoever cares asks the column for its nulls.
+    """
+    _, bounds, values = column.buffers()
+    if not len(column) or bounds is None:
+        return np.zeros(0, np.uint8), np.zeros(len(column) + 1, np.int64)
+    offsets = np.frombuffer(bounds, np.int64)[column.offset : column.offset + len(column) + 1]
+    data = np.frombuffer(values if values is not None else b"", np.uint8)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def nulls_of(column: pa.Array) -> Flags:
+    """Which values are null."""
+    if not column.null_count:
+        return np.zeros(len(column), np.bool_)
+    null: Flags = column.is_null().to_numpy(zero_copy_only=False)
+    return null
+
+
+def distinct(numbers: Ints) -> Ints:
+    """The same numbers, sorted and each once; those that are so already are not copied.
+
+    np.unique asks a hash table first, which is ten times dearer where few repeat.
+    """
+    if not (numbers[1:] > numbers[:-1]).all():
+        numbers = np.sort(numbers)
+        numbers = numbers[np.concatenate([[True], numbers[1:] > numbers[:-1]])]
+    return numbers

@@ -1,0 +1,322 @@
+"""A campaign made on one machine from files: the bytes that the DAG would upload, without it.
+
+No Airflow, no gateway, no ledger, no clock: what is made depends on the arguments alone.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from sms import preparing, send_window
+from sms.campaign import Campaign, campaign_id
+from sms.errors import SourceError
+from sms.message import MESSAGES_SCHEMA
+from sms.preparing import Plan
+from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Survey
+from sms.settings import Settings
+from sms.source_faults import SourceFault, SourceFaults
+from sms.sources import TableFile, found_in, read_stop_list
+from sms.wire import send_file
+
+EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
+UNKNOWN_ACCOUNT = "00000"
+NOBODYS_NUMBER = 33639980000  # of the block kept for fiction
+UNFINISHED = ".tmp"  # as at the gateway: whole files alone end in .csv
+
+# Told of a stage, how far it is, of how many rows (None: not known yet).
+Watch = Callable[[str, int, int | None], None]
+
+
+def unwatched(stage: str, rows: int, of: int | None) -> None:
+    """Watch nothing."""
+
+
+def plan(
+    campaign: Campaign,
+    at: datetime,
+    *,
+    settings: Settings,
+    run_id: str | None = None,
+    service_id: str = UNKNOWN_ACCOUNT,
+    limit: int | None = None,
+) -> Plan:
+    """The plan of a run that wants to send at an instant, as if it were planned at that instant.
+
+    With the `run_id` of a DAG run, and the account's `service_id`, names and IDREMOTEs are that
+    run's. Raises WindowClosed.
+    """
+    slot = send_window.slot(
+        at, campaign.kind, now=at, settings=settings, outside_window=campaign.outside_window
+    )
+    run_key = f"send__{campaign.name}/{run_id or f'prepare__{at.isoformat()}'}"
+    return Plan(
+        run_key=run_key,
+        campaign=campaign,
+        campaign_id=campaign_id(campaign.name, run_key),
+        service_id=service_id,
+        send_at=slot.send_at,
+        slot_reason=slot.reason,
+        at_once=False,
+        dry_run=True,
+        limit=limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """The recipients of a file, judged and ready to be rendered."""
+
+    plan: Plan
+    recipients: TableFile
+    columns: tuple[str, ...]
+    survey: Survey
+    stop_list_size: int
+
+
+def screen(
+    plan: Plan, recipients: Path, stop_list: Path | None, watch: Watch = unwatched
+) -> Screened:
+    """Judge everybody in a file. Without a stop list nobody is known to have said STOP."""
+    file = TableFile.open(recipients)
+    text = preparing.template(plan.campaign)
+    asked = preparing.screener(plan.campaign, text, recipients)
+    columns = asked.among(file.columns)
+    watch("stop list", 0, None)
+    stopped = read_stop_list(stop_list) if stop_list else None
+    survey = asked.survey(
+        _watched("screening", file.batches(columns), file.rows, watch),
+        lambda numbers: numbers[:0] if stopped is None else found_in(stopped, numbers),
+        plan.limit,
+    )
+    return Screened(plan, file, tuple(columns), survey, 0 if stopped is None else len(stopped))
+
+
+def pieces(
+    screened: Screened,
+    settings: Settings,
+    left_out: Callable[[pa.RecordBatch], None],
+    watch: Watch = unwatched,
+) -> Iterator[preparing.Piece]:
+    """Messages and bytes, file after file; whoever is excluded is handed to `left_out`."""
+    rows = screened.recipients.batches(screened.columns)
+
+    def audience() -> Iterator[pa.RecordBatch]:
+        watched = _watched("rendering", rows, screened.survey.candidates, watch)
+        for screening in screened.survey.split(watched):
+            left_out(screening.excluded)
+            yield screening.audience
+
+    for piece in preparing.rendered(screened.plan, settings, audience(), screened.survey.audience):
+        left_out(piece.rendering.excluded)
+        yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of everybody in a file of recipients."""
+
+    screened: Screened
+    tally: preparing.Tally
+    faults: list[SourceFault]
+
+    @property
+    def excluded(self) -> Counter[str]:
+        """How many are left out, by code of the Reason."""
+        return self.screened.survey.reasons + self.tally.reasons
+
+    @property
+    def slow_because(self) -> str | None:
+        """Why the text can't be rendered by column, if it can't."""
+        return preparing.template(self.screened.plan.campaign).slow_because
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare` made; `as_json` is what it writes down."""
+
+    outcome: Outcome
+    files: list[tuple[str, send_file.Written]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts and names; no number and no text of a person."""
+        screened, tally = self.outcome.screened, self.outcome.tally
+        plan, excluded = screened.plan, self.outcome.excluded
+        return {
+            "campaign": plan.campaign.name,
+            "campaign_id": plan.campaign_id,
+            "run_key": plan.run_key,
+            "kind": str(plan.campaign.kind),
+            "send_at": plan.send_at.isoformat(),
+            "slot_reason": plan.slot_reason,
+            "stop_list": screened.stop_list_size,
+            "candidates": screened.survey.candidates,
+            "audience": screened.survey.audience,
+            "messages": tally.messages,
+            "segments": tally.parts,
+            "messages_by_segments": {str(size): tally.segments[size] for size in tally.segments},
+            "excluded": dict(excluded.most_common()),
+            "reasons": {code: SENTENCES[code] for code in sorted(excluded)},
+            "replaced": dict(tally.replaced.most_common()),
+            "source_faults": [
+                {
+                    "code": fault.code,
+                    "column": fault.column,
+                    "count": fault.count,
+                    "first_rows": list(fault.rows),
+                    "sentence": fault.sentence,
+                }
+                for fault in self.outcome.faults
+            ],
+            "slow_because": self.outcome.slow_because,
+            "files": [
+                {
+                    "name": f"{stem}.csv",
+                    "messages": written.rows,
+                    "segments": written.segments,
+                    "bytes": written.size_bytes,
+                    "sha256": written.sha256,
+                }
+                for stem, written in self.files
+            ],
+        }
+
+
+def prepare(
+    screened: Screened, settings: Settings, out: Path, watch: Watch = unwatched
+) -> Prepared:
+    """Write the files, everyone left out, and a summary into the folder `out`.
+
+    A file gets its name when it is whole and was judged by the provider's rules. Raises
+    SourceError where nobody is left and the campaign's `on_empty` is `fail`.
+    """
+    plan = screened.plan
+    if not screened.survey.audience and plan.campaign.on_empty == "fail":
+        raise SourceError(preparing.nobody_passed(screened.recipients.path, screened.survey))
+    _make_room(out)
+    tally, faults = preparing.Tally(), SourceFaults()
+    files: list[tuple[str, send_file.Written]] = []
+    with pa.csv.CSVWriter(out / EXCLUDED, EXCLUDED_SCHEMA) as excluded:
+
+        def left_out(batch: pa.RecordBatch) -> None:
+            faults.add(batch)
+            excluded.write(batch)
+
+        made = pieces(screened, settings, left_out, watch)
+        for stem, file in groupby(made, key=lambda piece: piece.stem):
+            unfinished = out / f"{stem}{UNFINISHED}"
+            with unfinished.open("wb") as sink:
+                output = send_file.Output(sink)
+                for piece in file:
+                    output.add(piece.block)
+                    tally.add(piece.rendering)
+            if output.written.rows:
+                files.append((stem, output.written))
+            else:
+                unfinished.unlink()
+    faults.add_mojibake(**tally.mojibake)
+    if not files and plan.campaign.on_empty == "fail":
+        audience = screened.survey.audience
+        raise SourceError(preparing.nothing_to_send(plan.campaign.text_path, audience, tally))
+    for stem, _ in files:
+        watch("checking", 0, None)
+        unfinished = out / f"{stem}{UNFINISHED}"
+        with unfinished.open("rb") as source:
+            preparing.require_faultless(source, stem, settings)
+        unfinished.rename(out / f"{stem}.csv")
+    prepared = Prepared(Outcome(screened, tally, faults.found()), files)
+    told = json.dumps(prepared.as_json(), indent=1, ensure_ascii=False)
+    (out / SUMMARY).write_text(told + "\n", encoding="utf-8")
+    return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What phones would show; without recipients there is no outcome."""
+
+    messages: pa.RecordBatch  # msisdn, oadc, msg, segments, ...
+    outcome: Outcome | None = None
+
+
+def preview(
+    screened: Screened, settings: Settings, samples: int, watch: Watch = unwatched
+) -> Preview:
+    """Make everything and keep nothing but counts, the first messages and the longest."""
+    tally, faults = preparing.Tally(), SourceFaults()
+    shown: list[pa.RecordBatch] = []
+    longest = _Longest()
+    for piece in pieces(screened, settings, faults.add, watch):
+        messages = piece.rendering.messages
+        tally.add(piece.rendering)
+        longest.look_at(messages)
+        shown.append(messages.slice(0, samples - sum(batch.num_rows for batch in shown)))
+    faults.add_mojibake(**tally.mojibake)
+    table = pa.Table.from_batches([*shown, *longest.found], schema=MESSAGES_SCHEMA)
+    [batch] = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+    return Preview(batch, Outcome(screened, tally, faults.found()))
+
+
+def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
+    """The text with each column's name, in capitals, where its value would be."""
+    text = preparing.template(plan.campaign)
+    row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR"}
+    audience = pa.RecordBatch.from_pylist(
+        [{**{name: name.upper() for name in text.columns}, **row}],
+        preparing.screener(plan.campaign, text).audience_schema,
+    )
+    rendering = preparing.renderer(plan, text, settings).render(audience)
+    return Preview(rendering.messages)
+
+
+class _Longest:
+    """The longest message so far, if it is longer than those shown anyway."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.found: list[pa.RecordBatch] = []
+
+    def look_at(self, messages: pa.RecordBatch) -> None:
+        sizes = pc.utf8_length(messages["msg"])
+        size = pc.max(sizes).as_py() or 0
+        if size > self.size:
+            self.size = size
+            self.found = [messages.slice(pc.index(sizes, size).as_py(), 1)]
+
+
+def _make_room(out: Path) -> None:
+    """Make the folder, and take away what an earlier `prepare` wrote there, by its own list."""
+    out.mkdir(parents=True, exist_ok=True)
+    known = set()
+    if (out / SUMMARY).exists():
+        try:
+            before = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+            known = {str(file["name"]) for file in before["files"]}
+        except (ValueError, KeyError, TypeError):
+            known = set()
+    others = sorted(path.name for path in out.glob("SEND-*.csv") if path.name not in known)
+    if others:
+        raise SourceError(
+            f"{out} holds {others[0]}, which this command did not write: choose another folder"
+        )
+    for path in (*(out / name for name in known), *out.glob(f"SEND-*{UNFINISHED}"), out / SUMMARY):
+        path.unlink(missing_ok=True)
+
+
+def _watched(
+    stage: str, batches: Iterable[pa.RecordBatch], of: int | None, watch: Watch
+) -> Iterator[pa.RecordBatch]:
+    """The same batches; `watch` hears how many rows have passed."""
+    rows = 0
+    watch(stage, rows, of)
+    for batch in batches:
+        rows += batch.num_rows
+        yield batch
+        watch(stage, rows, of)

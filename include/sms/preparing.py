@@ -1,0 +1,205 @@
+"""From candidates to the exact bytes, in streams: what the DAG's stages and `sms prepare` share.
+
+What belongs here: the plan of a run, and the screening and rendering of its people, batch by
+batch. What doesn't: where rows come from, where anything is kept, the ledger.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from sms.campaign import Campaign
+from sms.errors import SourceError
+from sms.message import Renderer, Rendering, Template
+from sms.pipeline import ordered
+from sms.recipients import Screener, Survey
+from sms.settings import Settings
+from sms.source_faults import FIRST_ROWS
+from sms.wire import send_file
+from sms.wire.names import SubmissionName
+
+
+class Plan(BaseModel):
+    """What a run is going to do, fixed before anything is read; the later stages obey it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_key: str
+    campaign: Campaign
+    campaign_id: str
+    service_id: str
+    send_at: datetime
+    slot_reason: str
+    at_once: bool
+    dry_run: bool
+    limit: int | None
+
+    def stem(self, part: int, parts: int) -> str:
+        """A part's name at the gateway; a single file has no suffix (R1)."""
+        suffix = f"p{part:02d}" if parts > 1 else ""
+        return SubmissionName(self.service_id, self.send_at, self.campaign_id + suffix).stem
+
+
+def template(campaign: Campaign) -> Template:
+    """The campaign's text, compiled. Raises BadCampaign."""
+    return Template(campaign.text, str(campaign.text_path))
+
+
+def screener(campaign: Campaign, text: Template, query: Any = None) -> Screener:
+    """What the campaign asks of its candidates; `query` names where they come from in errors."""
+    return Screener(
+        columns=text.columns,
+        needed=text.needed,
+        allowed_countries=campaign.allowed_countries,
+        key=campaign.key,
+        msisdn=campaign.msisdn,
+        query=str(query or campaign.sql_path),
+        text=str(campaign.text_path),
+    )
+
+
+def renderer(plan: Plan, text: Template, settings: Settings) -> Renderer:
+    """What writes the campaign's messages. Raises BadCampaign for a text that nobody can get."""
+    return Renderer(
+        template=text,
+        sender=plan.campaign.sender,
+        campaign_id=plan.campaign_id,
+        stop_mention=plan.campaign.stop_mention,
+        long_sms=settings.long_sms,
+        unicode=settings.unicode,
+        unsupported=plan.campaign.unsupported,
+        delimiter_in_text=settings.delimiter_in_text,
+    )
+
+
+def dialect(settings: Settings) -> send_file.Dialect:
+    """How the gateway wants its CSV."""
+    return send_file.Dialect(settings.encoding, settings.delimiter_in_text)
+
+
+def rules(settings: Settings) -> send_file.Rules:
+    """What the account may send."""
+    return send_file.Rules(long_sms=settings.long_sms, unicode=settings.unicode)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A batch of one file: its messages, whom it leaves out, and its bytes."""
+
+    stem: str
+    rendering: Rendering
+    block: send_file.Block
+
+
+def rendered(
+    plan: Plan, settings: Settings, audience: Iterable[pa.RecordBatch], people: int
+) -> Iterator[Piece]:
+    """The messages and bytes of `people` rows of audience, file after file (R1).
+
+    The files' sizes are settled by the audience, before a text leaves anybody out.
+    """
+    write = renderer(plan, template(plan.campaign), settings)
+    way = dialect(settings)
+    most = min(plan.campaign.max_per_file, settings.max_recipients_per_file)
+    sizes = send_file.parts(people, most)
+    stems = [plan.stem(number, len(sizes)) for number in range(1, len(sizes) + 1)]
+
+    def piece(cut: tuple[str, pa.RecordBatch]) -> Piece:
+        stem, batch = cut
+        rendering = write.render(batch)
+        return Piece(stem, rendering, send_file.block(rendering.messages, way))
+
+    yield from ordered(piece, _cut(audience, dict(zip(stems, sizes, strict=True))))
+
+
+def _cut(
+    batches: Iterable[pa.RecordBatch], sizes: dict[str, int]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """The same rows in order, each batch within one file, with that file's stem."""
+    ahead = iter(sizes.items())
+    stem, room = next(ahead, ("", 0))
+    for batch in batches:
+        while batch.num_rows:
+            while not room:
+                stem, room = next(ahead)
+            yield stem, batch.slice(0, room)
+            taken = min(room, batch.num_rows)
+            batch, room = batch.slice(taken), room - taken
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the rendering of all batches comes to."""
+
+    reasons: Counter[str] = field(default_factory=Counter)  # excluded, by code of the Reason
+    replaced: Counter[str] = field(default_factory=Counter)  # by character, "U+00E7"
+    segments: Counter[int] = field(default_factory=Counter)  # messages by their segments
+    suspects: int = 0  # messages that look like mojibake
+    suspect_rows: list[int] = field(default_factory=list)  # the first of them
+
+    def add(self, rendering: Rendering) -> None:
+        """Take in one batch, in the order of the rows."""
+        self.reasons.update(rendering.reasons)
+        self.replaced.update(rendering.replaced)
+        self.segments.update(histogram(rendering.messages))
+        self.suspects += len(rendering.mojibake)
+        room = FIRST_ROWS - len(self.suspect_rows)
+        self.suspect_rows += rendering.mojibake[:room].tolist()
+
+    @property
+    def messages(self) -> int:
+        """How many messages there are."""
+        return self.segments.total()
+
+    @property
+    def parts(self) -> int:
+        """How many SMS they are."""
+        return sum(size * count for size, count in self.segments.items())
+
+    @property
+    def mojibake(self) -> dict[str, Any]:
+        """What `SourceFaults.add_mojibake` takes."""
+        return {"count": self.suspects, "rows": self.suspect_rows}
+
+
+def histogram(messages: pa.RecordBatch) -> dict[int, int]:
+    """How many messages have how many segments."""
+    counts = pc.value_counts(messages.column("segments"))
+    return {each["values"]: each["counts"] for each in counts.to_pylist()}
+
+
+def require_faultless(source: BinaryIO, stem: str, settings: Settings) -> None:
+    """Judge a file's very bytes by the provider's rules; SourceError tells the first fault."""
+    faults = send_file.check(source, dialect(settings), rules(settings))
+    if faults:
+        raise SourceError(
+            f"{stem}.csv breaks the provider's rules at {len(faults)} places, the first in line "
+            f"{faults[0].line}: {faults[0].sentence}. Nothing was sent; this is a defect of ours, "
+            "please report it with the run's folder at hand"
+        )
+
+
+def nobody_passed(query: Any, survey: Survey) -> str:
+    """The sentence on an audience of nobody."""
+    return (
+        f"{query} leaves nobody to write to: of {survey.candidates} candidates "
+        f"{_told(survey.reasons)}. Correct the query, or set on_empty: skip in campaign.yaml"
+    )
+
+
+def nothing_to_send(text: Any, audience: int, tally: Tally) -> str:
+    """The sentence on a text that reaches nobody."""
+    return (
+        f"{text} can be sent to nobody: of {audience} recipients {_told(tally.reasons)}. Correct "
+        "the text or the query"
+    )
+
+
+def _told(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "none"

@@ -1,0 +1,91 @@
+"""What is wrong with a source, rather than with the people in it: shown with its first rows.
+
+The rows themselves are excluded one by one, each with its Reason; here they are gathered, for
+whoever can mend the query or the table behind it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.recipients import Reason
+
+# What a person can mend in the query or its tables, rather than what people are.
+OF_THE_SOURCE = (
+    *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.FLOAT_MSISDN),
+    *(Reason.MISSING_VALUE, Reason.EMPTY_VALUE, Reason.OVERSIZED_VALUE),
+)
+FIRST_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFault:
+    """One fault of the source: what, in which column, how often, and in which rows first."""
+
+    code: str
+    column: str  # "" where it is not one column's
+    sentence: str
+    count: int
+    rows: tuple[int, ...]  # of the query's answer, from 1
+
+    def __str__(self) -> str:
+        where = f"{self.column}: " if self.column else ""
+        more = ", ..." if self.count > len(self.rows) else ""
+        rows = ", ".join(f"{row:,}" for row in self.rows)
+        row = "row" if self.count == 1 else "rows"
+        return f"{where}{self.sentence} ({self.count:,} {row}, first {rows}{more})"
+
+
+@dataclass(slots=True)
+class SourceFaults:
+    """Gathers the faults of the source from the excluded rows, batch after batch."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rows: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def add(self, excluded: pa.RecordBatch) -> None:
+        """Take in excluded rows: their `row`, `reason` and `detail`, in the order of the rows."""
+        ours = excluded.filter(pc.is_in(excluded["reason"], value_set=_OURS))
+        if not ours.num_rows:
+            return
+        table = pa.table({name: ours[name] for name in ("row", "reason", "detail")})
+        for group in (
+            table.group_by(["reason", "detail"])
+            .aggregate([("row", "count"), ("row", "min")])
+            .to_pylist()
+        ):
+            self._add((group["reason"], group["detail"]), group["row_count"], ours)
+
+    def add_mojibake(self, count: int, rows: Iterable[int]) -> None:
+        """Take in the messages whose text looks as if it was decoded wrongly somewhere."""
+        if count:
+            self.counts[_MOJIBAKE] += count
+            self.rows[_MOJIBAKE] = list(rows)
+
+    def found(self) -> list[SourceFault]:
+        """The faults, the most frequent first."""
+        return [
+            SourceFault(
+                code, column, _FAULTS[code], count, tuple(self.rows[code, column][:FIRST_ROWS])
+            )
+            for (code, column), count in self.counts.most_common()
+        ]
+
+    def _add(self, fault: tuple[str, str], count: int, ours: pa.RecordBatch) -> None:
+        self.counts[fault] += count
+        known = self.rows.setdefault(fault, [])
+        if len(known) < FIRST_ROWS:
+            alike = pc.and_(pc.equal(ours["reason"], fault[0]), pc.equal(ours["detail"], fault[1]))
+            known += ours["row"].filter(alike).slice(0, FIRST_ROWS - len(known)).to_pylist()
+
+
+_OURS = pa.array([str(reason) for reason in OF_THE_SOURCE], pa.large_string())
+_MOJIBAKE = ("mojibake", "")
+_FAULTS = {
+    **{str(reason): reason.sentence for reason in OF_THE_SOURCE},
+    "mojibake": "the text looks as if a program had read UTF-8 as something else, and was not "
+    "excluded for it",
+}

@@ -1,0 +1,230 @@
+"""Recipients and stop lists that come as files: CSV or Parquet, read as streams, as often as asked.
+
+What belongs here: finding out how a file is written, and saying where it is broken. What doesn't:
+what its columns mean to a campaign.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from sms.columns import TEXT, distinct
+from sms.errors import SourceError, StopListUnsafe
+from sms.frames import as_text
+from sms.msisdn import Fault, Int64s, Numbers, normalise
+from sms.pipeline import ordered
+
+BATCH = 65_536  # rows of a Parquet batch
+BLOCK = 8 << 20  # bytes of a CSV batch
+PARQUET = b"PAR1"
+DELIMITERS = ",;\t|"
+
+# What a stop list may hold without anybody being written to by mistake: these numbers never are.
+HARMLESS = (
+    *(Fault.MISSING, Fault.LANDLINE, Fault.PREMIUM),
+    *(Fault.NOT_A_MOBILE, Fault.OVERSEAS_AS_METROPOLITAN),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A table in a file, CSV with a header or Parquet; `rows` is None where only reading tells."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: int | None
+    delimiter: str | None = None  # of a CSV
+    has_header: bool = True
+
+    @classmethod
+    def open(cls, path: Path) -> "TableFile":
+        """Look at a file's first bytes. Raises SourceError where they are no table."""
+        try:
+            with path.open("rb") as source:
+                start = source.read(len(PARQUET))
+        except OSError as error:
+            raise SourceError(f"{path} can't be read: {error.strerror}") from error
+        return cls._parquet(path) if start == PARQUET else cls._csv(path)
+
+    @classmethod
+    def _parquet(cls, path: Path) -> "TableFile":
+        try:
+            with pq.ParquetFile(path) as file:
+                return cls(path, tuple(file.schema_arrow.names), file.metadata.num_rows)
+        except pa.ArrowException as error:
+            raise SourceError(f"{path} begins like Parquet and can't be read as such") from error
+
+    @classmethod
+    def _csv(cls, path: Path) -> "TableFile":
+        with path.open("rb") as source:
+            first = source.readline(BLOCK)
+        try:
+            line = first.decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise SourceError(_not_utf8(path, 1, None)) from None
+        if not line:
+            raise SourceError(f"{path}, line 1: a CSV begins with the names of its columns")
+        delimiter = max(DELIMITERS, key=line.count)
+        names = tuple(next(csv.reader([line], delimiter=delimiter)))
+        return cls(path, names, None if first.endswith(b"\n") else 0, delimiter)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows from the first, all columns or those named, in the file's order.
+
+        A CSV's cells are text, and an empty one without quotes is null. Raises SourceError with
+        the line of a broken CSV.
+        """
+        if self.rows == 0:
+            return
+        if self.delimiter is None:
+            with pq.ParquetFile(self.path) as file:
+                yield from file.iter_batches(BATCH, columns=None if columns is None else [*columns])
+            return
+        reader = _CsvReader(self, self.delimiter, columns)
+        yield from reader.batches()
+
+    def where(self, column: str) -> str | None:
+        """The column's name as this file spells it, whatever its case; None if it has none."""
+        alike = [name for name in self.columns if name.casefold() == column.casefold()]
+        return alike[0] if alike else None
+
+
+class _CsvReader:
+    """Arrow's reader, with sentences that name a line and show no cell."""
+
+    def __init__(self, file: TableFile, delimiter: str, columns: Sequence[str] | None) -> None:
+        self.file = file
+        self.broken: pa.csv.InvalidRow | None = None
+        self.read = pa.csv.ReadOptions(
+            block_size=BLOCK,
+            column_names=list(file.columns),
+            skip_rows=1 if file.has_header else 0,
+        )
+        self.parse = pa.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=self._note
+        )
+        self.convert = pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(file.columns, TEXT),
+            include_columns=None if columns is None else [*columns],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=[""],
+        )
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            with pa.csv.open_csv(self.file.path, self.read, self.parse, self.convert) as reader:
+                yield from reader
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return
+            raise SourceError(self._sentence(error)) from None  # its message may quote a cell
+
+    def _note(self, row: "pa.csv.InvalidRow") -> str:
+        self.broken = row
+        return "error"
+
+    def _sentence(self, error: pa.ArrowInvalid) -> str:
+        path, header = self.file.path, len(self.file.columns)
+        if self.broken is not None:
+            wrong = _first_uneven(self.file)
+            line = f", line {wrong[0]}" if wrong else ""
+            cells = self.broken.actual_columns
+            return f"{path}{line}: the row has {cells} cells, and the header {header}"
+        wrong = _first_undecodable(path)
+        if wrong:
+            return _not_utf8(path, *wrong)
+        return f"{path} can't be read as a CSV ({type(error).__name__})"
+
+
+def _first_uneven(file: TableFile) -> tuple[int, int] | None:
+    """The line and the cells of the first row that has more or fewer than the header."""
+    with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
+        reader = csv.reader(source, delimiter=file.delimiter or ",")
+        for row in reader:
+            if row and len(row) != len(file.columns):
+                return reader.line_num, len(row)
+    return None
+
+
+def _first_undecodable(path: Path) -> tuple[int, int] | None:
+    """The line and the byte in it where a file stops being UTF-8."""
+    with path.open("rb") as source:
+        for number, line in enumerate(source, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return number, error.start + 1
+    return None
+
+
+def _not_utf8(path: Path, line: int, place: int | None) -> str:
+    where = f", byte {place}" if place else ""
+    return f"{path}, line {line}{where}: this is not UTF-8; save the file in that encoding"
+
+
+def read_stop_list(path: Path) -> Int64s:
+    """The numbers of a stop list, sorted and distinct.
+
+    The column `msisdn`, else the first; the header may lack, as in the provider's own files. An
+    overseas number written with +33 is also read as what it was meant to be.
+    Raises StopListUnsafe for a row whose number can't be understood: it is somebody's no.
+    """
+    file = TableFile.open(path)
+    if file.delimiter and _is_number(file.columns[0]):
+        names = tuple(f"column {place}" for place in range(1, len(file.columns) + 1))
+        file = TableFile(path, names, None, file.delimiter, has_header=False)  # even of one line
+    column = file.where("msisdn") or file.columns[0]
+    found: list[Int64s] = []
+    row = 1
+    for numbers, meant in ordered(_read_numbers, file.batches([column])):
+        wrong = _first_wrong(numbers)
+        if wrong is not None:
+            raise StopListUnsafe(
+                f"{path}, row {row + wrong} of the column {column!r} is no number that can be "
+                "understood, and may be somebody's no: correct it, or take it out"
+            )
+        found += [numbers.msisdn[numbers.msisdn != 0], meant]
+        row += len(numbers)
+    return distinct(np.concatenate(found) if found else np.zeros(0, np.int64))
+
+
+def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s]:
+    """The numbers of a batch, and those that an overseas number with +33 was meant to be."""
+    texts = as_text(batch)[0]
+    numbers = normalise(texts)
+    guessed = pc.equal(numbers.reason.dictionary, str(Fault.OVERSEAS_AS_METROPOLITAN))
+    rows = guessed.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
+    digits = pc.replace_substring_regex(texts.filter(pa.array(rows)), r"\D", "")
+    subscriber = pc.utf8_slice_codeunits(digits, -9)
+    national = pc.binary_join_element_wise(pa.scalar("0", TEXT), subscriber, pa.scalar("", TEXT))
+    meant = normalise(national).msisdn
+    return numbers, meant[meant != 0]
+
+
+def _is_number(text: str) -> bool:
+    return bool(normalise(pa.array([text], TEXT)).msisdn[0])
+
+
+def _first_wrong(numbers: Numbers) -> int | None:
+    """The first row that was to be a number and can't be read as one."""
+    harmless = pa.array(["", *(str(fault) for fault in HARMLESS)], TEXT)
+    known = pc.is_in(numbers.reason.dictionary, value_set=harmless)
+    wrong = np.flatnonzero(~known.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()])
+    return int(wrong[0]) if wrong.size else None
+
+
+def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:
+    """Which of these sorted numbers are in a sorted stop list."""
+    if not stop_list.size:
+        return np.zeros(0, np.int64)
+    place = np.minimum(np.searchsorted(stop_list, numbers), len(stop_list) - 1)
+    found: Int64s = numbers[stop_list[place] == numbers]
+    return found

@@ -1,0 +1,49 @@
+"""What `sms prepare` makes of files is what the DAG's stages make of the warehouse."""
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sms.clock import PARIS
+from tests.delivery.conftest import Desk
+
+RUN = "send__tests/manual__1"
+HOUR = datetime(2027, 3, 2, 10, 30, tzinfo=PARIS)
+
+
+def test_a_run_of_the_dag_and_the_command_write_the_same_bytes(desk: Desk, tmp_path: Path) -> None:
+    numbers = [f"06 39 98 {n // 100:02} {n % 100:02}" for n in range(300)]
+    numbers[7] = numbers[3]
+    parts = desk.prepare(numbers, run=RUN, send_at=HOUR, more="max_per_file: 120\n")
+    people = {
+        "key": [f"k{n}" for n in range(300)],
+        "msisdn": numbers,
+        "name": [f"Léa {n}" for n in range(300)],
+    }
+    pq.write_table(pa.table(people), tmp_path / "people.parquet")
+    (tmp_path / "stop.csv").write_text("msisdn\n")
+
+    arguments = {
+        "--recipients": tmp_path / "people.parquet",
+        "--stop-list": tmp_path / "stop.csv",
+        "--at": HOUR.isoformat(),
+        "--out": tmp_path / "out",
+        "--run-id": "manual__1",
+        "--service-id": "12345",
+    }
+    told = [str(word) for pair in arguments.items() for word in pair]
+    campaign = desk.folder / "campaigns" / "tests"
+    subprocess.run([Path(sys.executable).with_name("sms"), "prepare", campaign, *told], check=True)
+
+    made = json.loads((tmp_path / "out" / "summary.json").read_text())["files"]
+    assert [file["name"] for file in made] == [f"{part.stem}.csv" for part in parts]
+    assert [file["messages"] for file in made] == [100, 100, 99]
+    for part, file in zip(parts, made, strict=True):
+        ours = (tmp_path / "out" / file["name"]).read_bytes()
+        assert ours == (desk.run_folder(RUN) / f"05_{part.stem}.csv").read_bytes()
+        assert file["sha256"] == part.sha256

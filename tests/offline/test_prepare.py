@@ -1,0 +1,227 @@
+"""`sms prepare` and `sms preview`: the very bytes of the DAG, made from files alone."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.airflow_home import ROOT
+
+AT = "2027-03-02T10:00"
+PEOPLE = [
+    ("k1", "06 39 98 00 01", "Zoé", "Saint-Étienne"),
+    ("k2", "+33639980001", "Léa", "Lyon"),
+    ("k3", "0639980003", "Jean-Noël", "Lyon; centre"),
+    ("k4", "01 99 00 12 34", "Ana", "Lyon"),
+    ("k5", "0639980005", None, "Lyon"),
+    ("k6", "0639980006", "Ben", "Lyon"),
+]
+COLUMNS = ("key", "msisdn", "first_name", "store")
+
+
+def sms(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from sms.cli import main; main()", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def recipients(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([COLUMNS, *PEOPLE])
+    return path
+
+
+@pytest.fixture
+def stop_list(tmp_path: Path) -> Path:
+    path = tmp_path / "stop.csv"
+    path.write_text("msisdn\n06 39 98 00 06\n")
+    return path
+
+
+def prepared(campaign: Path, recipients: Path, stop_list: Path, out: Path, *more: object) -> dict:
+    done = sms(
+        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
+        *("--at", AT, "--out", out, *more),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Traceback") == 0
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_everybody_is_in_a_file_or_left_out_with_a_reason(
+    campaign, recipients, stop_list, tmp_path
+):
+    summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
+
+    [file] = summary["files"]
+    lines = (tmp_path / "out" / file["name"]).read_bytes().decode().split("\r\n")
+    assert [line.split(";", 3)[1:] for line in lines[:-1]] == [
+        [
+            "+33639980001",
+            "LUMIERE",
+            "Bonjour Zoé, à samedi chez Saint-Étienne ! STOP 36180",
+        ],
+        [
+            "+33639980003",
+            "LUMIERE",
+            '"Bonjour Jean-Noel, à samedi chez Lyon; centre ! STOP 36180"',
+        ],
+    ]
+    assert lines[-1] == ""
+    excluded = (tmp_path / "out" / "excluded.csv").read_text(encoding="utf-8")
+    left_out = list(csv.DictReader(excluded.splitlines()))
+    assert {row["key"]: row["reason"] for row in left_out} == {
+        "k2": "duplicate_msisdn",
+        "k4": "landline",
+        "k5": "missing_value",
+        "k6": "opted_out",
+    }
+    assert left_out[2] == {
+        "row": "5",
+        "key": "k5",
+        "msisdn": "0639980005",
+        "reason": "missing_value",
+        "detail": "first_name",
+    }
+    assert (summary["candidates"], summary["messages"]) == (6, 2)
+    assert summary["candidates"] == summary["messages"] + sum(summary["excluded"].values())
+    assert summary["replaced"] == {"U+00EB": 1}
+    assert summary["messages_by_segments"] == {"1": 2}
+    assert summary["source_faults"][0]["first_rows"] == [5]
+
+
+def test_csv_and_parquet_give_the_same_bytes_again_and_again(
+    campaign, recipients, stop_list, tmp_path
+):
+    columns = zip(*PEOPLE, strict=True)
+    table = pa.table(dict(zip(COLUMNS, map(list, columns), strict=True)))
+    pq.write_table(table, tmp_path / "people.parquet")
+
+    first = prepared(campaign, recipients, stop_list, tmp_path / "out")
+    again = prepared(campaign, recipients, stop_list, tmp_path / "out")
+    parquet = prepared(campaign, tmp_path / "people.parquet", stop_list, tmp_path / "other")
+
+    assert first == again == parquet
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == sorted([first["files"][0]["name"], "excluded.csv", "summary.json"])
+
+
+def test_many_recipients_become_balanced_files(campaign, recipients, stop_list, tmp_path):
+    yaml = campaign / "campaign.yaml"
+    yaml.write_text(yaml.read_text() + "max_per_file: 1\n")
+
+    summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
+
+    assert [file["messages"] for file in summary["files"]] == [1, 1]
+    assert [file["name"][-7:] for file in summary["files"]] == ["p01.csv", "p02.csv"]
+
+
+def test_a_closed_hour_moves_on_and_a_foreign_file_is_left_alone(
+    campaign, recipients, stop_list, tmp_path
+):
+    sunday = prepared(campaign, recipients, stop_list, tmp_path / "out", "--at", "2027-03-07T10:00")
+
+    assert sunday["send_at"] == "2027-03-08T07:00:00+00:00"
+    assert "closed" in sunday["slot_reason"]
+    (tmp_path / "out" / "SEND-12345-20270302-1000-other.csv").write_text("mine")
+    done = sms(
+        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
+        *("--at", AT, "--out", tmp_path / "out"),
+    )
+    assert done.returncode == 1
+    assert "SEND-12345-20270302-1000-other.csv, which this command did not write" in done.stderr
+
+
+REFUSALS = {
+    "a column is missing": (
+        lambda files: files["text"].write_text("Bonjour {{ nickname }}"),
+        1,
+        "uses {{ nickname }}, but",
+    ),
+    "a broken template": (
+        lambda files: files["text"].write_text("Bonjour\n{{ first_name "),
+        1,
+        "message.txt, line 2",
+    ),
+    "no stop list": (lambda files: files["stop"].unlink(), 1, "stop.csv can't be read"),
+    "an odd stop": (lambda files: files["stop"].write_text("msisdn\nsoon\n"), 1, "row 1"),
+    "a broken CSV": (
+        lambda files: files["people"].write_text("key,msisdn,first_name,store\n1,2\n"),
+        1,
+        "people.csv, line 2",
+    ),
+    "nobody": (
+        lambda files: files["people"].write_text("key,msisdn,first_name,store\n"),
+        1,
+        "leaves nobody to write to",
+    ),
+    "nobody, which is fine": (
+        lambda files: (
+            files["people"].write_text("key,msisdn,first_name,store\n"),
+            files["yaml"].write_text(files["yaml"].read_text() + "on_empty: skip\n"),
+        ),
+        3,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "status", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_is_a_sentence_and_a_status_and_no_file(
+    campaign, recipients, stop_list, tmp_path, spoil, status, sentence
+):
+    files = {"text": campaign / "message.txt", "yaml": campaign / "campaign.yaml"}
+    spoil({**files, "people": recipients, "stop": stop_list})
+
+    done = sms(
+        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
+        *("--at", AT, "--out", tmp_path / "out"),
+    )
+
+    assert done.returncode == status
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "out").glob("SEND-*.csv")) == []
+
+
+def test_a_wrong_call_says_what_to_write(campaign, recipients, stop_list, tmp_path):
+    done = sms(
+        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
+        *("--at", "tomorrow", "--out", tmp_path),
+    )
+
+    assert done.returncode == 2
+    assert "2027-03-15T10:00" in done.stderr
+
+
+def test_a_preview_draws_what_phones_show(campaign, recipients, stop_list):
+    done = sms("preview", campaign, "--recipients", recipients, "--stop-list", stop_list)
+
+    assert done.returncode == 0, done.stderr
+    assert "LUMIERE" in done.stdout
+    assert "Saint-Étienne" in done.stdout
+    assert "6 candidates: 2 messages in 2 SMS, 4 left out" in done.stdout
+    assert "ë → e" in done.stdout
+    assert "06 39 98" not in done.stdout
+    assert "639980" not in done.stdout
+    assert "first_name: a value that the text needs is null (1 row, first 5)" in done.stderr
+
+
+def test_a_preview_needs_no_recipients_and_takes_a_name():
+    done = sms("preview", "spring_sale")
+
+    assert done.returncode == 0, done.stderr
+    assert "FIRST_NAME" in done.stdout
+    assert "1 SMS" in done.stdout

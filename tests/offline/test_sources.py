@@ -1,0 +1,140 @@
+"""Files of recipients and of numbers: whatever they look like, read whole or refused by line."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sms.errors import SourceError, StopListUnsafe
+from sms.sources import TableFile, found_in, read_stop_list
+
+ROWS = [{"key": "1", "name": "Zoé; Léa"}, {"key": "2", "name": None}, {"key": "3", "name": ""}]
+
+
+def rows(path: Path, columns=None):
+    return [row for batch in TableFile.open(path).batches(columns) for row in batch.to_pylist()]
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_csv_is_read_however_it_is_delimited(tmp_path, delimiter, end, mark):
+    lines = [["key", "name"], ["1", '"Zoé; Léa"'], ["2", ""], ["3", '""']]
+    content = mark + "".join(delimiter.join(line) + end for line in lines)
+
+    file = TableFile.open(written(tmp_path / "people.csv", content))
+
+    assert file.columns == ("key", "name")
+    assert rows(file.path) == ROWS
+
+
+def test_parquet_and_csv_give_the_same_rows_as_often_as_they_are_read(tmp_path):
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "people.parquet")
+    file = TableFile.open(tmp_path / "people.parquet")
+
+    assert (file.columns, file.rows) == (("key", "name"), 3)
+    for _ in range(2):
+        assert [row for batch in file.batches() for row in batch.to_pylist()] == ROWS
+    assert rows(file.path, ["name"]) == [{"name": row["name"]} for row in ROWS]
+
+
+def test_a_line_break_inside_quotes_is_part_of_its_cell(tmp_path):
+    path = written(tmp_path / "people.csv", 'key,name\n1,"Zoé\r\nLéa"\n2,Ana\n')
+
+    assert rows(path) == [{"key": "1", "name": "Zoé\r\nLéa"}, {"key": "2", "name": "Ana"}]
+
+
+def test_a_header_alone_is_a_table_of_nobody(tmp_path):
+    assert rows(written(tmp_path / "people.csv", "key,name\n")) == []
+    assert rows(written(tmp_path / "people.csv", "key,name")) == []
+
+
+def test_numbers_keep_their_zeros_and_their_plus(tmp_path):
+    path = written(tmp_path / "people.csv", "key,msisdn\n007,0639980001\n8,+33639980002\n")
+
+    assert [row["msisdn"] for row in rows(path)] == ["0639980001", "+33639980002"]
+    assert rows(path)[0]["key"] == "007"
+
+
+BROKEN = {
+    "one cell too many": ("key,name\n1,Zoé\n2,secret,more\n", "line 3: the row has 3 cells"),
+    "one cell too few": ('key,name\n1,"a\nb"\nsecret\n', "line 4: the row has 1 cells"),
+    "not UTF-8": (b"key,name\n1,Zo\xc3\xa9\n2,secret\xe9\n", "line 3, byte 9: this is not UTF-8"),
+    "header not UTF-8": (b"key,pr\xe9nom\n1,a\n", "line 1: this is not UTF-8"),
+    "nothing": ("", "line 1: a CSV begins with the names"),
+    "not Parquet": (b"PAR1 and no more", "begins like Parquet"),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_is_told_by_its_line_and_never_by_its_cells(tmp_path, content, sentence):
+    path = written(tmp_path / "people", content)
+
+    with pytest.raises(SourceError) as raised:
+        rows(path)
+
+    assert str(path) in str(raised.value)
+    assert sentence in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(SourceError, match=r"nobody\.csv can't be read"):
+        TableFile.open(tmp_path / "nobody.csv")
+
+
+# --- Stop lists ---------------------------------------------------------------------------------
+
+NUMBERS = [33639980001, 33639980002]
+STOP_LISTS = {
+    "a column of that name": "name;MSISDN\nx;06 39 98 00 02\ny;+33639980001\nz;06 39 98 00 02\n",
+    "the first column": "phone\n+33639980001\n0033639980002\n",
+    "no header": "+33639980002\n+33639980001\n",
+    "the provider's": "+33639980001;20270302;1015;STOP;ab12\n+33639980002;20270302;1016;stop;cd\n",
+    "numbers that are never written to": "msisdn\n0123456789\n+33639980001\n\n0639980002\nn/a\n",
+}
+
+
+@pytest.mark.parametrize("content", STOP_LISTS.values(), ids=STOP_LISTS.keys())
+def test_a_stop_list_is_read_in_every_shape(tmp_path, content):
+    assert read_stop_list(written(tmp_path / "stop.csv", content)).tolist() == NUMBERS
+
+
+def test_a_stop_list_may_be_parquet_of_texts_or_of_integers(tmp_path):
+    for column in (pa.array(["+33639980002", "0639980001"]), pa.array([639980002, 33639980001])):
+        pq.write_table(pa.table({"msisdn": column}), tmp_path / "stop.parquet")
+        assert read_stop_list(tmp_path / "stop.parquet").tolist() == NUMBERS
+
+
+def test_an_overseas_stop_written_with_33_stops_the_overseas_number(tmp_path):
+    path = written(tmp_path / "stop.csv", "msisdn\n+33 692 00 00 01\n+33639980001\n")
+
+    assert read_stop_list(path).tolist() == [33639980001, 262692000001]
+
+
+def test_an_empty_stop_list_stops_nobody(tmp_path):
+    assert read_stop_list(written(tmp_path / "stop.csv", "msisdn\n")).tolist() == []
+
+
+@pytest.mark.parametrize("wrong", ["12", "zero six", "3.3639980001E10"])
+def test_a_stop_that_cannot_be_understood_is_refused_by_its_row(tmp_path, wrong):
+    path = written(tmp_path / "stop.csv", f"msisdn\n+33639980001\n{wrong}\n")
+
+    with pytest.raises(StopListUnsafe, match="row 2 of the column 'msisdn'") as raised:
+        read_stop_list(path)
+
+    assert wrong not in str(raised.value)
+
+
+def test_numbers_are_found_in_a_stop_list_and_only_there():
+    stop_list = np.array([3, 5, 9], np.int64)
+
+    assert found_in(stop_list, np.array([1, 3, 4, 9, 12], np.int64)).tolist() == [3, 9]
+    assert found_in(stop_list[:0], np.array([1], np.int64)).tolist() == []
