@@ -21,7 +21,7 @@ from sms.pipeline import ordered
 from sms.recipients import Screener, Survey
 from sms.settings import Settings
 from sms.source_faults import FIRST_ROWS
-from sms.wire import send_file
+from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
 
 
@@ -83,9 +83,9 @@ def dialect(settings: Settings) -> send_file.Dialect:
     return send_file.Dialect(settings.encoding, settings.delimiter_in_text)
 
 
-def rules(settings: Settings) -> send_file.Rules:
+def rules(settings: Settings) -> inspection.Rules:
     """What the account may send."""
-    return send_file.Rules(long_sms=settings.long_sms, unicode=settings.unicode)
+    return inspection.Rules(long_sms=settings.long_sms, unicode=settings.unicode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def histogram(messages: pa.RecordBatch) -> dict[int, int]:
 
 def require_faultless(source: BinaryIO, stem: str, settings: Settings) -> None:
     """Judge a file's very bytes by the provider's rules; SourceError tells the first fault."""
-    faults = send_file.check(source, dialect(settings), rules(settings))
+    faults = inspection.check(source, dialect(settings), rules(settings))
     if faults:
         raise SourceError(
             f"{stem}.csv breaks the provider's rules at {len(faults)} places, the first in line "

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from sms.errors import ConfigurationError, SourceError
 from sms.message import MESSAGES_SCHEMA
-from sms.wire import send_file
-from sms.wire.send_file import Dialect, FaultCode, Rules
+from sms.wire import inspection, send_file
+from sms.wire.inspection import FaultCode, Rules
+from sms.wire.send_file import Dialect
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NUMBER = 33639980000
@@ -45,9 +46,9 @@ def written(*batches: pa.RecordBatch, dialect: Dialect = Dialect()) -> bytes:  #
 
 
 def faults(
-    content: bytes, dialect: Dialect | None = None, rules: Rules = send_file.STANDARD
+    content: bytes, dialect: Dialect | None = None, rules: Rules = inspection.STANDARD
 ) -> list[tuple[int, str]]:
-    found = send_file.check(io.BytesIO(content), dialect or Dialect(), rules)
+    found = inspection.check(io.BytesIO(content), dialect or Dialect(), rules)
     return [(fault.line, str(fault.code)) for fault in found]
 
 
@@ -223,7 +224,7 @@ def test_each_fault_is_found_on_its_line(content, expected):
 
 
 def test_every_fault_of_a_long_file_is_found_across_blocks(monkeypatch):
-    monkeypatch.setattr(send_file, "_BLOCK", 101)
+    monkeypatch.setattr(inspection, "_BLOCK", 101)
     rows = [f'A{n};+{NUMBER + n};S;"l\'été ; {n}\r\n"\r\n' for n in range(300)]
     rows[30] = rows[31]
     rows[200] = f'A200;+{NUMBER + 200};S;x"y\r\n\r\n'  # two lines, as the others have
@@ -278,6 +279,6 @@ def test_a_file_in_another_encoding_is_read_in_it():
 
 
 def test_a_fault_tells_neither_number_nor_text():
-    for fault in send_file.check(io.BytesIO(b"A1;12345;S;secret\xff\r\n"), Dialect()):
+    for fault in inspection.check(io.BytesIO(b"A1;12345;S;secret\xff\r\n"), Dialect()):
         assert "12345" not in repr(fault) + fault.sentence
         assert "secret" not in repr(fault) + fault.sentence

@@ -9,16 +9,17 @@ import pytest
 
 from sms import gsm
 from sms.clock import PARIS
-from sms.wire import send_file
+from sms.wire import inspection
+from sms.wire.inspection import FaultCode, Rules
 from sms.wire.names import Phase, ReportKind, ReportName, SubmissionName, phase_of
-from sms.wire.send_file import Dialect, FaultCode, Rules
+from sms.wire.send_file import Dialect
 
 HERE = Path(__file__).parent
 STEM = "SEND-12345-20160728-1827-testpushsftp"
 
 
-def faults(content: bytes, rules: Rules = send_file.STANDARD) -> list[tuple[int, str]]:
-    found = send_file.check(io.BytesIO(content), Dialect(), rules)
+def faults(content: bytes, rules: Rules = inspection.STANDARD) -> list[tuple[int, str]]:
+    found = inspection.check(io.BytesIO(content), Dialect(), rules)
     return [(fault.line, str(fault.code)) for fault in found]
 
 

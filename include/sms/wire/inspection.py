@@ -1,0 +1,493 @@
+"""The provider's CSV read back: every fault of its very bytes, by the rules of the page.
+
+It believes nothing but the bytes and shares no code with what wrote them but the alphabet and the
+dialect. Pieces of a file that look the usual way are judged a piece in each thread; whatever looks
+odd is read again, record by record, by the general reader below.
+"""
+
+import codecs
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms import gsm
+from sms.coded import Coded
+from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of
+from sms.digests import digest
+from sms.pipeline import ordered
+from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
+
+Words: TypeAlias = npt.NDArray[np.uint64]
+
+
+class FaultCode(Coded):
+    """A rule of the provider's page that a file breaks: a code for machines, a sentence for us."""
+
+    EMPTY_FILE = "empty_file", "the file holds no row"
+    BOM = "bom", "the file begins with a byte order mark"
+    ENCODING = "encoding", "the bytes are not in the agreed encoding"
+    LINE_END = "line_end", "the line does not end in CR LF"
+    QUOTING = "quoting", "double quotes are not used as RFC 4180 says"
+    DELIMITER = "delimiter", "the text holds a delimiter, which this gateway does not take"
+    FIELDS = "fields", "the row does not have exactly four fields"
+    IDREMOTE = "idremote", "the IDREMOTE is not 1 to 40 letters or digits without accents"
+    IDREMOTE_DUPLICATE = "idremote_duplicate", "the IDREMOTE stands on an earlier line too"
+    MSISDN = "msisdn", "the number is not in international format, + and 8 to 15 digits"
+    MSISDN_DUPLICATE = "msisdn_duplicate", "the number stands on an earlier line too"
+    OADC = "oadc", "the sender is not 1 to 11 letters or digits without accents"
+    EMPTY_TEXT = "empty_text", "the text is empty"
+    CHARACTERS = "characters", "the text holds a character that GSM 03.38 lacks"
+    TOO_LONG = "too_long", "the text is longer than the account may send"
+    TOO_MANY_ROWS = "too_many_rows", "the file has more rows than one file may have"
+    TOO_MANY_FAULTS = "too_many_faults", "reading stopped here, after too many faults"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """Where a file breaks a rule; never what stands there."""
+
+    line: int  # as an editor counts, from 1: a line break inside quotes counts too
+    code: FaultCode
+
+    @property
+    def sentence(self) -> str:
+        return self.code.sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the account may send."""
+
+    long_sms: bool = False
+    unicode: bool = False
+    empty_oadc: bool = False  # the account's own short number is shown (R18)
+    maximum_rows: int = MOST_ROWS
+    maximum_faults: int = 1_000  # a file this wrong need not be read to its end
+
+
+STANDARD = Rules()
+
+
+def check(source: BinaryIO, dialect: Dialect, rules: Rules = STANDARD) -> list[Fault]:
+    """Every fault of a file by the provider's page, in the order of its lines, reading it once.
+
+    Keeps 40 bytes a row in memory, and a few pieces of the file.
+    """
+    inspection = _Inspection(dialect, rules)
+    reader = _Reader(inspection)
+    looked_at = ordered(lambda piece: _Piece.of(piece, dialect, rules), _whole_lines(source))
+    for piece in looked_at:
+        reader.read(piece)
+        if inspection.enough:
+            break
+    else:
+        reader.finish()
+    return inspection.conclude()
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Records of four fields each: UTF-8, with where their fields lie, quotes included."""
+
+    data: Bytes
+    starts: Ints  # (records, 4)
+    ends: Ints  # (records, 4)
+    lines: Ints
+
+    def column(self, name: str) -> pa.Array:
+        """A field of all records, as it is meant: without its quotes."""
+        place = FIELDS.index(name)
+        bounds = np.empty(2 * len(self.lines) + 1, np.int64)
+        bounds[0:-1:2], bounds[1::2] = self.starts[:, place], self.ends[:, place]
+        bounds[-1] = bounds[-2] if len(bounds) > 1 else 0
+        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
+        # Fields and what lies between them in turn: every second one is wanted.
+        pieces = pa.Array.from_buffers(TEXT, len(bounds) - 1, buffers)
+        fields = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+        quoted = pc.starts_with(fields, '"')
+        if not pc.any(quoted, min_count=0).as_py():
+            return fields
+        inner = pc.utf8_slice_codeunits(fields.filter(quoted), 1, -1)
+        return pc.replace_with_mask(fields, quoted, pc.replace_substring(inner, '""', '"'))
+
+    def quoted(self) -> Flags:
+        """Records with a field in quotes."""
+        flags: Flags = (self.data[np.minimum(self.starts, len(self.data) - 1)] == _QUOTE).any(1)
+        return flags
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Some records, each field judged by its own rule; lines count from the block's first."""
+
+    lines: Ints
+    faults: list[tuple[FaultCode, Ints]]  # and the lines they stand on
+    idremotes: Words  # digests, (rows, 2)
+    numbers: Words
+
+    @classmethod
+    def of(cls, block: _Block, dialect: Dialect, rules: Rules) -> "_Judged":
+        idremote, msisdn, oadc, msg = (block.column(name) for name in FIELDS)
+        most = gsm.MOST_PARTS if rules.long_sms else 1
+        wrong = [
+            (FaultCode.IDREMOTE, _other_than(_ALPHANUMERIC, idremote, 1, 40)),
+            (FaultCode.MSISDN, _no_number(msisdn)),
+            (FaultCode.OADC, _other_than(_ALPHANUMERIC, oadc, 0 if rules.empty_oadc else 1, 11)),
+            (FaultCode.EMPTY_TEXT, _sizes(msg) == 0),
+            (FaultCode.TOO_LONG, gsm.segments(msg, unicode=rules.unicode) > most),
+        ]
+        if not rules.unicode:
+            wrong.append((FaultCode.CHARACTERS, gsm.has_foreign(msg)))
+        if dialect.delimiter_in_text != "quote":
+            wrong.append((FaultCode.DELIMITER, block.quoted()))
+        faults = [(code, block.lines[rows]) for code, rows in wrong if rows.any()]
+        return cls(block.lines, faults, digest(idremote), digest(msisdn))
+
+    def moved(self, by: int) -> "_Judged":
+        """The same, so many lines further down."""
+        faults = [(code, lines + by) for code, lines in self.faults]
+        return replace(self, lines=self.lines + by, faults=faults)
+
+
+def _sizes(texts: pa.LargeStringArray) -> Ints:
+    return np.diff(bytes_of(texts)[1])
+
+
+_ALPHANUMERIC = ((ord("a"), 26), (ord("A"), 26), (ord("0"), 10))
+_DIGITS = ((ord("0"), 10),)
+
+
+def _other_than(
+    alphabet: Sequence[tuple[int, int]], texts: pa.LargeStringArray, least: int, most: int
+) -> Flags:
+    """Which texts hold another byte than these ranges', or too few or too many."""
+    data, offsets = bytes_of(texts)
+    sizes = np.diff(offsets)
+    wrong: Flags = (sizes < least) | (sizes > most)
+    strange = np.ones(len(data), np.bool_)
+    for first, count in alphabet:
+        strange &= (data - np.uint8(first)) >= count
+    if strange.any():
+        wrong[np.searchsorted(offsets, np.flatnonzero(strange), side="right") - 1] = True
+    return wrong
+
+
+def _no_number(texts: pa.LargeStringArray) -> Flags:
+    """Which texts aren't a plus and 8 to 15 digits, the first of them no zero (R17)."""
+    data, offsets = bytes_of(texts)
+    sizes = np.diff(offsets)
+    wrong: Flags = (sizes < 9) | (sizes > 16)
+    rows = np.flatnonzero(~wrong)
+    first = offsets[:-1][rows]
+    wrong[rows] = (data[first] != ord("+")) | (data[first + 1] == ord("0"))
+    strange = (data - np.uint8(ord("0"))) >= 10
+    strange[first] = False
+    if strange.any():
+        wrong[np.searchsorted(offsets, np.flatnonzero(strange), side="right") - 1] = True
+    return wrong
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Some whole lines of the file; `judged` if they are all records of the usual look."""
+
+    data: bytes
+    line_feeds: int = 0
+    judged: _Judged | None = None
+
+    @classmethod
+    def of(cls, data: bytes, dialect: Dialect, rules: Rules) -> "_Piece":
+        """Look at lines as if they began with a record, which the reader must confirm."""
+        block = _usual(data) if dialect.is_utf8 else None
+        if block is None:
+            return cls(data)
+        return cls(data, len(block.lines), _Judged.of(block, dialect, rules))
+
+
+def _usual(data: bytes) -> _Block | None:
+    """Records of four fields without a quote, each on a line that ends in CR LF; else None."""
+    if b'"' in data or not data.endswith(b"\r\n") or data.startswith(codecs.BOM_UTF8):
+        return None
+    content = np.frombuffer(data, np.uint8)
+    feeds = np.flatnonzero(content == _LF)
+    delimiters = np.flatnonzero(content == _SEMICOLON)
+    inner = len(FIELDS) - 1
+    if (
+        len(delimiters) != inner * len(feeds)
+        or np.count_nonzero(content == _CR) != len(feeds)
+        or (content[feeds - 1] != _CR).any()
+        or not _is_utf8(data)
+    ):
+        return None
+    starts = np.concatenate([[0], feeds[:-1] + 1])
+    between = delimiters.reshape(-1, inner)
+    if (between[:, 0] < starts).any() or (between[:, -1] > feeds).any():
+        return None
+    return _Block(
+        content,
+        np.column_stack([starts, between + 1]),
+        np.column_stack([between, feeds - 1]),
+        np.arange(len(feeds)),
+    )
+
+
+def _is_utf8(data: bytes) -> bool:
+    bounds = pa.py_buffer(np.array([0, len(data)], np.int64))
+    try:
+        pa.Array.from_buffers(TEXT, 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class _Inspection:
+    """The faults found so far, and what must be remembered to find duplicates."""
+
+    dialect: Dialect
+    rules: Rules
+    faults: set[Fault] = field(default_factory=set)
+    rows: int = 0
+    judged: list[_Judged] = field(default_factory=list)
+
+    @property
+    def enough(self) -> bool:
+        return len(self.faults) >= self.rules.maximum_faults or (
+            self.rows > self.rules.maximum_rows
+        )
+
+    def add(self, code: FaultCode, lines: Iterable[int]) -> None:
+        """Note a fault on each of these lines, until there are enough."""
+        for line in lines:
+            if len(self.faults) >= self.rules.maximum_faults:
+                self.faults.add(Fault(int(line), FaultCode.TOO_MANY_FAULTS))
+                return
+            self.faults.add(Fault(int(line), code))
+
+    def count(self, lines: Ints) -> None:
+        """Count rows, whatever they hold."""
+        room = self.rules.maximum_rows - self.rows
+        if self.rows <= self.rules.maximum_rows < self.rows + len(lines):
+            self.add(FaultCode.TOO_MANY_ROWS, lines[room : room + 1])
+        self.rows += len(lines)
+
+    def take(self, judged: _Judged) -> None:
+        """Note what was found in some records; their lines are the file's."""
+        for code, lines in judged.faults:
+            if code is FaultCode.CHARACTERS:  # what can't be decoded is told already
+                undecodable = [fault.line for fault in self.faults if fault.code == "encoding"]
+                lines = lines[~np.isin(lines, undecodable)]
+            self.add(code, lines)
+        self.judged.append(replace(judged, faults=[]))
+
+    def conclude(self) -> list[Fault]:
+        """All faults, those that only the whole file shows included."""
+        if not self.rows:
+            self.add(FaultCode.EMPTY_FILE, [1])
+        if self.judged:
+            lines = np.concatenate([each.lines for each in self.judged])
+            for code, columns in (
+                (FaultCode.IDREMOTE_DUPLICATE, [each.idremotes for each in self.judged]),
+                (FaultCode.MSISDN_DUPLICATE, [each.numbers for each in self.judged]),
+            ):
+                self.add(code, lines[_again(np.concatenate(columns))])
+        return sorted(self.faults, key=lambda fault: (fault.line, fault.code))
+
+
+def _again(digests: Words) -> Flags:
+    """Which texts stand further up too; an empty one has been told already."""
+    first = pd.Series(digests[:, 0])
+    if not first.duplicated().any():
+        return np.zeros(len(first), np.bool_)
+    again: Flags = pd.DataFrame(digests).duplicated().to_numpy(np.bool_)
+    return again & digests.any(axis=1)  # the digest of an empty text is zero
+
+
+_QUOTE, _SEMICOLON, _CR, _LF = (ord(character) for character in '";\r\n')
+_BLOCK = 4 << 20
+_LONGEST_RECORD = 64 << 10  # far beyond any message: a quote was opened and never closed
+
+
+def _whole_lines(source: BinaryIO) -> Iterator[bytes]:
+    """The file in pieces that end at a line feed, but for the last."""
+    rest = b""
+    while piece := source.read(_BLOCK):
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            yield rest + piece[:cut]
+            rest = piece[cut:]
+        else:
+            rest += piece
+    if rest:
+        yield rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """The complete records at the beginning of some bytes, up to the first with a broken quote."""
+
+    block: _Block  # those of four fields
+    lines: Ints  # of all records, counted from the first
+    misshapen: Flags  # records of more or fewer fields
+    badly_ended: Flags
+    length: int  # bytes of all records
+    line_feeds: int  # in those bytes
+    broken: bool  # the record after them uses quotes wrongly
+
+
+def _scan(data: bytes) -> _Scan:
+    """Find records and fields by looking at delimiters, quotes and line ends alone.
+
+    A byte lies inside quotes if an odd number of quotes stands before it; a doubled quote leaves
+    that as it was.
+    """
+    content = np.frombuffer(data, np.uint8)
+    at = np.flatnonzero(
+        (content == _SEMICOLON) | (content == _QUOTE) | (content == _CR) | (content == _LF)
+    )
+    kind = content[at]
+    inside = (np.cumsum(kind == _QUOTE) & 1).astype(np.bool_)
+    ends = at[(kind == _LF) & ~inside]
+    broken_at = _first_broken_quote(content, at, kind, inside)
+    if broken_at is not None:
+        ends = ends[ends < broken_at]
+    length = int(ends[-1]) + 1 if len(ends) else 0
+    seen = at < length
+    at, kind, inside = at[seen], kind[seen], inside[seen]
+
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: len(ends)]
+    after_cr = (content[ends - 1] == _CR) & (ends > starts)
+    badly_ended = ~after_cr
+    stray = at[(kind == _CR) & ~inside & (content[np.minimum(at + 1, length - 1)] != _LF)]
+    badly_ended[np.searchsorted(ends, stray)] = True
+
+    delimiters = at[(kind == _SEMICOLON) & ~inside]
+    record = np.searchsorted(ends, delimiters)
+    good = np.bincount(record, minlength=len(ends)) == len(FIELDS) - 1
+    between = delimiters[good[record]].reshape(-1, len(FIELDS) - 1)
+    feeds = at[kind == _LF]
+    lines = np.searchsorted(feeds, starts).astype(np.int64)
+    block = _Block(
+        content,
+        np.column_stack([starts[good], between + 1]),
+        np.column_stack([between, (ends - after_cr)[good]]),
+        lines[good],
+    )
+    return _Scan(block, lines, ~good, badly_ended, length, len(feeds), broken_at is not None)
+
+
+def _first_broken_quote(content: Bytes, at: Ints, kind: Bytes, inside: Flags) -> int | None:
+    """Where a quote opens or closes in the middle of a field, if one does."""
+    quotes, opening = at[kind == _QUOTE], inside[kind == _QUOTE]
+    neighbour = np.where(opening, quotes - 1, quotes + 1)
+    edge = (neighbour < 0) | (neighbour >= len(content))
+    beside = content[np.clip(neighbour, 0, len(content) - 1)]
+    fine = edge | (beside == _SEMICOLON) | (beside == _QUOTE) | (beside == _LF)
+    fine |= ~opening & (beside == _CR)
+    broken = quotes[~fine]
+    return int(broken[0]) if len(broken) else None
+
+
+@dataclass(slots=True)
+class _Reader:
+    """An RFC 4180 reader of a file's pieces, which tells an inspection what it stumbles on."""
+
+    inspection: _Inspection
+    line: int = 1  # of the next record
+    ahead: int = 1  # of the next piece
+    pending: bytes = b""  # the beginning of a record that the next piece ends
+    first: bool = True
+
+    def read(self, piece: _Piece) -> None:
+        """Judge the records that a piece completes."""
+        if piece.judged is not None and not self.pending:
+            self.first = False
+            judged = piece.judged.moved(self.line)
+            self.inspection.count(judged.lines)
+            self.inspection.take(judged)
+            self.line += piece.line_feeds
+            self.ahead = self.line
+            return
+        data = self.pending + self._lines(piece.data)
+        self.pending = data[self._records(data, last=False) :]
+
+    def finish(self) -> None:
+        """Judge what the last piece left."""
+        self._records(self.pending, last=True)
+
+    def _lines(self, piece: bytes) -> bytes:
+        """A piece's lines in UTF-8 with the faults of its bytes told."""
+        if self.first and piece.startswith(codecs.BOM_UTF8):
+            self.inspection.add(FaultCode.BOM, [1])
+            piece = piece.removeprefix(codecs.BOM_UTF8)
+        self.first = False
+        data = self._utf8(piece, self.ahead)
+        self.ahead += piece.count(b"\n")
+        if not piece.endswith(b"\n"):
+            self.inspection.add(FaultCode.LINE_END, [self.ahead])
+            data += b"\r\n"
+        return data
+
+    def _utf8(self, piece: bytes, line: int) -> bytes:
+        """The same lines in UTF-8; those that aren't in the agreed encoding are told."""
+        dialect = self.inspection.dialect
+        try:
+            text = piece.decode(dialect.encoding)
+        except UnicodeDecodeError:
+            contents = enumerate(piece.split(b"\n"), line)
+            wrong = [n for n, content in contents if not _decodes(content, dialect.encoding)]
+            self.inspection.add(FaultCode.ENCODING, wrong)
+            return piece.decode(dialect.encoding, "replace").encode()
+        return piece if dialect.is_utf8 else text.encode()
+
+    def _records(self, data: bytes, *, last: bool) -> int:
+        """Judge what is complete; returns how many bytes that was.
+
+        After a broken quote it goes on at the next line, by smaller steps.
+        """
+        at, step = 0, len(data)
+        while at < len(data) and not self.inspection.enough:
+            some = data[at : at + step]
+            to_the_end = at + step >= len(data)
+            scan = _scan(some)
+            self._tell(scan)
+            at += scan.length
+            left = len(some) - scan.length
+            if scan.broken or left > _LONGEST_RECORD or (last and to_the_end and left):
+                at, step = self._skip_line(data, at), 2 * _LONGEST_RECORD
+            elif to_the_end:
+                break
+            else:
+                step *= 2
+        return at
+
+    def _tell(self, scan: _Scan) -> None:
+        """Tell the faults of a scan's records, their lines as they are in the file."""
+        lines = self.line + scan.lines
+        self.inspection.count(lines)
+        self.inspection.add(FaultCode.LINE_END, lines[scan.badly_ended])
+        self.inspection.add(FaultCode.FIELDS, lines[scan.misshapen])
+        if len(scan.block.lines):
+            judged = _Judged.of(scan.block, self.inspection.dialect, self.inspection.rules)
+            self.inspection.take(judged.moved(self.line))
+        self.line += scan.line_feeds
+
+    def _skip_line(self, data: bytes, at: int) -> int:
+        self.inspection.add(FaultCode.QUOTING, [self.line])
+        self.inspection.count(np.array([self.line], np.int64))
+        self.line += 1
+        return data.find(b"\n", at) + 1 or len(data)
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
