@@ -4,8 +4,10 @@ French mobiles are of the block reserved for fiction (ARCEP, +33 6 39 98 xx xx),
 Ofcom's. Overseas and other foreign numbers are synthetic: a plan's prefix and counting digits.
 """
 
+import random
 import re
 
+import numpy as np
 import phonenumbers
 import pyarrow as pa
 import pytest
@@ -13,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
+from sms import msisdn as rules
+from sms.columns import bytes_of
 from sms.msisdn import FRENCH, Fault, normalise
+from sms.pipeline import ordered
 
 OURS = 33639980001
 
@@ -29,6 +34,10 @@ def read(*texts):
             strict=True,
         )
     )
+
+
+def columns_of(numbers):
+    return numbers.msisdn.tolist(), numbers.country.to_pylist(), numbers.reason.to_pylist()
 
 
 SPELLINGS = {
@@ -75,6 +84,32 @@ SPELLINGS = {
     "label": "Tél. : 06 39 98 00 01",
     "label, mobile": "Mobile: 06 39 98 00 01",
     "label, portable": "portable 0639980001",
+    "label, two words": "Tél. mobile : 06 39 98 00 01",
+    "label, messenger": "whatsapp:+33639980001",
+    "label, number": "N° 06 39 98 00 01",
+    "label, decomposed accent": "Te\u0301l 0639980001",
+    "a telephone's picture": "📞 06 39 98 00 01",
+    "a telephone's picture, as text": "☎\ufe0f 0639980001",
+    "marks of writing from right to left": "\u200f+33 6 39 98 00 01\u200e",
+    "colons": "06:39:98:00:01",
+    "a semicolon behind": "0639980001;",
+    "bars": "|0639980001|",
+    "a list of one": "['0639980001']",
+    "vertical tab and form feed": "0639980001\v\f",
+    "code, dashes and a trunk zero": "+33-06-39-98-00-01",
+    "code in brackets, no plus": "(33) 6 39 98 00 01",
+    "code in brackets, 00": "(0033) 6 39 98 00 01",
+    "code in brackets after the plus": "+(33) 6 39 98 00 01",
+    "code and zero in one bracket": "+33 (06) 39 98 00 01",
+    "double zero, bracketed zero, no gap": "0033(0)639980001",
+    "no plus, spaced": "33 6 39 98 00 01",
+    "threes": "0639 980 001",
+    "threes with dots": "06.399.800.01",
+    "threes with commas, a lost zero": "639,980,001",
+    "a dash before": "- 06 39 98 00 01",
+    "full width, brackets": "（０６）３９９８０００１",
+    "mathematical digits": "𝟎𝟔𝟑𝟗𝟗𝟖𝟎𝟎𝟎𝟏",
+    "10,000 characters of gaps": "+33639980001" + " " * 9_988,
     "one dot, few digits before": "06.39980001",
     "a point at the end": "0639980001.",
 }
@@ -102,6 +137,19 @@ OVERSEAS = {
 }
 
 
+MIQUELON = {
+    "mobile of nine digits": ("708401234", 508708401234),
+    "mobile of six digits": ("508551234", 508551234),
+}
+
+
+@pytest.mark.parametrize(("number", "msisdn"), MIQUELON.values(), ids=MIQUELON.keys())
+def test_miquelon_is_called_with_0508_or_0708_from_france(number, msisdn):
+    found = (msisdn, "PM", "")
+
+    assert read(f"0{number}", number, f"+{msisdn}", f"00{msisdn}", str(msisdn)) == [found] * 5
+
+
 @pytest.mark.parametrize(("number", "code", "country"), OVERSEAS.values(), ids=OVERSEAS.keys())
 def test_an_overseas_mobile_gets_its_own_code_unless_it_is_written_with_33(number, code, country):
     found = (int(f"{code}{number}"), country, "")
@@ -126,6 +174,10 @@ ABROAD = {
     "Italian": ("+39 312 345 6789", 393123456789, "IT"),
     "American, where landlines and mobiles look alike": ("+1 201 555 0123", 12015550123, "US"),
     "Canadian, of the same code": ("+1 506 234 5678", 15062345678, "CA"),
+    "British, bare trunk zero": ("+4407911123456", 447911123456, "GG"),
+    "Italian, a zero in brackets": ("0039 (0)312 345 6789", 393123456789, "IT"),
+    "Portuguese, a zero in brackets": ("00351 (0)912 345 678", 351912345678, "PT"),
+    "Ivorian, whose mobiles begin with a zero": ("+225 01 23 45 67 89", 2250123456789, "CI"),
     "Argentine": ("+54 9 11 2345 6789", 5491123456789, "AR"),
 }
 
@@ -147,6 +199,17 @@ FAULTS = {
     "NUL": ("06399800\x0001", Fault.MALFORMED),
     "text behind": ("06 39 98 00 01 (pro)", Fault.MALFORMED),
     "extension": ("0639980001 ext. 12", Fault.MALFORMED),
+    "extension, French": ("01 23 45 67 89 poste 12", Fault.MALFORMED),
+    "extension, short": ("0639980001x12", Fault.MALFORMED),
+    "extension, numeric sign": ("0639980001 #12", Fault.MALFORMED),
+    "a letter for a digit": ("O639980001", Fault.MALFORMED),
+    "letters for keys": ("06 39 98 FLOW", Fault.MALFORMED),
+    "label alone": ("Tél :", Fault.MALFORMED),
+    "NUL behind": ("0639980001\x00", Fault.MALFORMED),
+    "10,000 letters": ("x" * 10_000, Fault.MALFORMED),
+    "a label a thousand times": ("telephone" * 1_000, Fault.MALFORMED),
+    "a null in brackets": ("(null)", Fault.MISSING),
+    "a spreadsheet's error": ("#VALUE!", Fault.MISSING),
     "two pluses": ("++33639980001", Fault.MALFORMED),
     "plus inside": ("0033+639980001", Fault.MALFORMED),
     "plus before a national number": ("+0639980001", Fault.MALFORMED),
@@ -159,6 +222,13 @@ FAULTS = {
     "decimal, nine digits": ("639980001.0", Fault.FLOAT),
     "decimal, comma": ("639980001,0", Fault.FLOAT),
     "decimal among spaces": (" 33639980001.0 ", Fault.FLOAT),
+    "decimal, many zeros": ("639980001.0000000000", Fault.FLOAT),
+    "decimal in a formula": ('="33639980001.0"', Fault.FLOAT),
+    "decimal, in threes": ("33 639 980 001,00", Fault.FLOAT),
+    "decimal, in threes, English": ("639,980,001.0", Fault.FLOAT),
+    "decimal, full width": ("３３６３９９８０００１．０", Fault.FLOAT),
+    "decimal, overseas": ("0692012345.0", Fault.FLOAT),
+    "decimal whose digits would do": ("+3363998000.1", Fault.FLOAT),
     "scientific": ("3.3639980001E+10", Fault.FLOAT),
     "scientific, rounded": ("1.23E+09", Fault.FLOAT),
     "scientific, French": ("3,36E+10", Fault.FLOAT),
@@ -167,10 +237,21 @@ FAULTS = {
     "eleven digits with zero": ("06399800011", Fault.TOO_LONG),
     "eight after 33": ("+3363998000", Fault.TOO_SHORT),
     "ten after 33": ("+336399800011", Fault.TOO_LONG),
+    "eight after a bracketed zero": ("+33(0)12.34.56.78", Fault.TOO_SHORT),
+    "eight after a bracketed zero and 00": ("0033(0)12 34 56 78", Fault.TOO_SHORT),
+    "a bracketed zero before the code": ("(0)33 6 39 98 00 01", Fault.TOO_LONG),
+    "Philippine, too short, like a French one": ("00639980001", Fault.TOO_SHORT),
+    "nobody's code, sixteen digits": ("+999 1234567890123", Fault.TOO_LONG),
     "eight after 262": ("+26269212345", Fault.TOO_SHORT),
     "ten after 590": ("+5906901234567", Fault.TOO_LONG),
     "short code": ("36180", Fault.TOO_SHORT),
     "two numbers": ("0639980001/0639980002", Fault.TOO_LONG),
+    "two numbers, semicolon": ("0639980001;0639980002", Fault.TOO_LONG),
+    "two numbers, a word between": ("06 39 98 00 01 ou 06 39 98 00 02", Fault.TOO_LONG),
+    "two numbers, two pluses": ("+33639980001 +33639980002", Fault.TOO_LONG),
+    "two numbers, line end": ("0639980001\n0639980002", Fault.TOO_LONG),
+    "10,000 digits": ("1" * 10_000, Fault.TOO_LONG),
+    "10,000 zeros": ("0" * 10_000, Fault.TOO_LONG),
     "sixteen digits": ("+4477009001234567", Fault.TOO_LONG),
     "a card's digits": ("1234567890123456789", Fault.TOO_LONG),
     "American, too short": ("+1 201 555 01", Fault.TOO_SHORT),
@@ -179,6 +260,7 @@ FAULTS = {
     "Paris": ("01 23 45 67 89", Fault.LANDLINE),
     "Paris, international": ("+33 1 23 45 67 89", Fault.LANDLINE),
     "a box": ("09 12 34 56 78", Fault.LANDLINE),
+    "Miquelon, landline": ("0508 41 12 34", Fault.LANDLINE),
     "Réunion, landline": ("0262 12 34 56", Fault.LANDLINE),
     "Guadeloupe, landline": ("+590 590 12 34 56", Fault.LANDLINE),
     "German landline": ("+49 30 123456", Fault.LANDLINE),
@@ -192,6 +274,8 @@ FAULTS = {
     "overseas block that nobody has": ("0691 99 12 34", Fault.NOT_A_MOBILE),
     "metropolitan with an overseas code": ("+262 6 12 34 56 78", Fault.NOT_A_MOBILE),
     "Réunion's with Martinique's code": ("+596 692 12 34 56", Fault.NOT_A_MOBILE),
+    "Miquelon, as +33": ("+33 708 40 12 34", Fault.OVERSEAS_AS_METROPOLITAN),
+    "British, neither with the trunk zero": ("+4407700900123", Fault.NOT_A_MOBILE),
     "overseas block, as +33": ("+33 691 99 12 34", Fault.OVERSEAS_AS_METROPOLITAN),
     "Mayotte beside the fiction block, as +33": (
         "+33 6 39 97 12 34",
@@ -311,3 +395,206 @@ def test_a_number_is_judged_by_itself_whatever_stands_beside_it(texts):
 
 def test_phonenumbers_is_the_full_library_and_knows_the_regions_we_name():
     assert set(FRENCH) <= phonenumbers.SUPPORTED_REGIONS
+
+
+# Plain spellings are read, and plain mobiles judged, by shorter ways than the general rules.
+
+
+def by_general_rules(column):
+    """What the rules say without the shorter ways."""
+    written = rules._generally_written(rules._texts(column))
+    return rules._numbers(rules._judge_generally(written))
+
+
+STARTS = [
+    *("", "+", "0", "00", "000", "+0", "+00", "33", "+33", "0033", "+330", "0590", "262", "+262"),
+    *("0033262", "+44", "0044", "+15", "+508", "0508", "0708", "508708"),
+]
+MIDDLES = ["", "6", "7", "63998", "692", "639", "690", "709", "708401", "1"]
+DIGITS = st.text("0123456789", max_size=12) | st.text("0123456789", min_size=8, max_size=8)
+BETWEEN = st.text(st.sampled_from(" .-/_,()'"), min_size=6, max_size=6) | st.sampled_from(
+    [gap * 6 for gap in " .-/_,(\u00a0x"]
+)
+
+
+def set_apart(text, shape, gaps):
+    """A number's digits in the places of a shape's zeros, gaps in those of its spaces."""
+    digit, gap = iter(text.lstrip("+").ljust(len(shape), "0")), iter(gaps)
+    places = ("+" if char == "+" else next(gap if char == " " else digit) for char in shape)
+    return "".join(places)
+
+
+@st.composite
+def plain_but_for_a_flaw(draw):
+    """A usual spelling of a number, often with something wrong in one place."""
+    text = draw(st.sampled_from(STARTS)) + draw(st.sampled_from(MIDDLES)) + draw(DIGITS)
+    shape = draw(st.sampled_from([*rules._SPACED, None, None, None]))
+    if shape:
+        text = set_apart(text, shape, draw(BETWEEN))
+    if text and draw(st.integers(0, 3)) == 0:
+        place = draw(st.integers(0, len(text) - 1))
+        text = text[:place] + draw(st.sampled_from("0+ .,:/;-(e\x00é٣９")) + text[place + 1 :]
+    return text
+
+
+def test_the_shorter_ways_read_every_spelling_listed_here_as_the_general_rules_do():
+    texts = [*SPELLINGS.values(), *[text for text, *_ in [*ABROAD.values(), *FAULTS.values()]]]
+    for number, code, _ in OVERSEAS.values():
+        texts += [
+            f"{start}{number}" for start in (f"+{code}", code, "0", "", "+33", f"+{code} (0)")
+        ]
+    for number, msisdn in MIQUELON.values():
+        texts += [number, f"0{number}", str(msisdn), f"+{msisdn}", f"00{msisdn}"]
+    column = pa.array(texts, pa.large_string())
+
+    assert columns_of(normalise(column)) == columns_of(by_general_rules(column))
+
+
+@given(st.lists(plain_but_for_a_flaw() | NUMBERISH | ANYTHING | st.none(), max_size=40))
+@settings(max_examples=400, deadline=None)
+def test_the_shorter_ways_say_what_the_general_rules_say(texts):
+    column = pa.array(texts, pa.large_string())
+
+    assert columns_of(normalise(column)) == columns_of(by_general_rules(column))
+
+
+# Each with a beginning that makes most of them mobiles.
+USUAL = {
+    "00 00 00 00 00": "06 1",
+    "+00 0 00 00 00 00": "+33 6 1",
+    "0000 0 00 00 00 00": "0033 7 8",
+    "00 00 0 00 00 00 00": "00 33 6 1",
+    "+00000000000": "+336",
+    "+000000000000": "+262692",
+    "0000000000": "075",
+    "0000000000000": "00336",
+    "000000000": "6",
+    "+0000000000000000": "",
+}
+
+
+def mess(chance, rows):
+    """Usual spellings, most with any character of ASCII, or a digit, in any one place."""
+    texts = []
+    for _ in range(rows):
+        shape, begin = chance.choice(list(USUAL.items()))
+        text = re.sub("0", lambda _: chance.choice("0123456789"), shape)
+        text = begin + text[len(begin) :] if chance.random() < 0.9 else text
+        place = chance.randrange(len(text))
+        char = chance.choice([chr(chance.randrange(128)), chance.choice("0123456789"), text[place]])
+        texts.append(text[:place] + char + text[place + 1 :])
+    return texts
+
+
+def test_one_wrong_byte_anywhere_in_a_usual_spelling_is_seen_by_the_shorter_ways():
+    column = pa.array(mess(random.Random(11), 60_000), pa.large_string())
+
+    short, general = normalise(column), by_general_rules(column)
+
+    assert (short.msisdn == general.msisdn).all()
+    assert short.country.equals(general.country)
+    assert short.reason.equals(general.reason)
+    assert np.count_nonzero(short.msisdn) > 10_000
+
+
+def test_usual_spellings_do_take_the_shorter_way():
+    usual = [
+        *("+33639980001", "0639980001", "0033639980001", "33639980001", "639980001"),
+        *("06 39 98 00 01", "06.39.98.00.01", "06-39-98-00-01", "06/39/98/00/01"),
+        *("+33 6 39 98 00 01", "0033 6 39 98 00 01", "00 33 6 39 98 00 01", "+33.6.39.98.00.01"),
+        *("+262692012345", "+447700900123", "0692012345", "0123456789", "36180"),
+    ]
+
+    written = rules._plainly_written(*bytes_of(pa.array(usual, pa.large_string())))
+
+    assert not written.odd.any()
+    assert written.plus.tolist() == [text.startswith("+") for text in usual]
+    assert written.value.tolist() == [int(re.sub(r"\D", "", text)) for text in usual]
+
+
+def test_threads_may_read_batches_at_the_same_time():
+    texts = mess(random.Random(12), 4_000) + [
+        f"+44{n}" for n in range(7_400_000_000, 7_400_000_999)
+    ]
+    column = pa.array(texts, pa.large_string())
+    batches = [column.slice(start, 500) for start in range(0, len(column), 500)]
+    rules._plan.cache_clear()
+    rules._plans.cache_clear()
+    rules._verdict.cache_clear()
+
+    found = [columns_of(numbers) for numbers in ordered(normalise, batches, threads=4)]
+
+    assert found == [columns_of(normalise(batch)) for batch in batches]
+
+
+def test_many_numbers_of_a_country_are_judged_as_each_of_them_alone():
+    chance = random.Random(13)
+    texts = [
+        f"+{code}{chance.choice(['', '0', '7', '9'])}{chance.randrange(10**length)}"
+        for code in (1, 7, 44, 49, 32, 39, 54, 269, 508, 687, 690, 870, 979, 999)
+        for length in range(5, 11)
+        for _ in range(15)
+    ]
+    texts += [f"+27082{rest:03}" for rest in range(60)]  # too short without the zero
+
+    assert read(*texts) == [verdict for text in texts for verdict in read(text)]
+
+
+@pytest.mark.parametrize("start", ["+44", "0044", "+44 ", "+440", "+44 (0)"])
+def test_many_mobiles_of_a_country_are_not_parsed_one_by_one(start):
+    asked = rules._verdict.cache_info().misses
+
+    found = read(*(f"{start}{number}" for number in range(7_911_000_000, 7_911_001_000)))
+
+    assert [msisdn for msisdn, *_ in found] == list(range(447_911_000_000, 447_911_001_000))
+    assert rules._verdict.cache_info().misses == asked
+
+
+# What a country gives out, each kind by the same pattern, and what a number of it is.
+GIVEN_OUT = {
+    "premium before a mobile": ("premium_rate mobile fixed_line", Fault.PREMIUM),
+    "free before a mobile": ("toll_free mobile", Fault.PREMIUM),
+    "shared cost before VoIP": ("shared_cost voip", Fault.PREMIUM),
+    "VoIP before a mobile": ("voip mobile", Fault.NOT_A_MOBILE),
+    "personal before a mobile": ("personal_number mobile", Fault.NOT_A_MOBILE),
+    "a pager before a landline": ("pager fixed_line", Fault.NOT_A_MOBILE),
+    "a company before a mobile": ("uan mobile", Fault.NOT_A_MOBILE),
+    "voicemail before a mobile": ("voicemail mobile", Fault.NOT_A_MOBILE),
+    "a landline": ("fixed_line", Fault.LANDLINE),
+}
+
+
+@pytest.mark.parametrize(("kinds", "fault"), GIVEN_OUT.values(), ids=GIVEN_OUT.keys())
+def test_a_numbers_kinds_are_asked_in_libphonenumbers_order(kinds, fault, monkeypatch):
+    plan = plan_of(monkeypatch, *kinds.split())
+
+    assert plan.faults(BRITISH).tolist() == [rules._CODE[fault]]
+
+
+def test_what_may_be_a_landline_or_a_mobile_is_a_mobile(monkeypatch):
+    assert plan_of(monkeypatch, "mobile", "fixed_line").faults(BRITISH).tolist() == [0]
+
+
+def test_a_number_outside_the_whole_plan_is_of_no_kind(monkeypatch):
+    plan = plan_of(monkeypatch, "mobile", whole=r"\d{9}")
+
+    assert plan.faults(BRITISH).tolist() == [rules._UNKNOWN]
+
+
+BRITISH = pa.array(["447911000001"], pa.large_string())
+
+
+def plan_of(monkeypatch, *kinds, whole=r"\d{10}"):
+    patterns = dict.fromkeys(kinds, r"\d{10}") | {"general_desc": whole}
+    monkeypatch.setattr(rules, "_pattern", lambda region, kind: patterns.get(kind))
+    return rules._Plan.of(44, "GB", alone=True)
+
+
+def test_a_region_claims_all_that_begins_as_its_numbers_do(monkeypatch):
+    first = rules._Plan("GG", "^44(?:781)", None, False, "^44$", ())
+    second = rules._Plan("GB", None, None, False, r"^44\d{10}$", ((r"^44\d{10}$", 0),))
+    monkeypatch.setattr(rules, "_plans", lambda code: (first, second))
+
+    judged = rules._judge_by_patterns(44, np.array([447_811_000_001, 447_911_000_001]))
+
+    assert judged.msisdn.tolist() == [0, 447_911_000_001]
