@@ -6,7 +6,8 @@ odd is read again, record by record, by the general reader below.
 """
 
 import codecs
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, TypeAlias
 
@@ -84,7 +85,7 @@ def check(source: BinaryIO, dialect: Dialect, rules: Rules = STANDARD) -> list[F
     looked_at = ordered(lambda piece: _Piece.of(piece, dialect, rules), _whole_lines(source))
     for piece in looked_at:
         reader.read(piece)
-        if inspection.enough:
+        if inspection.enough(reader.line):
             break
     else:
         reader.finish()
@@ -256,19 +257,17 @@ class _Inspection:
     rows: int = 0
     judged: list[_Judged] = field(default_factory=list)
 
-    @property
-    def enough(self) -> bool:
-        return len(self.faults) >= self.rules.maximum_faults or (
-            self.rows > self.rules.maximum_rows
-        )
+    def enough(self, line: int) -> bool:
+        """Whether the faults above this line, all of which are known, need no further reading."""
+        most = self.rules.maximum_faults
+        if self.rows > self.rules.maximum_rows:
+            return True
+        return len(self.faults) > most and sum(each.line < line for each in self.faults) > most
 
-    def add(self, code: FaultCode, lines: Iterable[int]) -> None:
-        """Note a fault on each of these lines, until there are enough."""
-        for line in lines:
-            if len(self.faults) >= self.rules.maximum_faults:
-                self.faults.add(Fault(int(line), FaultCode.TOO_MANY_FAULTS))
-                return
-            self.faults.add(Fault(int(line), code))
+    def add(self, code: FaultCode, lines: Sequence[int] | Ints) -> None:
+        """Note a fault on each of these lines, which ascend; not more of them than are told."""
+        some = lines[: self.rules.maximum_faults + 1]
+        self.faults.update(Fault(int(line), code) for line in some)
 
     def count(self, lines: Ints) -> None:
         """Count rows, whatever they hold."""
@@ -280,9 +279,6 @@ class _Inspection:
     def take(self, judged: _Judged) -> None:
         """Note what was found in some records; their lines are the file's."""
         for code, lines in judged.faults:
-            if code is FaultCode.CHARACTERS:  # what can't be decoded is told already
-                undecodable = [fault.line for fault in self.faults if fault.code == "encoding"]
-                lines = lines[~np.isin(lines, undecodable)]
             self.add(code, lines)
         self.judged.append(replace(judged, faults=[]))
 
@@ -297,7 +293,11 @@ class _Inspection:
                 (FaultCode.MSISDN_DUPLICATE, [each.numbers for each in self.judged]),
             ):
                 self.add(code, lines[_again(np.concatenate(columns))])
-        return sorted(self.faults, key=lambda fault: (fault.line, fault.code))
+        told = sorted(self.faults, key=lambda fault: (fault.line, fault.code))
+        most = self.rules.maximum_faults
+        if len(told) > most:
+            told[most:] = [Fault(told[most].line, FaultCode.TOO_MANY_FAULTS)]
+        return told
 
 
 def _again(digests: Words) -> Flags:
@@ -311,6 +311,7 @@ def _again(digests: Words) -> Flags:
 
 _QUOTE, _SEMICOLON, _CR, _LF = (ord(character) for character in '";\r\n')
 _BLOCK = 4 << 20
+_UNDECODED = re.compile("[\udc80-\udcff]")  # the bytes that Python's "surrogateescape" hides so
 _LONGEST_RECORD = 64 << 10  # far beyond any message: a quote was opened and never closed
 
 
@@ -335,7 +336,7 @@ class _Scan:
     block: _Block  # those of four fields
     lines: Ints  # of all records, counted from the first
     misshapen: Flags  # records of more or fewer fields
-    badly_ended: Flags
+    badly_ended: Ints  # lines of the file, and not of records
     length: int  # bytes of all records
     line_feeds: int  # in those bytes
     broken: bool  # the record after them uses quotes wrongly
@@ -363,9 +364,7 @@ def _scan(data: bytes) -> _Scan:
 
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: len(ends)]
     after_cr = (content[ends - 1] == _CR) & (ends > starts)
-    badly_ended = ~after_cr
     stray = at[(kind == _CR) & ~inside & (content[np.minimum(at + 1, length - 1)] != _LF)]
-    badly_ended[np.searchsorted(ends, stray)] = True
 
     delimiters = at[(kind == _SEMICOLON) & ~inside]
     record = np.searchsorted(ends, delimiters)
@@ -373,6 +372,7 @@ def _scan(data: bytes) -> _Scan:
     between = delimiters[good[record]].reshape(-1, len(FIELDS) - 1)
     feeds = at[kind == _LF]
     lines = np.searchsorted(feeds, starts).astype(np.int64)
+    badly_ended = np.searchsorted(feeds, np.sort(np.concatenate([ends[~after_cr], stray])))
     block = _Block(
         content,
         np.column_stack([starts[good], between + 1]),
@@ -385,13 +385,18 @@ def _scan(data: bytes) -> _Scan:
 def _first_broken_quote(content: Bytes, at: Ints, kind: Bytes, inside: Flags) -> int | None:
     """Where a quote opens or closes in the middle of a field, if one does."""
     quotes, opening = at[kind == _QUOTE], inside[kind == _QUOTE]
-    neighbour = np.where(opening, quotes - 1, quotes + 1)
-    edge = (neighbour < 0) | (neighbour >= len(content))
-    beside = content[np.clip(neighbour, 0, len(content) - 1)]
-    fine = edge | (beside == _SEMICOLON) | (beside == _QUOTE) | (beside == _LF)
-    fine |= ~opening & (beside == _CR)
+    beside = _bytes_at(content, np.where(opening, quotes - 1, quotes + 1))
+    fine = (beside == _SEMICOLON) | (beside == _QUOTE) | (beside == _LF)
+    fine |= ~opening & (beside == _CR) & (_bytes_at(content, quotes + 2) == _LF)
     broken = quotes[~fine]
     return int(broken[0]) if len(broken) else None
+
+
+def _bytes_at(content: Bytes, places: Ints) -> Bytes:
+    """The bytes at these places; before the first and after the last there is a line feed."""
+    within = (places >= 0) & (places < len(content))
+    found: Bytes = np.where(within, content[np.where(within, places, 0)], np.uint8(_LF))
+    return found
 
 
 @dataclass(slots=True)
@@ -429,9 +434,9 @@ class _Reader:
         self.first = False
         data = self._utf8(piece, self.ahead)
         self.ahead += piece.count(b"\n")
-        if not piece.endswith(b"\n"):
+        if data and not data.endswith(b"\n"):
             self.inspection.add(FaultCode.LINE_END, [self.ahead])
-            data += b"\r\n"
+            data = data.removesuffix(b"\r") + b"\r\n"
         return data
 
     def _utf8(self, piece: bytes, line: int) -> bytes:
@@ -443,7 +448,8 @@ class _Reader:
             contents = enumerate(piece.split(b"\n"), line)
             wrong = [n for n, content in contents if not _decodes(content, dialect.encoding)]
             self.inspection.add(FaultCode.ENCODING, wrong)
-            return piece.decode(dialect.encoding, "replace").encode()
+            text = _UNDECODED.sub("?", piece.decode(dialect.encoding, "surrogateescape"))
+            return text.encode()
         return piece if dialect.is_utf8 else text.encode()
 
     def _records(self, data: bytes, *, last: bool) -> int:
@@ -452,7 +458,7 @@ class _Reader:
         After a broken quote it goes on at the next line, by smaller steps.
         """
         at, step = 0, len(data)
-        while at < len(data) and not self.inspection.enough:
+        while at < len(data) and not self.inspection.enough(self.line):
             some = data[at : at + step]
             to_the_end = at + step >= len(data)
             scan = _scan(some)
@@ -471,7 +477,7 @@ class _Reader:
         """Tell the faults of a scan's records, their lines as they are in the file."""
         lines = self.line + scan.lines
         self.inspection.count(lines)
-        self.inspection.add(FaultCode.LINE_END, lines[scan.badly_ended])
+        self.inspection.add(FaultCode.LINE_END, self.line + scan.badly_ended)
         self.inspection.add(FaultCode.FIELDS, lines[scan.misshapen])
         if len(scan.block.lines):
             judged = _Judged.of(scan.block, self.inspection.dialect, self.inspection.rules)
