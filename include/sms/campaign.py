@@ -6,7 +6,6 @@ folder again and again, so nothing here imports pandas, pyarrow or the code that
 
 import hashlib
 import re
-from collections.abc import Iterator
 from datetime import time
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +13,9 @@ from typing import Annotated, Literal
 
 from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
 from croniter import CroniterError as BadCron
-from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, nodes
-from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationInfo, field_validator
 
-from sms import documents
+from sms import documents, template
 from sms.documents import Fault
 from sms.errors import BadCampaign
 from sms.settings import CLOSES, OPENS
@@ -220,7 +217,7 @@ def load(folder: Path) -> Campaign:
     if (text := written[SQL_FILE]) is not None and not _says_anything(text):
         faults.append((folder / SQL_FILE, Fault(None, "holds no query, only comments")))
     if (text := written[TEXT_FILE]) is not None:
-        faults += [(folder / TEXT_FILE, fault) for fault in _template_faults(text)]
+        faults += [(folder / TEXT_FILE, fault) for fault in template.faults(text)]
 
     sql, message = written[SQL_FILE], written[TEXT_FILE]
     if faults or settings is None or sql is None or message is None:
@@ -276,24 +273,6 @@ def _text(path: Path, faults: list[tuple[Path, Fault]]) -> str | None:
 
 def _says_anything(sql: str) -> bool:
     return bool(re.sub(r"--[^\n]*|/\*.*?\*/", "", sql, flags=re.DOTALL).strip(" \t\n;"))
-
-
-def _template_faults(text: str) -> Iterator[Fault]:
-    """What the text's template would stumble on, found without building it."""
-    environment: Environment = SandboxedEnvironment(undefined=StrictUndefined)
-    del environment.filters["random"]  # each try would write another text
-    try:
-        tree = environment.parse(text)
-        environment.compile(tree)
-    except TemplateSyntaxError as error:
-        yield Fault(error.lineno, f"is no template: {error.message}")
-        return
-    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        yield Fault(node.lineno, "takes in another file: a campaign's text stands by itself")
-    for known, kind in ((environment.filters, nodes.Filter), (environment.tests, nodes.Test)):
-        for used in tree.find_all(kind):  # inside an `if`, compiling doesn't look at them
-            if used.name not in known:
-                yield Fault(used.lineno, f"uses {used.name!r}, which Jinja does not know")
 
 
 def _bad(faults: list[tuple[Path, Fault]]) -> BadCampaign:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict
 
 from sms.campaign import Campaign
 from sms.errors import SourceError
-from sms.message import Renderer, Rendering, Template
+from sms.message import Renderer, Rendering
 from sms.pipeline import ordered
 from sms.recipients import Screener, Survey
 from sms.settings import Settings
 from sms.source_faults import FIRST_ROWS
+from sms.template import Template
 from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
 

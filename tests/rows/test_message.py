@@ -2,18 +2,21 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import jinja2
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms import gsm
 from sms.errors import BadCampaign, SourceError
-from sms.message import NULLS_AS_TEXT, Renderer, Rendering, Template, idremote
+from sms.message import NULLS_AS_TEXT, Renderer, Rendering, idremote
 from sms.recipients import Reason
+from sms.template import Template
 
 NUMBER = 33639980000
 VALUE = st.text(
@@ -54,7 +57,7 @@ def test_a_message_has_all_that_the_file_and_the_ledger_need():
 
     assert rendering.messages.to_pylist() == [
         {
-            "idremote": "d78ecd31c20a03a127a919923c1b9142",
+            "idremote": "d5144a3d61a3feb677926eaed31e55a3",
             "msisdn": NUMBER,
             "oadc": "BOUTIQUE",
             "msg": "Bonjour Zoé",
@@ -119,8 +122,8 @@ def test_an_expression_that_gives_nothing_excludes_its_row(text):
         ("a\n{{ name|shout }}", 2, "shout"),
         ("a\n{% if name %}{{ name|shout }}{% endif %}", 2, "shout"),
         ("{{ name|random }}", 1, "random"),
-        ("a\n{% include 'other.txt' %}", 2, "include"),
-        ("{% extends 'other.txt' %}", 1, "include"),
+        ("a\n{% include 'other.txt' %}", 2, "another file"),
+        ("{% extends 'other.txt' %}", 1, "another file"),
         (" \n ", 1, "empty"),
     ],
 )
@@ -160,27 +163,90 @@ def test_columns_are_known_in_the_order_of_the_text():
     assert template.lines == {"b": 1, "a": 1, "c": 2}
 
 
-def test_what_is_rendered_row_by_row_says_so():
-    assert Template("{{ a }} {{ 'words' }} {# a comment #}{% raw %}{{ b }}{% endraw %}").plain
-    assert Template("x\n{{ a|upper }}").slow_because == "line 2: `filter` is rendered row by row"
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{{ a }} {{ 'words' }} {# a comment #}{% raw %}{{ b }}{% endraw %}{{ 2 + 3 }}", None),
+        (
+            "x\n{{ a|upper }}{{ b|lower }}",
+            "line 2: `upper` is worked out by Python, once for each ",
+        ),
+        ("{% if a %}{{ b }}{% endif %}", "line 1: `if` .* each combination of a and b"),
+        ("{{ 'x' if a else b }}", "line 1: `if` .* each combination of a and b"),
+        ("\n{% set c = a %}{{ c }} {{ b }}", "line 2: with `set` Python renders the whole text"),
+    ],
+)
+def test_what_can_not_be_rendered_by_column_says_so(text, reason):
+    slow = Template(text).slow_because
+
+    assert re.match(reason, slow) if reason else slow is None
+
+
+def test_logic_runs_once_for_each_distinct_combination_of_its_own_columns():
+    asked = []
+
+    class Counting(Template):
+        def _logic(self, body):
+            piece = super()._logic(body)
+            return replace(piece, compiled=Watched(piece.compiled))
+
+    class Watched:
+        def __init__(self, compiled):
+            self.compiled = compiled
+
+        def render(self, values):
+            asked.append(tuple(values.values()))
+            return self.compiled.render(values)
+
+    text = "{{ a|upper }} {{ b }} {% if a == b %}={% endif %}"
+    rows = audience(a=["x", "x", "y", "x"], b=["x", "z", "y", "x"])
+    renderer = Renderer(template=Counting(text), sender="BOUTIQUE", campaign_id="spring1")
+
+    assert texts(renderer.render(rows)) == ["X x =", "X z", "Y y =", "X x ="]
+    assert sorted(asked) == [("x",), ("x", "x"), ("x", "z"), ("y",), ("y", "y")]
+
+
+def outer(text: str, **values: str) -> str:
+    """The plain way: Jinja on one row."""
+    return jinja2.Template(text).render({name: trim(value) for name, value in values.items()})
+
+
+def trim(text: str) -> str:
+    return pc.utf8_trim_whitespace(pa.scalar(text, pa.large_string())).as_py()
+
+
+TEXTS = [
+    "Cher {{ a }},e{{ b }}\n« {{ a }} »ç",
+    "{{ a }}{{ b }}",
+    "🎉 {{ a }} {{ b|upper }}",
+    "{{ a|title }}{% if b %} et {{ b }}{% else %}e{% endif %}{{ a ~ b }}́",
+    "{% for x in a.split() %}{{ x }}-{% endfor %} {{ b }}",
+    "{% set x = a ~ b %}{{ x }}, {{ x|length }}",
+]
 
 
 @FEW
-@given(st.lists(st.tuples(VALUE, VALUE), min_size=1, max_size=6))
-@example([("x", "\u0301t")])  # a mark that melts into the template's e
-def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(rows):
-    text = "Cher {{ a }},e{{ b }}\n« {{ a }} »ç"
+@given(st.sampled_from(TEXTS), st.lists(st.tuples(VALUE, VALUE), min_size=1, max_size=6))
+@example(TEXTS[0], [("x", "́t")])  # a mark that melts into the template's e
+@example(TEXTS[1], [("Zoe", "́")])
+@example(TEXTS[3], [("x", "ae")])
+def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(text, rows):
     batch = audience(a=[a for a, _ in rows], b=[b for _, b in rows])
-    rendering = rendered(text, batch, long_sms=True)
 
-    plain = [jinja2.Template(text).render(a=a, b=b) for a, b in rows]
-    assert Template(text).render(batch).to_pylist() == plain
-    cleaned = gsm.clean(pa.array(plain, pa.large_string()))
-    assert texts(rendering) == [one.strip() for one in cleaned.texts.to_pylist()]
-    assert rendering.replaced == cleaned.replaced
-    assert rendering.messages.column("segments").to_pylist() == [
-        *gsm.segments(rendering.messages.column("msg"))
-    ]
+    for unicode in (False, True):
+        rendering = rendered(text, batch, long_sms=True, unicode=unicode)
+
+        plain = [outer(text, a=a, b=b) for a, b in rows]
+        cleaned = gsm.clean(pa.array(plain, pa.large_string()), unicode=unicode)
+        expected = [trim(one) for one in cleaned.texts.to_pylist()]
+        assert texts(rendering) == [one for one in expected if one]
+        assert rendering.reasons[Reason.EMPTY_TEXT] == expected.count("")
+        if "" not in expected:
+            assert rendering.replaced == cleaned.replaced
+        messages = rendering.messages
+        assert messages.column("segments").to_pylist() == [
+            *gsm.segments(messages.column("msg"), unicode=unicode)
+        ]
 
 
 @FEW
@@ -321,9 +387,9 @@ def test_an_idremote_is_the_same_for_ever():
     keys = pa.array(["k0", "Zoé", ""], pa.large_string())
 
     assert idremote("spring1", keys).to_pylist() == [
-        "d78ecd31c20a03a127a919923c1b9142",
-        "4de063f158b6b00eed572e3872751a40",
-        "7a1d9b52ebef3b375703a786104e619c",
+        "d5144a3d61a3feb677926eaed31e55a3",
+        "32c0b5f0c689ff59456fa3efffa8c4ab",
+        "f84d040fbb26aa14c20d8ac69833c4f5",
     ]
 
 

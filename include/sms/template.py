@@ -1,0 +1,264 @@
+"""A campaign's text: what Jinja makes of it, what is wrong with it, and its pieces.
+
+A text is taken apart into words, columns and logic, because words and columns are written by
+whole columns, and Python has to run for the logic alone. No data is read here, and nothing is
+imported that Airflow would have to load at each parse of a DAG.
+"""
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sms.documents import Fault
+from sms.errors import BadCampaign
+
+_OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+# With one of these a piece may depend on what came before it, or appear somewhere else.
+_INSEPARABLE = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Block)
+
+
+class _ValueMissing(jinja2.UndefinedError):
+    """A null met where the text needs a value; its message is the column's name."""
+
+
+class _Null(jinja2.StrictUndefined):
+    """A null in logic: it may be asked about (`if`, `or`, `default`), never written."""
+
+    __slots__ = ()
+
+    # What StrictUndefined forbids, Undefined allows: that is what it is declared to return.
+    __bool__ = jinja2.Undefined.__bool__  # type: ignore[assignment]
+    __eq__ = jinja2.Undefined.__eq__  # type: ignore[assignment]
+    __ne__ = jinja2.Undefined.__ne__  # type: ignore[assignment]
+    __hash__ = jinja2.Undefined.__hash__  # type: ignore[assignment]
+
+
+def _never_null(value: Any) -> Any:
+    """Refuse what an expression must not write into a text: None, or a float's nan."""
+    if value is None or value != value:
+        raise _ValueMissing("a value that the text computes")
+    return value
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, finalize=_never_null, autoescape=False
+    )
+    # Every other name is a column. `random` would write a different text on each try.
+    environment.globals = {"range": environment.globals["range"]}
+    del environment.filters["random"]
+    return environment
+
+
+_JINJA = _environment()
+
+
+class Written(NamedTuple):
+    """One text, or the name of what it lacks."""
+
+    text: str | None
+    lacks: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the template itself says."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A place that a column's value fills."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """A piece that Python has to work out from some columns: a filter, a condition, a loop."""
+
+    columns: tuple[str, ...]
+    path: str
+    compiled: jinja2.Template
+
+    def of(self, values: Mapping[str, str | None]) -> Written:
+        """The text for one combination of values; they are never read as templates themselves.
+
+        Raises BadCampaign, without the values, where the logic fails on them.
+        """
+        try:
+            known = {name: _or_null(name, value) for name, value in values.items()}
+            return Written(self.compiled.render(known))
+        except jinja2.UndefinedError as error:
+            return Written(None, str(error))
+        except Exception as error:
+            # The cause is not kept: its message may quote a value.
+            raise BadCampaign(self.path, _line_of(error), _problem(error)) from None
+
+
+Piece: TypeAlias = Words | Column | Logic
+
+
+class Template:
+    """A campaign's text, compiled once. Raises BadCampaign for the first fault of a text."""
+
+    def __init__(self, text: str, path: str = "message.txt") -> None:
+        self.path = path
+        for fault in faults(text):
+            raise BadCampaign(path, fault.line, fault.problem)
+        tree = _JINJA.parse(text)
+        self.lines = _column_lines(tree)
+        self.columns = tuple(self.lines)
+        self.slow_because: str | None = None
+        self.pieces = self._taken_apart(tree)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that no row may lack; logic is asked row by row instead."""
+        found = [piece.name for piece in self.pieces if isinstance(piece, Column)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def words(self) -> tuple[Words, ...]:
+        """What the text says beside columns and logic."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Words))
+
+    def require(self, available: Iterable[str]) -> None:
+        """Raise BadCampaign for the first column that the text names and the query lacks."""
+        known = sorted(available)
+        for column, line in self.lines.items():
+            if column not in known:
+                problem = (
+                    f"the text names {column}, which the query does not return: add it to the "
+                    f"query, or name one of {', '.join(known)}"
+                )
+                raise BadCampaign(self.path, line, problem)
+
+    def _taken_apart(self, tree: nodes.Template) -> tuple[Piece, ...]:
+        whole = next(tree.find_all(_INSEPARABLE), None)
+        if whole is not None:
+            self.slow_because = (
+                f"line {whole.lineno}: with `{_name_of(whole)}` Python renders the whole text, "
+                f"once for each combination of {' and '.join(self.columns) or 'no column'}"
+            )
+            return (self._logic(tree.body),)
+        return _trimmed(_merged(self._pieces(tree)))
+
+    def _pieces(self, tree: nodes.Template) -> Iterator[Piece]:
+        for node in tree.body:
+            for part in node.nodes if isinstance(node, nodes.Output) else [node]:
+                if isinstance(part, nodes.TemplateData):
+                    yield Words(part.data, part.lineno)
+                elif isinstance(part, nodes.Const) and isinstance(part.value, str):
+                    yield Words(part.value, part.lineno)
+                elif isinstance(part, nodes.Name) and part.name not in _JINJA.globals:
+                    yield Column(part.name)
+                else:
+                    yield self._one_logic(part)
+
+    def _one_logic(self, part: nodes.Node) -> Logic:
+        output = isinstance(part, nodes.Expr)
+        piece = self._logic([nodes.Output([part], lineno=part.lineno) if output else part])
+        if piece.columns and self.slow_because is None:
+            self.slow_because = (
+                f"line {part.lineno}: `{_name_of(part)}` is worked out by Python, once for each "
+                f"combination of {' and '.join(piece.columns)}"
+            )
+        return piece
+
+    def _logic(self, body: list[nodes.Node]) -> Logic:
+        alone = nodes.Template(body, lineno=1)
+        alone.set_environment(_JINJA)
+        columns = meta.find_undeclared_variables(alone) - set(_JINJA.globals)
+        asked = tuple(name for name in self.columns if name in columns)
+        return Logic(asked, self.path, _JINJA.from_string(alone))
+
+
+def faults(text: str) -> Iterator[Fault]:
+    """Everything that is wrong with a text, as far as no data is needed to see it."""
+    if not text.strip():
+        yield Fault(1, "is empty: write what the message shall say")
+        return
+    try:
+        tree = _JINJA.parse(text)
+        _JINJA.compile(tree)
+    except jinja2.TemplateSyntaxError as error:
+        yield Fault(error.lineno, f"is no template: {error.message}")
+        return
+    for node in tree.find_all(_OTHER_FILES):
+        yield Fault(node.lineno, "takes in another file: a campaign's text stands by itself")
+    for known, kind in ((_JINJA.filters, nodes.Filter), (_JINJA.tests, nodes.Test)):
+        for used in tree.find_all(kind):  # inside an `if`, compiling doesn't look at them
+            if used.name not in known:
+                yield Fault(used.lineno, f"uses {used.name!r}, which is not known here")
+
+
+def _column_lines(tree: nodes.Template) -> dict[str, int]:
+    """Each column that the text names, in order, with the line where it does so first."""
+    columns = meta.find_undeclared_variables(tree) - set(_JINJA.globals)
+    lines: dict[str, int] = {}
+    for name in tree.find_all(nodes.Name):
+        if name.name in columns:
+            lines.setdefault(name.name, name.lineno)
+    return lines
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    """The same pieces; words that follow words are one piece with them."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, Words) and merged and isinstance(merged[-1], Words):
+            merged[-1] = Words(merged[-1].text + piece.text, merged[-1].line)
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _trimmed(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """The same pieces without the white space around the whole text, which isn't sent."""
+    if pieces and isinstance(pieces[-1], Words):
+        pieces[-1] = Words(pieces[-1].text.rstrip(), pieces[-1].line)
+    if pieces and isinstance(pieces[0], Words):
+        lead = pieces[0].text
+        skipped = lead[: len(lead) - len(lead.lstrip())].count("\n")
+        pieces[0] = Words(lead.lstrip(), pieces[0].line + skipped)
+    return tuple(piece for piece in pieces if piece != Words("", getattr(piece, "line", 0)))
+
+
+def _name_of(node: nodes.Node) -> str:
+    """What a template's author calls it: a filter by its name, a tag by its word."""
+    if isinstance(node, nodes.Filter):
+        return node.name
+    words: dict[type[nodes.Node], str] = {
+        **{nodes.Assign: "set", nodes.AssignBlock: "set", nodes.CallBlock: "call"},
+        **{nodes.CondExpr: "if", nodes.Getattr: ".", nodes.Getitem: "[ ]"},
+    }
+    return words.get(type(node), type(node).__name__.lower())
+
+
+def _line_of(error: Exception) -> int | None:
+    """The template's line in an error's traceback, which Jinja rewrites for that."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == "<template>"
+    ]
+    return frames[-1].lineno if frames else None
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, SecurityError):
+        return "the text asks for something that a text may not do"
+    return f"the text can't be rendered for a row of the audience ({type(error).__name__})"
+
+
+def _or_null(name: str, value: str | None) -> Any:
+    return _Null(hint=name, name=name, exc=_ValueMissing) if value is None else value
