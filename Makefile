@@ -54,6 +54,10 @@ up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
 test: lint ## Check and test everything
 	@$(BIN)/python -m pytest
 
+.PHONY: bench
+bench: $(READY) ## Measure it; ONLY="prepare_1m gsm_1m" measures those alone
+	@$(BIN)/python -m benchmarks $(ONLY)
+
 .PHONY: lint
 lint: $(READY) ## Check style, types and the directions of imports
 	@$(BIN)/ruff check .
@@ -70,5 +74,5 @@ lock: $(READY) ## Renew requirements*.txt from requirements*.in
 
 .PHONY: clean
 clean: ## Remove everything that make made
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv benchmarks/.data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

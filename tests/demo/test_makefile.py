@@ -8,7 +8,7 @@ import pytest
 
 from demo.environment import ROOT
 
-TARGETS = ("help", "setup", "demo", "up", "test", "lint", "lock", "clean")
+TARGETS = ("help", "setup", "demo", "up", "test", "bench", "lint", "lock", "clean")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_plain_make_says_what_there_is(checkout: Path) -> None:
     assert [line.split()[1] for line in shown.splitlines()] == list(TARGETS)
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "up", "test", "lint", "lock"])
+@pytest.mark.parametrize("target", ["setup", "demo", "up", "test", "bench", "lint", "lock"])
 def test_a_target_sets_up_the_environment_first(checkout: Path, target: str) -> None:
     assert "-m venv" in make(checkout, "--dry-run", target)
 

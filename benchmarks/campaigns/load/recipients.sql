@@ -1,0 +1,1 @@
+SELECT key, msisdn, first_name, points, store FROM recipient

@@ -1,0 +1,1 @@
+"""What runs in the measured processes, where neither side is a command of its own."""
