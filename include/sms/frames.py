@@ -199,12 +199,15 @@ def as_text(batch: pa.RecordBatch | pa.Table | pd.DataFrame, first: int = 1) -> 
         return _batch(names, series, _text_of_series, first)
     names = batch.schema.names
     _require_distinct(names)
-    if all(kind == TEXT for kind in batch.schema.types) and isinstance(batch, pa.RecordBatch):
-        return batch
     return _batch(names, batch.columns, _text_of_array, first)
 
 
 def _require_distinct(names: Sequence[str]) -> None:
+    for place, name in enumerate(names, start=1):
+        if not _encodes(name):
+            raise SourceError(
+                f"the name of the query's column {place} is not UTF-8: give it another there"
+            )
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise SourceError(
@@ -242,7 +245,7 @@ def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         or pa.types.is_date32(kind)
         or pa.types.is_null(kind)
     ):
-        return array.cast(TEXT)
+        return _decodable(array.cast(TEXT))
     if pa.types.is_floating(kind):
         values = array.to_numpy(zero_copy_only=False)  # in its own width: 0.1 stays "0.1"
         present = array.is_valid().to_numpy(zero_copy_only=False) & ~np.isnan(values)
@@ -250,11 +253,26 @@ def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return _text_of_values(array.to_pylist())
 
 
+def _decodable(texts: pa.Array) -> pa.Array:
+    """The same; Arrow itself takes any bytes for text, and passes them on."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, value in enumerate(texts.cast(pa.large_binary()).to_pylist()):
+            _text(row, value)
+        raise
+    return texts
+
+
 def _text_of_series(series: "pd.Series[Any]") -> pa.Array:
     if series.dtype == object:
         # Arrow would guess one type for the column: 1 beside 2.5 would become 1.0.
         return _text_of_values([None if _is_null(value) else value for value in series])
-    return _text_of_array(pa.Array.from_pandas(series))
+    try:
+        return _text_of_array(pa.Array.from_pandas(series))
+    except (UnicodeEncodeError, pa.ArrowException):
+        # A lone surrogate, or categories of several types.
+        return _text_of_values([None if _is_null(value) else value for value in series])
 
 
 def _is_null(value: Any) -> bool:
@@ -274,12 +292,17 @@ def _text_of_values(values: Sequence[Any]) -> pa.Array:
 
 
 def _encodable(row: int, text: str | None) -> str | None:
-    if text is not None and not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise _Undecodable(row) from None
+    if text is not None and not _encodes(text):
+        raise _Undecodable(row)
     return text
+
+
+def _encodes(text: str) -> bool:
+    """Whether a text can be UTF-8: one with half a surrogate pair can't."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _text(row: int, value: Any) -> str | None:

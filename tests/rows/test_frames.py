@@ -211,6 +211,10 @@ PANDAS = {
     "float": (pd.Series([3.0, None]), ["3.0", None]),
     "str": (pd.Series(["x", None], dtype="str"), ["x", None]),
     "category": (pd.Series(["x", None], dtype="category"), ["x", None]),
+    "category of integers and text": (
+        pd.Series([1, "x", None], dtype="category"),
+        ["1", "x", None],
+    ),
     "NA and NaT": (pd.Series([pd.NA, pd.NaT], dtype=object), [None, None]),
     "timestamps": (
         pd.Series(pd.to_datetime(["2026-07-15 10:00", None])),
@@ -225,10 +229,35 @@ def test_a_pandas_column_becomes_text(column, wanted):
     assert frames.as_text(pd.DataFrame({"c": column}))["c"].to_pylist() == wanted
 
 
+def unchecked(kind, width):
+    """Two texts as a driver may hand them on: Arrow doesn't look at their bytes."""
+    bounds = pa.py_buffer(np.array([0, 1, 4], width))
+    return pa.Array.from_buffers(kind, 2, [None, bounds, pa.py_buffer(b"a\xed\xa0\x80")])
+
+
 NOT_UTF8 = {
     "bytes of a cursor": lambda: frames.from_rows(["name"], [("a",), (b"Zo\xe9",)]),
     "lone surrogate": lambda: frames.from_rows(["name"], [("a",), ("\ud800",)]),
+    "lone surrogate beside an integer": lambda: frames.from_rows(["name"], [(1,), ("a\udfff",)]),
+    "lone surrogate in a list": lambda: frames.from_rows(["name"], [("a",), (["\ud800"],)]),
+    "lone surrogate of a document": lambda: frames.from_rows(["name"], [({},), ({"\ud800": 1},)]),
+    "lone surrogate of NumPy": lambda: frames.from_rows(["name"], [("a",), (np.str_("\ud800"),)]),
     "arrow binary": lambda: frames.as_text(pa.record_batch({"name": [b"a", b"Zo\xe9"]})),
+    "arrow text": lambda: frames.as_text(pa.record_batch({"name": unchecked(pa.string(), "i4")})),
+    "arrow large text": lambda: frames.as_text(
+        pa.record_batch({"name": unchecked(pa.large_string(), "i8")})
+    ),
+    "arrow text in chunks": lambda: frames.as_text(
+        pa.table({"name": pa.chunked_array([["a"], unchecked(pa.string(), "i4").slice(1)])})
+    ),
+    "arrow dictionary": lambda: frames.as_text(
+        pa.record_batch(
+            {"name": pa.DictionaryArray.from_arrays([0, 1], unchecked(pa.string(), "i4"))}
+        )
+    ),
+    "pandas text": lambda: frames.as_text(
+        pd.DataFrame({"name": pd.Series(["a", "\ud800"], dtype=pd.StringDtype("python"))})
+    ),
     "pandas object": lambda: frames.as_text(
         pd.DataFrame({"name": pd.Series(["a", "\ud800"], dtype=object)})
     ),
@@ -244,6 +273,28 @@ def test_what_is_not_utf8_is_named_by_column_and_row_and_never_shown(read):
         "column name holds bytes that are not UTF-8, first in row 2: convert them to text in the "
         "query"
     )
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda name: frames.from_rows(["key", name], []),
+        lambda name: frames.as_text(
+            pd.DataFrame([[1, 2]], columns=pd.Index(["key", name], dtype=object))
+        ),
+    ],
+    ids=["cursor", "pandas"],
+)
+def test_a_name_of_a_column_that_is_not_utf8_is_told_by_its_place(read):
+    with pytest.raises(SourceError, match="the name of the query's column 2 is not UTF-8"):
+        read("pr\udce9nom")
+
+
+def test_a_null_that_hides_bytes_is_a_null():
+    hidden = unchecked(pa.large_string(), "i8").buffers()
+    column = pa.Array.from_buffers(pa.large_string(), 2, [pa.py_buffer(b"\x01"), *hidden[1:]])
+
+    assert frames.as_text(pa.record_batch({"name": column}))["name"].to_pylist() == ["a", None]
 
 
 def test_a_later_batch_numbers_its_rows_on():
