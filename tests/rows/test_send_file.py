@@ -85,16 +85,79 @@ def test_what_was_written_is_told():
     assert send_file.write([], io.BytesIO(), Dialect()).rows == 0
 
 
-@FEW
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=12), st.integers(0, 5))
-def test_what_is_written_a_strict_reader_reads_again(texts, cut):
-    batch = messages(*texts)
-    content = written(batch.slice(0, cut), batch.slice(cut))
+def strictly_read(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
+    text = io.StringIO(content.decode(encoding), newline="")
+    return list(csv.reader(text, delimiter=";", strict=True))
 
-    rows = list(csv.reader(io.StringIO(content.decode(), newline=""), delimiter=";", strict=True))
-    assert rows == [
+
+def fields(batch: pa.RecordBatch) -> list[list[str]]:
+    return [
         [row["idremote"], f"+{row['msisdn']}", row["oadc"], row["msg"]] for row in batch.to_pylist()
     ]
+
+
+MESS = (
+    st.text(st.sampled_from('ab;"\r\n'), max_size=12)
+    | st.text(st.sampled_from('"\r\n;é€😀\x00\t\u2028\x85\ufeff'), max_size=12)
+    | st.text(st.characters(codec="utf-8"), max_size=30)
+)
+
+
+@FEW
+@given(st.lists(MESS, max_size=12), st.integers(0, 5), st.integers(1, 4))
+def test_what_is_written_a_strict_reader_reads_again(texts, cut, rows_at_once):
+    batch = messages(*texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(send_file, "ROWS_AT_ONCE", rows_at_once)
+        content = written(batch.slice(0, cut), batch.slice(cut))
+
+    assert strictly_read(content) == fields(batch)
+    assert content == written(batch)
+
+
+@FEW
+@given(st.lists(st.text(st.characters(max_codepoint=255), max_size=20), max_size=8))
+def test_what_is_written_in_another_encoding_a_strict_reader_reads_again(texts):
+    batch = messages(*texts)
+
+    assert strictly_read(written(batch, dialect=Dialect("latin-1")), "latin-1") == fields(batch)
+
+
+@FEW
+@given(st.lists(st.tuples(MESS, MESS), max_size=6))
+def test_every_field_that_needs_quotes_has_them(pairs):
+    batch = messages(*["Bonjour"] * len(pairs))
+    for name, place in (("idremote", 0), ("oadc", 1)):
+        values = pa.array([pair[place] for pair in pairs], pa.large_string())
+        batch = batch.set_column(
+            batch.schema.get_field_index(name), batch.schema.field(name), values
+        )
+
+    assert strictly_read(written(batch)) == fields(batch)
+
+
+def test_a_block_is_told_by_its_rows_and_its_sms():
+    batch = messages("a", "b", "c")
+    batch = batch.set_column(
+        batch.schema.get_field_index("segments"),
+        batch.schema.field("segments"),
+        pa.array([1, 3, 5], batch.schema.field("segments").type),
+    )
+    made = send_file.block(batch.slice(1), Dialect())
+    nobody = send_file.block(batch.slice(3), Dialect())
+
+    assert (bytes(made.data), made.rows, made.segments) == (written(batch.slice(1)), 2, 8)
+    assert (bytes(nobody.data), nobody.rows, nobody.segments) == (b"", 0, 0)
+
+
+def test_the_rows_sizes_and_sms_of_all_blocks_are_summed(monkeypatch):
+    monkeypatch.setattr(send_file, "ROWS_AT_ONCE", 2)
+    out = io.BytesIO()
+    told = send_file.write([messages("a", "b", "c"), messages(), messages("é")], out, Dialect())
+
+    assert out.getvalue().count(b"\r\n") == 4
+    assert (told.rows, told.size_bytes, told.segments) == (4, len(out.getvalue()), 4)
+    assert told.sha256 == hashlib.sha256(out.getvalue()).hexdigest()
 
 
 @FEW
@@ -154,6 +217,29 @@ def test_parts_are_few_and_balanced(total, maximum):
     assert len(sizes) == -(-total // maximum)
     assert max(sizes, default=0) <= maximum
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("total", "sizes"),
+    [
+        (0, []),
+        (1, [1]),
+        (999_999, [999_999]),
+        (1_000_000, [1_000_000]),
+        (1_000_001, [500_001, 500_000]),
+        (2_000_000, [1_000_000, 1_000_000]),
+        (2_000_002, [666_668, 666_667, 666_667]),
+    ],
+)
+def test_a_million_is_one_file_and_one_more_is_two(total, sizes):
+    assert send_file.parts(total) == sizes
+
+
+@pytest.mark.parametrize("maximum", [0, -1])
+def test_a_file_without_room_is_refused(maximum):
+    with pytest.raises(ConfigurationError, match="room for at least one"):
+        send_file.parts(3, maximum)
 
 
 @pytest.mark.parametrize(
