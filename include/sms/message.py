@@ -112,18 +112,20 @@ class Renderer:
             problem = "the gateway takes no semicolon, double quote or line break in a text"
             raise BadCampaign(self.template.path, line, problem)
 
-    def _draft(self, pieces: list["_Coded"], size: int) -> "_Draft":
+    def _draft(self, pieces: list["_Encoded"], size: int) -> "_Draft":
         """Clean and measure what there is least of: the pieces' distinct texts."""
         if any(gsm.leans_back(piece.texts) for piece in pieces[1:]):
             # A value may melt into the words before it: here pieces can't be cleaned alone.
-            pieces = [_Coded(_joined([piece.column() for piece in pieces], size), np.arange(size))]
+            pieces = [
+                _Encoded(_joined([piece.column() for piece in pieces], size), np.arange(size))
+            ]
         parts = [self._part(piece) for piece in pieces]
         lengths = np.zeros(size, np.int32)
         for part in parts:
             lengths += part.by_row(part.lengths)
         return _Draft(parts, _joined([part.column() for part in parts], size), lengths)
 
-    def _part(self, piece: "_Coded") -> "_Part":
+    def _part(self, piece: "_Encoded") -> "_Part":
         cleaned = gsm.clean(piece.texts, self.unsupported, unicode=self.unicode)
         if self.delimiter_in_text == "replace":
             cleaned = gsm.swapped(cleaned, DELIMITERS)
@@ -144,7 +146,7 @@ class Renderer:
         """Append the stop mention, after a space, to each text that hasn't got it already."""
         if not self.stop_mention:
             return draft
-        mention = self._part(_Coded(pa.array(["", f" {self.stop_mention}"], TEXT), None))
+        mention = self._part(_Encoded(pa.array(["", f" {self.stop_mention}"], TEXT), None))
         there = holding(draft.texts, mention.cleaned.texts[1].as_py().strip())
         part = replace(mention, which=(~there).astype(np.int64))
         return _Draft(
@@ -206,7 +208,7 @@ class Renderer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class _Encoded:
     """A column as its distinct texts, and which of them each row has."""
 
     texts: pa.Array  # TEXT; null where a row lacks something
@@ -234,21 +236,21 @@ class _Coded:
         return names
 
 
-def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Coded]:
+def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Encoded]:
     """The pieces of every row's text. A value is never read as a template itself."""
     template.require(batch.schema.names)
     computed = {
         name for piece in template.pieces if isinstance(piece, Logic) for name in piece.columns
     }
     values = {
-        name: _coded(batch.column(name), name, once=name in computed) for name in template.columns
+        name: _encoded(batch.column(name), name, once=name in computed) for name in template.columns
     }
     return [_piece(piece, values, batch.num_rows) for piece in template.pieces]
 
 
-def _piece(piece: Piece, values: Mapping[str, _Coded], size: int) -> _Coded:
+def _piece(piece: Piece, values: Mapping[str, _Encoded], size: int) -> _Encoded:
     if isinstance(piece, Words):
-        return _Coded(pa.array([piece.text], TEXT), None)
+        return _Encoded(pa.array([piece.text], TEXT), None)
     if isinstance(piece, Column):
         return values[piece.name]
     asked = [values[name] for name in piece.columns]
@@ -257,10 +259,10 @@ def _piece(piece: Piece, values: Mapping[str, _Coded], size: int) -> _Coded:
     rows = zip(*known, strict=True) if known else [()] * len(firsts)
     made = [piece.of(dict(zip(piece.columns, row, strict=True))) for row in rows]
     texts = pa.array([each.text for each in made], TEXT)
-    return _Coded(texts, which, pa.array([each.lacks for each in made], TEXT))
+    return _Encoded(texts, which, pa.array([each.lacks for each in made], TEXT))
 
 
-def _combinations(columns: list[_Coded], size: int) -> tuple[Ints, Ints]:
+def _combinations(columns: list[_Encoded], size: int) -> tuple[Ints, Ints]:
     """Which distinct combination of values each row has, and a row where each is met first."""
     which = np.zeros(size, np.int64)
     for column in columns:
@@ -269,13 +271,13 @@ def _combinations(columns: list[_Coded], size: int) -> tuple[Ints, Ints]:
     return which, np.flatnonzero(~pd.Series(which).duplicated().to_numpy(np.bool_))
 
 
-def _coded(column: pa.Array, name: str, *, once: bool) -> _Coded:
+def _encoded(column: pa.Array, name: str, *, once: bool) -> _Encoded:
     """A column of values without outer white space; what only spells a null is null.
 
     With `once` no value is there twice, so that logic runs as seldom as can be.
     """
     if once or not pa.types.is_dictionary(column.type):
-        column = _encoded(column.cast(TEXT), once=once)
+        column = _dictionary(column.cast(TEXT), once=once)
     texts = pc.utf8_trim_whitespace(column.dictionary.cast(TEXT))
     absent = pc.is_in(texts, pa.array(NULLS_AS_TEXT, TEXT))
     if pc.any(absent).as_py():
@@ -285,10 +287,10 @@ def _coded(column: pa.Array, name: str, *, once: bool) -> _Coded:
         which = which.fill_null(len(texts))
         texts = pa.concat_arrays([texts, pa.nulls(1, TEXT)])
     lacks = pa.repeat(pa.scalar(name, TEXT), len(texts)) if texts.null_count else None
-    return _Coded(texts, which.to_numpy().astype(np.int64, copy=False), lacks)
+    return _Encoded(texts, which.to_numpy().astype(np.int64, copy=False), lacks)
 
 
-def _encoded(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
+def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
     """Dictionary encoded; where most values are met once, each may stay its own."""
     sample = column.slice(0, SAMPLE)
     if once or len(pc.unique(sample)) <= len(sample) // 2:
@@ -308,7 +310,7 @@ class _Part:
     which: Ints | None  # None: every row has the first
 
     def column(self) -> pa.Array | pa.Scalar:
-        return _Coded(self.cleaned.texts, self.which).column()
+        return _Encoded(self.cleaned.texts, self.which).column()
 
     def by_row(self, known: npt.NDArray[Any]) -> Any:
         """What is known of the words, for each row."""

@@ -20,8 +20,9 @@ from sms import preparing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.errors import SourceError
 from sms.message import MESSAGES_SCHEMA
+from sms.pipeline import ordered
 from sms.preparing import Plan
-from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Survey
+from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Stretch, Survey
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import TableFile, found_in, read_stop_list
@@ -107,17 +108,20 @@ def pieces(
     watch: Watch = unwatched,
 ) -> Iterator[preparing.Piece]:
     """Messages and bytes, file after file; whoever is excluded is handed to `left_out`."""
+    survey = screened.survey
+    writer = preparing.Writer(screened.plan, settings, survey.audience)
+
+    def made(stretch: Stretch) -> tuple[pa.RecordBatch, list[preparing.Piece]]:
+        screening = survey.part(stretch)
+        return screening.excluded, writer.pieces(stretch.audience, screening.audience)
+
     rows = screened.recipients.batches(screened.columns)
-
-    def audience() -> Iterator[pa.RecordBatch]:
-        watched = _watched("rendering", rows, screened.survey.candidates, watch)
-        for screening in screened.survey.split(watched):
-            left_out(screening.excluded)
-            yield screening.audience
-
-    for piece in preparing.rendered(screened.plan, settings, audience(), screened.survey.audience):
-        left_out(piece.rendering.excluded)
-        yield piece
+    watched = _watched("rendering", rows, survey.candidates, watch)
+    for excluded, found in ordered(made, survey.stretches(watched)):
+        left_out(excluded)
+        for piece in found:
+            left_out(piece.rendering.excluded)
+            yield piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ What belongs here: the plan of a run, and the screening and rendering of its peo
 batch. What doesn't: where rows come from, where anything is kept, the ledger.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -98,40 +100,47 @@ class Piece:
     block: send_file.Block
 
 
+class Writer:
+    """Makes the files of a run from its audience, a batch at a time and in any order (R1).
+
+    The files' sizes are settled by the size of the audience, before a text leaves anybody out.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, people: int) -> None:
+        self._renderer = renderer(plan, template(plan.campaign), settings)
+        self._dialect = dialect(settings)
+        most = min(plan.campaign.max_per_file, settings.max_recipients_per_file)
+        sizes = send_file.parts(people, most)
+        self._stems = [plan.stem(number, len(sizes)) for number in range(1, len(sizes) + 1)]
+        self._ends = list(accumulate(sizes))
+
+    def pieces(self, first: int, audience: pa.RecordBatch) -> list[Piece]:
+        """The messages and bytes of a batch with `first` people before it, each in its file."""
+        made = []
+        while audience.num_rows:
+            file = bisect_right(self._ends, first)
+            some = audience.slice(0, self._ends[file] - first)
+            rendering = self._renderer.render(some)
+            block = send_file.block(rendering.messages, self._dialect)
+            made.append(Piece(self._stems[file], rendering, block))
+            first, audience = first + some.num_rows, audience.slice(some.num_rows)
+        return made
+
+
 def rendered(
     plan: Plan, settings: Settings, audience: Iterable[pa.RecordBatch], people: int
 ) -> Iterator[Piece]:
-    """The messages and bytes of `people` rows of audience, file after file (R1).
+    """The messages and bytes of `people` rows of audience, file after file."""
+    writer = Writer(plan, settings, people)
 
-    The files' sizes are settled by the audience, before a text leaves anybody out.
-    """
-    write = renderer(plan, template(plan.campaign), settings)
-    way = dialect(settings)
-    most = min(plan.campaign.max_per_file, settings.max_recipients_per_file)
-    sizes = send_file.parts(people, most)
-    stems = [plan.stem(number, len(sizes)) for number in range(1, len(sizes) + 1)]
+    def placed() -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 0
+        for batch in audience:
+            yield first, batch
+            first += batch.num_rows
 
-    def piece(cut: tuple[str, pa.RecordBatch]) -> Piece:
-        stem, batch = cut
-        rendering = write.render(batch)
-        return Piece(stem, rendering, send_file.block(rendering.messages, way))
-
-    yield from ordered(piece, _cut(audience, dict(zip(stems, sizes, strict=True))))
-
-
-def _cut(
-    batches: Iterable[pa.RecordBatch], sizes: dict[str, int]
-) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The same rows in order, each batch within one file, with that file's stem."""
-    ahead = iter(sizes.items())
-    stem, room = next(ahead, ("", 0))
-    for batch in batches:
-        while batch.num_rows:
-            while not room:
-                stem, room = next(ahead)
-            yield stem, batch.slice(0, room)
-            taken = min(room, batch.num_rows)
-            batch, room = batch.slice(taken), room - taken
+    for made in ordered(lambda each: writer.pieces(*each), placed()):
+        yield from made
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ to: a row that is excluded, for whatever reason, takes no number and no key from
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -116,8 +116,8 @@ _GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
 
 Codes = npt.NDArray[np.int8]
 Small = npt.NDArray[np.int16]
-Digests = npt.NDArray[np.uint64]
-Kept = TypeVar("Kept", Int64s, Codes, Small, Digests)
+Words = npt.NDArray[np.uint64]
+Word = TypeVar("Word", Int64s, Words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,15 @@ class Screening:
         """How many rows are excluded, by code of the reason."""
         counts = pc.value_counts(self.excluded["reason"])
         return Counter({str(count["values"]): count["counts"] for count in counts.to_pylist()})
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some rows of the query's answer, and where they stand in it."""
+
+    rows: pa.RecordBatch
+    first: int  # rows before them,
+    audience: int  # of which so many are written to
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +201,7 @@ class Screener:
         Opt-outs on later rows count all the same. `opted_out` is asked once: it takes sorted,
         distinct numbers and returns those in the stop list.
         """
-        pages = list(ordered(self._read, batches))
-        return _settled(self, _joined(pages), opted_out, limit)
+        return _settled(self, _joined(list(ordered(self._read, batches))), opted_out, limit)
 
     def _read(self, batch: pa.RecordBatch) -> "_Page":
         """What one batch says by itself."""
@@ -214,7 +222,8 @@ class Screener:
             says_so = _says_opted_out(given[OPTED_OUT])
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
             said = distinct(numbers.msisdn[says_so])
-        return _Page(numbers.msisdn, region, code, gap, digest(keys), said[said != 0])
+        first, second = digest(keys).T.copy()
+        return _Page(numbers.msisdn, region, code, gap, first, second, said[said != 0])
 
     def among(self, present: Sequence[str]) -> list[str]:
         """The columns to read, of those that the query returns.
@@ -249,57 +258,78 @@ class _Page:
     region: Small  # place in REGIONS
     code: Codes  # of the reason, 0 while it stands
     gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
-    keys: Digests  # (rows, 2)
+    first: Words  # half of the key's digest
+    second: Words  # its other half
     said: Int64s  # not by row: the numbers that the warehouse says opted out
 
 
 def _joined(pages: list[_Page]) -> _Page:
-    """All pages as one; each array is given up as soon as it is copied."""
+    """All pages as one. They are taken out of the list, so that little is there twice."""
+    parts = {field.name: [getattr(page, field.name) for page in pages] for field in fields(_Page)}
+    pages.clear()
+    whole = _Page(**{name: np.concatenate([kept, *parts.pop(name)]) for name, kept in _NOTHING})
+    return replace(whole, said=distinct(whole.said))
 
-    def column(name: str, empty: Kept) -> Kept:
-        parts = [getattr(page, name) for page in pages]
-        return np.concatenate(parts) if parts else empty
 
-    return _Page(
-        column("msisdn", np.zeros(0, np.int64)),
-        column("region", np.zeros(0, np.int16)),
-        column("code", np.zeros(0, np.int8)),
-        column("gap", np.zeros(0, np.int16)),
-        column("keys", np.zeros((0, 2), np.uint64)),
-        distinct(column("said", np.zeros(0, np.int64))),
-    )
+_NOTHING = [
+    ("msisdn", np.zeros(0, np.int64)),
+    ("region", np.zeros(0, np.int16)),
+    ("code", np.zeros(0, np.int8)),
+    ("gap", np.zeros(0, np.int16)),
+    ("first", np.zeros(0, np.uint64)),
+    ("second", np.zeros(0, np.uint64)),
+    ("said", np.zeros(0, np.int64)),
+]
 
 
 def _settled(
     screener: Screener, page: _Page, opted_out: Callable[[Int64s], Int64s], limit: int | None
 ) -> "Survey":
     rows = len(page.code) if limit is None else min(limit, len(page.code))
-    msisdn, code = page.msisdn[:rows], page.code[:rows].copy()
+    msisdn, code, gap = page.msisdn[:rows], page.code[:rows], page.gap[:rows]
     _give(code, _among(msisdn, page.said), Reason.OPTED_OUT_IN_WAREHOUSE)
-    stopped = np.asarray(opted_out(distinct(msisdn[code == 0])), dtype=np.int64)
-    _give(code, _among(msisdn, distinct(stopped)), Reason.OPTED_OUT)
-    gap = page.gap[:rows]
-    code = np.where(code == 0, _GAP_CODES[np.where(gap > 0, (gap - 1) % len(_GAPS) + 1, 0)], code)
-    _give_duplicates(code, msisdn, page.keys[:rows])
+    numbers, shared = _numbers(msisdn[code == 0])
+    _give(code, _among(msisdn, opted_out(numbers)), Reason.OPTED_OUT)
+    del numbers
+    gaps = np.flatnonzero((gap > 0) & (code == 0))
+    code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
+    _give_duplicates(code, msisdn, shared, page.first[:rows], page.second[:rows])
     return Survey(screener, msisdn, page.region[:rows], code, gap)
 
 
-def _give_duplicates(code: Codes, msisdn: Int64s, keys: Digests) -> None:
-    """Leave one row standing for each number and each key: the first that could have both."""
-    standing = np.flatnonzero(code == 0)
-    first, second = keys[standing, 0], keys[standing, 1]
-    again = _repeated(first) if _any_repeated(first) else np.zeros(len(standing), np.bool_)
-    if not again.any():
-        taken = pd.Series(msisdn[standing]).duplicated().to_numpy(np.bool_)
-        code[standing[taken]] = _CODE[Reason.DUPLICATE_MSISDN]
+def _numbers(values: Word) -> tuple[Word, Word]:
+    """The same values sorted and each once, and those that are there more than once.
+
+    Sorting costs a third of what a hash table does, in time and in memory.
+    """
+    values.sort()
+    again = values[1:] == values[:-1]
+    shared = values[1:][again]
+    return (np.delete(values, np.flatnonzero(again)) if shared.size else values), shared
+
+
+def _give_duplicates(
+    code: Codes, msisdn: Int64s, shared: Int64s, first: Words, second: Words
+) -> None:
+    """Leave one row standing for each number and each key: the first that could have both.
+
+    `shared` are the numbers that more than one row has.
+    """
+    standing = code == 0
+    _, shared_keys = _numbers(first[standing])
+    same_number = standing & _among(msisdn, shared)
+    if not shared_keys.size:
+        rows = np.flatnonzero(same_number)
+        taken = pd.Series(msisdn[rows]).duplicated().to_numpy(np.bool_)
+        code[rows[taken]] = _CODE[Reason.DUPLICATE_MSISDN]
         return
     # One by one, since a row that loses its key must not keep its number from a later one.
-    rivals = np.flatnonzero(again | _repeated(msisdn[standing]))
+    rivals = np.flatnonzero(same_number | (standing & _among(first, shared_keys)))
     taken_numbers: set[int] = set()
     taken_keys: set[tuple[int, int]] = set()
     for row, number, *key in zip(
-        standing[rivals].tolist(),
-        msisdn[standing[rivals]].tolist(),
+        rivals.tolist(),
+        msisdn[rivals].tolist(),
         first[rivals].tolist(),
         second[rivals].tolist(),
         strict=True,
@@ -345,15 +375,18 @@ class Survey:
 
         Raises SourceError if they are fewer or more than the survey saw.
         """
-        yield from ordered(lambda numbered: self._split(*numbered), self._numbered(batches))
+        yield from ordered(self.part, self.stretches(batches))
 
-    def _numbered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        first = 0
+    def stretches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Stretch]:
+        """The same rows as the survey read, with their places. Raises as `split` does."""
+        first = audience = 0
         for batch in batches:
             if first and first >= self.candidates:
                 return  # the rows beyond a limit
             some = batch.slice(0, self.candidates - first)
-            yield first, some
+            yield Stretch(some, first, audience)
+            code = self._code[first : first + some.num_rows]
+            audience += len(code) - int(np.count_nonzero(code))
             first += some.num_rows
         if first < self.candidates:
             raise SourceError(
@@ -361,7 +394,9 @@ class Survey:
                 "read again: run the extraction anew"
             )
 
-    def _split(self, first: int, batch: pa.RecordBatch) -> Screening:
+    def part(self, stretch: Stretch) -> Screening:
+        """Take a stretch apart; those of one survey may be taken apart in any order."""
+        first, batch = stretch.first, stretch.rows
         here = slice(first, first + batch.num_rows)
         code = self._code[here]
         asked = self.screener
@@ -456,19 +491,9 @@ def _says_opted_out(column: pa.LargeStringArray) -> Bools:
     return says_so[index]
 
 
-def _any_repeated(values: npt.NDArray[np.uint64]) -> bool:
-    return bool(pd.Series(values).duplicated().any())
-
-
-def _repeated(values: npt.NDArray[np.uint64] | Int64s) -> Bools:
-    repeated: Bools = pd.Series(values).duplicated(keep=False).to_numpy(dtype=np.bool_)
-    return repeated
-
-
-def _among(values: Int64s, known: Int64s) -> Bools:
-    """Which of `values` are in the sorted array `known`."""
+def _among(values: Word, known: Word) -> Bools:
+    """Which of `values` are in `known`, of which there should be fewer."""
     if not known.size:
-        return np.zeros(len(values), dtype=np.bool_)
-    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    found: Bools = known[place] == values
+        return np.zeros(len(values), np.bool_)
+    found: Bools = pd.Series(values).isin(known).to_numpy(np.bool_)
     return found

@@ -21,7 +21,7 @@ from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
 from sms.pipeline import ordered
 
-BATCH = 65_536  # rows of a Parquet batch
+BATCH = 32_768  # rows of a Parquet batch
 BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t|"
