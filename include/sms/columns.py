@@ -29,6 +29,16 @@ def bytes_of(column: pa.LargeStringArray) -> tuple[Bytes, Ints]:
     return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
+def is_utf8(data: Bytes | bytes) -> bool:
+    """Whether bytes are text."""
+    bounds = pa.py_buffer(np.array([0, len(data)], np.int64))
+    try:
+        pa.Array.from_buffers(TEXT, 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def nulls_of(column: pa.Array) -> Flags:
     """Which values are null."""
     if not column.null_count:

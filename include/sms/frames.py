@@ -22,11 +22,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sms.columns import TEXT, bytes_of, is_utf8
 from sms.errors import SourceError
 
 ROW_GROUP = 131_072  # rows; small batches of a cursor are gathered up to this
 BATCH = 65_536  # rows of a batch that is read
-TEXT = pa.large_string()
 
 
 class File(Protocol):
@@ -255,6 +255,10 @@ def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _decodable(texts: pa.Array) -> pa.Array:
     """The same; Arrow itself takes any bytes for text, and passes them on."""
+    data, offsets = bytes_of(texts)
+    # All values as one text, and none that begins amid a character.
+    if is_utf8(data) and not ((data[offsets[:-1][np.diff(offsets) > 0]] & 0xC0) == 0x80).any():
+        return texts
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:

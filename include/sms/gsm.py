@@ -18,11 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sms.columns import Bytes, Flags, Ints, bytes_of
+
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 Unsupported: TypeAlias = Literal["replace", "exclude", "refuse"]
-Bytes: TypeAlias = npt.NDArray[np.uint8]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
 
 # 0x09 is capital C cedilla in 3GPP's table and small in Unicode's own mapping file: a phone may
 # show either, so the small one is held to be missing (R22). 0x1B, the escape, is no character.
@@ -110,7 +109,7 @@ class Cleaned:
 
 def swapped(cleaned: Cleaned, pairs: Mapping[str, str]) -> Cleaned:
     """`cleaned` with some ASCII characters swapped one for one, counted with those replaced."""
-    data, offsets = _utf8(cleaned.texts)
+    data, offsets = bytes_of(cleaned.texts)
     book = np.arange(256, dtype=np.uint8)
     for old, new in pairs.items():
         book[ord(old)] = ord(new)
@@ -187,7 +186,15 @@ def utf16_units(texts: Texts) -> npt.NDArray[np.int32]:
 def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
     """How many parts each text is sent in; more than `MOST_PARTS` can't be sent. Empty is one."""
     flat = _flat(texts)
-    return segments_of(flat, _lengths(flat, unicode=unicode), unicode=unicode)
+    data, offsets = bytes_of(flat)
+    # A byte is a septet or a unit at most; only the extension's ASCII characters are two.
+    most = np.diff(offsets) * (2 if not unicode and _doubled(data).any() else 1)
+    long = np.flatnonzero(most > (UNICODE_SINGLE if unicode else SINGLE))
+    parts = np.ones(len(flat), np.int32)
+    if long.size:
+        some = flat.take(pa.array(long))
+        parts[long] = segments_of(some, _lengths(some, unicode=unicode), unicode=unicode)
+    return parts
 
 
 def segments_of(
@@ -211,7 +218,7 @@ def _parts(
     an escape and its character: those septets are `inside`.
     """
     size = UNICODE_PART if unicode else PART
-    data, _ = _utf8(texts)
+    data, _ = bytes_of(texts)
     ends = np.cumsum(lengths, dtype=np.int64)
     pairs = _pairs(data, unicode=unicode)
     inside = _axis(data, pairs, unicode=unicode) + 1
@@ -242,7 +249,7 @@ def _among(values: Ints, ordered: Ints) -> Flags:
 
 def _lengths(flat: pa.Array, *, unicode: bool) -> npt.NDArray[np.int32]:
     characters = pc.fill_null(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
-    data, offsets = _utf8(flat)
+    data, offsets = bytes_of(flat)
     pairs = _pairs(data, unicode=unicode)
     extra = np.bincount(_rows(offsets, pairs), minlength=len(flat)) if pairs.size else 0
     total: npt.NDArray[np.int32] = (characters + extra).astype(np.int32)
@@ -253,12 +260,20 @@ def _pairs(data: Bytes, *, unicode: bool) -> Ints:
     """Where the characters begin that count two."""
     if unicode:
         return np.flatnonzero(data >= 0xF0)
-    # [ \ ] ^ and { | } ~ are neighbours, and differ by one bit from each other.
-    double = ((data & 0xDF) - np.uint8(ord("["))) < 4
+    double = _doubled(data)
     euro = np.flatnonzero(data == 0xE2)
     euro = euro[(data[euro + 1] == 0x82) & (data[euro + 2] == 0xAC)]
     double[euro] = True
     return np.flatnonzero(double)
+
+
+def _doubled(data: Bytes) -> Flags:
+    """Which bytes are ASCII characters of the extension table.
+
+    [ \\ ] ^ and { | } ~ are neighbours, and differ by one bit from each other.
+    """
+    doubled: Flags = ((data & 0xDF) - np.uint8(ord("["))) < 4
+    return doubled
 
 
 def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = False) -> Cleaned:
@@ -268,12 +283,15 @@ def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = Fals
     it stays, and its row is marked `unsupported`. With `unicode` only control characters go.
     """
     flat = _flat(texts)
-    data, offsets = _utf8(flat)
+    data, offsets = bytes_of(flat)
     at, codes = _beyond_gsm(data)
+    if not at.size:
+        clear = np.zeros(len(flat), np.bool_)
+        return Cleaned(flat, at, codes, unsupported=clear, mojibake=clear)
     loose = _composable(codes)
     if loose.any():
         flat = _composed(flat, _marked(_rows(offsets, at[loose]), len(flat)))
-        data, offsets = _utf8(flat)
+        data, offsets = bytes_of(flat)
         at, codes = _beyond_gsm(data)
     mojibake = _mojibake(flat, _rows(offsets, at))
     if unicode:
@@ -331,14 +349,20 @@ def _may_compose(character: str) -> bool:
 def has_foreign(texts: Texts) -> Flags:
     """Which texts hold a character that GSM lacks."""
     flat = _flat(texts)
-    data, offsets = _utf8(flat)
+    data, offsets = bytes_of(flat)
     return _marked(_rows(offsets, _beyond_gsm(data)[0]), len(flat))
 
 
 def leans_back(texts: Texts) -> bool:
     """Whether any text begins with a character that NFC may join to one written before it."""
-    firsts = pc.unique(pc.utf8_slice_codeunits(_flat(texts), 0, 1)).drop_null()
-    return any(_may_compose(first) for first in firsts.to_pylist() if first)
+    flat = _flat(texts)
+    data, offsets = bytes_of(flat)
+    filled = np.flatnonzero(np.diff(offsets))
+    suspects = filled[data[offsets[filled]] >= _FIRST_MARK]
+    if not suspects.size:
+        return False
+    firsts = pc.unique(pc.utf8_slice_codeunits(flat.take(pa.array(suspects)), 0, 1))
+    return any(map(_may_compose, firsts.to_pylist()))
 
 
 def _mojibake(flat: pa.Array, rows: Ints) -> Flags:
@@ -364,6 +388,7 @@ def _characters(data: Bytes) -> tuple[Ints, Ints]:
     return at, np.abs(codes)
 
 
+_FIRST_MARK = "\u0300".encode()[0]  # nothing before it in Unicode joins what it follows
 _NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
 
 
@@ -429,16 +454,6 @@ def _flat(texts: Texts) -> pa.Array:
         return flat
     # Arrow lets a null hide bytes: rebuilt, it holds none.
     return pc.if_else(flat.is_valid(), flat, pa.scalar(None, pa.large_string()))
-
-
-def _utf8(flat: pa.Array) -> tuple[Bytes, Ints]:
-    """A column's bytes, and where each row begins in them (one more than rows)."""
-    _, bounds, values = flat.buffers()
-    if not len(flat) or bounds is None:
-        return np.zeros(0, np.uint8), np.zeros(len(flat) + 1, np.int64)
-    offsets = np.frombuffer(bounds, np.int64)[flat.offset : flat.offset + len(flat) + 1]
-    data = np.frombuffer(values if values is not None else b"", np.uint8)
-    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
 def _column(data: Bytes, offsets: Ints, like: pa.Array) -> pa.Array:

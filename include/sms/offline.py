@@ -25,7 +25,7 @@ from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Stretch, Survey
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
-from sms.sources import TableFile, found_in, read_stop_list
+from sms.sources import NARROW, TableFile, found_in, read_stop_list
 from sms.wire import send_file
 
 EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
@@ -94,7 +94,7 @@ def screen(
     watch("stop list", 0, None)
     stopped = read_stop_list(stop_list) if stop_list else None
     survey = asked.survey(
-        _watched("screening", file.batches(columns), file.rows, watch),
+        _watched("screening", file.batches(columns, NARROW), file.rows, watch),
         lambda numbers: numbers[:0] if stopped is None else found_in(stopped, numbers),
         plan.limit,
     )

@@ -21,7 +21,8 @@ from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
 from sms.pipeline import ordered
 
-BATCH = 32_768  # rows of a Parquet batch
+BATCH = 32_768  # rows of a Parquet batch,
+NARROW = 131_072  # and where little is made of each row
 BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t|"
@@ -75,8 +76,12 @@ class TableFile:
         names = tuple(next(csv.reader([line], delimiter=delimiter)))
         return cls(path, names, None if first.endswith(b"\n") else 0, delimiter)
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, rows: int = BATCH
+    ) -> Iterator[pa.RecordBatch]:
         """All rows from the first, all columns or those named, in the file's order.
+
+        A Parquet's batches have `rows` rows each, a CSV's are cut by their bytes.
 
         A CSV's cells are text, and an empty one without quotes is null. Raises SourceError with
         the line of a broken CSV.
@@ -85,7 +90,7 @@ class TableFile:
             return
         if self.delimiter is None:
             with pq.ParquetFile(self.path) as file:
-                yield from file.iter_batches(BATCH, columns=None if columns is None else [*columns])
+                yield from file.iter_batches(rows, columns=None if columns is None else [*columns])
             return
         reader = _CsvReader(self, self.delimiter, columns)
         yield from reader.batches()
@@ -184,7 +189,7 @@ def read_stop_list(path: Path) -> Int64s:
     column = file.where("msisdn") or file.columns[0]
     found: list[Int64s] = []
     row = 1
-    for numbers, meant in ordered(_read_numbers, file.batches([column])):
+    for numbers, meant in ordered(_read_numbers, file.batches([column], NARROW)):
         wrong = _first_wrong(numbers)
         if wrong is not None:
             raise StopListUnsafe(
@@ -202,6 +207,8 @@ def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s]:
     numbers = normalise(texts)
     guessed = pc.equal(numbers.reason.dictionary, str(Fault.OVERSEAS_AS_METROPOLITAN))
     rows = guessed.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
+    if not rows.any():
+        return numbers, np.zeros(0, np.int64)
     digits = pc.replace_substring_regex(texts.filter(pa.array(rows)), r"\D", "")
     subscriber = pc.utf8_slice_codeunits(digits, -9)
     national = pc.binary_join_element_wise(pa.scalar("0", TEXT), subscriber, pa.scalar("", TEXT))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from sms import gsm
 from sms.coded import Coded
-from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of
+from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8
 from sms.digests import digest
 from sms.pipeline import ordered
 from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
@@ -223,7 +223,7 @@ def _usual(data: bytes) -> _Block | None:
         len(delimiters) != inner * len(feeds)
         or np.count_nonzero(content == _CR) != len(feeds)
         or (content[feeds - 1] != _CR).any()
-        or not _is_utf8(data)
+        or not is_utf8(data)
     ):
         return None
     starts = np.concatenate([[0], feeds[:-1] + 1])
@@ -236,15 +236,6 @@ def _usual(data: bytes) -> _Block | None:
         np.column_stack([between, feeds - 1]),
         np.arange(len(feeds)),
     )
-
-
-def _is_utf8(data: bytes) -> bool:
-    bounds = pa.py_buffer(np.array([0, len(data)], np.int64))
-    try:
-        pa.Array.from_buffers(TEXT, 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 @dataclass(slots=True)
@@ -302,8 +293,8 @@ class _Inspection:
 
 def _again(digests: Words) -> Flags:
     """Which texts stand further up too; an empty one has been told already."""
-    first = pd.Series(digests[:, 0])
-    if not first.duplicated().any():
+    first = np.sort(digests[:, 0])
+    if not (first[1:] == first[:-1]).any():
         return np.zeros(len(first), np.bool_)
     again: Flags = pd.DataFrame(digests).duplicated().to_numpy(np.bool_)
     return again & digests.any(axis=1)  # the digest of an empty text is zero
