@@ -74,5 +74,6 @@ lock: $(READY) ## Renew requirements*.txt from requirements*.in
 
 .PHONY: clean
 clean: ## Remove everything that make made
-	@rm -rf .venv benchmarks/.data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf benchmarks/.data
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
