@@ -4,32 +4,26 @@ The only reader of Airflow's configuration: `sms_gateway`, `sms_ledger`, a campa
 and the settings file. A missing connection ends here, in a sentence that names it.
 """
 
-import contextlib
 import hashlib
 import re
-import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 from airflow.sdk import BaseHook, Connection, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from sms import frames
 from sms.campaign import Campaign, load
 from sms.delivery import Folder
-from sms.errors import ConfigurationError, SourceError, WarehouseUnreachable
+from sms.errors import ConfigurationError
 from sms.ledger.ledger import Ledger
 from sms.settings import Settings
 from sms.settings import load as load_settings
+from sms_airflow import warehouse
 from sms_airflow.sftp_gateway import Account, SftpGateway
 
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
-ROWS_AT_A_TIME = 20_000
-QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-NUMBER = re.compile(r"(?:\d[ .-]?){7,}")
 
 
 def settings() -> Settings:
@@ -85,18 +79,9 @@ def archive() -> ObjectStoragePath:
 
 
 def rows(conn_id: str, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a query as text, streamed by a server-side cursor where there is one."""
+    """The rows of a query as text, streamed; `where` is the file that the query is from."""
     hook = connection(conn_id, "of a provider of common.sql").get_hook()
-    with _source_errors(conn_id, where), contextlib.closing(hook.get_conn()) as database:
-        cursor = _streaming_cursor(database)
-        cursor.execute(sql)
-        while True:
-            found = cursor.fetchmany(ROWS_AT_A_TIME)
-            if cursor.description is None:
-                raise SourceError(f"{where} returned no rows at all: it must be a SELECT")
-            yield frames.from_rows([column[0] for column in cursor.description], found)
-            if not found:
-                return
+    return warehouse.rows(hook, sql, conn_id=conn_id, where=where)
 
 
 def connection(conn_id: str, what: str) -> Connection:
@@ -108,41 +93,6 @@ def connection(conn_id: str, what: str) -> Connection:
             f"there is no connection {conn_id}: create it ({what}) in Admin > Connections, or "
             f"set AIRFLOW_CONN_{conn_id.upper()}"
         ) from error
-
-
-def _streaming_cursor(database: Any) -> Any:
-    """psycopg's plain cursor fetches everything at once; a named one does not."""
-    if type(database).__module__.split(".")[0] in ("psycopg", "psycopg2"):
-        return database.cursor(name=f"sms_{uuid.uuid4().hex[:8]}")
-    return database.cursor()
-
-
-@contextlib.contextmanager
-def _source_errors(conn_id: str, where: str) -> Iterator[None]:
-    """A SQL error with the file it comes from; a warehouse that is away is tried again."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except Exception as error:
-        names = {kind.__name__ for kind in type(error).__mro__}
-        said = _said(error, names)
-        if {"OperationalError", "InterfaceError"} & names:
-            raise WarehouseUnreachable(
-                f"the warehouse {conn_id} can't be reached: {said}"
-            ) from error
-        if {"DatabaseError", "Error"} & names:
-            raise SourceError(f"{where}: the warehouse {conn_id} says: {said}") from error
-        raise
-
-
-def _said(error: Exception, names: set[str]) -> str:
-    """What a database says, without the value that it stumbled on: it may be a person's."""
-    diagnosis = getattr(error, "diag", None)  # psycopg: without the line of the query
-    said = " ".join(str(getattr(diagnosis, "message_primary", None) or error).split())
-    if "DataError" in names:
-        said = QUOTED.sub("…", said)
-    return NUMBER.sub("…", said)
 
 
 def _ledger_url() -> sa.URL:

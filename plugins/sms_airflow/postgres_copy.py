@@ -1,0 +1,283 @@
+"""A query's rows out of PostgreSQL by COPY, as the text that a cursor's values would become.
+
+What belongs here: COPY's messages gathered into blocks, the blocks parsed by Arrow, and each
+type's spelling. A cursor makes a Python object of every cell; here a cell is bytes of a column
+from the socket to Parquet, and only values of rare types are looked at one by one.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from psycopg import pq
+from psycopg.abc import Loader, PQGen
+from psycopg.adapt import Transformer
+from psycopg.waiting import Wait
+
+from sms import frames, pipeline
+from sms.errors import SourceError
+
+BLOCK = 4 << 20  # bytes of CSV that are parsed at once, some 60,000 rows; larger is no faster
+CANCELLING = 5.0  # seconds that the server has to take note of it
+# Arrow takes a byte order mark off the front of what it reads, be it the first cell's own.
+HEAD = b"-\n"
+# What a role or a database prefers must not change a text, nor lose a digit of it.
+SETTINGS = """\
+SELECT set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'postgres', true),
+       set_config('extra_float_digits', '1', true)"""
+NOT_HERE = (
+    psycopg.errors.SyntaxError,
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.UndefinedObject,
+)
+
+Spelling = Callable[[pa.Array, int], pa.Array]  # the cells, the number of the first row
+
+
+class Refused(Exception):
+    """The server has no such COPY (Redshift, some proxies): nothing was read, ask a cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the answer: the type that Arrow reads it as, and how that becomes text."""
+
+    name: str
+    kind: pa.DataType
+    spell: Spelling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows as CSV, and the number of the first."""
+
+    first: int
+    csv: bytearray
+
+
+def speak_utf8(connection: "psycopg.Connection[Any]") -> None:
+    """Have texts go both ways as UTF-8, whatever the database keeps them in.
+
+    Only SQL_ASCII stays: such a server does not know what its bytes mean, and they come as they
+    are. To be called first, as the query itself is text.
+    """
+    if connection.info.parameter_status("server_encoding") != "SQL_ASCII":
+        connection.execute("SET client_encoding TO 'UTF8'")
+
+
+def rows(
+    connection: "psycopg.Connection[Any]", query: str, names: Sequence[str], oids: Sequence[int]
+) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of one SELECT as all-text batches, in the query's own order.
+
+    `query` has no semicolon at its end; `names` and `oids` are those of its columns. Whoever stops
+    early ends the query at the server. Raises Refused before the first row, else what psycopg
+    raises.
+    """
+    with ExitStack() as stack:
+        try:
+            connection.execute(SETTINGS)
+            columns = _columns(connection, names, oids)
+            cursor = stack.enter_context(connection.cursor())
+            stack.enter_context(cursor.copy(f"COPY (\n{query}\n) TO STDOUT (FORMAT csv)"))
+        except NOT_HERE as error:
+            raise Refused from error
+        blocks = stack.enter_context(closing(_blocks(connection)))
+        yield from pipeline.ordered(partial(_parsed, columns), blocks, threads=1)
+
+
+# --- From the socket to blocks ------------------------------------------------------------------
+
+
+def _blocks(connection: "psycopg.Connection[Any]") -> Iterator[Block]:
+    """All blocks; the next is read while its caller is busy with the last.
+
+    The server fills a small buffer and then waits for us, so the time for which nobody reads would
+    be added to its own.
+    """
+    first = 1
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-copy") as reader, _cancelling(connection):
+        coming = reader.submit(_next, connection)
+        while coming is not None:
+            csv, count, ended = coming.result()
+            coming = None if ended else reader.submit(_next, connection)
+            if count:
+                yield Block(first, csv)
+            first += count
+
+
+def _next(connection: "psycopg.Connection[Any]") -> tuple[bytearray, int, bool]:
+    return connection.wait(_gathered(connection.pgconn))
+
+
+@contextmanager
+def _cancelling(connection: "psycopg.Connection[Any]") -> Iterator[None]:
+    """Tell the server when we stop early: the reader may be waiting for a row that takes hours."""
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=CANCELLING)
+        raise
+
+
+def _gathered(pgconn: pq.abc.PGconn) -> PQGen[tuple[bytearray, int, bool]]:
+    """The next rows, up to a block, how many, and whether they were the last.
+
+    libpq gives a row a call. psycopg's own loop runs its waiting machinery for each, which takes
+    longer than all the rest; so only an empty socket is waited for.
+    """
+    csv, count, next_row = bytearray(HEAD), 0, pgconn.get_copy_data
+    while len(csv) < len(HEAD) + BLOCK:
+        size, row = next_row(1)
+        if size > 0:
+            csv += row
+            count += 1
+        elif size == 0:
+            yield from _more(pgconn)
+        else:
+            yield from _farewell(pgconn)
+            return csv, count, True
+    return csv, count, False
+
+
+def _more(pgconn: pq.abc.PGconn) -> PQGen[None]:
+    while not (yield Wait.R):
+        pass
+    pgconn.consume_input()
+
+
+def _farewell(pgconn: pq.abc.PGconn) -> PQGen[None]:
+    """What the server says at the end: that all went out, or what it stumbled on."""
+    while True:
+        while pgconn.is_busy():
+            yield from _more(pgconn)
+        result = pgconn.get_result()
+        if result is None:
+            return
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
+
+
+# --- From a block to text -----------------------------------------------------------------------
+
+
+def _parsed(columns: Sequence[Column], block: Block) -> pa.RecordBatch:
+    """A block's rows as text. Raises SourceError where a cell is not UTF-8."""
+    try:
+        batch = _read(columns, block.csv)
+    except pa.ArrowInvalid:  # its sentence may quote a cell
+        raise _unreadable(columns, block) from None
+    spelled = [
+        each.spell(array, block.first) if each.spell else array
+        for each, array in zip(columns, batch.columns, strict=True)
+    ]
+    return frames.as_text(
+        pa.RecordBatch.from_arrays(spelled, names=batch.schema.names), block.first
+    )
+
+
+def _unreadable(columns: Sequence[Column], block: Block) -> SourceError:
+    try:
+        cells = _read([Column(each.name, pa.large_binary()) for each in columns], block.csv)
+        frames.as_text(cells, block.first)
+    except SourceError as error:
+        return error
+    except pa.ArrowInvalid:
+        pass
+    return SourceError(f"the answer of COPY can't be read, after row {block.first - 1}")
+
+
+def _read(columns: Sequence[Column], csv: bytearray) -> pa.RecordBatch:
+    """A null is an empty cell without quotes, an empty text has them: what COPY promises."""
+    table = pa.csv.read_csv(
+        pa.py_buffer(csv),
+        pa.csv.ReadOptions(
+            column_names=[each.name for each in columns],
+            skip_rows=1,
+            block_size=len(csv),
+            use_threads=False,
+        ),
+        pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        pa.csv.ConvertOptions(
+            column_types={each.name: each.kind for each in columns},
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+        ),
+    )
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
+# --- Types --------------------------------------------------------------------------------------
+
+
+def _columns(
+    connection: "psycopg.Connection[Any]", names: Sequence[str], oids: Sequence[int]
+) -> list[Column]:
+    return [_column(connection, name, oid) for name, oid in zip(names, oids, strict=True)]
+
+
+def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> Column:
+    known = connection.adapters.types.get(oid)
+    if known and known.array_oid != oid and known.name in COMMON:
+        return Column(name, *COMMON[known.name])
+    if connection.adapters.get_loader(oid, pq.Format.TEXT) is None:
+        return Column(name, frames.TEXT)  # an enum, a geometry: psycopg leaves it as text, too
+    loader = Transformer(connection).get_loader(oid, pq.Format.TEXT)
+    return Column(name, pa.large_binary(), partial(_one_by_one, name, loader))
+
+
+def _one_by_one(name: str, loader: Loader, cells: pa.Array, first: int) -> pa.Array:
+    """Each cell as psycopg's value becomes text: JSON, arrays, times, bytes."""
+    rows = [(None if cell is None else _loaded(loader, cell),) for cell in cells.to_pylist()]
+    return frames.from_rows([name], rows, first).column(0)
+
+
+def _loaded(loader: Loader, cell: bytes) -> Any:
+    try:
+        return loader.load(cell)
+    except Exception:  # Python has no such value, infinity say; its complaint would quote it
+        return cell
+
+
+def _number(cells: pa.Array, first: int) -> pa.Array:
+    """numeric has a NaN, and no message may ever say so."""
+    return pc.if_else(pc.equal(cells, "NaN"), pa.scalar(None, frames.TEXT), cells)
+
+
+def _moment(cells: pa.Array, first: int) -> pa.Array:
+    """2026-07-15 10:00:00.5 as Python has it: a T between, and six digits or none."""
+    text = pc.replace_substring(cells, " ", "T", max_replacements=1)
+    if pc.any(pc.match_substring(text, ".")).as_py():
+        text = pc.replace_substring_regex(text, r"\.(\d+)", r".\100000")
+        text = pc.replace_substring_regex(text, r"\.(\d{6})0*", r".\1")
+    return text
+
+
+def _zoned_moment(cells: pa.Array, first: int) -> pa.Array:
+    """The same with its offset, whose minutes PostgreSQL leaves out where there are none."""
+    return pc.replace_substring_regex(_moment(cells, first), r"([+-]\d\d)$", r"\1:00")
+
+
+# PostgreSQL's own spelling is a cursor's for text and whole numbers; as_text spells floats, which
+# come as numbers, and booleans.
+COMMON: dict[str, tuple[pa.DataType, Spelling | None]] = {
+    **dict.fromkeys(("text", "varchar", "bpchar", "name", '"char"'), (frames.TEXT, None)),
+    **dict.fromkeys(("int2", "int4", "int8", "oid", "uuid", "date"), (frames.TEXT, None)),
+    **dict.fromkeys(("float4", "float8"), (pa.float64(), None)),
+    "bool": (pa.bool_(), None),
+    "numeric": (frames.TEXT, _number),
+    "timestamp": (frames.TEXT, _moment),
+    "timestamptz": (frames.TEXT, _zoned_moment),
+}
