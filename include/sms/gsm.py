@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms.columns import Bytes, Flags, Ints, bytes_of
+from sms.columns import Bytes, Flags, Ints, bytes_of, distinct
 
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 Unsupported: TypeAlias = Literal["replace", "exclude", "refuse"]
@@ -75,6 +75,7 @@ _REPLACEMENT = "\ufffd"  # a byte that an earlier program couldn't read: not an 
 
 # What UTF-8 looks like after a program read it as Latin-1, Latin-2 or Windows-1252 (R24).
 MOJIBAKE = "Ã[\u0080-\u00bf\u0152-\u2122]|Ă[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf ]|\ufffd"
+_MOJIBAKE_CODES = np.array([ord(character) for character in "ÃĂâÂ\ufffd"])
 
 _LAST = max(map(ord, ALPHABET)) + 1
 _IN_GSM = np.zeros(_LAST + 1, np.bool_)
@@ -290,10 +291,9 @@ def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = Fals
         return Cleaned(flat, at, codes, unsupported=clear, mojibake=clear)
     loose = _composable(codes)
     if loose.any():
-        flat = _composed(flat, _marked(_rows(offsets, at[loose]), len(flat)))
+        flat, at, codes = _composed(flat, at, codes, _marked(_rows(offsets, at[loose]), len(flat)))
         data, offsets = bytes_of(flat)
-        at, codes = _beyond_gsm(data)
-    mojibake = _mojibake(flat, _rows(offsets, at))
+    mojibake = _mojibake(flat, _rows(offsets, at), codes)
     if unicode:
         chosen = _CONTROL[np.minimum(codes, _LAST)]
         at, codes = at[chosen], codes[chosen]
@@ -307,7 +307,7 @@ def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = Fals
         at, codes, which, rows = at[~stuck], codes[~stuck], which[~stuck], rows[~stuck]
     if at.size:
         words = [(UNKNOWN if answer is None else answer).encode() for answer in answers]
-        flat = _spliced(flat, data, offsets, at, words, which)
+        flat = _spliced(flat, data, offsets, rows, at, words, which)
     return Cleaned(flat, rows, codes, unsupported, mojibake)
 
 
@@ -329,10 +329,22 @@ def _composable(codes: Ints) -> Flags:
     return loose[which] if loose.any() else np.zeros(len(codes), np.bool_)
 
 
-def _composed(flat: pa.Array, rows: Flags) -> pa.Array:
-    """The column with these rows in NFC: it costs too much to ask it of all."""
-    chosen = pa.array(rows)
-    return pc.replace_with_mask(flat, chosen, pc.utf8_normalize(flat.filter(chosen), form="NFC"))
+def _composed(flat: pa.Array, at: Ints, codes: Ints, chosen: Flags) -> tuple[pa.Array, Ints, Ints]:
+    """The column with these rows in NFC, and what GSM lacks in it: the others aren't read again."""
+    mask = pa.array(chosen)
+    some = pc.utf8_normalize(flat.filter(mask), form="NFC")
+    whole = pc.replace_with_mask(flat, mask, some)
+    before, after = bytes_of(flat)[1], bytes_of(whole)[1]
+    rows = _rows(before, at)
+    left = ~chosen[rows]
+    rows, at, codes = rows[left], at[left], codes[left]
+    data, offsets = bytes_of(some)
+    new_at, new_codes = _beyond_gsm(data)
+    new_rows = _rows(offsets, new_at)
+    new_at += after[np.flatnonzero(chosen)[new_rows]] - offsets[new_rows]
+    at = np.concatenate([at + after[rows] - before[rows], new_at])
+    order = np.argsort(at, kind="stable")  # two ascending runs, which is what it does best
+    return whole, at[order], np.concatenate([codes, new_codes])[order]
 
 
 @lru_cache(maxsize=4096)
@@ -365,10 +377,10 @@ def leans_back(texts: Texts) -> bool:
     return any(map(_may_compose, firsts.to_pylist()))
 
 
-def _mojibake(flat: pa.Array, rows: Ints) -> Flags:
-    """Rows that match MOJIBAKE, of those with a character that GSM lacks: each pattern has one."""
+def _mojibake(flat: pa.Array, rows: Ints, codes: Ints) -> Flags:
+    """Rows that match MOJIBAKE: in each match there is one of few characters that GSM lacks."""
     marked = np.zeros(len(flat), np.bool_)
-    suspects = np.unique(rows)
+    suspects = distinct(rows[np.isin(codes, _MOJIBAKE_CODES)])
     if suspects.size:
         hits = pc.match_substring_regex(flat.take(pa.array(suspects)), MOJIBAKE)
         marked[suspects] = hits.to_numpy(zero_copy_only=False).astype(np.bool_)
@@ -376,8 +388,25 @@ def _mojibake(flat: pa.Array, rows: Ints) -> Flags:
 
 
 def _characters(data: Bytes) -> tuple[Ints, Ints]:
-    """Where characters beyond plain ASCII begin (also ` and controls), and their code points."""
-    at = np.flatnonzero((data >= 0xC2) | (data < 0x20) | (data == 0x60) | (data == 0x7F))
+    """Where the characters begin that GSM may lack, and their code points.
+
+    All that GSM lacks is among them: bytes are looked at in few passes, and numbers of eight bytes
+    are made for few characters, because of this column after column is made of.
+    """
+    special = data >= 0xC2
+    for rare in (data < 0x20, data == 0x60, data == 0x7F):  # controls and `
+        if rare.any():
+            special |= rare
+    at = np.flatnonzero(special)
+    lead, second = data[at], data[np.minimum(at + 1, len(data) - 1)]
+    # Read as if all had two bytes, as most have; others are kept whatever that gives.
+    pair = ((lead & 0x1F).astype(np.uint16) << 6) | (second & 0x3F)
+    chosen = np.flatnonzero(_LACKING_PAIR[pair] | (lead >= 0xE0) | (lead < 0x80))
+    return at[chosen], _decoded(data, at[chosen])
+
+
+def _decoded(data: Bytes, at: Ints) -> Ints:
+    """The code points of the characters that begin at these places."""
     codes = data[at].astype(np.int64)
     for lead, width in ((0xC2, 2), (0xE0, 3), (0xF0, 4)):
         chosen = np.flatnonzero((codes >= lead) & (codes < _NEXT_LEAD[lead]))
@@ -385,31 +414,44 @@ def _characters(data: Bytes) -> tuple[Ints, Ints]:
         for step in range(1, width):
             code = (code << 6) | (data[first + step] & 0x3F)
         codes[chosen] = -code  # negative until all are done, so that no code is taken for a lead
-    return at, np.abs(codes)
+    return np.abs(codes)
 
 
 _FIRST_MARK = "\u0300".encode()[0]  # nothing before it in Unicode joins what it follows
 _NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
+_LACKING_PAIR = np.array([chr(code) not in ALPHABET for code in range(0x800)])
 
 
 def _spliced(
-    flat: pa.Array, data: Bytes, offsets: Ints, at: Ints, words: list[bytes], which: Ints
+    flat: pa.Array,
+    data: Bytes,
+    offsets: Ints,
+    rows: Ints,
+    at: Ints,
+    words: list[bytes],
+    which: Ints,
 ) -> pa.Array:
-    """The column with the character at each of `at` replaced by its word, in one pass of bytes."""
+    """The column with the character at each of `at`, in `rows`, replaced by its word.
+
+    Words are written over the characters, and the bytes that are left over are taken out. That is
+    half the work of building the column anew.
+    """
     lead = data[at]
     old = 1 + (lead >= 0xC2).astype(np.int64) + (lead >= 0xE0) + (lead >= 0xF0)
     new = np.array([len(word) for word in words], np.int64)[which]
     grown = np.concatenate([[0], np.cumsum(new - old)])
+    moved = offsets.copy()
+    moved[1:] += grown[np.cumsum(np.bincount(rows, minlength=len(flat)))]
+    more = np.maximum(new - old, 0)
+    if more.any():
+        data = np.insert(data, np.repeat(at + old, more), 0)
+        at, old = at + np.cumsum(more) - more, old + more
+    else:
+        data = data.copy()
+    data[_ranges(at, new)] = _bytes_of(words, which, new)
     kept = np.ones(len(data), np.bool_)
-    kept[_ranges(at, old)] = False
-    result = np.empty(len(data) + int(grown[-1]), np.uint8)
-    inserted = np.zeros(len(result), np.bool_)
-    places = _ranges(at + grown[:-1], new)
-    inserted[places] = True
-    result[places] = _bytes_of(words, which, new)
-    result[~inserted] = data[kept]
-    moved = offsets + grown[np.searchsorted(at, offsets)]
-    return _column(result, moved, flat)
+    kept[_ranges(at + new, old - new)] = False
+    return _column(data[kept], moved, flat)
 
 
 def _bytes_of(words: list[bytes], which: Ints, sizes: Ints) -> Bytes:
