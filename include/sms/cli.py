@@ -16,6 +16,7 @@ from sms import settings
 from sms.campaign import Campaign, load, load_all
 from sms.clock import PARIS
 from sms.errors import SUPPORT, BadCampaign, SmsError
+from sms.template import Template
 
 if TYPE_CHECKING:
     from sms.offline import Outcome
@@ -51,6 +52,8 @@ def check(
         good, broken = load_all(settings.load().campaigns_folder)
     for campaign in good:
         say.print(f"{campaign.name}: good", markup=False)
+        if slow := Template(campaign.text).slow_because:
+            complain.print(f"{campaign.text_path}, {slow}", markup=False)
     for error in broken:
         complain.print(str(error), markup=False)
     if broken:
@@ -117,8 +120,9 @@ def prepare(
     limit: Limit = None,
 ) -> None:
     """Make the very files that the DAG would upload, and say who is left out and why."""
-    from sms import offline, terminal
+    from sms import columns, offline, terminal
 
+    columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
     plan = offline.plan(
         found, at, run_id=run_id, service_id=service_id, limit=limit, settings=chosen
@@ -152,8 +156,9 @@ def preview(
 
     Without recipients, a column's place is filled with its name.
     """
-    from sms import offline, terminal
+    from sms import columns, offline, terminal
 
+    columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
     plan = offline.plan(found, SOME_MORNING, limit=limit, settings=chosen)
     if recipients is None:

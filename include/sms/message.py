@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -62,7 +63,7 @@ class Rendering:
         return Counter(self.excluded.column("reason").to_pylist())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Renderer:
     """Turns an audience into messages, or into exclusions with their Reason."""
 
@@ -126,10 +127,20 @@ class Renderer:
         return _Draft(parts, _joined([part.column() for part in parts], size), lengths)
 
     def _part(self, piece: "_Encoded") -> "_Part":
-        cleaned = gsm.clean(piece.texts, self.unsupported, unicode=self.unicode)
+        if piece.which is None:
+            return self._constant(*piece.texts.to_pylist())
+        return self._cleaned(piece.texts, piece.which)
+
+    @cached_property
+    def _constant(self) -> Callable[..., "_Part"]:
+        """The part that is the same in every row, or absent: cleaned once, not once a batch."""
+        return cache(lambda *words: self._cleaned(pa.array(words, TEXT), None))
+
+    def _cleaned(self, texts: pa.Array, which: Ints | None) -> "_Part":
+        cleaned = gsm.clean(texts, self.unsupported, unicode=self.unicode)
         if self.delimiter_in_text == "replace":
             cleaned = gsm.swapped(cleaned, DELIMITERS)
-        return _Part(cleaned, self._lengths(cleaned.texts), piece.which)
+        return _Part(cleaned, self._lengths(cleaned.texts), which)
 
     def _lengths(self, texts: pa.Array) -> Lengths:
         return gsm.utf16_units(texts) if self.unicode else gsm.septets(texts)
@@ -402,8 +413,12 @@ def _codes_in(texts: pa.Array) -> Explain:
 
 # --- IDREMOTE -----------------------------------------------------------------------------------
 
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+_PAIRS = np.arange(1 << 16)
 # Two bytes as four hexadecimal digits, as they lie in memory.
-_HEX = np.frombuffer(b"".join(b"%02x%02x" % (n & 255, n >> 8) for n in range(1 << 16)), np.uint32)
+_HEX = _DIGITS[np.column_stack([_PAIRS >> bits & 15 for bits in (4, 0, 12, 8)])].view(np.uint32)[
+    :, 0
+]
 IDREMOTE_SIZE = 32
 
 
