@@ -65,7 +65,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
 def extract() -> dict[str, int]:
     """Stream the query's rows out of the warehouse into `01_candidates.parquet`.
 
-    A server-side cursor keeps memory flat, however many rows there are.
+    Memory stays flat, however many rows there are.
     """
     from sms import sending
     from sms_airflow import wiring
@@ -202,9 +202,10 @@ class _Run:
     """One run of a campaign as its later tasks find it: its plan, folder and ledger."""
 
     def __init__(self) -> None:
-        from sms import sending
+        from sms import columns, sending
         from sms_airflow import wiring
 
+        columns.use_lean_memory()
         context = get_current_context()
         ti = context["ti"]
         dag_id, run_id = ti.dag_id, ti.run_id
