@@ -354,6 +354,19 @@ def test_up_to_the_row_that_is_one_too_many_every_fault_is_told(
             [(1, "empty_text"), (2, "fields"), (3, "fields")],
             id="a delimiter too many, then one too few",
         ),
+        pytest.param(
+            b"A1;+33639980001;a\r\nA2;+33639980002;S;a;\r\n",
+            [(1, "fields"), (2, "fields")],
+            id="a delimiter too few, then one too many",
+        ),
+        pytest.param(
+            b"A1;+33639980001;S;a\rb\nA2;+33639980002;S;a\r\n",
+            [(1, "line_end")],
+            id="as many CR as LF, but not together",
+        ),
+        pytest.param(b"A1;+336399800010000;S;a\r\n", [], id="15 digits"),
+        pytest.param(b"A1;+33639980;S;a\r\n", [], id="8 digits"),
+        pytest.param(b"A1;+33639980001;ABCDEFGHIJK;a\r\n", [], id="11 letters"),
         pytest.param(b";;;\r\n;;;\r\n", [
             (line, code) for line in (1, 2) for code in ("empty_text", "idremote", "msisdn", "oadc")
         ], id="nothing twice is no duplicate"),
@@ -391,6 +404,13 @@ def test_a_text_longer_than_any_message_is_never_fine():
         found = judged(content, inspection._BLOCK, rules=Rules(maximum_faults=10**6))
 
         assert {1, 2 + size} <= {line for line, _ in found}
+
+
+def test_a_quote_that_stays_open_is_given_up_long_before_the_end_of_the_file():
+    """What closes it after 64 KB comes too late: no whole file is held in memory."""
+    content = b'A1;+33639980001;S;"%s"\r\n' % (b"a\r\n" * 40_000)
+
+    assert judged(content, 257)[:2] == [(1, "quoting"), (2, "fields")]
 
 
 def test_as_many_faults_as_may_be_told_are_all_told_and_nothing_else():

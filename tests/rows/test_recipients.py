@@ -126,6 +126,38 @@ def test_a_gap_that_the_text_does_not_mind_stays_and_what_just_fits_is_no_gap():
     assert outcome(screen(rows, needed=[])) == (["a", "b", "c", "k" * 255], {})
 
 
+def test_a_null_that_hides_bytes_is_missing_all_the_same():
+    """As Arrow's own functions leave them."""
+    rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"), ("c", number(3), "C"))
+    for column, reason in (("key", "missing_key"), ("first_name", "missing_value")):
+        place = rows.schema.get_field_index(column)
+        _, *hidden = rows[column].buffers()
+        masked = pa.Array.from_buffers(frames.TEXT, 3, [pa.py_buffer(b"\x05"), *hidden])
+        screening = screen(rows.set_column(place, column, masked))
+
+        assert screening.audience["row"].to_pylist() == [1, 3]
+        assert screening.excluded["reason"].to_pylist() == [reason]
+
+
+SPACES = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+@pytest.mark.parametrize("space", SPACES, ids=ascii)
+def test_every_white_space_of_unicode_is_blank_and_no_more_than_that(space):
+    rows = candidates(
+        ("a", number(1), space),
+        ("b", number(2), space * 3),
+        (space, number(3), "Ana"),
+        ("c", number(4), f"{space}x"),
+        ("d", number(5), f"x{space}"),
+    )
+
+    assert outcome(screen(rows)) == (
+        ["c", "d"],
+        {"a": "empty_value", "b": "empty_value", space: "missing_key"},
+    )
+
+
 def test_two_spellings_of_a_number_are_one_and_the_first_row_wins():
     rows = candidates(("b", number(1), "Ben"), ("a", "+33 (0)6.39.98.00.01", "Ana"))
 
@@ -190,6 +222,54 @@ def test_a_limit_judges_the_first_rows_and_hears_the_opt_outs_of_all():
 
     assert outcome(screening) == (["b"], {"a": "opted_out_in_warehouse"})
     assert (survey.candidates, survey.audience, survey.reasons.total()) == (2, 1, 1)
+
+
+def test_a_limit_falls_in_any_batch_and_nothing_is_read_beyond_it():
+    rows = candidates(*[(f"k{n}", number(n), "Ana") for n in range(9)])
+    batches = [rows.slice(start, 2) for start in range(0, 9, 2)]
+    for limit in range(1, 10):
+        survey = screener().survey(batches, lambda numbers: numbers[:0], limit)
+        read = iter(batches)
+        screenings = list(survey.split(read))
+
+        assert outcome(*screenings)[0] == [f"k{n}" for n in range(limit)]
+        assert survey.candidates == limit
+        assert len(list(read)) >= len(batches) - -(-limit // 2) - 1  # one is drawn to see
+
+
+def test_a_limit_beyond_the_last_row_is_none():
+    rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
+
+    assert outcome(*screened(rows, limit=5))[0] == ["a", "b"]
+
+
+def test_an_excluded_row_takes_no_key_from_two_later_rows_that_share_it():
+    rows = candidates(
+        ("a", number(1), None),
+        ("a", number(2), "Ana"),
+        ("a", number(3), "Ana again"),
+        ("a", "0123456789", "Ana at home"),
+    )
+
+    assert screen(rows).audience["msisdn"].to_pylist() == [msisdn(2)]
+    assert screen(rows).excluded["reason"].to_pylist() == [
+        "missing_value",
+        "duplicate_key",
+        "landline",
+    ]
+
+
+def test_keys_that_share_half_of_their_digest_are_told_apart(monkeypatch):
+    """Two of 2**64 do, some day."""
+    halves = {"a": (1, 1), "b": (1, 2), "c": (2, 1)}
+    monkeypatch.setattr(
+        "sms.recipients.digest",
+        lambda keys: np.array([halves[key] for key in keys.to_pylist()], np.uint64),
+    )
+    rows = candidates(*[(key, number(place), "Ana") for place, key in enumerate("abcab")])
+
+    assert screen(rows).audience["key"].to_pylist() == ["a", "b", "c"]
+    assert screen(rows).excluded["reason"].to_pylist() == ["duplicate_key"] * 2
 
 
 def test_rows_that_are_fewer_when_they_are_read_again_are_refused():

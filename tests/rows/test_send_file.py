@@ -136,13 +136,16 @@ def test_every_field_that_needs_quotes_has_them(pairs):
     assert strictly_read(written(batch)) == fields(batch)
 
 
+def long_messages(*segments: int) -> pa.RecordBatch:
+    """Messages of as many SMS each."""
+    batch = messages(*["a"] * len(segments))
+    place = batch.schema.get_field_index("segments")
+    field = batch.schema.field(place)
+    return batch.set_column(place, field, pa.array(segments, field.type))
+
+
 def test_a_block_is_told_by_its_rows_and_its_sms():
-    batch = messages("a", "b", "c")
-    batch = batch.set_column(
-        batch.schema.get_field_index("segments"),
-        batch.schema.field("segments"),
-        pa.array([1, 3, 5], batch.schema.field("segments").type),
-    )
+    batch = long_messages(1, 3, 5)
     made = send_file.block(batch.slice(1), Dialect())
     nobody = send_file.block(batch.slice(3), Dialect())
 
@@ -153,10 +156,11 @@ def test_a_block_is_told_by_its_rows_and_its_sms():
 def test_the_rows_sizes_and_sms_of_all_blocks_are_summed(monkeypatch):
     monkeypatch.setattr(send_file, "ROWS_AT_ONCE", 2)
     out = io.BytesIO()
-    told = send_file.write([messages("a", "b", "c"), messages(), messages("é")], out, Dialect())
+    batches = [long_messages(1, 2, 3), messages(), long_messages(5)]
+    told = send_file.write(batches, out, Dialect())
 
     assert out.getvalue().count(b"\r\n") == 4
-    assert (told.rows, told.size_bytes, told.segments) == (4, len(out.getvalue()), 4)
+    assert (told.rows, told.size_bytes, told.segments) == (4, len(out.getvalue()), 11)
     assert told.sha256 == hashlib.sha256(out.getvalue()).hexdigest()
 
 
