@@ -9,8 +9,10 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from demo.processes import wait_until
 from sms_airflow import wiring
 
+PATIENCE = 20  # seconds
 WHERE = "spring_sale/recipients.sql"
 
 
@@ -55,6 +57,10 @@ class Warehouse:
             ).fetchone()
         assert found
         return int(found[0])
+
+    def require_released(self) -> None:
+        """TimeoutError where somebody stays connected; a server's process ends after the line."""
+        wait_until(lambda: not self.sessions(), "the end of the session", timeout=PATIENCE)
 
 
 Connect = Callable[..., None]

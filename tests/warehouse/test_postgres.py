@@ -216,7 +216,7 @@ def test_the_first_rows_come_while_the_query_is_far_from_its_end(warehouse: Ware
 
         assert list(itertools.islice(rows, 3)) == ["k1", "k2", "k3"]
         assert warehouse.sessions() == 1
-    assert warehouse.sessions() == 0
+    warehouse.require_released()
 
 
 def test_whoever_stops_while_the_server_is_silent_does_not_wait(
@@ -226,10 +226,10 @@ def test_whoever_stops_while_the_server_is_silent_does_not_wait(
     many = "SELECT repeat('x', 99) AS key FROM generate_series(1, 2000)"
     sql = f"{many} UNION ALL SELECT '' FROM pg_sleep(250)"
     with contextlib.closing(warehouse.batches(sql)) as stream:  # type: ignore[type-var]
-        for _ in range(3):  # the columns, and two blocks; the fourth waits for the sleeper
+        for _ in range(4):  # the columns, and three blocks; the fourth waits for the sleeper
             next(stream)
 
-    assert warehouse.sessions() == 0
+    warehouse.require_released()
 
 
 def test_the_rows_are_those_of_one_moment(
@@ -265,7 +265,7 @@ def test_nothing_but_a_select_runs_and_nothing_is_written(warehouse: Warehouse, 
 
     assert warehouse.rows("SELECT n FROM people") == [{"n": "1"}]
     assert warehouse.rows("SELECT is_called AS c FROM numbers") == [{"c": "false"}]
-    assert warehouse.sessions() == 0
+    warehouse.require_released()
 
 
 LATE = {
@@ -295,7 +295,7 @@ def test_a_late_failure_names_file_and_connection_and_never_the_value(
     assert said.startswith(f"{WHERE}: the warehouse warehouse says: ")
     for secret in ("Zo", "Zaza", "Dupont", "06399", "9999"):
         assert secret not in said
-    assert warehouse.sessions() == 0
+    warehouse.require_released()
 
 
 def test_a_wrong_query_is_told_with_the_names_in_it(warehouse: Warehouse) -> None:
