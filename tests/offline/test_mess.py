@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from sms.message import idremote
 from sms.msisdn import normalise
 from sms.recipients import SENTENCES
 from sms.settings import Settings
+from sms.sources import TableFile
 
 FEW = settings(max_examples=60, deadline=None)
 AT = datetime(2027, 3, 2, 9, tzinfo=UTC)
@@ -113,9 +115,24 @@ class Made:
 
 
 def prepared(
-    rows: list[Row], text: str, unsupported: str, chosen: Settings, *, as_csv: bool = False
+    rows: list[Row],
+    text: str,
+    unsupported: str,
+    chosen: Settings,
+    *,
+    as_csv: bool = False,
+    at_once: int = 3,
 ) -> Made:
-    with TemporaryDirectory() as place:
+    """What is made of the rows, read so many at once."""
+
+    def few_at_once(file: TableFile, *asked: Any, **named: Any) -> Iterator[pa.RecordBatch]:
+        for batch in whole(file, *asked, **named):
+            for start in range(0, batch.num_rows, at_once):
+                yield batch.slice(start, at_once)
+
+    whole = TableFile.batches
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TableFile, "batches", few_at_once)
         folder, out = Path(place, "spring"), Path(place, "out")
         folder.mkdir()
         (folder / "campaign.yaml").write_text(
@@ -216,11 +233,13 @@ def test_the_summary_adds_up(rows, text, unsupported, chosen):
 
 
 @FEW
-@given(ROWS, TEXTS, UNSUPPORTED, SETTINGS)
-def test_csv_and_parquet_of_the_same_mess_make_the_same_campaign(rows, text, unsupported, chosen):
-    assert prepared(rows, text, unsupported, chosen) == prepared(
-        rows, text, unsupported, chosen, as_csv=True
-    )
+@given(ROWS, TEXTS, UNSUPPORTED, SETTINGS, st.integers(1, 9))
+def test_csv_and_parquet_in_batches_of_any_size_make_the_same_campaign(
+    rows, text, unsupported, chosen, at_once
+):
+    made = prepared(rows, text, unsupported, chosen, at_once=at_once)
+
+    assert made == prepared(rows, text, unsupported, chosen, as_csv=True, at_once=1_000)
 
 
 @FEW

@@ -237,6 +237,17 @@ def test_a_limit_falls_in_any_batch_and_nothing_is_read_beyond_it():
         assert len(list(read)) >= len(batches) - -(-limit // 2) - 1  # one is drawn to see
 
 
+def test_a_stretch_knows_how_many_rows_and_how_many_people_come_before_it():
+    rows = candidates(*[(f"k{n}", number(n) if n % 3 else "x", "Ana") for n in range(9)])
+    batches = [rows.slice(start, 2) for start in range(0, 9, 2)]
+    survey = screener().survey(batches, lambda numbers: numbers[:0], limit=7)
+
+    stretches = [
+        (each.first, each.audience, each.rows.num_rows) for each in survey.stretches(batches)
+    ]
+    assert stretches == [(0, 0, 2), (2, 1, 2), (4, 2, 2), (6, 4, 1)]
+
+
 def test_a_limit_beyond_the_last_row_is_none():
     rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
 
