@@ -32,6 +32,9 @@ MESS = st.text(
 FEW = settings(max_examples=60, deadline=None)
 
 
+EVERYTHING = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
+
+
 def column(*texts: str | None) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
@@ -198,6 +201,40 @@ def test_a_character_without_a_stand_in_stays_and_marks_its_row(policy):
 @pytest.mark.parametrize("text", ["Ã©tÃ©", "câ€™est", "Ă©tage", "20Â €", "\ufffd"])
 def test_utf8_that_was_read_as_something_else_is_noticed(text):
     assert gsm.clean(column("été", text)).mojibake.tolist() == [False, True]
+
+
+def test_each_character_of_unicode_is_cleaned_as_if_alone():
+    texts = [f"a{character}b" for character in EVERYTHING]
+    cleaned = gsm.clean(column(*texts))
+    slow = [slowly_cleaned(text) for text in texts]
+
+    assert cleaned.texts.to_pylist() == [text for text, _ in slow]
+    assert cleaned.replaced == Counter(code for _, counted in slow for code in counted.elements())
+    assert gsm.has_foreign(column(*EVERYTHING)).tolist() == [
+        character not in gsm.ALPHABET for character in EVERYTHING
+    ]
+
+
+def test_a_text_leans_back_if_its_first_character_joins_what_is_before_it():
+    joining = [
+        character
+        for character in EVERYTHING
+        if any(
+            unicodedata.normalize("NFC", base + character) != base + character for base in "aeᄀ가"
+        )
+    ]
+
+    assert joining
+    assert all(gsm.leans_back(column("x", character + "x")) for character in joining)
+    assert not gsm.leans_back(column("", "é", "Zoé", "😀", "œ", None))
+
+
+@pytest.mark.parametrize("between", [0, 40])
+def test_mojibake_is_noticed_beside_decomposed_texts_and_others(between):
+    texts = ["Zoé", "Dupre\u0301", "FranÃ§ois", *["çê"] * between, "Lâ€™Oréal", "âge", "Âge", "x"]
+    found = gsm.clean(column(*texts)).mojibake
+
+    assert [texts[row] for row in found.nonzero()[0]] == ["FranÃ§ois", "Lâ€™Oréal"]
 
 
 def test_unicode_texts_lose_only_control_characters():
