@@ -14,7 +14,9 @@ from sms.columns import TEXT, bytes_of
 Words = npt.NDArray[np.uint64]
 
 C1, C2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
+STIR = np.uint64(0x52DCE729), np.uint64(0x38495AB5)
 BLOCK = 16  # bytes
+AT_ONCE = 16_384  # rows: what is computed of them stays in a core's own cache
 
 
 def digest(texts: pa.Array, seed: str = "") -> Words:
@@ -22,13 +24,19 @@ def digest(texts: pa.Array, seed: str = "") -> Words:
 
     Without `seed` it is the standard's function with seed 0; any text is a seed of 128 bits.
     """
-    column = texts if texts.type == TEXT else texts.cast(TEXT)
-    if column.null_count:
-        column = column.fill_null("")
+    column = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    column = column.cast(TEXT).fill_null("")
+    seeds = _seeds(seed)
+    made = [_of(column.slice(row, AT_ONCE), *seeds) for row in range(0, len(column), AT_ONCE)]
+    return np.concatenate(made) if made else np.zeros((0, 2), np.uint64)
+
+
+def _of(column: pa.LargeStringArray, first: np.uint64, second: np.uint64) -> Words:
     data, offsets = bytes_of(column)
-    padded = np.concatenate([data, np.zeros(BLOCK, np.uint8)])
     starts, sizes = offsets[:-1], np.diff(offsets)
-    first, second = _seeds(seed)
+    if sizes[0] and (sizes == sizes[0]).all():
+        return _of_one_size(data.reshape(len(sizes), -1), first, second)
+    padded = np.concatenate([data, np.zeros(BLOCK, np.uint8)])
     h1 = np.full(len(sizes), first, np.uint64)
     h2 = np.full(len(sizes), second, np.uint64)
     _absorb_blocks(padded, starts, sizes, h1, h2)
@@ -41,6 +49,31 @@ def _seeds(seed: str) -> tuple[np.uint64, np.uint64]:
         return np.uint64(0), np.uint64(0)
     first, second = np.frombuffer(hashlib.sha256(seed.encode()).digest()[:16], "<u8")
     return np.uint64(first), np.uint64(second)
+
+
+def _of_one_size(texts: npt.NDArray[np.uint8], first: np.uint64, second: np.uint64) -> Words:
+    """The same for texts of one size, shape (rows, size), as keys and numbers often are.
+
+    Nothing has to be looked up row by row then, and what is missing from the last block is zero.
+    """
+    rows, size = texts.shape
+    padded = np.zeros((rows, -(-size // BLOCK) * BLOCK), np.uint8)
+    padded[:, :size] = texts
+    words = padded.view("<u8")
+    h1, h2 = np.full(rows, first, np.uint64), np.full(rows, second, np.uint64)
+    for place in range(0, words.shape[1], 2):
+        a, b = words[:, place] * C1, words[:, place + 1] * C2
+        h1 ^= _rotated(a, 31) * C2
+        if (place + 2) * 8 <= size:
+            h1 = _stirred(h1, 27, h2, STIR[0])
+        h2 ^= _rotated(b, 33) * C1
+        if (place + 2) * 8 <= size:
+            h2 = _stirred(h2, 31, h1, STIR[1])
+    return _finished(h1, h2, np.full(rows, size, np.int64))
+
+
+def _stirred(one: Words, by: int, other: Words, constant: np.uint64) -> Words:
+    return (_rotated(one, by) + other) * np.uint64(5) + constant
 
 
 def _words(padded: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> Words:
@@ -69,9 +102,9 @@ def _absorb_blocks(
         at = starts[rows] + place
         a, b = h1[rows], h2[rows]
         a ^= _rotated(_words(padded, at) * C1, 31) * C2
-        a = (_rotated(a, 27) + b) * np.uint64(5) + np.uint64(0x52DCE729)
+        a = _stirred(a, 27, b, STIR[0])
         b ^= _rotated(_words(padded, at + 8) * C2, 33) * C1
-        b = (_rotated(b, 31) + a) * np.uint64(5) + np.uint64(0x38495AB5)
+        b = _stirred(b, 31, a, STIR[1])
         h1[rows], h2[rows] = a, b
         place += BLOCK
         rows = rows[sizes[rows] >= place + BLOCK]
