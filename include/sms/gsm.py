@@ -390,19 +390,26 @@ def _mojibake(flat: pa.Array, rows: Ints, codes: Ints) -> Flags:
 def _characters(data: Bytes) -> tuple[Ints, Ints]:
     """Where the characters begin that GSM may lack, and their code points.
 
-    All that GSM lacks is among them: bytes are looked at in few passes, and numbers of eight bytes
-    are made for few characters, because of this column after column is made of.
+    All that GSM lacks is among them. Every byte of every text comes by here, so that bytes are
+    looked at in few passes, and code points are worked out for few characters.
     """
-    special = data >= 0xC2
-    for rare in (data < 0x20, data == 0x60, data == 0x7F):  # controls and `
-        if rare.any():
-            special |= rare
-    at = np.flatnonzero(special)
+    starts = range(0, len(data), _AT_ONCE)
+    at = np.concatenate([np.zeros(0, np.int64), *(_special(data, start) for start in starts)])
     lead, second = data[at], data[np.minimum(at + 1, len(data) - 1)]
     # Read as if all had two bytes, as most have; others are kept whatever that gives.
     pair = ((lead & 0x1F).astype(np.uint16) << 6) | (second & 0x3F)
     chosen = np.flatnonzero(_LACKING_PAIR[pair] | (lead >= 0xE0) | (lead < 0x80))
     return at[chosen], _decoded(data, at[chosen])
+
+
+def _special(data: Bytes, start: int) -> Ints:
+    """Where characters beyond plain ASCII begin, controls and `, in some bytes from `start` on."""
+    some = data[start : start + _AT_ONCE]
+    special = some >= 0xC2
+    for rare in (some < 0x20, some == 0x60, some == 0x7F):
+        if rare.any():
+            special |= rare
+    return np.flatnonzero(special) + start
 
 
 def _decoded(data: Bytes, at: Ints) -> Ints:
@@ -419,6 +426,7 @@ def _decoded(data: Bytes, at: Ints) -> Ints:
 
 _FIRST_MARK = "\u0300".encode()[0]  # nothing before it in Unicode joins what it follows
 _NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
+_AT_ONCE = 1 << 20  # bytes: many times as fast as where such arrays are returned to the system
 _LACKING_PAIR = np.array([chr(code) not in ALPHABET for code in range(0x800)])
 
 
