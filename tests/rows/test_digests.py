@@ -113,6 +113,25 @@ def test_every_length_of_bytes_gives_what_the_reference_gives(seed):
     assert [digests(column([text]), seed)[0] for text in astral] == expected(astral, seed)
 
 
+@pytest.mark.parametrize("seed", ["", "spring"])
+def test_texts_of_one_length_give_what_the_reference_gives(seed):
+    for size in range(LONGEST + 1):
+        texts = [f"{n}{'é' * size}"[:size].encode()[:size].decode(errors="ignore") for n in "abc"]
+        texts += [(n * (size + 1))[:size] for n in "xyz"]
+
+        assert digests(column(texts[3:]), seed) == expected(texts[3:], seed)
+        assert digests(column(texts), seed) == expected(texts, seed)
+
+
+@pytest.mark.parametrize("texts", [["ab", "cd", "ef", "gh", "ij"], ["a", "é" * 20, "", None, "b"]])
+def test_pieces_of_any_size_give_what_the_whole_column_gives(monkeypatch, texts):
+    for at_once in range(1, 7):
+        monkeypatch.setattr("sms.digests.AT_ONCE", at_once)
+
+        assert digests(column(texts)) == expected(texts)
+        assert digests(column(texts).slice(1, 3)) == expected(texts[1:4])
+
+
 @FEW
 @given(TEXTS, SEEDS)
 def test_any_texts_under_any_seed_give_what_the_reference_gives(texts, seed):
@@ -150,7 +169,7 @@ def test_a_slice_gives_what_its_own_values_give(texts, chosen):
 def test_a_column_in_chunks_gives_what_one_piece_gives(texts, cut):
     chunks = pa.chunked_array([texts[:cut], texts[cut:], []], pa.large_string())
 
-    assert digests(chunks.combine_chunks()) == expected(texts)
+    assert digests(chunks) == digests(chunks.combine_chunks()) == expected(texts)
     table = pa.table({"key": chunks}).slice(1)
     assert [row for batch in table.to_batches() for row in digests(batch["key"])] == expected(
         texts[1:]
