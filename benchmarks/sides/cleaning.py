@@ -1,12 +1,15 @@
-"""Texts into GSM, and how many parts each takes: `cleaning columns|rows TEXTS OUT`.
+"""Texts into GSM, and how many parts each takes: `cleaning columns|characters|translate TEXTS OUT`.
 
 Texts are loaded before the clock starts, and what was made is written after it stopped.
 """
 
+import json
 import re
 import sys
 import time
 import unicodedata
+from collections import Counter
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,17 +20,35 @@ from sms.pipeline import ordered
 CHUNK = 32_768  # rows
 TEXT = pa.large_string()
 PAIRS = re.compile(r"[\^{}\\\[~\]|€]")
+MOJIBAKE = re.compile(gsm.MOJIBAKE)
 
 
-def columns(texts: pa.ChunkedArray) -> pa.Table:
+class Made(NamedTuple):
+    """What cleaning gives: texts, their parts, what looks like mojibake, what was replaced."""
+
+    texts: pa.Table
+    replaced: Counter[str]
+
+
+def table(cleaned: object, parts: object, mojibake: object) -> pa.RecordBatch:
+    """Some texts and what is known of them."""
+    columns = [pa.array(cleaned, TEXT), pa.array(parts, pa.int32()), pa.array(mojibake)]
+    return pa.RecordBatch.from_arrays(columns, names=["text", "segments", "mojibake"])
+
+
+def columns(texts: pa.ChunkedArray) -> Made:
     """The product's way: columns, in its threads."""
 
-    def chunk(first: int) -> pa.RecordBatch:
-        cleaned = gsm.clean(texts.slice(first, CHUNK)).texts
-        parts = pa.array(gsm.segments(cleaned))
-        return pa.RecordBatch.from_arrays([cleaned, parts], names=["text", "segments"])
+    def chunk(first: int) -> tuple[pa.RecordBatch, Counter[str]]:
+        cleaned = gsm.clean(texts.slice(first, CHUNK))
+        made = table(cleaned.texts, gsm.segments(cleaned.texts), cleaned.mojibake)
+        return made, cleaned.replaced
 
-    return pa.Table.from_batches(ordered(chunk, range(0, len(texts), CHUNK)))
+    batches, replaced = [], Counter[str]()
+    for made, counted in ordered(chunk, range(0, len(texts), CHUNK)):
+        batches.append(made)
+        replaced += counted
+    return Made(pa.Table.from_batches(batches), replaced)
 
 
 class Alphabet(dict[int, str]):
@@ -39,11 +60,53 @@ class Alphabet(dict[int, str]):
         return self[code]
 
 
-def rows(texts: list[str]) -> tuple[list[str], list[int]]:
-    """The same, a text at a time."""
-    alphabet = Alphabet()
-    cleaned = [unicodedata.normalize("NFC", text).translate(alphabet) for text in texts]
-    return cleaned, [parts(text) for text in cleaned]
+class Characters(dict[str, tuple[str, int]]):
+    """What stands for each character, and how many septets that takes; asked once for each."""
+
+    def __missing__(self, character: str) -> tuple[str, int]:
+        answer = gsm.transliterated(character)
+        word = gsm.UNKNOWN if answer is None else answer
+        self[character] = word, sum(2 if each in gsm.EXTENSION else 1 for each in word)
+        return self[character]
+
+
+def characters(texts: list[str]) -> Made:
+    """The same, a text at a time and in it a character at a time."""
+    known, replaced = Characters(), Counter[str]()
+    made, counts, suspects = [], [], []
+    for raw in texts:
+        text = unicodedata.normalize("NFC", raw)
+        suspects.append(MOJIBAKE.search(text) is not None)
+        words, septets = [], 0
+        for character in text:
+            word, width = known[character]
+            if word != character:
+                replaced[character] += 1
+            words.append(word)
+            septets += width
+        made.append("".join(words))
+        counts.append(1 if septets <= gsm.SINGLE else parts(made[-1]))
+    return Made(pa.Table.from_batches([table(made, counts, suspects)]), named(replaced))
+
+
+def translate(texts: list[str]) -> Made:
+    """The same, a text at a time, and all of it that the interpreter can do at once."""
+    alphabet, replaced = Alphabet(), Counter[str]()
+    made, counts, suspects = [], [], []
+    for raw in texts:
+        text = unicodedata.normalize("NFC", raw)
+        suspects.append(MOJIBAKE.search(text) is not None)
+        if not gsm.ALPHABET.issuperset(text):
+            replaced.update(character for character in text if character not in gsm.ALPHABET)
+            text = text.translate(alphabet)
+        made.append(text)
+        counts.append(parts(text))
+    return Made(pa.Table.from_batches([table(made, counts, suspects)]), named(replaced))
+
+
+def named(replaced: Counter[str]) -> Counter[str]:
+    """The same counts by the characters' codes."""
+    return Counter({gsm.name_of(character): count for character, count in replaced.items()})
 
 
 def parts(text: str) -> int:
@@ -59,19 +122,18 @@ def parts(text: str) -> int:
     return count
 
 
+WAYS = {"columns": columns, "characters": characters, "translate": translate}
+
+
 def main(way: str, source: str, out: str) -> None:
-    """Print the seconds, leave the texts and their parts in a file."""
+    """Print the seconds; leave the texts, and what was replaced in the schema's metadata."""
     given = pq.read_table(source)["text"]
-    listed = given.to_pylist() if way == "rows" else []
+    texts = given if way == "columns" else given.to_pylist()
     begun = time.perf_counter()
-    if way == "rows":
-        cleaned, counts = rows(listed)
-        seconds = time.perf_counter() - begun
-        made = pa.table({"text": pa.array(cleaned, TEXT), "segments": pa.array(counts, pa.int32())})
-    else:
-        made = columns(given)
-        seconds = time.perf_counter() - begun
-    pq.write_table(made, out)
+    made = WAYS[way](texts)
+    seconds = time.perf_counter() - begun
+    replaced = json.dumps(made.replaced, sort_keys=True)
+    pq.write_table(made.texts.replace_schema_metadata({"replaced": replaced}), out)
     print(seconds)
 
 

@@ -342,9 +342,9 @@ def _composed(flat: pa.Array, at: Ints, codes: Ints, chosen: Flags) -> tuple[pa.
     new_at, new_codes = _beyond_gsm(data)
     new_rows = _rows(offsets, new_at)
     new_at += after[np.flatnonzero(chosen)[new_rows]] - offsets[new_rows]
-    at = np.concatenate([at + after[rows] - before[rows], new_at])
-    order = np.argsort(at, kind="stable")  # two ascending runs, which is what it does best
-    return whole, at[order], np.concatenate([codes, new_codes])[order]
+    at += after[rows] - before[rows]
+    place = np.searchsorted(at, new_at)
+    return whole, np.insert(at, place, new_at), np.insert(codes, place, new_codes)
 
 
 @lru_cache(maxsize=4096)
