@@ -446,12 +446,16 @@ def test_a_file_with_a_row_too_many_is_not_read_to_its_end():
 def test_the_quick_look_and_the_reader_of_records_agree(monkeypatch, texts):
     contents = [mishandled(texts, UTF8, seed % 3, seed) for seed in range(40)]
     both = [judged(content, 257) for content in contents]
-    monkeypatch.setattr(inspection, "_usual", lambda data: None)
+    monkeypatch.setattr(inspection._Piece, "of", lambda data, *rules: inspection._Piece(data))
 
     assert [judged(content, 257) for content in contents] == both
 
 
 def test_a_usual_file_needs_no_reader_of_records(monkeypatch):
+    monkeypatch.setattr(inspection._Reader, "_records", None)
+
+    assert judged(written(["Bonjour", 'Dit "oui" ; là'] * 50), 257) == []
+
     monkeypatch.setattr(inspection, "_scan", None)
 
     assert judged(written(["Bonjour"] * 50), 257) == []

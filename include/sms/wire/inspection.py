@@ -205,15 +205,20 @@ class _Piece:
     @classmethod
     def of(cls, data: bytes, dialect: Dialect, rules: Rules) -> "_Piece":
         """Look at lines as if they began with a record, which the reader must confirm."""
-        block = _usual(data) if dialect.is_utf8 else None
-        if block is None:
+        if not dialect.is_utf8 or data.startswith(codecs.BOM_UTF8) or not is_utf8(data):
             return cls(data)
-        return cls(data, len(block.lines), _Judged.of(block, dialect, rules))
+        block = _quoteless(data) if b'"' not in data else None
+        if block is not None:
+            return cls(data, len(block.lines), _Judged.of(block, dialect, rules))
+        scan = _scan(data)
+        if scan.is_regular and scan.length == len(data):
+            return cls(data, scan.line_feeds, _Judged.of(scan.block, dialect, rules))
+        return cls(data)
 
 
-def _usual(data: bytes) -> _Block | None:
+def _quoteless(data: bytes) -> _Block | None:
     """Records of four fields without a quote, each on a line that ends in CR LF; else None."""
-    if b'"' in data or not data.endswith(b"\r\n") or data.startswith(codecs.BOM_UTF8):
+    if not data.endswith(b"\r\n"):
         return None
     content = np.frombuffer(data, np.uint8)
     feeds = np.flatnonzero(content == _LF)
@@ -223,7 +228,6 @@ def _usual(data: bytes) -> _Block | None:
         len(delimiters) != inner * len(feeds)
         or np.count_nonzero(content == _CR) != len(feeds)
         or (content[feeds - 1] != _CR).any()
-        or not is_utf8(data)
     ):
         return None
     starts = np.concatenate([[0], feeds[:-1] + 1])
@@ -332,6 +336,11 @@ class _Scan:
     line_feeds: int  # in those bytes
     broken: bool  # the record after them uses quotes wrongly
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether every record has its four fields and its line end."""
+        return not (self.broken or self.misshapen.any() or self.badly_ended.size)
+
 
 def _scan(data: bytes) -> _Scan:
     """Find records and fields by looking at delimiters, quotes and line ends alone.
@@ -415,7 +424,8 @@ class _Reader:
 
     def finish(self) -> None:
         """Judge what the last piece left."""
-        self._records(self.pending, last=True)
+        if self.pending:
+            self._records(self.pending, last=True)
 
     def _lines(self, piece: bytes) -> bytes:
         """A piece's lines in UTF-8 with the faults of its bytes told."""
