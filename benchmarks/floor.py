@@ -1,9 +1,10 @@
 """The least that any `prepare` must do: read the columns, put the texts together, write the bytes.
 
 No number is read, nobody is left out, nothing is cleaned, quoted or counted. A script of its own,
-so that it imports nothing but what it needs: `floor.py RECIPIENTS OUT SIZE`.
+that imports pyarrow and what it is told to: `floor.py RECIPIENTS OUT SIZE [LIBRARY...]`.
 """
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -38,4 +39,6 @@ def main(recipients: str, out: str, size: int) -> None:
 
 
 if __name__ == "__main__":
+    for library in sys.argv[4:]:
+        importlib.import_module(library)
     main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

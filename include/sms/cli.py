@@ -4,6 +4,9 @@ Exit status: 0 as wished, 1 a refusal with its sentence on standard error, 2 a w
 to write to where the campaign says `on_empty: skip`.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -120,7 +123,8 @@ def prepare(
     limit: Limit = None,
 ) -> None:
     """Make the very files that the DAG would upload, and say who is left out and why."""
-    from sms import columns, offline, terminal
+    with _loading():
+        from sms import columns, offline, terminal
 
     columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
@@ -156,7 +160,8 @@ def preview(
 
     Without recipients, a column's place is filled with its name.
     """
-    from sms import columns, offline, terminal
+    with _loading():
+        from sms import columns, offline, terminal
 
     columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
@@ -228,6 +233,15 @@ def cancel(stem: str, url: LedgerUrl) -> None:
             f"{SUPPORT} can stop it now"
         )
     say.print(f"{stem} is cancelled and will never be sent.")
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Load modules without looking for garbage among what stays: a tenth of a second less."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ class Renderer:
         """Append the stop mention, after a space, to each text that hasn't got it already."""
         if not self.stop_mention:
             return draft
-        mention = self._part(_Encoded(pa.array(["", f" {self.stop_mention}"], TEXT), None))
+        mention = self._constant("", f" {self.stop_mention}")
         there = holding(draft.texts, mention.cleaned.texts[1].as_py().strip())
         part = replace(mention, which=(~there).astype(np.int64))
         return _Draft(

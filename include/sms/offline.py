@@ -6,12 +6,14 @@ No Airflow, no gateway, no ledger, no clock: what is made depends on the argumen
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -20,6 +22,7 @@ from sms import preparing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.errors import SourceError
 from sms.message import MESSAGES_SCHEMA
+from sms.msisdn import Int64s
 from sms.pipeline import ordered
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Stretch, Survey
@@ -91,14 +94,18 @@ def screen(
     text = preparing.template(plan.campaign)
     asked = preparing.screener(plan.campaign, text, recipients)
     columns = asked.among(file.columns)
-    watch("stop list", 0, None)
-    stopped = read_stop_list(stop_list) if stop_list else None
-    survey = asked.survey(
-        _watched("screening", file.batches(columns, NARROW), file.rows, watch),
-        lambda numbers: numbers[:0] if stopped is None else found_in(stopped, numbers),
-        plan.limit,
-    )
-    return Screened(plan, file, tuple(columns), survey, 0 if stopped is None else len(stopped))
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as beside:
+        reading = beside.submit(_stop_list, stop_list)
+        survey = asked.survey(
+            _watched("screening", file.batches(columns, NARROW), file.rows, watch),
+            lambda numbers: found_in(reading.result(), numbers),
+            plan.limit,
+        )
+    return Screened(plan, file, tuple(columns), survey, len(reading.result()))
+
+
+def _stop_list(path: Path | None) -> Int64s:
+    return np.zeros(0, np.int64) if path is None else read_stop_list(path)
 
 
 def pieces(

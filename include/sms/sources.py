@@ -22,7 +22,7 @@ from sms.msisdn import Fault, Int64s, Numbers, normalise
 from sms.pipeline import ordered
 
 BATCH = 32_768  # rows of a Parquet batch,
-NARROW = 131_072  # and where little is made of each row
+NARROW = 65_536  # and where little is made of each row
 BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t|"

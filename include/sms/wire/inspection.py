@@ -207,7 +207,7 @@ class _Piece:
         """Look at lines as if they began with a record, which the reader must confirm."""
         if not dialect.is_utf8 or data.startswith(codecs.BOM_UTF8) or not is_utf8(data):
             return cls(data)
-        block = _quoteless(data) if b'"' not in data else None
+        block = _plain(data)
         if block is not None:
             return cls(data, len(block.lines), _Judged.of(block, dialect, rules))
         scan = _scan(data)
@@ -216,18 +216,21 @@ class _Piece:
         return cls(data)
 
 
-def _quoteless(data: bytes) -> _Block | None:
-    """Records of four fields without a quote, each on a line that ends in CR LF; else None."""
+def _plain(data: bytes) -> _Block | None:
+    """Records of four fields, each on one line that ends in CR LF; None if it takes a scan."""
     if not data.endswith(b"\r\n"):
         return None
     content = np.frombuffer(data, np.uint8)
-    feeds = np.flatnonzero(content == _LF)
-    delimiters = np.flatnonzero(content == _SEMICOLON)
+    outside = _without_quoted(content)
+    if outside is None:
+        return None
+    feeds = np.flatnonzero(outside == _LF)
+    delimiters = np.flatnonzero(outside == _SEMICOLON)
     inner = len(FIELDS) - 1
     if (
         len(delimiters) != inner * len(feeds)
-        or np.count_nonzero(content == _CR) != len(feeds)
-        or (content[feeds - 1] != _CR).any()
+        or np.count_nonzero(outside == _CR) != len(feeds)
+        or (outside[feeds - 1] != _CR).any()
     ):
         return None
     starts = np.concatenate([[0], feeds[:-1] + 1])
@@ -240,6 +243,30 @@ def _quoteless(data: bytes) -> _Block | None:
         np.column_stack([between, feeds - 1]),
         np.arange(len(feeds)),
     )
+
+
+def _without_quoted(content: Bytes) -> Bytes | None:
+    """The same bytes with quotes in the place of all between two; None if a quote is misplaced.
+
+    So few fields need quotes that to blot them out costs less than to follow each. None, too, if
+    a field in quotes goes on in the next line.
+    """
+    quotes = np.flatnonzero(content == _QUOTE)
+    if not quotes.size:
+        return content
+    opening = np.arange(len(quotes)) % 2 == 0
+    if (
+        len(quotes) % 2
+        or _first_broken_quote(content, quotes, content[quotes], opening) is not None
+    ):
+        return None
+    sizes = quotes[1::2] - quotes[0::2]
+    inside = np.repeat(quotes[0::2] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+    if (content[inside] == _LF).any():
+        return None
+    outside = content.copy()
+    outside[inside] = _QUOTE
+    return outside
 
 
 @dataclass(slots=True)
