@@ -22,7 +22,7 @@ to: a row that is excluded, for whatever reason, takes no number and no key from
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -201,7 +201,10 @@ class Screener:
         Opt-outs on later rows count all the same. `opted_out` is asked once: it takes sorted,
         distinct numbers and returns those in the stop list.
         """
-        return _settled(self, _joined(list(ordered(self._read, batches))), opted_out, limit)
+        pages = _Pages()
+        for page in ordered(self._read, batches):
+            pages.add(page)
+        return _settled(self, pages.whole(), opted_out, limit)
 
     def _read(self, batch: pa.RecordBatch) -> "_Page":
         """What one batch says by itself."""
@@ -263,23 +266,35 @@ class _Page:
     said: Int64s  # not by row: the numbers that the warehouse says opted out
 
 
-def _joined(pages: list[_Page]) -> _Page:
-    """All pages as one. They are taken out of the list, so that little is there twice."""
-    parts = {field.name: [getattr(page, field.name) for page in pages] for field in fields(_Page)}
-    pages.clear()
-    whole = _Page(**{name: np.concatenate([kept, *parts.pop(name)]) for name, kept in _NOTHING})
-    return replace(whole, said=distinct(whole.said))
+class _Pages:
+    """All pages so far, in arrays with room for more, so that no row is ever there twice."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
+        self._said: list[Int64s] = []
+
+    def add(self, page: _Page) -> None:
+        end = self._rows + len(page.code)
+        for name, column in self._columns.items():
+            if end > len(column):
+                column = np.empty(max(end, 2 * len(column)), column.dtype)
+                column[: self._rows] = self._columns[name][: self._rows]
+                self._columns[name] = column
+            column[self._rows : end] = getattr(page, name)
+        self._rows = end
+        self._said.append(page.said)
+
+    def whole(self) -> _Page:
+        columns = {name: column[: self._rows] for name, column in self._columns.items()}
+        return _Page(**columns, said=distinct(np.concatenate([np.zeros(0, np.int64), *self._said])))
 
 
-_NOTHING = [
-    ("msisdn", np.zeros(0, np.int64)),
-    ("region", np.zeros(0, np.int16)),
-    ("code", np.zeros(0, np.int8)),
-    ("gap", np.zeros(0, np.int16)),
-    ("first", np.zeros(0, np.uint64)),
-    ("second", np.zeros(0, np.uint64)),
-    ("said", np.zeros(0, np.int64)),
-]
+ROOM = 1 << 23  # rows; memory that is never written to costs nothing
+_KINDS: dict[str, npt.DTypeLike] = {
+    **{"msisdn": np.int64, "region": np.int16, "code": np.int8, "gap": np.int16},
+    **{"first": np.uint64, "second": np.uint64},
+}
 
 
 def _settled(

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from sms.columns import TEXT, distinct
+from sms.columns import TEXT, Flags, distinct
 from sms.errors import SourceError, StopListUnsafe
 from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
@@ -232,6 +232,16 @@ def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:
     """Which of these sorted numbers are in a sorted stop list."""
     if not stop_list.size:
         return np.zeros(0, np.int64)
-    place = np.minimum(np.searchsorted(stop_list, numbers), len(stop_list) - 1)
-    found: Int64s = numbers[stop_list[place] == numbers]
-    return found
+    pieces = [numbers[start : start + NARROW] for start in range(0, len(numbers), NARROW)]
+    found = [piece[_is_in(stop_list, piece)] for piece in pieces]
+    return np.concatenate([np.zeros(0, np.int64), *found])
+
+
+def _is_in(stop_list: Int64s, numbers: Int64s) -> Flags:
+    """Which of these sorted numbers are in the stop list, that part of it that may hold them."""
+    near = stop_list[slice(*np.searchsorted(stop_list, (numbers[0], numbers[-1] + 1)))]
+    if not near.size:
+        return np.zeros(len(numbers), np.bool_)
+    place = np.minimum(np.searchsorted(near, numbers), len(near) - 1)
+    there: Flags = near[place] == numbers
+    return there

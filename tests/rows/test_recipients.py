@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms import frames
+from sms import frames, recipients
 from sms.errors import SourceError
 from sms.msisdn import Fault, normalise
 from sms.recipients import EXCLUDED_SCHEMA, Reason, Screener
@@ -507,3 +507,14 @@ def test_keys_of_earlier_batches_are_recognised_exactly():
 
     assert written_to == keys + [f"{key}x" for key in keys]
     assert reasons == dict.fromkeys(keys, "duplicate_key")
+
+
+def test_more_rows_than_there_was_room_for_are_remembered_all(monkeypatch):
+    rows = candidates(*((n, number(n // 2) if n % 5 else "", "Zoé") for n in range(30)))
+    batches = [rows.slice(start, 7) for start in range(0, 30, 7)]
+    whole = [row for one in screened(rows) for row in one.excluded.to_pylist()]
+    monkeypatch.setattr(recipients, "ROOM", 2)
+    screenings = screened(*batches)
+
+    assert [row for one in screenings for row in one.excluded.to_pylist()] == whole
+    assert {row["reason"] for row in whole} == {"missing_msisdn", "duplicate_msisdn"}
