@@ -24,7 +24,7 @@ from sms.columns import TEXT, Flags, Ints, bytes_of, flags_of, holding, nulls_of
 from sms.digests import digest
 from sms.errors import BadCampaign, SourceError
 from sms.gsm import Cleaned, Unsupported
-from sms.recipients import EXCLUDED_SCHEMA, Reason
+from sms.recipients import EXCLUDED_SCHEMA, NULLS_AS_TEXT, Reason
 from sms.template import Column, Logic, Piece, Template, Words
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
@@ -33,8 +33,6 @@ Lengths: TypeAlias = npt.NDArray[np.int32]
 # What stands for what when a gateway can't be trusted with quotes (R23).
 DELIMITERS = {";": ",", '"': "'", "\r": " ", "\n": " ", "\t": " "}
 DELIMITER = re.compile('[;"\r\n]')  # what makes RFC 4180 ask for quotes
-# A null that some program wrote as text: nobody is called that, in just this spelling.
-NULLS_AS_TEXT = ("nan", "NaN", "None", "NaT", "<NA>")
 
 MESSAGES_SCHEMA = pa.schema(
     [

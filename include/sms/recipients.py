@@ -17,7 +17,9 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 7. its number is written to already, or else its key is.
 
 Of rows with the same number or key, the first in the query's order that passes 1 to 6 is written
-to: a row that is excluded, for whatever reason, takes no number and no key from another.
+to: a row that is excluded by one of these takes no number and no key from another. The winner may
+still fail by its text (`sms.message`: too long, a character that can't be sent), and then nobody
+of that number is written to, because texts are rendered after duplicates have gone.
 """
 
 from collections import Counter
@@ -32,7 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.coded import Coded
-from sms.columns import bytes_of, distinct, nulls_of
+from sms.columns import bytes_of, distinct, flags_of, nulls_of
 from sms.digests import digest
 from sms.errors import SourceError
 from sms.frames import as_text
@@ -116,6 +118,10 @@ _GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
 
 Codes = npt.NDArray[np.int8]
 Small = npt.NDArray[np.int16]
+# A null that some program wrote as text: nobody is called that, in just this spelling.
+NULLS_AS_TEXT = ("nan", "NaN", "None", "NaT", "<NA>")
+_NULLS_AS_TEXT = pa.array(NULLS_AS_TEXT, pa.large_string())
+
 Words = npt.NDArray[np.uint64]
 Word = TypeVar("Word", Int64s, Words)
 
@@ -202,13 +208,13 @@ class Screener:
         distinct numbers and returns those in the stop list.
         """
         pages = _Pages()
-        for page in ordered(self._read, batches):
+        for page in ordered(lambda placed: self._read(*placed), _placed(batches)):
             pages.add(page)
         return _settled(self, pages.whole(), opted_out, limit)
 
-    def _read(self, batch: pa.RecordBatch) -> "_Page":
-        """What one batch says by itself."""
-        given = as_text(batch.select(self.among(batch.schema.names)))
+    def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
+        """What one batch, with so many rows before it, says by itself."""
+        given = as_text(batch.select(self.among(batch.schema.names)), before + 1)
         numbers = normalise(given[self.msisdn])
         keys = given[self.key]
         code = np.zeros(batch.num_rows, np.int8)
@@ -266,6 +272,14 @@ class _Page:
     said: Int64s  # not by row: the numbers that the warehouse says opted out
 
 
+def _placed(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Each batch and how many rows come before it."""
+    first = 0
+    for batch in batches:
+        yield first, batch
+        first += batch.num_rows
+
+
 class _Pages:
     """All pages so far, in arrays with room for more, so that no row is ever there twice."""
 
@@ -309,7 +323,7 @@ def _settled(
     gaps = np.flatnonzero((gap > 0) & (code == 0))
     code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
     _give_duplicates(code, msisdn, shared, page.first[:rows], page.second[:rows])
-    return Survey(screener, msisdn, page.region[:rows], code, gap)
+    return Survey(screener, msisdn, page.region[:rows], code, gap, rows == len(page.code))
 
 
 def _numbers(values: Word) -> tuple[Word, Word]:
@@ -367,6 +381,7 @@ class Survey:
     _region: Small
     _code: Codes
     _gap: Small
+    _whole: bool  # no row lies beyond a limit
 
     @property
     def candidates(self) -> int:
@@ -396,18 +411,25 @@ class Survey:
         """The same rows as the survey read, with their places. Raises as `split` does."""
         first = audience = 0
         for batch in batches:
-            if first and first >= self.candidates:
-                return  # the rows beyond a limit
+            if batch.num_rows and first >= self.candidates:
+                if not self._whole:
+                    return
+                raise self._changed(f"more than {first}")
             some = batch.slice(0, self.candidates - first)
+            if self._whole and some.num_rows < batch.num_rows:
+                raise self._changed(f"more than {self.candidates}")
             yield Stretch(some, first, audience)
             code = self._code[first : first + some.num_rows]
             audience += len(code) - int(np.count_nonzero(code))
             first += some.num_rows
         if first < self.candidates:
-            raise SourceError(
-                f"{self.screener.query} gave {self.candidates} rows, and {first} when they were "
-                "read again: run the extraction anew"
-            )
+            raise self._changed(str(first))
+
+    def _changed(self, rows: str) -> SourceError:
+        return SourceError(
+            f"{self.screener.query} gave {self.candidates} rows, and {rows} when they were read "
+            "again: run the extraction anew"
+        )
 
     def part(self, stretch: Stretch) -> Screening:
         """Take a stretch apart; those of one survey may be taken apart in any order."""
@@ -464,7 +486,10 @@ def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
 def _note_gaps(gap: Small, column: pa.LargeStringArray, place: int) -> None:
     """Note what the column lacks, for rows where no earlier column lacks anything."""
     base = place * len(_GAPS) + 1
-    for kind, rows in enumerate((nulls_of(column), _blank(column), _longer(column, LONGEST_VALUE))):
+    null = nulls_of(column)
+    if len(column):
+        null = null | flags_of(pc.is_in(column, _NULLS_AS_TEXT))
+    for kind, rows in enumerate((null, _blank(column), _longer(column, LONGEST_VALUE))):
         if rows.any():
             gap[rows & (gap == 0)] = base + kind
 

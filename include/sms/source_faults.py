@@ -76,10 +76,9 @@ class SourceFaults:
 
     def _add(self, fault: tuple[str, str], count: int, ours: pa.RecordBatch) -> None:
         self.counts[fault] += count
-        known = self.rows.setdefault(fault, [])
-        if len(known) < FIRST_ROWS:
-            alike = pc.and_(pc.equal(ours["reason"], fault[0]), pc.equal(ours["detail"], fault[1]))
-            known += ours["row"].filter(alike).slice(0, FIRST_ROWS - len(known)).to_pylist()
+        alike = pc.and_(pc.equal(ours["reason"], fault[0]), pc.equal(ours["detail"], fault[1]))
+        rows = ours["row"].filter(alike).slice(0, FIRST_ROWS).to_pylist()
+        self.rows[fault] = sorted([*self.rows.get(fault, []), *rows])[:FIRST_ROWS]
 
 
 _OURS = pa.array([str(reason) for reason in OF_THE_SOURCE], pa.large_string())

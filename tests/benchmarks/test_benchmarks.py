@@ -20,8 +20,10 @@ from tests.airflow_home import ROOT
 
 ROWS = 2_000
 NAMES = (
-    *("prepare_1m", "prepare_5m", "prepare_1m_vs_plain", "prepare_1m_vs_competent"),
-    *("gsm_1m", "gsm_1m_foreign", "stop_list_10m", "extract_1m", "extract_5m"),
+    *("prepare_1m", "prepare_5m", "prepare_1m_vs_bare_floor"),
+    *("prepare_1m_vs_plain", "prepare_1m_vs_competent", "prepare_1m_vs_expert"),
+    *("gsm_1m", "gsm_1m_foreign", "gsm_1m_vs_translate"),
+    *("stop_list_10m", "extract_1m", "extract_5m"),
 )
 
 

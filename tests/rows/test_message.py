@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sms import gsm
 from sms.errors import BadCampaign, SourceError
-from sms.message import NULLS_AS_TEXT, Renderer, Rendering, idremote
-from sms.recipients import Reason
+from sms.message import Renderer, Rendering, idremote
+from sms.recipients import NULLS_AS_TEXT, Reason
 from sms.template import Template
 
 NUMBER = 33639980000

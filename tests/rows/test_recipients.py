@@ -291,6 +291,33 @@ def test_rows_that_are_fewer_when_they_are_read_again_are_refused():
         list(survey.split([rows.slice(0, 1)]))
 
 
+@pytest.mark.parametrize("more", [[2], [1, 1], [0, 2]])
+def test_rows_that_are_more_when_they_are_read_again_are_refused(more):
+    rows = candidates(*[(f"k{n}", number(n), "Ana") for n in range(9)])
+    survey = screener().survey([rows.slice(0, 7)], lambda numbers: numbers[:0])
+    again = [rows.slice(0, 7), *(rows.slice(7, size) for size in more)]
+
+    with pytest.raises(SourceError, match="gave 7 rows, and more than 7 when they were read again"):
+        list(survey.split(again))
+    with pytest.raises(SourceError, match="gave 7 rows, and more than 7 when they were read again"):
+        list(survey.split([rows]))
+
+
+def test_a_null_written_as_a_word_leaves_its_number_to_a_later_row():
+    rows = candidates(("a", number(1), "NaN"), ("b", number(1), "Ana"), ("c", number(2), "Nan"))
+
+    assert outcome(screen(rows)) == (["b", "c"], {"a": "missing_value"})
+
+
+def test_bytes_that_are_no_text_are_told_by_their_row_in_the_whole_answer():
+    rows = candidates(*[(f"k{n}", number(n), "Ana") for n in range(5)])
+    names = pa.array([b"Ana", b"\xff"], pa.binary()).view(pa.string()).cast(pa.large_string())
+    bad = rows.slice(0, 2).set_column(2, "first_name", names)
+
+    with pytest.raises(SourceError, match=r"column first_name .* row 7:"):
+        screened(rows, bad)
+
+
 def test_the_stop_list_is_asked_once_for_sorted_distinct_numbers_that_still_stand():
     asked = []
 
