@@ -406,9 +406,12 @@ def _special(data: Bytes, start: int) -> Ints:
     """Where characters beyond plain ASCII begin, controls and `, in some bytes from `start` on."""
     some = data[start : start + _AT_ONCE]
     special = some >= 0xC2
-    for rare in (some < 0x20, some == 0x60, some == 0x7F):
-        if rare.any():
-            special |= rare
+    if some.min() < 0x20:
+        special |= some < 0x20
+    raw = some.tobytes()  # in which a byte is found, or not, faster than in an array
+    for rare in (0x60, 0x7F):
+        if rare in raw:
+            special |= some == rare
     return np.flatnonzero(special) + start
 
 

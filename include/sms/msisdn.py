@@ -468,11 +468,11 @@ def _plainly(texts: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(
-        str(unicodedata.digit(char)) if char.isdigit() and not char.isascii() else char
-        for char in text
-    )
+    if not text.isascii():
+        text = "".join(
+            str(unicodedata.digit(char)) if char.isdigit() and not char.isascii() else char
+            for char in unicodedata.normalize("NFKC", text)
+        )
     label = _LABEL.match(text)
     return text[label.end() :] if label else text
 

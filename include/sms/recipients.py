@@ -437,20 +437,20 @@ class Survey:
         here = slice(first, first + batch.num_rows)
         code = self._code[here]
         asked = self.screener
-        given = as_text(batch.select([*dict.fromkeys([asked.key, asked.msisdn, *asked.carried])]))
         kept, out = np.flatnonzero(code == 0), np.flatnonzero(code)
-        of_kept, of_out = pa.array(kept), pa.array(out)
+        people = _taken(batch, [asked.key, *asked.carried], kept)
+        others = _taken(batch, [asked.key, asked.msisdn], out)
         audience = [
             pa.array(kept + first + 1),
-            given[asked.key].take(of_kept),
+            people[asked.key],
             pa.array(self._msisdn[here][kept]),
             _COUNTRIES.take(pa.array(self._region[here][kept])),
-            *(given[name].take(of_kept) for name in asked.carried),
+            *(people[name] for name in asked.carried),
         ]
         excluded = [
             pa.array(out + first + 1),
-            given[asked.key].take(of_out),
-            given[asked.msisdn].take(of_out),
+            others[asked.key],
+            others[asked.msisdn],
             _WORDS.take(pa.array(code[out])),
             self._details(here, out),
         ]
@@ -470,6 +470,11 @@ class Survey:
 
 
 _NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
+
+
+def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Int64s) -> pa.RecordBatch:
+    """Some rows of some columns, each once, as text."""
+    return as_text(batch.select([*dict.fromkeys(columns)]).take(pa.array(rows)))
 
 
 def _give(code: Codes, rows: Bools, reason: Reason) -> None:

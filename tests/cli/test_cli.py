@@ -48,6 +48,22 @@ def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_text_that_is_slow_is_good_and_says_why(tmp_path: Path) -> None:
+    folder = tmp_path / "autumn"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text("kind: transactional\nsender: AUTUMN\n")
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text("Bonjour\n{{ name|title }}, merci")
+
+    done = sms("check", folder)
+
+    assert (done.returncode, done.stdout) == (0, "autumn: good\n")
+    assert done.stderr == (
+        f"{folder}/message.txt, line 2: `title` is worked out by Python, once for each "
+        "combination of name\n"
+    )
+
+
 def test_a_wrong_call_says_how_to_call() -> None:
     done = sms("ledger", "settle", STEM)
 
