@@ -189,7 +189,7 @@ def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
     # A byte is a septet or a unit at most; only the extension's ASCII characters are two.
-    most = np.diff(offsets) * (2 if not unicode and _doubled(data).any() else 1)
+    most = np.diff(offsets) * (2 if not unicode and may_double(data) else 1)
     long = np.flatnonzero(most > (UNICODE_SINGLE if unicode else SINGLE))
     parts = np.ones(len(flat), np.int32)
     if long.size:
@@ -363,6 +363,16 @@ def has_foreign(texts: Texts) -> Flags:
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
     return _marked(_rows(offsets, _beyond_gsm(data)[0]), len(flat))
+
+
+def foreign_in(data: Bytes) -> Ints:
+    """Where in some text's bytes the characters begin that GSM lacks."""
+    return _beyond_gsm(data)[0]
+
+
+def may_double(data: Bytes) -> bool:
+    """Whether some text's bytes hold a character that is fewer bytes than septets."""
+    return bool(_doubled(data).any())
 
 
 def leans_back(texts: Texts) -> bool:

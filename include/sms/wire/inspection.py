@@ -101,11 +101,12 @@ class _Block:
     ends: Ints  # (records, 4)
     lines: Ints
 
-    def column(self, name: str) -> pa.Array:
-        """A field of all records, as it is meant: without its quotes."""
+    def column(self, name: str, rows: Ints | slice = slice(None)) -> pa.Array:
+        """A field of all records, or of some, as it is meant: without its quotes."""
         place = FIELDS.index(name)
-        bounds = np.empty(2 * len(self.lines) + 1, np.int64)
-        bounds[0:-1:2], bounds[1::2] = self.starts[:, place], self.ends[:, place]
+        starts, ends = self.starts[rows, place], self.ends[rows, place]
+        bounds = np.empty(2 * len(starts) + 1, np.int64)
+        bounds[0:-1:2], bounds[1::2] = starts, ends
         bounds[-1] = bounds[-2] if len(bounds) > 1 else 0
         buffers = [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
         # Fields and what lies between them in turn: every second one is wanted.
@@ -134,17 +135,13 @@ class _Judged:
 
     @classmethod
     def of(cls, block: _Block, dialect: Dialect, rules: Rules) -> "_Judged":
-        idremote, msisdn, oadc, msg = (block.column(name) for name in FIELDS)
-        most = gsm.MOST_PARTS if rules.long_sms else 1
+        idremote, msisdn, oadc = (block.column(name) for name in FIELDS[:-1])
         wrong = [
             (FaultCode.IDREMOTE, _other_than(_ALPHANUMERIC, idremote, 1, 40)),
             (FaultCode.MSISDN, _no_number(msisdn)),
             (FaultCode.OADC, _other_than(_ALPHANUMERIC, oadc, 0 if rules.empty_oadc else 1, 11)),
-            (FaultCode.EMPTY_TEXT, _sizes(msg) == 0),
-            (FaultCode.TOO_LONG, gsm.segments(msg, unicode=rules.unicode) > most),
+            *_judged_texts(block, rules),
         ]
-        if not rules.unicode:
-            wrong.append((FaultCode.CHARACTERS, gsm.has_foreign(msg)))
         if dialect.delimiter_in_text != "quote":
             wrong.append((FaultCode.DELIMITER, block.quoted()))
         faults = [(code, block.lines[rows]) for code, rows in wrong if rows.any()]
@@ -156,8 +153,30 @@ class _Judged:
         return replace(self, lines=self.lines + by, faults=faults)
 
 
-def _sizes(texts: pa.LargeStringArray) -> Ints:
-    return np.diff(bytes_of(texts)[1])
+def _judged_texts(block: _Block, rules: Rules) -> list[tuple[FaultCode, Flags]]:
+    """The faults of the texts. They are most of a file, and copied only where one may be wrong."""
+    starts, ends = block.starts[:, -1], block.ends[:, -1]
+    sizes = ends - starts
+    empty, long, foreign = (np.zeros(len(sizes), np.bool_) for _ in range(3))
+    # Two quotes are empty, too. A byte is at most two septets, or one unit.
+    short = np.flatnonzero(sizes <= 2)
+    empty[short] = np.diff(bytes_of(block.column("msg", short))[1]) == 0
+    most = gsm.MOST_PARTS if rules.long_sms else 1
+    doubled = 1 if rules.unicode or not gsm.may_double(block.data) else 2
+    suspects = np.flatnonzero(
+        sizes * doubled > (gsm.UNICODE_SINGLE if rules.unicode else gsm.SINGLE)
+    )
+    parts = gsm.segments(block.column("msg", suspects), unicode=rules.unicode)
+    long[suspects] = parts > most
+    if not rules.unicode:
+        at = gsm.foreign_in(block.data)
+        record = np.minimum(np.searchsorted(ends, at), len(sizes) - 1) if len(sizes) else at[:0]
+        foreign[record[(at >= starts[record]) & (at < ends[record])]] = True
+    return [
+        (FaultCode.EMPTY_TEXT, empty),
+        (FaultCode.TOO_LONG, long),
+        (FaultCode.CHARACTERS, foreign),
+    ]
 
 
 _ALPHANUMERIC = ((ord("a"), 26), (ord("A"), 26), (ord("0"), 10))
