@@ -287,6 +287,8 @@ def _encoded(column: pa.Array, name: str, *, once: bool) -> _Encoded:
     """
     if once or not pa.types.is_dictionary(column.type):
         column = _dictionary(column.cast(TEXT), once=once)
+    elif len(column.dictionary) > len(column) // 2:
+        column = _compacted(column)
     texts = pc.utf8_trim_whitespace(column.dictionary.cast(TEXT))
     absent = pc.is_in(texts, pa.array(NULLS_AS_TEXT, TEXT))
     if pc.any(absent).as_py():
@@ -305,6 +307,14 @@ def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
     if once or len(pc.unique(sample)) <= len(sample) // 2:
         return column.dictionary_encode()
     return pa.DictionaryArray.from_arrays(pa.array(np.arange(len(column))), column)
+
+
+def _compacted(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same without the words that no row has: a file's dictionary is that of many batches."""
+    which, used = pd.factorize(column.indices.to_numpy(zero_copy_only=False), use_na_sentinel=True)
+    indices = pa.array(which, mask=which < 0)
+    words = column.dictionary.take(pa.array(used.astype(np.int64)))
+    return pa.DictionaryArray.from_arrays(indices, words)
 
 
 SAMPLE = 2048  # rows of a batch that tell whether it pays to look for repeated values

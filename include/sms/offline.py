@@ -97,7 +97,7 @@ def screen(
     with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as beside:
         reading = beside.submit(_stop_list, stop_list)
         survey = asked.survey(
-            _watched("screening", file.batches(columns, NARROW), file.rows, watch),
+            _watched("screening", file.batches(columns, NARROW, asked.encodable), file.rows, watch),
             lambda numbers: found_in(reading.result(), numbers),
             plan.limit,
         )
@@ -122,7 +122,8 @@ def pieces(
         screening = survey.part(stretch)
         return screening.excluded, writer.pieces(stretch.audience, screening.audience)
 
-    rows = screened.recipients.batches(screened.columns)
+    encoded = survey.screener.encodable
+    rows = screened.recipients.batches(screened.columns, encoded=encoded)
     watched = _watched("rendering", rows, survey.candidates, watch)
     for excluded, found in ordered(made, survey.stretches(watched)):
         left_out(excluded)

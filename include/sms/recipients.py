@@ -185,6 +185,12 @@ class Screener:
         return tuple(dict.fromkeys(name for name in self.columns if name not in OWN_COLUMNS))
 
     @property
+    def encodable(self) -> tuple[str, ...]:
+        """The columns that may come and go dictionary encoded: only the text looks at them."""
+        own = (self.key, self.msisdn, OPTED_OUT)
+        return tuple(name for name in self.carried if name not in own)
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The columns in which a gap excludes, each once."""
         return tuple(dict.fromkeys(self.columns if self.needed is None else self.needed))
@@ -214,7 +220,7 @@ class Screener:
 
     def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
         """What one batch, with so many rows before it, says by itself."""
-        given = as_text(batch.select(self.among(batch.schema.names)), before + 1)
+        given = self.texts(batch.select(self.among(batch.schema.names)), before)
         numbers = normalise(given[self.msisdn])
         keys = given[self.key]
         code = np.zeros(batch.num_rows, np.int8)
@@ -227,12 +233,35 @@ class Screener:
         for place, name in enumerate(self.required):
             _note_gaps(gap, given[name], place)
         said = np.zeros(0, np.int64)
-        if OPTED_OUT in given.schema.names:
+        if OPTED_OUT in given:
             says_so = _says_opted_out(given[OPTED_OUT])
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
             said = distinct(numbers.msisdn[says_so])
         first, second = digest(keys).T.copy()
         return _Page(numbers.msisdn, region, code, gap, first, second, said[said != 0])
+
+    def texts(self, batch: pa.RecordBatch, before: int = 0) -> dict[str, pa.Array]:
+        """A batch's columns as text; those of `encodable` stay dictionary encoded if they are.
+
+        `before` counts the rows of earlier batches, for errors.
+        """
+        encoded = [
+            name
+            for name in batch.schema.names
+            if name in self.encodable and _is_encoded(batch.schema.field(name).type)
+        ]
+        others = [name for name in batch.schema.names if name not in encoded]
+        plain = as_text(batch.select(others), before + 1)
+        texts: dict[str, pa.Array] = dict(zip(others, plain.columns, strict=True))
+        for name in encoded:
+            column = batch[name]
+            try:
+                words = as_text(pa.RecordBatch.from_arrays([column.dictionary], [name]))[0]
+            except SourceError:
+                as_text(batch.select([name]), before + 1)  # tells the row, and not the word
+                raise
+            texts[name] = pa.DictionaryArray.from_arrays(column.indices, words)
+        return texts
 
     def among(self, present: Sequence[str]) -> list[str]:
         """The columns to read, of those that the query returns.
@@ -438,8 +467,8 @@ class Survey:
         code = self._code[here]
         asked = self.screener
         kept, out = np.flatnonzero(code == 0), np.flatnonzero(code)
-        people = _taken(batch, [asked.key, *asked.carried], kept)
-        others = _taken(batch, [asked.key, asked.msisdn], out)
+        people = asked.texts(_taken(batch, [asked.key, *asked.carried], kept))
+        others = asked.texts(_taken(batch, [asked.key, asked.msisdn], out))
         audience = [
             pa.array(kept + first + 1),
             people[asked.key],
@@ -455,7 +484,7 @@ class Survey:
             self._details(here, out),
         ]
         return Screening(
-            pa.RecordBatch.from_arrays(audience, schema=asked.audience_schema),
+            pa.RecordBatch.from_arrays(audience, names=asked.audience_schema.names),
             pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
         )
 
@@ -473,8 +502,14 @@ _NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
 
 
 def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Int64s) -> pa.RecordBatch:
-    """Some rows of some columns, each once, as text."""
-    return as_text(batch.select([*dict.fromkeys(columns)]).take(pa.array(rows)))
+    """Some rows of some columns, each once."""
+    return batch.select([*dict.fromkeys(columns)]).take(pa.array(rows))
+
+
+def _is_encoded(kind: pa.DataType) -> bool:
+    if not pa.types.is_dictionary(kind):
+        return False
+    return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
 
 
 def _give(code: Codes, rows: Bools, reason: Reason) -> None:
@@ -488,13 +523,20 @@ def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
     np.copyto(code, codes[faults.indices.to_numpy()], where=code == 0)
 
 
-def _note_gaps(gap: Small, column: pa.LargeStringArray, place: int) -> None:
+def _note_gaps(gap: Small, column: pa.Array, place: int) -> None:
     """Note what the column lacks, for rows where no earlier column lacks anything."""
     base = place * len(_GAPS) + 1
-    null = nulls_of(column)
-    if len(column):
-        null = null | flags_of(pc.is_in(column, _NULLS_AS_TEXT))
-    for kind, rows in enumerate((null, _blank(column), _longer(column, LONGEST_VALUE))):
+    words = column.dictionary if pa.types.is_dictionary(column.type) else column
+    null = nulls_of(words)
+    if len(words):
+        null = null | flags_of(pc.is_in(words, _NULLS_AS_TEXT))
+    for kind, lacking in enumerate((null, _blank(words), _longer(words, LONGEST_VALUE))):
+        rows = lacking
+        if words is not column:
+            rows = nulls_of(column) if kind == 0 else np.zeros(len(column), np.bool_)
+            if lacking.any():
+                at = column.indices.fill_null(0).to_numpy()
+                rows = np.where(nulls_of(column), rows, lacking[at])
         if rows.any():
             gap[rows & (gap == 0)] = base + kind
 

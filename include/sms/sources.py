@@ -77,11 +77,15 @@ class TableFile:
         return cls(path, names, None if first.endswith(b"\n") else 0, delimiter)
 
     def batches(
-        self, columns: Sequence[str] | None = None, rows: int = BATCH
+        self,
+        columns: Sequence[str] | None = None,
+        rows: int = BATCH,
+        encoded: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
         """All rows from the first, all columns or those named, in the file's order.
 
-        A Parquet's batches have `rows` rows each, a CSV's are cut by their bytes.
+        A Parquet's batches have `rows` rows each, a CSV's are cut by their bytes. Texts among the
+        `encoded` columns of a Parquet come dictionary encoded, as the file most likely has them.
 
         A CSV's cells are text, and an empty one without quotes is null. Raises SourceError with
         the line of a broken CSV.
@@ -89,7 +93,7 @@ class TableFile:
         if self.rows == 0:
             return
         if self.delimiter is None:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, read_dictionary=[*encoded]) as file:
                 yield from file.iter_batches(rows, columns=None if columns is None else [*columns])
             return
         reader = _CsvReader(self, self.delimiter, columns)

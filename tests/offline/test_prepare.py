@@ -118,6 +118,28 @@ def test_csv_and_parquet_give_the_same_bytes_again_and_again(
     assert names == sorted([first["files"][0]["name"], "excluded.csv", "summary.json"])
 
 
+@pytest.mark.parametrize("settings", ["", "key: customer\nmsisdn: phone\n"], ids=["own", "named"])
+def test_columns_of_categories_are_columns_of_texts(campaign, settings, stop_list, tmp_path):
+    rows = [*PEOPLE, ("k7", "0639980007", " ", "Lyon"), ("k8", "0639980008", "NaN", "x" * 800)]
+    rows += [(f"k{n}", f"06399801{n:02}", "Ana", "Lyon") for n in range(9, 60)]
+    names = ("customer", "phone", *COLUMNS[2:]) if settings else COLUMNS
+    texts = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    categories = pa.table({name: texts[name].dictionary_encode() for name in names})
+    with (campaign / "campaign.yaml").open("a") as out:
+        out.write(settings)
+    if settings:
+        (campaign / "message.txt").write_text("{{ customer }} {{ store }} {{ first_name|title }}")
+    made = []
+    for name, table in (("texts", texts), ("categories", categories)):
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=20)
+        out = tmp_path / name
+        summary = prepared(campaign, tmp_path / f"{name}.parquet", stop_list, out)
+        made.append((summary, {path.name: path.read_bytes() for path in out.iterdir()}))
+
+    assert made[0] == made[1]
+    assert made[0][0]["messages"] == 53 + (1 if settings else 0)
+
+
 def test_many_recipients_become_balanced_files(campaign, recipients, stop_list, tmp_path):
     yaml = campaign / "campaign.yaml"
     yaml.write_text(yaml.read_text() + "max_per_file: 1\n")
