@@ -31,6 +31,19 @@ def bytes_of(column: pa.LargeStringArray) -> tuple[Bytes, Ints]:
     return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
+def rows_of(offsets: Ints, at: Ints) -> Ints:
+    """The row in which each byte lies."""
+    rows: Ints = np.searchsorted(offsets, at, side="right") - 1
+    return rows
+
+
+def ranges(starts: Ints, sizes: Ints) -> Ints:
+    """start, start + 1 ... of each, `size` of them, one after the other."""
+    before = np.cumsum(sizes) - sizes
+    steps: Ints = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+    return steps
+
+
 def is_utf8(data: Bytes | bytes) -> bool:
     """Whether bytes are text."""
     bounds = pa.py_buffer(np.array([0, len(data)], np.int64))
@@ -77,7 +90,7 @@ def holding(column: pa.LargeStringArray, word: str) -> Flags:
     at = np.flatnonzero((data[last - 1 : -1] == sought[-2]) & (data[last:] == sought[-1]))
     for place, byte in enumerate(sought[:-2]):
         at = at[data[at + place] == byte]
-    rows = np.searchsorted(offsets, at, side="right") - 1
+    rows = rows_of(offsets, at)
     whole = at + len(sought) <= offsets[rows + 1]  # and not across two values
     flags = np.zeros(len(column), np.bool_)
     flags[rows[whole]] = True

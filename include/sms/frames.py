@@ -202,6 +202,14 @@ def as_text(batch: pa.RecordBatch | pa.Table | pd.DataFrame, first: int = 1) -> 
     return _batch(names, batch.columns, _text_of_array, first)
 
 
+def placed(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """How many rows come before each batch, and the batch."""
+    before = 0
+    for batch in batches:
+        yield before, batch
+        before += batch.num_rows
+
+
 def _require_distinct(names: Sequence[str]) -> None:
     for place, name in enumerate(names, start=1):
         if not _encodes(name):

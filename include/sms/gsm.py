@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms.columns import Bytes, Flags, Ints, bytes_of, distinct
+from sms.columns import Bytes, Flags, Ints, bytes_of, distinct, flags_of, ranges, rows_of
 
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 Unsupported: TypeAlias = Literal["replace", "exclude", "refuse"]
@@ -121,7 +121,7 @@ def swapped(cleaned: Cleaned, pairs: Mapping[str, str]) -> Cleaned:
     return replace(
         cleaned,
         texts=_column(book[data], offsets, cleaned.texts),
-        rows=np.concatenate([cleaned.rows, _rows(offsets, at)]),
+        rows=np.concatenate([cleaned.rows, rows_of(offsets, at)]),
         codes=np.concatenate([cleaned.codes, old_codes]),
     )
 
@@ -188,9 +188,7 @@ def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
     """How many parts each text is sent in; more than `MOST_PARTS` can't be sent. Empty is one."""
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
-    # A byte is a septet or a unit at most; only the extension's ASCII characters are two.
-    most = np.diff(offsets) * (2 if not unicode and may_double(data) else 1)
-    long = np.flatnonzero(most > (UNICODE_SINGLE if unicode else SINGLE))
+    long = may_be_long(data, np.diff(offsets), unicode=unicode)
     parts = np.ones(len(flat), np.int32)
     if long.size:
         some = flat.take(pa.array(long))
@@ -252,7 +250,7 @@ def _lengths(flat: pa.Array, *, unicode: bool) -> npt.NDArray[np.int32]:
     characters = pc.fill_null(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
     data, offsets = bytes_of(flat)
     pairs = _pairs(data, unicode=unicode)
-    extra = np.bincount(_rows(offsets, pairs), minlength=len(flat)) if pairs.size else 0
+    extra = np.bincount(rows_of(offsets, pairs), minlength=len(flat)) if pairs.size else 0
     total: npt.NDArray[np.int32] = (characters + extra).astype(np.int32)
     return total
 
@@ -291,9 +289,11 @@ def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = Fals
         return Cleaned(flat, at, codes, unsupported=clear, mojibake=clear)
     loose = _composable(codes)
     if loose.any():
-        flat, at, codes = _composed(flat, at, codes, _marked(_rows(offsets, at[loose]), len(flat)))
+        flat, at, codes = _composed(
+            flat, at, codes, _marked(rows_of(offsets, at[loose]), len(flat))
+        )
         data, offsets = bytes_of(flat)
-    mojibake = _mojibake(flat, _rows(offsets, at), codes)
+    mojibake = _mojibake(flat, rows_of(offsets, at), codes)
     if unicode:
         chosen = _CONTROL[np.minimum(codes, _LAST)]
         at, codes = at[chosen], codes[chosen]
@@ -301,7 +301,7 @@ def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = Fals
     answers = [_answer(int(code)) for code in kinds]
     lacking = np.array([answer is None for answer in answers], np.bool_)
     stuck = lacking[which] if len(kinds) else np.zeros(0, np.bool_)
-    rows = _rows(offsets, at)
+    rows = rows_of(offsets, at)
     unsupported = _marked(rows[stuck], len(flat))
     if policy != "replace":
         at, codes, which, rows = at[~stuck], codes[~stuck], which[~stuck], rows[~stuck]
@@ -335,12 +335,12 @@ def _composed(flat: pa.Array, at: Ints, codes: Ints, chosen: Flags) -> tuple[pa.
     some = pc.utf8_normalize(flat.filter(mask), form="NFC")
     whole = pc.replace_with_mask(flat, mask, some)
     before, after = bytes_of(flat)[1], bytes_of(whole)[1]
-    rows = _rows(before, at)
+    rows = rows_of(before, at)
     left = ~chosen[rows]
     rows, at, codes = rows[left], at[left], codes[left]
     data, offsets = bytes_of(some)
     new_at, new_codes = _beyond_gsm(data)
-    new_rows = _rows(offsets, new_at)
+    new_rows = rows_of(offsets, new_at)
     new_at += after[np.flatnonzero(chosen)[new_rows]] - offsets[new_rows]
     at += after[rows] - before[rows]
     place = np.searchsorted(at, new_at)
@@ -362,7 +362,7 @@ def has_foreign(texts: Texts) -> Flags:
     """Which texts hold a character that GSM lacks."""
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
-    return _marked(_rows(offsets, _beyond_gsm(data)[0]), len(flat))
+    return _marked(rows_of(offsets, _beyond_gsm(data)[0]), len(flat))
 
 
 def foreign_in(data: Bytes) -> Ints:
@@ -370,9 +370,13 @@ def foreign_in(data: Bytes) -> Ints:
     return _beyond_gsm(data)[0]
 
 
-def may_double(data: Bytes) -> bool:
-    """Whether some text's bytes hold a character that is fewer bytes than septets."""
-    return bool(_doubled(data).any())
+def may_be_long(data: Bytes, sizes: Ints, *, unicode: bool = False) -> Ints:
+    """Which of the texts in these bytes, of so many bytes each, may take more than one part.
+
+    A byte is a septet or a unit at most; only the extension's ASCII characters are two.
+    """
+    most = sizes * (2 if not unicode and _doubled(data).any() else 1)
+    return np.flatnonzero(most > (UNICODE_SINGLE if unicode else SINGLE))
 
 
 def leans_back(texts: Texts) -> bool:
@@ -393,7 +397,7 @@ def _mojibake(flat: pa.Array, rows: Ints, codes: Ints) -> Flags:
     suspects = distinct(rows[np.isin(codes, _MOJIBAKE_CODES)])
     if suspects.size:
         hits = pc.match_substring_regex(flat.take(pa.array(suspects)), MOJIBAKE)
-        marked[suspects] = hits.to_numpy(zero_copy_only=False).astype(np.bool_)
+        marked[suspects] = flags_of(hits)
     return marked
 
 
@@ -469,9 +473,9 @@ def _spliced(
         at, old = at + np.cumsum(more) - more, old + more
     else:
         data = data.copy()
-    data[_ranges(at, new)] = _bytes_of(words, which, new)
+    data[ranges(at, new)] = _bytes_of(words, which, new)
     kept = np.ones(len(data), np.bool_)
-    kept[_ranges(at + new, old - new)] = False
+    kept[ranges(at + new, old - new)] = False
     return _column(data[kept], moved, flat)
 
 
@@ -479,15 +483,8 @@ def _bytes_of(words: list[bytes], which: Ints, sizes: Ints) -> Bytes:
     """The chosen words' bytes, one after the other."""
     book = np.frombuffer(b"".join(words), np.uint8)
     starts = np.concatenate([[0], np.cumsum([len(word) for word in words])])[:-1]
-    chosen: Bytes = book[_ranges(starts[which], sizes)]
+    chosen: Bytes = book[ranges(starts[which], sizes)]
     return chosen
-
-
-def _ranges(starts: Ints, sizes: Ints) -> Ints:
-    """start, start + 1 ... of each, `size` of them, one after the other."""
-    before = np.cumsum(sizes) - sizes
-    steps: Ints = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
-    return steps
 
 
 def _distinct(codes: Ints) -> tuple[Ints, Ints]:
@@ -499,12 +496,6 @@ def _marked(rows: Ints, size: int) -> Flags:
     marked = np.zeros(size, np.bool_)
     marked[rows] = True
     return marked
-
-
-def _rows(offsets: Ints, at: Ints) -> Ints:
-    """The row in which each byte lies."""
-    rows: Ints = np.searchsorted(offsets, at, side="right") - 1
-    return rows
 
 
 def _flat(texts: Texts) -> pa.Array:

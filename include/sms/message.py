@@ -236,11 +236,13 @@ class _Encoded:
 
     def gaps(self, size: int) -> tuple[Flags, Reason, "Explain"]:
         """The rows that lack something, as a verdict."""
-        return _by_row(nulls_of(self.texts), self.which, size), Reason.MISSING_VALUE, self._lacking
+        null = nulls_of(self.texts)
+        rows = null[self.indices(size)] if null.any() else np.zeros(size, np.bool_)
+        return rows, Reason.MISSING_VALUE, self._lacking
 
     def _lacking(self, rows: Ints) -> list[str]:
         assert self.lacks is not None  # or there would be no such rows
-        which = np.zeros(len(rows), np.int64) if self.which is None else self.which[rows]
+        which = self.indices(int(rows.max()) + 1)[rows]
         names: list[str] = self.lacks.take(pa.array(which)).to_pylist()
         return names
 
@@ -293,12 +295,12 @@ def _encoded(column: pa.Array, name: str, *, once: bool) -> _Encoded:
     absent = pc.is_in(texts, pa.array(NULLS_AS_TEXT, TEXT))
     if pc.any(absent).as_py():
         texts = pc.if_else(absent, pa.scalar(None, TEXT), texts)
-    which = column.indices
+    which = column.indices.cast(pa.int64())  # as small as they come, one more may not fit
     if which.null_count:
         which = which.fill_null(len(texts))
         texts = pa.concat_arrays([texts, pa.nulls(1, TEXT)])
     lacks = pa.repeat(pa.scalar(name, TEXT), len(texts)) if texts.null_count else None
-    return _Encoded(texts, which.to_numpy().astype(np.int64, copy=False), lacks)
+    return _Encoded(texts, which.to_numpy(), lacks)
 
 
 def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
@@ -365,12 +367,6 @@ def _joined(parts: list[pa.Array | pa.Scalar], size: int) -> pa.Array:
     if all(isinstance(part, pa.Scalar) for part in parts):
         return pa.repeat(pa.scalar("".join(map(str, parts)), TEXT), size)
     return pc.binary_join_element_wise(*parts, pa.scalar("", TEXT))
-
-
-def _by_row(known: Flags, which: Ints | None, size: int) -> Flags:
-    if not known.any():
-        return np.zeros(size, np.bool_)
-    return np.full(size, known[0]) if which is None else known[which]
 
 
 # --- Verdicts -----------------------------------------------------------------------------------

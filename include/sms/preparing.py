@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sms.campaign import Campaign
 from sms.errors import SourceError
+from sms.frames import placed
 from sms.message import Renderer, Rendering
 from sms.pipeline import ordered
 from sms.recipients import Screener, Survey
@@ -132,14 +133,7 @@ def rendered(
 ) -> Iterator[Piece]:
     """The messages and bytes of `people` rows of audience, file after file."""
     writer = Writer(plan, settings, people)
-
-    def placed() -> Iterator[tuple[int, pa.RecordBatch]]:
-        first = 0
-        for batch in audience:
-            yield first, batch
-            first += batch.num_rows
-
-    for made in ordered(lambda each: writer.pieces(*each), placed()):
+    for made in ordered(lambda each: writer.pieces(*each), placed(audience)):
         yield from made
 
 

@@ -37,7 +37,7 @@ from sms.coded import Coded
 from sms.columns import bytes_of, distinct, flags_of, nulls_of
 from sms.digests import digest
 from sms.errors import SourceError
-from sms.frames import as_text
+from sms.frames import as_text, placed
 from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
 from sms.pipeline import ordered
 
@@ -214,7 +214,7 @@ class Screener:
         distinct numbers and returns those in the stop list.
         """
         pages = _Pages()
-        for page in ordered(lambda placed: self._read(*placed), _placed(batches)):
+        for page in ordered(lambda each: self._read(*each), placed(batches)):
             pages.add(page)
         return _settled(self, pages.whole(), opted_out, limit)
 
@@ -299,14 +299,6 @@ class _Page:
     first: Words  # half of the key's digest
     second: Words  # its other half
     said: Int64s  # not by row: the numbers that the warehouse says opted out
-
-
-def _placed(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Each batch and how many rows come before it."""
-    first = 0
-    for batch in batches:
-        yield first, batch
-        first += batch.num_rows
 
 
 class _Pages:

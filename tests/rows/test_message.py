@@ -283,6 +283,18 @@ def test_white_space_around_a_text_is_stripped_and_not_counted():
     assert rendering.messages.column("segments").to_pylist() == [1]
 
 
+def test_categories_may_be_as_many_as_their_small_numbers_can_count():
+    words = [f"n{number}" for number in range(128)]
+    column = pa.DictionaryArray.from_arrays(
+        pa.array([*range(128), None], pa.int8()), pa.array(words, pa.large_string())
+    )
+    rows = audience(a=[*words, None]).drop_columns(["a"])
+    rendering = rendered("{{ a }}", rows.append_column("a", column))
+
+    assert texts(rendering) == words
+    assert rendering.reasons == {Reason.MISSING_VALUE: 1}
+
+
 def test_nothing_left_to_say_is_an_exclusion():
     rendering = rendered("{{ a }}", audience(a=["", " ", "😀", "x"]), stop_mention="STOP 36105")
 

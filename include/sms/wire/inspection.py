@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from sms import gsm
 from sms.coded import Coded
-from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8
+from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8, ranges, rows_of
 from sms.digests import digest
 from sms.pipeline import ordered
 from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
@@ -158,14 +158,11 @@ def _judged_texts(block: _Block, rules: Rules) -> list[tuple[FaultCode, Flags]]:
     starts, ends = block.starts[:, -1], block.ends[:, -1]
     sizes = ends - starts
     empty, long, foreign = (np.zeros(len(sizes), np.bool_) for _ in range(3))
-    # Two quotes are empty, too. A byte is at most two septets, or one unit.
+    # Two quotes are empty, too.
     short = np.flatnonzero(sizes <= 2)
     empty[short] = np.diff(bytes_of(block.column("msg", short))[1]) == 0
     most = gsm.MOST_PARTS if rules.long_sms else 1
-    doubled = 1 if rules.unicode or not gsm.may_double(block.data) else 2
-    suspects = np.flatnonzero(
-        sizes * doubled > (gsm.UNICODE_SINGLE if rules.unicode else gsm.SINGLE)
-    )
+    suspects = gsm.may_be_long(block.data, sizes, unicode=rules.unicode)
     parts = gsm.segments(block.column("msg", suspects), unicode=rules.unicode)
     long[suspects] = parts > most
     if not rules.unicode:
@@ -194,7 +191,7 @@ def _other_than(
     for first, count in alphabet:
         strange &= (data - np.uint8(first)) >= count
     if strange.any():
-        wrong[np.searchsorted(offsets, np.flatnonzero(strange), side="right") - 1] = True
+        wrong[rows_of(offsets, np.flatnonzero(strange))] = True
     return wrong
 
 
@@ -209,7 +206,7 @@ def _no_number(texts: pa.LargeStringArray) -> Flags:
     strange = (data - np.uint8(ord("0"))) >= 10
     strange[first] = False
     if strange.any():
-        wrong[np.searchsorted(offsets, np.flatnonzero(strange), side="right") - 1] = True
+        wrong[rows_of(offsets, np.flatnonzero(strange))] = True
     return wrong
 
 
@@ -280,7 +277,7 @@ def _without_quoted(content: Bytes) -> Bytes | None:
     ):
         return None
     sizes = quotes[1::2] - quotes[0::2]
-    inside = np.repeat(quotes[0::2] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+    inside = ranges(quotes[0::2], sizes)
     if (content[inside] == _LF).any():
         return None
     outside = content.copy()

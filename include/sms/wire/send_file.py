@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms import gsm
-from sms.columns import TEXT, Flags, bytes_of
+from sms.columns import TEXT, Flags, bytes_of, rows_of
 from sms.errors import ConfigurationError, SourceError
 from sms.pipeline import ordered
 
@@ -167,7 +167,7 @@ def _special(fields: pa.LargeStringArray) -> Flags | None:
     if not found:
         return None
     special = np.zeros(len(fields), np.bool_)
-    special[np.searchsorted(offsets, np.concatenate(found), side="right") - 1] = True
+    special[rows_of(offsets, np.concatenate(found))] = True
     return special
 
 
