@@ -4,12 +4,15 @@ What looks at a column's bytes begins here, so that slices, nulls and empty colu
 """
 
 import os
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -95,6 +98,56 @@ def holding(column: pa.LargeStringArray, word: str) -> Flags:
     flags = np.zeros(len(column), np.bool_)
     flags[rows[whole]] = True
     return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A column as its distinct texts, and which of them each row has."""
+
+    texts: pa.LargeStringArray
+    which: Ints | None  # None: every row has the first
+
+    def of(self, rows: Ints | Flags) -> "Encoded":
+        """The same of some rows."""
+        return self if self.which is None else Encoded(self.texts, self.which[rows])
+
+    def by_row(self, known: npt.NDArray[Any]) -> Any:
+        """What is known of the texts, for each row; one value where all rows share it."""
+        return known[0] if self.which is None else known[self.which]
+
+    def column(self) -> pa.Array | pa.Scalar:
+        """The column itself, a scalar where all rows share it; a null is empty."""
+        texts = pc.fill_null(self.texts, "") if self.texts.null_count else self.texts
+        return texts[0] if self.which is None else texts.take(pa.array(self.which))
+
+
+@dataclass(frozen=True, slots=True)
+class Pieced:
+    """A column whose texts are not put together yet: what all begin with, and so on."""
+
+    pieces: Sequence[Encoded]
+    size: int
+
+    def of(self, rows: Ints) -> "Pieced":
+        """The same of some rows."""
+        return Pieced([piece.of(rows) for piece in self.pieces], len(rows))
+
+    def joined(self) -> pa.LargeStringArray:
+        """Put the texts together."""
+        return joined([piece.column() for piece in self.pieces], self.size)
+
+
+def joined(parts: Iterable[pa.Array | pa.Scalar], size: int) -> pa.Array:
+    """What `size` rows have in each part, one after the other; scalars are for all rows."""
+    fewer: list[pa.Array | pa.Scalar] = []
+    for part in parts:
+        if isinstance(part, pa.Scalar) and fewer and isinstance(fewer[-1], pa.Scalar):
+            fewer[-1] = pa.scalar(f"{fewer[-1]}{part}", TEXT)
+        else:
+            fewer.append(part)
+    if all(isinstance(part, pa.Scalar) for part in fewer):
+        return pa.repeat(fewer[0] if fewer else pa.scalar("", TEXT), size)
+    return pc.binary_join_element_wise(*fewer, pa.scalar("", TEXT))
 
 
 def use_lean_memory() -> None:

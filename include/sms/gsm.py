@@ -188,7 +188,7 @@ def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
     """How many parts each text is sent in; more than `MOST_PARTS` can't be sent. Empty is one."""
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
-    long = may_be_long(data, np.diff(offsets), unicode=unicode)
+    long = may_be_long(data.tobytes(), np.diff(offsets), unicode=unicode)
     parts = np.ones(len(flat), np.int32)
     if long.size:
         some = flat.take(pa.array(long))
@@ -370,13 +370,51 @@ def foreign_in(data: Bytes) -> Ints:
     return _beyond_gsm(data)[0]
 
 
-def may_be_long(data: Bytes, sizes: Ints, *, unicode: bool = False) -> Ints:
+def is_surely_gsm(texts: bytes) -> bool:
+    """Whether GSM has every character of some texts in UTF-8, which hold no control characters
+    but CR and LF.
+
+    False says nothing: `foreign_in` takes the closer look. This takes half the time, as it only
+    gathers the bytes beyond ASCII, which in UTF-8 are whole characters one after the other.
+    """
+    if _holds(texts, b"`\x7f"):
+        return False
+    beyond = _beyond_ascii(np.frombuffer(texts, np.uint8))
+    euros = np.flatnonzero(beyond >= 0xE0)
+    if euros.size:
+        signs = euros[:, None] + np.arange(3)
+        if (beyond[np.minimum(signs, len(beyond) - 1)] != _EURO).any():
+            return False
+        beyond = np.delete(beyond, signs)
+    if len(beyond) % 2:  # the last character is cut off
+        return False
+    return bool(_PAIR_IN_GSM[beyond.view("<u2")].all())
+
+
+def _beyond_ascii(data: Bytes) -> Bytes:
+    """The bytes beyond ASCII. They are few, and looked for eight at a time.
+
+    To take by places is twice as fast as to take by flags.
+    """
+    whole = len(data) // 8 * 8
+    eights = data[:whole].view(np.uint64)
+    found = np.flatnonzero((eights & np.uint64(0x8080808080808080)) != 0)
+    some = np.concatenate([eights[found].view(np.uint8), data[whole:]])
+    return some[np.flatnonzero(some >= 0x80)]
+
+
+def may_be_long(texts: bytes, sizes: Ints, *, unicode: bool = False) -> Ints:
     """Which of the texts in these bytes, of so many bytes each, may take more than one part.
 
     A byte is a septet or a unit at most; only the extension's ASCII characters are two.
     """
-    most = sizes * (2 if not unicode and _doubled(data).any() else 1)
+    most = sizes * (2 if not unicode and _holds(texts, _DOUBLED) else 1)
     return np.flatnonzero(most > (UNICODE_SINGLE if unicode else SINGLE))
+
+
+def _holds(texts: bytes, some: bytes) -> bool:
+    """Whether one of these bytes is there: in `bytes` that is known faster than in an array."""
+    return any(byte in texts for byte in some)
 
 
 def leans_back(texts: Texts) -> bool:
@@ -445,6 +483,12 @@ _FIRST_MARK = "\u0300".encode()[0]  # nothing before it in Unicode joins what it
 _NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
 _AT_ONCE = 1 << 20  # bytes: many times as fast as where such arrays are returned to the system
 _LACKING_PAIR = np.array([chr(code) not in ALPHABET for code in range(0x800)])
+_DOUBLED = "".join(set(EXTENSION) - {"€"}).encode()
+_EURO = np.frombuffer("€".encode(), np.uint8)
+_PAIR_IN_GSM = np.zeros(1 << 16, np.bool_)  # two bytes of UTF-8, the first the lower
+_PAIR_IN_GSM[[int.from_bytes(c.encode(), "little") for c in ALPHABET if 0x80 <= ord(c) < 0x800]] = (
+    True
+)
 
 
 def _spliced(

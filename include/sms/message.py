@@ -8,10 +8,10 @@ costs is `gsm`'s, who is written to at all is `recipients`'.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms import gsm
-from sms.columns import TEXT, Flags, Ints, bytes_of, flags_of, holding, nulls_of
+from sms.columns import (
+    TEXT,
+    Encoded,
+    Flags,
+    Ints,
+    Pieced,
+    bytes_of,
+    distinct,
+    holding,
+    joined,
+    nulls_of,
+)
 from sms.digests import digest
 from sms.errors import BadCampaign, SourceError
 from sms.gsm import Cleaned, Unsupported
 from sms.recipients import EXCLUDED_SCHEMA, NULLS_AS_TEXT, Reason
 from sms.template import Column, Logic, Piece, Template, Words
+from sms.wire import send_file
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 Lengths: TypeAlias = npt.NDArray[np.int32]
@@ -46,19 +58,39 @@ MESSAGES_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rendering:
-    """What became of a batch of the audience."""
+    """What became of a batch of the audience: messages, by columns, and who gets none."""
 
-    messages: pa.RecordBatch  # MESSAGES_SCHEMA
+    keys: pa.LargeStringArray
+    idremote: pa.LargeStringArray
+    msisdn: pa.Int64Array
+    sender: str
+    msg: Pieced
+    segments: Lengths
     excluded: pa.RecordBatch  # EXCLUDED_SCHEMA
     replaced: Counter[str]  # in the messages, by the character's code ("U+00E7")
     mojibake: Ints  # rows whose message looks like UTF-8 read as something else: not refused
 
+    @cached_property
+    def messages(self) -> pa.RecordBatch:
+        """The messages, put together: MESSAGES_SCHEMA."""
+        oadc = pa.repeat(pa.scalar(self.sender, TEXT), len(self.keys))
+        segments = pa.array(self.segments, pa.int16())
+        columns = [self.idremote, self.msisdn, oadc, self.msg.joined(), segments, self.keys]
+        return pa.RecordBatch.from_arrays(columns, schema=MESSAGES_SCHEMA)
+
+    def block(self, dialect: send_file.Dialect) -> send_file.Block:
+        """The messages as lines of the file, without putting the texts together first."""
+        return send_file.block_of(
+            self.idremote, self.msisdn, self.sender, self.msg, self.segments, dialect
+        )
+
     @property
     def reasons(self) -> Counter[str]:
         """How many rows were excluded for each Reason."""
-        return Counter(self.excluded.column("reason").to_pylist())
+        counts = pc.value_counts(self.excluded.column("reason"))
+        return Counter({each["values"]: each["counts"] for each in counts.to_pylist()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +114,26 @@ class Renderer:
         """The messages of a batch with `key`, `msisdn` (int64) and the template's columns."""
         size = audience.num_rows
         verdicts = _Verdicts(size)
-        pieces = _pieces(self.template, audience)
-        for piece in pieces:
-            verdicts.exclude(*piece.gaps(size))
-        draft = self._trimmed(self._draft(pieces, size))
+        values = _pieces(self.template, audience)
+        for value in values:
+            verdicts.exclude(*value.gaps(size))
+        draft = self._trimmed(self._draft(values, size))
         self._exclude_unfit(draft, verdicts)
         draft = self._with_stop_mention(draft)
-        segments = gsm.segments_of(draft.texts, draft.lengths, unicode=self.unicode)
+        segments = self._segments(draft)
         self._exclude_long(draft, segments, verdicts)
+        kept = np.flatnonzero(verdicts.kept)
+        columns = [audience.column("key").cast(TEXT), audience.column("msisdn")]
+        if len(kept) < size:
+            columns = [column.take(pa.array(kept)) for column in columns]
+        keys, msisdn = columns
         return Rendering(
-            self._messages(audience, draft.texts, segments, verdicts.kept),
+            keys,
+            idremote(self.campaign_id, keys),
+            msisdn,
+            self.sender,
+            draft.text.of(kept) if len(kept) < size else draft.text,
+            segments[kept],
             verdicts.excluded(audience),
             sum((part.replaced(verdicts.kept) for part in draft.parts), Counter[str]()),
             _rows_of(audience, draft.any_part("mojibake") & verdicts.kept),
@@ -111,20 +153,19 @@ class Renderer:
             problem = "the gateway takes no semicolon, double quote or line break in a text"
             raise BadCampaign(self.template.path, line, problem)
 
-    def _draft(self, pieces: list["_Encoded"], size: int) -> "_Draft":
+    def _draft(self, values: list["_Values"], size: int) -> "_Draft":
         """Clean and measure what there is least of: the pieces' distinct texts."""
+        pieces = [value.encoded for value in values]
         if any(gsm.leans_back(piece.texts) for piece in pieces[1:]):
             # A value may melt into the words before it: here pieces can't be cleaned alone.
-            pieces = [
-                _Encoded(_joined([piece.column() for piece in pieces], size), np.arange(size))
-            ]
+            pieces = [Encoded(Pieced(pieces, size).joined(), np.arange(size))]
         parts = [self._part(piece) for piece in pieces]
         lengths = np.zeros(size, np.int32)
         for part in parts:
-            lengths += part.by_row(part.lengths)
-        return _Draft(parts, _joined([part.column() for part in parts], size), lengths)
+            lengths += part.encoded.by_row(part.lengths)
+        return _Draft(parts, Pieced([part.encoded for part in parts], size), lengths)
 
-    def _part(self, piece: "_Encoded") -> "_Part":
+    def _part(self, piece: Encoded) -> "_Part":
         if piece.which is None:
             return self._constant(*piece.texts.to_pylist())
         return self._cleaned(piece.texts, piece.which)
@@ -144,40 +185,43 @@ class Renderer:
         return gsm.utf16_units(texts) if self.unicode else gsm.septets(texts)
 
     def _trimmed(self, draft: "_Draft") -> "_Draft":
-        """R24. Only what loses white space is measured again."""
-        texts = pc.utf8_trim_whitespace(draft.texts)
-        lost = np.flatnonzero(np.diff(bytes_of(texts)[1]) != np.diff(bytes_of(draft.texts)[1]))
+        """R24. Only texts that lose white space are put together for it, and measured again."""
+        rows = draft.with_outer_space()
+        if not rows.size:
+            return draft
+        texts = pc.utf8_trim_whitespace(draft.text.of(rows).joined())
         lengths = draft.lengths.copy()
-        lengths[lost] = self._lengths(texts.take(pa.array(lost)))
-        return replace(draft, texts=texts, lengths=lengths)
+        lengths[rows] = self._lengths(texts)
+        return replace(draft, text=_overwritten(draft.text, rows, texts), lengths=lengths)
 
     def _with_stop_mention(self, draft: "_Draft") -> "_Draft":
         """Append the stop mention, after a space, to each text that hasn't got it already."""
         if not self.stop_mention:
             return draft
         mention = self._constant("", f" {self.stop_mention}")
-        there = holding(draft.texts, mention.cleaned.texts[1].as_py().strip())
-        part = replace(mention, which=(~there).astype(np.int64))
+        there = _holding(draft.text, mention.cleaned.texts[1].as_py().strip())
+        part = self._constant(f" {self.stop_mention}")
+        if there.any():
+            part = replace(mention, which=(~there).astype(np.int64))
         return _Draft(
             [*draft.parts, part],
-            _joined([draft.texts, part.column()], len(draft.texts)),
-            draft.lengths + part.by_row(part.lengths),
+            Pieced([*draft.text.pieces, part.encoded], draft.text.size),
+            draft.lengths + part.encoded.by_row(part.lengths),
         )
 
     def _exclude_unfit(self, draft: "_Draft", verdicts: "_Verdicts") -> None:
-        verdicts.exclude(
-            draft.lengths == 0, Reason.EMPTY_TEXT, lambda rows: ["no text is left"] * len(rows)
-        )
+        verdicts.exclude(draft.lengths == 0, Reason.EMPTY_TEXT, _always("no text is left"))
         unknown = draft.any_part("unsupported")
         if self.unsupported == "refuse" and (unknown & verdicts.kept).any():
-            raise SourceError(self._refusal(draft.texts.filter(pa.array(unknown & verdicts.kept))))
+            rows = np.flatnonzero(unknown & verdicts.kept)
+            raise SourceError(self._refusal(draft.text.of(rows).joined()))
         if self.unsupported == "exclude":
-            verdicts.exclude(unknown, Reason.UNSUPPORTED_CHARACTERS, _codes_in(draft.texts))
+            verdicts.exclude(unknown, Reason.UNSUPPORTED_CHARACTERS, _codes_in(draft.text))
         if self.delimiter_in_text == "refuse":
             verdicts.exclude(
-                flags_of(pc.match_substring_regex(draft.texts, DELIMITER.pattern)),
+                draft.with_delimiter(),
                 Reason.DELIMITER_IN_TEXT,
-                lambda rows: ["a delimiter, which the gateway refuses"] * len(rows),
+                _always("a delimiter, which the gateway refuses"),
             )
 
     def _refusal(self, texts: pa.Array) -> str:
@@ -188,51 +232,50 @@ class Renderer:
             "say `unsupported: replace` or `unsupported: exclude`"
         )
 
+    def _segments(self, draft: "_Draft") -> Lengths:
+        """How many parts each text is sent in; only long ones are put together for it."""
+        segments = np.ones(draft.text.size, np.int32)
+        long = np.flatnonzero(draft.lengths > (gsm.UNICODE_SINGLE if self.unicode else gsm.SINGLE))
+        if long.size:
+            texts = draft.text.of(long).joined()
+            segments[long] = gsm.segments_of(texts, draft.lengths[long], unicode=self.unicode)
+        return segments
+
     def _exclude_long(self, draft: "_Draft", segments: Lengths, verdicts: "_Verdicts") -> None:
         most = gsm.MOST_PARTS if self.long_sms else 1
         unit = "UTF-16 units" if self.unicode else "septets"
-        verdicts.exclude(
-            segments > most,
-            Reason.TEXT_TOO_LONG,
-            lambda rows: [
-                f"{length} {unit} in {parts} segments, {most} allowed"
-                for length, parts in zip(draft.lengths[rows], segments[rows], strict=True)
-            ],
-        )
 
-    def _messages(
-        self, audience: pa.RecordBatch, texts: pa.Array, segments: Lengths, kept: Flags
-    ) -> pa.RecordBatch:
-        keys = audience.column("key").cast(TEXT)
-        columns = [keys, audience.column("msisdn"), texts, pa.array(segments, pa.int16())]
-        if not kept.all():
-            columns = [column.filter(pa.array(kept)) for column in columns]
-        keys, msisdn, texts, parts = columns
-        oadc = pa.repeat(pa.scalar(self.sender, TEXT), len(keys))
-        rows = [idremote(self.campaign_id, keys), msisdn, oadc, texts, parts, keys]
-        return pa.RecordBatch.from_arrays(rows, schema=MESSAGES_SCHEMA)
+        def explain(rows: Ints) -> pa.Array:
+            length, parts = (known[rows].astype(np.int64) for known in (draft.lengths, segments))
+            kinds = distinct(length << 32 | parts)
+            sentences = [
+                f"{kind >> 32} {unit} in {kind & 0xFFFFFFFF} segments, {most} allowed"
+                for kind in kinds.tolist()
+            ]
+            which = np.searchsorted(kinds, length << 32 | parts)
+            return pa.array(sentences, TEXT).take(pa.array(which))
+
+        verdicts.exclude(segments > most, Reason.TEXT_TOO_LONG, explain)
 
 
 # --- Columns, each by its distinct texts --------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A column as its distinct texts, and which of them each row has."""
+class _Values:
+    """A column of values, or what logic made of some: null where a row lacks something."""
 
-    texts: pa.Array  # TEXT; null where a row lacks something
-    which: Ints | None  # None: every row has the first
-    lacks: pa.Array | None = None  # TEXT, for each null of `texts` the name of what is lacking
+    encoded: Encoded
+    lacks: pa.Array | None = None  # TEXT, for each null the name of what is lacking
+
+    @property
+    def texts(self) -> pa.LargeStringArray:
+        return self.encoded.texts
 
     def indices(self, size: int) -> Ints:
         """For each of `size` rows, the place of its text."""
-        return np.zeros(size, np.int64) if self.which is None else self.which
-
-    def column(self) -> pa.Array | pa.Scalar:
-        """The column itself; what is lacking is empty."""
-        if self.which is None:
-            return pc.fill_null(self.texts, "")[0]
-        return pc.fill_null(self.texts, "").take(pa.array(self.which))
+        which = self.encoded.which
+        return np.zeros(size, np.int64) if which is None else which
 
     def gaps(self, size: int) -> tuple[Flags, Reason, "Explain"]:
         """The rows that lack something, as a verdict."""
@@ -240,14 +283,12 @@ class _Encoded:
         rows = null[self.indices(size)] if null.any() else np.zeros(size, np.bool_)
         return rows, Reason.MISSING_VALUE, self._lacking
 
-    def _lacking(self, rows: Ints) -> list[str]:
+    def _lacking(self, rows: Ints) -> pa.Array:
         assert self.lacks is not None  # or there would be no such rows
-        which = self.indices(int(rows.max()) + 1)[rows]
-        names: list[str] = self.lacks.take(pa.array(which)).to_pylist()
-        return names
+        return self.lacks.take(pa.array(self.indices(int(rows.max()) + 1)[rows]))
 
 
-def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Encoded]:
+def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Values]:
     """The pieces of every row's text. A value is never read as a template itself."""
     template.require(batch.schema.names)
     computed = {
@@ -259,9 +300,9 @@ def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Encoded]:
     return [_piece(piece, values, batch.num_rows) for piece in template.pieces]
 
 
-def _piece(piece: Piece, values: Mapping[str, _Encoded], size: int) -> _Encoded:
+def _piece(piece: Piece, values: Mapping[str, _Values], size: int) -> _Values:
     if isinstance(piece, Words):
-        return _Encoded(pa.array([piece.text], TEXT), None)
+        return _Values(Encoded(pa.array([piece.text], TEXT), None))
     if isinstance(piece, Column):
         return values[piece.name]
     asked = [values[name] for name in piece.columns]
@@ -270,10 +311,10 @@ def _piece(piece: Piece, values: Mapping[str, _Encoded], size: int) -> _Encoded:
     rows = zip(*known, strict=True) if known else [()] * len(firsts)
     made = [piece.of(dict(zip(piece.columns, row, strict=True))) for row in rows]
     texts = pa.array([each.text for each in made], TEXT)
-    return _Encoded(texts, which, pa.array([each.lacks for each in made], TEXT))
+    return _Values(Encoded(texts, which), pa.array([each.lacks for each in made], TEXT))
 
 
-def _combinations(columns: list[_Encoded], size: int) -> tuple[Ints, Ints]:
+def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
     """Which distinct combination of values each row has, and a row where each is met first."""
     which = np.zeros(size, np.int64)
     for column in columns:
@@ -282,7 +323,7 @@ def _combinations(columns: list[_Encoded], size: int) -> tuple[Ints, Ints]:
     return which, np.flatnonzero(~pd.Series(which).duplicated().to_numpy(np.bool_))
 
 
-def _encoded(column: pa.Array, name: str, *, once: bool) -> _Encoded:
+def _encoded(column: pa.Array, name: str, *, once: bool) -> _Values:
     """A column of values without outer white space; what only spells a null is null.
 
     With `once` no value is there twice, so that logic runs as seldom as can be.
@@ -300,7 +341,7 @@ def _encoded(column: pa.Array, name: str, *, once: bool) -> _Encoded:
         which = which.fill_null(len(texts))
         texts = pa.concat_arrays([texts, pa.nulls(1, TEXT)])
     lacks = pa.repeat(pa.scalar(name, TEXT), len(texts)) if texts.null_count else None
-    return _Encoded(texts, which.to_numpy(), lacks)
+    return _Values(Encoded(texts, which.to_numpy()), lacks)
 
 
 def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
@@ -330,12 +371,9 @@ class _Part:
     lengths: Lengths
     which: Ints | None  # None: every row has the first
 
-    def column(self) -> pa.Array | pa.Scalar:
-        return _Encoded(self.cleaned.texts, self.which).column()
-
-    def by_row(self, known: npt.NDArray[Any]) -> Any:
-        """What is known of the words, for each row."""
-        return known[0] if self.which is None else known[self.which]
+    @property
+    def encoded(self) -> Encoded:
+        return Encoded(self.cleaned.texts, self.which)
 
     def replaced(self, kept: Flags) -> Counter[str]:
         """The characters replaced in the kept rows."""
@@ -349,59 +387,138 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """The texts of a batch, and what is known of them."""
+    """The texts of a batch, not put together yet, and what is known of them."""
 
     parts: list[_Part]
-    texts: pa.Array
+    text: Pieced
     lengths: Lengths
 
     def any_part(self, flag: Literal["unsupported", "mojibake"]) -> Flags:
-        flags = np.zeros(len(self.texts), np.bool_)
+        flags = np.zeros(self.text.size, np.bool_)
         for part in self.parts:
             if getattr(part.cleaned, flag).any():
-                flags |= part.by_row(getattr(part.cleaned, flag))
+                flags |= part.encoded.by_row(getattr(part.cleaned, flag))
         return flags
 
+    def with_delimiter(self) -> Flags:
+        """Which texts hold a delimiter: it is one character, and so within a piece."""
+        flags = np.zeros(self.text.size, np.bool_)
+        for piece in self.text.pieces:
+            hits = pc.match_substring_regex(piece.texts, DELIMITER.pattern)
+            flags |= piece.by_row(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))
+        return flags
 
-def _joined(parts: list[pa.Array | pa.Scalar], size: int) -> pa.Array:
-    if all(isinstance(part, pa.Scalar) for part in parts):
-        return pa.repeat(pa.scalar("".join(map(str, parts)), TEXT), size)
-    return pc.binary_join_element_wise(*parts, pa.scalar("", TEXT))
+    def with_outer_space(self) -> Ints:
+        """Rows whose text begins or ends with white space."""
+        first = _met_first(self.text.pieces, self.text.size, pc.utf8_ltrim_whitespace)
+        last = _met_first(self.text.pieces[::-1], self.text.size, pc.utf8_rtrim_whitespace)
+        return np.flatnonzero(first | last)
+
+
+def _met_first(pieces: Sequence[Encoded], size: int, trim: Callable[[pa.Array], pa.Array]) -> Flags:
+    """Which rows' first piece that isn't empty is changed by `trim`."""
+    changed = np.zeros(size, np.bool_)
+    undecided = np.ones(size, np.bool_)
+    for piece in pieces:
+        sizes = np.diff(bytes_of(piece.texts)[1])
+        shorter = np.diff(bytes_of(trim(piece.texts))[1]) < sizes
+        if shorter.any():
+            changed |= undecided & piece.by_row(shorter)
+        empty = sizes == 0
+        if not empty.any():
+            break
+        undecided &= piece.by_row(empty)
+        if not undecided.any():
+            break
+    return changed
+
+
+def _overwritten(text: Pieced, rows: Ints, texts: pa.LargeStringArray) -> Pieced:
+    """The same texts, but for some rows, which have these ones."""
+    which = np.zeros(text.size, np.int64)
+    which[rows] = np.arange(1, len(rows) + 1)
+    pieces = [Encoded(pa.concat_arrays([pa.array([""], TEXT), texts]), which)]
+    for piece in text.pieces:
+        left = np.zeros(text.size, np.int64) if piece.which is None else piece.which.copy()
+        left[rows] = len(piece.texts)
+        pieces.append(Encoded(pa.concat_arrays([piece.texts, pa.array([""], TEXT)]), left))
+    return Pieced(pieces, text.size)
+
+
+def _holding(text: Pieced, word: str) -> Flags:
+    """Which texts hold a word somewhere. Few are put together to know it.
+
+    It lies within a piece, or some piece ends with its beginning.
+    """
+    there = np.zeros(text.size, np.bool_)
+    begun = np.zeros(text.size, np.bool_)
+    for piece in text.pieces:
+        within = holding(piece.texts, word)
+        if within.any():
+            there |= piece.by_row(within)
+        ending = _ending_with_some_of(piece.texts, word)
+        if ending.any():
+            begun |= piece.by_row(ending)
+    rows = np.flatnonzero(begun & ~there)
+    if rows.size:
+        there[rows] = holding(text.of(rows).joined(), word)
+    return there
+
+
+def _ending_with_some_of(texts: pa.LargeStringArray, word: str) -> Flags:
+    """Which texts end with a beginning of a word, but not with all of it."""
+    data, offsets = bytes_of(texts)
+    ending = np.zeros(len(texts), np.bool_)
+    filled = np.flatnonzero(np.diff(offsets))
+    sought = np.zeros(256, np.bool_)
+    sought[[*word.encode()[:-1]]] = True
+    rows = filled[sought[data[offsets[1:][filled] - 1]]]
+    if rows.size:
+        some = texts.take(pa.array(rows))
+        for size in range(1, len(word)):
+            hits = pc.ends_with(some, word[:size])
+            ending[rows[pc.fill_null(hits, False).to_numpy(zero_copy_only=False)]] = True
+    return ending
 
 
 # --- Verdicts -----------------------------------------------------------------------------------
 
-Explain: TypeAlias = Callable[[Ints], list[str]]
+Explain: TypeAlias = Callable[[Ints], pa.Array]  # for each of some rows, a text
 
 
 class _Verdicts:
     """Why each row of a batch is excluded; the first reason given stays."""
 
     def __init__(self, size: int) -> None:
-        self.reason = np.full(size, None, np.object_)
-        self.detail = np.full(size, None, np.object_)
         self.kept = np.ones(size, np.bool_)
+        self._given: list[tuple[Ints, Reason, pa.Array]] = []
 
     def exclude(self, rows: Flags, reason: Reason, explain: Explain) -> None:
         fresh = np.flatnonzero(rows & self.kept)
         if fresh.size:
-            self.reason[fresh] = str(reason)
-            self.detail[fresh] = explain(fresh)
+            self._given.append((fresh, reason, explain(fresh)))
             self.kept[fresh] = False
 
     def excluded(self, audience: pa.RecordBatch) -> pa.RecordBatch:
         """The excluded rows as EXCLUDED_SCHEMA."""
-        out = ~self.kept
-        rows = audience.filter(pa.array(out))
-        numbers = rows.column("msisdn").cast(TEXT)
+        if not self._given:
+            return pa.RecordBatch.from_pylist([], EXCLUDED_SCHEMA)
+        rows = np.concatenate([rows for rows, _, _ in self._given])
+        order = pa.array(np.argsort(rows))
+        people = audience.select(["row", "key", "msisdn"]).take(pa.array(np.sort(rows)))
+        reasons = [pa.repeat(pa.scalar(str(why), TEXT), len(rows)) for rows, why, _ in self._given]
         columns = [
-            rows.column("row"),
-            rows.column("key").cast(TEXT),
-            pc.binary_join_element_wise(pa.scalar("+", TEXT), numbers, pa.scalar("", TEXT)),
-            pa.array(self.reason[out], TEXT),
-            pa.array(self.detail[out], TEXT),
+            people["row"],
+            people["key"].cast(TEXT),
+            joined([pa.scalar("+", TEXT), people["msisdn"].cast(TEXT)], len(rows)),
+            pa.concat_arrays(reasons).take(order),
+            pa.concat_arrays([details for _, _, details in self._given]).take(order),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=EXCLUDED_SCHEMA)
+
+
+def _always(words: str) -> Explain:
+    return lambda rows: pa.repeat(pa.scalar(words, TEXT), len(rows))
 
 
 def _rows_of(audience: pa.RecordBatch, chosen: Flags) -> Ints:
@@ -409,10 +526,12 @@ def _rows_of(audience: pa.RecordBatch, chosen: Flags) -> Ints:
     return rows
 
 
-def _codes_in(texts: pa.Array) -> Explain:
-    return lambda rows: [
-        " ".join(gsm.unknown_in(text)) for text in texts.take(pa.array(rows)).to_pylist()
-    ]
+def _codes_in(texts: Pieced) -> Explain:
+    def explain(rows: Ints) -> pa.Array:
+        some = texts.of(rows).joined().to_pylist()
+        return pa.array([" ".join(gsm.unknown_in(text)) for text in some], TEXT)
+
+    return explain
 
 
 # --- IDREMOTE -----------------------------------------------------------------------------------

@@ -122,8 +122,7 @@ class Writer:
             file = bisect_right(self._ends, first)
             some = audience.slice(0, self._ends[file] - first)
             rendering = self._renderer.render(some)
-            block = send_file.block(rendering.messages, self._dialect)
-            made.append(Piece(self._stems[file], rendering, block))
+            made.append(Piece(self._stems[file], rendering, rendering.block(self._dialect)))
             first, audience = first + some.num_rows, audience.slice(some.num_rows)
         return made
 
@@ -151,7 +150,7 @@ class Tally:
         """Take in one batch, in the order of the rows."""
         self.reasons.update(rendering.reasons)
         self.replaced.update(rendering.replaced)
-        self.segments.update(histogram(rendering.messages))
+        self.segments.update(histogram(pa.array(rendering.segments)))
         self.suspects += len(rendering.mojibake)
         room = FIRST_ROWS - len(self.suspect_rows)
         self.suspect_rows += rendering.mojibake[:room].tolist()
@@ -172,9 +171,9 @@ class Tally:
         return {"count": self.suspects, "rows": self.suspect_rows}
 
 
-def histogram(messages: pa.RecordBatch) -> dict[int, int]:
+def histogram(segments: pa.Array) -> dict[int, int]:
     """How many messages have how many segments."""
-    counts = pc.value_counts(messages.column("segments"))
+    counts = pc.value_counts(segments)
     return {each["values"]: each["counts"] for each in counts.to_pylist()}
 
 

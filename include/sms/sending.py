@@ -341,7 +341,7 @@ def _looked_through(
     for each in files:
         rows = messages_file(folder, each.stem)
         for batch in frames.batches(rows, ["segments"]):
-            histogram.update(preparing.histogram(batch))
+            histogram.update(preparing.histogram(batch["segments"]))
         if len(samples) < SAMPLES:
             first = next(frames.batches(rows, SAMPLE_COLUMNS))
             samples += reviewing.samples(first.slice(0, SAMPLES - len(samples)))

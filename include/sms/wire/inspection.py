@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from sms import gsm
 from sms.coded import Coded
 from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8, ranges, rows_of
-from sms.digests import digest
+from sms.digests import identity
 from sms.pipeline import ordered
 from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
 
@@ -96,22 +96,21 @@ def check(source: BinaryIO, dialect: Dialect, rules: Rules = STANDARD) -> list[F
 class _Block:
     """Records of four fields each: UTF-8, with where their fields lie, quotes included."""
 
-    data: Bytes
+    raw: bytes
     starts: Ints  # (records, 4)
     ends: Ints  # (records, 4)
     lines: Ints
+    controls: bool  # whether any may be there but CR and LF
+
+    @property
+    def data(self) -> Bytes:
+        """The bytes as numbers."""
+        return np.frombuffer(self.raw, np.uint8)
 
     def column(self, name: str, rows: Ints | slice = slice(None)) -> pa.Array:
         """A field of all records, or of some, as it is meant: without its quotes."""
         place = FIELDS.index(name)
-        starts, ends = self.starts[rows, place], self.ends[rows, place]
-        bounds = np.empty(2 * len(starts) + 1, np.int64)
-        bounds[0:-1:2], bounds[1::2] = starts, ends
-        bounds[-1] = bounds[-2] if len(bounds) > 1 else 0
-        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
-        # Fields and what lies between them in turn: every second one is wanted.
-        pieces = pa.Array.from_buffers(TEXT, len(bounds) - 1, buffers)
-        fields = pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+        fields = _taken_out(self.data, self.starts[rows, place], self.ends[rows, place])
         quoted = pc.starts_with(fields, '"')
         if not pc.any(quoted, min_count=0).as_py():
             return fields
@@ -124,13 +123,31 @@ class _Block:
         return flags
 
 
+def _taken_out(data: Bytes, starts: Ints, ends: Ints) -> pa.LargeStringArray:
+    """What lies between these places, as a column of texts."""
+    count, size = len(starts), int(ends[0] - starts[0]) if len(starts) else 0
+    if size and (ends - starts == size).all():
+        everywhere = np.ndarray(len(data) - size + 1, f"V{size}", buffer=data, strides=(1,))
+        offsets = np.arange(0, (count + 1) * size, size)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(everywhere[starts])]
+        return pa.Array.from_buffers(TEXT, count, buffers)
+    bounds = np.zeros(2 * count + 1, np.int64)
+    bounds[0:-1:2], bounds[1::2] = starts, ends
+    bounds[-1] = bounds[-2] if count else 0
+    # Texts and what lies between them in turn: every second one is wanted.
+    pieces = pa.Array.from_buffers(
+        TEXT, 2 * count, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    )
+    return pieces.take(pa.array(np.arange(0, 2 * count, 2)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
     """Some records, each field judged by its own rule; lines count from the block's first."""
 
     lines: Ints
     faults: list[tuple[FaultCode, Ints]]  # and the lines they stand on
-    idremotes: Words  # digests, (rows, 2)
+    idremotes: Words  # what tells them apart, (rows, 2)
     numbers: Words
 
     @classmethod
@@ -145,7 +162,7 @@ class _Judged:
         if dialect.delimiter_in_text != "quote":
             wrong.append((FaultCode.DELIMITER, block.quoted()))
         faults = [(code, block.lines[rows]) for code, rows in wrong if rows.any()]
-        return cls(block.lines, faults, digest(idremote), digest(msisdn))
+        return cls(block.lines, faults, identity(idremote), identity(msisdn))
 
     def moved(self, by: int) -> "_Judged":
         """The same, so many lines further down."""
@@ -162,10 +179,10 @@ def _judged_texts(block: _Block, rules: Rules) -> list[tuple[FaultCode, Flags]]:
     short = np.flatnonzero(sizes <= 2)
     empty[short] = np.diff(bytes_of(block.column("msg", short))[1]) == 0
     most = gsm.MOST_PARTS if rules.long_sms else 1
-    suspects = gsm.may_be_long(block.data, sizes, unicode=rules.unicode)
+    suspects = gsm.may_be_long(block.raw, sizes, unicode=rules.unicode)
     parts = gsm.segments(block.column("msg", suspects), unicode=rules.unicode)
     long[suspects] = parts > most
-    if not rules.unicode:
+    if not rules.unicode and (block.controls or not gsm.is_surely_gsm(block.raw)):
         at = gsm.foreign_in(block.data)
         record = np.minimum(np.searchsorted(ends, at), len(sizes) - 1) if len(sizes) else at[:0]
         foreign[record[(at >= starts[record]) & (at < ends[record])]] = True
@@ -237,52 +254,46 @@ def _plain(data: bytes) -> _Block | None:
     if not data.endswith(b"\r\n"):
         return None
     content = np.frombuffer(data, np.uint8)
-    outside = _without_quoted(content)
-    if outside is None:
+    at = _outside_quotes(content, np.flatnonzero((content == _SEMICOLON) | (content == _LF)))
+    if at is None or len(at) % len(FIELDS):
         return None
-    feeds = np.flatnonzero(outside == _LF)
-    delimiters = np.flatnonzero(outside == _SEMICOLON)
-    inner = len(FIELDS) - 1
-    if (
-        len(delimiters) != inner * len(feeds)
-        or np.count_nonzero(outside == _CR) != len(feeds)
-        or (outside[feeds - 1] != _CR).any()
-    ):
+    at = at.reshape(-1, len(FIELDS))
+    ends = at[:, -1] - 1
+    if (content[at] != _SHAPE).any() or (content[ends] != _CR).any():
         return None
-    starts = np.concatenate([[0], feeds[:-1] + 1])
-    between = delimiters.reshape(-1, inner)
-    if (between[:, 0] < starts).any() or (between[:, -1] > feeds).any():
+    controls = np.count_nonzero(content < 0x20) != 2 * len(at)
+    if controls and np.count_nonzero(content == _CR) != len(at):
         return None
+    starts = np.concatenate([[0], at[:-1, -1] + 1])
+    between = at[:, :-1]
     return _Block(
-        content,
+        data,
         np.column_stack([starts, between + 1]),
-        np.column_stack([between, feeds - 1]),
-        np.arange(len(feeds)),
+        np.column_stack([between, ends]),
+        np.arange(len(at)),
+        controls,
     )
 
 
-def _without_quoted(content: Bytes) -> Bytes | None:
-    """The same bytes with quotes in the place of all between two; None if a quote is misplaced.
+def _outside_quotes(content: Bytes, at: Ints) -> Ints | None:
+    """Which of these semicolons and line feeds no quotes enclose; None if it takes a scan.
 
-    So few fields need quotes that to blot them out costs less than to follow each. None, too, if
-    a field in quotes goes on in the next line.
+    That is where a quote is misplaced, or a field in quotes goes on in the next line.
     """
     quotes = np.flatnonzero(content == _QUOTE)
     if not quotes.size:
-        return content
+        return at
     opening = np.arange(len(quotes)) % 2 == 0
     if (
         len(quotes) % 2
         or _first_broken_quote(content, quotes, content[quotes], opening) is not None
     ):
         return None
-    sizes = quotes[1::2] - quotes[0::2]
-    inside = ranges(quotes[0::2], sizes)
-    if (content[inside] == _LF).any():
+    first, last = np.searchsorted(at, quotes[0::2]), np.searchsorted(at, quotes[1::2])
+    inside = ranges(first, last - first)
+    if (content[at[inside]] == _LF).any():
         return None
-    outside = content.copy()
-    outside[inside] = _QUOTE
-    return outside
+    return np.delete(at, inside)
 
 
 @dataclass(slots=True)
@@ -338,16 +349,17 @@ class _Inspection:
         return told
 
 
-def _again(digests: Words) -> Flags:
+def _again(words: Words) -> Flags:
     """Which texts stand further up too; an empty one has been told already."""
-    first = np.sort(digests[:, 0])
+    first = np.sort(words[:, 0])
     if not (first[1:] == first[:-1]).any():
         return np.zeros(len(first), np.bool_)
-    again: Flags = pd.DataFrame(digests).duplicated().to_numpy(np.bool_)
-    return again & digests.any(axis=1)  # the digest of an empty text is zero
+    again: Flags = pd.DataFrame(words).duplicated().to_numpy(np.bool_)
+    return again & words.any(axis=1)  # which an empty text has none of
 
 
 _QUOTE, _SEMICOLON, _CR, _LF = (ord(character) for character in '";\r\n')
+_SHAPE = np.frombuffer(b";;;\n", np.uint8)  # what stands between a record's fields, and ends it
 _BLOCK = 4 << 20
 _UNDECODED = re.compile("[\udc80-\udcff]")  # the bytes that Python's "surrogateescape" hides so
 _LONGEST_RECORD = 64 << 10  # far beyond any message: a quote was opened and never closed
@@ -355,16 +367,16 @@ _LONGEST_RECORD = 64 << 10  # far beyond any message: a quote was opened and nev
 
 def _whole_lines(source: BinaryIO) -> Iterator[bytes]:
     """The file in pieces that end at a line feed, but for the last."""
-    rest = b""
+    rest: list[bytes | memoryview] = []
     while piece := source.read(_BLOCK):
         cut = piece.rfind(b"\n") + 1
         if cut:
-            yield rest + piece[:cut]
-            rest = piece[cut:]
+            yield b"".join([*rest, memoryview(piece)[:cut]])
+            rest = [piece[cut:]]
         else:
-            rest += piece
-    if rest:
-        yield rest
+            rest.append(piece)
+    if any(rest):
+        yield b"".join(rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,10 +429,11 @@ def _scan(data: bytes) -> _Scan:
     lines = np.searchsorted(feeds, starts).astype(np.int64)
     badly_ended = np.searchsorted(feeds, np.sort(np.concatenate([ends[~after_cr], stray])))
     block = _Block(
-        content,
+        data,
         np.column_stack([starts[good], between + 1]),
         np.column_stack([between, (ends - after_cr)[good]]),
         lines[good],
+        controls=True,
     )
     return _Scan(block, lines, ~good, badly_ended, length, len(feeds), broken_at is not None)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms import gsm
-from sms.columns import TEXT, Flags, bytes_of, rows_of
+from sms.columns import TEXT, Encoded, Flags, Pieced, bytes_of, joined, rows_of
 from sms.errors import ConfigurationError, SourceError
 from sms.pipeline import ordered
 
@@ -118,24 +119,34 @@ def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def block(messages: pa.RecordBatch, dialect: Dialect) -> Block:
     """Messages (idremote, msisdn, oadc, msg, segments) as the file's lines."""
-    data = _encoded(_lines(messages, dialect), dialect)
-    return Block(data, messages.num_rows, pc.sum(messages.column("segments"), min_count=0).as_py())
+    idremote, oadc, msg = (_quoted(messages[name], dialect) for name in ("idremote", "oadc", "msg"))
+    data = _encoded(_lines(idremote, messages["msisdn"], oadc, [msg]), dialect)
+    return Block(data, messages.num_rows, pc.sum(messages["segments"], min_count=0).as_py())
 
 
-def _lines(batch: pa.RecordBatch, dialect: Dialect) -> pa.Array:
+def block_of(
+    idremote: pa.LargeStringArray,
+    msisdn: pa.Int64Array,
+    oadc: str,
+    msg: Pieced,
+    segments: npt.NDArray[np.integer],
+    dialect: Dialect,
+) -> Block:
+    """The same lines of texts in pieces, each of which is looked at once and copied once.
+
+    IDREMOTE and sender must be such as need no quotes.
+    """
+    lines = _lines(idremote, msisdn, pa.scalar(oadc, TEXT), _quoted_pieces(msg, dialect))
+    return Block(_encoded(lines, dialect), msg.size, int(segments.sum()))
+
+
+def _lines(
+    idremote: pa.Array, msisdn: pa.Array, oadc: pa.Array | pa.Scalar, msg: list[pa.Array]
+) -> pa.Array:
     """Each message as a line, with its line end."""
-    text = {name: _quoted(batch.column(name), dialect) for name in ("idremote", "oadc", "msg")}
-    lines = pc.binary_join_element_wise(
-        text["idremote"],
-        pa.scalar(";+", TEXT),
-        batch.column("msisdn").cast(TEXT),
-        pa.scalar(";", TEXT),
-        text["oadc"],
-        pa.scalar(";", TEXT),
-        text["msg"],
-        pa.scalar("\r\n", TEXT),
-        pa.scalar("", TEXT),
-    )
+    plus, delimiter, end = (pa.scalar(word, TEXT) for word in (";+", ";", "\r\n"))
+    parts = [idremote, plus, msisdn.cast(TEXT), delimiter, oadc, delimiter, *msg, end]
+    lines = joined(parts, len(idremote))
     if lines.null_count:
         raise SourceError("a message lacks its IDREMOTE, number, sender or text: render it anew")
     return lines
@@ -147,16 +158,36 @@ def _quoted(column: pa.Array, dialect: Dialect) -> pa.Array:
     special = _special(fields)
     if special is None:
         return fields
+    _require_quotes(dialect)
+    chosen = pa.array(special)
+    doubled = pc.replace_substring(fields.filter(chosen), '"', '""')
+    quote = pa.scalar('"', TEXT)
+    return pc.replace_with_mask(fields, chosen, joined([quote, doubled, quote], len(doubled)))
+
+
+def _quoted_pieces(column: Pieced, dialect: Dialect) -> list[pa.Array | pa.Scalar]:
+    """The same of fields in pieces, with the quotes as pieces of their own."""
+    special = np.zeros(column.size, np.bool_)
+    pieces = []
+    for piece in column.pieces:
+        found = _special(piece.texts)
+        if found is not None:
+            special |= piece.by_row(found)
+            piece = Encoded(pc.replace_substring(piece.texts, '"', '""'), piece.which)
+        pieces.append(piece.column())
+    if not special.any():
+        return pieces
+    _require_quotes(dialect)
+    quote = Encoded(pa.array(["", '"'], TEXT), special.astype(np.int64)).column()
+    return [quote, *pieces, quote]
+
+
+def _require_quotes(dialect: Dialect) -> None:
     if dialect.delimiter_in_text != "quote":
         raise SourceError(
             "a message still holds a semicolon, a double quote or a line break, and the settings "
             f"say `delimiter_in_text: {dialect.delimiter_in_text}`: render it anew"
         )
-    chosen = pa.array(special)
-    doubled = pc.replace_substring(fields.filter(chosen), '"', '""')
-    quote = pa.scalar('"', TEXT)
-    wrapped = pc.binary_join_element_wise(quote, doubled, quote, pa.scalar("", TEXT))
-    return pc.replace_with_mask(fields, chosen, wrapped)
 
 
 def _special(fields: pa.LargeStringArray) -> Flags | None:
