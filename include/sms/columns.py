@@ -5,7 +5,6 @@ What looks at a column's bytes begins here, so that slices, nulls and empty colu
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -151,10 +150,14 @@ def joined(parts: Iterable[pa.Array | pa.Scalar], size: int) -> pa.Array:
 
 
 def use_lean_memory() -> None:
-    """Let Arrow use the allocator that gives memory back, unless the environment names one.
+    """Let Arrow use the system's allocator, as NumPy does, unless the environment names one.
 
-    With its default, each thread keeps what it once used: half as much again at the peak.
+    With its own, each thread keeps what it once used: half as much again at the peak.
     """
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        with suppress(NotImplementedError):  # a build without it
-            pa.set_memory_pool(pa.jemalloc_memory_pool())
+        pa.set_memory_pool(pa.system_memory_pool())
+
+
+def give_memory_back() -> None:
+    """Let the machine have what an ended stage of work left unused, Arrow's and NumPy's."""
+    pa.default_memory_pool().release_unused()

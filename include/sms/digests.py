@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms.columns import TEXT, bytes_of
+from sms.columns import TEXT, bytes_of, rows_of
 
 Words = npt.NDArray[np.uint64]
 
@@ -39,15 +39,18 @@ def identity(texts: pa.LargeStringArray) -> Words:
     """
     data, offsets = bytes_of(texts)
     sizes = np.diff(offsets)
-    if (sizes > BLOCK).all():
+    others = sizes > BLOCK
+    if not data.all():  # NUL is what shorter texts are filled up with
+        others[rows_of(offsets, np.flatnonzero(data == 0))] = True
+    if others.all():
         return digest(texts)
     padded = np.concatenate([data, np.zeros(BLOCK, np.uint8)])
     first = _words(padded, offsets[:-1]) & _mask(sizes)
     second = _words(padded, offsets[:-1] + 8) & _mask(np.maximum(sizes - 8, 0))
     found = np.column_stack([first + _mixed(second.copy()), second])
-    long = np.flatnonzero(sizes > BLOCK)
-    if long.size:
-        found[long] = digest(texts.take(pa.array(long)))
+    rows = np.flatnonzero(others)
+    if rows.size:
+        found[rows] = digest(texts.take(pa.array(rows)))
     return found
 
 

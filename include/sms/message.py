@@ -28,6 +28,7 @@ from sms.columns import (
     Pieced,
     bytes_of,
     distinct,
+    flags_of,
     holding,
     joined,
     nulls_of,
@@ -405,7 +406,7 @@ class _Draft:
         flags = np.zeros(self.text.size, np.bool_)
         for piece in self.text.pieces:
             hits = pc.match_substring_regex(piece.texts, DELIMITER.pattern)
-            flags |= piece.by_row(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))
+            flags |= piece.by_row(flags_of(pc.fill_null(hits, False)))
         return flags
 
     def with_outer_space(self) -> Ints:
@@ -468,17 +469,20 @@ def _holding(text: Pieced, word: str) -> Flags:
 def _ending_with_some_of(texts: pa.LargeStringArray, word: str) -> Flags:
     """Which texts end with a beginning of a word, but not with all of it."""
     data, offsets = bytes_of(texts)
-    ending = np.zeros(len(texts), np.bool_)
+    sought, ends = word.encode(), offsets[1:]
+    begun = np.zeros(len(texts), np.bool_)
     filled = np.flatnonzero(np.diff(offsets))
-    sought = np.zeros(256, np.bool_)
-    sought[[*word.encode()[:-1]]] = True
-    rows = filled[sought[data[offsets[1:][filled] - 1]]]
+    begun[filled] = data[ends[filled] - 1] == sought[0]
+    # All but the shortest beginning end with two neighbours of the word, as few texts do.
+    neighbours = np.zeros((256, 256), np.bool_)
+    neighbours[[*sought[:-2]], [*sought[1:-1]]] = True
+    longer = np.flatnonzero(np.diff(offsets) > 1)
+    rows = longer[neighbours[data[ends[longer] - 2], data[ends[longer] - 1]]]
     if rows.size:
         some = texts.take(pa.array(rows))
         for size in range(1, len(word)):
-            hits = pc.ends_with(some, word[:size])
-            ending[rows[pc.fill_null(hits, False).to_numpy(zero_copy_only=False)]] = True
-    return ending
+            begun[rows[flags_of(pc.fill_null(pc.ends_with(some, word[:size]), False))]] = True
+    return begun
 
 
 # --- Verdicts -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import pyarrow.csv
 
 from sms import preparing, send_window
 from sms.campaign import Campaign, campaign_id
+from sms.columns import give_memory_back
 from sms.errors import SourceError
 from sms.message import MESSAGES_SCHEMA
 from sms.msisdn import Int64s
@@ -101,6 +102,7 @@ def screen(
             lambda numbers: found_in(reading.result(), numbers),
             plan.limit,
         )
+    give_memory_back()
     return Screened(plan, file, tuple(columns), survey, len(reading.result()))
 
 
@@ -238,6 +240,7 @@ def prepare(
     if not files and plan.campaign.on_empty == "fail":
         audience = screened.survey.audience
         raise SourceError(preparing.nothing_to_send(plan.campaign.text_path, audience, tally))
+    give_memory_back()
     for stem, _ in files:
         watch("checking", 0, None)
         unfinished = out / f"{stem}{UNFINISHED}"

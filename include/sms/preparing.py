@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BufferedIOBase
 from itertools import accumulate
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -177,7 +178,7 @@ def histogram(segments: pa.Array) -> dict[int, int]:
     return {each["values"]: each["counts"] for each in counts.to_pylist()}
 
 
-def require_faultless(source: BinaryIO, stem: str, settings: Settings) -> None:
+def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> None:
     """Judge a file's very bytes by the provider's rules; SourceError tells the first fault."""
     faults = inspection.check(source, dialect(settings), rules(settings))
     if faults:

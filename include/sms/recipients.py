@@ -24,6 +24,7 @@ of that number is written to, because texts are rendered after duplicates have g
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -337,13 +338,18 @@ def _settled(
 ) -> "Survey":
     rows = len(page.code) if limit is None else min(limit, len(page.code))
     msisdn, code, gap = page.msisdn[:rows], page.code[:rows], page.gap[:rows]
+    first, second = page.first[:rows], page.second[:rows]
     _give(code, _among(msisdn, page.said), Reason.OPTED_OUT_IN_WAREHOUSE)
-    numbers, shared = _numbers(msisdn[code == 0])
-    _give(code, _among(msisdn, opted_out(numbers)), Reason.OPTED_OUT)
-    del numbers
+    standing = code == 0
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-keys") as beside:
+        sorting = beside.submit(lambda: _numbers(first[standing])[1])
+        numbers, shared = _numbers(msisdn[standing])
+        _give(code, _among(msisdn, opted_out(numbers)), Reason.OPTED_OUT)
+        del numbers
+        shared_keys = sorting.result()
     gaps = np.flatnonzero((gap > 0) & (code == 0))
     code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
-    _give_duplicates(code, msisdn, shared, page.first[:rows], page.second[:rows])
+    _give_duplicates(code, msisdn, shared, first, second, shared_keys)
     return Survey(screener, msisdn, page.region[:rows], code, gap, rows == len(page.code))
 
 
@@ -359,14 +365,19 @@ def _numbers(values: Word) -> tuple[Word, Word]:
 
 
 def _give_duplicates(
-    code: Codes, msisdn: Int64s, shared: Int64s, first: Words, second: Words
+    code: Codes,
+    msisdn: Int64s,
+    shared: Int64s,
+    first: Words,
+    second: Words,
+    shared_keys: Words,
 ) -> None:
     """Leave one row standing for each number and each key: the first that could have both.
 
-    `shared` are the numbers that more than one row has.
+    `shared` and `shared_keys` are the numbers, and the first halves of keys, that more than one
+    row has; some of those rows may have fallen since.
     """
     standing = code == 0
-    _, shared_keys = _numbers(first[standing])
     same_number = standing & _among(msisdn, shared)
     if not shared_keys.size:
         rows = np.flatnonzero(same_number)
@@ -571,8 +582,23 @@ def _says_opted_out(column: pa.LargeStringArray) -> Bools:
 
 
 def _among(values: Word, known: Word) -> Bools:
-    """Which of `values` are in `known`, of which there should be fewer."""
+    """Which of `values` are in `known`, of which there should be fewer.
+
+    Most that aren't are told by their last bits, from a table that a core's cache holds.
+    """
+    found = np.zeros(len(values), np.bool_)
     if not known.size:
-        return np.zeros(len(values), np.bool_)
-    found: Bools = pd.Series(values).isin(known).to_numpy(np.bool_)
+        return found
+    bits = values.dtype.type(_TABLE - 1)
+    table = np.zeros(_TABLE, np.bool_)
+    table[known & bits] = True
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        some = values[start : start + ROWS_AT_ONCE]
+        found[start : start + ROWS_AT_ONCE] = table[some & bits]
+    likely = np.flatnonzero(found)
+    found[likely] = pd.Series(values[likely]).isin(known).to_numpy(np.bool_)
     return found
+
+
+_TABLE = 1 << 21
+ROWS_AT_ONCE = 1 << 16

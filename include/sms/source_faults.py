@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -51,13 +52,17 @@ class SourceFaults:
         ours = excluded.filter(pc.is_in(excluded["reason"], value_set=_OURS))
         if not ours.num_rows:
             return
-        table = pa.table({name: ours[name] for name in ("row", "reason", "detail")})
-        for group in (
-            table.group_by(["reason", "detail"])
-            .aggregate([("row", "count"), ("row", "min")])
-            .to_pylist()
-        ):
-            self._add((group["reason"], group["detail"]), group["row_count"], ours)
+        reasons, details = (ours[name].dictionary_encode() for name in ("reason", "detail"))
+        kinds = reasons.indices.to_numpy() * np.int64(len(details.dictionary))
+        kinds += details.indices.to_numpy()
+        rows = ours["row"].to_numpy()
+        for kind in np.unique(kinds).tolist():
+            reason, detail = divmod(kind, len(details.dictionary))
+            fault = str(reasons.dictionary[reason]), str(details.dictionary[detail])
+            found = rows[kinds == kind]
+            self.counts[fault] += len(found)
+            first = [*self.rows.get(fault, []), *found[:FIRST_ROWS].tolist()]
+            self.rows[fault] = sorted(first)[:FIRST_ROWS]
 
     def add_mojibake(self, count: int, rows: Iterable[int]) -> None:
         """Take in the messages whose text looks as if it was decoded wrongly somewhere."""
@@ -73,12 +78,6 @@ class SourceFaults:
             )
             for (code, column), count in self.counts.most_common()
         ]
-
-    def _add(self, fault: tuple[str, str], count: int, ours: pa.RecordBatch) -> None:
-        self.counts[fault] += count
-        alike = pc.and_(pc.equal(ours["reason"], fault[0]), pc.equal(ours["detail"], fault[1]))
-        rows = ours["row"].filter(alike).slice(0, FIRST_ROWS).to_pylist()
-        self.rows[fault] = sorted([*self.rows.get(fault, []), *rows])[:FIRST_ROWS]
 
 
 _OURS = pa.array([str(reason) for reason in OF_THE_SOURCE], pa.large_string())

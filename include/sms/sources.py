@@ -21,8 +21,8 @@ from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
 from sms.pipeline import ordered
 
-BATCH = 32_768  # rows of a Parquet batch,
-NARROW = 65_536  # and where little is made of each row
+BATCH = 65_536  # rows of a Parquet batch,
+NARROW = 131_072  # and where little is made of each row: Python's own share is one a batch
 BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t|"
@@ -193,7 +193,7 @@ def read_stop_list(path: Path) -> Int64s:
     column = file.where("msisdn") or file.columns[0]
     found: list[Int64s] = []
     row = 1
-    for numbers, meant in ordered(_read_numbers, file.batches([column], NARROW)):
+    for numbers, meant in ordered(_read_numbers, file.batches([column])):
         wrong = _first_wrong(numbers)
         if wrong is not None:
             raise StopListUnsafe(
@@ -236,8 +236,8 @@ def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:
     """Which of these sorted numbers are in a sorted stop list."""
     if not stop_list.size:
         return np.zeros(0, np.int64)
-    pieces = [numbers[start : start + NARROW] for start in range(0, len(numbers), NARROW)]
-    found = [piece[_is_in(stop_list, piece)] for piece in pieces]
+    pieces = (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
+    found = ordered(lambda piece: piece[_is_in(stop_list, piece)], pieces)
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 

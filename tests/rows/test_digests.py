@@ -5,10 +5,10 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms.digests import digest
+from sms.digests import digest, identity
 
 FEW = settings(max_examples=60, deadline=None)
 LONGEST = 100  # bytes: six blocks and a tail
@@ -215,3 +215,21 @@ def test_near_keys_are_told_apart():
     found = digest(column(keys))
 
     assert len(np.unique(found[:, 0])) == len(np.unique(found[:, 1])) == len(keys)
+
+
+@FEW
+@given(st.lists(st.text(max_size=20)))
+@example(["", "\0", "a", "a\0", "a" * 15, "a" * 16, "a" * 17, "a" * 8 + "b", "a" * 8 + "c"])
+def test_texts_have_one_identity_if_they_are_equal(texts):
+    words = identity(pa.array(texts, pa.large_string()))
+
+    known = [*map(tuple, words.tolist())]
+    for one, its in zip(texts, known, strict=True):
+        assert [its == other for other in known] == [one == other for other in texts]
+    assert ((0, 0) in known) == ("" in texts)
+
+
+def test_the_first_word_of_an_identity_tells_numbers_apart_that_begin_alike():
+    numbers = pa.array([f"+{33639980000 + number}" for number in range(10_000)], pa.large_string())
+
+    assert len(np.unique(identity(numbers)[:, 0])) == 10_000

@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
@@ -241,3 +242,33 @@ def test_unicode_texts_lose_only_control_characters():
     cleaned = gsm.clean(column("œuf 中 😀\u0000\tDupre\u0301\n"), unicode=True)
 
     assert cleaned.texts.to_pylist() == ["œuf 中 😀 Dupré\n"]
+
+
+NEAR_GSM = st.one_of(
+    st.sampled_from(sorted(gsm.ALPHABET)), st.sampled_from("`\u007fçÂ‚¬ê😀中"), st.characters()
+)
+
+
+@FEW
+@given(st.text(NEAR_GSM, max_size=40))
+@example("€" * 9)
+@example("é€é`")
+@example("Â¬€‚")  # neighbours of GSM's characters, byte by byte
+def test_what_is_surely_gsm_holds_nothing_that_gsm_lacks(text):
+    data = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
+    lacking = [character for character in data.tobytes().decode() if character not in gsm.ALPHABET]
+    sure = gsm.is_surely_gsm(data, gsm.rare_ascii(data))
+
+    if not any(ord(character) < 0x20 for character in text):
+        assert sure == (not lacking)
+    for cut in range(len(data)):
+        gsm.is_surely_gsm(data[:cut], gsm.rare_ascii(data[:cut]))  # whatever it says
+
+
+def test_every_text_of_gsm_alone_is_surely_gsm():
+    text = "".join(sorted(gsm.ALPHABET)) * 7
+    data = np.frombuffer(text.encode(), np.uint8)
+
+    assert gsm.is_surely_gsm(data, gsm.rare_ascii(data))
+    rare = {*gsm.rare_ascii(data).tobytes().decode()}
+    assert rare >= {*gsm.EXTENSION} - {"€"}

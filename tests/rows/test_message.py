@@ -17,6 +17,8 @@ from sms.errors import BadCampaign, SourceError
 from sms.message import Renderer, Rendering, idremote
 from sms.recipients import NULLS_AS_TEXT, Reason
 from sms.template import Template
+from sms.wire import send_file
+from sms.wire.send_file import Dialect
 
 NUMBER = 33639980000
 VALUE = st.text(
@@ -247,6 +249,9 @@ def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(text, rows):
         assert messages.column("segments").to_pylist() == [
             *gsm.segments(messages.column("msg"), unicode=unicode)
         ]
+        in_pieces, whole = rendering.block(Dialect()), send_file.block(messages, Dialect())
+        assert bytes(in_pieces.data) == bytes(whole.data)
+        assert (in_pieces.rows, in_pieces.segments) == (whole.rows, whole.segments)
 
 
 @FEW
@@ -313,6 +318,55 @@ def test_the_stop_mention_is_appended_once_and_counted():
     assert texts(rendered("A {{ a }} STOP 36105", rows.slice(2), stop_mention="STOP 36105")) == [
         "A STOP 36105 x STOP 36105"
     ]
+
+
+# What a mention may be cut into by the columns of a text, and what only looks like it.
+SHREDS = ("STOP 36105", "STO", "STOP", "ST", "S", "P", "P 361", "36105", "05", "5", "x", "")
+
+
+@FEW
+@given(st.lists(st.tuples(*[st.sampled_from(SHREDS)] * 4), min_size=1, max_size=8))
+@example([("STO", "P", "", "x"), ("xST", "x", "OP", "x")])
+@example([("S", "TOP", "36", "105")])
+def test_a_stop_mention_is_seen_across_the_pieces_of_a_text(rows):
+    text = "{{ a }}{{ b }} {{ c }}{{ d }}"
+    columns = dict(zip("abcd", map(list, zip(*rows, strict=True)), strict=True))
+    rendering = rendered(text, audience(**columns), stop_mention="STOP 36105")
+
+    plain = [trim(outer(text, **dict(zip("abcd", row, strict=True)))) for row in rows]
+    expected = [one if "STOP 36105" in one else f"{one} STOP 36105" for one in plain if one]
+    assert texts(rendering) == expected
+
+
+@FEW
+@given(st.lists(st.tuples(*[st.sampled_from(("", "x", "😀 y", "y 😀", "😀", "\u3000"))] * 3)))
+@example([("😀 y", "x", "x"), ("", "😀 y", "y 😀"), ("", "", "y 😀"), ("x", "x", "x")])
+def test_white_space_that_cleaning_lays_bare_is_stripped_in_its_rows_alone(rows):
+    columns = {name: [row[place] for row in rows] for place, name in enumerate("abc")}
+    rendering = rendered("{{ a }}{{ b }}{{ c }}", audience(**columns), stop_mention="STOP 36105")
+
+    joined = pa.array(["".join(map(trim, row)) for row in rows], pa.large_string())
+    stripped = [text.strip() for text in gsm.clean(joined).texts.to_pylist()]
+    assert texts(rendering) == [f"{text} STOP 36105" for text in stripped if text]
+    lengths = gsm.septets(rendering.messages.column("msg"))
+    assert lengths.tolist() == [len(text) + 11 for text in stripped if text]
+    assert rendering.replaced["U+1F600"] == sum(
+        "".join(row).count("😀") for row, text in zip(rows, stripped, strict=True) if text
+    )
+
+
+def test_an_excluded_row_keeps_its_own_detail_among_others():
+    rows = audience(a=["x", "y" * 161, "", "z" * 162, "y" * 161], b=["1", None, "", "", "2"])
+    rendering = rendered("{{ a }}{{ b }}", rows)
+
+    assert exclusions(rendering) == [
+        ("k1", Reason.MISSING_VALUE, "b"),
+        ("k2", Reason.EMPTY_TEXT, "no text is left"),
+        ("k3", Reason.TEXT_TOO_LONG, "162 septets in 2 segments, 1 allowed"),
+        ("k4", Reason.TEXT_TOO_LONG, "162 septets in 2 segments, 1 allowed"),
+    ]
+    assert rendering.excluded.column("row").to_pylist() == [2, 3, 4, 5]
+    assert texts(rendering) == ["x1"]
 
 
 def test_long_texts_go_out_in_up_to_five_segments_where_they_may():

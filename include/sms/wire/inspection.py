@@ -9,7 +9,8 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, TypeAlias
+from io import BufferedIOBase
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,7 @@ class Rules:
 STANDARD = Rules()
 
 
-def check(source: BinaryIO, dialect: Dialect, rules: Rules = STANDARD) -> list[Fault]:
+def check(source: BufferedIOBase, dialect: Dialect, rules: Rules = STANDARD) -> list[Fault]:
     """Every fault of a file by the provider's page, in the order of its lines, reading it once.
 
     Keeps 40 bytes a row in memory, and a few pieces of the file.
@@ -96,21 +97,16 @@ def check(source: BinaryIO, dialect: Dialect, rules: Rules = STANDARD) -> list[F
 class _Block:
     """Records of four fields each: UTF-8, with where their fields lie, quotes included."""
 
-    raw: bytes
-    starts: Ints  # (records, 4)
-    ends: Ints  # (records, 4)
+    data: Bytes
+    starts: tuple[Ints, ...]  # by field, of each record
+    ends: tuple[Ints, ...]
     lines: Ints
     controls: bool  # whether any may be there but CR and LF
-
-    @property
-    def data(self) -> Bytes:
-        """The bytes as numbers."""
-        return np.frombuffer(self.raw, np.uint8)
 
     def column(self, name: str, rows: Ints | slice = slice(None)) -> pa.Array:
         """A field of all records, or of some, as it is meant: without its quotes."""
         place = FIELDS.index(name)
-        fields = _taken_out(self.data, self.starts[rows, place], self.ends[rows, place])
+        fields = _taken_out(self.data, self.starts[place][rows], self.ends[place][rows])
         quoted = pc.starts_with(fields, '"')
         if not pc.any(quoted, min_count=0).as_py():
             return fields
@@ -119,7 +115,10 @@ class _Block:
 
     def quoted(self) -> Flags:
         """Records with a field in quotes."""
-        flags: Flags = (self.data[np.minimum(self.starts, len(self.data) - 1)] == _QUOTE).any(1)
+        last = len(self.data) - 1
+        flags = np.zeros(len(self.lines), np.bool_)
+        for starts in self.starts:
+            flags |= self.data[np.minimum(starts, last)] == _QUOTE
         return flags
 
 
@@ -172,17 +171,18 @@ class _Judged:
 
 def _judged_texts(block: _Block, rules: Rules) -> list[tuple[FaultCode, Flags]]:
     """The faults of the texts. They are most of a file, and copied only where one may be wrong."""
-    starts, ends = block.starts[:, -1], block.ends[:, -1]
+    starts, ends = block.starts[-1], block.ends[-1]
     sizes = ends - starts
     empty, long, foreign = (np.zeros(len(sizes), np.bool_) for _ in range(3))
     # Two quotes are empty, too.
     short = np.flatnonzero(sizes <= 2)
     empty[short] = np.diff(bytes_of(block.column("msg", short))[1]) == 0
     most = gsm.MOST_PARTS if rules.long_sms else 1
-    suspects = gsm.may_be_long(block.raw, sizes, unicode=rules.unicode)
+    rare = gsm.rare_ascii(block.data)
+    suspects = gsm.may_be_long(sizes, rare, unicode=rules.unicode)
     parts = gsm.segments(block.column("msg", suspects), unicode=rules.unicode)
     long[suspects] = parts > most
-    if not rules.unicode and (block.controls or not gsm.is_surely_gsm(block.raw)):
+    if not rules.unicode and (block.controls or not gsm.is_surely_gsm(block.data, rare)):
         at = gsm.foreign_in(block.data)
         record = np.minimum(np.searchsorted(ends, at), len(sizes) - 1) if len(sizes) else at[:0]
         foreign[record[(at >= starts[record]) & (at < ends[record])]] = True
@@ -231,14 +231,15 @@ def _no_number(texts: pa.LargeStringArray) -> Flags:
 class _Piece:
     """Some whole lines of the file; `judged` if they are all records of the usual look."""
 
-    data: bytes
+    data: Bytes
     line_feeds: int = 0
     judged: _Judged | None = None
 
     @classmethod
-    def of(cls, data: bytes, dialect: Dialect, rules: Rules) -> "_Piece":
+    def of(cls, data: Bytes, dialect: Dialect, rules: Rules) -> "_Piece":
         """Look at lines as if they began with a record, which the reader must confirm."""
-        if not dialect.is_utf8 or data.startswith(codecs.BOM_UTF8) or not is_utf8(data):
+        has_bom = data[:3].tobytes() == codecs.BOM_UTF8
+        if not dialect.is_utf8 or has_bom or not is_utf8(data):
             return cls(data)
         block = _plain(data)
         if block is not None:
@@ -249,11 +250,10 @@ class _Piece:
         return cls(data)
 
 
-def _plain(data: bytes) -> _Block | None:
+def _plain(content: Bytes) -> _Block | None:
     """Records of four fields, each on one line that ends in CR LF; None if it takes a scan."""
-    if not data.endswith(b"\r\n"):
+    if content[-1] != _LF:
         return None
-    content = np.frombuffer(data, np.uint8)
     at = _outside_quotes(content, np.flatnonzero((content == _SEMICOLON) | (content == _LF)))
     if at is None or len(at) % len(FIELDS):
         return None
@@ -265,11 +265,11 @@ def _plain(data: bytes) -> _Block | None:
     if controls and np.count_nonzero(content == _CR) != len(at):
         return None
     starts = np.concatenate([[0], at[:-1, -1] + 1])
-    between = at[:, :-1]
+    between = [*at[:, :-1].T]
     return _Block(
-        data,
-        np.column_stack([starts, between + 1]),
-        np.column_stack([between, ends]),
+        content,
+        (starts, *(delimiters + 1 for delimiters in between)),
+        (*between, ends),
         np.arange(len(at)),
         controls,
     )
@@ -365,18 +365,35 @@ _UNDECODED = re.compile("[\udc80-\udcff]")  # the bytes that Python's "surrogate
 _LONGEST_RECORD = 64 << 10  # far beyond any message: a quote was opened and never closed
 
 
-def _whole_lines(source: BinaryIO) -> Iterator[bytes]:
-    """The file in pieces that end at a line feed, but for the last."""
-    rest: list[bytes | memoryview] = []
-    while piece := source.read(_BLOCK):
-        cut = piece.rfind(b"\n") + 1
+def _whole_lines(source: BufferedIOBase) -> Iterator[Bytes]:
+    """The file in pieces that end at a line feed, but for the last.
+
+    Each is read to where it stays, as copying it would keep other threads waiting.
+    """
+    rest = np.zeros(0, np.uint8)
+    while True:
+        room = np.empty(len(rest) + max(_BLOCK, len(rest)), np.uint8)
+        room[: len(rest)] = rest
+        size = source.readinto(room[len(rest) :].data)
+        if not size:
+            break
+        piece = room[: len(rest) + size]
+        cut = _last_line_end(piece, len(rest))
         if cut:
-            yield b"".join([*rest, memoryview(piece)[:cut]])
-            rest = [piece[cut:]]
-        else:
-            rest.append(piece)
-    if any(rest):
-        yield b"".join(rest)
+            yield piece[:cut]
+        rest = piece[cut:].copy() if cut else piece
+    if len(rest):
+        yield rest
+
+
+def _last_line_end(piece: Bytes, start: int) -> int:
+    """Where the last whole line ends; 0 if no line feed stands at `start` or behind it."""
+    window = 1 << 12
+    for end in range(len(piece), start, -window):
+        found = piece[max(start, end - window) : end].tobytes().rfind(b"\n")
+        if found >= 0:
+            return max(start, end - window) + found + 1
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,13 +414,12 @@ class _Scan:
         return not (self.broken or self.misshapen.any() or self.badly_ended.size)
 
 
-def _scan(data: bytes) -> _Scan:
+def _scan(content: Bytes) -> _Scan:
     """Find records and fields by looking at delimiters, quotes and line ends alone.
 
     A byte lies inside quotes if an odd number of quotes stands before it; a doubled quote leaves
     that as it was.
     """
-    content = np.frombuffer(data, np.uint8)
     at = np.flatnonzero(
         (content == _SEMICOLON) | (content == _QUOTE) | (content == _CR) | (content == _LF)
     )
@@ -424,14 +440,14 @@ def _scan(data: bytes) -> _Scan:
     delimiters = at[(kind == _SEMICOLON) & ~inside]
     record = np.searchsorted(ends, delimiters)
     good = np.bincount(record, minlength=len(ends)) == len(FIELDS) - 1
-    between = delimiters[good[record]].reshape(-1, len(FIELDS) - 1)
+    between = [*delimiters[good[record]].reshape(-1, len(FIELDS) - 1).T]
     feeds = at[kind == _LF]
     lines = np.searchsorted(feeds, starts).astype(np.int64)
     badly_ended = np.searchsorted(feeds, np.sort(np.concatenate([ends[~after_cr], stray])))
     block = _Block(
-        data,
-        np.column_stack([starts[good], between + 1]),
-        np.column_stack([between, (ends - after_cr)[good]]),
+        content,
+        (starts[good], *(delimiters + 1 for delimiters in between)),
+        (*between, (ends - after_cr)[good]),
         lines[good],
         controls=True,
     )
@@ -475,7 +491,7 @@ class _Reader:
             self.line += piece.line_feeds
             self.ahead = self.line
             return
-        data = self.pending + self._lines(piece.data)
+        data = self.pending + self._lines(piece.data.tobytes())
         self.pending = data[self._records(data, last=False) :]
 
     def finish(self) -> None:
@@ -518,7 +534,7 @@ class _Reader:
         while at < len(data) and not self.inspection.enough(self.line):
             some = data[at : at + step]
             to_the_end = at + step >= len(data)
-            scan = _scan(some)
+            scan = _scan(np.frombuffer(some, np.uint8))
             self._tell(scan)
             at += scan.length
             left = len(some) - scan.length
