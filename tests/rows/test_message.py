@@ -356,16 +356,16 @@ def test_white_space_that_cleaning_lays_bare_is_stripped_in_its_rows_alone(rows)
 
 
 def test_an_excluded_row_keeps_its_own_detail_among_others():
-    rows = audience(a=["x", "y" * 161, "", "z" * 162, "y" * 161], b=["1", None, "", "", "2"])
+    rows = audience(a=["z" * 162, "x", "", "y" * 161, "y"], b=["", "1", "", "", None])
     rendering = rendered("{{ a }}{{ b }}", rows)
 
     assert exclusions(rendering) == [
-        ("k1", Reason.MISSING_VALUE, "b"),
+        ("k0", Reason.TEXT_TOO_LONG, "162 septets in 2 segments, 1 allowed"),
         ("k2", Reason.EMPTY_TEXT, "no text is left"),
-        ("k3", Reason.TEXT_TOO_LONG, "162 septets in 2 segments, 1 allowed"),
-        ("k4", Reason.TEXT_TOO_LONG, "162 septets in 2 segments, 1 allowed"),
+        ("k3", Reason.TEXT_TOO_LONG, "161 septets in 2 segments, 1 allowed"),
+        ("k4", Reason.MISSING_VALUE, "b"),
     ]
-    assert rendering.excluded.column("row").to_pylist() == [2, 3, 4, 5]
+    assert rendering.excluded.column("row").to_pylist() == [1, 3, 4, 5]
     assert texts(rendering) == ["x1"]
 
 

@@ -283,6 +283,16 @@ def test_keys_that_share_half_of_their_digest_are_told_apart(monkeypatch):
     assert screen(rows).excluded["reason"].to_pylist() == ["duplicate_key"] * 2
 
 
+def test_numbers_that_end_in_the_same_bits_are_told_apart():
+    near, step = 33639980000, recipients._TABLE
+    values = np.array([near, near + step, near + 1, near - step, near], np.int64)
+
+    assert recipients._among(values, np.array([near])).tolist() == [True, False, False, False, True]
+    assert recipients._among(values, np.array([], np.int64)).tolist() == [False] * 5
+    both = np.array([near + step, near + 1])
+    assert recipients._among(values, both).tolist() == [False, True, True, False, False]
+
+
 def test_rows_that_are_fewer_when_they_are_read_again_are_refused():
     rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
     survey = screener().survey([rows], lambda numbers: numbers[:0])
