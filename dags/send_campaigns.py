@@ -4,14 +4,14 @@ Everything a campaign needs to say stands in its folder; a new folder is a new D
 A folder that can't be used is told by check_campaigns.py and hides no other campaign.
 """
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context, task_group
+from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context
 
 from sms import settings
 from sms.campaign import Campaign, load_all
 from sms_airflow import tasks
 from sms_airflow.documentation import campaign_page
 from sms_airflow.operators import BookCollection, SubmitOperator
-from sms_airflow.sensors import VerdictSensor
+from sms_airflow.sensors import HourSensor
 
 PARAMS = {
     "send_at": Param(
@@ -38,15 +38,6 @@ PARAMS = {
 }
 
 
-@task_group
-def delivery(stem: str) -> None:
-    """One file on its way: to the gateway, through its verdict, to the booking of its report."""
-    submit = SubmitOperator(task_id="submit", stem=stem, **tasks.STUBBORN)
-    verdict = VerdictSensor(task_id="await_verdict", stem=stem, **tasks.PATIENT)
-    booking = BookCollection(task_id="book_collection", stem=stem, **tasks.PATIENT)
-    submit >> verdict >> booking
-
-
 def build(campaign: Campaign) -> None:
     """The DAG of one campaign, which reads like its story."""
     with DAG(
@@ -62,9 +53,19 @@ def build(campaign: Campaign) -> None:
         max_active_runs=4,
     ):
         planned = tasks.plan(campaign.name)
-        reviewed = tasks.review()
-        planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> reviewed
-        delivery.expand(stem=reviewed)
+        stems = tasks.review()
+        hour = HourSensor(task_id="await_hour", stems=stems, **tasks.PATIENT)
+        submit = SubmitOperator(task_id="submit", stems=stems, **tasks.STUBBORN)
+        # Each file that was accepted, even where another one was rejected.
+        booked = BookCollection.partial(
+            task_id="book_collection",
+            trigger_rule="all_done",
+            doc_md=BookCollection.__doc__,
+            **tasks.PATIENT,
+        ).expand(stem=stems)
+        planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> stems
+        hour >> tasks.hear_stops() >> submit >> booked
+        [submit, booked] >> tasks.conclude(stems)
 
 
 parsed = get_parsing_context().dag_id

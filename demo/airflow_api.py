@@ -146,6 +146,14 @@ class Airflow:
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, **how}
         self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
+    def set_variable(self, key: str, value: str) -> None:
+        """Create a variable, as Admin > Variables does."""
+        self._call("POST", "/variables", json={"key": key, "value": value})
+
+    def delete_variable(self, key: str) -> None:
+        """Delete a variable."""
+        self._call("DELETE", f"/variables/{key}")
+
     def log(self, dag_id: str, run_id: str, instance: TaskInstance) -> str:
         """What the last try of a task wrote, as text."""
         path = (

@@ -33,6 +33,8 @@ from sms.ledger.ledger import Ledger
 
 # In seconds of real time: the sandbox answers in a moment, and somebody is looking.
 BRISK_SETTINGS: Mapping[str, Any] = {"verdict_poll": 0.5, "report_poll": 0.5}
+# The sandbox's days fly once a file lies there, and at no other time.
+SANDBOX_SETTINGS: Mapping[str, Any] = {"upload_lead": "7 days"}
 AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
     "api-server": (),
     # The parts' own log servers listen on every address; the log files are right here.
@@ -73,7 +75,8 @@ class Stack:
         self.timings: dict[str, float] = {}
         self._given_folder = folder
         self._sandbox_command = partial(Gateway.command, hurry=hurry, clock=clock, flags=flags)
-        self._changes = {**BRISK_SETTINGS, **(changes or {})}
+        ours = BRISK_SETTINGS if real_gateway else {**BRISK_SETTINGS, **SANDBOX_SETTINGS}
+        self._changes = {**ours, **(changes or {})}
         self._variables = dict(variables or {})
         self._dags = dags
         self._parallelism = parallelism

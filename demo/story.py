@@ -8,7 +8,7 @@ from demo.airflow_api import NotThere, TaskInstance
 from demo.stack import Stack
 from sms.clock import PARIS
 from sms.errors import LedgerError
-from sms.ledger.ledger import State, Submission, Summary
+from sms.ledger.ledger import Submission, Summary
 
 COLLECT_REPORT = "collect_delivery_report"
 COLLECT_REPLIES = "collect_replies"
@@ -16,12 +16,11 @@ COLLECT_REPLIES = "collect_replies"
 # The tasks by DAG, in the order of the story.
 SENDING = (
     *("plan", "extract", "screen", "render", "review"),
-    *("submit", "await_verdict", "book_collection"),
+    *("await_hour", "hear_stops", "submit", "book_collection", "conclude"),
 )
 COLLECTING = ("await_report", "archive", "load", "reconcile")
 REPLIES = ("collect_replies",)
 
-ACCEPTED = {State.ACCEPTED, State.REPORTED, State.CLOSED}
 DONE, FAILED, BUSY, AHEAD = "done", "failed", "busy", "ahead"
 BAD_STATES = {"failed", "upstream_failed", "removed"}
 BUSY_STATES = {"queued", "running", "deferred", "restarting", "up_for_retry", "awaiting_input"}
@@ -147,12 +146,6 @@ def _files(submissions: tuple[Submission, ...]) -> str:
     return submissions[0].stem if len(submissions) == 1 else f"{len(submissions)} files"
 
 
-def _accepted(submissions: tuple[Submission, ...]) -> str:
-    """The gateway's own `.done`, whatever came after it."""
-    count = sum(each.state in ACCEPTED for each in submissions)
-    return "1 file" if count == 1 else f"{count} files"
-
-
 def _until(submissions: tuple[Submission, ...]) -> str:
     is_booked = any(each.due_at for each in submissions)
     return f"time passes until {_dues(submissions)}" if is_booked else ""
@@ -175,8 +168,7 @@ SAYINGS: dict[tuple[str, str], Saying] = {
         f"{sum(each.segments or 0 for each in files):,} segments"
     ),
     ("review", DONE): lambda _, files: f"checked: {_files(files)}",
-    ("submit", DONE): lambda _, files: f"{_files(files)}.csv is at the gateway",
-    ("await_verdict", DONE): lambda _, files: f"{_accepted(files)} accepted",
+    ("submit", DONE): lambda _, files: f"{_files(files)} accepted by the gateway",
     ("book_collection", DONE): lambda _, files: f"delivery report due {_dues(files)}",
     ("await_report", AHEAD): lambda _, files: _until(files),
     ("await_report", BUSY): lambda _, files: _until(files),

@@ -34,7 +34,7 @@ def ledger_template(postgres: PostgreSQL) -> str:
 @pytest.fixture
 def ledger_url(postgres: PostgreSQL, ledger_template: str) -> Iterator[str]:
     """A fresh, migrated ledger."""
-    with _fresh(postgres, ledger_template) as url:
+    with fresh(postgres, ledger_template) as url:
         yield url
 
 
@@ -47,12 +47,13 @@ def ledger(ledger_url: str) -> Ledger:
 @pytest.fixture
 def empty_database_url(postgres: PostgreSQL) -> Iterator[str]:
     """A fresh database with nothing in it."""
-    with _fresh(postgres, "template0") as url:
+    with fresh(postgres, "template0") as url:
         yield url
 
 
 @contextmanager
-def _fresh(server: PostgreSQL, template: str) -> Iterator[str]:
+def fresh(server: PostgreSQL, template: str) -> Iterator[str]:
+    """The URL of a new database, for the `with` block."""
     name = f"test_{next(_numbers)}"
     server.create_database(name, template)
     yield server.url(name)

@@ -148,7 +148,7 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
 def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...]]:
     """What became of a file's messages, and in sentences what is missing or odd."""
     counts = ledger.reconcile(stem)
-    notes = tuple(_shortfall(stem, counts))
+    notes = (*_shortfall(stem, counts), *_late_stops(stem, ledger))
     for note in notes:
         log.warning("%s", note)
     return counts, notes
@@ -182,6 +182,17 @@ def _shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
         yield f"{counts.strangers} rows report on messages that {stem} never held"
     if counts.duplicates:
         yield f"{counts.duplicates} rows report again on a message of {stem}: the last one counts"
+
+
+def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
+    """Spec, *File name*: a STOP can't be managed any more once the file is there."""
+    late = ledger.late_stops(stem)
+    if late:
+        people = "1 person" if late == 1 else f"{late} people"
+        yield (
+            f"{people} of {stem} opted out after the upload and before its hour: the provider may "
+            "have texted them all the same, and no later campaign does"
+        )
 
 
 # STOPs and replies

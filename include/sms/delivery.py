@@ -1,16 +1,16 @@
 """Getting one file to the gateway at most once, and reading what became of it (R27-R29).
 
 The order is the promise: claim in the ledger, look at the gateway, upload, call it `.tmp` once it
-is whole, record the intent together with the messages, read the stop list once more, rename to
-`.csv`, record the arrival. A try
-that dies anywhere leaves enough behind for the next one to know what it may do; where it can't
-know, it stops and asks a person.
+is whole, record its messages; when every file of the run lies there, record the intent, read the
+stop list once more, rename to `.csv`, record the arrival. A try that dies anywhere leaves enough
+behind for the next one to know what it may do; where it can't know, it stops and asks a person.
 """
 
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -92,33 +92,76 @@ class Parcel(Protocol):
         """How many were left out since the file was first written, by Reason."""
 
 
-def submit(
-    stem: str,
-    parcel: Parcel,
-    *,
-    gateway: Callable[[], Any],
-    ledger: Ledger,
-    token: str,
-    lease: timedelta,
-    check: Callable[[Submission], None],
-) -> Submission:
-    """Bring the file to the gateway unless an earlier try did; its submission as it then stands.
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try at bringing files to the gateway: who it is, and what it must ask.
 
-    `gateway` opens a session; `check` is asked before a byte leaves and again right before the
-    rename, and refuses by raising (the hour has passed, the stop list can't be trusted).
-    Raises SubmissionTaken, SubmissionUnknown, GatewayError, LedgerError.
+    `gateway` opens a session; `check` is asked before a byte leaves and again right before a
+    rename, and refuses by raising (the hour has passed, sending is halted, the stop list can't be
+    trusted).
     """
-    submission = ledger.claim(stem, token, lease=lease)
-    if submission.state is not State.UPLOADING:
-        return standing(submission)
+
+    gateway: Callable[[], Any]
+    ledger: Ledger
+    token: str
+    lease: timedelta
+    check: Callable[[Submission], None]
+
+
+def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
+    """The next of a run's files, by stem, whose verdict must be heard; None if there is none left.
+
+    It is brought to the gateway if it is not there yet. All files lie there as `.tmp`, whole,
+    before the first is renamed; and one is renamed a call, so that its verdict can be heard before
+    the next (R1: all parts or none). Earlier tries may have got anywhere. Raises SubmissionTaken,
+    SubmissionUnknown, GatewayError, LedgerError.
+    """
+    files = [this.ledger.submission(stem) for stem in parcels]
+    if any(each.state is State.CANCELLED for each in files):
+        # Whoever calls off one file of a run calls off what is left of it.
+        hold(parcels, this.gateway, this.ledger, "another file of the run was called off")
+    left = [each.stem for each in files if _is_ahead(each)]
+    unheard = [each for each in files if each.state is State.SUBMITTED]
+    if unheard or not left:
+        return next(iter(unheard), None)
     try:
-        with gateway() as session:
-            return _bring(submission, parcel, session, ledger, token, check)
+        with this.gateway() as session:
+            found = [_upload(stem, parcels[stem], session, this) for stem in left]
+            there = [each for each in found if each.state is State.SUBMITTED]
+            return there[0] if there else _release(left[0], parcels[left[0]], session, this)
     except SmsError:
         # This try ends in good order, so the next need not wait for the lease to run out.
-        with contextlib.suppress(LedgerError):
-            ledger.release(stem, token)
+        for stem in left:
+            with contextlib.suppress(LedgerError):
+                this.ledger.release(stem, this.token)
         raise
+
+
+def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: str) -> list[str]:
+    """Call off files that are not renamed yet, and remove what lies at the gateway of them.
+
+    Those that may have left stay as they are. Returns the stems that are called off.
+    """
+    held = []
+    for stem in stems:
+        ledger.move(stem, to=State.CANCELLED, detail={"why": why})
+        if ledger.submission(stem).state is State.CANCELLED:
+            held.append(stem)
+    if held:
+        with gateway() as session:
+            for stem in held:
+                sight = look(session, stem)
+                for file in (*sight.drafts, *([sight.tmp] if sight.tmp else [])):
+                    session.remove(Folder.SEND, file.name)
+    return held
+
+
+def _is_ahead(submission: Submission) -> bool:
+    """Whether the file must still go to the gateway; an error says why it can't."""
+    if submission.state in (State.PREPARED, State.UPLOADING):
+        return True
+    standing(submission)
+    return False
 
 
 def standing(submission: Submission) -> Submission:
@@ -176,44 +219,50 @@ def report_due(send_at: datetime, messages: int, segments: int) -> datetime:
     return send_at + timedelta(days=1 if max(messages, segments) < MANY else 4)
 
 
-def _bring(
-    submission: Submission,
-    parcel: Parcel,
-    session: Gateway,
-    ledger: Ledger,
-    token: str,
-    check: Callable[[Submission], None],
-) -> Submission:
-    stem = submission.stem
+def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
+    """See to it that the file lies at the gateway as `.tmp`, or find that it went further."""
+    submission = this.ledger.claim(stem, this.token, lease=this.lease)
+    if submission.state is not State.UPLOADING:
+        return standing(submission)
     sight = look(session, stem)
     if not sight.phases:
         # A listing is no snapshot: a file that is renamed meanwhile can be missed, but not twice.
         sight = look(session, stem)
     if sight.arrived:
         log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sight.phases))
-        return _arrived(stem, ledger)
+        return _arrived(stem, this.ledger)
     if submission.rename_intended_at and not sight.tmp:
-        ledger.move(stem, to=State.UNKNOWN, token=token)
+        this.ledger.move(stem, to=State.UNKNOWN, token=this.token)
         raise unknown(stem)
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
         session.remove(Folder.SEND, draft.name)
+    this.check(submission)
+    _leave_out_who_said_stop(stem, parcel, this.ledger)
+    if _waits_for_rename(submission, sight.tmp, parcel.path()):
+        return submission
+    started = time.monotonic()
+    _put_in_place(stem, parcel.path(), sight.tmp, session, this.ledger, this.token)
+    return this.ledger.record_upload(
+        stem,
+        this.token,
+        messages=parcel.messages(),
+        late_out=parcel.late_out(),
+        seconds=time.monotonic() - started,
+        **fingerprint(parcel.path()),
+    )
+
+
+def _release(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
+    """Rename the file that lies there, without whoever said STOP meanwhile."""
     while True:
-        check(submission)
-        _leave_out_who_said_stop(stem, parcel, ledger)
-        if not _waits_for_rename(submission, sight.tmp, parcel.path()):
-            _put_in_place(stem, parcel.path(), sight.tmp, session, ledger, token)
-            submission = ledger.intend_rename(
-                stem,
-                token,
-                messages=parcel.messages(),
-                late_out=parcel.late_out(),
-                **fingerprint(parcel.path()),
-            )
-        check(submission)
+        submission = _upload(stem, parcel, session, this)
+        if submission.state is not State.UPLOADING:
+            return submission
+        this.ledger.intend_rename(stem, this.token)
+        this.check(submission)
         # Whoever said STOP while the file went up is read here, right before the rename.
-        if not len(ledger.opted_out(parcel.msisdns())):
-            return _rename(stem, session, ledger, token)
-        sight = look(session, stem)
+        if not len(this.ledger.opted_out(parcel.msisdns())):
+            return _rename(stem, session, this.ledger, this.token)
 
 
 def _leave_out_who_said_stop(stem: str, parcel: Parcel, ledger: Ledger) -> None:
@@ -229,7 +278,7 @@ def _leave_out_who_said_stop(stem: str, parcel: Parcel, ledger: Ledger) -> None:
 
 def _waits_for_rename(submission: Submission, tmp: RemoteFile | None, path: Any) -> bool:
     """Whether the very bytes that were recorded lie at the gateway, whole, as `.tmp`."""
-    if submission.rename_intended_at is None or tmp is None:
+    if submission.uploaded_at is None or tmp is None:
         return False
     recorded = {"sha256": submission.sha256, "size_bytes": submission.size_bytes}
     return tmp.size == submission.size_bytes and fingerprint(path) == recorded

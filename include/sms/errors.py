@@ -75,18 +75,52 @@ class GatewayRefused(GatewayError):
 
 
 class FileRejected(GatewayError):
-    """The verdict `.reject`: final, never retried."""
+    """The verdict `.reject`: final, never retried.
 
-    def __init__(self, stem: str) -> None:
-        super().__init__(stem)
+    `causes` are what may be behind it, in words; `sent` and `held` are the run's other files, those
+    that the gateway has and those that were called off.
+    """
+
+    def __init__(
+        self,
+        stem: str,
+        causes: tuple[str, ...] = (),
+        sent: tuple[str, ...] = (),
+        held: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(stem, causes, sent, held)
         self.stem = stem
+        self.causes = causes
+        self.sent = sent
+        self.held = held
+
+    def __str__(self) -> str:
+        told = [f"the gateway rejected {self.stem}: no SMS was sent of this file"]
+        if self.causes:
+            told.append(f"Likely causes: {'; '.join(self.causes)}")
+        if self.held:
+            told.append(f"Held back and called off: {', '.join(self.held)}")
+        if self.sent:
+            told.append(
+                f"Already at the gateway: {', '.join(self.sent)}. A new run must leave out whoever "
+                "is in sms.delivery"
+            )
+        told.append("Its bytes are kept in the run's folder. Correct the cause, then trigger a run")
+        return ". ".join(told)
+
+
+class SendingHalted(SmsError):
+    """Somebody has stopped all sending: nothing is uploaded or renamed until they let it go on."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(variable)
+        self.variable = variable
 
     def __str__(self) -> str:
         return (
-            f"the gateway rejected {self.stem}: no SMS was sent of this file. Compare it, kept in "
-            "the run's folder, with the review, and correct the campaign. If it is one of several "
-            "parts, the others may have gone out: a new run must leave out whoever is in "
-            "sms.delivery. Else trigger a new run"
+            f"the Airflow variable {self.variable} halts all sending: nothing was renamed. Delete "
+            "it when sending may go on, then clear this task; or call the file off with `sms "
+            "ledger cancel`"
         )
 
 

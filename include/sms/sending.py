@@ -23,16 +23,16 @@ from pydantic import BaseModel, ConfigDict
 from sms import frames, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.delivery import report_due
-from sms.errors import SourceError, StopListUnsafe, WindowClosed
+from sms.errors import SUPPORT, SourceError, StopListUnsafe, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
-from sms.message import MESSAGES_SCHEMA
+from sms.message import DELIMITER, MESSAGES_SCHEMA
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, Reason
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
-from sms.wire import send_file
+from sms.wire import inspection, send_file
 
 log = logging.getLogger(__name__)
 
@@ -268,6 +268,47 @@ def require_sendable(
             "some may have refused since: trigger a new run"
         )
     require_stop_list(ledger, settings)
+
+
+SLOWEST_PACE = 1e6  # bytes a second: a slow line, taken for ours until an upload was measured
+MARGIN = 2  # times as slow as the latest uploads may the next one be
+
+
+def upload_at(
+    submissions: Sequence[Submission], settings: Settings, pace: float | None
+) -> datetime:
+    """When a run's files should go up: as late as is safe before their hour.
+
+    `pace` is what the latest uploads went at, in bytes a second.
+    """
+    size = sum(each.size_bytes or 0 for each in submissions)
+    takes = timedelta(seconds=MARGIN * size / (pace or SLOWEST_PACE))
+    return min(each.send_at for each in submissions) - settings.upload_lead - takes
+
+
+def likely_causes(folder: Any, submission: Submission, settings: Settings) -> tuple[str, ...]:
+    """Why the gateway may have rejected a file, which it doesn't say: what the bytes show."""
+    with bytes_file(folder, submission.stem).open("rb") as source:
+        faults = inspection.check(source, preparing.dialect(settings), preparing.rules(settings))
+    found = [f"line {fault.line}: {fault.sentence}" for fault in faults[:3]]
+    quoted = sum(
+        pc.sum(pc.match_substring_regex(batch["msg"], DELIMITER.pattern), min_count=0).as_py()
+        for batch in frames.batches(messages_file(folder, submission.stem), ["msg"])
+    )
+    if quoted:
+        found.append(
+            f"{quoted:,} texts stand in quotes, since they hold a semicolon, a quote or a line "
+            "break: if the provider reads quotes otherwise, set delimiter_in_text: replace"
+        )
+    if settings.encoding != "utf-8":
+        found.append(f"the file is in {settings.encoding}: is that what you agreed on?")
+    if (submission.segments or 0) > (submission.messages or 0):
+        found.append("some texts take several SMS: is that switched on for your account?")
+    if settings.unicode:
+        found.append("texts may hold Unicode: is that switched on for your account?")
+    if not faults:
+        found.append(f"our own check finds no fault in it, so ask {SUPPORT}")
+    return tuple(found)
 
 
 def require_stop_list(ledger: Ledger, settings: Settings) -> int:

@@ -10,12 +10,15 @@ STAGES = """
 | `screen` | normalises numbers, drops duplicates and everyone who said STOP | likewise |
 | `render` | writes each text, counts segments, makes the exact bytes | likewise |
 | `review` | checks the bytes, writes the report; a dry run ends here | likewise |
-| `submit` | uploads `.tmp`, reads the stop list again, renames to `.csv` | always, it looks |
-| `await_verdict` | waits for `.done`; `.reject` fails at once, nothing was sent | always |
+| `await_hour` | waits until shortly before the hour; the run can still be called off | always |
+| `hear_stops` | brings home the STOPs that lie at the gateway | always |
+| `submit` | uploads all as `.tmp`, renames one by one, waits for each `.done` | always, it looks |
 | `book_collection` | books the run that fetches the delivery report when it is due | always |
+| `conclude` | says what was sent; fails with any file before it | always |
 
-From the moment a file is being uploaded, clearing earlier tasks changes nothing: what was sent
-stays on record. To send again, trigger a new run.
+Right before each rename the stop list is read again; a `.reject` fails at once and holds what
+follows. From the moment a file is being uploaded, clearing earlier tasks changes nothing: what was
+sent stays on record. To send again, trigger a new run.
 """
 
 

@@ -1,58 +1,113 @@
-"""Operators of ours: bring a file to the gateway, and book the collection of its report."""
+"""Operators of ours: bring a run's files to the gateway, and book the collection of a report."""
+
+from __future__ import annotations
 
 import inspect
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.sftp.operators.sftp import SFTPOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowSkipException
 
-from sms.errors import LedgerError
+from sms.errors import FileRejected, GatewayRefused, VerdictOverdue
 from sms_airflow.failures import in_a_sentence
+from sms_airflow.sensors import watch
+
+if TYPE_CHECKING:
+    from sms.ledger.ledger import Ledger
+    from sms.ledger.records import Submission
 
 
 class SubmitOperator(SFTPOperator):
-    """Upload one prepared file as `.tmp` and rename it to `.csv`, at most once ever (R27).
+    """Upload a run's files as `.tmp`, then rename one after the other to `.csv`, at most once ever.
 
-    The provider's operator puts a file and no more; this one claims the submission in the
-    ledger, looks at the gateway, and only then acts, so that it may be retried, cleared or run
-    twice. `stem` names a prepared submission.
+    All of them lie at the gateway before the first is renamed, and each must be accepted (`.done`)
+    before the next one is (R1, R27): a `.reject` holds what follows. The provider's operator puts a
+    file and no more; this one claims each submission in the ledger, looks at the gateway, and only
+    then acts, so that it may be retried, cleared or run twice. It waits for verdicts without a
+    worker. `stems` names the prepared submissions of one run.
     """
 
-    template_fields = ("stem",)
+    template_fields = ("stems",)
 
-    def __init__(self, *, stem: str, **kwargs: Any) -> None:
+    def __init__(self, *, stems: Any, **kwargs: Any) -> None:
         kwargs.setdefault("doc_md", inspect.getdoc(type(self)))
         super().__init__(ssh_conn_id="sms_gateway", remote_filepath="", **kwargs)
-        self.stem = stem
+        self.stems = stems
 
     @in_a_sentence
-    def execute(self, context: Context) -> str:
-        """The stem, once the gateway has the file."""
-        from sms import clock, delivery, sending
+    def execute(self, context: Context) -> list[str]:
+        """The stems, once the gateway has accepted them all."""
+        return self._go_on(context)
+
+    @in_a_sentence
+    def concluded(self, context: Context, event: dict[str, Any]) -> list[str]:
+        """Write the verdict on one file into the ledger, and go on with the next."""
+        from sms import clock
         from sms.ledger.states import State
+
+        stem, now = event["stem"], clock.now()
+        ledger = _ledger(context)
+        match event:
+            case {"saw": "accepted"}:
+                due = _due(ledger.submission(stem), now)
+                ledger.move(stem, to=State.ACCEPTED, verdict_at=now, due_at=due)
+                self.log.info("The gateway accepted %s; its report is due %s", stem, due)
+                return self._go_on(context)
+            case {"saw": "rejected"}:
+                ledger.move(stem, to=State.REJECTED, verdict_at=now)
+                return self._go_on(context)
+            case {"saw": "refusal", "why": why}:
+                raise GatewayRefused(str(why))
+            case _:
+                raise VerdictOverdue(stem, event.get("phase"))
+
+    def _go_on(self, context: Context) -> list[str]:
+        """Rename the next file and wait for its verdict, until there is none left."""
+        from sms import clock, delivery, sending
+        from sms.ledger.states import HEARD, State
+        from sms_airflow import wiring
+        from sms_airflow.triggers import VerdictTrigger
+
+        ledger, settings = _ledger(context), wiring.settings()
+        files = [ledger.submission(stem) for stem in self.stems]
+        if any(each.state is State.REJECTED for each in files):
+            raise self._rejection(files, ledger)
+        if all(each.state in HEARD for each in files):
+            return list(self.stems)
+        folder = ObjectStoragePath(ledger.run(files[0].run_key).folder)
+        plan = sending.read_plan(folder)
+
+        def check(held: Submission) -> None:
+            wiring.require_running()
+            sending.require_sendable(held, plan, ledger, settings, clock.now())
+
+        parcels = {each.stem: sending.PreparedPart(folder, each, settings) for each in files}
+        token = str(context["ti"].id)
+        this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, check)
+        waiting = delivery.submit_next(parcels, this)
+        if waiting is None:
+            return list(self.stems)
+        self.log.info("%s is at the gateway with %s messages", waiting.stem, waiting.messages)
+        deadline = clock.now() + settings.verdict_timeout
+        watch(self, VerdictTrigger, waiting.stem, deadline, settings.verdict_poll)
+        raise AssertionError("a deferred task does not go on")
+
+    def _rejection(self, files: list[Submission], ledger: Ledger) -> FileRejected:
+        """What to say of a run one of whose files was rejected; the others are held back."""
+        from sms import delivery, sending
+        from sms.ledger.states import SENT, State
         from sms_airflow import wiring
 
-        settings = wiring.settings()
-        ti = context["ti"]
-        ledger = wiring.ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
-        submission = ledger.submission(self.stem)
-        if submission.state not in (State.PREPARED, State.UPLOADING):
-            delivery.standing(submission)
-            return self.stem
-        folder = ObjectStoragePath(ledger.run(submission.run_key).folder)
-        plan = sending.read_plan(folder)
-        delivered = delivery.submit(
-            self.stem,
-            sending.PreparedPart(folder, submission, settings),
-            gateway=wiring.gateway,
-            ledger=ledger,
-            token=str(ti.id),
-            lease=settings.claim_lease,
-            check=lambda held: sending.require_sendable(held, plan, ledger, settings, clock.now()),
-        )
-        self.log.info("%s is %s with %s messages", self.stem, delivered.state, delivered.messages)
-        return self.stem
+        rejected = next(each for each in files if each.state is State.REJECTED)
+        others = [each.stem for each in files if each.state is not State.REJECTED]
+        held = delivery.hold(others, wiring.gateway, ledger, f"{rejected.stem} was rejected")
+        folder = ObjectStoragePath(ledger.run(rejected.run_key).folder)
+        causes = sending.likely_causes(folder, rejected, wiring.settings())
+        sent = tuple(each.stem for each in files if each.state in SENT)
+        return FileRejected(rejected.stem, causes, sent, tuple(held))
 
 
 class BookCollection(TriggerDagRunOperator):
@@ -83,12 +138,24 @@ class BookCollection(TriggerDagRunOperator):
 
         submission = wiring.ledger().submission(self.stem)
         if submission.due_at is None:
-            raise LedgerError(
-                f"{self.stem} is {submission.state}, so no report on it is due: clear the task "
-                "await_verdict"
-            )
+            raise AirflowSkipException(f"{self.stem} is {submission.state}: no report is due")
         self.trigger_run_id = f"ack__{self.stem}"
         self.conf = {"stem": self.stem}
         self.run_after = clock.earliest_wall_time(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, submission.due_at)
         super().execute(context)
+
+
+def _ledger(context: Context) -> Ledger:
+    from sms_airflow import wiring
+
+    ti = context["ti"]
+    return wiring.ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
+
+
+def _due(submission: Submission, now: datetime) -> datetime:
+    """When the report may be looked for, counted from when the messages go out."""
+    from sms.delivery import report_due
+
+    sent = max(submission.send_at, submission.submitted_at or now)
+    return report_due(sent, submission.messages or 0, submission.segments or 0)

@@ -179,6 +179,21 @@ def reconcile(stem: str) -> dict[str, int]:
 @in_a_sentence
 def collect_replies() -> dict[str, int]:
     """Bring every STOP and reply home that is not home yet; opt-outs first."""
+    return _bring_replies_home()
+
+
+@task(outlets=[OPT_OUTS], **PATIENT)
+@in_a_sentence
+def hear_stops() -> dict[str, int]:
+    """Bring every STOP home that lies at the gateway, right before the file goes there.
+
+    What `collect_replies` does every five minutes, once more: nobody who said STOP by now is sent
+    a message. A STOP that can't be read ends the run here.
+    """
+    return _bring_replies_home()
+
+
+def _bring_replies_home() -> dict[str, int]:
     from sms import clock, collecting
     from sms_airflow import wiring
 
@@ -188,6 +203,22 @@ def collect_replies() -> dict[str, int]:
         "files": len(brought),
         "opt_outs": sum(each.opt_outs for each in brought),
         "replies": sum(each.replies for each in brought),
+    }
+
+
+@task(**PATIENT)
+@in_a_sentence
+def conclude(stems: list[str]) -> dict[str, int]:
+    """Say what was sent. It fails with any file before it, so that no run looks better than it was.
+
+    Counts files, messages and segments.
+    """
+    ledger = _ledger()
+    files = [ledger.submission(stem) for stem in stems]
+    return {
+        "files": len(files),
+        "messages": sum(each.messages or 0 for each in files),
+        "segments": sum(each.segments or 0 for each in files),
     }
 
 

@@ -13,10 +13,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from sms import clock
 from sms.collecting import find_report
@@ -27,7 +27,8 @@ from sms_airflow.sftp_gateway import Account, watching
 
 log = logging.getLogger(__name__)
 
-SLOWEST = 60.0  # seconds between tries while the gateway is away
+SLOWEST = 60.0  # seconds between two looks at a gateway that is away, or at the clock
+SHORTEST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +157,26 @@ class ReportTrigger(GatewayTrigger):
         if found is not None and settled:
             return {"saw": "report", "name": found.name}
         return {"saw": "overdue"} if found is None and self.overdue(now) else None
+
+
+class HourTrigger(BaseTrigger):
+    """Waits until `sms.clock` shows an hour.
+
+    :param moment: ISO instant of `sms.clock`
+    """
+
+    def __init__(self, moment: str) -> None:
+        super().__init__()
+        self.moment = moment
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, for Airflow's database."""
+        return f"{__name__}.HourTrigger", {"moment": self.moment}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, when the hour has come."""
+        moment = datetime.fromisoformat(self.moment)
+        while (now := clock.now()) < moment:
+            wait = (clock.earliest_wall_time(moment) - datetime.now(UTC)).total_seconds()
+            await asyncio.sleep(min(max(wait, SHORTEST), SLOWEST))
+        yield TriggerEvent({"now": now.isoformat()})

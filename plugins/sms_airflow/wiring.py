@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import sqlalchemy as sa
-from airflow.sdk import BaseHook, Connection, ObjectStoragePath
+from airflow.sdk import BaseHook, Connection, ObjectStoragePath, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from sms.campaign import Campaign, load
 from sms.delivery import Folder
-from sms.errors import ConfigurationError
+from sms.errors import ConfigurationError, SendingHalted
 from sms.ledger.ledger import Ledger
 from sms.settings import Settings
 from sms.settings import load as load_settings
@@ -24,11 +24,19 @@ from sms_airflow.sftp_gateway import Account, SftpGateway
 
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
+HALT = "sms_halt"  # the kill switch: an Airflow variable
+NOT_HALTED = ("", "0", "no", "off", "false")
 
 
 def settings() -> Settings:
     """The operator's settings file."""
     return load_settings()
+
+
+def require_running() -> None:
+    """SendingHalted while the Airflow variable `sms_halt` is set: asked before every rename."""
+    if str(Variable.get(HALT, default="")).strip().casefold() not in NOT_HALTED:
+        raise SendingHalted(HALT)
 
 
 def campaign(name: str) -> Campaign:

@@ -15,6 +15,7 @@ from sms.campaign import load
 from sms.clock import PARIS
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
+from sms.ledger.states import State
 from sms.settings import Settings
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
@@ -108,22 +109,32 @@ class Desk:
         token: str = "first try",
         gateway: Callable[[], Any] = wiring.gateway,
         lease: timedelta = LEASE,
+        also: Callable[[Submission], None] = lambda held: None,
     ) -> Submission:
-        """What the task `submit` does."""
-        submission = self.ledger.submission(stem)
-        folder = self.run_folder(submission.run_key)
+        """What the task `submit` does until it waits for a verdict; `also` is checked, too."""
+        run = self.ledger.submission(stem).run_key
+        folder = self.run_folder(run)
         plan = sending.read_plan(folder)
-        return delivery.submit(
-            stem,
-            sending.PreparedPart(folder, submission, self.settings),
-            gateway=gateway,
-            ledger=self.ledger,
-            token=token,
-            lease=lease,
-            check=lambda held: sending.require_sendable(
-                held, plan, self.ledger, self.settings, clock.now()
-            ),
-        )
+
+        def check(held: Submission) -> None:
+            also(held)
+            sending.require_sendable(held, plan, self.ledger, self.settings, clock.now())
+
+        parcels = {
+            each.stem: sending.PreparedPart(folder, each, self.settings)
+            for each in map(self.ledger.submission, self.stems(run))
+        }
+        this = delivery.Try(gateway, self.ledger, token, lease, check)
+        return delivery.submit_next(parcels, this) or self.ledger.submission(stem)
+
+    def accepted(self, stem: str) -> None:
+        """What the task `submit` writes down when it hears `.done`."""
+        assert self.ledger.move(stem, to=State.ACCEPTED)
+
+    def stems(self, run: str) -> list[str]:
+        """The files of a run as they were rendered, whatever became of them."""
+        files = self.run_folder(run).glob("05_*.csv")
+        return sorted(file.stem.removeprefix("05_") for file in files)
 
     def run_folder(self, run: str) -> Path:
         return self.folder / "runs" / run

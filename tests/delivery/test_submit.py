@@ -3,24 +3,26 @@
 import contextlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from sms import clock
+from sms import clock, delivery, sending
 from sms.errors import (
     ClockMoved,
     GatewayRefused,
     GatewayUnreachable,
     LedgerError,
+    SendingHalted,
     StopListUnsafe,
     SubmissionTaken,
     SubmissionUnknown,
     WindowClosed,
 )
-from sms.ledger.ledger import Ledger
+from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import State
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
@@ -428,9 +430,144 @@ def test_two_parts_are_two_files_that_hold_everybody_once(desk: Desk, sandbox: S
     parts = desk.prepare(numbers(5), more="max_per_file: 3\n")
 
     for part in parts:
-        desk.submit(part.stem)
+        assert desk.submit(part.stem).stem == part.stem
+        assert desk.submit(part.stem).stem == part.stem  # whose verdict nobody has heard
+        desk.accepted(part.stem)
 
     sandbox.settle()
     assert [part.messages for part in parts] == [3, 2]
     assert [part.stem[-3:] for part in parts] == ["p01", "p02"]
     assert len(sent_to(sandbox)) == len(set(sent_to(sandbox))) == 5
+
+
+PARTS = "max_per_file: 2\n"
+
+
+def in_send(gateway: Sandbox) -> list[str]:
+    return sorted(file.name for file in (gateway.home / "Send").iterdir())
+
+
+def test_every_part_lies_there_before_the_first_is_renamed(desk: Desk, sandbox: Sandbox) -> None:
+    first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
+    sandbox.drop_connection_before("put", 3)
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(first)
+    assert renames(sandbox) == []
+    assert in_send(sandbox) == [f"{first}.tmp", f"{second}.tmp"]
+    uploads = sandbox.counts()["put"]
+
+    desk.submit(first, token="second try")
+
+    assert renames(sandbox) == [f"{first}.csv"]
+    assert sandbox.counts()["put"] == uploads + 1
+    assert in_send(sandbox) == [f"{first}.done", f"{second}.tmp", f"{third}.tmp"]
+
+
+def test_a_stop_while_a_later_part_waits_is_not_in_it(desk: Desk, sandbox: Sandbox) -> None:
+    first, second = (part.stem for part in desk.prepare(numbers(4), more=PARTS))
+    desk.submit(first)
+    desk.accepted(first)
+    opt_out(desk.ledger, 33639980001, 33639980003)
+
+    assert desk.submit(second).messages == 1
+
+    sandbox.settle()
+    assert sent_to(sandbox) == ["+33639980000", "+33639980001", "+33639980002"]
+
+
+def test_what_is_not_renamed_can_be_held_and_leaves_nothing_behind(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
+    desk.submit(first)
+    desk.accepted(first)
+    show(sandbox, f"{third}.0123abcd.tmp", b"half of a li")
+
+    held = delivery.hold([first, second, third], wiring.gateway, desk.ledger, "it was rejected")
+
+    assert held == [second, third]
+    assert in_send(sandbox) == [f"{first}.done"]
+    assert desk.ledger.submission(first).state is State.ACCEPTED
+    with pytest.raises(LedgerError, match="was cancelled"):
+        desk.submit(second)
+    assert renames(sandbox) == [f"{first}.csv"]
+
+
+def test_holding_goes_on_where_a_lost_line_broke_it_off(desk: Desk, sandbox: Sandbox) -> None:
+    first, second = (part.stem for part in desk.prepare(numbers(4), more=PARTS))
+    desk.submit(first)
+    sandbox.drop_connection_before("remove")
+    with pytest.raises(GatewayUnreachable):
+        delivery.hold([second], wiring.gateway, desk.ledger, "it was rejected")
+
+    assert delivery.hold([second], wiring.gateway, desk.ledger, "it was rejected") == [second]
+    assert in_send(sandbox) == [f"{first}.done"]
+
+
+def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
+    desk.submit(first)
+    assert desk.ledger.move(third, to=State.CANCELLED)
+
+    with pytest.raises(LedgerError, match="was cancelled"):
+        desk.submit(second)
+
+    assert desk.ledger.submission(second).state is State.CANCELLED
+    assert in_send(sandbox) == [f"{first}.done"]
+    assert renames(sandbox) == [f"{first}.csv"]
+
+
+@pytest.mark.parametrize("moment", range(1, 4))
+def test_halted_sending_renames_nothing_whenever_it_is_halted(
+    desk: Desk, sandbox: Sandbox, moment: int
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    asked = iter(range(1, 100))
+
+    def halted(_: Any) -> None:
+        if next(asked) >= moment:
+            raise SendingHalted("sms_halt")
+
+    with pytest.raises(SendingHalted, match="halts all sending: nothing was renamed") as error:
+        desk.submit(prepared.stem, also=halted)
+    assert not error.value.retryable
+    assert renames(sandbox) == []
+
+    desk.submit(prepared.stem, token="let it go on")
+
+    assert renames(sandbox) == [f"{prepared.stem}.csv"]
+
+
+def test_an_upload_waits_until_it_is_late_but_safe(desk: Desk) -> None:
+    [prepared] = desk.prepare(numbers(3), send_at=clock.now() + timedelta(hours=3))
+    large = replace(prepared, size_bytes=150 * 10**6)
+    half_an_hour = prepared.send_at - timedelta(minutes=30)
+
+    def lead(pace: float | None, *files: Submission) -> timedelta:
+        return half_an_hour - sending.upload_at(files, desk.settings, pace)
+
+    assert lead(1e6, prepared) < timedelta(seconds=1)
+    assert lead(None, large) == timedelta(minutes=5)  # by a slow line, twice as slow
+    assert lead(3e6, large, large) == timedelta(seconds=200)
+
+
+def test_a_rejected_files_likely_causes_are_what_its_bytes_show(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [plain] = desk.prepare(numbers(3))
+    folder = desk.run_folder("one")
+    assert sending.likely_causes(folder, plain, desk.settings) == (
+        "our own check finds no fault in it, so ask support@mtarget.fr",
+    )
+
+    desk.text = "Bonjour {{ name }} ; à samedi !"
+    [quoted] = desk.prepare(numbers(3), run="two")
+    told = sending.likely_causes(desk.run_folder("two"), quoted, desk.settings)
+    assert told[0].startswith("3 texts stand in quotes")
+
+    with (folder / f"05_{plain.stem}.csv").open("ab") as file:
+        file.write(b"x;no number;TESTS;hello\r\n")
+    [fault] = sending.likely_causes(folder, plain, desk.settings)
+    assert fault == "line 4: the number is not in international format, + and 8 to 15 digits"

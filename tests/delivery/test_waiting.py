@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from airflow.triggers.shared_stream import SharedStreamManager
 
 from sms import clock
 from sms_airflow import wiring
-from sms_airflow.triggers import GatewayTrigger, ReportTrigger, VerdictTrigger
+from sms_airflow.triggers import GatewayTrigger, HourTrigger, ReportTrigger, VerdictTrigger
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import connect, show
 
@@ -191,3 +191,33 @@ def test_a_hundred_that_wait_share_one_connection(sandbox: Sandbox) -> None:
 
     assert saw == ["accepted"] * 100
     assert sandbox.counts()["connection"] == before + 1
+
+
+def test_an_upload_waits_for_its_hour_on_a_clock_that_moves(sandbox: Sandbox) -> None:
+    hour = clock.now() + timedelta(hours=2)
+
+    async def waited() -> tuple[bool, dict[str, Any]]:
+        async with asyncio.timeout(SECONDS), contextlib.aclosing(_hour(hour)) as events:
+            coming = asyncio.ensure_future(anext(events))
+            early, _ = await asyncio.wait([coming], timeout=0.5)
+            sandbox.move_clock(to=hour)
+            return bool(early), dict((await coming).payload)
+
+    early, event = asyncio.run(waited())
+
+    assert not early
+    assert datetime.fromisoformat(event["now"]) >= hour
+
+
+def test_an_hour_that_has_passed_is_not_waited_for(sandbox: Sandbox) -> None:
+    async def waited() -> TriggerEvent:
+        async with asyncio.timeout(SECONDS), contextlib.aclosing(_hour(clock.now())) as events:
+            return await anext(events)
+
+    assert asyncio.run(waited())
+
+
+def _hour(moment: datetime) -> AsyncGenerator[TriggerEvent, None]:
+    kind, arguments = HourTrigger(moment.isoformat()).serialize()
+    assert kind == "sms_airflow.triggers.HourTrigger"
+    return HourTrigger(**arguments).run()

@@ -42,6 +42,7 @@ CAMPAIGNS = {
         PEOPLE % (301, 310),
         TEXT,
     ),
+    "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
     "no_such_table": (YAML, "SELECT * FROM nothing_like_this", TEXT),
     "not_a_number": (YAML, "SELECT '06 39 98 05 05 ?'::bigint AS key", TEXT),
@@ -127,6 +128,22 @@ class World:
         """How often a file of this stem became `.csv` at the gateway."""
         names = (PurePosixPath(entry["to"]).name for entry in self.journal("rename"))
         return sum(name == f"{stem}.csv" for name in names)
+
+    def parts(self, run: Run) -> list[str]:
+        """A run's files, as soon as there are several."""
+        wait_until(
+            lambda: len(self.stems(run)) > 1, "the parts", timeout=PATIENCE, check=self.stack.check
+        )
+        return self.stems(run)
+
+    def wait_until_renamed(self, stem: str) -> None:
+        """Until the gateway saw a file become `.csv`."""
+        wait_until(lambda: self.renamed(stem) == 1, stem, timeout=PATIENCE, check=self.stack.check)
+
+    def at_the_gateway(self, name: str) -> bool:
+        """Whether `Send` shows a file of this name."""
+        assert self.stack.gateway
+        return (self.stack.gateway.root / "home" / "Send" / name).exists()
 
     def _pace(self) -> float:
         """Sandbox seconds in a real second."""

@@ -10,13 +10,14 @@ from sms.ledger.states import State
 from tests.journeys.conftest import World
 
 NUMBER = re.compile(r"(\+|\b)33639980\d{3}|\b0?6 ?39 ?98 ?0\d")
-STORY = ["plan", "extract", "screen", "render", "review", "submit", "await_verdict"]
+PREPARING = ["plan", "extract", "screen", "render", "review"]
+STORY = [*PREPARING, "await_hour", "hear_stops", "submit", "book_collection", "conclude"]
 
 
 def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
     run = world.succeeded(world.trigger("plain"))
 
-    assert all(world.states(run)[task] == {"success"} for task in [*STORY, "book_collection"])
+    assert all(world.states(run)[task] == {"success"} for task in STORY)
     [stem] = world.stems(run)
     assert world.renamed(stem) == 1
     assert len(world.journal("sent", stem=stem)) == 40
@@ -40,8 +41,7 @@ def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
     before = world.stack.ledger.submission(stem)
     uploads = len(world.journal("put"))
 
-    tasks = [*STORY[:5], "delivery.submit", "delivery.await_verdict", "delivery.book_collection"]
-    world.stack.airflow.clear(run.dag_id, run.run_id, tasks, only_failed=False)
+    world.stack.airflow.clear(run.dag_id, run.run_id, STORY, only_failed=False)
     again = world.succeeded(run)
 
     assert world.states(again)["submit"] == {"success"}
@@ -62,13 +62,14 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
 
     assert run.state == "failed"
     [stem] = world.stems(run)
-    [verdict] = world.tasks(run)["await_verdict"]
-    assert (verdict.state, verdict.try_number) == ("failed", 1)
-    assert f"the gateway rejected {stem}: no SMS was sent of this file" in world.log(
-        run, "await_verdict"
-    )
+    [submit] = world.tasks(run)["submit"]
+    assert (submit.state, submit.try_number) == ("failed", 1)
+    log = world.log(run, "submit")
+    assert f"the gateway rejected {stem}: no SMS was sent of this file" in log
+    assert "our own check finds no fault in it, so ask support@mtarget.fr" in log
     assert world.stack.ledger.submission(stem).state is State.REJECTED
-    assert world.states(run)["book_collection"] == {"upstream_failed"}
+    assert world.states(run)["book_collection"] == {"skipped"}
+    assert world.states(run)["conclude"] == {"upstream_failed"}
     assert world.journal("sent", stem=stem) == []
 
 
@@ -91,12 +92,57 @@ def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World
 
     stems = world.stems(run)
     assert [stem[-3:] for stem in stems] == ["p01", "p02", "p03"]
-    assert [len(world.tasks(run)[task]) for task in ("submit", "await_verdict")] == [3, 3]
+    assert [len(world.tasks(run)[task]) for task in ("submit", "book_collection")] == [1, 3]
     sent = [entry["msisdn"] for stem in stems for entry in world.journal("sent", stem=stem)]
     assert len(sent) == len(set(sent)) == 10
     assert [world.renamed(stem) for stem in stems] == [1, 1, 1]
     for stem in stems:
         assert world.collected(stem).state == "success"
+
+
+def test_a_rejected_part_holds_what_follows_and_what_went_before_is_collected(
+    world: World,
+) -> None:
+    world.turn(lock_seconds=2)
+    run = world.trigger("in_parts")
+    stems = world.parts(run)
+    world.wait_until_renamed(stems[1])
+    world.turn(reject=True)
+    try:
+        run = world.finished(run)
+    finally:
+        world.turn(reject=False)
+
+    assert run.state == "failed"
+    states = [world.stack.ledger.submission(stem).state for stem in stems]
+    assert states[1:] == [State.REJECTED, State.CANCELLED]
+    assert states[0] in (State.ACCEPTED, State.REPORTED)
+    assert [world.renamed(stem) for stem in stems] == [1, 1, 0]
+    assert not world.at_the_gateway(f"{stems[2]}.tmp")
+    log = world.log(run, "submit")
+    assert f"Held back and called off: {stems[2]}" in log
+    assert f"Already at the gateway: {stems[0]}" in log
+    assert world.collected(stems[0]).state == "success"
+
+
+def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> None:
+    world.stack.airflow.set_variable("sms_halt", "somebody pulled it")
+    try:
+        run = world.finished(world.trigger("halted"))
+    finally:
+        world.stack.airflow.delete_variable("sms_halt")
+
+    [stem] = world.stems(run)
+    [submit] = world.tasks(run)["submit"]
+    assert (submit.state, submit.try_number) == ("failed", 1)
+    assert "the Airflow variable sms_halt halts all sending" in world.log(run, "submit")
+    assert world.renamed(stem) == 0
+
+    world.stack.airflow.clear(
+        run.dag_id, run.run_id, ["submit"], only_failed=False, include_downstream=True
+    )
+    world.succeeded(run)
+    assert world.renamed(stem) == 1
 
 
 def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:

@@ -69,9 +69,8 @@ class Office:
         rows = messages(3) if rows is None else rows
         one = self.prepared(rows.num_rows)
         self.ledger.claim(one.stem, token, lease=LEASE)
-        return self.ledger.intend_rename(
-            one.stem, token, messages=[rows], sha256="f" * 64, size_bytes=100
-        )
+        self.ledger.record_upload(one.stem, token, messages=[rows], sha256="f" * 64, size_bytes=100)
+        return self.ledger.intend_rename(one.stem, token)
 
     def submitted(self, rows: pa.RecordBatch | None = None) -> Submission:
         one = self.intended(rows)

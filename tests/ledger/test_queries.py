@@ -1,6 +1,7 @@
 """A run in numbers: nobody is lost, everybody is accounted for."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pyarrow as pa
 
@@ -29,7 +30,7 @@ def a_story(office, make_part, make_messages) -> str:
         if part.part == 1:
             ledger.prepare(run.run_key, parts)
         ledger.claim(part.stem, "t", lease=run.send_at - run.planned_at)
-        ledger.intend_rename(
+        ledger.record_upload(
             part.stem,
             "t",
             messages=[make_messages(part.messages - late, start=10 * part.part)],
@@ -37,6 +38,7 @@ def a_story(office, make_part, make_messages) -> str:
             size_bytes=1,
             late_out={"opted_out": late} if late else None,
         )
+        ledger.intend_rename(part.stem, "t")
         ledger.move(part.stem, to=State.SUBMITTED, token="t")
     return run.run_key
 
@@ -136,3 +138,27 @@ def test_a_run_that_is_only_planned_has_a_summary(office):
     assert (found.candidates, found.audience, found.sent) == (0, 0, 0)
     assert found.submissions == {State.PLANNED: 1}
     assert found.balanced
+
+
+def test_who_said_stop_between_the_rename_and_the_hour_is_counted(office, hand, make_messages):
+    one = office.submitted(make_messages(5))
+    stops = {  # the third and the fourth said it too early and too late to be late
+        0: one.submitted_at + timedelta(minutes=1),
+        1: one.submitted_at - timedelta(minutes=1),  # and we heard of it after the rename
+        3: one.send_at + timedelta(minutes=1),
+    }
+
+    def said(*people: int) -> pa.Table:
+        return pa.table(
+            {
+                "msisdn": pa.array([33639980000 + person for person in people], pa.int64()),
+                "opted_out_at": [stops.get(person, one.submitted_at) for person in people],
+                "message": pa.array(["STOP"] * len(people), pa.large_string()),
+            }
+        )
+
+    assert office.ledger.late_stops(one.stem) == 0
+    hand.advance(timedelta(minutes=5))
+    office.ledger.add_opt_outs(said(0, 1, 3), source="stop_report")
+
+    assert office.ledger.late_stops(one.stem) == 2

@@ -75,7 +75,8 @@ def test_cancelling_and_claiming_at_once_agree(office, another_ledger):
                 return ledger.move(stem, to=State.CANCELLED)
             try:
                 ledger.claim(stem, "same", lease=LEASE)
-                ledger.intend_rename(stem, "same", messages=[], sha256="", size_bytes=0)
+                ledger.record_upload(stem, "same", messages=[], sha256="", size_bytes=0)
+                ledger.intend_rename(stem, "same")
                 return "intended"
             except LedgerError:
                 return "stood aside"
@@ -114,7 +115,7 @@ def test_a_file_that_was_not_prepared_can_not_be_claimed(office):
         office.ledger.claim(one.stem, "try-1", lease=LEASE)
 
 
-def test_the_intent_to_rename_and_the_messages_are_written_together(office, make_messages):
+def test_an_upload_and_its_messages_are_written_together(office, make_messages):
     one = office.prepared()
     office.ledger.claim(one.stem, "try-1", lease=LEASE)
 
@@ -123,11 +124,11 @@ def test_the_intent_to_rename_and_the_messages_are_written_together(office, make
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        office.ledger.intend_rename(one.stem, "try-1", messages=torn(), sha256="a", size_bytes=1)
-    assert office.ledger.submission(one.stem).rename_intended_at is None
+        office.ledger.record_upload(one.stem, "try-1", messages=torn(), sha256="a", size_bytes=1)
+    assert office.ledger.submission(one.stem).uploaded_at is None
     assert office.table("SELECT count(*) FROM sms.message") == [(0,)]
 
-    intended = office.ledger.intend_rename(
+    uploaded = office.ledger.record_upload(
         one.stem,
         "try-1",
         messages=[make_messages(2), make_messages(2, start=2)],
@@ -135,19 +136,53 @@ def test_the_intent_to_rename_and_the_messages_are_written_together(office, make
         size_bytes=2,
         late_out={"opted_out": 1},
     )
-    assert (intended.messages, intended.segments) == (4, 6)
-    assert (intended.sha256, intended.size_bytes) == ("b", 2)
-    assert intended.state is State.UPLOADING
-    assert intended.rename_intended_at is not None
+    assert (uploaded.messages, uploaded.segments) == (4, 6)
+    assert (uploaded.sha256, uploaded.size_bytes) == ("b", 2)
+    assert uploaded.state is State.UPLOADING
+    assert uploaded.uploaded_at is not None
+    assert uploaded.rename_intended_at is None
     assert office.table("SELECT count(*), min(key), sum(segments) FROM sms.message") == [
         (4, "customer 0", 6)
     ]
 
 
+def test_only_what_was_uploaded_can_be_meant_to_be_renamed(office):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+
+    with pytest.raises(LedgerError, match="was not uploaded: it must not be renamed"):
+        office.ledger.intend_rename(one.stem, "try-1")
+
+    office.ledger.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
+    assert office.ledger.intend_rename(one.stem, "try-1").rename_intended_at is not None
+
+
+def test_an_uploaded_file_can_be_cancelled_until_its_rename_is_intended(office):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
+
+    assert office.ledger.move(one.stem, to=State.CANCELLED)
+    with pytest.raises(LedgerError, match="is cancelled, not uploading"):
+        office.ledger.intend_rename(one.stem, "try-1")
+
+
+def test_the_pace_is_the_slowest_of_the_latest_uploads_that_tell(office):
+    assert office.ledger.upload_pace() is None
+    for size, seconds in [(10**6, 1.0), (99, 5.0), (40 * 2**20, 4.0), (2**21, 0.0), (2**21, 0.5)]:
+        one = office.prepared()
+        office.ledger.claim(one.stem, "t", lease=LEASE)
+        office.ledger.record_upload(
+            one.stem, "t", messages=[], sha256="", size_bytes=size, seconds=seconds
+        )
+
+    assert office.ledger.upload_pace() == 2**22  # of 10 and of 4 MiB a second
+
+
 def test_a_file_built_again_replaces_its_messages(office, make_messages):
     one = office.intended(make_messages(3))
 
-    again = office.ledger.intend_rename(
+    again = office.ledger.record_upload(
         one.stem, "try-1", messages=[make_messages(1, start=7)], sha256="c", size_bytes=3
     )
 
@@ -162,9 +197,11 @@ def test_a_zombie_whose_claim_was_taken_over_can_not_intend_or_move(office, hand
     office.ledger.claim(one.stem, "heir", lease=LEASE)
 
     with pytest.raises(SubmissionTaken, match=r"taken .* over"):
-        office.ledger.intend_rename(
+        office.ledger.record_upload(
             one.stem, "zombie", messages=[make_messages(1)], sha256="", size_bytes=0
         )
+    with pytest.raises(SubmissionTaken, match=r"taken .* over"):
+        office.ledger.intend_rename(one.stem, "zombie")
     assert not office.ledger.move(one.stem, to=State.SUBMITTED, token="zombie")
     assert office.ledger.holds(one.stem, "heir")
     assert office.table("SELECT count(*) FROM sms.message") == [(0,)]
@@ -176,7 +213,7 @@ def test_a_cancelled_file_is_never_renamed(office, make_messages):
     assert office.ledger.move(one.stem, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match="is cancelled, not uploading"):
-        office.ledger.intend_rename(
+        office.ledger.record_upload(
             one.stem, "try-1", messages=[make_messages(1)], sha256="", size_bytes=0
         )
 
@@ -193,7 +230,7 @@ def test_a_message_that_comes_twice_in_a_file_is_refused_without_naming_it(offic
     office.ledger.claim(one.stem, "try-1", lease=LEASE)
 
     with pytest.raises(LedgerError, match="message_pkey") as error:
-        office.ledger.intend_rename(
+        office.ledger.record_upload(
             one.stem, "try-1", messages=[make_messages(1)] * 2, sha256="", size_bytes=0
         )
 
@@ -309,4 +346,4 @@ def test_a_message_without_key_or_column_is_refused(office, make_messages):
 
     for rows, problem in ((bare, "columns are missing: key"), (empty, "key has 1 nulls")):
         with pytest.raises(ValueError, match=problem):
-            office.ledger.intend_rename(one.stem, "try-1", messages=[rows], sha256="", size_bytes=0)
+            office.ledger.record_upload(one.stem, "try-1", messages=[rows], sha256="", size_bytes=0)

@@ -97,9 +97,10 @@ class Home:
         self.ledger.plan(run, stem)
         self.ledger.prepare(run.run_key, [Part(stem, 1, 1, messages, messages, "0" * 64, 99)])
         self.ledger.claim(stem, "try", lease=LEASE)
-        self.ledger.intend_rename(
+        self.ledger.record_upload(
             stem, "try", messages=[rows(messages)], sha256="0" * 64, size_bytes=99
         )
+        self.ledger.intend_rename(stem, "try")
         self.ledger.move(stem, to=State.SUBMITTED)
         return self.ledger.submission(stem)
 

@@ -149,7 +149,7 @@ class Ledger:
         with self._transaction() as tx:
             return submissions.holds(tx, stem, token)
 
-    def intend_rename(
+    def record_upload(
         self,
         stem: str,
         token: str,
@@ -158,16 +158,32 @@ class Ledger:
         sha256: str,
         size_bytes: int,
         late_out: Mapping[str, int] | None = None,
+        seconds: float = 0.0,
     ) -> Submission:
-        """Write down the file's messages and that its rename comes next, or nothing at all.
+        """Write down what the `.tmp` at the gateway holds, every message of it, or nothing at all.
 
-        `late_out` counts by Reason who was prepared but is no longer in the file. SubmissionTaken
-        if another try holds the claim, LedgerError if the file is not uploading.
+        `late_out` counts by Reason who was prepared but is no longer in the file, `seconds` is
+        how long the upload took. SubmissionTaken if another try holds the claim, LedgerError if
+        the file is not uploading.
         """
         with self._transaction() as tx:
-            return submissions.intend_rename(
-                tx, stem, token, messages, sha256, size_bytes, late_out or {}
+            return submissions.record_upload(
+                tx, stem, token, messages, sha256, size_bytes, late_out or {}, seconds
             )
+
+    def intend_rename(self, stem: str, token: str) -> Submission:
+        """Write down that the rename comes next. From here on nobody can cancel it.
+
+        SubmissionTaken if another try holds the claim, LedgerError if the file is not uploading,
+        or was not uploaded.
+        """
+        with self._transaction() as tx:
+            return submissions.intend_rename(tx, stem, token)
+
+    def upload_pace(self) -> float | None:
+        """Bytes a second that the latest uploads went at, the slowest; None before the first."""
+        with self._transaction() as tx:
+            return submissions.upload_pace(tx)
 
     def move(
         self,
@@ -244,6 +260,11 @@ class Ledger:
         """What became of a file's messages."""
         with self._snapshot() as tx:
             return queries.reconcile(tx, stem)
+
+    def late_stops(self, stem: str) -> int:
+        """How many of a sent file's people said STOP after its rename and before its hour."""
+        with self._snapshot() as tx:
+            return queries.late_stops(tx, stem)
 
     def summary(self, run_key: str) -> Summary:
         """A run in numbers, from its candidates to its replies."""

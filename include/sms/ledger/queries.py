@@ -13,7 +13,7 @@ from sms.ledger.records import Reconciliation, Summary
 from sms.ledger.runs import run
 from sms.ledger.states import SENT, State
 from sms.ledger.submissions import known
-from sms.ledger.tables import campaign_run, message, receipt, reply, stranger, submission
+from sms.ledger.tables import campaign_run, message, opt_out, receipt, reply, stranger, submission
 
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 
@@ -21,6 +21,20 @@ OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 def reconcile(tx: Transaction, stem: str) -> Reconciliation:
     """What became of one file's messages; nothing was sent by a file that never left."""
     return _reconciliation(tx, submission.c.id == known(tx, stem).id)
+
+
+def late_stops(tx: Transaction, stem: str) -> int:
+    """How many people of a file we know since its rename to have said STOP before its hour."""
+    hour = func.greatest(submission.c.send_at, submission.c.submitted_at)
+    found = tx.db.execute(
+        select(func.count())
+        .select_from(message)
+        .join(submission, submission.c.id == message.c.submission_id)
+        .join(opt_out, opt_out.c.msisdn == message.c.msisdn)
+        .where(submission.c.stem == stem, submission.c.state.in_(SENT))
+        .where(opt_out.c.recorded_at > submission.c.submitted_at, opt_out.c.opted_out_at < hour)
+    ).scalar_one()
+    return int(found)
 
 
 def summary(tx: Transaction, run_key: str) -> Summary:

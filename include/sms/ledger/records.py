@@ -57,6 +57,7 @@ class Submission:
     size_bytes: int | None
     claim: str | None
     claimed_at: datetime | None
+    uploaded_at: datetime | None
     rename_intended_at: datetime | None
     submitted_at: datetime | None
     verdict_at: datetime | None

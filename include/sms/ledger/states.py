@@ -38,6 +38,8 @@ UNCLAIMED = frozenset({State.PLANNED, State.PREPARED})  # no try has touched the
 # nothing was sent (R28); of `unknown` nobody knows.
 SENT = frozenset({State.SUBMITTED, State.ACCEPTED, State.REPORTED, State.CLOSED})
 
+HEARD = SENT - {State.SUBMITTED}  # and has accepted it
+
 # The column that says when a state was reached.
 STAMP = {
     State.SUBMITTED: "submitted_at",

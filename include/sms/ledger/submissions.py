@@ -18,7 +18,7 @@ from sms.ledger.copying import copy_rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Submission
 from sms.ledger.states import NEXT, STAMP, State
-from sms.ledger.tables import message, submission
+from sms.ledger.tables import event, message, submission
 
 COLUMNS = [submission.c[field.name] for field in fields(Submission)]
 MOMENTS = frozenset({"submitted_at", "verdict_at", "due_at", "reported_at"})
@@ -136,13 +136,7 @@ def _take_over(tx: Transaction, held: Submission, token: str, lease: timedelta) 
             f"{held.stem} is held by another try since {held.claimed_at:%Y-%m-%d %H:%M:%S} UTC: "
             "this one stands aside"
         )
-    tx.record(
-        submission_id=held.id,
-        run_key=held.run_key,
-        from_state=held.state,
-        to_state=held.state,
-        detail={"claim": token, "taken_over_from": held.claim},
-    )
+    _note(tx, held, {"claim": token, "taken_over_from": held.claim})
 
 
 def release(tx: Transaction, stem: str, token: str) -> None:
@@ -155,13 +149,7 @@ def release(tx: Transaction, stem: str, token: str) -> None:
         .where(submission.c.id == held.id)
         .values(claim=f"released by {token}", claimed_at=None)
     )
-    tx.record(
-        submission_id=held.id,
-        run_key=held.run_key,
-        from_state=held.state,
-        to_state=held.state,
-        detail={"released": token},
-    )
+    _note(tx, held, {"released": token})
 
 
 def holds(tx: Transaction, stem: str, token: str) -> bool:
@@ -170,7 +158,7 @@ def holds(tx: Transaction, stem: str, token: str) -> bool:
     return found is not None and found.state is State.UPLOADING and found.claim == token
 
 
-def intend_rename(
+def record_upload(
     tx: Transaction,
     stem: str,
     token: str,
@@ -178,13 +166,10 @@ def intend_rename(
     sha256: str,
     size_bytes: int,
     late_out: Mapping[str, int],
+    seconds: float,
 ) -> Submission:
-    """Write down what the file holds and that its rename comes next, or nothing at all."""
-    held = locked(tx, stem)
-    if held.state is not State.UPLOADING:
-        raise LedgerError(f"{stem} is {held.state}, not uploading: it must not be renamed")
-    if held.claim != token:
-        raise SubmissionTaken(f"another try has taken {stem} over: this one stands aside")
+    """Write down what the `.tmp` at the gateway holds, with every message, or nothing at all."""
+    held = _held_for_upload(tx, stem, token)
     tx.db.execute(delete(message).where(message.c.submission_id == held.id))
     counted = _Counted(held.id, messages)
     copy_rows(tx, "sms.message", MESSAGES, counted)
@@ -197,17 +182,64 @@ def intend_rename(
             sha256=sha256,
             size_bytes=size_bytes,
             late_out=dict(late_out),
-            rename_intended_at=tx.now,
+            uploaded_at=tx.now,
         )
     )
+    detail = {"uploaded": sha256, "messages": counted.messages, "bytes": size_bytes}
+    _note(tx, held, {**detail, "seconds": round(seconds, 3)})
+    return locked(tx, stem)
+
+
+def intend_rename(tx: Transaction, stem: str, token: str) -> Submission:
+    """Write down that the rename of what was uploaded comes next."""
+    held = _held_for_upload(tx, stem, token)
+    if held.uploaded_at is None:
+        raise LedgerError(f"{stem} was not uploaded: it must not be renamed")
+    tx.db.execute(
+        update(submission).where(submission.c.id == held.id).values(rename_intended_at=tx.now)
+    )
+    _note(tx, held, {"rename_intended": held.sha256, "messages": held.messages})
+    return locked(tx, stem)
+
+
+def _held_for_upload(tx: Transaction, stem: str, token: str) -> Submission:
+    """The submission, locked, for the one try that may act on it."""
+    held = locked(tx, stem)
+    if held.state is not State.UPLOADING:
+        raise LedgerError(f"{stem} is {held.state}, not uploading: it must not be renamed")
+    if held.claim != token:
+        raise SubmissionTaken(f"another try has taken {stem} over: this one stands aside")
+    return held
+
+
+def _note(tx: Transaction, held: Submission, detail: Mapping[str, Any]) -> None:
+    """An event that moves nothing."""
     tx.record(
         submission_id=held.id,
         run_key=held.run_key,
         from_state=held.state,
         to_state=held.state,
-        detail={"rename_intended": sha256, "messages": counted.messages},
+        detail=detail,
     )
-    return locked(tx, stem)
+
+
+def upload_pace(tx: Transaction) -> float | None:
+    """Bytes a second of the latest uploads, the slowest of five; None before the first.
+
+    Small files tell of latency alone, and are not asked.
+    """
+    told = event.c.detail
+    rows = tx.db.execute(
+        select(told["bytes"].as_float() / told["seconds"].as_float())
+        .where(told.has_key("uploaded"), told["bytes"].as_integer() >= TELLING_SIZE)
+        .where(told["seconds"].as_float() > 0)
+        .order_by(event.c.id.desc())
+        .limit(5)
+    ).scalars()
+    return min(rows, default=None)
+
+
+TELLING_SIZE = 1 << 20  # bytes
 
 
 class _Counted:

@@ -105,6 +105,7 @@ submission = Table(
     Column("size_bytes", BigInteger),
     Column("claim", Text),  # the token of the try that holds it
     Column("claimed_at", Moment),
+    Column("uploaded_at", Moment),  # when its `.tmp` was whole, and its messages recorded
     Column("rename_intended_at", Moment),
     Column("submitted_at", Moment),
     Column("verdict_at", Moment),

@@ -1,0 +1,115 @@
+"""A process that has everything loaded and forks for each act, so that one costs no imports.
+
+It reads a JSON object a line (`act`, `env`, `folders`, `stems`, `token`, `strike`, `report`) and
+answers with the exit status of the fork, which writes what it passed by into the file `report`.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.airflow_home import move_in
+
+move_in()
+sys.stdout = sys.stderr  # so is what it prints while it loads
+
+from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
+
+from sms import clock, collecting  # noqa: E402
+from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
+from tests.faults.points import Points, Strike  # noqa: E402
+
+DONE, WORTH_ANOTHER_TRY, FINAL, BROKEN = 0, 10, 11, 12
+PATIENCE = 12  # seconds
+
+
+def submit(order: dict[str, Any]) -> None:
+    """The task `submit`, from its first upload to its last verdict, as Airflow runs it."""
+    task = operators.SubmitOperator(task_id="submit", stems=order["stems"])
+    ti = SimpleNamespace(
+        id=order["token"], dag_id="send__tests", run_id="one", task_id="submit", try_number=1
+    )
+    context: Any = {"ti": ti}
+    goes_on = lambda: task.execute(context)  # noqa: E731
+    while True:
+        try:
+            goes_on()
+            return
+        except TaskDeferred as deferred:
+            event = asyncio.run(_first(deferred.trigger))
+            resume = getattr(task, deferred.method_name)
+            goes_on = lambda: resume(context, event)  # noqa: B023,E731
+
+
+async def _first(trigger: Any) -> Any:
+    async with asyncio.timeout(30), contextlib.aclosing(trigger.run()) as events:
+        return (await anext(events)).payload
+
+
+def replies(order: dict[str, Any]) -> None:
+    """The task `collect_replies`."""
+    with wiring.gateway() as session:
+        collecting.collect_replies(session, wiring.ledger(), wiring.archive(), clock.now())
+
+
+def report(order: dict[str, Any]) -> None:
+    """The run of `collect_delivery_report`: find, archive, load, reconcile."""
+    ledger = wiring.ledger()
+    with wiring.gateway() as session:
+        for stem in order["stems"]:
+            collecting.collect_delivery_report(stem, session, ledger, wiring.archive(), clock.now())
+
+
+ACTS = {"submit": submit, "replies": replies, "report": report}
+
+
+def live(order: dict[str, Any]) -> int:
+    """One act in this process, struck or not; its exit status."""
+    os.environ |= order["env"]
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # an act that hangs says where
+    points = Points(Strike(**order["strike"]) if order["strike"] else None)
+    points.watch([Path(folder) for folder in order["folders"]])
+    told = ""
+    try:
+        ACTS[order["act"]](order)
+        status = DONE
+    except AirflowFailException as error:
+        status, told = FINAL, str(error)
+    except Exception as error:
+        retryable = getattr(error, "retryable", type(error).__name__ == "AirflowException")
+        known = hasattr(error, "retryable") or type(error).__name__ == "AirflowException"
+        status = (WORTH_ANOTHER_TRY if retryable else FINAL) if known else BROKEN
+        told = str(error) if known else traceback.format_exc()
+    names = points.names.copy()
+    Path(order["report"]).write_text(json.dumps({"names": names, "told": told}))
+    return status
+
+
+def main() -> None:
+    """Fork for each line, until there is none."""
+    ExecutorSafeguard.test_mode = True
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever Airflow prints is no answer
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            status = 99
+            try:
+                status = live(json.loads(line))
+            finally:
+                os._exit(status)
+        _, ended = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(ended), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
