@@ -6,6 +6,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -107,9 +108,12 @@ def zygotes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygotes]:
         yield Zygotes(tmp_path_factory.mktemp("zygotes"), stack)
 
 
+_THIS_PROCESS = threading.Lock()
+
+
 @dataclass
 class World:
-    """A ledger and a desk of its own, at a gateway that all worlds share."""
+    """A gateway, a ledger and a desk of its own."""
 
     name: str
     desk: Desk
@@ -132,48 +136,44 @@ class World:
                 return ended
         raise AssertionError(f"it never came to an end: {ended}")
 
-    def journal(self, what: str, key: str = "stem") -> list[dict[str, Any]]:
-        """What the gateway wrote down of this world's files."""
-        entries = self.sandbox.journal(what)
-        return [entry for entry in entries if any(stem in entry[key] for stem in self.stems)]
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """This process in this world: there is one environment, so one world at a time."""
+        with _THIS_PROCESS, pytest.MonkeyPatch.context() as patch:
+            for name, value in self._env.items():
+                patch.setenv(name, value)
+            yield
 
 
 @pytest.fixture
 def worlds(
-    postgres: PostgreSQL,
-    ledger_template: str,
-    zygotes: Zygotes,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[[], Any]]:
+    postgres: PostgreSQL, ledger_template: str, zygotes: Zygotes, tmp_path: Path
+) -> Callable[[], Any]:
     """Makes a world of its own for each strike."""
     numbers = itertools.count(1)
-    with Sandbox(tmp_path / "gateway", start=TUESDAY) as sandbox:
-        monkeypatch.setenv(clock.VARIABLE, str(sandbox.clock_path))
 
-        @contextmanager
-        def made() -> Iterator[World]:
-            name = f"world{next(numbers)}"
-            folder = tmp_path / name
-            folder.mkdir()
-            settings = folder / "settings.yaml"
-            settings.write_text(SETTINGS.format(folder=folder))
-            with fresh(postgres, ledger_template) as url:
-                env = {
-                    clock.VARIABLE: str(sandbox.clock_path),
-                    "SMS_SETTINGS": str(settings),
-                    "AIRFLOW_VAR_SMS_HALT": "",
-                    "AIRFLOW_CONN_SMS_GATEWAY": gateway_connection(sandbox),
-                    "AIRFLOW_CONN_SMS_LEDGER": ledger_connection(postgres, url),
-                }
-                desk = Desk(folder, Ledger.connect(url, actor="test"), load(settings))
-                world = World(name, desk, sandbox, zygotes, env)
-                yield world
-            for file in (*(sandbox.home / "Send").iterdir(), *(sandbox.home / "Report").iterdir()):
-                if any(stem.removeprefix("SEND") in file.name for stem in world.stems):
-                    file.unlink()
+    @contextmanager
+    def made() -> Iterator[World]:
+        name = f"world{next(numbers)}"
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = folder / "settings.yaml"
+        settings.write_text(SETTINGS.format(folder=folder))
+        with (
+            fresh(postgres, ledger_template) as url,
+            Sandbox(folder / "gateway", start=TUESDAY) as sandbox,
+        ):
+            env = {
+                clock.VARIABLE: str(sandbox.clock_path),
+                "SMS_SETTINGS": str(settings),
+                "AIRFLOW_VAR_SMS_HALT": "",
+                "AIRFLOW_CONN_SMS_GATEWAY": gateway_connection(sandbox),
+                "AIRFLOW_CONN_SMS_LEDGER": ledger_connection(postgres, url),
+            }
+            desk = Desk(folder, Ledger.connect(url, actor="test"), load(settings))
+            yield World(name, desk, sandbox, zygotes, env)
 
-        yield made
+    return made
 
 
 def gateway_connection(sandbox: Sandbox) -> str:

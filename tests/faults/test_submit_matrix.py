@@ -6,7 +6,6 @@ submitted file, nobody who said STOP, and the books balance.
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pytest
 
 from sms import clock
 from sms.ledger.states import State
-from tests.delivery.conftest import numbers
+from tests.delivery.conftest import numbers, renames
 from tests.faults.conftest import Ended, World, strike_everywhere
 from tests.faults.points import Strike
 from tests.faults.zygote import DONE
@@ -25,20 +24,20 @@ STOPPED = 33639980002
 
 def prepare(world: World) -> None:
     """A run of two files, of which one must be written anew: somebody said STOP meanwhile."""
-    parts = world.desk.prepare(numbers(PEOPLE), run=world.name, more="max_per_file: 3\n")
-    world.stems = [part.stem for part in parts]
-    rows = {
-        "msisdn": pa.array([STOPPED], pa.int64()),
-        "opted_out_at": pa.array([clock.now()], pa.timestamp("us", "UTC")),
-        "message": pa.array(["STOP"]),
-    }
-    world.desk.ledger.add_opt_outs(pa.table(rows), source="import")
+    with world.here():
+        parts = world.desk.prepare(numbers(PEOPLE), more="max_per_file: 3\n")
+        world.stems = [part.stem for part in parts]
+        rows = {
+            "msisdn": pa.array([STOPPED], pa.int64()),
+            "opted_out_at": pa.array([clock.now()], pa.timestamp("us", "UTC")),
+            "message": pa.array(["STOP"]),
+        }
+        world.desk.ledger.add_opt_outs(pa.table(rows), source="import")
 
 
 def judge(world: World, last: Ended) -> bool:
     """Every promise; True if a person was asked."""
-    moved = (PurePosixPath(entry["to"]).name for entry in world.journal("rename", key="to"))
-    renamed = Counter(name for name in moved if name.endswith(".csv"))
+    renamed = Counter(renames(world.sandbox))
     assert max(renamed.values(), default=0) <= 1, renamed
     states = [world.desk.ledger.submission(stem).state for stem in world.stems]
     if State.UNKNOWN in states:
@@ -47,13 +46,12 @@ def judge(world: World, last: Ended) -> bool:
     assert last.status == DONE, last
     assert states == [State.ACCEPTED, State.ACCEPTED]
     world.sandbox.settle()
-    sent = Counter(entry["msisdn"] for entry in world.journal("sent"))
+    sent = Counter(entry["msisdn"] for entry in world.sandbox.journal("sent"))
     everybody = {f"+{33639980000 + number}" for number in range(PEOPLE)} - {f"+{STOPPED}"}
     assert sent == Counter(everybody)
-    files = (file.name for file in (world.sandbox.home / "Send").iterdir())
-    ours = sorted(name for name in files if any(stem in name for stem in world.stems))
-    assert ours == [f"{stem}.done" for stem in world.stems]
-    summary = world.desk.ledger.summary(world.name)
+    left = sorted(file.name for file in (world.sandbox.home / "Send").iterdir())
+    assert left == [f"{stem}.done" for stem in world.stems]
+    summary = world.desk.ledger.summary("one")
     assert summary.balanced
     assert (summary.sent, summary.excluded) == (PEOPLE - 1, {"opted_out": 1})
     with world.desk.ledger.engine.connect() as db:

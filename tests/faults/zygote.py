@@ -20,10 +20,11 @@ from tests.airflow_home import move_in
 move_in()
 sys.stdout = sys.stderr  # so is what it prints while it loads
 
+from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
 
-from sms import clock, collecting  # noqa: E402
+from sms import clock, collecting, send_window, sending  # noqa: E402,F401
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
@@ -93,8 +94,21 @@ def live(order: dict[str, Any]) -> int:
     return status
 
 
+def warm_up() -> None:
+    """Let Airflow find its providers and plugins once, and not again in each fork."""
+    example = '{"conn_type": "sftp", "host": "nowhere", "extra": {"service_id": "12345"}}'
+    os.environ["AIRFLOW_CONN_SMS_GATEWAY"] = example
+    os.environ["AIRFLOW_VAR_SMS_HALT"] = ""
+    wiring.account()
+    wiring.require_running()
+    SFTPHook(ssh_conn_id="sms_gateway")
+    operators.SubmitOperator(task_id="submit", stems=[])
+    send_window.bank_holidays(2027)
+
+
 def main() -> None:
     """Fork for each line, until there is none."""
+    warm_up()
     ExecutorSafeguard.test_mode = True
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever Airflow prints is no answer

@@ -1,0 +1,95 @@
+"""The collectors, struck at every one of their effects in every way, and run again.
+
+Whatever was hit: the ledger holds what an untouched run leaves in it, each row once; every report's
+bytes lie in the archive; and nothing is gone from the gateway.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sms.ledger.states import State
+from tests.delivery.conftest import numbers
+from tests.faults.conftest import Ended, World, strike_everywhere
+from tests.faults.points import Strike
+
+TABLES = {
+    "opt_out": "msisdn, opted_out_at, source, stem, message",
+    "reply": "kind, report, msisdn, raw_date, raw_hour, message, idremote, occurrence",
+    "receipt": "line, idremote, msisdn, idstatus, outcome, ackoperator, raw_status",
+    "stranger": "line, idremote, msisdn, outcome",
+    "report_file": "name, kind, stem, size_bytes, sha256, rows, unreadable, archive",
+    "submission": "stem, state, report_rows, report_duplicates",
+}
+
+
+def prepare(world: World) -> None:
+    """A file that was accepted, and what the provider has to say of it."""
+    with world.here():
+        [part] = world.desk.prepare(numbers(4))
+        world.stems = [stem] = [part.stem]
+        world.desk.submit(stem)
+        world.desk.accepted(stem)
+    world.sandbox.settle()
+    sent = (world.sandbox.home / "Send" / f"{stem}.done").read_bytes().split(b"\r\n")[:-1]
+    ids = [line.split(b";")[0].decode() for line in sent]
+    ack = [*(line + b";3;delivered;op" for line in sent[:3]), b"x1;+33639980099;TESTS;y;3;sent;op"]
+    said = [(0, "STOP"), (1, "Stop; merci"), (2, "oui")]
+    rows = [f"+3363998000{n};20270302;0941;{text};{ids[n]}\r\n" for n, text in said]
+    reports = {
+        "ACK": b"".join(line + b"\r\n" for line in ack),
+        "STOP": rows[0].encode(),
+        "SMSMO": "".join(rows[1:]).encode(),
+    }
+    for kind, content in reports.items():
+        world.sandbox.put_report(f"{kind}{stem.removeprefix('SEND')}.csv", content)
+
+
+def kept(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a collector may change, but for when that was."""
+    with world.desk.ledger.engine.connect() as db:
+        return {
+            table: sorted(
+                (tuple(row) for row in db.exec_driver_sql(f"SELECT {columns} FROM sms.{table}")),
+                key=str,
+            )
+            for table, columns in TABLES.items()
+        }
+
+
+def require_archived(world: World) -> None:
+    """What was loaded lies in the archive, byte for byte, and still at the gateway."""
+    with world.desk.ledger.engine.connect() as db:
+        files = db.exec_driver_sql("SELECT name, archive FROM sms.report_file").all()
+    assert files
+    for name, place in files:
+        there = (world.sandbox.home / "Report" / name).read_bytes()
+        assert (world.desk.folder / "archive" / place).read_bytes() == there
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("act", ["replies", "report"])
+def test_no_strike_at_any_effect_of_a_collector_breaks_a_promise(
+    act: str, worlds: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with worlds() as world:
+        prepare(world)
+        untouched = world.play_until_done(act)
+        expected = kept(world)
+        require_archived(world)
+    assert len(expected["report_file"]) == (1 if act == "report" else 2)
+    [submission] = expected["submission"]
+    assert submission[1] == (State.REPORTED if act == "report" else State.ACCEPTED)
+
+    def tried(strike: Strike, struck: Callable[[World], Ended]) -> bool:
+        with worlds() as world:
+            prepare(world)
+            struck(world)
+            assert kept(world) == expected
+            require_archived(world)
+        return False
+
+    told = strike_everywhere(act, untouched.names, tried)
+    with capsys.disabled():
+        print(f"\n{told}")
