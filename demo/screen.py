@@ -9,9 +9,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from demo.story import ACCEPTED, AHEAD, BUSY, DONE, FAILED, Scene
+from demo.story import AHEAD, BUSY, DONE, FAILED, Scene
 from sms.clock import PARIS
 from sms.ledger.ledger import Summary
+from sms.ledger.states import HEARD
 from sms.recipients import SENTENCES
 
 MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow"), AHEAD: ("·", "dim")}
@@ -74,7 +75,7 @@ def table_of(summary: Summary) -> Table:
     outcomes = summary.outcomes
     table.add_row("sent", f"{summary.sent:,}")
     table.add_row("segments", f"{summary.segments:,}")
-    accepted = sum(summary.submissions.get(state, 0) for state in ACCEPTED)
+    accepted = sum(summary.submissions.get(state, 0) for state in HEARD)
     table.add_row("files accepted", f"{accepted:,}")
     table.add_section()
     for name in ("delivered", "refused", "not_delivered", "pending", "unknown", "missing"):

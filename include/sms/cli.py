@@ -18,7 +18,7 @@ from rich.markup import escape
 from sms import settings
 from sms.campaign import Campaign, load, load_all
 from sms.clock import PARIS
-from sms.errors import SUPPORT, BadCampaign, SmsError
+from sms.errors import BadCampaign, SmsError
 from sms.template import Template
 
 if TYPE_CHECKING:
@@ -200,39 +200,21 @@ def settle(
     ],
 ) -> None:
     """Say what became of a submission whose fate could not be known."""
+    from sms import settling
     from sms.ledger.ledger import Ledger
-    from sms.ledger.states import State
 
     ledger = Ledger.connect(url, actor="sms ledger settle")
-    to = State.SUBMITTED if arrived else State.CANCELLED
-    if ledger.submission(stem).state is not State.UNKNOWN or not ledger.move(stem, to=to):
-        raise SmsError(f"{stem} is {ledger.submission(stem).state}, not unknown: nothing to settle")
-    if arrived:
-        say.print(f"{stem} counts as submitted. Clear its task submit, and the run goes on.")
-    else:
-        say.print(f"{stem} is cancelled. Trigger a new run to send the campaign.")
-        parts = ledger.submission(stem).parts
-        if parts > 1:
-            say.print(
-                f"It was one of {parts} parts: if others went out, the new run's query must leave "
-                "out whoever is in sms.delivery."
-            )
+    say.print(f"{settling.settle(stem, ledger, arrived=arrived)}.", markup=False)
 
 
 @ledger_app.command()
 def cancel(stem: str, url: LedgerUrl) -> None:
     """Call off a submission whose file can't have left yet."""
+    from sms import settling
     from sms.ledger.ledger import Ledger
-    from sms.ledger.states import State
 
     ledger = Ledger.connect(url, actor="sms ledger cancel")
-    ahead = State.PLANNED, State.PREPARED, State.UPLOADING
-    if ledger.submission(stem).state not in ahead or not ledger.move(stem, to=State.CANCELLED):
-        raise SmsError(
-            f"{stem} is {ledger.submission(stem).state} and may be at the gateway: only "
-            f"{SUPPORT} can stop it now"
-        )
-    say.print(f"{stem} is cancelled and will never be sent.")
+    say.print(f"{settling.call_off(stem, ledger)}.", markup=False)
 
 
 @contextmanager

@@ -209,8 +209,8 @@ def unknown(stem: str) -> SubmissionUnknown:
     return SubmissionUnknown(
         f"{stem} may or may not have been delivered: its rename was about to happen and the "
         f"gateway shows nothing of it. Nothing is sent again by itself. Ask {SUPPORT} whether "
-        f"{stem} was received, then settle it with `sms ledger settle {stem} --arrived` or "
-        "`--never-arrived`"
+        f"{stem} was received, then say so: trigger the DAG settle_submission, which goes on with "
+        "it or sends the campaign again under a new name (or `sms ledger settle`)"
     )
 
 

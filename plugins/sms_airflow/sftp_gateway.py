@@ -24,7 +24,7 @@ from sms import clock
 from sms.delivery import Folder, RemoteFile
 from sms.errors import ConfigurationError, GatewayError, GatewayRefused, GatewayUnreachable
 
-ANSWER = 60.0  # seconds that one request of a trigger may take: asyncssh has no limit of its own
+ANSWER = 60.0  # seconds that one request may take: neither library has a limit of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class SftpGateway:
             # not be repeated.
             hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
             self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
+            channel = self._client.get_channel()
+            assert channel
+            channel.settimeout(ANSWER)
         try:
             with spoken(where, "looking around"):
                 self._look_around()

@@ -222,6 +222,25 @@ def conclude(stems: list[str]) -> dict[str, int]:
     }
 
 
+@task.short_circuit(**PATIENT)
+@in_a_sentence
+def settle(stem: str, answer: str) -> str:
+    """Write a person's answer into the ledger; the DAG that sends the campaign again, if one shall.
+
+    A state that the answer doesn't fit is refused, and nothing changes.
+    """
+    from sms import settling
+
+    ledger = _ledger()
+    if answer == "call_off":
+        log.info("%s", settling.call_off(stem, ledger))
+        return ""
+    log.info("%s", settling.settle(stem, ledger, arrived=answer == "arrived"))
+    if answer == "arrived" or not settling.is_alone(stem, ledger):
+        return ""
+    return str(ledger.submission(stem).run_key.partition("/")[0])
+
+
 def _ledger() -> Any:
     from sms_airflow import wiring
 

@@ -7,7 +7,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 CAMPAIGNS = {"send__spring_sale", "send__parcel_ready"}
-COLLECTORS = {"collect_delivery_report", "collect_replies"}
+COLLECTORS = {"collect_delivery_report", "collect_replies", "settle_submission"}
 
 
 def test_no_dag_fails_to_import(dagbag: DagBag) -> None:

@@ -24,7 +24,7 @@ from sms.errors import (
 )
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import State
-from sms_airflow import wiring
+from sms_airflow import sftp_gateway, wiring
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import Desk, connect, numbers, renames, show
 
@@ -393,6 +393,20 @@ def test_a_refused_login_is_tried_once(desk: Desk, sandbox: Sandbox) -> None:
 
     assert not refused.value.retryable
     assert sandbox.counts()["connection"] == before + 1
+
+
+def test_a_gateway_that_stops_answering_is_not_waited_for_for_ever(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    monkeypatch.setattr(sftp_gateway, "ANSWER", 0.3)
+    slow = interrupted("upload", lambda: sandbox.turn(latency=2.0), when="before")
+
+    with pytest.raises(GatewayUnreachable, match="can't be reached while uploading") as error:
+        desk.submit(prepared.stem, gateway=slow)
+
+    assert error.value.retryable
+    assert renames(sandbox) == []
 
 
 def test_an_unknown_directory_is_told_with_what_there_is(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +13,7 @@ from demo.airflow_api import NotThere, Run, TaskInstance
 from demo.processes import wait_until
 from demo.stack import Stack
 from sms.clock import PARIS
+from sms.ledger.ledger import Part, PlannedRun, State
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
 DAY_IN_SECONDS = 6
@@ -43,6 +44,7 @@ CAMPAIGNS = {
         TEXT,
     ),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
+    "resent": (YAML, PEOPLE % (221, 223), TEXT),
     "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
     "no_such_table": (YAML, "SELECT * FROM nothing_like_this", TEXT),
     "not_a_number": (YAML, "SELECT '06 39 98 05 05 ?'::bigint AS key", TEXT),
@@ -67,7 +69,7 @@ class World:
 
     def finished(self, run: Run) -> Run:
         """The run once it has ended."""
-        return self._ended(run.dag_id, run.run_id)
+        return self.ended(run.dag_id, run.run_id)
 
     def succeeded(self, run: Run) -> Run:
         """The run, ended well; else an error that shows the logs of what failed."""
@@ -82,7 +84,29 @@ class World:
 
     def collected(self, stem: str) -> Run:
         """The collection of a submission's report once it has ended."""
-        return self._ended("collect_delivery_report", f"ack__{stem}")
+        return self.ended("collect_delivery_report", f"ack__{stem}")
+
+    def unknown(self, campaign: str) -> str:
+        """A file that is in the ledger as one whose fate can't be known; its campaign is on."""
+        ledger, now = self.stack.ledger, self.stack.now()
+        stem = f"SEND-12345-{now.astimezone(PARIS):%Y%m%d-%H%M}-{campaign}lost"
+        run_key = f"send__{campaign}/lost"
+        facts = {"campaign": campaign, "kind": "marketing", "service_id": "12345"}
+        moments = {"send_at": now, "planned_at": now}
+        run = PlannedRun(
+            run_key, **facts, **moments, slot_reason="", dry_run=False, folder="nowhere"
+        )
+        ledger.plan(run, stem)
+        ledger.prepare(run_key, [Part(stem, 1, 1, 3, 3, "0" * 64, 99)])
+        ledger.claim(stem, "the try that was lost", lease=timedelta(minutes=1))
+        ledger.record_upload(
+            stem, "the try that was lost", messages=[], sha256="0" * 64, size_bytes=99
+        )
+        ledger.intend_rename(stem, "the try that was lost")
+        assert ledger.move(stem, to=State.UNKNOWN)
+        for dag_id in ("settle_submission", f"send__{campaign}"):
+            self.stack.airflow.unpause(dag_id)
+        return stem
 
     def replies(self) -> Run:
         """A run of the replies' collector, to its end."""
@@ -150,7 +174,9 @@ class World:
         assert self.stack.gateway
         return float(json.loads(self.stack.gateway.clock_file.read_text())["rate"])
 
-    def _ended(self, dag_id: str, run_id: str) -> Run:
+    def ended(self, dag_id: str, run_id: str) -> Run:
+        """A run by its id, once it is there and has ended."""
+
         def ended() -> bool:
             try:
                 return self.stack.airflow.run(dag_id, run_id).finished

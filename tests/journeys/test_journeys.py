@@ -145,6 +145,28 @@ def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> No
     assert world.renamed(stem) == 1
 
 
+def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) -> None:
+    stem = world.unknown("resent")
+
+    settled = world.succeeded(
+        world.stack.airflow.trigger("settle_submission", {"stem": stem, "answer": "never_arrived"})
+    )
+
+    assert world.states(settled) == {"settle": {"success"}, "send_again": {"success"}}
+    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    again = world.ended("send__resent", f"again__{stem}")
+    assert again.state == "success"
+    [new] = world.stems(again)
+    assert new != stem
+    assert (world.renamed(stem), world.renamed(new)) == (0, 1)
+    # Asked once more, it refuses: the file is not unknown any more.
+    twice = world.finished(
+        world.stack.airflow.trigger("settle_submission", {"stem": stem, "answer": "never_arrived"})
+    )
+    assert twice.state == "failed"
+    assert "not unknown: nothing to settle" in world.log(twice, "settle")
+
+
 def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
     world.turn(stop=0.5)
     try:
