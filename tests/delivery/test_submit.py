@@ -234,17 +234,45 @@ def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
     assert renames(sandbox) == []
 
 
-def test_a_file_that_is_there_already_is_never_overwritten(desk: Desk, sandbox: Sandbox) -> None:
+def at_check(number: int, act: Callable[[], Any]) -> Callable[[Any], None]:
+    """Something that happens in the world at the n-th check of a try: the third is the last."""
+    asked = iter(range(1, 100))
+
+    def also(_: Any) -> None:
+        if next(asked) == number:
+            act()
+
+    return also
+
+
+@pytest.mark.parametrize("check", [1, 2, 3])
+def test_a_file_that_is_there_already_is_never_overwritten(
+    desk: Desk, sandbox: Sandbox, check: int
+) -> None:
     sandbox.turn(silent=True)
     [prepared] = desk.prepare(numbers(3))
     name = f"{prepared.stem}.csv"
-    appears = interrupted("upload", lambda: show(sandbox, name, b"another's") and None)
+    appears = at_check(check, lambda: show(sandbox, name, b"another's"))
 
-    submission = desk.submit(prepared.stem, gateway=appears)
+    submission = desk.submit(prepared.stem, also=appears)
 
     assert (sandbox.home / "Send" / name).read_bytes() == b"another's"
     assert renames(sandbox) == []
     assert submission.state is State.SUBMITTED
+
+
+@pytest.mark.parametrize("check", [1, 2, 3])
+def test_whoever_says_stop_before_the_rename_is_not_in_the_file(
+    desk: Desk, sandbox: Sandbox, check: int
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    stops = at_check(check, lambda: opt_out(desk.ledger, 33639980001))
+
+    assert desk.submit(prepared.stem, also=stops).messages == 2
+
+    sandbox.settle()
+    assert sent_to(sandbox) == ["+33639980000", "+33639980002"]
+    assert desk.ledger.summary("one").balanced
 
 
 def test_of_two_zombies_and_an_heir_one_sends(desk: Desk, sandbox: Sandbox) -> None:
