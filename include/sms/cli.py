@@ -109,7 +109,13 @@ def prepare(
             "otherwise. A closed hour moves on to the next open one.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write into.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="The folder to write into. What an earlier prepare wrote there is taken away.",
+        ),
+    ],
     run_id: Annotated[
         str | None,
         typer.Option("--run-id", help="A DAG run's id: names and IDREMOTEs are then that run's."),
@@ -133,7 +139,11 @@ def prepare(
     )
     with terminal.progress(complain) as watch:
         screened = offline.screen(plan, recipients, stop_list, watch)
-        made = offline.prepare(screened, chosen, out, watch)
+        try:
+            made = offline.prepare(screened, chosen, out, watch)
+        except OSError as error:
+            where, why = error.filename or out, error.strerror or type(error).__name__
+            raise SmsError(f"{where} can't be written: {why}") from error
     _tell(made.outcome)
     say.print(f"\n{plan.slot_reason}", markup=False)
     for stem, written in made.files:

@@ -95,6 +95,12 @@ def screen(
     text = preparing.template(plan.campaign)
     asked = preparing.screener(plan.campaign, text, recipients)
     columns = asked.among(file.columns)
+    for name in columns:
+        if file.columns.count(name) > 1:
+            raise SourceError(
+                f"{recipients} has {file.columns.count(name)} columns {name!r}: "
+                "which one is meant? Rename the others"
+            )
     with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as beside:
         reading = beside.submit(_stop_list, stop_list)
         survey = asked.survey(
@@ -274,7 +280,9 @@ def preview(
         longest.look_at(messages)
         shown.append(messages.slice(0, samples - sum(batch.num_rows for batch in shown)))
     faults.add_mojibake(**tally.mojibake)
-    table = pa.Table.from_batches([*shown, *longest.found], schema=MESSAGES_SCHEMA)
+    known = {one for batch in shown for one in batch["idremote"].to_pylist()}
+    longer = [one for one in longest.found if one["idremote"][0].as_py() not in known]
+    table = pa.Table.from_batches([*shown, *longer], schema=MESSAGES_SCHEMA)
     [batch] = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
     return Preview(batch, Outcome(screened, tally, faults.found()))
 
@@ -308,7 +316,10 @@ class _Longest:
 
 def _make_room(out: Path) -> None:
     """Make the folder, and take away what an earlier `prepare` wrote there, by its own list."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"{out} can't be a folder to write into: {error.strerror}") from error
     known = set()
     if (out / SUMMARY).exists():
         try:

@@ -93,7 +93,9 @@ class TableFile:
         if self.rows == 0:
             return
         if self.delimiter is None:
-            with pq.ParquetFile(self.path, read_dictionary=[*encoded]) as file:
+            kinds = pq.read_schema(self.path)
+            texts = [name for name in encoded if _is_text(kinds.field(name).type)]
+            with pq.ParquetFile(self.path, read_dictionary=texts) as file:
                 yield from file.iter_batches(rows, columns=None if columns is None else [*columns])
             return
         reader = _CsvReader(self, self.delimiter, columns)
@@ -103,6 +105,10 @@ class TableFile:
         """The column's name as this file spells it, whatever its case; None if it has none."""
         alike = [name for name in self.columns if name.casefold() == column.casefold()]
         return alike[0] if alike else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 class _CsvReader:

@@ -247,3 +247,52 @@ def test_a_preview_needs_no_recipients_and_takes_a_name():
     assert done.returncode == 0, done.stderr
     assert "FIRST_NAME" in done.stdout
     assert "1 SMS" in done.stdout
+
+
+def refused(recipients: Path, stop_list: Path, campaign: Path, out: Path) -> str:
+    done = sms(
+        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
+        *("--at", AT, "--out", out),
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_column_that_is_there_twice_is_refused_by_name(campaign, stop_list, tmp_path):
+    twice = tmp_path / "twice.csv"
+    twice.write_text("key,msisdn,first_name,first_name,store\nk1,0639980001,Zoé,Léa,Lyon\n")
+
+    told = refused(twice, stop_list, campaign, tmp_path / "out")
+
+    assert "twice.csv has 2 columns 'first_name': which one is meant?" in told
+
+
+def test_a_folder_that_can_not_be_one_is_refused(campaign, recipients, stop_list, tmp_path):
+    (tmp_path / "a file").write_text("")
+
+    for place, why in ((tmp_path / "a file", "File exists"), (tmp_path / "a file" / "x", "Not a")):
+        told = refused(recipients, stop_list, campaign, place)
+        assert "can't be a folder to write into" in told
+        assert why in told
+
+
+def test_lists_in_a_parquet_are_written_as_text(campaign, stop_list, tmp_path):
+    rows = [{"key": "k1", "msisdn": "0639980001", "first_name": ["Zoé", "Léa"], "store": "Lyon"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "lists.parquet")
+
+    summary = prepared(campaign, tmp_path / "lists.parquet", stop_list, tmp_path / "out")
+
+    assert summary["messages"] == 1
+
+
+def test_a_preview_draws_the_longest_message_too_and_none_twice(campaign, recipients, stop_list):
+    def drawn(samples: int) -> int:
+        done = sms(
+            *("preview", campaign, "--recipients", recipients, "--stop-list", stop_list),
+            *("--samples", samples),
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.count(" characters, ")
+
+    assert [drawn(samples) for samples in (1, 2, 9)] == [2, 2, 2]
