@@ -7,7 +7,7 @@ ours, because the provider replaces what GSM lacks without saying by what (R22).
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -192,19 +192,23 @@ def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
     parts = np.ones(len(flat), np.int32)
     if long.size:
         some = flat.take(pa.array(long))
-        parts[long] = segments_of(some, _lengths(some, unicode=unicode), unicode=unicode)
+        lengths = _lengths(some, unicode=unicode)
+        parts[long] = segments_of(lengths, lambda rows: some.take(pa.array(rows)), unicode=unicode)
     return parts
 
 
 def segments_of(
-    texts: pa.Array, lengths: npt.NDArray[np.int32], *, unicode: bool = False
+    lengths: npt.NDArray[np.int32], texts: Callable[[Ints], pa.Array], *, unicode: bool = False
 ) -> npt.NDArray[np.int32]:
-    """`segments` where the lengths (septets or UTF-16 units) are known already."""
+    """`segments` where the lengths (septets or UTF-16 units) are known already.
+
+    `texts` gives those of some rows, and is asked for the long ones alone.
+    """
     single = UNICODE_SINGLE if unicode else SINGLE
-    parts = np.ones(len(texts), np.int32)
+    parts = np.ones(len(lengths), np.int32)
     long = np.flatnonzero(lengths > single)
     if long.size:
-        parts[long] = _parts(texts.take(pa.array(long)), lengths[long], unicode=unicode)
+        parts[long] = _parts(texts(long), lengths[long], unicode=unicode)
     return parts
 
 

@@ -121,7 +121,9 @@ class Renderer:
         draft = self._trimmed(self._draft(values, size))
         self._exclude_unfit(draft, verdicts)
         draft = self._with_stop_mention(draft)
-        segments = self._segments(draft)
+        segments = gsm.segments_of(
+            draft.lengths, lambda rows: draft.text.of(rows).joined(), unicode=self.unicode
+        )
         self._exclude_long(draft, segments, verdicts)
         kept = np.flatnonzero(verdicts.kept)
         columns = [audience.column("key").cast(TEXT), audience.column("msisdn")]
@@ -232,15 +234,6 @@ class Renderer:
             f"nothing for ({', '.join(unknown[:10])}): correct the source, or let the campaign "
             "say `unsupported: replace` or `unsupported: exclude`"
         )
-
-    def _segments(self, draft: "_Draft") -> Lengths:
-        """How many parts each text is sent in; only long ones are put together for it."""
-        segments = np.ones(draft.text.size, np.int32)
-        long = np.flatnonzero(draft.lengths > (gsm.UNICODE_SINGLE if self.unicode else gsm.SINGLE))
-        if long.size:
-            texts = draft.text.of(long).joined()
-            segments[long] = gsm.segments_of(texts, draft.lengths[long], unicode=self.unicode)
-        return segments
 
     def _exclude_long(self, draft: "_Draft", segments: Lengths, verdicts: "_Verdicts") -> None:
         most = gsm.MOST_PARTS if self.long_sms else 1

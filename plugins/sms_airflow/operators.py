@@ -47,9 +47,10 @@ class SubmitOperator(SFTPOperator):
         """Write the verdict on one file into the ledger, and go on with the next."""
         from sms import clock
         from sms.ledger.states import State
+        from sms_airflow import wiring
 
         stem, now = event["stem"], clock.now()
-        ledger = _ledger(context)
+        ledger = wiring.ledger_for(context["ti"])
         match event:
             case {"saw": "accepted"}:
                 due = _due(ledger.submission(stem), now)
@@ -71,7 +72,7 @@ class SubmitOperator(SFTPOperator):
         from sms_airflow import wiring
         from sms_airflow.triggers import VerdictTrigger
 
-        ledger, settings = _ledger(context), wiring.settings()
+        ledger, settings = wiring.ledger_for(context["ti"]), wiring.settings()
         files = [ledger.submission(stem) for stem in self.stems]
         if any(each.state is State.REJECTED for each in files):
             raise self._rejection(files, ledger)
@@ -93,7 +94,6 @@ class SubmitOperator(SFTPOperator):
         self.log.info("%s is at the gateway with %s messages", waiting.stem, waiting.messages)
         deadline = clock.now() + settings.verdict_timeout
         watch(self, VerdictTrigger, waiting.stem, deadline, settings.verdict_poll)
-        raise AssertionError("a deferred task does not go on")
 
     def _rejection(self, files: list[Submission], ledger: Ledger) -> FileRejected:
         """What to say of a run one of whose files was rejected; the others are held back."""
@@ -144,13 +144,6 @@ class BookCollection(TriggerDagRunOperator):
         self.run_after = clock.earliest_wall_time(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, submission.due_at)
         super().execute(context)
-
-
-def _ledger(context: Context) -> Ledger:
-    from sms_airflow import wiring
-
-    ti = context["ti"]
-    return wiring.ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
 
 
 def _due(submission: Submission, now: datetime) -> datetime:

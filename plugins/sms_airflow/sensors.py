@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def watch(
     task: BaseOperator, trigger: type[GatewayTrigger], stem: str, deadline: datetime, poll: float
-) -> None:
+) -> NoReturn:
     """Give the worker back until a trigger has seen something of a file; `concluded` hears it."""
     from sms_airflow import wiring
 
@@ -84,7 +84,7 @@ class ReportSensor(BaseSensorOperator):
         self.stem = stem
 
     @in_a_sentence
-    def execute(self, context: Context) -> str | None:
+    def execute(self, context: Context) -> NoReturn:
         """Wait at the gateway until the report is overdue by the settings' grace."""
         from sms import clock
         from sms_airflow import wiring
@@ -95,7 +95,6 @@ class ReportSensor(BaseSensorOperator):
         # Cleared by hand after the alarm, it waits for the same grace once more.
         due = max(submission.due_at or submission.send_at, clock.now())
         watch(self, ReportTrigger, self.stem, due + settings.report_grace, settings.report_poll)
-        return None
 
     @in_a_sentence
     def concluded(self, context: Context, event: dict[str, Any]) -> str:

@@ -244,8 +244,7 @@ def settle(stem: str, answer: str) -> str:
 def _ledger() -> Any:
     from sms_airflow import wiring
 
-    ti = get_current_context()["ti"]
-    return wiring.ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
+    return wiring.ledger_for(get_current_context()["ti"])
 
 
 class _Run:

@@ -7,6 +7,7 @@ and the settings file. A missing connection ends here, in a sentence that names 
 import hashlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -71,6 +72,11 @@ def ledger(actor: str = "") -> Ledger:
     memory = Ledger.connect(_ledger_url().render_as_string(hide_password=False), actor=actor)
     memory.require_current()
     return memory
+
+
+def ledger_for(ti: Any) -> Ledger:
+    """The ledger, whose events one try of a task signs."""
+    return ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
 
 
 def run_folder(dag_id: str, run_id: str) -> ObjectStoragePath:

@@ -46,20 +46,25 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox
 
 def connect(monkeypatch: pytest.MonkeyPatch, gateway: Sandbox, **extra: Any) -> None:
     """Make `sms_gateway` the connection to this gateway; None takes an extra away."""
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(gateway, **extra))
+
+
+def connection(gateway: Sandbox, **extra: Any) -> str:
+    """The connection to this gateway, as Airflow's environment has it."""
     extras = {
         "service_id": "12345",
         "host_key": gateway.host_key,
         "key_file": str(gateway.client_key_path),
         **extra,
     }
-    connection = {
+    facts = {
         "conn_type": "sftp",
         "host": gateway.host,
         "port": gateway.port,
         "login": gateway.user,
         "extra": {name: value for name, value in extras.items() if value is not None},
     }
-    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", json.dumps(connection))
+    return json.dumps(facts)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from sms.settings import load
 from sms_sandbox import Sandbox
 from tests.airflow_home import ROOT
 from tests.conftest import fresh
-from tests.delivery.conftest import TUESDAY, Desk
+from tests.delivery.conftest import TUESDAY, Desk, connection
 from tests.faults.points import KILLED, Strike, strikes
 from tests.faults.zygote import DONE
 
@@ -167,24 +167,13 @@ def worlds(
                 clock.VARIABLE: str(sandbox.clock_path),
                 "SMS_SETTINGS": str(settings),
                 "AIRFLOW_VAR_SMS_HALT": "",
-                "AIRFLOW_CONN_SMS_GATEWAY": gateway_connection(sandbox),
+                "AIRFLOW_CONN_SMS_GATEWAY": connection(sandbox),
                 "AIRFLOW_CONN_SMS_LEDGER": ledger_connection(postgres, url),
             }
             desk = Desk(folder, Ledger.connect(url, actor="test"), load(settings))
             yield World(name, desk, sandbox, zygotes, env)
 
     return made
-
-
-def gateway_connection(sandbox: Sandbox) -> str:
-    """As Airflow's environment has it."""
-    extra = {
-        "service_id": "12345",
-        "host_key": sandbox.host_key,
-        "key_file": str(sandbox.client_key_path),
-    }
-    where = {"conn_type": "sftp", "host": sandbox.host, "port": sandbox.port}
-    return json.dumps({**where, "login": sandbox.user, "extra": extra})
 
 
 def ledger_connection(postgres: PostgreSQL, url: str) -> str:
@@ -201,7 +190,7 @@ def strike_everywhere(
 
     `tried` makes a world, lets it be struck, judges it, and says whether a person was asked.
     """
-    chosen = os.environ.get("SMS_STRIKE")  # such as "commit 7, killed after": that one alone
+    chosen = os.environ.get("STRIKE")  # such as "commit 7, killed after": that one alone
     plan = [one for one in strikes(names) if chosen in (None, str(one))]
 
     def one(strike: Strike) -> bool:
