@@ -8,7 +8,11 @@ gateway refused us, which trying again won't change, or it could not be reached.
 import asyncio
 import contextlib
 import errno
+import logging
+import os
 import stat
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +28,16 @@ from sms import clock
 from sms.delivery import Folder, RemoteFile
 from sms.errors import ConfigurationError, GatewayError, GatewayRefused, GatewayUnreachable
 
+log = logging.getLogger(__name__)
+
 ANSWER = 60.0  # seconds that one request may take: neither library has a limit of its own
+PROGRESS = 10.0  # seconds between two lines in the log of an upload
+QUICK_CIPHER = "aes128-gcm@openssh.com"
+# Bytes of one write: with its header they fill one SSH packet, and every server takes that many.
+BLOCK = 32_600
+# Writes that wait for their answers: more than the 2 MiB that OpenSSH lets lie on the line, and
+# fewer than the hundred after which paramiko lets the line run dry.
+UNDER_WAY = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +65,13 @@ class SftpGateway:
             # not be repeated.
             hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
             self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
-            channel = self._client.get_channel()
-            assert channel
-            channel.settimeout(ANSWER)
         try:
+            with spoken(where, "connecting"):
+                channel = self._client.get_channel()
+                assert channel
+                channel.settimeout(ANSWER)
+                if not hook.compress:
+                    _prefer_quick_cipher(channel.get_transport())
             with spoken(where, "looking around"):
                 self._look_around()
         except BaseException:
@@ -91,7 +107,8 @@ class SftpGateway:
         """Write a file into `Send`; returns the size that the gateway then reports."""
         path = self._path(Folder.SEND, name)
         with self._spoken(f"uploading {name}"):
-            self._client.putfo(source, path, confirm=False)
+            with self._client.open(path, "wb") as target:
+                _write(target, source, Progress(name, _size(source)))
             return self._client.stat(path).st_size or 0
 
     def rename(self, old: str, new: str) -> None:
@@ -125,6 +142,76 @@ class SftpGateway:
                 return file.read(200).decode("ascii", "replace").strip()
         except OSError:
             return None
+
+
+def _write(target: paramiko.SFTPFile, source: BinaryIO, progress: "Progress") -> None:
+    """Write all of it, with as many writes under way as the line can hold.
+
+    Paramiko's own `put` waits for all answers after each hundred writes, so that a line to a
+    server far away lies idle for a whole round trip; here one answer is read for each write.
+    """
+    answers = target._reqs
+    target.set_pipelined(True)
+    while block := source.read(BLOCK):
+        while len(answers) >= UNDER_WAY:
+            target.sftp._read_response(answers.popleft())
+        target.write(block)
+        progress.add(len(block))
+    while answers:  # a write that the server refused is told here, not lost with the file's end
+        target.sftp._read_response(answers.popleft())
+    progress.end()
+
+
+def _prefer_quick_cipher(transport: paramiko.Transport) -> None:
+    """Agree on a cipher that costs a third less: where nothing is compressed, ours is the limit.
+
+    The hook reads an extra `ciphers`, too late for the first agreement; so this makes a second.
+    """
+    options = transport.get_security_options()
+    if QUICK_CIPHER not in options.ciphers or transport.remote_cipher == QUICK_CIPHER:
+        return
+    others = [cipher for cipher in options.ciphers if cipher != QUICK_CIPHER]
+    options.ciphers = (QUICK_CIPHER, *others)
+    limit = threading.Timer(ANSWER, transport.close)  # paramiko would wait for ever
+    limit.start()
+    try:
+        transport.renegotiate_keys()
+    finally:
+        limit.cancel()
+
+
+class Progress:
+    """Tells the log how far an upload is, now and then, and at its end."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._done = 0
+        self._begun = self._told = time.monotonic()
+
+    def add(self, size: int) -> None:
+        """So many bytes more have left."""
+        self._done += size
+        if time.monotonic() - self._told >= PROGRESS:
+            self._told = time.monotonic()
+            share = self._done / self._size if self._size else 1
+            log.info("%s: %s, %.0f %%", self._name, self._so_far(), 100 * share)
+
+    def end(self) -> None:
+        """All of them have arrived."""
+        log.info("%s is uploaded: %s", self._name, self._so_far())
+
+    def _so_far(self) -> str:
+        seconds = max(time.monotonic() - self._begun, 0.001)
+        megabytes = self._done / 1e6
+        return f"{megabytes:.1f} MB in {seconds:.1f} s, {megabytes / seconds:.1f} MB/s"
+
+
+def _size(source: BinaryIO) -> int:
+    """The bytes of a file that is about to be read from its beginning."""
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    return size
 
 
 @contextlib.asynccontextmanager
