@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from benchmarks.results import Result
 from demo import environment
@@ -26,6 +26,8 @@ from demo.postgres import PostgreSQL
 ROOT = environment.ROOT
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
 SETTINGS = Path(__file__).with_name("settings.yaml")
+
+T = TypeVar("T")
 
 
 class Mismatch(Exception):
@@ -78,31 +80,39 @@ class Side:
 class Contest:
     """Our side, the other one, and what the other one is, in a short sentence.
 
-    A `{peak:.0f}` in the sentence becomes the other side's peak of memory in MiB.
+    A `{peak:.0f}` in the sentence becomes the other side's peak of memory in MiB. Where there are
+    `rivals`, by their sentences, the quickest of all counts.
     """
 
     ours: Side
     reference: Side
     told: str
+    rivals: Mapping[str, Side] = field(default_factory=dict)
 
     def result(self, name: str, rounds: int) -> Result:
-        """Medians of several rounds, the two sides in turn."""
+        """Medians of several rounds, the sides in turn."""
         ours: list[Measure] = []
-        theirs: list[Measure] = []
+        theirs: dict[str, list[Measure]] = {}
         for number in range(rounds):
-            if number < (self.reference.most_rounds or rounds):
-                theirs.append(self.reference.run())
+            for told, side in {self.told: self.reference, **self.rivals}.items():
+                if number < (side.most_rounds or rounds):
+                    theirs.setdefault(told, []).append(side.run())
             ours.append(self.ours.run())
-        seconds, peak = (median(values) for values in zip(*ours, strict=True))
-        reference_seconds, reference_peak = (median(values) for values in zip(*theirs, strict=True))
+        seconds, peak = _medians(ours)
+        medians = {told: _medians(measures) for told, measures in theirs.items()}
+        told, quickest = min(medians.items(), key=lambda each: each[1].seconds)
         return Result(
             name=name,
             seconds=round(seconds, 3),
             peak_mib=round(peak, 1),
-            reference=self.told.format(peak=reference_peak),
-            reference_seconds=round(reference_seconds, 3),
-            ratio=round(seconds / reference_seconds, 3),
+            reference=told.format(peak=quickest.peak_mib),
+            reference_seconds=round(quickest.seconds, 3),
+            ratio=round(seconds / quickest.seconds, 3),
         )
+
+
+def _medians(measures: Sequence[Measure]) -> Measure:
+    return Measure(*(median(values) for values in zip(*measures, strict=True)))
 
 
 class Place:
@@ -118,12 +128,28 @@ class Place:
         """An empty folder on the same disk as the data."""
         self.data.mkdir(parents=True, exist_ok=True)
         made = tempfile.TemporaryDirectory(prefix="at-work-", dir=self.data)
-        return Path(self._stack.enter_context(made))
+        return Path(self.enter(made))
 
     @cached_property
     def postgres(self) -> PostgreSQL:
         """A server on a Unix socket, gone when the benchmark is."""
-        return self._stack.enter_context(PostgreSQL())
+        return self.enter(PostgreSQL())
+
+    @cached_property
+    def airflow(self) -> dict[str, str]:
+        """The variables of a process that imports Airflow: a home of its own."""
+        home = self.folder / "airflow"
+        return {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        }
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Something that is there until the benchmark is over."""
+        return self._stack.enter_context(context)
 
 
 @dataclass(frozen=True, slots=True)

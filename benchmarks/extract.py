@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import people
 from benchmarks.agreement import require_same_tables
-from benchmarks.contest import ROOT, Contest, Place, Side, benchmark, module
+from benchmarks.contest import Contest, Place, Side, benchmark, module
 from demo.environment import postgres_connection
 from sms.sending import CANDIDATES
 
@@ -27,27 +27,16 @@ def extract(place: Place) -> Contest:
         _fill(warehouse, people.recipients(place.rows, place.data))
     url = f"host={place.postgres.socket_folder} user=postgres dbname=warehouse"
     folder, file = place.folder / "extracted", place.folder / "copied.csv"
+    connection = postgres_connection(place.postgres.socket_folder, "warehouse")
     airflow = Side(
         module("extracting", "airflow", url, folder),
         makes=folder,
         check=lambda said: require_same_tables(pq.read_table(folder / CANDIDATES), _csv(file)),
         timed_inside=True,
-        variables=_airflow(place),
+        variables=place.airflow | {"AIRFLOW_CONN_WAREHOUSE": connection},
     )
     copy = Side(module("extracting", "copy", url, file), makes=file, timed_inside=True)
     return Contest(airflow, copy, TOLD)
-
-
-def _airflow(place: Place) -> dict[str, str]:
-    home = place.folder / "airflow"
-    return {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-        "AIRFLOW_CONN_WAREHOUSE": postgres_connection(place.postgres.socket_folder, "warehouse"),
-    }
 
 
 def _fill(warehouse: psycopg.Connection, recipients: Path) -> None:

@@ -74,6 +74,11 @@ def prepare_and_expert(place: Place) -> Contest:
     return Contest(load.ours(), load.script(EXPERT, most_rounds=1), told)
 
 
+def messages(place: Place) -> Path:
+    """A file as the gateway gets it."""
+    return _Load(place).expected
+
+
 class _Load:
     """Recipients, a stop list, and the messages that must come of them."""
 

@@ -1,6 +1,8 @@
 """Benchmarks at a tiny size: each runs, writes what it found, and notices a side that cheats."""
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import people, prepare, results
+from benchmarks.__main__ import MODULES
 from benchmarks.__main__ import main as bench_main
 from benchmarks.agreement import require_same_messages, require_same_tables
 from benchmarks.contest import BENCHMARKS, Contest, Mismatch, Side, SideFailed, python
 from benchmarks.results import Result
 from tests.airflow_home import ROOT
+from tests.openssh import sshd
 
 ROWS = 2_000
 NAMES = (
@@ -24,7 +28,10 @@ NAMES = (
     *("prepare_1m_vs_plain", "prepare_1m_vs_competent", "prepare_1m_vs_expert"),
     *("gsm_1m", "gsm_1m_foreign", "gsm_1m_vs_translate"),
     *("stop_list_10m", "extract_1m", "extract_5m"),
+    *("upload_loopback", "upload_10ms", "upload_50ms", "upload_100mbit", "upload_20mbit"),
 )
+if not sshd() and not os.environ.get("CI"):  # a laptop without OpenSSH measures the rest
+    NAMES = tuple(name for name in NAMES if not name.startswith("upload"))
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +45,16 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+def test_no_benchmark_is_forgotten_here() -> None:
+    for module in MODULES:
+        importlib.import_module(f"benchmarks.{module}")
+
+    assert set(BENCHMARKS) - set(NAMES) <= {name for name in BENCHMARKS if not sshd()}
+
+
 def test_every_benchmark_runs_and_writes_its_entry(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
-    done = bench("--rows", ROWS, "--rounds", 1, "--data", data, "--results", file)
+    done = bench(*NAMES, "--rows", ROWS, "--rounds", 1, "--data", data, "--results", file)
 
     assert (done.returncode, done.stderr) == (0, "")
     entries = json.loads(file.read_text())
