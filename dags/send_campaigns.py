@@ -13,6 +13,7 @@ from sms_airflow.documentation import campaign_page
 from sms_airflow.operators import BookCollection, SubmitOperator
 from sms_airflow.sensors import HourSensor
 
+RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 PARAMS = {
     "send_at": Param(
         None,
@@ -49,7 +50,9 @@ def build(campaign: Campaign) -> None:
         params=PARAMS,
         default_args={"owner": campaign.owner},
         tags={"sms", "send", campaign.kind.value, *campaign.tags},
+        # A backfill is refused by Airflow itself: it would send each of its days today.
         catchup=False,
+        allowed_run_types=RUN_TYPES,
         max_active_runs=4,
     ):
         planned = tasks.plan(campaign.name)

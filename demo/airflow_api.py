@@ -122,6 +122,11 @@ class Airflow:
             body["dag_run_id"] = run_id
         return Run.of(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
+    def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
+        """Ask for a run of each of the schedule's times between two moments."""
+        body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat()}
+        self._call("POST", "/backfills", json=body)
+
     def run(self, dag_id: str, run_id: str) -> Run:
         """A run as it is now."""
         return Run.of(self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))

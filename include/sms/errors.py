@@ -144,6 +144,22 @@ class VerdictOverdue(GatewayError):
         )
 
 
+class CampaignRepeated(SmsError):
+    """The same campaign was asked for twice at once; this run stands aside for the other."""
+
+    def __init__(self, campaign: str, other: str) -> None:
+        super().__init__(campaign, other)
+        self.campaign = campaign
+        self.other = other
+
+    def __str__(self) -> str:
+        return (
+            f"{self.campaign} was asked for twice within a minute: {self.other} goes on, and this "
+            "run stands aside and sends nothing. If everybody is to be written to twice, trigger a "
+            "new run"
+        )
+
+
 class SubmissionUnknown(GatewayError):
     """Whether the file arrived can't be known from here: a person must look."""
 

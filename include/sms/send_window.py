@@ -95,6 +95,20 @@ def require_open(
         )
 
 
+def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> None:
+    """Refuse with WindowClosed a run that was to send as soon as allowed, and long ago.
+
+    Such are the runs of a backfill and of a scheduler that was away: each of their days is over,
+    and all of them would go out now.
+    """
+    if _utc(now) - _utc(asked_at) > settings.max_age:
+        raise WindowClosed(
+            f"this run was to start on {_spoken(asked_at)}, longer ago than max_age "
+            f"({settings.max_age}) allows: its day is over, so nothing is sent. Trigger a new run "
+            "to send now"
+        )
+
+
 def first_at(send_at: str, *, after: datetime) -> datetime:
     """The first "HH:MM", Paris time, at or after the minute of an instant: a run's own time."""
     local = _local(_minute(after))

@@ -87,7 +87,8 @@ def plan(
     """Fix hour and name in the ledger. Planned again, a run keeps both while its hour is ahead.
 
     `asked_at` is when the run was to start: a run that starts late must not take the hour of the
-    next one. Raises WindowClosed.
+    next one, and one that starts after its day is over must not send. Raises WindowClosed, and
+    CampaignRepeated for the second of two runs that were asked for at once.
     """
     if is_under_way(run_key, ledger):
         log.info("%s is under way already: nothing of it is made again", run_key)
@@ -101,6 +102,8 @@ def plan(
     wanted = request.send_at
     if wanted is None and campaign.send_at:
         wanted = send_window.first_at(campaign.send_at, after=(asked_at or now) - STARTING)
+    elif wanted is None:
+        send_window.require_recent(asked_at or now, now=now, settings=settings)
     slot = send_window.slot(
         wanted,
         campaign.kind,
@@ -129,6 +132,7 @@ def plan(
         dry_run=drawn.dry_run,
         planned_at=now,
         folder=str(folder),
+        asked_at=asked_at,
     )
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
     return _written(drawn, folder)

@@ -62,6 +62,10 @@ def test_the_trigger_form_asks_for_hour_dry_run_and_limit(dagbag: DagBag, dag_id
 
 def test_a_daily_campaign_never_catches_up_on_missed_days(dagbag: DagBag) -> None:
     assert not any(dag.catchup for dag in dagbag.dags.values())
+    for dag_id in CAMPAIGNS:
+        assert dagbag.dags[dag_id].allowed_run_types == {
+            *("scheduled", "manual", "operator_triggered")
+        }
 
 
 def test_replies_are_fetched_every_five_minutes_by_one_run_at_a_time(dagbag: DagBag) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -76,8 +76,11 @@ class Desk:
     settings: Settings = Settings()  # noqa: RUF009  (frozen)
 
     text: str = "Bonjour {{ name }}, à samedi !"
+    runs: list[str] = field(default_factory=list)
 
-    def plan(self, run: str = "one", more: str = "", **request: Any) -> sending.Plan:
+    def plan(
+        self, run: str = "one", more: str = "", asked_at: datetime | None = None, **request: Any
+    ) -> sending.Plan:
         """The first stage of a run of a small campaign."""
         home = self.folder / "campaigns" / "tests"
         home.mkdir(parents=True, exist_ok=True)
@@ -93,7 +96,13 @@ class Desk:
             ledger=self.ledger,
             settings=self.settings,
             now=clock.now(),
+            asked_at=asked_at or clock.now() - timedelta(minutes=2 * self._place(run)),
         )
+
+    def _place(self, run: str) -> int:
+        """Which of the desk's runs it is: each was asked for at another time than the others."""
+        self.runs = [*self.runs, *([] if run in self.runs else [run])]
+        return self.runs.index(run)
 
     def prepare(
         self, people: list[str], run: str = "one", more: str = "", **request: Any

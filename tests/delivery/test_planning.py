@@ -1,14 +1,34 @@
 """A run's hour and name: fixed once, kept by whoever plans it again, given up in good order."""
 
-from datetime import timedelta
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 
 from sms import clock, frames, sending
-from sms.errors import WindowClosed
+from sms.campaign import Campaign
+from sms.errors import CampaignRepeated, WindowClosed
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import Desk, numbers, renames
+
+
+def plan(
+    desk: Desk, campaign: Campaign, run: str, asked_at: datetime | None = None
+) -> sending.Plan:
+    """The first stage of a run, without the folder being written anew."""
+    return sending.plan(
+        campaign,
+        sending.Request(),
+        run_key=run,
+        service_id="12345",
+        folder=desk.run_folder(run),
+        ledger=desk.ledger,
+        settings=desk.settings,
+        now=clock.now(),
+        asked_at=asked_at,
+    )
 
 
 def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, sandbox: Sandbox) -> None:
@@ -48,17 +68,7 @@ def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, sandbox
     campaign = sending.read_plan(desk.run_folder("for its campaign")).campaign
 
     with pytest.raises(WindowClosed, match="10:30 has passed"):
-        sending.plan(
-            campaign,
-            sending.Request(),
-            run_key="late",
-            service_id="12345",
-            folder=desk.run_folder("late"),
-            ledger=desk.ledger,
-            settings=desk.settings,
-            now=clock.now(),
-            asked_at=wanted,
-        )
+        plan(desk, campaign, "late", wanted)
 
 
 def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, sandbox: Sandbox) -> None:
@@ -66,16 +76,7 @@ def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, sandbox:
     desk.submit(first.stem)
     sandbox.move_clock(to=clock.now() + timedelta(days=2))
 
-    again = sending.plan(
-        sending.read_plan(desk.run_folder("one")).campaign,
-        sending.Request(),
-        run_key="one",
-        service_id="12345",
-        folder=desk.run_folder("one"),
-        ledger=desk.ledger,
-        settings=desk.settings,
-        now=clock.now(),
-    )
+    again = plan(desk, sending.read_plan(desk.run_folder("one")).campaign, "one")
 
     assert again.stem(1, 1) == first.stem
     assert renames(sandbox) == [f"{first.stem}.csv"]
@@ -176,3 +177,74 @@ def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, sandbox:
         desk.submit(prepared.stem)
 
     assert renames(sandbox) == []
+
+
+def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    asked = clock.now()
+    [first] = desk.prepare(numbers(2), asked_at=asked)
+
+    for seconds in (-59, 0, 59):
+        with pytest.raises(CampaignRepeated, match="one goes on, and this run stands aside") as no:
+            desk.prepare(numbers(2), run="two", asked_at=asked + timedelta(seconds=seconds))
+    assert not no.value.retryable
+    assert desk.ledger.attempts("two") == 0
+
+    desk.submit(first.stem)
+    assert renames(sandbox) == [f"{first.stem}.csv"]
+
+
+def test_of_many_that_plan_at_the_same_moment_one_goes_on(desk: Desk) -> None:
+    asked = clock.now()
+    campaign = desk.plan("before", asked_at=asked - timedelta(hours=1)).campaign
+    start = threading.Barrier(8)
+
+    def planned(number: int) -> bool:
+        start.wait()
+        try:
+            plan(desk, campaign, f"run {number}", asked)
+        except CampaignRepeated:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(planned, range(8))) == 1
+
+
+def test_runs_a_minute_apart_both_go_on(desk: Desk) -> None:
+    asked = clock.now()
+    desk.prepare(numbers(2), asked_at=asked)
+
+    [second] = desk.prepare(numbers(2), run="two", asked_at=asked + timedelta(minutes=1))
+
+    assert second.state is State.PREPARED
+
+
+def test_a_dry_run_and_one_that_was_called_off_stand_in_nobodys_way(desk: Desk) -> None:
+    asked = clock.now()
+    desk.prepare(numbers(2), run="dry", asked_at=asked, dry_run=True)
+    desk.prepare(numbers(2), run="called off", asked_at=asked)
+    sending.call_off(sending.read_plan(desk.run_folder("called off")), desk.ledger, "by hand")
+    desk.prepare(numbers(2), run="sends", asked_at=asked)
+
+    [dry] = desk.prepare(numbers(2), run="dry again", asked_at=asked, dry_run=True)
+
+    assert dry.state is State.PREPARED
+
+
+def test_another_campaign_asked_for_at_once_goes_on(desk: Desk) -> None:
+    asked = clock.now()
+    desk.plan(asked_at=asked)
+    other = sending.read_plan(desk.run_folder("one")).campaign.model_copy(update={"name": "other"})
+
+    assert plan(desk, other, "two", asked).campaign.name == "other"
+
+
+def test_a_run_of_a_day_that_is_over_sends_nothing(desk: Desk) -> None:
+    yesterday = clock.now() - timedelta(days=1)
+
+    with pytest.raises(WindowClosed, match="its day is over, so nothing is sent"):
+        desk.prepare(numbers(2), asked_at=yesterday)
+    with pytest.raises(WindowClosed, match="10:30 has passed"):
+        desk.prepare(numbers(2), run="two", asked_at=yesterday, more='send_at: "10:30"\n')

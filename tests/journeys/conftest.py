@@ -1,7 +1,7 @@
 """One real Airflow for all journeys: scheduler, triggerer, PostgreSQL, the sandbox gateway."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -43,6 +43,9 @@ CAMPAIGNS = {
         PEOPLE % (301, 310),
         TEXT,
     ),
+    "twice": (YAML, PEOPLE % (231, 233), TEXT),
+    "cleared": (YAML, PEOPLE % (241, 243), TEXT),
+    "daily": (YAML + 'schedule: "30 8 * * *"\n', PEOPLE % (251, 253), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
     "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
@@ -153,6 +156,10 @@ class World:
         names = (PurePosixPath(entry["to"]).name for entry in self.journal("rename"))
         return sum(name == f"{stem}.csv" for name in names)
 
+    def uploads(self, stem: str) -> list[dict[str, Any]]:
+        """Every upload of a file, whichever try it was."""
+        return [each for each in self.journal("put") if f"/{stem}." in each["name"]]
+
     def parts(self, run: Run) -> list[str]:
         """A run's files, as soon as there are several."""
         wait_until(
@@ -162,7 +169,11 @@ class World:
 
     def wait_until_renamed(self, stem: str) -> None:
         """Until the gateway saw a file become `.csv`."""
-        wait_until(lambda: self.renamed(stem) == 1, stem, timeout=PATIENCE, check=self.stack.check)
+        self.wait_until(lambda: self.renamed(stem) == 1, stem)
+
+    def wait_until(self, happened: Callable[[], bool], what: str) -> None:
+        """Until something has happened."""
+        wait_until(happened, what, timeout=PATIENCE, check=self.stack.check)
 
     def at_the_gateway(self, name: str) -> bool:
         """Whether `Send` shows a file of this name."""

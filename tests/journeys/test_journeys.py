@@ -1,11 +1,13 @@
 """Campaigns on their whole way, through a real scheduler, triggerer, gateway and PostgreSQL."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
+from demo.airflow_api import AirflowRefused
 from sms.ledger.states import State
 from tests.journeys.conftest import World
 
@@ -51,6 +53,52 @@ def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
     assert (after.sha256, after.messages) == (before.sha256, before.messages)
     booked = [each.run_id for each in world.stack.airflow.runs("collect_delivery_report")]
     assert booked.count(f"ack__{stem}") == 1
+
+
+def test_a_run_that_is_cleared_while_it_sends_sends_once(world: World) -> None:
+    world.turn(latency=0.3, lock_seconds=2)  # so that it is at work when it is cleared
+    run = world.trigger("cleared")
+    world.wait_until(lambda: bool(world.stems(run)), "its name")
+    [stem] = world.stems(run)
+
+    def cleared_once(happened: Callable[[], bool], what: str) -> None:
+        world.wait_until(happened, what)
+        world.stack.airflow.clear(run.dag_id, run.run_id, STORY, only_failed=False)
+
+    cleared_once(lambda: bool(world.uploads(stem)), "an upload")
+    cleared_once(lambda: world.renamed(stem) == 1, "the rename")
+    world.turn()
+
+    world.succeeded(run)
+    assert world.renamed(stem) == 1
+    assert world.stems(run) == [stem]
+    assert len(world.journal("sent", stem=stem)) == 3
+
+
+def test_a_campaign_that_is_triggered_twice_at_once_is_sent_once(world: World) -> None:
+    runs = [world.trigger("twice"), world.trigger("twice")]
+
+    ended = [world.finished(run) for run in runs]
+
+    assert sorted(run.state for run in ended) == ["failed", "success"]
+    [sent] = [run for run in ended if run.state == "success"]
+    [aside] = [run for run in ended if run.state == "failed"]
+    [plan] = world.tasks(aside)["plan"]
+    assert (plan.state, plan.try_number) == ("failed", 1)
+    assert f"twice was asked for twice within a minute: {sent.dag_id}/{sent.run_id} goes on" in (
+        world.log(aside, "plan")
+    )
+    assert world.stems(aside) == []
+    [stem] = world.stems(sent)
+    assert world.renamed(stem) == 1
+
+
+def test_a_backfill_over_old_days_is_refused(world: World) -> None:
+    now = world.stack.now()
+    with pytest.raises(AirflowRefused, match="does not allow backfill runs"):
+        world.stack.airflow.backfill("send__daily", now - timedelta(days=9), now)
+
+    assert world.stack.airflow.runs("send__daily") == []
 
 
 def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: World) -> None:

@@ -23,6 +23,7 @@ class PlannedRun:
     dry_run: bool
     planned_at: datetime
     folder: str
+    asked_at: datetime | None = None  # when it was to start
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.exc import IntegrityError
 
-from sms.errors import LedgerError
+from sms.errors import CampaignRepeated, LedgerError
 from sms.ledger.database import Transaction
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, locked, move
 from sms.ledger.tables import campaign_run, submission
+
+AT_ONCE = timedelta(minutes=1)  # no schedule of a campaign is closer than that
+TWINS = 7_777_001  # the key of an advisory lock, with the campaign's as its second
 
 RUN_COLUMNS = [campaign_run.c[field.name] for field in fields(PlannedRun)]
 
@@ -44,7 +48,12 @@ def attempts(tx: Transaction, run_key: str) -> int:
 
 
 def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
-    """Store the run with its first part, or find what the first plan stored: that one wins."""
+    """Store the run with its first part, or find what the first plan stored: that one wins.
+
+    CampaignRepeated if another run of the campaign was asked for within a minute.
+    """
+    if planned.asked_at and not planned.dry_run:
+        _require_no_twin(tx, planned, planned.asked_at)
     new = tx.db.execute(
         insert_or(campaign_run)
         .values(**asdict(planned))
@@ -55,6 +64,25 @@ def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, S
     if new:
         _add(tx, stored, stem, part=1, parts=1, state=State.PLANNED)
     return stored, _first(tx, planned.run_key)
+
+
+def _require_no_twin(tx: Transaction, planned: PlannedRun, asked_at: datetime) -> None:
+    """Who plans second finds the first: one at a time for each campaign, until the commit."""
+    tx.db.execute(select(func.pg_advisory_xact_lock(TWINS, func.hashtext(planned.campaign))))
+    twins = (
+        select(campaign_run.c.run_key)
+        .join(submission)
+        .where(
+            campaign_run.c.campaign == planned.campaign,
+            campaign_run.c.run_key != planned.run_key,
+            campaign_run.c.dry_run.is_(False),
+            campaign_run.c.asked_at > asked_at - AT_ONCE,
+            campaign_run.c.asked_at < asked_at + AT_ONCE,
+            submission.c.state != State.CANCELLED,
+        )
+    )
+    if twin := tx.db.execute(twins.limit(1)).scalar():
+        raise CampaignRepeated(planned.campaign, twin)
 
 
 def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:

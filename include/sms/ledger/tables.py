@@ -83,6 +83,7 @@ campaign_run = Table(
     Column("rendered_out", JSONB),  # {reason: count}
     Column("replaced", JSONB),  # {"U+00E7": count}
     Column("stop_list_size", BigInteger),  # as seen at screening
+    Column("asked_at", Moment),
     _one_of("kind", "marketing", "transactional"),
     Index(None, "campaign", "send_at"),
 )
