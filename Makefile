@@ -54,6 +54,10 @@ up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
 test: lint ## Check and test everything
 	@$(BIN)/python -m pytest
 
+.PHONY: chaos
+chaos: $(READY) ## Half an hour in which everything dies; MINUTES=5 SEED=7 make it another
+	@CHAOS_MINUTES="$(or $(MINUTES),30)" CHAOS_SEED="$(SEED)" $(BIN)/python -m pytest -q tests/chaos
+
 .PHONY: bench
 bench: $(READY) ## Measure it; ONLY="prepare_1m gsm_1m" measures those alone
 	@$(BIN)/python -m benchmarks $(ONLY)

@@ -45,7 +45,9 @@ class Gateway:
     ) -> list[str]:
         """What starts it."""
         command = [sys.executable, "-m", "sms_sandbox", "--root", str(self.root)]
-        command += ["--host", "127.0.0.1", "--port", "0", "--user", USER]
+        # Started again, it listens where it did: its connection is known.
+        port = self.port if self.is_ready() else 0
+        command += ["--host", "127.0.0.1", "--port", str(port), "--user", USER]
         command += ["--authorized-key", str(self.key.with_suffix(".pub"))]
         command += ["--host-key", str(self.key.with_name("host_key"))]
         command += ["--service-id", SERVICE_ID, "--seed", str(SEED)]

@@ -179,6 +179,19 @@ class Processes:
         for each in names:
             self._children.pop(each)[0].wait()
 
+    def kill(self, name: str) -> None:
+        """End one and whatever it started as a power cut does: nothing is asked, nothing tidied."""
+        end([self._children[name][1]], grace=0, ask=signal.SIGKILL)
+        self._children.pop(name)[0].wait()
+
+    def dead(self) -> list[str]:
+        """The names of those that have ended by themselves."""
+        return [name for name, (child, _, _) in self._children.items() if child.poll() is not None]
+
+    def members(self, name: str) -> list[psutil.Process]:
+        """One of them and whatever it started, itself first."""
+        return self._children[name][1].members()
+
     def __enter__(self) -> Self:
         return self
 

@@ -35,12 +35,14 @@ from sms.ledger.ledger import Ledger
 BRISK_SETTINGS: Mapping[str, Any] = {"verdict_poll": 0.5, "report_poll": 0.5}
 # The sandbox's days fly once a file lies there, and at no other time.
 SANDBOX_SETTINGS: Mapping[str, Any] = {"upload_lead": "7 days"}
+SECOND = "second scheduler"
+# The parts' own log servers listen on every address; the log files are right here.
 AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
-    "api-server": (),
-    # The parts' own log servers listen on every address; the log files are right here.
-    "scheduler": ("--skip-serve-logs",),
-    "dag-processor": (),
-    "triggerer": ("--skip-serve-logs",),
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    SECOND: ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 HEALTHY_WITHIN = 120.0  # seconds; 12 on a quiet machine with 2 cores
 DATABASES = ("airflow", "warehouse", "ledger")
@@ -53,6 +55,7 @@ class Stack:
     `hurry` is how fast the sandbox's clock runs while it only waits for days to pass, `clock`
     what it shows at first, `flags` what else the sandbox is told. `changes` are to
     `include/settings.yaml`, `variables` to the environment of Airflow's processes.
+    Of `two_schedulers`, either may do any work.
     With `real_gateway` the caller's own Connection is used: no sandbox, real time.
     `keep` leaves the folder behind; so does a failure, and its error names it.
     """
@@ -68,6 +71,7 @@ class Stack:
         variables: Mapping[str, str] | None = None,
         dags: Path = ROOT / "dags",
         parallelism: int = 4,
+        two_schedulers: bool = False,
         real_gateway: bool = False,
         keep: bool = False,
         tell: Callable[[str], None] = lambda sentence: None,
@@ -80,6 +84,7 @@ class Stack:
         self._variables = dict(variables or {})
         self._dags = dags
         self._parallelism = parallelism
+        self._parts = [part for part in AIRFLOW_PARTS if two_schedulers or part != SECOND]
         self._real_gateway = real_gateway
         self._keep = keep
         self._tell = tell
@@ -128,12 +133,22 @@ class Stack:
     def check(self) -> None:
         """Raise ProcessDied, with the end of its log, if a part has ended."""
         self.parts.check()
-        self._servers.check()
+        self.servers.check()
 
-    def restart(self, part: str) -> None:
-        """End one part of Airflow and start it anew."""
-        self.parts.end(part)
-        self._start_part(part)
+    def start(self, part: str) -> None:
+        """Start one part of Airflow."""
+        self._run_airflow(part, *AIRFLOW_PARTS[part])
+
+    def start_gateway(self) -> None:
+        """Start the sandbox, where it was if it ran before; its root is all that it knows."""
+        assert self.gateway
+        self.servers.start(
+            "sandbox",
+            self._sandbox_command(self.gateway),
+            env=environment.python(os.environ),
+            cwd=self.folder,
+            log=self.logs / "sandbox.log",
+        )
 
     def _prepare(self, undo: ExitStack) -> None:
         """All that must be undone, in the order in which it is to be undone last."""
@@ -148,7 +163,7 @@ class Stack:
         undo.push(self._leave_folder)
         if self._given_folder is None and not self._keep:
             self._guard.remove(self.folder)
-        self._servers = Processes(self._guard, wave=1, grace=5)
+        self.servers = Processes(self._guard, wave=1, grace=5)
         self.parts = Processes(self._guard, wave=0, grace=AIRFLOW_GRACE)
 
     def _leave_folder(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -161,7 +176,7 @@ class Stack:
 
     def _start(self, undo: ExitStack) -> None:
         begun = time.monotonic()
-        undo.enter_context(self._servers)
+        undo.enter_context(self.servers)
         self._start_sandbox()
         self._start_postgres(undo)
         undo.enter_context(self.parts)
@@ -179,13 +194,7 @@ class Stack:
     def _start_sandbox(self) -> None:
         self.gateway = None if self._real_gateway else Gateway.prepare(self.folder)
         if self.gateway:
-            self._servers.start(
-                "sandbox",
-                self._sandbox_command(self.gateway),
-                env=environment.python(os.environ),
-                cwd=self.folder,
-                log=self.logs / "sandbox.log",
-            )
+            self.start_gateway()
 
     def _start_postgres(self, undo: ExitStack) -> None:
         begun = time.monotonic()
@@ -222,8 +231,8 @@ class Stack:
         self._step("Airflow's database", self._migrate)
         self._step("sandbox", self._wait_for_sandbox)
         self.environment |= self._connections() | self._variables
-        for part in AIRFLOW_PARTS:
-            self._start_part(part)
+        for part in self._parts:
+            self.start(part)
 
     def _migrate(self) -> None:
         self._run_airflow("migrate", "db", "migrate")
@@ -232,7 +241,7 @@ class Stack:
     def _wait_for_sandbox(self) -> None:
         if self.gateway:
             wait_until(
-                self.gateway.is_ready, "the sandbox's start", timeout=30, check=self._servers.check
+                self.gateway.is_ready, "the sandbox's start", timeout=30, check=self.servers.check
             )
 
     def _connections(self) -> dict[str, str]:
@@ -252,9 +261,6 @@ class Stack:
         folders = {f"{name}_folder": str(self.folder / name) for name in ("runs", "archive")}
         settings.write(ROOT / "include" / "settings.yaml", target, folders | self._changes)
         return target
-
-    def _start_part(self, part: str) -> None:
-        self._run_airflow(part, part, *AIRFLOW_PARTS[part])
 
     def _run_airflow(self, name: str, *arguments: str) -> None:
         self.parts.start(
