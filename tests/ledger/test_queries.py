@@ -162,3 +162,6 @@ def test_who_said_stop_between_the_rename_and_the_hour_is_counted(office, hand, 
     office.ledger.add_opt_outs(said(0, 1, 3), source="stop_report")
 
     assert office.ledger.late_stops(one.stem) == 2
+    with office.ledger.engine.connect() as db:
+        shown = db.exec_driver_sql("SELECT late_stops FROM sms.campaign_summary").scalars().all()
+    assert shown == [2]
