@@ -239,6 +239,7 @@ def chaos(tmp_path: Path) -> Iterator[Chaos]:
 COLLECTORS = ("collect_delivery_report", "collect_replies")
 
 
+@pytest.mark.timeout(MINUTES * 60 + 4 * HEALING)
 def test_the_books_balance_whatever_dies(chaos: Chaos, capsys: pytest.CaptureFixture[str]) -> None:
     begun = time.monotonic()
     while not chaos.days or time.monotonic() - begun < MINUTES * 60:
