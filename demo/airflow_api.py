@@ -151,6 +151,10 @@ class Airflow:
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, **how}
         self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
+    def mark_failed(self, dag_id: str, run_id: str) -> None:
+        """Mark a run as failed, which ends its tasks."""
+        self._call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+
     def set_variable(self, key: str, value: str) -> None:
         """Create a variable, as Admin > Variables does."""
         self._call("POST", "/variables", json={"key": key, "value": value})

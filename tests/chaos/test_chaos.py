@@ -240,14 +240,13 @@ COLLECTORS = ("collect_delivery_report", "collect_replies")
 
 
 @pytest.mark.timeout(MINUTES * 60 + 4 * HEALING)
-def test_the_books_balance_whatever_dies(chaos: Chaos, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_books_balance_whatever_dies(chaos: Chaos, tell: Callable[[str], None]) -> None:
     begun = time.monotonic()
     while not chaos.days or time.monotonic() - begun < MINUTES * 60:
         chaos.day()
 
     found = chaos.faults()
 
-    with capsys.disabled():
-        print(f"\n{chaos}: {len(found)} broken promises")
+    tell(f"{chaos}: {len(found)} broken promises")
     assert found == []
     assert len(chaos.sent) == chaos.days * len(CAMPAIGNS)

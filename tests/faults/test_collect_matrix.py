@@ -71,7 +71,7 @@ def require_archived(world: World) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("act", ["replies", "report"])
 def test_no_strike_at_any_effect_of_a_collector_breaks_a_promise(
-    act: str, worlds: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+    act: str, worlds: Callable[[], Any], tell: Callable[[str], None]
 ) -> None:
     with worlds() as world:
         prepare(world)
@@ -90,6 +90,4 @@ def test_no_strike_at_any_effect_of_a_collector_breaks_a_promise(
             require_archived(world)
         return False
 
-    told = strike_everywhere(act, untouched.names, tried)
-    with capsys.disabled():
-        print(f"\n{told}")
+    tell(strike_everywhere(act, untouched.names, tried))

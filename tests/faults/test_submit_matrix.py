@@ -62,7 +62,7 @@ def judge(world: World, last: Ended) -> bool:
 
 @pytest.mark.timeout(900)
 def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
-    worlds: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+    worlds: Callable[[], Any], tell: Callable[[str], None]
 ) -> None:
     with worlds() as world:
         prepare(world)
@@ -74,6 +74,4 @@ def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
             prepare(world)
             return judge(world, struck(world))
 
-    told = strike_everywhere("submit", untouched.names, tried)
-    with capsys.disabled():
-        print(f"\n{told}")
+    tell(strike_everywhere("submit", untouched.names, tried))

@@ -46,6 +46,7 @@ CAMPAIGNS = {
     "twice": (YAML, PEOPLE % (231, 233), TEXT),
     "cleared": (YAML, PEOPLE % (241, 243), TEXT),
     "daily": (YAML + 'schedule: "30 8 * * *"\n', PEOPLE % (251, 253), TEXT),
+    "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
     "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
@@ -107,8 +108,7 @@ class World:
         )
         ledger.intend_rename(stem, "the try that was lost")
         assert ledger.move(stem, to=State.UNKNOWN)
-        for dag_id in ("settle_submission", f"send__{campaign}"):
-            self.stack.airflow.unpause(dag_id)
+        self.stack.airflow.unpause(f"send__{campaign}")
         return stem
 
     def replies(self) -> Run:
@@ -212,6 +212,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ) as stack:
         stack.airflow.unpause("collect_delivery_report")
         stack.airflow.unpause("collect_replies")
+        stack.airflow.unpause("settle_submission")
         yield World(stack)
 
 

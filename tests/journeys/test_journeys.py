@@ -193,6 +193,23 @@ def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> No
     assert world.renamed(stem) == 1
 
 
+def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: World) -> None:
+    run = world.trigger("marked", send_at=(world.stack.now() + timedelta(days=9)).isoformat())
+    world.wait_until(lambda: world.states(run)["await_hour"] == {"deferred"}, "the wait")
+
+    world.stack.airflow.mark_failed(run.dag_id, run.run_id)
+
+    world.wait_until(lambda: world.states(run)["await_hour"] == {"failed"}, "the wait's end")
+    assert world.states(run)["submit"] == {"skipped"}
+    [stem] = world.stems(run)
+    called_off = world.stack.airflow.trigger(
+        "settle_submission", {"stem": stem, "answer": "call_off"}
+    )
+    world.succeeded(called_off)
+    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    assert world.uploads(stem) == []
+
+
 def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) -> None:
     stem = world.unknown("resent")
 
