@@ -5,7 +5,7 @@ What travels between tasks is a path, a stem or a count, never a number or a tex
 
 import logging
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, get_current_context, task
@@ -279,8 +279,8 @@ class _Run:
 
 def _lateness(context: Any) -> timedelta:
     """How long after its time this run came to be planned, by Airflow's own clock."""
-    wanted, started = context["dag_run"].run_after, context["ti"].start_date
-    return max(started - wanted, timedelta(0))
+    wanted: datetime = context["dag_run"].run_after
+    return max(datetime.now(UTC) - wanted, timedelta(0))
 
 
 def _request(params: Any) -> Any:
