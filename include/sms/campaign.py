@@ -13,7 +13,16 @@ from typing import Annotated, Literal
 
 from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
 from croniter import CroniterError as BadCron
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from sms import documents, template
 from sms.documents import Fault
@@ -28,6 +37,8 @@ HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
 STOP_CODE = re.compile(r"\bstop\b.*\d{5}", re.IGNORECASE)
+PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+SO_OFTEN = re.compile(r"(\d{1,3}) per (\d{1,3}) days?")
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 MAX_PER_FILE = 1_000_000  # R1
 
@@ -41,6 +52,31 @@ class Kind(StrEnum):
 
     MARKETING = "marketing"
     TRANSACTIONAL = "transactional"
+
+
+def _share(written: object) -> object:
+    """A share as people write it, "50%", as a fraction."""
+    match = PERCENT.fullmatch(str(written).strip())
+    if not match:
+        raise ValueError(f"{written!r} is no share: write a percentage, such as 50%")
+    return float(match[1]) / 100
+
+
+def _at_most(written: object) -> object:
+    """How often in how many days, as people write it: "2 per 7 days"."""
+    if isinstance(written, tuple | list):
+        return tuple(written)
+    match = SO_OFTEN.fullmatch(str(written).strip())
+    if not match or not (int(match[1]) and int(match[2])):
+        raise ValueError(
+            f"{written!r} tells no frequency: write how often in how many days, such as "
+            "`2 per 7 days`"
+        )
+    return int(match[1]), int(match[2])
+
+
+Share = Annotated[float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share:.4%}")]
+AtMost = Annotated[tuple[int, int], BeforeValidator(_at_most)]  # times, days
 
 
 class CampaignFile(BaseModel):
@@ -69,6 +105,14 @@ class CampaignFile(BaseModel):
     max_per_file: StrictInt = MAX_PER_FILE
     on_empty: Literal["fail", "skip"] = "fail"
     unsupported: Literal["replace", "exclude", "refuse"] = "replace"
+    max_recipients: Annotated[StrictInt, Field(ge=1)] | None = None
+    min_recipients: Annotated[StrictInt, Field(ge=1)] | None = None
+    max_growth: Share | None = None
+    max_invalid_share: Share | None = None
+    max_segments: Annotated[StrictInt, Field(ge=1)] | None = None
+    budget: Annotated[float, Field(gt=0)] | None = None
+    at_most: AtMost | None = None
+    suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @field_validator("sender")
@@ -173,6 +217,14 @@ class CampaignFile(BaseModel):
                     f"{country!r} is no country's code (two capital letters, ISO 3166){hint}"
                 )
         return tuple(dict.fromkeys(countries))
+
+    @field_validator("min_recipients")
+    @classmethod
+    def _limits_that_leave_room(cls, least: int | None, info: ValidationInfo) -> int | None:
+        most = info.data.get("max_recipients")
+        if least and most and least > most:
+            raise ValueError(f"{least} is more than max_recipients ({most}): nobody could be sent")
+        return least
 
     @field_validator("max_per_file")
     @classmethod

@@ -56,6 +56,22 @@ class WarehouseUnreachable(SourceError):
     retryable = True
 
 
+class LimitTripped(SmsError):
+    """A run is larger, dearer or worse than its campaign allows: nothing is uploaded."""
+
+    def __init__(self, campaign: str, tripped: tuple[str, ...]) -> None:
+        super().__init__(campaign, tripped)
+        self.campaign = campaign
+        self.tripped = tripped
+
+    def __str__(self) -> str:
+        return (
+            f"{self.campaign} stops before its upload: {'; '.join(self.tripped)}. Nothing was "
+            "sent. If it is right, raise the limit in campaign.yaml and clear the task plan with "
+            "what is downstream of it"
+        )
+
+
 class WindowClosed(SmsError):
     """The hour asked for is closed to this kind of message."""
 

@@ -13,19 +13,21 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
    of the same number;
 5. its number is in the stop list;
-6. a value that the text needs is null, blank or too long for any text;
-7. its number is written to already, or else its key is.
+6. the ledger says that it was written to too often, or in vain (what the campaign asks for);
+7. a value that the text needs is null, blank or too long for any text;
+8. its number is written to already, or else its key is.
 
-Of rows with the same number or key, the first in the query's order that passes 1 to 6 is written
+Of rows with the same number or key, the first in the query's order that passes 1 to 7 is written
 to: a row that is excluded by one of these takes no number and no key from another. The winner may
 still fail by its text (`sms.message`: too long, a character that can't be sent), and then nobody
 of that number is written to, because texts are rendered after duplicates have gone.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -85,6 +87,11 @@ class Reason(Coded):
     )
     OPTED_OUT_IN_WAREHOUSE = "opted_out_in_warehouse", "the warehouse says that they opted out"
     OPTED_OUT = "opted_out", "the number is in the stop list"
+    AT_MOST = "at_most", "they were written to as often as at_most in campaign.yaml allows"
+    FAILING_NUMBER = (
+        "failing_number",
+        "the latest messages to the number failed: see suppress_after_failures in campaign.yaml",
+    )
     MISSING_VALUE = "missing_value", "a value that the text needs is null"
     EMPTY_VALUE = "empty_value", "a value that the text needs is blank"
     OVERSIZED_VALUE = (
@@ -124,6 +131,7 @@ NULLS_AS_TEXT = ("nan", "NaN", "None", "NaT", "<NA>")
 _NULLS_AS_TEXT = pa.array(NULLS_AS_TEXT, pa.large_string())
 
 Words = npt.NDArray[np.uint64]
+Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
 Word = TypeVar("Word", Int64s, Words)
 
 
@@ -206,18 +214,21 @@ class Screener:
     def survey(
         self,
         batches: Iterable[pa.RecordBatch],
-        opted_out: Callable[[Int64s], Int64s],
+        opted_out: Asked,
         limit: int | None = None,
+        spared: Mapping[Reason, Asked] = MappingProxyType({}),
     ) -> "Survey":
         """Settle who is written to among the first `limit` rows (default: all).
 
         Opt-outs on later rows count all the same. `opted_out` is asked once: it takes sorted,
-        distinct numbers and returns those in the stop list.
+        distinct numbers and returns those in the stop list. So is each of `spared`, for whoever
+        is to be left alone for another reason.
         """
         pages = _Pages()
         for page in ordered(lambda each: self._read(*each), placed(batches)):
             pages.add(page)
-        return _settled(self, pages.whole(), opted_out, limit)
+        lists = {Reason.OPTED_OUT: opted_out, **spared}
+        return _settled(self, pages.whole(), lists, limit)
 
     def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
         """What one batch, with so many rows before it, says by itself."""
@@ -334,7 +345,7 @@ _KINDS: dict[str, npt.DTypeLike] = {
 
 
 def _settled(
-    screener: Screener, page: _Page, opted_out: Callable[[Int64s], Int64s], limit: int | None
+    screener: Screener, page: _Page, lists: Mapping[Reason, Asked], limit: int | None
 ) -> "Survey":
     rows = len(page.code) if limit is None else min(limit, len(page.code))
     msisdn, code, gap = page.msisdn[:rows], page.code[:rows], page.gap[:rows]
@@ -344,7 +355,8 @@ def _settled(
     with ThreadPoolExecutor(1, thread_name_prefix="sms-keys") as beside:
         sorting = beside.submit(lambda: _numbers(first[standing])[1])
         numbers, shared = _numbers(msisdn[standing])
-        _give(code, _among(msisdn, opted_out(numbers)), Reason.OPTED_OUT)
+        for reason, asked in lists.items():
+            _give(code, _among(msisdn, asked(numbers)), reason)
         del numbers
         shared_keys = sorting.result()
     gaps = np.flatnonzero((gap > 0) & (code == 0))

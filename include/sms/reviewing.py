@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sms.clock import PARIS
 from sms.ledger.records import Submission, Summary
+from sms.limits import Cost
 from sms.recipients import SENTENCES
 from sms.source_faults import SourceFault
 
@@ -38,6 +39,9 @@ def counts_page(
     files: Sequence[Submission],
     histogram: Mapping[int, int],
     due: datetime,
+    *,
+    cost: Cost | None = None,
+    earlier: Sequence[int] = (),
     faults: Sequence[SourceFault] = (),
 ) -> str:
     """The numbers of a run: no text and no number of a person."""
@@ -47,7 +51,9 @@ def counts_page(
         "",
         f"- **Slot:** {_paris(run.send_at)} ({run.slot_reason})",
         f"- **Kind:** {run.kind}{', a dry run: nothing is sent' if run.dry_run else ''}",
-        f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS",
+        f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS"
+        f"{_compared(summary.audience, earlier)}",
+        f"- **Cost:** {_told(cost)}",
         f"- **Delivery report expected:** {_paris(due)}",
         "",
         "## Recipients",
@@ -73,6 +79,21 @@ def counts_page(
         for each in files
     ]
     return "\n".join(lines) + "\n"
+
+
+def _compared(people: int, earlier: Sequence[int]) -> str:
+    """Against the run before, whose number comes first."""
+    if not earlier:
+        return "; no run before it sent anything"
+    last = earlier[0]
+    change = f", {people / last - 1:+.0%}" if last else ""
+    return f"; the run before it sent {_count(last)}{change}"
+
+
+def _told(cost: Cost | None) -> str:
+    if cost is None or (not cost.amount and cost.unpriced):
+        return "not known, since the settings give no price"
+    return str(cost)
 
 
 def samples_page(samples: Sequence[Sample]) -> str:

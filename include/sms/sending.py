@@ -9,18 +9,20 @@ it is, so that what was sent stays on record.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from sms import frames, preparing, reviewing, send_window
+from sms import frames, limits, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.delivery import report_due
 from sms.errors import SUPPORT, SourceError, StopListUnsafe, WindowClosed
@@ -168,7 +170,12 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     screener = preparing.screener(campaign, text)
     candidates = folder / CANDIDATES
     looked_at = screener.among(frames.columns(candidates))
-    survey = screener.survey(frames.batches(candidates, looked_at), ledger.opted_out, plan.limit)
+    survey = screener.survey(
+        frames.batches(candidates, looked_at),
+        ledger.opted_out,
+        plan.limit,
+        _spared(campaign, ledger, plan.send_at),
+    )
     with (
         frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
         frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
@@ -186,6 +193,24 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     if not survey.audience and campaign.on_empty == "fail":
         raise SourceError(preparing.nobody_passed(campaign.sql_path, survey))
     return {"candidates": survey.candidates, "audience": survey.audience, **survey.reasons}
+
+
+def _spared(
+    campaign: Campaign, ledger: Ledger, send_at: datetime
+) -> dict[Reason, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]]:
+    """Whom the campaign leaves alone, by what the ledger knows of earlier runs."""
+    spared: dict[Reason, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = {}
+    if campaign.at_most:
+        times, days = campaign.at_most
+        since = send_at - timedelta(days=days)
+        spared[Reason.AT_MOST] = partial(
+            ledger.written_to, kind=campaign.kind, times=times, since=since
+        )
+    if campaign.suppress_after_failures:
+        spared[Reason.FAILING_NUMBER] = partial(
+            ledger.failing, times=campaign.suppress_after_failures
+        )
+    return spared
 
 
 def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
@@ -238,7 +263,10 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
 
 
 def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
-    """Judge the very bytes by the provider's rules, and write the report that a person reads."""
+    """Judge the very bytes by the provider's rules, and write the report that a person reads.
+
+    Raises LimitTripped, when that is written, for a run that breaks a limit of its campaign.
+    """
     files = ledger.submissions(plan.run_key)
     for submission in files:
         with bytes_file(folder, submission.stem).open("rb") as source:
@@ -246,10 +274,26 @@ def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
     summary = ledger.summary(plan.run_key)
     histogram, samples = _looked_through(folder, files)
     due = report_due(plan.send_at, summary.audience, reviewing.sum_of(histogram))
+    run = limits.Run(
+        candidates=summary.candidates,
+        audience=summary.audience,
+        excluded=summary.excluded,
+        segments=_segments_by_country(plan, folder, files),
+        earlier=ledger.latest_sent(plan.campaign.name, but=plan.run_key),
+    )
+    cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
     counts = reviewing.counts_page(
-        plan.campaign.name, summary, files, histogram, due, _source_faults(folder)
+        plan.campaign.name,
+        summary,
+        files,
+        histogram,
+        due,
+        cost=cost,
+        earlier=run.earlier,
+        faults=_source_faults(folder),
     )
     (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
+    limits.require(plan.campaign, run, cost)
     return counts
 
 
@@ -391,6 +435,22 @@ def _looked_through(
             first = next(frames.batches(rows, SAMPLE_COLUMNS))
             samples += reviewing.samples(first.slice(0, SAMPLES - len(samples)))
     return dict(sorted(histogram.items())), samples
+
+
+def _segments_by_country(plan: Plan, folder: Any, files: Sequence[Submission]) -> dict[str, int]:
+    """How many SMS go to each country."""
+    if len(plan.campaign.allowed_countries) == 1:
+        return {plan.campaign.allowed_countries[0]: sum(each.segments or 0 for each in files)}
+    people = frames.batches(folder / AUDIENCE, ["msisdn", "country"])
+    table = pa.Table.from_batches(people).to_pandas()
+    country = pd.Series(table["country"].to_numpy(), index=table["msisdn"])
+    counts: Counter[str] = Counter()
+    for each in files:
+        for batch in frames.batches(messages_file(folder, each.stem), ["msisdn", "segments"]):
+            where = country.reindex(batch["msisdn"].to_numpy())
+            by_country = pd.Series(batch["segments"].to_numpy()).groupby(where.to_numpy()).sum()
+            counts.update({str(key): int(size) for key, size in by_country.items()})
+    return dict(counts)
 
 
 def _source_faults(folder: Any) -> list[SourceFault]:

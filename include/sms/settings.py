@@ -95,6 +95,9 @@ class Settings(BaseModel):
     report_grace: Duration = timedelta(days=1)
     report_poll: Seconds = 300.0
 
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
     stop_list_minimum: Annotated[StrictInt, Field(ge=0)] = 0
 
     campaigns_folder: Path = Path("include/campaigns")

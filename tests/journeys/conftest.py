@@ -49,6 +49,7 @@ CAMPAIGNS = {
     "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
+    "too_many": (YAML + "max_recipients: 2\n", PEOPLE % (401, 403), TEXT),
     "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
     "no_such_table": (YAML, "SELECT * FROM nothing_like_this", TEXT),
     "not_a_number": (YAML, "SELECT '06 39 98 05 05 ?'::bigint AS key", TEXT),

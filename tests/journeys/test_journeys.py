@@ -271,6 +271,7 @@ def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
 def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World) -> None:
     told = {
         "no_such_column": ("screen", "uses {{ surname }}, but the query of"),
+        "too_many": ("review", "3 recipients are more than max_recipients, 2"),
         "no_such_table": ("extract", 'relation "nothing_like_this" does not exist'),
         "nobody": ("screen", "leaves nobody to write to"),
         "not_a_number": ("extract", "invalid input syntax"),

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 from psycopg import sql
 from pyarrow import csv
+from sqlalchemy import text
 
 from sms.ledger.database import Transaction
 
 Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
+Numbers: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray
 
 CHUNK = 65_536  # rows
 NUL = b"\x00"  # PostgreSQL's text holds every character but this one
@@ -62,6 +64,18 @@ def copy_numbers(tx: Transaction, table: str, column: str, numbers: np.ndarray) 
         copy.write(_BINARY_HEADER)
         copy.write(encoded.tobytes())
         copy.write(_BINARY_TRAILER)
+
+
+def hand_over(tx: Transaction, numbers: Numbers) -> None:
+    """Put these int64 numbers, each once, into the table `pg_temp.asked` of this transaction.
+
+    The numbers go to the database, not its lists to us: memory stays flat however long they grow.
+    """
+    asked = np.unique(np.asarray(numbers, dtype=np.int64))
+    tx.db.execute(text("CREATE TEMP TABLE IF NOT EXISTS asked (msisdn bigint) ON COMMIT DROP"))
+    tx.db.execute(text("TRUNCATE asked"))
+    copy_numbers(tx, "pg_temp.asked", "msisdn", asked)
+    tx.db.execute(text("ANALYZE asked"))
 
 
 def _fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -1,7 +1,7 @@
 """The door to the ledger: what may change, and what may be asked. Each call is one transaction.
 
 How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `reports` and
-`deliveries` (what comes home), `queries`.
+`deliveries` (what comes home), `history` and `queries`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 import sms.clock
-from sms.ledger import database, deliveries, queries, reports, runs, stop_list, submissions
+from sms.ledger import database, deliveries, history, queries, reports, runs, stop_list, submissions
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import (
@@ -208,6 +208,23 @@ class Ledger:
         """Which of these int64 numbers are in the stop list, ascending, each once."""
         with self._transaction() as tx:
             return stop_list.opted_out(tx, msisdns)
+
+    def written_to(
+        self, msisdns: np.ndarray, *, kind: str, times: int, since: datetime
+    ) -> np.ndarray:
+        """Which of these numbers got `times` messages of a kind since then, or more, ascending."""
+        with self._transaction() as tx:
+            return history.written_to(tx, msisdns, kind=kind, times=times, since=since)
+
+    def failing(self, msisdns: np.ndarray, *, times: int) -> np.ndarray:
+        """Which of these numbers the latest `times` messages to them did not reach, ascending."""
+        with self._transaction() as tx:
+            return history.failing(tx, msisdns, times=times)
+
+    def latest_sent(self, campaign: str, *, but: str, most: int = 5) -> list[int]:
+        """How many messages the campaign's latest runs sent, but for one run."""
+        with self._transaction() as tx:
+            return history.latest_sent(tx, campaign, but, most)
 
     def stop_list_size(self) -> int:
         """How many numbers are in the stop list."""

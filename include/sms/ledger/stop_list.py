@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, cast, func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from sms.errors import StopListUnsafe
-from sms.ledger.copying import Rows, copy_numbers, copy_rows
+from sms.ledger.copying import Numbers, Rows, copy_rows, hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.tables import campaign_run, event, opt_out
 
@@ -19,16 +19,9 @@ OPT_OUTS = pa.schema(
 )
 
 
-def opted_out(tx: Transaction, msisdns: pa.Array | pa.ChunkedArray | np.ndarray) -> np.ndarray:
-    """Which of these numbers are in the stop list, ascending, each once.
-
-    The numbers go to the database, not the list to us: memory stays flat however long it grows.
-    """
-    asked = np.unique(np.asarray(msisdns, dtype=np.int64))
-    tx.db.execute(text("CREATE TEMP TABLE IF NOT EXISTS asked (msisdn bigint) ON COMMIT DROP"))
-    tx.db.execute(text("TRUNCATE asked"))
-    copy_numbers(tx, "pg_temp.asked", "msisdn", asked)
-    tx.db.execute(text("ANALYZE asked"))
+def opted_out(tx: Transaction, msisdns: Numbers) -> np.ndarray:
+    """Which of these numbers are in the stop list, ascending, each once."""
+    hand_over(tx, msisdns)
     found = tx.db.execute(
         text("SELECT msisdn FROM pg_temp.asked JOIN sms.opt_out USING (msisdn) ORDER BY msisdn")
     )

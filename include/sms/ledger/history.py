@@ -1,0 +1,79 @@
+"""What is known of people from earlier runs: how often they were written to, and in vain."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy import bindparam, text
+
+from sms.ledger.copying import hand_over
+from sms.ledger.database import Transaction
+from sms.ledger.states import SENT, State
+
+MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)
+REMEMBERED = timedelta(days=365)  # how far back a failure counts
+
+WRITTEN_TO = text(
+    """
+    SELECT m.msisdn
+    FROM pg_temp.asked
+    JOIN sms.message m USING (msisdn)
+    JOIN sms.submission s ON s.id = m.submission_id
+    JOIN sms.campaign_run r USING (run_key)
+    WHERE r.kind = :kind AND s.state IN :states
+        AND greatest(s.send_at, s.submitted_at) > :since
+    GROUP BY m.msisdn HAVING count(*) >= :times
+    ORDER BY m.msisdn
+    """
+).bindparams(bindparam("states", expanding=True))
+FAILING = text(
+    """
+    WITH told AS (
+        SELECT m.msisdn, a.outcome,
+            row_number() OVER (PARTITION BY m.msisdn ORDER BY s.send_at DESC, s.id DESC) AS nth
+        FROM pg_temp.asked
+        JOIN sms.message m USING (msisdn)
+        JOIN sms.submission s ON s.id = m.submission_id
+        JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
+        WHERE s.send_at > :since AND a.outcome IN ('delivered', 'not_delivered')
+    )
+    SELECT msisdn FROM told WHERE nth <= :times
+    GROUP BY msisdn HAVING count(*) = :times AND bool_and(outcome = 'not_delivered')
+    ORDER BY msisdn
+    """
+)
+LATEST_SENT = text(
+    """
+    SELECT sum(s.messages)
+    FROM sms.campaign_run r JOIN sms.submission s USING (run_key)
+    WHERE r.campaign = :campaign AND r.run_key <> :run_key AND s.state IN :states
+    GROUP BY r.run_key
+    ORDER BY max(s.send_at) DESC, r.run_key DESC
+    LIMIT :most
+    """
+).bindparams(bindparam("states", expanding=True))
+
+
+def written_to(
+    tx: Transaction, msisdns: np.ndarray, *, kind: str, times: int, since: datetime
+) -> np.ndarray:
+    """Which of these numbers got so many messages since then, by files of any campaign's."""
+    hand_over(tx, msisdns)
+    told = {"kind": kind, "times": times, "since": since, "states": MAY_HAVE_ARRIVED}
+    return np.fromiter(tx.db.execute(WRITTEN_TO, told).scalars(), dtype=np.int64)
+
+
+def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:
+    """Which of these numbers could not be reached by the latest so many messages to them.
+
+    Of the last year, and by what is final: a message that the operator refused tells of the
+    message, not of the number.
+    """
+    hand_over(tx, msisdns)
+    told = {"times": times, "since": tx.now - REMEMBERED}
+    return np.fromiter(tx.db.execute(FAILING, told).scalars(), dtype=np.int64)
+
+
+def latest_sent(tx: Transaction, campaign: str, run_key: str, most: int) -> list[int]:
+    """How many messages the campaign's latest runs sent, without the one of `run_key`."""
+    told = {"campaign": campaign, "run_key": run_key, "states": sorted(SENT), "most": most}
+    return [int(messages) for messages in tx.db.execute(LATEST_SENT, told).scalars()]

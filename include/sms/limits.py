@@ -1,0 +1,97 @@
+"""What stops an accident: limits that a campaign sets itself, judged before anything is uploaded.
+
+What belongs here: the limits of a whole run. Whoever is left out one by one has a Reason
+(`sms.recipients`). A limit that can't be judged, because a price or an earlier run is missing,
+says so: it is never silently passed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sms.campaign import Campaign
+from sms.errors import LimitTripped
+from sms.recipients import Reason
+
+# What tells of a broken source rather than of people: the number could not be read.
+INVALID = frozenset(
+    {
+        *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.MISSING_MSISDN),
+        *(Reason.MALFORMED_MSISDN, Reason.FLOAT_MSISDN, Reason.TOO_SHORT_MSISDN),
+        *(Reason.TOO_LONG_MSISDN, Reason.LANDLINE, Reason.PREMIUM, Reason.NOT_A_MOBILE),
+        Reason.OVERSEAS_AS_METROPOLITAN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run comes to: people, SMS by country, and the audiences of the runs before it."""
+
+    candidates: int
+    audience: int
+    excluded: Mapping[str, int]
+    segments: Mapping[str, int]  # SMS by country
+    earlier: Sequence[int] = ()  # messages of the campaign's latest runs that sent
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run costs by the operator's price list; `unpriced` are countries that it lacks."""
+
+    amount: float
+    currency: str
+    unpriced: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, segments: Mapping[str, int], prices: Mapping[str, float], currency: str) -> "Cost":
+        """The cost of so many SMS by country."""
+        amount = sum(prices.get(country, 0.0) * count for country, count in segments.items())
+        lacking = {country for country, count in segments.items() if count} - prices.keys()
+        return cls(amount, currency, tuple(sorted(lacking)))
+
+    def __str__(self) -> str:
+        told = f"{self.amount:,.2f} {self.currency}"
+        if self.unpriced:
+            told += f", without {', '.join(self.unpriced)}, which the settings give no price for"
+        return told
+
+
+def require(campaign: Campaign, run: Run, cost: Cost) -> None:
+    """LimitTripped, with a sentence for each limit that this run breaks."""
+    if sentences := tuple(tripped(campaign, run, cost)):
+        raise LimitTripped(campaign.name, sentences)
+
+
+def tripped(campaign: Campaign, run: Run, cost: Cost) -> Iterator[str]:
+    """A sentence for each limit that this run breaks."""
+    people, total = run.audience, sum(run.segments.values())
+    if campaign.max_recipients is not None and people > campaign.max_recipients:
+        yield f"{people:,} recipients are more than max_recipients, {campaign.max_recipients:,}"
+    if campaign.min_recipients is not None and people < campaign.min_recipients:
+        yield f"{people:,} recipients are fewer than min_recipients, {campaign.min_recipients:,}"
+    if campaign.max_growth is not None and run.earlier:
+        before = max(run.earlier)
+        if people > before * (1 + campaign.max_growth):
+            growth = people / max(before, 1) - 1
+            yield (
+                f"{people:,} recipients are {growth:.0%} more than the most of the last "
+                f"{len(run.earlier)} runs, {before:,}: max_growth is {campaign.max_growth:.0%}"
+            )
+    if campaign.max_invalid_share is not None and run.candidates:
+        invalid = sum(count for reason, count in run.excluded.items() if reason in INVALID)
+        if invalid / run.candidates > campaign.max_invalid_share:
+            yield (
+                f"{invalid:,} of {run.candidates:,} candidates have no number or key that can be "
+                f"used, {invalid / run.candidates:.1%}: max_invalid_share is "
+                f"{campaign.max_invalid_share:.1%}"
+            )
+    if campaign.max_segments is not None and total > campaign.max_segments:
+        yield f"{total:,} SMS are more than max_segments, {campaign.max_segments:,}"
+    if campaign.budget is not None:
+        if cost.unpriced:
+            yield (
+                f"the budget can't be judged: the settings have no price for "
+                f"{', '.join(cost.unpriced)}"
+            )
+        elif cost.amount > campaign.budget:
+            yield f"{cost} is more than the budget, {campaign.budget:,.2f} {cost.currency}"

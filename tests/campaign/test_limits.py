@@ -1,0 +1,106 @@
+"""Limits that a campaign sets itself: each stops the run before its upload, in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from sms import documents
+from sms.campaign import Campaign, CampaignFile
+from sms.errors import LimitTripped
+from sms.limits import Cost, Run, require, tripped
+
+YAML = 'kind: marketing\nsender: LIMITS\nstop_mention: "STOP 36180"\n'
+PRICES = {"FR": 0.045, "BE": 0.08}
+RUN = Run(
+    candidates=1000,
+    audience=900,
+    excluded={"malformed_msisdn": 40, "missing_key": 10, "opted_out": 50},
+    segments={"FR": 1000},
+    earlier=(500, 600, 400),
+)
+
+
+def campaign(limit: str) -> Campaign:
+    found = documents.read(YAML + limit, CampaignFile)
+    assert found.value, found.faults
+    rest = {"name": "sale", "folder": Path("sale"), "sql": "SELECT 1", "text": "Bonjour"}
+    return Campaign(**found.value.model_dump(), **rest)
+
+
+def told_of(limit: str, run: Run = RUN, prices: dict[str, float] = PRICES) -> str:
+    """What stops the run, or nothing."""
+    return "; ".join(tripped(campaign(limit), run, Cost.of(run.segments, prices, "EUR")))
+
+
+@pytest.mark.parametrize(
+    ("stops", "passes", "told"),
+    [
+        ("max_recipients: 899", "max_recipients: 900", "900 recipients are more than max"),
+        ("min_recipients: 901", "min_recipients: 900", "900 recipients are fewer than min"),
+        ("max_growth: 49%", "max_growth: 50%", "50% more than the most of the last 3 runs, 600"),
+        ("max_invalid_share: 4.9%", "max_invalid_share: 5%", "50 of 1,000 candidates have no"),
+        ("max_segments: 999", "max_segments: 1000", "1,000 SMS are more than max_segments, 999"),
+        ("budget: 44.99", "budget: 45", "45.00 EUR is more than the budget, 44.99 EUR"),
+    ],
+)
+def test_a_limit_stops_what_is_beyond_it_and_nothing_else(
+    stops: str, passes: str, told: str
+) -> None:
+    assert told in told_of(stops)
+    assert told_of(passes) == ""
+
+
+def test_every_limit_that_trips_is_told() -> None:
+    sale = campaign("max_recipients: 1\nmax_segments: 1\nbudget: 1")
+
+    with pytest.raises(LimitTripped, match="sale stops before its upload: 900") as stopped:
+        require(sale, RUN, Cost.of(RUN.segments, PRICES, "EUR"))
+
+    assert len(stopped.value.tripped) == 3
+    assert not stopped.value.retryable
+
+
+def test_a_first_run_has_nothing_to_have_grown_from() -> None:
+    first = Run(candidates=9, audience=9, excluded={}, segments={"FR": 9})
+
+    assert told_of("max_growth: 0%", first) == ""
+
+
+def test_a_budget_without_a_price_is_not_kept_by_silence() -> None:
+    told = told_of("budget: 1000", prices={"BE": 0.08})
+
+    assert told == "the budget can't be judged: the settings have no price for FR"
+
+
+def test_a_cost_is_told_with_what_it_lacks() -> None:
+    assert str(Cost.of({"FR": 1000, "BE": 10}, PRICES, "EUR")) == "45.80 EUR"
+    lacking = Cost.of({"FR": 1000, "CH": 10, "LU": 0}, PRICES, "EUR")
+    assert str(lacking) == "45.00 EUR, without CH, which the settings give no price for"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("max_growth: 0.5", "line 4: max_growth: 0.5 is no share: write a percentage"),
+        ("max_invalid_share: five", "write a percentage, such as 50%"),
+        ("at_most: twice a week", "write how often in how many days, such as `2 per 7 days`"),
+        ("at_most: 0 per 7 days", "tells no frequency"),
+        ("budget: 0", "greater than 0"),
+        ("max_recipients: 10\nmin_recipients: 11", "11 is more than max_recipients (10)"),
+        ("suppress_after_failures: 0", "greater than or equal to 1"),
+    ],
+)
+def test_a_limit_that_says_nothing_is_told_with_its_line(written: str, told: str) -> None:
+    found = documents.read(YAML + written, CampaignFile)
+
+    assert found.value is None
+    [fault] = found.faults
+    assert told in f"line {fault.line}: {fault.problem}"
+
+
+def test_limits_survive_the_plan_on_disk() -> None:
+    written = campaign("max_growth: 12.5%\nat_most: 2 per 7 days\nbudget: 10.5")
+
+    kept = Campaign.model_validate_json(written.model_dump_json())
+
+    assert (kept.max_growth, kept.at_most, kept.budget) == (0.125, (2, 7), 10.5)

@@ -1,0 +1,112 @@
+"""A campaign's own limits over its runs: what stops one, and whom the next leaves alone."""
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from sms import clock, sending
+from sms.errors import LimitTripped
+from sms.ledger.states import State
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import Desk, numbers, renames
+
+DAY = timedelta(days=1)
+
+
+def sent(desk: Desk, people: list[str], run: str, more: str = "") -> int:
+    """A run that goes out; how many messages it holds."""
+    [prepared] = desk.prepare(people, run=run, more=more)
+    desk.submit(prepared.stem)
+    desk.accepted(prepared.stem)
+    return prepared.messages or 0
+
+
+def excluded(desk: Desk, run: str) -> dict[str, str]:
+    """Who was left out of a run, and why, by key."""
+    table = pq.read_table(desk.run_folder(run) / sending.EXCLUDED)
+    return dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+
+def test_a_run_beyond_a_limit_stops_with_its_review_at_hand(desk: Desk, sandbox: Sandbox) -> None:
+    with pytest.raises(LimitTripped, match="3 recipients are more than max_recipients, 2"):
+        desk.prepare(numbers(3), more="max_recipients: 2\n")
+
+    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    assert "| **written to** | **3** |" in review
+    assert renames(sandbox) == []
+    [corrected] = desk.prepare(numbers(3), more="max_recipients: 3\n")
+    assert corrected.state is State.PREPARED
+
+
+def test_a_run_is_compared_with_those_before_it(desk: Desk, sandbox: Sandbox) -> None:
+    growth = "max_growth: 50%\n"
+    assert sent(desk, numbers(4), "first", growth) == 4
+    sandbox.move_clock(to=clock.now() + DAY)
+    assert sent(desk, numbers(2), "second", growth) == 2
+    sandbox.move_clock(to=clock.now() + DAY)
+
+    with pytest.raises(LimitTripped, match="75% more than the most of the last 2 runs, 4"):
+        desk.prepare(numbers(7), run="third", more=growth)
+
+    review = (desk.run_folder("third") / sending.REVIEW).read_text()
+    assert "; the run before it sent 2, +250%" in review
+
+
+def test_nobody_is_written_to_more_often_than_at_most(desk: Desk, sandbox: Sandbox) -> None:
+    often = "at_most: 2 per 7 days\n"
+    for run, people in (("first", numbers(2)), ("second", numbers(3))):
+        sent(desk, people, run, often)
+        sandbox.move_clock(to=clock.now() + DAY)
+
+    assert sent(desk, numbers(4), "third", often) == 2
+
+    assert excluded(desk, "third") == {"k0": "at_most", "k1": "at_most"}
+    assert desk.ledger.summary("third").balanced
+    sandbox.move_clock(to=clock.now() + 9 * DAY)
+    assert sent(desk, numbers(4), "fourth", often) == 4
+
+
+def test_a_number_that_fails_again_and_again_is_set_aside(desk: Desk, sandbox: Sandbox) -> None:
+    for run in ("first", "second"):
+        [prepared] = desk.prepare(numbers(3), run=run)
+        desk.submit(prepared.stem)
+        desk.accepted(prepared.stem)
+        messages = pq.read_table(sending.messages_file(desk.run_folder(run), prepared.stem))
+        first = pc.equal(messages["msisdn"], 33639980000)
+        report = {
+            "line": pa.array([1, 2, 3]),
+            "idremote": messages["idremote"],
+            "msisdn": messages["msisdn"],
+            "idstatus": pa.array([0, 0, 0], pa.int16()),
+            "outcome": pc.if_else(first, "not_delivered", "delivered"),
+            "ackoperator": ["a", "b", "c"],
+            "raw_status": ["", "", ""],
+        }
+        desk.ledger.load_delivery_report(prepared.stem, pa.table(report))
+        sandbox.move_clock(to=clock.now() + DAY)
+
+    [third] = desk.prepare(numbers(3), run="third", more="suppress_after_failures: 2\n")
+
+    assert third.messages == 2
+    assert excluded(desk, "third") == {"k0": "failing_number"}
+
+
+def test_the_review_tells_the_cost_by_country(desk: Desk) -> None:
+    desk.settings = desk.settings.model_copy(update={"prices": {"FR": 0.05, "GB": 0.5}})
+    abroad = [*numbers(2), "+44 7700 900123"]
+
+    with pytest.raises(LimitTripped, match=r"0\.60 EUR is more than the budget, 0\.59 EUR"):
+        desk.prepare(abroad, more="allowed_countries: [FR, GB]\nbudget: 0.59\n")
+
+    assert "- **Cost:** 0.60 EUR" in (desk.run_folder("one") / sending.REVIEW).read_text()
+
+
+def test_without_prices_the_review_says_that_the_cost_is_not_known(desk: Desk) -> None:
+    desk.prepare(numbers(1))
+
+    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    assert "- **Cost:** not known, since the settings give no price" in review
+    assert "; no run before it sent anything" in review

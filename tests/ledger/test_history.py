@@ -1,0 +1,95 @@
+"""What the ledger knows of people from earlier runs."""
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from sms.ledger.ledger import State
+from tests.ledger.conftest import FIRST, START
+
+ALL = np.arange(FIRST, FIRST + 5)
+
+
+def report(office, stem: str, outcomes: dict[int, str]) -> None:
+    """Load a delivery report that says so of the n-th people."""
+    people = [*outcomes]
+    told = {
+        "line": pa.array(range(1, len(people) + 1)),
+        "idremote": [f"{person:032x}" for person in people],
+        "msisdn": pa.array([FIRST + person for person in people]),
+        "idstatus": pa.array([0] * len(people), pa.int16()),
+        "outcome": [*outcomes.values()],
+        "ackoperator": ["a"] * len(people),
+        "raw_status": ["0"] * len(people),
+    }
+    office.ledger.load_delivery_report(stem, pa.table(told))
+
+
+def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
+    office.submitted(make_messages(3))
+    hand.advance(timedelta(days=1))
+    office.submitted(make_messages(2))
+
+    def written_to(times: int, since: timedelta = timedelta(days=9), kind: str = "marketing"):
+        found = office.ledger.written_to(ALL, kind=kind, times=times, since=START - since)
+        return (found - FIRST).tolist()
+
+    assert written_to(1) == [0, 1, 2]
+    assert written_to(2) == [0, 1]
+    assert written_to(3) == []
+    assert written_to(1, since=-timedelta(hours=3)) == [0, 1]  # only the second went out after it
+    assert written_to(1, kind="transactional") == []
+
+
+def test_a_file_that_never_left_wrote_to_nobody_and_an_unknown_one_may_have(office, make_messages):
+    rejected = office.submitted(make_messages(1))
+    office.ledger.move(rejected.stem, to=State.REJECTED)
+    office.intended(make_messages(2))
+    unknown = office.intended(make_messages(3))
+    since = START - timedelta(days=1)
+
+    def written_to():
+        return len(office.ledger.written_to(ALL, kind="marketing", times=1, since=since))
+
+    assert written_to() == 0
+    office.ledger.move(unknown.stem, to=State.UNKNOWN)
+    assert written_to() == 3
+
+
+def test_a_number_that_fails_again_and_again_is_known(office, hand, make_messages):
+    for outcomes in (
+        {0: "not_delivered", 1: "delivered", 2: "not_delivered", 3: "not_delivered"},
+        {0: "not_delivered", 1: "not_delivered", 2: "delivered", 3: "refused"},
+        {0: "not_delivered", 1: "not_delivered", 2: "not_delivered", 3: "not_delivered"},
+    ):
+        hand.advance(timedelta(days=1))
+        one = office.submitted(make_messages(5))
+        report(office, one.stem, outcomes)
+
+    def failing(times: int):
+        return (office.ledger.failing(ALL, times=times) - FIRST).tolist()
+
+    assert failing(1) == [0, 1, 2, 3]
+    assert failing(2) == [0, 1, 3]  # a refusal tells nothing of the number
+    assert failing(3) == [0]
+    assert failing(4) == []
+    hand.advance(timedelta(days=400))
+    assert failing(1) == []
+
+
+def test_the_latest_runs_that_sent_come_first(office, hand, make_messages):
+    sizes = [3, 4, 5]
+    runs = []
+    for size in sizes:
+        hand.advance(timedelta(days=1))
+        runs.append(office.submitted(make_messages(size)).run_key)
+    office.prepared(9)  # sends nothing
+
+    def latest_sent(**which):
+        return office.ledger.latest_sent("spring", **{"but": "none", **which})
+
+    assert latest_sent() == [5, 4, 3]
+    assert latest_sent(most=2) == [5, 4]
+    assert latest_sent(but=runs[-1]) == [4, 3]
+    assert office.ledger.latest_sent("autumn", but="none") == []
