@@ -7,13 +7,14 @@ import pytest
 from sms import clock, frames, sending
 from sms.errors import WindowClosed
 from sms.ledger.states import State
-from sms_sandbox import Sandbox
-from tests.delivery.conftest import Desk, numbers, renames
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
+
+pytestmark = SANDBOX_ONLY
 
 
-def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, gateway: Gateway) -> None:
     [first] = desk.prepare(numbers(2))
-    sandbox.move_clock(to=clock.now() + timedelta(minutes=4))
+    gateway.move_clock(to=clock.now() + timedelta(minutes=4))
 
     [again] = desk.prepare(numbers(2))
 
@@ -21,11 +22,11 @@ def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, sandbox: Sa
 
 
 def test_a_run_whose_hour_passed_gets_another_hour_and_another_name(
-    desk: Desk, sandbox: Sandbox
+    desk: Desk, gateway: Gateway
 ) -> None:
     hour = clock.now() + timedelta(minutes=30)
     [first] = desk.prepare(numbers(2), send_at=hour)
-    sandbox.move_clock(to=hour + timedelta(hours=1))
+    gateway.move_clock(to=hour + timedelta(hours=1))
 
     with pytest.raises(WindowClosed):
         desk.prepare(numbers(2), send_at=hour)
@@ -41,10 +42,10 @@ def test_a_campaigns_own_hour_is_today_if_it_is_ahead(desk: Desk) -> None:
     assert ahead.stem.split("-")[2:4] == ["20270302", "1030"]
 
 
-def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, gateway: Gateway) -> None:
     wanted = clock.now()
     desk.prepare(numbers(2), run="for its campaign", more='send_at: "10:30"\n')
-    sandbox.move_clock(to=wanted + timedelta(hours=3))
+    gateway.move_clock(to=wanted + timedelta(hours=3))
     campaign = sending.read_plan(desk.run_folder("for its campaign")).campaign
 
     with pytest.raises(WindowClosed, match="10:30 has passed"):
@@ -61,10 +62,10 @@ def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, sandbox
         )
 
 
-def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, sandbox: Sandbox) -> None:
+def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, gateway: Gateway) -> None:
     [first] = desk.prepare(numbers(2))
     desk.submit(first.stem)
-    sandbox.move_clock(to=clock.now() + timedelta(days=2))
+    gateway.move_clock(to=clock.now() + timedelta(days=2))
 
     again = sending.plan(
         sending.read_plan(desk.run_folder("one")).campaign,
@@ -78,7 +79,7 @@ def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, sandbox:
     )
 
     assert again.stem(1, 1) == first.stem
-    assert renames(sandbox) == [f"{first.stem}.csv"]
+    assert renames(gateway) == [f"{first.stem}.csv"]
 
 
 def test_a_run_that_was_called_off_can_be_planned_again_under_a_new_name(desk: Desk) -> None:
@@ -168,11 +169,11 @@ def test_a_plan_that_the_ledger_does_not_know_is_not_kept(desk: Desk) -> None:
     assert again.stem != first.stem
 
 
-def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, sandbox: Sandbox) -> None:
+def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, gateway: Gateway) -> None:
     [prepared] = desk.prepare(numbers(1))
-    sandbox.move_clock(to=clock.now() + timedelta(days=2))
+    gateway.move_clock(to=clock.now() + timedelta(days=2))
 
     with pytest.raises(WindowClosed, match="chosen more than"):
         desk.submit(prepared.stem)
 
-    assert renames(sandbox) == []
+    assert renames(gateway) == []
