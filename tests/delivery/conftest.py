@@ -22,7 +22,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.settings import Settings
-from sms_airflow import wiring
+from sms_airflow import triggers, wiring
 from sms_airflow.triggers import GatewayTrigger
 from sms_sandbox import Sandbox
 from tests.openssh import OpenSsh
@@ -55,6 +55,7 @@ def gateway(
     """The gateway on a Tuesday morning, and everything that points at it."""
     with running(request, tmp_path) as server:
         monkeypatch.setenv(clock.VARIABLE, str(server.clock_path))
+        monkeypatch.setattr(triggers, "refused_at", {})  # of a triggerer that has just started
         connect(monkeypatch, server)
         yield server
         submitted = renames(server)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import paramiko
 import pytest
 
 from sms.errors import GatewayRefused
-from sms_airflow import wiring
+from sms_airflow import triggers, wiring
 from sms_airflow.triggers import VerdictTrigger
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import (
     SANDBOX_ONLY,
     STEM,
     Gateway,
+    Triggerer,
     connect,
     first_event,
     show,
@@ -127,3 +129,35 @@ def test_no_key_is_offered_but_the_connections_own(
 
     assert "refused our login" in told()
     assert asked(gateway) == {"connection": 1, "refused_login": 1, "login": 0}
+
+
+def test_a_thousand_that_wait_one_after_the_other_do_not_hammer(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "REFUSED", 0.4)
+    gateway.turn(refuse_logins=True)
+
+    async def waves() -> list[str]:
+        triggerer, saw = Triggerer(), []
+        for _ in range(4):
+            waits = [triggerer.first_event(trigger(VerdictTrigger)) for _ in range(250)]
+            saw += [event["saw"] for event in await asyncio.gather(*waits)]
+        return saw
+
+    begun = time.monotonic()
+
+    assert asyncio.run(waves()) == ["refusal"] * 1000
+    assert time.monotonic() - begun >= 3 * 0.4
+    assert asked(gateway) == {"connection": 4, "refused_login": 4, "login": 0}
+
+
+def test_whoever_waits_after_a_refusal_is_let_in_once_the_key_is(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "REFUSED", 0.1)
+    gateway.turn(refuse_logins=True)
+    assert a_trigger()
+    gateway.turn(refuse_logins=False)
+    show(gateway, f"{STEM}.done")
+
+    assert asyncio.run(first_event(trigger(VerdictTrigger)))["saw"] == "accepted"
