@@ -22,6 +22,7 @@ from typing import BinaryIO, Self
 import asyncssh
 import paramiko
 from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 
 from sms import clock
@@ -64,6 +65,8 @@ class SftpGateway:
             # One attempt: whether to try again is the task's decision, and a refused login must
             # not be repeated.
             hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
+            if hook.pkey or hook.key_file or hook.password:
+                hook.look_for_keys = False  # each key of ours in ~/.ssh would be a refused login
             self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
         try:
             with spoken(where, "connecting"):
@@ -107,7 +110,7 @@ class SftpGateway:
         """Write a file into `Send`; returns the size that the gateway then reports."""
         path = self._path(Folder.SEND, name)
         with self._spoken(f"uploading {name}"):
-            with self._client.open(path, "wb") as target:
+            with self._client.file(path, "wb") as target:
                 _write(target, source, Progress(name, _size(source)))
             return self._client.stat(path).st_size or 0
 
@@ -221,7 +224,11 @@ async def watching(account: Account) -> AsyncIterator["SftpWatch"]:
         with spoken(account.address, "connecting"):
             async with asyncio.timeout(ANSWER):
                 hook = SFTPHookAsync(sftp_conn_id=account.conn_id)
-                client = await stack.enter_async_context(hook.get_managed_conn())
+                try:
+                    client = await stack.enter_async_context(hook.get_managed_conn())
+                except (asyncssh.ConnectionLost, ConnectionResetError):
+                    await _compare_host_keys(account)
+                    raise
                 clock.verify(await _async_marker(client), account.address)
                 names = [str(name) for name in await client.listdir(".")]
         yield SftpWatch(account, client, resolve(account, names))
@@ -247,6 +254,25 @@ class SftpWatch:
             for entry in entries
             if entry.attrs.type != asyncssh.FILEXFER_TYPE_DIRECTORY
         ]
+
+
+async def _compare_host_keys(account: Account) -> None:
+    """Raise HostKeyNotVerifiable if the server shows no key of the pinned kind, or another.
+
+    asyncssh asks for the pinned kind alone, and OpenSSH hangs up, without a word, on whoever asks
+    for a kind that it hasn't. Here it may show any, the pinned kind first; nobody logs in.
+    """
+    found = await BaseHook.aget_connection(account.conn_id)
+    words = str(found.extra_dejson.get("host_key") or "").split()[:2]
+    if len(words) < 2:
+        return
+    pinned = asyncssh.import_public_key(" ".join(words))
+    kinds = ",".join(kind.decode() for kind in pinned.sig_algorithms)
+    shown = await asyncssh.get_server_host_key(
+        found.host, found.port or 22, server_host_key_algs=f"^{kinds}"
+    )
+    if shown and shown.public_data != pinned.public_data:
+        raise asyncssh.HostKeyNotVerifiable("another kind of host key")
 
 
 async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
@@ -286,6 +312,11 @@ def spoken(where: str, doing: str) -> Iterator[None]:
         raise
     except (paramiko.BadHostKeyException, asyncssh.HostKeyNotVerifiable) as error:
         raise _wrong_host_key(where) from error
+    except (paramiko.IncompatiblePeer, asyncssh.KeyExchangeFailed) as error:
+        # asyncssh asks for no other kinds of host key than the one that is pinned.
+        if "host key" in str(error):
+            raise _wrong_host_key(where) from error
+        raise _refused(where, doing, error) from error
     except (paramiko.AuthenticationException, asyncssh.PermissionDenied) as error:
         raise GatewayRefused(
             f"{where} refused our login while {doing}: check the login and the key or password "

@@ -11,6 +11,8 @@ compatible from one deployment to the next.
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +23,7 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from sms import clock
 from sms.collecting import find_report
 from sms.delivery import Folder, RemoteFile
-from sms.errors import GatewayUnreachable, SmsError
+from sms.errors import GatewayRefused, GatewayUnreachable, SmsError
 from sms.wire.names import Phase, phase_of
 from sms_airflow.sftp_gateway import Account, watching
 
@@ -29,6 +31,11 @@ log = logging.getLogger(__name__)
 
 SLOWEST = 60.0  # seconds between two looks at a gateway that is away, or at the clock
 SHORTEST = 0.1
+# Seconds between two logins of ours that are refused: who counts failures to lock addresses out
+# mostly counts to five in ten minutes, and `Send` and `Report` are watched apart.
+REFUSED = 300.0
+
+refused_at: dict[str, float] = {}  # by address: whoever waits in this process was refused with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,15 @@ class GatewayTrigger(BaseEventTrigger):
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
-        """Listings for ever; a Refusal where the gateway won't have us."""
+        """Listings for ever; a Refusal where the gateway won't have us.
+
+        A Refusal ends every wait that hears it. One that begins later logs in by itself, and a
+        thousand that begin one after the other must not be a thousand refused logins.
+        """
         account = Account(**kwargs["account"])
         pause = float(kwargs["poll"])
         while True:
+            await _let_a_refusal_pass(account.address)
             try:
                 async with watching(account) as session:
                     pause = float(kwargs["poll"])
@@ -81,6 +93,8 @@ class GatewayTrigger(BaseEventTrigger):
             except GatewayUnreachable as error:
                 log.warning("%s; still waiting, trying again in %.0f s", error, pause)
             except SmsError as error:
+                if isinstance(error, GatewayRefused):
+                    refused_at[account.address] = time.monotonic()
                 yield Refusal(str(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, SLOWEST)
@@ -180,3 +194,10 @@ class HourTrigger(BaseTrigger):
             wait = (clock.earliest_wall_time(moment) - datetime.now(UTC)).total_seconds()
             await asyncio.sleep(min(max(wait, SHORTEST), SLOWEST))
         yield TriggerEvent({"now": now.isoformat()})
+
+
+async def _let_a_refusal_pass(address: str) -> None:
+    """Wait until logging in again is no hammering; at once if nobody here was refused lately."""
+    while (left := refused_at.get(address, -math.inf) + REFUSED - time.monotonic()) > 0:
+        log.warning("%s refused us a while ago; logging in again in %.0f s", address, left)
+        await asyncio.sleep(left)
