@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +15,23 @@ from airflow.triggers.base import TriggerEvent
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from sms import clock
-from sms_airflow import wiring
-from sms_airflow.triggers import GatewayTrigger, HourTrigger, ReportTrigger, VerdictTrigger
+from sms.collecting import find_report
+from sms.delivery import Folder, RemoteFile
+from sms.wire.names import phase_of
+from sms_airflow import line, sftp_gateway, wiring
+from sms_airflow.triggers import (
+    BLINK,
+    Away,
+    GatewayTrigger,
+    HourTrigger,
+    Listing,
+    Outage,
+    ReportTrigger,
+    VerdictTrigger,
+)
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import connect, show
+from tests.delivery.relay import Relay
 
 STEM = "SEND-12345-20270302-1000-spring"
 SECONDS = 20
@@ -155,42 +170,321 @@ def test_a_trigger_survives_airflows_database(sandbox: Sandbox) -> None:
     assert VerdictTrigger(**arguments).serialize() == (path, arguments)
 
 
-def test_a_hundred_that_wait_share_one_connection(sandbox: Sandbox) -> None:
-    stems = [f"{STEM}{at:03d}" for at in range(100)]
-    before = sandbox.counts()["connection"]
-    streams = SharedStreamManager(
+def manager() -> SharedStreamManager:
+    """What shares streams among the triggers of a triggerer, as Airflow sets it up."""
+    return SharedStreamManager(
         log=structlog.get_logger(),
         max_subscriber_queue=1024,
-        ack_timeout=60,
+        ack_timeout=300,
         cohort_grace_period=0,
     )
 
-    async def one(number: int, waiting: GatewayTrigger) -> str:
-        key = waiting.shared_stream_key()
-        stream = streams.subscribe(trigger_id=number, trigger=waiting, key=key)
-        try:
-            async for event in waiting.filter_shared_stream(stream):
-                return str(event.payload["saw"])
-        finally:
-            await streams.unsubscribe(number, key)
-        raise AssertionError("the wait ended without an event")
 
-    async def all_of_them() -> list[str]:
+async def shared(
+    streams: SharedStreamManager, number: int, waiting: GatewayTrigger
+) -> dict[str, Any]:
+    """The event of one trigger among others, awaited as the triggerer does it."""
+    key = waiting.shared_stream_key()
+    stream = streams.subscribe(trigger_id=number, trigger=waiting, key=key)
+    try:
+        async for event in waiting.filter_shared_stream(stream):
+            return dict(event.payload)
+    finally:
+        await streams.unsubscribe(number, key)
+    raise AssertionError("the wait ended without an event")
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Let others work until it has."""
+    async with asyncio.timeout(SECONDS):
+        while not happened():
+            await asyncio.sleep(0.01)
+
+
+def listings(sandbox: Sandbox, folder: str) -> int:
+    return sum(entry["name"] == folder for entry in sandbox.journal("listing"))
+
+
+def test_a_hundred_that_wait_share_one_connection(sandbox: Sandbox) -> None:
+    stems = [f"{STEM}{at:03d}" for at in range(100)]
+    before = sandbox.counts()["connection"]
+
+    async def all_of_them() -> list[dict[str, Any]]:
+        streams = manager()
         waits = [
-            asyncio.create_task(one(number, trigger(VerdictTrigger, stem)))
+            asyncio.create_task(shared(streams, number, trigger(VerdictTrigger, stem)))
             for number, stem in enumerate(stems)
         ]
-        while not sandbox.counts()["listing"]:
-            await asyncio.sleep(0)
+        await until(lambda: listings(sandbox, "Send"))
         for stem in stems:
             show(sandbox, f"{stem}.done")
         async with asyncio.timeout(SECONDS):
             return await asyncio.gather(*waits)
 
-    saw = asyncio.run(all_of_them())
+    events = asyncio.run(all_of_them())
 
-    assert saw == ["accepted"] * 100
+    assert [event["saw"] for event in events] == ["accepted"] * 100
     assert sandbox.counts()["connection"] == before + 1
+
+
+@pytest.fixture
+def relay(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The way to the sandbox that can be cut, and can fall silent."""
+    with Relay(sandbox.port) as way:
+        facts = json.loads(os.environ["AIRFLOW_CONN_SMS_GATEWAY"])
+        monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", json.dumps({**facts, "port": way.port}))
+        yield way
+
+
+def report(sandbox: Sandbox) -> None:
+    sandbox.put_report(STEM.replace("SEND", "ACK") + ".csv", b"A1;+33639980001;TESTS;x;3;\r\n")
+
+
+def test_verdicts_and_reports_are_waited_for_over_one_line_that_closes_behind_the_last(
+    sandbox: Sandbox, relay: Relay
+) -> None:
+    async def both() -> tuple[list[int], list[Any]]:
+        streams = manager()
+        verdict = asyncio.create_task(shared(streams, 1, trigger(VerdictTrigger)))
+        other = asyncio.create_task(shared(streams, 2, trigger(ReportTrigger)))
+        await until(lambda: listings(sandbox, "Send") and listings(sandbox, "Report"))
+        opened = [relay.open]
+        show(sandbox, f"{STEM}.done")
+        events = [await verdict]
+        opened.append(relay.open)
+        await asyncio.to_thread(report, sandbox)
+        events.append(await other)
+        await until(lambda: not relay.open)
+        return opened, events
+
+    opened, events = asyncio.run(both())
+
+    assert [event["saw"] for event in events] == ["accepted", "report"]
+    assert (opened, relay.connections) == ([1, 1], 1)
+
+
+def test_whoever_gives_up_does_not_stop_the_connecting_of_all_others(
+    sandbox: Sandbox, relay: Relay
+) -> None:
+    show(sandbox, f"{STEM}.done")
+    relay.silence()
+
+    async def one_gives_up() -> dict[str, Any]:
+        streams = manager()
+        first = asyncio.create_task(shared(streams, 1, trigger(ReportTrigger)))
+        second = asyncio.create_task(shared(streams, 2, trigger(VerdictTrigger)))
+        await until(lambda: relay.open)
+        first.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await first
+        relay.speak()
+        async with asyncio.timeout(SECONDS):
+            return await second
+
+    assert asyncio.run(one_gives_up())["saw"] == "accepted"
+    assert relay.connections == 1
+
+
+def test_all_lose_the_line_at_once_and_get_it_back_by_one_attempt(
+    sandbox: Sandbox, relay: Relay
+) -> None:
+    async def both() -> list[dict[str, Any]]:
+        streams = manager()
+        kinds = (VerdictTrigger, ReportTrigger)
+        waits = [
+            asyncio.create_task(shared(streams, number, trigger(kind)))
+            for number, kind in enumerate(kinds)
+        ]
+        await until(lambda: listings(sandbox, "Send") and listings(sandbox, "Report"))
+        relay.cut()
+        await until(lambda: relay.connections == 2)
+        show(sandbox, f"{STEM}.done")
+        await asyncio.to_thread(report, sandbox)
+        async with asyncio.timeout(SECONDS):
+            return await asyncio.gather(*waits)
+
+    assert [event["saw"] for event in asyncio.run(both())] == ["accepted", "report"]
+    assert relay.connections == 2
+
+
+def test_a_gateway_that_falls_silent_is_left_and_called_again(
+    sandbox: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sftp_gateway, "ANSWER", 0.5)
+    monkeypatch.setattr(sftp_gateway, "GOODBYE", 0.1)
+
+    async def waited() -> dict[str, Any]:
+        waiting = asyncio.create_task(first_event(trigger(VerdictTrigger)))
+        await until(lambda: listings(sandbox, "Send"))
+        relay.silence()  # nobody hangs up: neither side hears any more of the other
+        await until(lambda: not relay.open)
+        relay.speak()
+        show(sandbox, f"{STEM}.done")
+        return await waiting
+
+    assert asyncio.run(waited())["saw"] == "accepted"
+
+
+def test_a_refused_login_is_told_to_all_and_not_repeated_for_who_comes_after(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.turn(refuse_logins=True)
+
+    async def one_after_the_other() -> tuple[list[str], int]:
+        streams = manager()
+        waits = [
+            asyncio.create_task(shared(streams, number, trigger(kind)))
+            for number, kind in enumerate((VerdictTrigger, ReportTrigger, VerdictTrigger))
+        ]
+        async with asyncio.timeout(SECONDS):
+            told = [event["saw"] for event in await asyncio.gather(*waits)]
+        later = [
+            asyncio.create_task(shared(streams, number, trigger(VerdictTrigger, f"{STEM}{number}")))
+            for number in range(10, 20)
+        ]
+        ended, waiting = await asyncio.wait(later, timeout=0.5)
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+        return told, len(ended)
+
+    told, ended = asyncio.run(one_after_the_other())
+
+    assert told == ["refusal"] * 3
+    assert ended == 0
+    assert sandbox.counts()["refused_login"] == 1
+
+
+def test_a_missing_directory_ends_only_the_waits_at_it(
+    sandbox: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, sandbox, report_dir="Reports")
+    reports = trigger(ReportTrigger)
+
+    async def both() -> tuple[dict[str, Any], dict[str, Any]]:
+        streams = manager()
+        verdict = asyncio.create_task(shared(streams, 1, trigger(VerdictTrigger)))
+        refused = await shared(streams, 2, reports)
+        show(sandbox, f"{STEM}.done")
+        return refused, await verdict
+
+    before = sandbox.counts()["connection"]
+    refused, verdict = asyncio.run(both())
+
+    assert refused["saw"] == "refusal"
+    assert "has no directory Reports" in refused["why"]
+    assert "report_dir" in refused["why"]
+    assert verdict["saw"] == "accepted"
+    assert sandbox.counts()["connection"] == before + 1
+
+
+def test_a_connection_that_airflow_can_not_find_for_a_while_ends_no_wait(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(sandbox, f"{STEM}.done")
+    waiting = trigger(VerdictTrigger)
+    given = os.environ["AIRFLOW_CONN_SMS_GATEWAY"]
+    monkeypatch.delenv("AIRFLOW_CONN_SMS_GATEWAY")
+
+    async def waited() -> dict[str, Any]:
+        event = asyncio.create_task(first_event(waiting))
+        async with contextlib.aclosing(waiting.open_shared_stream(waiting.serialize()[1])) as facts:
+            assert isinstance(await anext(facts), Away)
+            monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", given)
+            return await event
+
+    assert asyncio.run(waited())["saw"] == "accepted"
+
+
+def test_pauses_between_attempts_grow_to_a_minute_and_are_never_in_step() -> None:
+    assert [line.pause(failures, 1.0) for failures in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert {line.pause(10**6, chance) for chance in (0.0, 0.5, 1.0)} == {30, 45, 60}
+
+
+MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC)
+AWAY = Away(MIDNIGHT, "192.0.2.1:22 can't be reached while connecting (no route)")
+
+
+def heard(outage: Outage, caplog: pytest.LogCaptureFixture, minutes: range) -> list[Any]:
+    """When an outage was spoken of, and how loudly, if it was heard of every minute."""
+    spoken = []
+    for minute in minutes:
+        caplog.clear()
+        outage.hear(AWAY, MIDNIGHT + timedelta(minutes=minute))
+        spoken += [(minute, record.levelname) for record in caplog.records]
+    return spoken
+
+
+def test_an_outage_is_an_error_after_half_an_hour_and_again_every_half_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outage = Outage(f"{STEM} still waits", BLINK)
+
+    assert heard(outage, caplog, range(100)) == [
+        *((1, "WARNING"), (30, "ERROR"), (60, "ERROR"), (90, "ERROR"))
+    ]
+    # Whoever begins to wait in the middle of it says so at once.
+    assert heard(Outage("a latecomer waits", BLINK), caplog, range(45, 100)) == [
+        *((45, "ERROR"), (75, "ERROR"))
+    ]
+
+
+def test_an_outage_tells_since_when_why_and_who_waits_and_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    outage = Outage(f"{STEM} still waits", BLINK)
+
+    outage.hear(AWAY, MIDNIGHT + timedelta(minutes=34))
+    outage.hear(Listing(MIDNIGHT, {}), MIDNIGHT + timedelta(minutes=35))
+
+    error, end = caplog.messages
+    assert "since 2026-11-26T00:00:00+00:00, for 34 minutes" in error
+    assert "no route" in error
+    assert f"{STEM} still waits" in error
+    assert end == f"The gateway answers again; {STEM} still waits"
+
+
+def test_an_outage_of_days_beyond_the_deadline_ends_no_wait(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def days() -> AsyncIterator[Any]:
+        for _ in range(3 * 24 * 60):
+            yield AWAY
+        files = [RemoteFile(f"{STEM}.done", 1, MIDNIGHT)]
+        yield Listing.of(files, Folder.SEND, clock.now() + timedelta(days=3))
+
+    async def event() -> TriggerEvent:
+        events = trigger(VerdictTrigger, within=timedelta(0)).filter_shared_stream(days())
+        async with contextlib.aclosing(events):
+            return await anext(events)
+
+    assert asyncio.run(event()).payload["saw"] == "accepted"
+    assert f"{STEM} still waits" in caplog.messages[0]
+
+
+def test_a_listing_is_looked_through_once_and_each_still_finds_the_same() -> None:
+    names = [
+        *(f"{STEM}.{phase}" for phase in ("tmp", "csv", "lock", "done", "reject")),
+        *(f"{STEM}.csv.tmp", f"{STEM}2.done", f"{STEM}.0123abcd.tmp", f"{STEM.lower()}.DONE"),
+        *("ACK-12345-20270302-1000-spring.csv", "ack-12345-20270302-1130-SPRING.csv"),
+        *("ACK-12345-20270302-1000-spring2.csv", "STOP-12345-20270302-1000-spring.csv"),
+        *("README", "SEND-12345-20270302-1000-.done", ".done", "ACK-1-2-3-4.csv"),
+    ]
+    files = [RemoteFile(name, 1, MIDNIGHT) for name in names]
+
+    for stem in (STEM, f"{STEM}2", STEM.upper(), "SEND-12345-20270302-1000-autumn", "no stem"):
+        verdict, ack = (
+            kind({"folders": {}}, stem, MIDNIGHT.isoformat(), 1.0)
+            for kind in (VerdictTrigger, ReportTrigger)
+        )
+        sent = Listing.of(files, Folder.SEND, MIDNIGHT).near(verdict.awaited(), Folder.SEND)
+        reports = Listing.of(files, Folder.REPORT, MIDNIGHT).near(ack.awaited(), Folder.REPORT)
+        assert {phase_of(file.name, stem) for file in sent} | {None} == {
+            phase_of(file.name, stem) for file in files
+        } | {None}
+        assert find_report(reports, stem) == find_report(files, stem)
+        assert len(sent) + len(reports) < len(files) / 2 + 1
 
 
 def test_an_upload_waits_for_its_hour_on_a_clock_that_moves(sandbox: Sandbox) -> None:
