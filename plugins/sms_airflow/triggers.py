@@ -95,7 +95,7 @@ class Outage:
             case Away():
                 self._speak(seen, now - seen.since)
             case Listing() if self._next != self._patience:
-                log.info("The gateway answers again; %s", self._who)
+                log.info("The gateway answers again. %s", self._who)
                 self._next = self._patience
 
     def _speak(self, seen: Away, gone: timedelta) -> None:
@@ -103,8 +103,8 @@ class Outage:
             return
         log.log(
             logging.ERROR if gone >= ALARM else logging.WARNING,
-            "%s. No listing has succeeded since %s, for %d minutes; %s. Nothing is lost and no "
-            "wait ends by this: it goes on as soon as the gateway answers",
+            "%s. That is so since %s, for %d minutes. %s: nothing is lost, and no wait ends by "
+            "this; it goes on as soon as the gateway answers",
             seen.why,
             seen.since.isoformat(timespec="seconds"),
             gone.total_seconds() / 60,
@@ -149,7 +149,7 @@ class GatewayTrigger(BaseEventTrigger):
         # be in that task's log and in nobody else's. It belongs into the triggerer's.
         clear_contextvars()
         account = Account(**kwargs["account"])
-        outage = Outage(f"all who wait at {cls.folder} still do", timedelta(0))
+        outage = Outage(f"Whoever waits at {cls.folder} still does", timedelta(0))
         async with line_to(account).leased() as line:
             while True:
                 seen = await cls._look(line, account)

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 import structlog
 from airflow.triggers.base import TriggerEvent
 from airflow.triggers.shared_stream import SharedStreamManager
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from sms import clock
 from sms.collecting import find_report
 from sms.delivery import Folder, RemoteFile
 from sms.wire.names import phase_of
-from sms_airflow import line, sftp_gateway, wiring
+from sms_airflow import line, sftp_gateway, triggers, wiring
+from sms_airflow.sensors import known_to_triggers
 from sms_airflow.triggers import (
     BLINK,
     Away,
@@ -40,8 +43,7 @@ SECONDS = 20
 def trigger(
     kind: type[GatewayTrigger], stem: str = STEM, within: timedelta = timedelta(hours=1)
 ) -> GatewayTrigger:
-    account = asdict(wiring.account())
-    account["folders"] = {key.value: name for key, name in account["folders"].items()}
+    account = known_to_triggers(wiring.account())
     return kind(account, stem, (clock.now() + within).isoformat(), 0.05)
 
 
@@ -442,7 +444,52 @@ def test_an_outage_tells_since_when_why_and_who_waits_and_when_it_is_over(
     assert "since 2026-11-26T00:00:00+00:00, for 34 minutes" in error
     assert "no route" in error
     assert f"{STEM} still waits" in error
-    assert end == f"The gateway answers again; {STEM} still waits"
+    assert end == f"The gateway answers again. {STEM} still waits"
+
+
+class Logs(logging.Handler):
+    """Sorts what is said as a triggerer does: by the task in whose context it was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_task: dict[int | None, list[str]] = defaultdict(list)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.by_task[get_contextvars().get("trigger_id")].append(record.getMessage())
+
+
+def test_an_outage_is_in_the_log_of_every_task_that_waits_and_once_in_the_triggerers(
+    sandbox: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "BLINK", timedelta(0))
+    logs = Logs()
+    triggers.log.addHandler(logs)
+
+    async def one(streams: SharedStreamManager, number: int, waiting: GatewayTrigger) -> Any:
+        bind_contextvars(trigger_id=number)
+        return await shared(streams, number, waiting)
+
+    async def waited() -> None:
+        streams = manager()
+        waits = [
+            asyncio.create_task(one(streams, number, trigger(VerdictTrigger, f"{STEM}{number}")))
+            for number in (1, 2)
+        ]
+        await until(lambda: listings(sandbox, "Send"))
+        relay.cut()
+        await until(lambda: len(logs.by_task) == 3)
+        for each in waits:
+            each.cancel()
+        await asyncio.wait(waits)
+
+    try:
+        asyncio.run(waited())
+    finally:
+        triggers.log.removeHandler(logs)
+
+    for number in (1, 2):
+        assert f"{STEM}{number} still waits" in logs.by_task[number][0]
+    assert "Whoever waits at Send still does" in logs.by_task[None][0]
 
 
 def test_an_outage_of_days_beyond_the_deadline_ends_no_wait(
