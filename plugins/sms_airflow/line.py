@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from sms.delivery import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
-from sms_airflow.sftp_gateway import Account, SftpWatch, watching
+from sms_airflow.sftp_gateway import Account, ListingFailed, SftpWatch, watching
 
 SOONEST = 1.0  # seconds, about, from the first failure to the next attempt
 SLOWEST = 60.0  # and at most, however many fail
@@ -29,8 +29,9 @@ class Line:
     """One SSH connection at most, to one gateway, in one event loop."""
 
     def __init__(self) -> None:
-        self.lost_at: datetime | None = None  # real time of the first of the latest failures
+        self.lost_at: datetime | None = None  # real time; None while it holds
         self._leases = 0
+        self._answered = 0
         self._failures = 0
         self._earliest = 0.0  # by the event loop's clock: no attempt to connect before it
         self._opening: asyncio.Task[SftpWatch] | None = None
@@ -54,14 +55,20 @@ class Line:
         opening = self._opening
         # Shielded: whoever stops waiting does not stop the attempt of all others.
         watch = await asyncio.shield(opening)
+        answered = self._answered
         try:
             found = await watch.listing(account, folder)
+        except ListingFailed:
+            self._holds()
+            raise
         except GatewayUnreachable:
-            if opening is self._opening:  # or another who looked has noticed first
+            # Others may have noticed first. Or they were answered meanwhile: then the line is
+            # sound, and it was only this listing that took too long.
+            if opening is self._opening and answered == self._answered:
                 self._put_off(pause(self._failures, random.random()))
                 await self._hang_up()
             raise
-        self._failures, self.lost_at = 0, None
+        self._holds()
         return found
 
     async def _open(self, account: Account) -> SftpWatch:
@@ -74,6 +81,10 @@ class Line:
             lost = isinstance(error, GatewayUnreachable)
             self._put_off(pause(self._failures, random.random()) if lost else REFUSED)
             raise
+
+    def _holds(self) -> None:
+        self._answered += 1
+        self._failures, self.lost_at = 0, None
 
     def _put_off(self, seconds: float) -> None:
         self._earliest = asyncio.get_running_loop().time() + seconds

@@ -38,6 +38,10 @@ class Account:
     folders: dict[Folder, str] = field(default_factory=dict)
 
 
+class ListingFailed(GatewayUnreachable):
+    """A listing did not succeed, over a line that is sound."""
+
+
 class SftpGateway:
     """A session at the gateway, opened by `with` (one SSH connection, closed at its end)."""
 
@@ -171,6 +175,12 @@ class SftpWatch:
             # look tells which, and costs others who look over the same line nothing.
             self._spelled.clear()
             return await self._client.readdir(await self._path(account, folder))
+        except asyncssh.SFTPFailure as error:
+            # The server's word for whatever went wrong on its side: a full disk, too many open
+            # files. A permission or a name that it denies us has words of its own.
+            raise ListingFailed(
+                f"{account.address} failed while listing {folder} ({error or 'Failure'})"
+            ) from error
 
     async def _path(self, account: Account, folder: Folder) -> str:
         wanted = account.folders[folder]
@@ -265,7 +275,7 @@ def _changing(folder: Folder) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, asyncssh.SFTPNoSuchFile) as error:
-        raise GatewayUnreachable(f"{folder} changed while it was being listed") from error
+        raise ListingFailed(f"{folder} changed while it was being listed") from error
 
 
 def _wrong_host_key(where: str) -> GatewayRefused:

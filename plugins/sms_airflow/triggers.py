@@ -151,20 +151,24 @@ class GatewayTrigger(BaseEventTrigger):
         account = Account(**kwargs["account"])
         outage = Outage(f"Whoever waits at {cls.folder} still does", timedelta(0))
         async with line_to(account).leased() as line:
+            since: datetime | None = None
             while True:
-                seen = await cls._look(line, account)
+                seen = await cls._look(line, account, since)
+                since = seen.since if isinstance(seen, Away) else None
                 outage.hear(seen, datetime.now(UTC))
                 yield seen
-                if not isinstance(seen, Away):  # then the line itself knows when to try again
+                if line.lost_at is None or not since:  # else the line says when to try again
                     await asyncio.sleep(float(kwargs["poll"]))
 
     @classmethod
-    async def _look(cls, line: Line, account: Account) -> Listing | Away | Refusal:
+    async def _look(
+        cls, line: Line, account: Account, since: datetime | None
+    ) -> Listing | Away | Refusal:
         try:
             files = await line.listing(account, cls.folder)
             return Listing.of(files, cls.folder, clock.now())
         except GatewayUnreachable as error:
-            return Away(line.lost_at or datetime.now(UTC), str(error))
+            return Away(since or line.lost_at or datetime.now(UTC), str(error))
         except SmsError as error:
             log.error("%s. Whoever waits at %s is told", error, cls.folder)
             return Refusal(str(error))

@@ -19,6 +19,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 from sms import clock
 from sms.collecting import find_report
 from sms.delivery import Folder, RemoteFile
+from sms.errors import GatewayUnreachable
 from sms.wire.names import phase_of
 from sms_airflow import line, sftp_gateway, triggers, wiring
 from sms_airflow.sensors import known_to_triggers
@@ -355,6 +356,78 @@ def test_a_refused_login_is_told_to_all_and_not_repeated_for_who_comes_after(
     assert told == ["refusal"] * 3
     assert ended == 0
     assert sandbox.counts()["refused_login"] == 1
+
+
+def test_whoever_came_after_a_refusal_goes_on_once_the_login_is_let_in(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "REFUSED", 0.5)
+    sandbox.turn(refuse_logins=True)
+    show(sandbox, f"{STEM}.done")
+
+    async def refused_and_corrected() -> list[str]:
+        told = [(await first_event(trigger(VerdictTrigger)))["saw"]]
+        await asyncio.to_thread(sandbox.turn, refuse_logins=False)
+        return [*told, (await first_event(trigger(VerdictTrigger)))["saw"]]
+
+    assert asyncio.run(refused_and_corrected()) == ["refusal", "accepted"]
+
+
+def test_a_listing_that_fails_at_the_gateway_ends_no_wait_and_costs_no_login(
+    sandbox: Sandbox,
+) -> None:
+    folder, aside = sandbox.home / "Report", sandbox.root / "aside"
+    waiting = trigger(ReportTrigger)
+    before = sandbox.counts()["connection"]
+
+    async def waited() -> tuple[list[Any], TriggerEvent]:
+        folder.rename(aside)
+        folder.symlink_to(folder)  # which no server can follow
+        facts = waiting.open_shared_stream(waiting.serialize()[1])
+        async with asyncio.timeout(SECONDS), contextlib.aclosing(facts):
+            failed = [await anext(facts) for _ in range(3)]
+            folder.unlink()
+            aside.rename(folder)
+            await asyncio.to_thread(report, sandbox)
+            async with contextlib.aclosing(waiting.filter_shared_stream(facts)) as events:
+                return failed, await anext(events)
+
+    failed, event = asyncio.run(waited())
+
+    assert len({seen.since for seen in failed if isinstance(seen, Away)}) == 1
+    assert "failed while listing Report" in failed[0].why
+    assert event.payload["saw"] == "report"
+    assert sandbox.counts()["connection"] == before + 1
+
+
+def test_a_listing_that_takes_too_long_does_not_cost_others_their_line(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sandbox.counts()["connection"]
+    found = sftp_gateway.SftpWatch.listing
+
+    async def slow(watch: Any, account: Any, folder: Folder) -> list[RemoteFile]:
+        if folder is Folder.SEND:
+            return await found(watch, account, folder)
+        seen = listings(sandbox, "Send")
+        await until(lambda: listings(sandbox, "Send") > seen + 1)
+        raise GatewayUnreachable("it took longer than a minute")
+
+    monkeypatch.setattr(sftp_gateway.SftpWatch, "listing", slow)
+
+    async def both() -> dict[str, Any]:
+        streams = manager()
+        reports = asyncio.create_task(shared(streams, 1, trigger(ReportTrigger)))
+        verdict = asyncio.create_task(shared(streams, 2, trigger(VerdictTrigger)))
+        await until(lambda: listings(sandbox, "Send") >= 6)
+        show(sandbox, f"{STEM}.done")
+        event = await verdict
+        reports.cancel()
+        await asyncio.wait([reports])
+        return event
+
+    assert asyncio.run(both())["saw"] == "accepted"
+    assert sandbox.counts()["connection"] == before + 1
 
 
 def test_a_missing_directory_ends_only_the_waits_at_it(
