@@ -400,6 +400,36 @@ def test_a_listing_that_fails_at_the_gateway_ends_no_wait_and_costs_no_login(
     assert sandbox.counts()["connection"] == before + 1
 
 
+def test_a_listing_that_fails_after_an_outage_is_asked_for_at_its_own_pace(
+    sandbox: Sandbox, relay: Relay
+) -> None:
+    waiting = trigger(ReportTrigger)
+    waiting.poll = 60
+    folder = sandbox.home / "Report"
+
+    async def waited() -> tuple[list[Any], set[Any]]:
+        facts = waiting.open_shared_stream(waiting.serialize()[1])
+        async with asyncio.timeout(SECONDS), contextlib.aclosing(facts):
+            connecting = asyncio.ensure_future(anext(facts))
+            await until(lambda: relay.open)
+            relay.cut()
+            seen = [await connecting]
+            folder.rmdir()
+            folder.symlink_to(folder)
+            seen.append(await anext(facts))
+            third = asyncio.ensure_future(anext(facts))
+            early, _ = await asyncio.wait([third], timeout=0.5)
+            third.cancel()
+            await asyncio.wait([third])
+            return seen, early
+
+    seen, early = asyncio.run(waited())
+
+    assert [isinstance(each, Away) for each in seen] == [True, True]
+    assert "failed while listing Report" in seen[1].why
+    assert early == set()
+
+
 def test_a_listing_that_takes_too_long_does_not_cost_others_their_line(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
