@@ -49,12 +49,17 @@ class Vigil:
     """What a triggerer took while it was watched, and what it asked of the gateway."""
 
     waits: int
+    watched: float  # seconds
     cpu_seconds: float
     memory_mib: float
     asked: Counter[str]  # connections and listings, while it was watched
     connections: int  # in all, as the proxy counted them
     listed_bytes: float  # of one listing, its share of the login included
     resumed_after: list[float]  # seconds from `.done` to the task's being scheduled again
+
+    def an_hour(self, counted: float) -> float:
+        """So much an hour, if it goes on like this."""
+        return counted * 3600 / self.watched
 
 
 @benchmark("waits_1000", rows=1000, rounds=2)
@@ -75,8 +80,8 @@ class Waits:
         with _scene(self._place) as scene:
             one = scene.keep("verdict", 1, rounds)
             many = scene.keep("verdict", rows, rounds)
-            stock = scene.keep("stock", min(FEW, rows), rounds)
-            asleep = scene.keep("asleep", rows, rounds)
+            stock = scene.keep("stock", min(FEW, rows), 1)
+            asleep = scene.keep("asleep", rows, 1)
         for each in (one, many):
             require_one_look_for_all(each, rounds)
         return Result(
@@ -86,7 +91,7 @@ class Waits:
             reference=TOLD.format(one.memory_mib),
             reference_seconds=round(one.cpu_seconds, 3),
             ratio=round(many.cpu_seconds / one.cpu_seconds, 3),
-            figures=_figures(one, many, stock, asleep, rounds * POLL),
+            figures=_figures(one, many, stock, asleep),
         )
 
 
@@ -100,29 +105,30 @@ def require_one_look_for_all(vigil: Vigil, rounds: int) -> None:
         )
 
 
-def _figures(
-    one: Vigil, many: Vigil, stock: Vigil, asleep: Vigil, watched: float
-) -> dict[str, float]:
-    """Counts by the hour; what stock triggers take is scaled from few to many."""
-    hour, scale = 3600 / watched, many.waits / stock.waits
+def _figures(one: Vigil, many: Vigil, stock: Vigil, asleep: Vigil) -> dict[str, float]:
+    """By the hour, so that they compare; what stock triggers take is scaled from few to many."""
+    scale = many.waits / stock.waits
+    idle, busy = one.an_hour(one.cpu_seconds), stock.an_hour(stock.cpu_seconds)
     figures = {
         "waits": many.waits,
-        "seconds_watched": watched,
+        "seconds_watched": many.watched,
         "memory_ratio": many.memory_mib / one.memory_mib,
         "connections": many.connections,
         "connections_of_one": one.connections,
-        "listings_an_hour": many.asked["listing"] * hour,
-        "listings_an_hour_of_one": one.asked["listing"] * hour,
+        "listings_an_hour": many.an_hour(many.asked["listing"]),
+        "listings_an_hour_of_one": one.an_hour(one.asked["listing"]),
         "kib_a_listing": many.listed_bytes / 1024,
         "kib_a_listing_of_one": one.listed_bytes / 1024,
         "resumed_seconds_median": median(many.resumed_after),
         "resumed_seconds_slowest": max(many.resumed_after),
         "resumed_seconds_of_one": max(one.resumed_after),
-        "asleep_cpu_seconds": asleep.cpu_seconds,
+        "cpu_seconds_an_hour": many.an_hour(many.cpu_seconds),
+        "cpu_seconds_an_hour_of_one": idle,
+        "asleep_cpu_seconds_an_hour": asleep.an_hour(asleep.cpu_seconds),
         "asleep_mib": asleep.memory_mib,
         "stock_waits": stock.waits,
-        "stock_connections_an_hour_scaled": stock.asked["connection"] * hour * scale,
-        "stock_cpu_seconds_scaled": one.cpu_seconds + (stock.cpu_seconds - one.cpu_seconds) * scale,
+        "stock_connections_an_hour_scaled": stock.an_hour(stock.asked["connection"]) * scale,
+        "stock_cpu_seconds_an_hour_scaled": idle + (busy - idle) * scale,
     }
     return {name: round(value, 3) for name, value in figures.items()}
 
@@ -162,7 +168,7 @@ def _scene(place: Place) -> Iterator["Scene"]:
     with ExitStack() as stack:
         guard = Guard(place.folder / "guard.log")
         stack.callback(guard.close)
-        processes = stack.enter_context(Processes(guard, wave=0, grace=3))
+        processes = stack.enter_context(Processes(guard, wave=0, grace=1))
         gateway = Gateway.prepare(place.folder)
         processes.start(
             "sandbox",
@@ -215,6 +221,7 @@ class Scene:
         listings = max((self._asked() - before)["listing"], 1)
         return Vigil(
             waits=count,
+            watched=rounds * POLL,
             cpu_seconds=max(cpu, TICK),
             memory_mib=memory,
             asked=asked,

@@ -65,7 +65,7 @@ def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
 ) -> None:
     monkeypatch.setattr(waits, "POLL", 1.0)
 
-    found = BENCHMARKS["waits_1000"].run(data, 20, 3)
+    found = BENCHMARKS["waits_1000"].run(data, 20, 2)
 
     results.put(found, ["waits_1000"], tmp_path / "results.json")
     assert results.read(tmp_path / "results.json") == [found]
@@ -73,7 +73,7 @@ def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
     assert found.peak_mib > 100
     assert (found.figures["waits"], found.figures["connections"]) == (20, 1)
     # Each of the stock triggers connects at each look.
-    assert found.figures["stock_connections_an_hour_scaled"] >= 20 * 2 * 3600 / 3
+    assert found.figures["stock_connections_an_hour_scaled"] >= 20 * 3600
     assert 0 < found.figures["resumed_seconds_median"] <= found.figures["resumed_seconds_slowest"]
     assert not [path.name for path in data.iterdir() if path.name.startswith("at-")]
 
@@ -89,6 +89,7 @@ def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
 def test_waits_that_look_more_often_than_one_fail_the_benchmark(spoilt: dict, told: str) -> None:
     vigil = waits.Vigil(
         waits=1000,
+        watched=135,
         cpu_seconds=1,
         memory_mib=1,
         asked=Counter(listing=9),
