@@ -72,8 +72,8 @@ def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
     assert found.seconds > 0
     assert found.peak_mib > 100
     assert (found.figures["waits"], found.figures["connections"]) == (20, 1)
-    # Each of the stock triggers connects at each look.
-    assert found.figures["stock_connections_an_hour_scaled"] >= 20 * 3600
+    # A stock trigger connects at each look.
+    assert found.figures["stock_connections_an_hour_scaled"] >= 3600
     assert 0 < found.figures["resumed_seconds_median"] <= found.figures["resumed_seconds_slowest"]
     assert not [path.name for path in data.iterdir() if path.name.startswith("at-")]
 
