@@ -20,8 +20,8 @@ from sms_airflow.sftp_gateway import Account, ListingFailed, SftpWatch, watching
 
 SOONEST = 1.0  # seconds, about, from the first failure to the next attempt
 SLOWEST = 60.0  # and at most, however many fail
-# After a refused login. Servers shut out an address after some five in ten minutes (fail2ban), and
-# whoever has corrected the key waits no longer than for a coffee.
+# After a refused login: servers shut out an address after some five in ten minutes (fail2ban), and
+# whoever has corrected the key should not wait long.
 REFUSED = 300.0
 
 
