@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +22,8 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.settings import Settings
-from sms_airflow import triggers, wiring
+from sms_airflow import wiring
+from sms_airflow.sensors import known_to_triggers
 from sms_airflow.triggers import GatewayTrigger
 from sms_sandbox import Sandbox
 from tests.openssh import OpenSsh
@@ -55,7 +56,6 @@ def gateway(
     """The gateway on a Tuesday morning, and everything that points at it."""
     with running(request, tmp_path) as server:
         monkeypatch.setenv(clock.VARIABLE, str(server.clock_path))
-        monkeypatch.setattr(triggers, "refused_at", {})  # of a triggerer that has just started
         connect(monkeypatch, server)
         yield server
         submitted = renames(server)
@@ -234,8 +234,7 @@ def trigger(
     kind: type[GatewayTrigger], stem: str = STEM, within: timedelta = timedelta(hours=1)
 ) -> GatewayTrigger:
     """One that waits at the gateway, as a task starts it."""
-    account = asdict(wiring.account())
-    account["folders"] = {key.value: name for key, name in account["folders"].items()}
+    account = known_to_triggers(wiring.account())
     return kind(account, stem, (clock.now() + within).isoformat(), 0.05)
 
 
@@ -253,7 +252,7 @@ class Triggerer:
         self._streams = SharedStreamManager(
             log=structlog.get_logger(),
             max_subscriber_queue=1024,
-            ack_timeout=60,
+            ack_timeout=300,
             cohort_grace_period=0,
         )
 
