@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from benchmarks.results import Result
 from demo import environment
@@ -74,6 +74,13 @@ class Side:
     def _variables(self) -> dict[str, str]:
         path = f"{ROOT / 'include'}:{ROOT / 'plugins'}:{ROOT}"
         return {"PYTHONPATH": path, "SMS_SETTINGS": str(SETTINGS), **self.variables}
+
+
+class Measured(Protocol):
+    """What can be measured in rounds: a Contest, or work that is no pair of processes."""
+
+    def result(self, name: str, rounds: int) -> Result:
+        """What was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,24 +166,25 @@ class Benchmark:
     name: str
     rows: int
     rounds: int
-    prepare: Callable[[Place], Contest]
+    prepare: Callable[[Place], Measured]
 
     def run(self, data: Path, rows: int | None = None, rounds: int | None = None) -> Result:
         """Make the data, run the rounds; Mismatch where the sides differ."""
         with ExitStack() as stack:
-            contest = self.prepare(Place(data, rows or self.rows, stack))
-            return contest.result(self.name, rounds or self.rounds)
+            measured = self.prepare(Place(data, rows or self.rows, stack))
+            return measured.result(self.name, rounds or self.rounds)
 
 
 BENCHMARKS: dict[str, Benchmark] = {}
+M = TypeVar("M", bound=Measured)
 
 
 def benchmark(
     name: str, *, rows: int, rounds: int = 5
-) -> Callable[[Callable[[Place], Contest]], Callable[[Place], Contest]]:
+) -> Callable[[Callable[[Place], M]], Callable[[Place], M]]:
     """Enter what prepares a contest into the table under a name; may be said more than once."""
 
-    def enter(prepare: Callable[[Place], Contest]) -> Callable[[Place], Contest]:
+    def enter(prepare: Callable[[Place], M]) -> Callable[[Place], M]:
         BENCHMARKS[name] = Benchmark(name, rows, rounds, prepare)
         return prepare
 

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 PATH = Path(__file__).with_name("results.json")
@@ -19,6 +19,7 @@ class Result:
     reference: str
     reference_seconds: float
     ratio: float  # seconds / reference_seconds, whatever the reference is
+    figures: Mapping[str, float] = field(default_factory=dict)  # others, by names of their own
 
 
 def read(path: Path = PATH) -> list[Result]:
@@ -31,11 +32,18 @@ def read(path: Path = PATH) -> list[Result]:
 def put(result: Result, names: Sequence[str], path: Path = PATH) -> None:
     """Write one result into its own place; entries of no known name go."""
     known = {each.name: each for each in read(path)} | {result.name: result}
-    entries = [asdict(known[name]) for name in names if name in known]
+    entries = [_entry(known[name]) for name in names if name in known]
     unfinished = path.with_name(f"{path.name}.tmp")
     told = json.dumps(entries, indent=1, ensure_ascii=False)
     unfinished.write_text(told + "\n", encoding="utf-8")
     os.replace(unfinished, path)
+
+
+def _entry(result: Result) -> dict[str, object]:
+    entry = asdict(result)
+    if not result.figures:
+        del entry["figures"]
+    return entry
 
 
 def table(results: Iterable[Result]) -> str:

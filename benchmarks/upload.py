@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from benchmarks.contest import ROOT, Contest, Mismatch, Place, Side, SideFailed, benchmark, module
 from benchmarks.prepare import messages
-from tests.openssh import OpenSsh, sshd
+from tests.openssh import OpenSsh, lacking
 
 NAME = "SEND-bench.tmp"
 TOLD = "OpenSSH's %s, the better of sftp and sftp -C (ours timed inside, from connecting on)"
@@ -48,10 +48,10 @@ def home(place: Place) -> Contest:
 
 def _contest(place: Place, *, mbit: float = 0, delay: float = 0, compress: bool = True) -> Contest:
     """Ours, by the connection's extra `compress`, and both ways of OpenSSH's client."""
-    program = sshd()
-    if not program or not shutil.which("sftp"):
-        raise SideFailed("no sshd or no sftp is installed (Debian: openssh-server openssh-client)")
+    if why := lacking() or ("" if shutil.which("sftp") else "no sftp is installed"):
+        raise SideFailed(f"{why}: nothing to upload to")
     source = messages(place)
+    (place.folder / "server").mkdir()
     server = place.enter(OpenSsh(place.folder / "server"))
     port = place.enter(_line(server.port, mbit, delay)) if mbit or delay else server.port
     target = server.send / NAME
@@ -60,8 +60,10 @@ def _contest(place: Place, *, mbit: float = 0, delay: float = 0, compress: bool 
         if not filecmp.cmp(source, target, shallow=False):
             raise Mismatch("other bytes arrived than were sent")
 
-    connection = json.loads(server.connection()) | {"port": port}
-    connection["extra"]["compress"] = str(compress).lower()
+    key = str(server.client_key_path)
+    extra = {"service_id": "12345", "key_file": key, "host_key": server.host_key}
+    connection = {"conn_type": "sftp", "host": server.host, "port": port, "login": server.user}
+    connection["extra"] = extra | {"compress": str(compress).lower()}
     ours = Side(
         module("uploading", source, NAME),
         makes=target,
@@ -72,16 +74,16 @@ def _contest(place: Place, *, mbit: float = 0, delay: float = 0, compress: bool 
     orders = place.folder / "orders"
     orders.write_text(f'put "{source}" Send/{NAME}\n')
     known = place.folder / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{port} {connection['extra']['host_key']}\n")
+    known.write_text(f"[127.0.0.1]:{port} {server.host_key}\n")
 
     def theirs(*options: str) -> Side:
         command = ["sftp", "-q", "-b", str(orders), "-P", str(port), *options]
-        command += ["-i", connection["extra"]["key_file"], "-o", "IdentitiesOnly=yes"]
+        command += ["-i", key, "-o", "IdentitiesOnly=yes"]
         command += ["-F", "none", "-o", f'UserKnownHostsFile="{known}"']
         # The way that loses by far on a slow line need not be waited for again and again.
         rounds = 1 if mbit and not options else None
         return Side(
-            [*command, f"{connection['login']}@127.0.0.1"],
+            [*command, f"{server.user}@{server.host}"],
             makes=target,
             check=check,
             most_rounds=rounds,

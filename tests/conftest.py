@@ -1,6 +1,7 @@
-"""What all tests share: a real PostgreSQL for the whole session, and fresh databases in it."""
+"""What all tests share: a real PostgreSQL and a real OpenSSH for the whole session, found empty."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import pytest
 import tests.airflow_home  # noqa: F401  (before anything imports airflow)
 from demo.postgres import PostgreSQL
 from sms.ledger.ledger import Ledger
+from tests.openssh import OpenSsh, lacking
 
 _numbers = itertools.count(1)
 
@@ -87,6 +89,22 @@ def empty_database_url(postgres: PostgreSQL) -> Iterator[str]:
     """A fresh database with nothing in it."""
     with fresh(postgres, "template0") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def openssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSsh]:
+    """A real server, one for all tests; skipped where there can be none, but never in CI."""
+    if reason := lacking():
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with OpenSsh(tmp_path_factory.mktemp("open ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def openssh(openssh_server: OpenSsh) -> Iterator[OpenSsh]:
+    """That server with empty directories, and nobody logged in."""
+    yield openssh_server
+    openssh_server.begin_anew()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sms.errors import GatewayRefused, ReportOverdue
 from sms_airflow.failures import in_a_sentence
 
 if TYPE_CHECKING:
+    from sms_airflow.sftp_gateway import Account
     from sms_airflow.triggers import GatewayTrigger
 
 
@@ -28,12 +29,18 @@ def watch(
     """Give the worker back until a trigger has seen something of a file; `concluded` hears it."""
     from sms_airflow import wiring
 
-    account = asdict(wiring.account())
-    account["folders"] = {key.value: name for key, name in account["folders"].items()}
+    account = known_to_triggers(wiring.account())
     task.defer(
         trigger=trigger(account, stem, deadline.isoformat(), poll),
         method_name="concluded",
     )
+
+
+def known_to_triggers(account: Account) -> dict[str, Any]:
+    """An account as Airflow's database keeps it while a task waits."""
+    facts = asdict(account)
+    facts["folders"] = {key.value: name for key, name in account.folders.items()}
+    return facts
 
 
 class HourSensor(BaseSensorOperator):

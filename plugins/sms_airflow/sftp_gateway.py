@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -22,7 +22,8 @@ from typing import BinaryIO, Self
 import asyncssh
 import paramiko
 from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from sms import clock
 from sms.delivery import Folder, RemoteFile
@@ -38,6 +39,7 @@ BLOCK = 32_600
 # Writes that wait for their answers: more than the 2 MiB that OpenSSH lets lie on the line, and
 # fewer than the hundred after which paramiko lets the line run dry.
 UNDER_WAY = 96
+GOODBYE = 5.0  # seconds for ending a connection politely
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class Account:
     address: str
     service_id: str
     folders: dict[Folder, str] = field(default_factory=dict)
+
+
+class ListingFailed(GatewayUnreachable):
+    """A listing did not succeed, over a line that is sound."""
 
 
 class SftpGateway:
@@ -64,6 +70,8 @@ class SftpGateway:
             # One attempt: whether to try again is the task's decision, and a refused login must
             # not be repeated.
             hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
+            if hook.pkey or hook.key_file or hook.password:
+                hook.look_for_keys = False  # each key of ours in ~/.ssh would be a refused login
             self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
         try:
             with spoken(where, "connecting"):
@@ -107,7 +115,7 @@ class SftpGateway:
         """Write a file into `Send`; returns the size that the gateway then reports."""
         path = self._path(Folder.SEND, name)
         with self._spoken(f"uploading {name}"):
-            with self._client.open(path, "wb") as target:
+            with self._client.file(path, "wb") as target:
                 _write(target, source, Progress(name, _size(source)))
             return self._client.stat(path).st_size or 0
 
@@ -216,37 +224,97 @@ def _size(source: BinaryIO) -> int:
 
 @contextlib.asynccontextmanager
 async def watching(account: Account) -> AsyncIterator["SftpWatch"]:
-    """A session of a trigger, that only lists."""
-    async with contextlib.AsyncExitStack() as stack:
+    """A session of those who wait, that only lists."""
+    stack = contextlib.AsyncExitStack()
+    try:
         with spoken(account.address, "connecting"):
             async with asyncio.timeout(ANSWER):
-                hook = SFTPHookAsync(sftp_conn_id=account.conn_id)
-                client = await stack.enter_async_context(hook.get_managed_conn())
+                try:
+                    client = await stack.enter_async_context(_managed(account))
+                except (asyncssh.ConnectionLost, ConnectionResetError):
+                    await _compare_host_keys(account)
+                    raise
                 clock.verify(await _async_marker(client), account.address)
-                names = [str(name) for name in await client.listdir(".")]
-        yield SftpWatch(account, client, resolve(account, names))
+        yield SftpWatch(client)
+    finally:
+        # A gateway that has fallen silent answers no goodbye either.
+        with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
+            async with asyncio.timeout(GOODBYE):
+                await stack.aclose()
 
 
 class SftpWatch:
-    """Lists one of the gateway's directories, again and again, over one connection."""
+    """Lists the gateway's directories, again and again, over one connection."""
 
-    def __init__(
-        self, account: Account, client: asyncssh.SFTPClient, folders: dict[Folder, str]
-    ) -> None:
-        self._account = account
+    def __init__(self, client: asyncssh.SFTPClient) -> None:
         self._client = client
-        self._folders = folders
+        self._spelled: dict[str, str] = {}
 
-    async def listing(self, folder: Folder) -> list[RemoteFile]:
+    async def listing(self, account: Account, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
-        with spoken(self._account.address, f"listing {folder}"), _changing(folder):
+        with spoken(account.address, f"listing {folder}"), _changing(folder):
             async with asyncio.timeout(ANSWER):
-                entries = await self._client.readdir(self._folders[folder])
+                entries = await self._entries(account, folder)
         return [
             RemoteFile(str(entry.filename), entry.attrs.size or 0, _moment(entry.attrs.mtime))
             for entry in entries
             if entry.attrs.type != asyncssh.FILEXFER_TYPE_DIRECTORY
         ]
+
+    async def _entries(self, account: Account, folder: Folder) -> Sequence[asyncssh.SFTPName]:
+        try:
+            return await self._client.readdir(await self._path(account, folder))
+        except asyncssh.SFTPNoSuchFile:
+            # The line is sound: a file was renamed meanwhile, or the directory is gone. The second
+            # look tells which, and costs others who look over the same line nothing.
+            self._spelled.clear()
+            return await self._client.readdir(await self._path(account, folder))
+        except asyncssh.SFTPFailure as error:
+            # The server's word for whatever went wrong on its side: a full disk, too many open
+            # files. A permission or a name that it denies us has words of its own.
+            raise ListingFailed(
+                f"{account.address} failed while listing {folder} ({error or 'Failure'})"
+            ) from error
+
+    async def _path(self, account: Account, folder: Folder) -> str:
+        wanted = account.folders[folder]
+        if wanted not in self._spelled:
+            names = [str(name) for name in await self._client.listdir(".")]
+            self._spelled[wanted] = spell(account, folder, names)
+        return self._spelled[wanted]
+
+
+@contextlib.asynccontextmanager
+async def _managed(account: Account) -> AsyncIterator[asyncssh.SFTPClient]:
+    hook = SFTPHookAsync(sftp_conn_id=account.conn_id)
+    try:
+        async with hook.get_managed_conn() as client:
+            yield client
+    except AirflowNotFoundException as error:
+        # It was there when the wait began, and Airflow says the same of one that is deleted and of
+        # a secrets backend that does not answer.
+        raise GatewayUnreachable(
+            f"{account.address} can't be reached, as Airflow finds no connection {account.conn_id}"
+        ) from error
+
+
+async def _compare_host_keys(account: Account) -> None:
+    """Raise HostKeyNotVerifiable if the server shows no key of the pinned kind, or another.
+
+    asyncssh asks for the pinned kind alone, and OpenSSH hangs up, without a word, on whoever asks
+    for a kind that it hasn't. Here it may show any, the pinned kind first; nobody logs in.
+    """
+    found = await BaseHook.aget_connection(account.conn_id)
+    words = str(found.extra_dejson.get("host_key") or "").split()[:2]
+    if len(words) < 2:
+        return
+    pinned = asyncssh.import_public_key(" ".join(words))
+    kinds = ",".join(kind.decode() for kind in pinned.sig_algorithms)
+    shown = await asyncssh.get_server_host_key(
+        found.host, found.port or 22, server_host_key_algs=f"^{kinds}"
+    )
+    if shown and shown.public_data != pinned.public_data:
+        raise asyncssh.HostKeyNotVerifiable("another kind of host key")
 
 
 async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
@@ -257,24 +325,26 @@ async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
         return None
 
 
-def resolve(account: Account, names: list[str]) -> dict[Folder, str]:
-    """The two directories as the gateway spells them (R10: their case is ambiguous)."""
-    found: dict[Folder, str] = {}
-    for folder, wanted in account.folders.items():
-        if "/" in wanted.strip("/"):  # deeper than the login directory: taken as it is
-            found[folder] = wanted.rstrip("/")
-            continue
-        spelled = {name.casefold(): name for name in sorted(names)} | {name: name for name in names}
-        bare = wanted.strip("/")
-        name = spelled.get(bare) or spelled.get(bare.casefold())
-        if name is None:
-            raise GatewayRefused(
-                f"{account.address} has no directory {wanted}, only "
-                f"{', '.join(sorted(names)) or 'an empty directory'}: correct "
-                f"{folder.value.lower()}_dir in the extras of the connection {account.conn_id}"
-            )
-        found[folder] = name
-    return found
+def resolve(account: Account, names: Sequence[str]) -> dict[Folder, str]:
+    """The two directories as the gateway spells them."""
+    return {folder: spell(account, folder, names) for folder in account.folders}
+
+
+def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
+    """A directory as the gateway spells it (R10: its case is ambiguous)."""
+    wanted = account.folders[folder]
+    if "/" in wanted.strip("/"):  # deeper than the login directory: taken as it is
+        return wanted.rstrip("/")
+    spelled = {name.casefold(): name for name in sorted(names)} | {name: name for name in names}
+    bare = wanted.strip("/")
+    name = spelled.get(bare) or spelled.get(bare.casefold())
+    if name is None:
+        raise GatewayRefused(
+            f"{account.address} has no directory {wanted}, only "
+            f"{', '.join(sorted(names)) or 'an empty directory'}: correct "
+            f"{folder.lower()}_dir in the extras of the connection {account.conn_id}"
+        )
+    return name
 
 
 @contextlib.contextmanager
@@ -286,6 +356,11 @@ def spoken(where: str, doing: str) -> Iterator[None]:
         raise
     except (paramiko.BadHostKeyException, asyncssh.HostKeyNotVerifiable) as error:
         raise _wrong_host_key(where) from error
+    except (paramiko.IncompatiblePeer, asyncssh.KeyExchangeFailed) as error:
+        # asyncssh asks for no other kinds of host key than the one that is pinned.
+        if "host key" in str(error):
+            raise _wrong_host_key(where) from error
+        raise _refused(where, doing, error) from error
     except (paramiko.AuthenticationException, asyncssh.PermissionDenied) as error:
         raise GatewayRefused(
             f"{where} refused our login while {doing}: check the login and the key or password "
@@ -318,7 +393,7 @@ def _changing(folder: Folder) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, asyncssh.SFTPNoSuchFile) as error:
-        raise GatewayUnreachable(f"{folder} changed while it was being listed") from error
+        raise ListingFailed(f"{folder} changed while it was being listed") from error
 
 
 def _wrong_host_key(where: str) -> GatewayRefused:

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import people, prepare, results
+from benchmarks import people, prepare, results, waits
 from benchmarks.__main__ import MODULES
 from benchmarks.__main__ import main as bench_main
 from benchmarks.agreement import require_same_messages, require_same_tables
 from benchmarks.contest import BENCHMARKS, Contest, Mismatch, Side, SideFailed, python
 from benchmarks.results import Result
 from tests.airflow_home import ROOT
-from tests.openssh import sshd
+from tests.openssh import lacking
 
 ROWS = 2_000
 NAMES = (
@@ -30,7 +32,7 @@ NAMES = (
     *("stop_list_10m", "extract_1m", "extract_5m"),
     *("upload_loopback", "upload_10ms", "upload_50ms", "upload_100mbit", "upload_20mbit"),
 )
-if not sshd() and not os.environ.get("CI"):  # a laptop without OpenSSH measures the rest
+if lacking() and not os.environ.get("CI"):  # a laptop without OpenSSH measures the rest
     NAMES = tuple(name for name in NAMES if not name.startswith("upload"))
 
 
@@ -49,7 +51,8 @@ def test_no_benchmark_is_forgotten_here() -> None:
     for module in MODULES:
         importlib.import_module(f"benchmarks.{module}")
 
-    assert set(BENCHMARKS) - set(NAMES) <= {name for name in BENCHMARKS if not sshd()}
+    alone = {"waits_1000"}  # has a test of its own below
+    assert set(BENCHMARKS) - set(NAMES) - alone <= {name for name in BENCHMARKS if lacking()}
 
 
 def test_every_benchmark_runs_and_writes_its_entry(data: Path, tmp_path: Path) -> None:
@@ -60,7 +63,7 @@ def test_every_benchmark_runs_and_writes_its_entry(data: Path, tmp_path: Path) -
     entries = json.loads(file.read_text())
     assert {entry["name"] for entry in entries} == set(NAMES)
     for entry in entries:
-        assert set(entry) == set(Result.__dataclass_fields__)
+        assert set(entry) == set(Result.__dataclass_fields__) - {"figures"}
         assert entry["seconds"] > 0
         assert entry["peak_mib"] > 10
         assert entry["reference"]
@@ -70,6 +73,49 @@ def test_every_benchmark_runs_and_writes_its_entry(data: Path, tmp_path: Path) -
         )
         assert entry["name"] in done.stdout
     assert not [path.name for path in data.iterdir() if path.name.startswith(("at-", "unf"))]
+
+
+def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "POLL", 1.0)
+
+    found = BENCHMARKS["waits_1000"].run(data, 20, 2)
+
+    results.put(found, ["waits_1000"], tmp_path / "results.json")
+    assert results.read(tmp_path / "results.json") == [found]
+    assert found.seconds > 0
+    assert found.peak_mib > 100
+    assert (found.figures["waits"], found.figures["connections"]) == (20, 1)
+    # A stock trigger connects at each look.
+    assert found.figures["stock_connections_an_hour_scaled"] >= 3600
+    assert 0 < found.figures["resumed_seconds_median"] <= found.figures["resumed_seconds_slowest"]
+    assert not [path.name for path in data.iterdir() if path.name.startswith("at-")]
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        ({"connections": 2}, "1000 waits took 2 connections, not one"),
+        ({"asked": Counter(listing=9, connection=1)}, "not one"),
+        ({"asked": Counter(listing=1000)}, "1000 waits took 1000 listings in 9 intervals"),
+    ],
+)
+def test_waits_that_look_more_often_than_one_fail_the_benchmark(spoilt: dict, told: str) -> None:
+    vigil = waits.Vigil(
+        waits=1000,
+        watched=135,
+        cpu_seconds=1,
+        memory_mib=1,
+        asked=Counter(listing=9),
+        connections=1,
+        listed_bytes=1,
+        resumed_after=[1],
+    )
+
+    waits.require_one_look_for_all(vigil, 9)
+    with pytest.raises(Mismatch, match=told):
+        waits.require_one_look_for_all(replace(vigil, **spoilt), 9)
 
 
 def test_small_measures_do_not_reach_the_committed_results(

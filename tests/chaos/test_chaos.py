@@ -1,7 +1,8 @@
 """Many campaigns while everything dies around them; in the end the books balance.
 
 `CHAOS_MINUTES` (2) is how long new days are begun, `CHAOS_SEED` decides what goes wrong. A person
-is played, too: whoever finds a failed task clears it, and does no more.
+is played, too: whoever finds a failed task clears it, restarts the schedulers where tasks stay
+queued, and does no more.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from demo.airflow_api import AirflowRefused, NotThere, Run
+from demo.airflow_api import AirflowRefused, NotThere, Run, TaskInstance
 from demo.processes import PAUSE
 from demo.stack import Stack
 from sms.clock import PARIS
@@ -28,6 +29,7 @@ MINUTES = float(os.environ.get("CHAOS_MINUTES") or 2)
 SEED = int(os.environ.get("CHAOS_SEED") or 20270302)
 SENDING, COLLECTING = 75.0, 45.0  # seconds of trouble in a day: two minutes
 HEALING = 300.0  # seconds until all is well again, or it never will be
+QUEUED_FOR_LONG = 40.0
 FIRST = 33_639_980_000
 
 PARCEL = "kind: transactional\nsender: CHAOS\n"
@@ -130,11 +132,15 @@ class Chaos:
     def _heal(self, runs: Sequence[Run]) -> None:
         """Clear what failed, as a person does, until each run has done its work."""
         left = [*runs]
-        deadline = time.monotonic() + HEALING
+        begun = looked = time.monotonic()
         while left:
+            if time.monotonic() > looked + QUEUED_FOR_LONG:
+                looked = time.monotonic()
+                if any("queued" in self._states(run) for run in left):
+                    self.troubles.restart_schedulers()
             self.troubles.mend()
             left = [run for run in left if not _done(lambda: self._is_well(run))]  # noqa: B023
-            assert time.monotonic() < deadline, "\n".join(map(self._told, left))
+            assert time.monotonic() < begun + HEALING, "\n".join(map(self._told, left))
             time.sleep(0.5)
 
     def _is_well(self, run: Run) -> None:
@@ -142,17 +148,25 @@ class Chaos:
         now = self.stack.airflow.run(run.dag_id, run.run_id)
         if now.state == "success" or self._stood_aside(run):
             return
-        tasks = self.stack.airflow.task_instances(run.dag_id, run.run_id)
+        tasks = self._tasks(run)
         stuck = ("up_for_retry",) if now.state != "failed" else ("failed", "upstream_failed")
         if failed := [task.task_id for task in tasks if task.state in stuck]:
             self.stack.airflow.clear(run.dag_id, run.run_id, failed, only_failed=False)
         raise NotThere("it is still at work")
 
+    def _states(self, run: Run) -> set[str | None]:
+        found: set[str | None] = set()
+        _done(lambda: found.update(task.state for task in self._tasks(run)))
+        return found
+
+    def _tasks(self, run: Run) -> list[TaskInstance]:
+        return self.stack.airflow.task_instances(run.dag_id, run.run_id)
+
     def _stood_aside(self, run: Run) -> bool:
         """Whether it left its campaign to the run that was triggered at the same moment."""
         if not run.dag_id.endswith("clicked_twice"):
             return False
-        tasks = self.stack.airflow.task_instances(run.dag_id, run.run_id)
+        tasks = self._tasks(run)
         plan = next(task for task in tasks if task.task_id == "plan")
         return plan.state == "failed" and "this run stands aside" in self.stack.airflow.log(
             run.dag_id, run.run_id, plan
@@ -186,7 +200,7 @@ class Chaos:
         return self.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
 
     def _told(self, run: Run) -> str:
-        tasks = self.stack.airflow.task_instances(run.dag_id, run.run_id)
+        tasks = self._tasks(run)
         told = [f"{run.dag_id} {run.run_id} never got well"]
         for task in tasks:
             told.append(f"  {task.task_id} is {task.state}, try {task.try_number}")

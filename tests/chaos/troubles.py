@@ -72,6 +72,18 @@ class Troubles:
         if all_of_it:
             self._turn()
 
+    def restart_schedulers(self) -> None:
+        """What a person does who sees tasks that stay queued.
+
+        A worker of the LocalExecutor that was killed takes its place in the executor with it, and
+        may hold the queue for ever (Airflow 3.3): only a new scheduler begins with all of them.
+        """
+        for part in SCHEDULERS:
+            if part not in self._down:
+                self.stack.parts.kill(part)
+                self._down[part] = 0.0
+        self.made["schedulers restarted by hand"] += 1
+
     def _kill_part(self) -> str | None:
         up = [part for part in AIRFLOW_PARTS if part not in self._down]
         if not up:

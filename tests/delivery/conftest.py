@@ -1,5 +1,8 @@
 """A prepared campaign, a real gateway behind a real Airflow connection, a real ledger."""
 
+import asyncio
+import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+import structlog
+from airflow.triggers.shared_stream import SharedStreamManager
 
 from sms import clock, delivery, frames, sending
 from sms.campaign import load
@@ -18,7 +23,10 @@ from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.settings import Settings
 from sms_airflow import wiring
+from sms_airflow.sensors import known_to_triggers
+from sms_airflow.triggers import GatewayTrigger
 from sms_sandbox import Sandbox
+from tests.openssh import OpenSsh
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
 CAMPAIGN = """\
@@ -28,6 +36,12 @@ sender: TESTS
 stop_mention: "STOP 36180"
 """
 LEASE = timedelta(minutes=10)
+STEM = "SEND-12345-20270302-1000-spring"
+SECONDS = 20
+
+Gateway = Sandbox | OpenSsh
+# For what only the sandbox can do, or where no gateway matters.
+SANDBOX_ONLY = pytest.mark.parametrize("gateway", ["sandbox"], indirect=True)
 
 
 def numbers(count: int) -> list[str]:
@@ -35,21 +49,37 @@ def numbers(count: int) -> list[str]:
     return [f"06 39 98 {at // 100:02d} {at % 100:02d}" for at in range(count)]
 
 
-@pytest.fixture
-def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+@pytest.fixture(params=["sandbox", "openssh"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Gateway]:
     """The gateway on a Tuesday morning, and everything that points at it."""
-    with Sandbox(tmp_path / "gateway", start=TUESDAY) as gateway:
-        monkeypatch.setenv(clock.VARIABLE, str(gateway.clock_path))
-        connect(monkeypatch, gateway)
-        yield gateway
+    with running(request, tmp_path) as server:
+        monkeypatch.setenv(clock.VARIABLE, str(server.clock_path))
+        connect(monkeypatch, server)
+        yield server
+        submitted = renames(server)
+        assert len(submitted) == len(set(submitted))  # whatever happened to a client meanwhile
 
 
-def connect(monkeypatch: pytest.MonkeyPatch, gateway: Sandbox, **extra: Any) -> None:
+@contextlib.contextmanager
+def running(request: pytest.FixtureRequest, folder: Path) -> Iterator[Gateway]:
+    """The server that the fixture's parameter names."""
+    if request.param == "sandbox":
+        with Sandbox(folder / "gateway", start=TUESDAY) as sandbox:
+            yield sandbox
+    else:
+        openssh: OpenSsh = request.getfixturevalue("openssh")
+        openssh.follow(folder / "clock.json", TUESDAY)
+        yield openssh
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, gateway: Gateway, **extra: Any) -> None:
     """Make `sms_gateway` the connection to this gateway; None takes an extra away."""
     monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(gateway, **extra))
 
 
-def connection(gateway: Sandbox, **extra: Any) -> str:
+def connection(gateway: Gateway, **extra: Any) -> str:
     """The connection to this gateway, as Airflow's environment has it."""
     extras = {
         "service_id": "12345",
@@ -155,21 +185,83 @@ class Desk:
 
 
 @pytest.fixture
-def desk(sandbox: Sandbox, ledger: Ledger, tmp_path: Path) -> Desk:
+def desk(gateway: Gateway, ledger: Ledger, tmp_path: Path) -> Desk:
     """The desk beside that gateway."""
     return Desk(tmp_path, ledger)
 
 
-def renames(gateway: Sandbox) -> list[str]:
+def renames(gateway: Gateway) -> list[str]:
     """Every rename to `.csv` that the gateway ever did."""
+    if isinstance(gateway, OpenSsh):
+        return gateway.submitted()
     moved = (PurePosixPath(entry["to"]) for entry in gateway.journal("rename"))
     return [name.name for name in moved if name.suffix == ".csv"]
 
 
-def show(gateway: Sandbox, name: str, content: bytes = b"") -> Path:
+def sent_to(gateway: Gateway) -> list[str]:
+    """Everyone whom the gateway sends to: by its journal, or by what it accepted."""
+    if isinstance(gateway, Sandbox):
+        return sorted(entry["msisdn"] for entry in gateway.journal("sent"))
+    accepted = b"".join(file.read_bytes() for file in gateway.send.glob("*.done"))
+    return sorted(line.split(b";")[1].decode() for line in accepted.splitlines())
+
+
+def show(gateway: Gateway, name: str, content: bytes = b"") -> Path:
     """A file in `Send` that no client of ours put there: of today, by the sandbox's calendar."""
+    if isinstance(gateway, OpenSsh):
+        return gateway.provider.show(gateway.send, name, content)
     fresh = gateway.root / name
     fresh.write_bytes(content)
     now = clock.now().timestamp()
     os.utime(fresh, (now, now))
     return fresh.rename(gateway.home / "Send" / name)
+
+
+def in_send(gateway: Gateway) -> list[str]:
+    """What lies in `Send` at this moment."""
+    return sorted(file.name for file in (gateway.home / "Send").iterdir())
+
+
+def stop_answering(gateway: Gateway) -> None:
+    """From now on, whoever is logged in gets no answer in time."""
+    if isinstance(gateway, OpenSsh):
+        gateway.stop_answering()
+    else:
+        gateway.turn(latency=2.0)
+
+
+def trigger(
+    kind: type[GatewayTrigger], stem: str = STEM, within: timedelta = timedelta(hours=1)
+) -> GatewayTrigger:
+    """One that waits at the gateway, as a task starts it."""
+    account = known_to_triggers(wiring.account())
+    return kind(account, stem, (clock.now() + within).isoformat(), 0.05)
+
+
+async def first_event(waiting: GatewayTrigger) -> dict[str, Any]:
+    """What ends a wait."""
+    async with asyncio.timeout(SECONDS), contextlib.aclosing(waiting.run()) as events:
+        return dict((await anext(events)).payload)
+
+
+class Triggerer:
+    """Lets triggers share one poll, as Airflow's triggerer does."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._streams = SharedStreamManager(
+            log=structlog.get_logger(),
+            max_subscriber_queue=1024,
+            ack_timeout=300,
+            cohort_grace_period=0,
+        )
+
+    async def first_event(self, waiting: GatewayTrigger) -> dict[str, Any]:
+        """What ends a wait."""
+        number, key = next(self._numbers), waiting.shared_stream_key()
+        stream = self._streams.subscribe(trigger_id=number, trigger=waiting, key=key)
+        try:
+            async with asyncio.timeout(SECONDS):
+                return dict((await anext(waiting.filter_shared_stream(stream))).payload)
+        finally:
+            await self._streams.unsubscribe(number, key)

@@ -10,8 +10,9 @@ from sms import clock, frames, sending
 from sms.campaign import Campaign
 from sms.errors import CampaignRepeated, WindowClosed
 from sms.ledger.states import State
-from sms_sandbox import Sandbox
-from tests.delivery.conftest import Desk, numbers, renames
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
+
+pytestmark = SANDBOX_ONLY
 
 
 def plan(
@@ -31,9 +32,9 @@ def plan(
     )
 
 
-def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, gateway: Gateway) -> None:
     [first] = desk.prepare(numbers(2))
-    sandbox.move_clock(to=clock.now() + timedelta(minutes=4))
+    gateway.move_clock(to=clock.now() + timedelta(minutes=4))
 
     [again] = desk.prepare(numbers(2))
 
@@ -41,11 +42,11 @@ def test_a_run_planned_again_keeps_its_hour_and_its_name(desk: Desk, sandbox: Sa
 
 
 def test_a_run_whose_hour_passed_gets_another_hour_and_another_name(
-    desk: Desk, sandbox: Sandbox
+    desk: Desk, gateway: Gateway
 ) -> None:
     hour = clock.now() + timedelta(minutes=30)
     [first] = desk.prepare(numbers(2), send_at=hour)
-    sandbox.move_clock(to=hour + timedelta(hours=1))
+    gateway.move_clock(to=hour + timedelta(hours=1))
 
     with pytest.raises(WindowClosed):
         desk.prepare(numbers(2), send_at=hour)
@@ -61,25 +62,25 @@ def test_a_campaigns_own_hour_is_today_if_it_is_ahead(desk: Desk) -> None:
     assert ahead.stem.split("-")[2:4] == ["20270302", "1030"]
 
 
-def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, gateway: Gateway) -> None:
     wanted = clock.now()
     desk.prepare(numbers(2), run="for its campaign", more='send_at: "10:30"\n')
-    sandbox.move_clock(to=wanted + timedelta(hours=3))
+    gateway.move_clock(to=wanted + timedelta(hours=3))
     campaign = sending.read_plan(desk.run_folder("for its campaign")).campaign
 
     with pytest.raises(WindowClosed, match="10:30 has passed"):
         plan(desk, campaign, "late", wanted)
 
 
-def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, sandbox: Sandbox) -> None:
+def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, gateway: Gateway) -> None:
     [first] = desk.prepare(numbers(2))
     desk.submit(first.stem)
-    sandbox.move_clock(to=clock.now() + timedelta(days=2))
+    gateway.move_clock(to=clock.now() + timedelta(days=2))
 
     again = plan(desk, sending.read_plan(desk.run_folder("one")).campaign, "one")
 
     assert again.stem(1, 1) == first.stem
-    assert renames(sandbox) == [f"{first.stem}.csv"]
+    assert renames(gateway) == [f"{first.stem}.csv"]
 
 
 def test_a_run_that_was_called_off_can_be_planned_again_under_a_new_name(desk: Desk) -> None:
@@ -169,18 +170,18 @@ def test_a_plan_that_the_ledger_does_not_know_is_not_kept(desk: Desk) -> None:
     assert again.stem != first.stem
 
 
-def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, sandbox: Sandbox) -> None:
+def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, gateway: Gateway) -> None:
     [prepared] = desk.prepare(numbers(1))
-    sandbox.move_clock(to=clock.now() + timedelta(days=2))
+    gateway.move_clock(to=clock.now() + timedelta(days=2))
 
     with pytest.raises(WindowClosed, match="chosen more than"):
         desk.submit(prepared.stem)
 
-    assert renames(sandbox) == []
+    assert renames(gateway) == []
 
 
 def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
-    desk: Desk, sandbox: Sandbox
+    desk: Desk, gateway: Gateway
 ) -> None:
     asked = clock.now()
     [first] = desk.prepare(numbers(2), asked_at=asked)
@@ -192,7 +193,7 @@ def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
     assert desk.ledger.attempts("two") == 0
 
     desk.submit(first.stem)
-    assert renames(sandbox) == [f"{first.stem}.csv"]
+    assert renames(gateway) == [f"{first.stem}.csv"]
 
 
 def test_of_many_that_plan_at_the_same_moment_one_goes_on(desk: Desk) -> None:

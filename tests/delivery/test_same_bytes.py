@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sms.clock import PARIS
-from tests.delivery.conftest import Desk
+from tests.delivery.conftest import SANDBOX_ONLY, Desk
 
 RUN = "send__tests/manual__1"
 HOUR = datetime(2027, 3, 2, 10, 30, tzinfo=PARIS)
 
 
+@SANDBOX_ONLY
 def test_a_run_of_the_dag_and_the_command_write_the_same_bytes(desk: Desk, tmp_path: Path) -> None:
     numbers = [f"06 39 98 {n // 100:02} {n % 100:02}" for n in range(300)]
     numbers[7] = numbers[3]

@@ -5,36 +5,36 @@ import pytest
 from sms import settling
 from sms.errors import GatewayUnreachable, LedgerError, SubmissionUnknown
 from sms.ledger.states import State
-from sms_sandbox import Sandbox
-from tests.delivery.conftest import Desk, numbers, renames
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
 
+pytestmark = SANDBOX_ONLY  # answers change the ledger; the gateway only leads to the question
 TO_CSV = 2  # of the renames of one try
 
 
-def unknown(desk: Desk, sandbox: Sandbox, more: str = "") -> str:
+def unknown(desk: Desk, gateway: Gateway, more: str = "") -> str:
     """A file whose rename was about to happen, and of which nothing is to be seen."""
     stem = desk.prepare(numbers(3), more=more)[0].stem
-    sandbox.drop_connection_before("rename", TO_CSV + (1 if more else 0))
+    gateway.drop_connection_before("rename", TO_CSV + (1 if more else 0))
     with pytest.raises(GatewayUnreachable):
         desk.submit(stem)
-    (sandbox.home / "Send" / f"{stem}.tmp").unlink()
+    (gateway.home / "Send" / f"{stem}.tmp").unlink()
     with pytest.raises(SubmissionUnknown, match="trigger the DAG settle_submission"):
         desk.submit(stem, token="second try")
     return stem
 
 
-def test_what_arrived_goes_on_from_its_verdict(desk: Desk, sandbox: Sandbox) -> None:
-    stem = unknown(desk, sandbox)
+def test_what_arrived_goes_on_from_its_verdict(desk: Desk, gateway: Gateway) -> None:
+    stem = unknown(desk, gateway)
 
     told = settling.settle(stem, desk.ledger, arrived=True)
 
     assert told == f"{stem} counts as submitted. Clear its task submit, and the run goes on"
     assert desk.submit(stem, token="cleared").state is State.SUBMITTED
-    assert renames(sandbox) == []
+    assert renames(gateway) == []
 
 
-def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, sandbox: Sandbox) -> None:
-    stem = unknown(desk, sandbox)
+def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, gateway: Gateway) -> None:
+    stem = unknown(desk, gateway)
 
     told = settling.settle(stem, desk.ledger, arrived=False)
 
@@ -45,11 +45,11 @@ def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, sandbox: S
     [again] = desk.prepare(numbers(3), run="the next")
     assert again.stem != stem
     desk.submit(again.stem)
-    assert renames(sandbox) == [f"{again.stem}.csv"]
+    assert renames(gateway) == [f"{again.stem}.csv"]
 
 
-def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, sandbox: Sandbox) -> None:
-    stem = unknown(desk, sandbox, more="max_per_file: 2\n")
+def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gateway) -> None:
+    stem = unknown(desk, gateway, more="max_per_file: 2\n")
 
     assert "must leave out whoever is in sms.delivery" in settling.settle(
         stem, desk.ledger, arrived=False
@@ -59,20 +59,20 @@ def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, sandbox: Sand
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_only_what_is_unknown_can_be_settled_and_once(
-    desk: Desk, sandbox: Sandbox, arrived: bool
+    desk: Desk, gateway: Gateway, arrived: bool
 ) -> None:
     [prepared] = desk.prepare(numbers(1))
     with pytest.raises(LedgerError, match="is prepared, not unknown: nothing to settle"):
         settling.settle(prepared.stem, desk.ledger, arrived=arrived)
 
-    stem = unknown(desk, sandbox)
+    stem = unknown(desk, gateway)
     settling.settle(stem, desk.ledger, arrived=arrived)
     with pytest.raises(LedgerError, match="not unknown: nothing to settle"):
         settling.settle(stem, desk.ledger, arrived=not arrived)
 
 
 def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
-    desk: Desk, sandbox: Sandbox
+    desk: Desk, gateway: Gateway
 ) -> None:
     [first] = desk.prepare(numbers(1))
     assert settling.call_off(first.stem, desk.ledger).endswith("will never be sent")
@@ -80,7 +80,7 @@ def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
         desk.submit(first.stem)
 
     [second] = desk.prepare(numbers(1), run="two")
-    sandbox.drop_connection_before("rename", TO_CSV)
+    gateway.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
         desk.submit(second.stem)
     with pytest.raises(LedgerError, match=r"about to be renamed, or was: only support@mtarget\.fr"):

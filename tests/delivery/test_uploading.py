@@ -12,25 +12,25 @@ import pytest
 from sms.errors import GatewayRefused
 from sms_airflow import sftp_gateway, wiring
 from sms_airflow.sftp_gateway import BLOCK, QUICK_CIPHER, UNDER_WAY
-from sms_sandbox import Sandbox
 from sms_sandbox.sftp import FileSession
-from tests.delivery.conftest import connect
+from tests.delivery.conftest import SANDBOX_ONLY, Gateway, connect
 
 LARGE = BLOCK * UNDER_WAY * 3 + 17  # bytes: the line is full three times over
 
 
-def test_a_large_file_arrives_byte_for_byte(sandbox: Sandbox) -> None:
+def test_a_large_file_arrives_byte_for_byte(gateway: Gateway) -> None:
     content = b"".join(hashlib.sha256(n.to_bytes(4)).digest() for n in range(LARGE // 32 + 1))
 
     with wiring.gateway() as session:
         size = session.upload("SEND-large.tmp", io.BytesIO(content))
 
     assert size == len(content)
-    assert (sandbox.home / "Send" / "SEND-large.tmp").read_bytes() == content
+    assert (gateway.home / "Send" / "SEND-large.tmp").read_bytes() == content
 
 
+@SANDBOX_ONLY
 def test_a_write_that_the_gateway_refuses_is_told_with_what_was_done(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: Any) -> None:
         raise asyncssh.SFTPNoSpaceOnFilesystem("the disk is full")
@@ -42,7 +42,7 @@ def test_a_write_that_the_gateway_refuses_is_told_with_what_was_done(
 
 
 def test_how_far_an_upload_is_stands_in_the_log(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sftp_gateway, "PROGRESS", 0.0)
     caplog.set_level(logging.INFO, logger=sftp_gateway.__name__)
@@ -59,9 +59,9 @@ def test_how_far_an_upload_is_stands_in_the_log(
 
 @pytest.mark.parametrize(("compress", "quick"), [("false", True), (None, False)])
 def test_an_uncompressed_line_agrees_on_a_quick_cipher(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, compress: str | None, quick: bool
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, compress: str | None, quick: bool
 ) -> None:
-    connect(monkeypatch, sandbox, compress=compress)
+    connect(monkeypatch, gateway, compress=compress)
 
     with wiring.gateway() as session:
         line = transport(session)
@@ -69,7 +69,7 @@ def test_an_uncompressed_line_agrees_on_a_quick_cipher(
 
         assert (line.local_cipher == QUICK_CIPHER) is quick
         assert (line.local_compression == "none") is quick
-    sent = (sandbox.home / "Send" / "SEND-quick.tmp").read_bytes()
+    sent = (gateway.home / "Send" / "SEND-quick.tmp").read_bytes()
     assert sent == b"after a second agreement"
 
 

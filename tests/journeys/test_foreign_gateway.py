@@ -1,7 +1,5 @@
 """The same DAGs against a plain OpenSSH server, by the real clock."""
 
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,8 +7,9 @@ import pytest
 
 from demo.stack import Stack
 from sms.ledger.states import State
+from tests.delivery.conftest import connection
 from tests.journeys.conftest import PEOPLE, TEXT, World, write_campaign
-from tests.openssh import OpenSsh, sshd
+from tests.openssh import OpenSsh
 
 YAML = """\
 description: Something that was bought is on its way
@@ -19,23 +18,13 @@ sender: JOURNEY
 """
 
 
-@pytest.fixture
-def openssh(tmp_path: Path) -> Iterator[OpenSsh]:
-    """An OpenSSH server; skipped where none is installed, but never in CI."""
-    if not sshd():
-        reason = "no sshd is installed (Debian: openssh-server)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with OpenSsh(tmp_path) as server:
-        yield server
-
-
 def test_a_campaign_travels_through_a_plain_openssh(
     openssh: OpenSsh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaigns = tmp_path / "campaigns"
     campaigns.mkdir()
     write_campaign(campaigns / "parcel", YAML, PEOPLE % (1, 3), TEXT)
-    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", openssh.connection())
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(openssh, service_id="54321"))
 
     with Stack(real_gateway=True, changes={"campaigns_folder": str(campaigns)}) as stack:
         world = World(stack)
@@ -45,7 +34,8 @@ def test_a_campaign_travels_through_a_plain_openssh(
 
         assert run.state == "success"
         [stem] = world.stems(run)
-        assert [file.name for file in openssh.send.iterdir()] == [f"{stem}.done"]
+        assert openssh.settled_names() == [f"{stem}.done"]
+        assert openssh.submitted() == [f"{stem}.csv"]
         lines = (openssh.send / f"{stem}.done").read_bytes().split(b"\r\n")
         numbers = [line.split(b";")[1] for line in lines[:-1]]
         assert numbers == [b"+33639980001", b"+33639980002", b"+33639980003"]
@@ -60,9 +50,9 @@ def test_a_campaign_travels_through_a_plain_openssh(
 
         ack = [line + b";3;delivered;operator" for line in lines[:-1]]
         name = stem.removeprefix("SEND")
-        (openssh.report / f"ACK{name}.csv").write_bytes(b"\r\n".join(ack) + b"\r\n")
+        openssh.put_report(f"ACK{name}.csv", b"\r\n".join(ack) + b"\r\n")
         stop = b"+33639980002;20270302;1015;STOP;" + lines[1].split(b";")[0] + b"\r\n"
-        (openssh.report / f"STOP{name}.csv").write_bytes(stop)
+        openssh.put_report(f"STOP{name}.csv", stop)
         by_hand = stack.airflow.trigger("collect_delivery_report", {"stem": stem})
 
         assert world.finished(by_hand).state == "success"

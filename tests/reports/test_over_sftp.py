@@ -1,45 +1,27 @@
-"""The way home from the sandbox gateway, over real SFTP, through days of its time."""
+"""The way home over real SFTP: from either server, and through days of the sandbox's time."""
 
-import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO
+from pathlib import Path
 
-import paramiko
 import pytest
 
 from sms.collecting import Collected
-from sms.delivery import Folder, RemoteFile
-from sms.errors import ReportOverdue, ReportUnfinished
+from sms.errors import ReportOverdue, ReportsFailed, ReportUnfinished
 from sms.ledger.ledger import State
+from sms_airflow import wiring
 from sms_sandbox import Knobs, Sandbox
+from tests.delivery.conftest import Gateway, connect
 from tests.sandbox.wire import log_in, submit
 
 START = datetime(2026, 7, 15, 10, 0, tzinfo=UTC)  # a Wednesday, 12:00 in Paris
 MESSAGES = 400
 
 
-@dataclass
-class Session:
-    """An open session at the gateway, by paramiko alone."""
-
-    client: paramiko.SFTPClient
-
-    def listing(self, folder: Folder) -> list[RemoteFile]:
-        return [
-            RemoteFile(file.filename, file.st_size, datetime.fromtimestamp(file.st_mtime, UTC))
-            for file in self.client.listdir_attr(folder)
-            if not stat.S_ISDIR(file.st_mode)
-        ]
-
-    def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
-        self.client.getfo(f"{folder}/{name}", into)
-
-
 @pytest.fixture(params=["as RFC 4180 says", "as the page's example shows"])
-def gateway(request, tmp_path) -> Iterator[Sandbox]:
+def gateway(request, tmp_path, monkeypatch) -> Iterator[Sandbox]:
+    """A gateway that makes its reports itself."""
     knobs = Knobs(
         stop=0.1,
         reply=0.2,
@@ -50,14 +32,30 @@ def gateway(request, tmp_path) -> Iterator[Sandbox]:
         bare_reports=request.param == "as the page's example shows",
     )
     with Sandbox(tmp_path / "gateway", knobs=knobs, start=START) as sandbox:
+        connect(monkeypatch, sandbox)
         yield sandbox
+
+
+@pytest.fixture(params=["sandbox", "openssh"])
+def shelf(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Gateway]:
+    """A gateway that shows the reports that a test puts there."""
+    if request.param == "sandbox":
+        with Sandbox(tmp_path / "gateway") as sandbox:
+            connect(monkeypatch, sandbox)
+            yield sandbox
+    else:
+        openssh = request.getfixturevalue("openssh")
+        connect(monkeypatch, openssh)
+        yield openssh
 
 
 def test_everything_comes_home_from_a_gateway_that_grows_and_tears_its_reports(home, gateway):
     one = home.accepted(MESSAGES)
     with log_in(gateway) as client:
-        home.gateway = Session(client)
         submit(client, send_file(MESSAGES), one.stem)
+    with wiring.gateway() as home.gateway:
         gateway.settle()
         begin = gateway.now()
         for hours in (1, 2, 5, 12, 23):
@@ -79,6 +77,45 @@ def test_everything_comes_home_from_a_gateway_that_grows_and_tears_its_reports(h
     assert answers == grown(gateway)
     stopped = home.table("SELECT count(DISTINCT msisdn) FROM sms.reply WHERE kind = 'STOP'")
     assert 0 < stopped[0][0] < len(home.stop_list())  # ARRET in a reply counts too
+
+
+def test_reports_come_home_once_however_often_they_are_looked_for(home, shelf, ack, reply):
+    one = home.accepted(3)
+    stop, answers = (one.stem.replace("SEND", kind) + ".csv" for kind in ("STOP", "SMSMO"))
+    home.now = datetime.now(UTC)
+    shelf.put_report(one.stem.replace("SEND", "ACK") + ".csv", ack(3))
+    shelf.put_report(stop, reply(0))
+    shelf.put_report(answers, reply(1, "merci"))
+
+    with wiring.gateway() as home.gateway:
+        assert len(home.collect_replies()) == 2
+        assert home.collect(one.stem).reconciliation.delivered == 3
+        seen = home.tables()
+        assert home.collect_replies() == []
+        home.collect(one.stem)
+        assert home.tables() == seen
+
+        shelf.put_report(stop, reply(0) + reply(2))
+        [grown] = home.collect_replies()
+
+    assert grown.opt_outs == 1
+    assert home.stop_list() == [33639980000, 33639980002]
+    assert home.ledger.submission(one.stem).state is State.REPORTED
+
+
+def test_a_line_that_breaks_while_a_report_is_fetched_loses_nothing(home, shelf, reply):
+    one = home.accepted(3)
+    shelf.put_report(one.stem.replace("SEND", "STOP") + ".csv", reply(0))
+    home.now = datetime.now(UTC)
+    with wiring.gateway() as home.gateway:
+        shelf.drop_connection_before("get")
+        with pytest.raises(ReportsFailed, match="Nothing is lost"):
+            home.collect_replies()
+    assert home.stop_list() == []
+
+    with wiring.gateway() as home.gateway:
+        home.collect_replies()
+    assert home.stop_list() == [33639980000]
 
 
 def assert_adds_up(collected: Collected, truth: dict[str, int]) -> None:

@@ -124,3 +124,17 @@ def phase_of(name: str, stem: str) -> Phase | None:
     if not match or match[1].casefold() != stem.casefold():
         return None
     return Phase(match[match.lastindex or 0].lower())
+
+
+def submitted_file(name: str) -> str | None:
+    """What all names of one submission in `Send` have in common, and no others."""
+    match = SEND_NAME.fullmatch(name)
+    return match[1].casefold() if match else None
+
+
+def reported_campaign(name: str) -> str | None:
+    """What all delivery reports of one campaign have in common, whatever their hour (R34)."""
+    report = ReportName.parse(name)
+    if report is None or report.kind is not ReportKind.ACK:
+        return None
+    return f"{report.service_id}-{report.campaign_id}".casefold()
