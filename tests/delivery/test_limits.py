@@ -11,7 +11,9 @@ from sms import clock, sending
 from sms.errors import LimitTripped
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
-from tests.delivery.conftest import Desk, numbers, renames
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, renames
+
+pytestmark = SANDBOX_ONLY
 
 DAY = timedelta(days=1)
 
@@ -30,23 +32,23 @@ def excluded(desk: Desk, run: str) -> dict[str, str]:
     return dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
 
-def test_a_run_beyond_a_limit_stops_with_its_review_at_hand(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_run_beyond_a_limit_stops_with_its_review_at_hand(desk: Desk, gateway: Sandbox) -> None:
     with pytest.raises(LimitTripped, match="3 recipients are more than max_recipients, 2"):
         desk.prepare(numbers(3), more="max_recipients: 2\n")
 
     review = (desk.run_folder("one") / sending.REVIEW).read_text()
     assert "| **written to** | **3** |" in review
-    assert renames(sandbox) == []
+    assert renames(gateway) == []
     [corrected] = desk.prepare(numbers(3), more="max_recipients: 3\n")
     assert corrected.state is State.PREPARED
 
 
-def test_a_run_is_compared_with_those_before_it(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_run_is_compared_with_those_before_it(desk: Desk, gateway: Sandbox) -> None:
     growth = "max_growth: 50%\n"
     assert sent(desk, numbers(4), "first", growth) == 4
-    sandbox.move_clock(to=clock.now() + DAY)
+    gateway.move_clock(to=clock.now() + DAY)
     assert sent(desk, numbers(2), "second", growth) == 2
-    sandbox.move_clock(to=clock.now() + DAY)
+    gateway.move_clock(to=clock.now() + DAY)
 
     with pytest.raises(LimitTripped, match="75% more than the most of the last 2 runs, 4"):
         desk.prepare(numbers(7), run="third", more=growth)
@@ -55,21 +57,21 @@ def test_a_run_is_compared_with_those_before_it(desk: Desk, sandbox: Sandbox) ->
     assert "; the run before it sent 2, +250%" in review
 
 
-def test_nobody_is_written_to_more_often_than_at_most(desk: Desk, sandbox: Sandbox) -> None:
+def test_nobody_is_written_to_more_often_than_at_most(desk: Desk, gateway: Sandbox) -> None:
     often = "at_most: 2 per 7 days\n"
     for run, people in (("first", numbers(2)), ("second", numbers(3))):
         sent(desk, people, run, often)
-        sandbox.move_clock(to=clock.now() + DAY)
+        gateway.move_clock(to=clock.now() + DAY)
 
     assert sent(desk, numbers(4), "third", often) == 2
 
     assert excluded(desk, "third") == {"k0": "at_most", "k1": "at_most"}
     assert desk.ledger.summary("third").balanced
-    sandbox.move_clock(to=clock.now() + 9 * DAY)
+    gateway.move_clock(to=clock.now() + 9 * DAY)
     assert sent(desk, numbers(4), "fourth", often) == 4
 
 
-def test_a_number_that_fails_again_and_again_is_set_aside(desk: Desk, sandbox: Sandbox) -> None:
+def test_a_number_that_fails_again_and_again_is_set_aside(desk: Desk, gateway: Sandbox) -> None:
     for run in ("first", "second"):
         [prepared] = desk.prepare(numbers(3), run=run)
         desk.submit(prepared.stem)
@@ -86,7 +88,7 @@ def test_a_number_that_fails_again_and_again_is_set_aside(desk: Desk, sandbox: S
             "raw_status": ["", "", ""],
         }
         desk.ledger.load_delivery_report(prepared.stem, pa.table(report))
-        sandbox.move_clock(to=clock.now() + DAY)
+        gateway.move_clock(to=clock.now() + DAY)
 
     [third] = desk.prepare(numbers(3), run="third", more="suppress_after_failures: 2\n")
 
