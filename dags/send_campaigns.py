@@ -9,6 +9,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, get_parsing_context
 from sms import settings
 from sms.campaign import Campaign, load_all
 from sms_airflow import tasks
+from sms_airflow.approval import ApproveOperator
 from sms_airflow.documentation import campaign_page
 from sms_airflow.operators import BookCollection, SubmitOperator
 from sms_airflow.sensors import HourSensor
@@ -57,6 +58,7 @@ def build(campaign: Campaign) -> None:
     ):
         planned = tasks.plan(campaign.name)
         stems = tasks.review()
+        approve = ApproveOperator(task_id="approve", stems=stems, **tasks.PATIENT)
         hour = HourSensor(task_id="await_hour", stems=stems, **tasks.PATIENT)
         submit = SubmitOperator(task_id="submit", stems=stems, **tasks.STUBBORN)
         # Each file that was accepted, even where another one was rejected.
@@ -67,7 +69,7 @@ def build(campaign: Campaign) -> None:
             **tasks.PATIENT,
         ).expand(stem=stems)
         planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> stems
-        hour >> tasks.hear_stops() >> submit >> booked
+        approve >> hour >> tasks.hear_stops() >> submit >> booked
         [submit, booked] >> tasks.conclude(stems)
 
 

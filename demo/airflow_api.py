@@ -151,6 +151,18 @@ class Airflow:
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, **how}
         self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """What a task asks a person; NotThere while it doesn't."""
+        return dict(self._call("GET", self._question(dag_id, run_id, task_id)))
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer it, as the page of required actions does."""
+        body = {"chosen_options": [option], "params_input": {}}
+        self._call("PATCH", self._question(dag_id, run_id, task_id), json=body)
+
+    def _question(self, dag_id: str, run_id: str, task_id: str) -> str:
+        return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+
     def mark_failed(self, dag_id: str, run_id: str) -> None:
         """Mark a run as failed, which ends its tasks."""
         self._call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})

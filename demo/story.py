@@ -16,7 +16,7 @@ COLLECT_REPLIES = "collect_replies"
 # The tasks by DAG, in the order of the story.
 SENDING = (
     *("plan", "extract", "screen", "render", "review"),
-    *("await_hour", "hear_stops", "submit", "book_collection", "conclude"),
+    *("approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"),
 )
 COLLECTING = ("await_report", "archive", "load", "reconcile")
 REPLIES = ("collect_replies",)

@@ -6,6 +6,7 @@ folder again and again, so nothing here imports pandas, pyarrow or the code that
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
 from pathlib import Path
@@ -75,6 +76,24 @@ def _at_most(written: object) -> object:
     return int(match[1]), int(match[2])
 
 
+def _approval(written: object) -> object:
+    """From how many recipients on a person must say yes: 1 for always, None for never."""
+    if written is None or written == "never":
+        return None
+    if written == "always":
+        return 1
+    if isinstance(written, int) and not isinstance(written, bool):
+        return written
+    above = written.get("above") if isinstance(written, Mapping) and len(written) == 1 else None
+    if isinstance(above, bool) or not isinstance(above, int) or above < 1:
+        raise ValueError(
+            f"{written!r} tells no approval: write `always`, `never`, or `{{above: 10000}}` for "
+            "runs with more recipients than that"
+        )
+    return above + 1
+
+
+Approval = Annotated[int | None, BeforeValidator(_approval)]
 Share = Annotated[float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share:.4%}")]
 AtMost = Annotated[tuple[int, int], BeforeValidator(_at_most)]  # times, days
 
@@ -112,6 +131,7 @@ class CampaignFile(BaseModel):
     max_segments: Annotated[StrictInt, Field(ge=1)] | None = None
     budget: Annotated[float, Field(gt=0)] | None = None
     at_most: AtMost | None = None
+    approval: Approval = None
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 

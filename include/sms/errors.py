@@ -56,6 +56,10 @@ class WarehouseUnreachable(SourceError):
     retryable = True
 
 
+class NotApproved(SmsError):
+    """A person had to say yes, and nobody did."""
+
+
 class LimitTripped(SmsError):
     """A run is larger, dearer or worse than its campaign allows: nothing is uploaded."""
 

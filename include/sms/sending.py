@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from sms import frames, limits, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.delivery import report_due
-from sms.errors import SUPPORT, SourceError, StopListUnsafe, WindowClosed
+from sms.errors import SUPPORT, NotApproved, SourceError, StopListUnsafe, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
@@ -306,16 +306,36 @@ def call_off(plan: Plan, ledger: Ledger, why: str) -> None:
 def require_sendable(
     submission: Submission, plan: Plan, ledger: Ledger, settings: Settings, now: datetime
 ) -> None:
-    """Refuse a send in a closed or missed hour, or without a stop list that can be trusted."""
+    """Refuse a send in a closed or missed hour, without its yes, or without a safe stop list."""
     send_window.require_open(
         submission.send_at, plan.campaign.kind, now=now, settings=settings, send_now=plan.at_once
     )
-    if now - max(submission.send_at, ledger.run(submission.run_key).planned_at) > settings.max_age:
+    run = ledger.run(submission.run_key)
+    if run.approved_at is None and needs_approval(plan, ledger):
+        raise NotApproved(
+            f"{submission.stem} needs a person's yes, and nobody gave one to what is prepared "
+            "now: clear the task approve with what is downstream of it"
+        )
+    if now - max(submission.send_at, run.planned_at) > settings.max_age:
         raise WindowClosed(
             f"the people of {submission.stem} were chosen more than {settings.max_age} ago, and "
             "some may have refused since: trigger a new run"
         )
     require_stop_list(ledger, settings)
+
+
+def needs_approval(plan: Plan, ledger: Ledger) -> bool:
+    """Whether the campaign wants a person to say yes to this run."""
+    least = plan.campaign.approval
+    if least is None:
+        return False
+    return sum(each.messages or 0 for each in ledger.submissions(plan.run_key)) >= least
+
+
+def answer_by(plan: Plan, settings: Settings, now: datetime) -> datetime:
+    """Until when a person may say yes: not for ever, and not beyond the run's hour."""
+    latest = now + settings.approval_timeout
+    return latest if plan.at_once else min(latest, plan.send_at + settings.max_late)
 
 
 SLOWEST_PACE = 1e6  # bytes a second: a slow line, taken for ours until an upload was measured

@@ -88,6 +88,7 @@ class Settings(BaseModel):
     schedule_horizon: Duration = timedelta(days=25)
 
     upload_lead: Duration = timedelta(minutes=30)
+    approval_timeout: Duration = timedelta(hours=4)
     claim_lease: Duration = timedelta(minutes=10)
     verdict_timeout: Duration = timedelta(hours=12)
     verdict_poll: Seconds = 15.0

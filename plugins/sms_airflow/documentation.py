@@ -10,6 +10,7 @@ STAGES = """
 | `screen` | normalises numbers, drops duplicates and everyone who said STOP | likewise |
 | `render` | writes each text, counts segments, makes the exact bytes | likewise |
 | `review` | checks the bytes, writes the report; a dry run ends here | likewise |
+| `approve` | asks a person, where the campaign wants a yes | always |
 | `await_hour` | waits until shortly before the hour; the run can still be called off | always |
 | `hear_stops` | brings home the STOPs that lie at the gateway | always |
 | `submit` | uploads all as `.tmp`, renames one by one, waits for each `.done` | always, it looks |
@@ -22,6 +23,12 @@ sent stays on record. To send again, trigger a new run.
 """
 
 
+def _asked(least: int | None) -> str:
+    if least is None:
+        return "none"
+    return "always" if least == 1 else f"for more than {least - 1:,} recipients"
+
+
 def campaign_page(campaign: Campaign) -> str:
     """Markdown: the facts of a campaign, its text, and what each task does."""
     facts = {
@@ -29,6 +36,7 @@ def campaign_page(campaign: Campaign) -> str:
         "Sender": campaign.sender,
         "Schedule": f"`{campaign.schedule}` (Paris time)" if campaign.schedule else "by hand",
         "Hour of sending": campaign.send_at or "as soon as allowed",
+        "Approval": _asked(campaign.approval),
         "Stop mention": campaign.stop_mention or "none",
         "Countries": ", ".join(campaign.allowed_countries),
         "Warehouse": f"connection `{campaign.warehouse}`",

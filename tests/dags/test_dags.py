@@ -43,7 +43,7 @@ def test_a_campaign_reads_like_its_story(dagbag: DagBag, dag_id: str) -> None:
     dag = dagbag.dags[dag_id]
     story = [
         *("plan", "extract", "screen", "render", "review"),
-        *("await_hour", "hear_stops", "submit", "book_collection", "conclude"),
+        *("approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"),
     ]
 
     assert sorted(dag.task_ids) == sorted(story)

@@ -46,6 +46,10 @@ CAMPAIGNS = {
     "twice": (YAML, PEOPLE % (231, 233), TEXT),
     "cleared": (YAML, PEOPLE % (241, 243), TEXT),
     "daily": (YAML + 'schedule: "30 8 * * *"\n', PEOPLE % (251, 253), TEXT),
+    **{
+        f"asks_{who}": (YAML + "approval: always\n", PEOPLE % (at, at + 2), TEXT)
+        for who, at in (("yes", 271), ("no", 281), ("nobody", 291), ("in_a_browser", 311))
+    },
     "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
@@ -161,6 +165,14 @@ class World:
         """Every upload of a file, whichever try it was."""
         return [each for each in self.journal("put") if f"/{stem}." in each["name"]]
 
+    def question(self, run: Run) -> dict[str, Any]:
+        """What a run asks a person, as soon as it does."""
+        asks = (run.dag_id, run.run_id, "approve")
+        self.wait_until(
+            lambda: self.states(run)["approve"] == {"awaiting_input"}, f"a question of {run.dag_id}"
+        )
+        return self.stack.airflow.question(*asks)
+
     def parts(self, run: Run) -> list[str]:
         """A run's files, as soon as there are several."""
         wait_until(
@@ -209,7 +221,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Stack(
         hurry=86400 / DAY_IN_SECONDS,
         clock=TUESDAY,
-        changes={"campaigns_folder": str(campaigns)},
+        changes={"campaigns_folder": str(campaigns), "approval_timeout": "60 seconds"},
     ) as stack:
         stack.airflow.unpause("collect_delivery_report")
         stack.airflow.unpause("collect_replies")

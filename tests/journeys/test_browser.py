@@ -51,7 +51,15 @@ def test_the_graph_of_a_run_tells_its_story(world: World, page: Page) -> None:
     page.get_by_label("Show Graph").click()
 
     story = ["plan", "extract", "screen", "render", "review"]
-    for task in [*story, "await_hour", "hear_stops", "submit", "book_collection", "conclude"]:
+    for task in [
+        *story,
+        "approve",
+        "await_hour",
+        "hear_stops",
+        "submit",
+        "book_collection",
+        "conclude",
+    ]:
         expect(node(page, task)).to_be_visible(timeout=PATIENCE)
     across = [node(page, task).bounding_box() for task in story]
     places = [box["x"] for box in across if box]

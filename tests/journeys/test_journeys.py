@@ -13,7 +13,7 @@ from tests.journeys.conftest import World
 
 NUMBER = re.compile(r"(\+|\b)33639980\d{3}|\b0?6 ?39 ?98 ?0\d")
 PREPARING = ["plan", "extract", "screen", "render", "review"]
-STORY = [*PREPARING, "await_hour", "hear_stops", "submit", "book_collection", "conclude"]
+STORY = [*PREPARING, "approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"]
 
 
 def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
@@ -208,6 +208,33 @@ def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: W
     world.succeeded(called_off)
     assert world.stack.ledger.submission(stem).state is State.CANCELLED
     assert world.uploads(stem) == []
+
+
+def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) -> None:
+    asking = {who: world.trigger(f"asks_{who}") for who in ("nobody", "yes", "no")}
+    questions = {who: world.question(asking[who]) for who in ("yes", "no")}
+    for who, answer in (("yes", "Send it"), ("no", "Don't send it")):
+        run = asking[who]
+        world.stack.airflow.answer(run.dag_id, run.run_id, "approve", answer)
+
+    sent = world.succeeded(asking["yes"])
+    [stem] = world.stems(sent)
+    assert world.renamed(stem) == 1
+    assert questions["yes"]["subject"] == "Send asks_yes to 3 people?"
+    assert "| **written to** | **3** |" in questions["yes"]["body"]
+    assert "> Bonjour Léa, à samedi ! STOP 36180" in questions["yes"]["body"]
+    assert not NUMBER.search(questions["yes"]["body"])
+    approved = world.stack.ledger.run(f"{sent.dag_id}/{sent.run_id}")
+    assert approved.approved_by == world.stack.airflow.login
+
+    refused, unanswered = (world.finished(asking[who]) for who in ("no", "nobody"))
+    assert world.states(refused)["approve"] == {"skipped"}
+    assert (unanswered.state, world.states(unanswered)["approve"]) == ("failed", {"failed"})
+    assert "nobody said yes to asks_nobody in time" in world.log(unanswered, "approve")
+    for run in (refused, unanswered):
+        [stem] = world.stems(run)
+        assert world.stack.ledger.submission(stem).state is State.CANCELLED
+        assert world.uploads(stem) == []
 
 
 def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) -> None:

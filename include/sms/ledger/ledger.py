@@ -108,6 +108,11 @@ class Ledger:
         with self._transaction() as tx:
             return runs.prepare(tx, run_key, parts)
 
+    def approve(self, run_key: str, *, by: str) -> None:
+        """Write down who said yes to what is prepared; prepared anew, a run needs another yes."""
+        with self._transaction() as tx:
+            runs.approve(tx, run_key, by)
+
     def run(self, run_key: str) -> PlannedRun:
         """A run as it was planned."""
         with self._transaction() as tx:

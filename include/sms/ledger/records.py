@@ -24,6 +24,8 @@ class PlannedRun:
     planned_at: datetime
     folder: str
     asked_at: datetime | None = None  # when it was to start
+    approved_by: str | None = None  # of what is prepared now
+    approved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

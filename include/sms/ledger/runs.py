@@ -142,11 +142,19 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     live = {one.part: one for one in _live_unclaimed(tx, run_key, "prepared differently")}
     if not live:
         raise LedgerError(f"run {run_key} was cancelled: trigger a new one")
+    _note(tx, run_key, approved_by=None, approved_at=None)  # a yes is to the bytes that were shown
     for surplus in [one for number, one in live.items() if number > len(parts)]:
         _withdraw(tx, surplus)
     for part in parts:
         _prepare_part(tx, planned, live.get(part.part), part)
     return submissions(tx, run_key)
+
+
+def approve(tx: Transaction, run_key: str, by: str) -> None:
+    """Write down who said yes to what is prepared now."""
+    run(tx, run_key, lock=True)
+    _note(tx, run_key, approved_by=by, approved_at=tx.now)
+    tx.record(run_key=run_key, detail={"approved_by": by})
 
 
 def _prepare_part(

@@ -84,6 +84,8 @@ campaign_run = Table(
     Column("replaced", JSONB),  # {"U+00E7": count}
     Column("stop_list_size", BigInteger),  # as seen at screening
     Column("asked_at", Moment),
+    Column("approved_by", Text),
+    Column("approved_at", Moment),
     _one_of("kind", "marketing", "transactional"),
     Index(None, "campaign", "send_at"),
 )

@@ -1,0 +1,80 @@
+"""The human's yes: Airflow's own page asks for it, with the review as what there is to read."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowSkipException
+
+from sms.errors import NotApproved
+from sms_airflow.failures import in_a_sentence
+
+APPROVE, REFUSE = "Send it", "Don't send it"
+
+
+class ApproveOperator(HITLOperator):
+    """Ask a person, where the campaign wants one: `approval` in campaign.yaml.
+
+    The review is the question: whom it goes to, what it costs, what phones will show. Nothing is
+    uploaded before the answer, which is in the ledger with who gave it. No answer in time
+    (`approval_timeout`, and the run's hour) is a no; a no calls the run off. A run that needs no
+    yes passes by.
+    """
+
+    template_fields = ("stems", *HITLOperator.template_fields)
+
+    def __init__(self, *, stems: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("doc_md", inspect.getdoc(type(self)))
+        super().__init__(subject="", body="", options=[APPROVE, REFUSE], **kwargs)
+        self.stems = stems
+
+    @in_a_sentence
+    def execute(self, context: Context) -> None:
+        """Ask, unless nobody need be asked."""
+        from sms import clock, sending
+        from sms_airflow import wiring
+
+        if not self.stems:
+            raise AirflowSkipException("This run sends nothing")
+        ledger = wiring.ledger_for(context["ti"])
+        run = ledger.run(ledger.submission(self.stems[0]).run_key)
+        folder = ObjectStoragePath(run.folder)
+        plan = sending.read_plan(folder)
+        if sending.is_under_way(run.run_key, ledger) or not sending.needs_approval(plan, ledger):
+            return
+        if run.approved_at:
+            self.log.info("%s approved it already, at %s", run.approved_by, run.approved_at)
+            return
+        deadline = sending.answer_by(plan, wiring.settings(), clock.now())
+        self.response_timeout = deadline - clock.now()
+        messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
+        self.subject = f"Send {plan.campaign.name} to {messages:,} people?"
+        self.body = (folder / sending.REVIEW).read_text()
+        self.log.info("Asking for a yes until %s", deadline)
+        super().execute(context)
+
+    @in_a_sentence
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """Who said yes; a no, or none in time, calls the run off."""
+        from sms import sending
+        from sms_airflow import wiring
+
+        ledger = wiring.ledger_for(context["ti"])
+        run = ledger.run(ledger.submission(self.stems[0]).run_key)
+        plan = sending.read_plan(ObjectStoragePath(run.folder))
+        if event.get("error_type") == "timeout":
+            sending.call_off(plan, ledger, "nobody said yes in time")
+            raise NotApproved(
+                f"nobody said yes to {plan.campaign.name} in time, so nothing is sent: trigger a "
+                "new run if it is still wanted"
+            )
+        answer = super().execute_complete(context, event)
+        by = str((answer["responded_by_user"] or {}).get("name") or "somebody")
+        if answer["chosen_options"] != [APPROVE]:
+            sending.call_off(plan, ledger, f"{by} refused")
+            raise AirflowSkipException(f"{by} refused: nothing is sent")
+        ledger.approve(run.run_key, by=by)
+        return by
