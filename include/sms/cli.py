@@ -189,6 +189,24 @@ def preview(
             say.print("\nNo stop list was given: some of these people may have said STOP.")
 
 
+@app.command()
+def slots(
+    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="How many days.")] = 14,
+    first: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from", parser=_instant, metavar="ISO", help="The first day, such as 2027-12-20."
+        ),
+    ] = None,
+) -> None:
+    """Show when marketing may go out: each day's open hours, Paris time, or why it is closed."""
+    from sms import clock, send_window
+
+    begin = (first or clock.now()).astimezone(PARIS).date()
+    for day in send_window.calendar(begin, days, settings=settings.load()):
+        say.print(str(day), markup=False)
+
+
 @ledger_app.command()
 def upgrade(url: LedgerUrl) -> None:
     """Create the ledger's tables, or bring them to this version."""

@@ -95,6 +95,27 @@ def require_open(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class OpenDay:
+    """A day of marketing's calendar: its open hours, or in words why it has none."""
+
+    day: date
+    hours: str
+    closed: str = ""
+
+    def __str__(self) -> str:
+        return f"{_day(self.day)} {self.day.year}: {self.hours or f'closed ({self.closed})'}"
+
+
+def calendar(first: date, days: int, *, settings: Settings) -> list[OpenDay]:
+    """When marketing may go out on so many days, Paris time."""
+    hours = f"{settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
+    return [
+        OpenDay(day, "", why) if (why := _why_closed(day)) else OpenDay(day, hours)
+        for day in (first + timedelta(days=place) for place in range(days))
+    ]
+
+
 def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> None:
     """Refuse with WindowClosed a run that was to send as soon as allowed, and long ago.
 
@@ -169,7 +190,13 @@ def bank_holidays(year: int) -> dict[date, str]:
 
 
 def _is_open_day(day: date) -> bool:
-    return day.weekday() != SUNDAY and day not in bank_holidays(day.year)
+    return not _why_closed(day)
+
+
+def _why_closed(day: date) -> str:
+    if day.weekday() == SUNDAY:
+        return "Sunday"
+    return bank_holidays(day.year).get(day, "")
 
 
 def _comes_twice(local: datetime) -> bool:

@@ -87,6 +87,9 @@ def test_a_cost_is_told_with_what_it_lacks() -> None:
         ("at_most: 0 per 7 days", "tells no frequency"),
         ("budget: 0", "greater than 0"),
         ("max_recipients: 10\nmin_recipients: 11", "11 is more than max_recipients (10)"),
+        ("approval: sometimes", "write `always`, `never`, or `{above: 10000}`"),
+        ("approval: {above: 0}", "tells no approval"),
+        ("approval: {above: 1, below: 3}", "tells no approval"),
         ("suppress_after_failures: 0", "greater than or equal to 1"),
     ],
 )
@@ -99,8 +102,10 @@ def test_a_limit_that_says_nothing_is_told_with_its_line(written: str, told: str
 
 
 def test_limits_survive_the_plan_on_disk() -> None:
-    written = campaign("max_growth: 12.5%\nat_most: 2 per 7 days\nbudget: 10.5")
+    limits = "max_growth: 12.5%\nat_most: 2 per 7 days\nbudget: 10.5\n"
+    written = campaign(limits + "approval: {above: 99}")
 
     kept = Campaign.model_validate_json(written.model_dump_json())
 
     assert (kept.max_growth, kept.at_most, kept.budget) == (0.125, (2, 7), 10.5)
+    assert kept.approval == 100

@@ -32,6 +32,18 @@ def test_good_campaigns_pass() -> None:
     assert done.stdout.splitlines() == ["parcel_ready: good", "spring_sale: good"]
 
 
+def test_the_calendar_of_open_hours_says_why_a_day_is_closed() -> None:
+    done = sms("slots", "--days", "4", "--from", "2027-12-24")
+
+    assert done.stdout.splitlines() == [
+        "Friday 24 December 2027: 08:00-22:00",
+        "Saturday 25 December 2027: closed (Noël)",
+        "Sunday 26 December 2027: closed (Sunday)",
+        "Monday 27 December 2027: 08:00-22:00",
+    ]
+    assert len(sms("slots").stdout.splitlines()) == 14
+
+
 def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
     folder = tmp_path / "autumn"
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo.airflow_api import NotThere, Run, TaskInstance
+from demo.airflow_api import AirflowRefused, NotThere, Run, TaskInstance
 from demo.processes import wait_until
 from demo.stack import Stack
 from sms.clock import PARIS
@@ -164,6 +165,21 @@ class World:
     def uploads(self, stem: str) -> list[dict[str, Any]]:
         """Every upload of a file, whichever try it was."""
         return [each for each in self.journal("put") if f"/{stem}." in each["name"]]
+
+    def answer(self, run: Run, option: str) -> None:
+        """Answer what a run asks; again where it asks again.
+
+        An answer within the second may cost the task's try (apache/airflow#72716).
+        """
+
+        def answered() -> bool:
+            [state] = self.states(run)["approve"]
+            if state == "awaiting_input":
+                with suppress(AirflowRefused):
+                    self.stack.airflow.answer(run.dag_id, run.run_id, "approve", option)
+            return state in ("success", "skipped", "failed")
+
+        self.wait_until(answered, f"the answer to {run.dag_id}")
 
     def question(self, run: Run) -> dict[str, Any]:
         """What a run asks a person, as soon as it does."""

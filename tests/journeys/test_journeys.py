@@ -214,8 +214,7 @@ def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) ->
     asking = {who: world.trigger(f"asks_{who}") for who in ("nobody", "yes", "no")}
     questions = {who: world.question(asking[who]) for who in ("yes", "no")}
     for who, answer in (("yes", "Send it"), ("no", "Don't send it")):
-        run = asking[who]
-        world.stack.airflow.answer(run.dag_id, run.run_id, "approve", answer)
+        world.answer(asking[who], answer)
 
     sent = world.succeeded(asking["yes"])
     [stem] = world.stems(sent)

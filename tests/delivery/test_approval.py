@@ -1,0 +1,76 @@
+"""A person's yes: to what is prepared, before a byte leaves."""
+
+from datetime import timedelta
+
+import pytest
+
+from sms import clock, sending
+from sms.errors import NotApproved
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
+
+pytestmark = SANDBOX_ONLY
+
+ALWAYS = "approval: always\n"
+
+
+def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> None:
+    [prepared] = desk.prepare(numbers(3), more=ALWAYS)
+
+    with pytest.raises(NotApproved, match="nobody gave one") as refused:
+        desk.submit(prepared.stem)
+    assert not refused.value.retryable
+    assert in_send(gateway) == []
+
+    desk.ledger.approve("one", by="Zoe")
+    desk.submit(prepared.stem, token="after the yes")
+    assert renames(gateway) == [f"{prepared.stem}.csv"]
+    run = desk.ledger.run("one")
+    assert (run.approved_by, run.approved_at is None) == ("Zoe", False)
+
+
+def test_what_is_rendered_anew_needs_another_yes(desk: Desk, gateway: Sandbox) -> None:
+    desk.prepare(numbers(3), more=ALWAYS)
+    desk.ledger.approve("one", by="Zoe")
+    desk.text = "Bonjour {{ name }}, tout est changé !"
+    [again] = desk.prepare(numbers(3), more=ALWAYS)
+
+    with pytest.raises(NotApproved):
+        desk.submit(again.stem)
+
+    assert renames(gateway) == []
+
+
+@pytest.mark.parametrize(
+    ("approval", "people", "needed"),
+    [
+        ("", 3, False),
+        ("approval: never\n", 3, False),
+        (ALWAYS, 1, True),
+        ("approval: {above: 2}\n", 3, True),
+        ("approval: {above: 3}\n", 3, False),
+    ],
+)
+def test_who_must_be_asked_is_the_campaigns_to_say(
+    desk: Desk, approval: str, people: int, needed: bool
+) -> None:
+    desk.prepare(numbers(people), more=approval)
+
+    plan = sending.read_plan(desk.run_folder("one"))
+    assert sending.needs_approval(plan, desk.ledger) is needed
+
+
+def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_say(
+    desk: Desk,
+) -> None:
+    now = clock.now()
+    desk.prepare(numbers(1))
+    desk.prepare(numbers(1), run="soon", send_at=now + timedelta(hours=1))
+    desk.prepare(numbers(1), run="late", send_at=now + timedelta(hours=9))
+
+    def wait(run: str) -> timedelta:
+        plan = sending.read_plan(desk.run_folder(run))
+        return sending.answer_by(plan, desk.settings, now) - now
+
+    assert wait("one") == wait("late") == timedelta(hours=4)
+    assert timedelta(hours=1) <= wait("soon") <= timedelta(hours=1, minutes=11)
