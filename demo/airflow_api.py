@@ -146,8 +146,13 @@ class Airflow:
         params = {"map_index": map_index, "deserialize": False}
         return self._call("GET", path, params=params)["value"]
 
-    def clear(self, dag_id: str, run_id: str, task_ids: list[str], **how: Any) -> None:
-        """Clear tasks of a run so that they run again, as the button in the UI does."""
+    def clear(
+        self, dag_id: str, run_id: str, task_ids: list[str] | None = None, **how: Any
+    ) -> None:
+        """Clear tasks of a run so that they run again, as the button in the UI does.
+
+        Without any it is all that failed, and nothing else.
+        """
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, **how}
         self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sms.errors import FileRejected, GatewayRefused, VerdictOverdue
+from sms.errors import FileRejected, GatewayRefused, LedgerError, VerdictOverdue
 from sms_airflow.failures import in_a_sentence
 from sms_airflow.sensors import watch
 
@@ -114,7 +114,7 @@ class BookCollection(TriggerDagRunOperator):
     """Create the run of `collect_delivery_report` that starts when the report is due (R29).
 
     Nothing waits meanwhile: the run sits in Airflow's queue with its `run_after`. Booking twice
-    finds the first booking and is skipped.
+    finds the first booking and is skipped; a file that was not accepted yet fails it.
     """
 
     template_fields = ("stem", *TriggerDagRunOperator.template_fields)
@@ -134,11 +134,18 @@ class BookCollection(TriggerDagRunOperator):
     def execute(self, context: Context) -> None:
         """Book the run, by the wall's clock."""
         from sms import clock
+        from sms.ledger.states import NO_REPORT_DUE
         from sms_airflow import wiring
 
         submission = wiring.ledger().submission(self.stem)
-        if submission.due_at is None:
+        if submission.state in NO_REPORT_DUE:
             raise AirflowSkipException(f"{self.stem} is {submission.state}: no report is due")
+        if submission.due_at is None:
+            # Not skipped: whoever clears what failed must clear this with it.
+            raise LedgerError(
+                f"{self.stem} is {submission.state}, not accepted: its report is booked once "
+                "`submit` has succeeded. Clear this task with it"
+            )
         self.trigger_run_id = f"ack__{self.stem}"
         self.conf = {"stem": self.stem}
         self.run_after = clock.earliest_wall_time(submission.due_at)

@@ -200,8 +200,11 @@ class Chaos:
         return self.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
 
     def _told(self, run: Run) -> str:
-        tasks = self._tasks(run)
         told = [f"{run.dag_id} {run.run_id} never got well"]
+        try:
+            tasks = self._tasks(run)
+        except AirflowRefused as error:
+            return f"{told[0]}: {error}"
         for task in tasks:
             told.append(f"  {task.task_id} is {task.state}, try {task.try_number}")
             if task.state in ("failed", "up_for_retry", "running"):

@@ -186,11 +186,12 @@ def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> No
     assert "the Airflow variable sms_halt halts all sending" in world.log(run, "submit")
     assert world.renamed(stem) == 0
 
-    world.stack.airflow.clear(
-        run.dag_id, run.run_id, ["submit"], only_failed=False, include_downstream=True
-    )
+    assert world.states(run)["book_collection"] == {"failed"}
+
+    world.stack.airflow.clear(run.dag_id, run.run_id)
     world.succeeded(run)
     assert world.renamed(stem) == 1
+    assert world.collected(stem).state == "success"
 
 
 def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: World) -> None:

@@ -40,6 +40,9 @@ SENT = frozenset({State.SUBMITTED, State.ACCEPTED, State.REPORTED, State.CLOSED}
 
 HEARD = SENT - {State.SUBMITTED}  # and has accepted it
 
+# Nothing was sent by it, or its report is here.
+NO_REPORT_DUE = frozenset({State.REJECTED, State.CANCELLED, State.REPORTED, State.CLOSED})
+
 # The column that says when a state was reached.
 STAMP = {
     State.SUBMITTED: "submitted_at",
