@@ -73,3 +73,17 @@ def test_the_trigger_form_explains_what_it_asks(world: World, page: Page) -> Non
 
     for words in ("Send at", "Dry run", "Limit", "When the phones ring"):
         expect(page.get_by_text(words).first).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_person_reads_the_review_and_says_yes(world: World, page: Page) -> None:
+    run = world.trigger("asks_in_a_browser")
+    world.question(run)
+
+    page.goto(f"/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve/required_actions")
+    for said in ("Send asks_in_a_browser to 3 people?", "candidates of the query", "STOP 36180"):
+        expect(page.get_by_text(said).first).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Send it", exact=True).click()
+
+    sent = world.succeeded(run)
+    [stem] = world.stems(sent)
+    assert world.renamed(stem) == 1
