@@ -47,7 +47,8 @@ class Cost:
         """The cost of so many SMS by country."""
         amount = sum(prices.get(country, 0.0) * count for country, count in segments.items())
         lacking = {country for country, count in segments.items() if count} - prices.keys()
-        return cls(amount, currency, tuple(sorted(lacking)))
+        # Without the dust of binary fractions: three times 0.05 is 0.15, and not a little more.
+        return cls(round(amount, 6), currency, tuple(sorted(lacking)))
 
     def __str__(self) -> str:
         told = f"{self.amount:,.2f} {self.currency}"
@@ -56,13 +57,24 @@ class Cost:
         return told
 
 
-def require(campaign: Campaign, run: Run, cost: Cost) -> None:
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What the provider's account holds, or why that is not known."""
+
+    amount: float | None
+    why: str = ""
+
+
+UNASKED = Balance(None, "there is no connection sms_balance")
+
+
+def require(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED) -> None:
     """LimitTripped, with a sentence for each limit that this run breaks."""
-    if sentences := tuple(tripped(campaign, run, cost)):
+    if sentences := tuple(tripped(campaign, run, cost, balance)):
         raise LimitTripped(campaign.name, sentences)
 
 
-def tripped(campaign: Campaign, run: Run, cost: Cost) -> Iterator[str]:
+def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED) -> Iterator[str]:
     """A sentence for each limit that this run breaks."""
     people, total = run.audience, sum(run.segments.values())
     if campaign.max_recipients is not None and people > campaign.max_recipients:
@@ -95,3 +107,8 @@ def tripped(campaign: Campaign, run: Run, cost: Cost) -> Iterator[str]:
             )
         elif cost.amount > campaign.budget:
             yield f"{cost} is more than the budget, {campaign.budget:,.2f} {cost.currency}"
+    if balance.amount is not None and cost.amount > balance.amount:
+        yield (
+            f"{cost} is more than the account's balance, {balance.amount:,.2f}: the provider would "
+            "send a part, or nothing (R8)"
+        )

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sms.clock import PARIS
 from sms.ledger.records import Submission, Summary
-from sms.limits import Cost
+from sms.limits import UNASKED, Balance, Cost
 from sms.recipients import SENTENCES
 from sms.source_faults import SourceFault
 
@@ -41,6 +41,7 @@ def counts_page(
     due: datetime,
     *,
     cost: Cost | None = None,
+    balance: Balance = UNASKED,
     earlier: Sequence[int] = (),
     faults: Sequence[SourceFault] = (),
 ) -> str:
@@ -54,6 +55,7 @@ def counts_page(
         f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS"
         f"{_compared(summary.audience, earlier)}",
         f"- **Cost:** {_told(cost)}",
+        f"- **Balance:** {_held(balance)}",
         f"- **Delivery report expected:** {_paris(due)}",
         "",
         "## Recipients",
@@ -94,6 +96,12 @@ def _told(cost: Cost | None) -> str:
     if cost is None or (not cost.amount and cost.unpriced):
         return "not known, since the settings give no price"
     return str(cost)
+
+
+def _held(balance: Balance) -> str:
+    if balance.amount is None:
+        return f"not known, since {balance.why}"
+    return f"{balance.amount:,.2f} at the provider; it is taken at the hour of sending"
 
 
 def samples_page(samples: Sequence[Sample]) -> str:

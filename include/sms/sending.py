@@ -262,7 +262,13 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     }
 
 
-def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
+def review(
+    plan: Plan,
+    folder: Any,
+    ledger: Ledger,
+    settings: Settings,
+    balance: limits.Balance = limits.UNASKED,
+) -> str:
     """Judge the very bytes by the provider's rules, and write the report that a person reads.
 
     Raises LimitTripped, when that is written, for a run that breaks a limit of its campaign.
@@ -289,11 +295,12 @@ def review(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> str:
         histogram,
         due,
         cost=cost,
+        balance=balance,
         earlier=run.earlier,
         faults=_source_faults(folder),
     )
     (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
-    limits.require(plan.campaign, run, cost)
+    limits.require(plan.campaign, run, cost, balance)
     return counts
 
 

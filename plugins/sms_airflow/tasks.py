@@ -119,11 +119,12 @@ def review() -> list[str]:
     Returns the files to submit: none for a dry run, which ends here.
     """
     from sms import sending
+    from sms_airflow import wiring
 
     run = _Run()
     if run.under_way:
         return [each.stem for each in run.ledger.submissions(run.key)]
-    report = sending.review(run.plan, run.folder, run.ledger, run.settings)
+    report = sending.review(run.plan, run.folder, run.ledger, run.settings, wiring.balance())
     for line in report.splitlines():
         log.info("%s", line)
     get_current_context()["ti"].xcom_push(key="review", value=report)

@@ -18,13 +18,16 @@ from sms.campaign import Campaign, load
 from sms.delivery import Folder
 from sms.errors import ConfigurationError, SendingHalted
 from sms.ledger.ledger import Ledger
+from sms.limits import UNASKED, Balance
 from sms.settings import Settings
 from sms.settings import load as load_settings
 from sms_airflow import warehouse
+from sms_airflow.balance import ask
 from sms_airflow.sftp_gateway import Account, SftpGateway
 
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
+BALANCE = "sms_balance"
 HALT = "sms_halt"  # the kill switch: an Airflow variable
 NOT_HALTED = ("", "0", "no", "off", "false")
 
@@ -65,6 +68,15 @@ def account() -> Account:
 def gateway() -> SftpGateway:
     """A session at the gateway, to be opened by `with`."""
     return SftpGateway(account())
+
+
+def balance() -> Balance:
+    """What is left on the account; the connection for it is optional."""
+    try:
+        found = BaseHook.get_connection(BALANCE)
+    except AirflowNotFoundException:
+        return UNASKED
+    return ask(found)
 
 
 def ledger(actor: str = "") -> Ledger:
