@@ -42,6 +42,7 @@ def counts_page(
     *,
     cost: Cost | None = None,
     balance: Balance = UNASKED,
+    end: datetime | None = None,
     earlier: Sequence[int] = (),
     faults: Sequence[SourceFault] = (),
 ) -> str:
@@ -51,6 +52,7 @@ def counts_page(
         f"# {title}",
         "",
         f"- **Slot:** {_paris(run.send_at)} ({run.slot_reason})",
+        f"- **Expected end:** {_expected(end)}",
         f"- **Kind:** {run.kind}{', a dry run: nothing is sent' if run.dry_run else ''}",
         f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS"
         f"{_compared(summary.audience, earlier)}",
@@ -96,6 +98,10 @@ def _told(cost: Cost | None) -> str:
     if cost is None or (not cost.amount and cost.unpriced):
         return "not known, since the settings give no price"
     return str(cost)
+
+
+def _expected(end: datetime | None) -> str:
+    return _paris(end) if end else "not known, since the settings give no messages_per_hour"
 
 
 def _held(balance: Balance) -> str:

@@ -95,6 +95,30 @@ def require_open(
         )
 
 
+def expected_end(send_at: datetime, messages: int, settings: Settings) -> datetime | None:
+    """When the last of so many messages goes out; None if nobody knows the provider's pace."""
+    if settings.messages_per_hour is None:
+        return None
+    return _utc(send_at) + timedelta(hours=messages / settings.messages_per_hour)
+
+
+def require_no_tail(
+    send_at: datetime, messages: int, kind: Kind | str, *, settings: Settings
+) -> None:
+    """Refuse with WindowClosed marketing that would still be going out when its hours end."""
+    end = expected_end(send_at, messages, settings)
+    if end is None or Kind(kind) is Kind.TRANSACTIONAL:
+        return
+    closes = _at(_local(send_at).date(), settings.window_end)
+    if end > closes:
+        raise WindowClosed(
+            f"{messages:,} messages from {_spoken(send_at)} on would take until {_spoken(end)} at "
+            f"{settings.messages_per_hour:,} an hour, and marketing closes at "
+            f"{settings.window_end:%H:%M}: the rest would be rejected. Nothing was sent: send "
+            "earlier or to fewer, or correct messages_per_hour in the settings"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class OpenDay:
     """A day of marketing's calendar: its open hours, or in words why it has none."""

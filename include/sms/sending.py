@@ -271,7 +271,8 @@ def review(
 ) -> str:
     """Judge the very bytes by the provider's rules, and write the report that a person reads.
 
-    Raises LimitTripped, when that is written, for a run that breaks a limit of its campaign.
+    Raises, when that is written, LimitTripped for a run that breaks a limit of its campaign, and
+    WindowClosed for one that would not be done by closing time.
     """
     files = ledger.submissions(plan.run_key)
     for submission in files:
@@ -296,11 +297,15 @@ def review(
         due,
         cost=cost,
         balance=balance,
+        end=send_window.expected_end(plan.send_at, summary.audience, settings),
         earlier=run.earlier,
         faults=_source_faults(folder),
     )
     (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
     limits.require(plan.campaign, run, cost, balance)
+    send_window.require_no_tail(
+        plan.send_at, summary.audience, plan.campaign.kind, settings=settings
+    )
     return counts
 
 
@@ -316,6 +321,12 @@ def require_sendable(
     """Refuse a send in a closed or missed hour, without its yes, or without a safe stop list."""
     send_window.require_open(
         submission.send_at, plan.campaign.kind, now=now, settings=settings, send_now=plan.at_once
+    )
+    send_window.require_no_tail(
+        max(submission.send_at, now),
+        submission.messages or 0,
+        plan.campaign.kind,
+        settings=settings,
     )
     run = ledger.run(submission.run_key)
     if run.approved_at is None and needs_approval(plan, ledger):

@@ -85,6 +85,7 @@ class Settings(BaseModel):
     window_end: Hour = CLOSES
     max_late: Duration = timedelta(minutes=10)
     max_age: Duration = timedelta(hours=12)
+    messages_per_hour: Annotated[StrictInt, Field(ge=1)] | None = None
     schedule_horizon: Duration = timedelta(days=25)
 
     upload_lead: Duration = timedelta(minutes=30)

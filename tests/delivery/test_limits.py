@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sms import clock, sending
-from sms.errors import LimitTripped
+from sms import clock, send_window, sending
+from sms.errors import LimitTripped, WindowClosed
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, renames
@@ -112,3 +112,29 @@ def test_without_prices_the_review_says_that_the_cost_is_not_known(desk: Desk) -
     review = (desk.run_folder("one") / sending.REVIEW).read_text()
     assert "- **Cost:** not known, since the settings give no price" in review
     assert "; no run before it sent anything" in review
+
+
+def test_what_would_still_go_out_at_closing_time_is_refused(desk: Desk, gateway: Sandbox) -> None:
+    evening = clock.now().replace(hour=20, minute=59)  # 21:59 in Paris
+    desk.settings = desk.settings.model_copy(update={"messages_per_hour": 60})
+    [fits] = desk.prepare(numbers(1), run="fits", send_at=evening)
+    told = (desk.run_folder("fits") / sending.REVIEW).read_text()
+    assert "- **Expected end:** 2027-03-02 22:00 in Paris" in told
+
+    with pytest.raises(WindowClosed, match="2 messages from Tuesday 2 March, 21:59 on would take"):
+        desk.prepare(numbers(2), run="tail", send_at=evening)
+
+    # A minute late it would not be done either.
+    gateway.move_clock(to=evening + timedelta(seconds=30))
+    with pytest.raises(WindowClosed, match="marketing closes at 22:00"):
+        desk.submit(fits.stem)
+    assert renames(gateway) == []
+
+
+def test_a_service_message_may_go_out_all_night(desk: Desk) -> None:
+    desk.settings = desk.settings.model_copy(update={"messages_per_hour": 1})
+    plan = desk.plan()
+
+    send_window.require_no_tail(plan.send_at, 99, "transactional", settings=desk.settings)
+    with pytest.raises(WindowClosed):
+        send_window.require_no_tail(plan.send_at, 99, "marketing", settings=desk.settings)
