@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from demo.airflow_api import AirflowRefused, NotThere, Run, TaskInstance
+from demo.airflow_api import NotThere, Run, TaskInstance
 from demo.processes import wait_until
 from demo.stack import Stack
 from sms.clock import PARIS
@@ -19,6 +18,7 @@ from sms.ledger.ledger import Part, PlannedRun, State
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
 DAY_IN_SECONDS = 6
 PATIENCE = 120  # seconds of real time, for a machine that is busy
+READING = timedelta(seconds=5)
 
 YAML = """\
 description: A campaign of the journeys
@@ -166,28 +166,27 @@ class World:
         """Every upload of a file, whichever try it was."""
         return [each for each in self.journal("put") if f"/{stem}." in each["name"]]
 
-    def answer(self, run: Run, option: str) -> None:
-        """Answer what a run asks; again where it asks again.
-
-        An answer within the second may cost the task's try (apache/airflow#72716).
-        """
-
-        def answered() -> bool:
-            [state] = self.states(run)["approve"]
-            if state == "awaiting_input":
-                with suppress(AirflowRefused):
-                    self.stack.airflow.answer(run.dag_id, run.run_id, "approve", option)
-            return state in ("success", "skipped", "failed")
-
-        self.wait_until(answered, f"the answer to {run.dag_id}")
-
     def question(self, run: Run) -> dict[str, Any]:
-        """What a run asks a person, as soon as it does."""
-        asks = (run.dag_id, run.run_id, "approve")
-        self.wait_until(
-            lambda: self.states(run)["approve"] == {"awaiting_input"}, f"a question of {run.dag_id}"
-        )
-        return self.stack.airflow.question(*asks)
+        """What a run asks a person, once that person has had time to read it.
+
+        An answer that comes before Airflow has noticed the end of the task that asked costs its
+        try, and it asks again (apache/airflow#72716).
+        """
+        found: dict[str, Any] = {}
+
+        def read() -> bool:
+            if self.states(run)["approve"] != {"awaiting_input"}:
+                return False
+            found.update(self.stack.airflow.question(run.dag_id, run.run_id, "approve"))
+            asked_at = datetime.fromisoformat(found["created_at"])
+            return datetime.now(UTC) - asked_at > READING
+
+        self.wait_until(read, f"a question of {run.dag_id}")
+        return found
+
+    def answer(self, run: Run, option: str) -> None:
+        """Answer it."""
+        self.stack.airflow.answer(run.dag_id, run.run_id, "approve", option)
 
     def parts(self, run: Run) -> list[str]:
         """A run's files, as soon as there are several."""
