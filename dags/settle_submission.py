@@ -57,6 +57,7 @@ with DAG(
         task_id="send_again",
         trigger_dag_id="{{ ti.xcom_pull(task_ids='settle') }}",
         trigger_run_id="again__{{ params.stem }}",
+        conf="{{ ti.xcom_pull(task_ids='settle', key='conf') | tojson }}",
         logical_date=None,
         skip_when_already_exists=True,
         openlineage_inject_parent_info=False,

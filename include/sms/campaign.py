@@ -77,9 +77,9 @@ def _at_most(written: object) -> object:
 
 
 def _approval(written: object) -> object:
-    """From how many recipients on a person must say yes: 1 for always, None for never."""
-    if written is None or written == "never":
-        return None
+    """From how many recipients on a person must say yes: 1 for always, 0 for never."""
+    if written == "never":
+        return 0
     if written == "always":
         return 1
     if isinstance(written, int) and not isinstance(written, bool):
@@ -93,7 +93,7 @@ def _approval(written: object) -> object:
     return above + 1
 
 
-Approval = Annotated[int | None, BeforeValidator(_approval)]
+Approval = Annotated[int, BeforeValidator(_approval)]
 Share = Annotated[float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share:.4%}")]
 AtMost = Annotated[tuple[int, int], BeforeValidator(_at_most)]  # times, days
 
@@ -131,7 +131,7 @@ class CampaignFile(BaseModel):
     max_segments: Annotated[StrictInt, Field(ge=1)] | None = None
     budget: Annotated[float, Field(gt=0)] | None = None
     at_most: AtMost | None = None
-    approval: Approval = None
+    approval: Approval = 0
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 

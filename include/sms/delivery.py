@@ -88,6 +88,9 @@ class Parcel(Protocol):
     def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
         """Write the file anew without these numbers."""
 
+    def require_prepared(self, sha256: str) -> None:
+        """LedgerError unless rows and bytes are those that were prepared, but for late STOPs."""
+
     def late_out(self) -> dict[str, int]:
         """How many were left out since the file was first written, by Reason."""
 
@@ -238,6 +241,8 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
         session.remove(Folder.SEND, draft.name)
     this.check(submission)
     _leave_out_who_said_stop(stem, parcel, this.ledger)
+    if submission.prepared_sha256:
+        parcel.require_prepared(submission.prepared_sha256)
     if _waits_for_rename(submission, sight.tmp, parcel.path()):
         return submission
     started = time.monotonic()

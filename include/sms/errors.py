@@ -174,9 +174,9 @@ class CampaignRepeated(SmsError):
 
     def __str__(self) -> str:
         return (
-            f"{self.campaign} was asked for twice within a minute: {self.other} goes on, and this "
-            "run stands aside and sends nothing. If everybody is to be written to twice, trigger a "
-            "new run"
+            f"{self.campaign} was asked for twice within a minute: {self.other} was first, and "
+            "this run stands aside and sends nothing. If that one is not to go on, call it off by "
+            "settle_submission; then, or if everybody is to be written to twice, trigger a new run"
         )
 
 

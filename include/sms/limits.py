@@ -107,7 +107,7 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
             )
         elif cost.amount > campaign.budget:
             yield f"{cost} is more than the budget, {campaign.budget:,.2f} {cost.currency}"
-    if balance.amount is not None and cost.amount > balance.amount:
+    if balance.amount is not None and cost.amount > max(balance.amount, 0):
         yield (
             f"{cost} is more than the account's balance, {balance.amount:,.2f}: the provider would "
             "send a part, or nothing (R8)"

@@ -1,7 +1,7 @@
 """The review: what a person reads before a campaign goes out. Markdown.
 
 The counts name nobody and may stand in Airflow's log and database. The samples are texts of
-people: they stay in the run's folder.
+people: they stay in the run's folder, but for the question that asks a person's yes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from sms.source_faults import SourceFault
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One rendered message with its number masked; for the run's folder only."""
+    """One rendered message with its number masked; never for a log."""
 
     msisdn: str
     text: str

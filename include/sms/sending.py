@@ -8,6 +8,7 @@ it is, so that what was sent stays on record.
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -24,8 +25,16 @@ from pydantic import BaseModel, ConfigDict
 
 from sms import frames, limits, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
-from sms.delivery import report_due
-from sms.errors import SUPPORT, NotApproved, SourceError, StopListUnsafe, WindowClosed
+from sms.delivery import fingerprint, report_due
+from sms.errors import (
+    SUPPORT,
+    LedgerError,
+    LimitTripped,
+    NotApproved,
+    SourceError,
+    StopListUnsafe,
+    WindowClosed,
+)
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
@@ -135,6 +144,7 @@ def plan(
         planned_at=now,
         folder=str(folder),
         asked_at=asked_at,
+        row_limit=drawn.limit,
     )
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
     return _written(drawn, folder)
@@ -190,8 +200,12 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
         excluded=survey.reasons,
         stop_list_size=stop_list_size,
     )
-    if not survey.audience and campaign.on_empty == "fail":
-        raise SourceError(preparing.nobody_passed(campaign.sql_path, survey))
+    if not survey.audience:
+        if campaign.on_empty == "fail":
+            raise SourceError(preparing.nobody_passed(campaign.sql_path, survey))
+        # Nobody is not to be skipped in silence where that is no chance but a broken source.
+        nobody = limits.Run(survey.candidates, 0, survey.reasons, {})
+        limits.require(campaign, nobody, limits.Cost.of({}, {}, settings.currency))
     return {"candidates": survey.candidates, "audience": survey.audience, **survey.reasons}
 
 
@@ -272,7 +286,7 @@ def review(
     """Judge the very bytes by the provider's rules, and write the report that a person reads.
 
     Raises, when that is written, LimitTripped for a run that breaks a limit of its campaign, and
-    WindowClosed for one that would not be done by closing time.
+    WindowClosed for one that would not be done by closing time. A dry run only tells it.
     """
     files = ledger.submissions(plan.run_key)
     for submission in files:
@@ -301,11 +315,17 @@ def review(
         earlier=run.earlier,
         faults=_source_faults(folder),
     )
-    (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
-    limits.require(plan.campaign, run, cost, balance)
-    send_window.require_no_tail(
-        plan.send_at, summary.audience, plan.campaign.kind, settings=settings
-    )
+    try:
+        limits.require(plan.campaign, run, cost, balance)
+        send_window.require_no_tail(
+            plan.send_at, summary.audience, plan.campaign.kind, settings=settings
+        )
+    except (LimitTripped, WindowClosed) as error:
+        counts += f"\n## It would not go out\n\n{error}\n"
+        if not plan.dry_run:
+            raise
+    finally:
+        (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
     return counts
 
 
@@ -322,9 +342,12 @@ def require_sendable(
     send_window.require_open(
         submission.send_at, plan.campaign.kind, now=now, settings=settings, send_now=plan.at_once
     )
+    # Of the whole run, and from its first file on: one file must not leave for another to be late.
+    files = ledger.submissions(submission.run_key)
+    begun = min((each.submitted_at for each in files if each.submitted_at), default=now)
     send_window.require_no_tail(
-        max(submission.send_at, now),
-        submission.messages or 0,
+        max(submission.send_at, begun),
+        sum(each.messages or 0 for each in files),
         plan.campaign.kind,
         settings=settings,
     )
@@ -334,7 +357,8 @@ def require_sendable(
             f"{submission.stem} needs a person's yes, and nobody gave one to what is prepared "
             "now: clear the task approve with what is downstream of it"
         )
-    if now - max(submission.send_at, run.planned_at) > settings.max_age:
+    chosen_at = run.chosen_at or run.planned_at
+    if now - max(submission.send_at, chosen_at) > settings.max_age:
         raise WindowClosed(
             f"the people of {submission.stem} were chosen more than {settings.max_age} ago, and "
             "some may have refused since: trigger a new run"
@@ -345,7 +369,7 @@ def require_sendable(
 def needs_approval(plan: Plan, ledger: Ledger) -> bool:
     """Whether the campaign wants a person to say yes to this run."""
     least = plan.campaign.approval
-    if least is None:
+    if not least:
         return False
     return sum(each.messages or 0 for each in ledger.submissions(plan.run_key)) >= least
 
@@ -431,6 +455,17 @@ class PreparedPart:
     def path(self) -> Any:
         """The exact bytes."""
         return self._bytes
+
+    def require_prepared(self, sha256: str) -> None:
+        """LedgerError unless rows and bytes are those that were prepared, but for late STOPs."""
+        with open(os.devnull, "wb") as nowhere:
+            rows = send_file.write(frames.batches(self._rows), nowhere, self._dialect).sha256
+        found = {rows} if len(self._left_out) else {rows, fingerprint(self._bytes)["sha256"]}
+        if found != {sha256}:
+            raise LedgerError(
+                f"{self._bytes} is not what was prepared and reviewed: somebody has rendered it "
+                "anew, or begun to. Clear the task plan with what is downstream of it"
+            )
 
     def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
         """Write the file anew without these numbers."""

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sms.errors import NotApproved
 from sms_airflow.failures import in_a_sentence
 
-APPROVE, REFUSE = "Send it", "Don't send it"
+APPROVE, REFUSE = "Send it ({})", "Don't send it"
 
 
 class ApproveOperator(HITLOperator):
@@ -28,7 +28,7 @@ class ApproveOperator(HITLOperator):
 
     def __init__(self, *, stems: Any, **kwargs: Any) -> None:
         kwargs.setdefault("doc_md", inspect.getdoc(type(self)))
-        super().__init__(subject="", body="", options=[APPROVE, REFUSE], **kwargs)
+        super().__init__(subject="", body="", options=[REFUSE], **kwargs)
         self.stems = stems
 
     @in_a_sentence
@@ -53,6 +53,9 @@ class ApproveOperator(HITLOperator):
         messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
         self.subject = f"Send {plan.campaign.name} to {messages:,} people?"
         self.body = (folder / sending.REVIEW).read_text()
+        # The digits stand for the bytes: Airflow shows an old question again after a clear, and a
+        # yes to that must not be one to what was prepared since.
+        self.options = [APPROVE.format(ledger.prepared_digest(run.run_key)), REFUSE]
         self.log.info("Asking for a yes until %s", deadline)
         super().execute(context)
 
@@ -71,10 +74,16 @@ class ApproveOperator(HITLOperator):
                 f"nobody said yes to {plan.campaign.name} in time, so nothing is sent: trigger a "
                 "new run if it is still wanted"
             )
-        answer = super().execute_complete(context, event)
-        by = str((answer["responded_by_user"] or {}).get("name") or "somebody")
-        if answer["chosen_options"] != [APPROVE]:
+        by = str((event["responded_by_user"] or {}).get("name") or "somebody")
+        if event["chosen_options"] == [REFUSE]:
             sending.call_off(plan, ledger, f"{by} refused")
             raise AirflowSkipException(f"{by} refused: nothing is sent")
-        ledger.approve(run.run_key, by=by)
+        digest = ledger.prepared_digest(run.run_key)
+        if event["chosen_options"] != [APPROVE.format(digest)]:
+            sending.call_off(plan, ledger, f"{by} said yes to what was prepared before")
+            raise NotApproved(
+                f"{by} was shown an older review of {plan.campaign.name} than what is prepared "
+                "now, so nothing is sent: trigger a new run, which asks anew"
+            )
+        ledger.approve(run.run_key, by=by, shown=digest)
         return by

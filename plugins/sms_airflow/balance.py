@@ -1,6 +1,8 @@
 """What is left on the account at the provider, if the connection `sms_balance` says how to ask."""
 
+import http.client
 import json
+import math
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,18 +27,22 @@ def ask(found: Connection) -> Balance:
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             told = json.load(answer)
-    except (OSError, ValueError) as error:  # away, an HTTP error, or no JSON
-        why = getattr(error, "reason", None) or type(error).__name__
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # Away, an HTTP error, or no JSON. Not the error's own words, which may hold the address.
+        why = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
         return Balance(None, f"the provider did not tell it ({why})")
     amount = told.get("amount") if isinstance(told, dict) else None
     try:
-        return Balance(float(amount))
+        held = float(amount)
     except (TypeError, ValueError):
+        held = math.nan
+    if not math.isfinite(held):
         return Balance(
             None,
             "the provider answered without an amount: check login and password of the connection "
             "sms_balance",
         )
+    return Balance(held)
 
 
 def _address(found: Connection) -> str:

@@ -23,8 +23,8 @@ sent stays on record. To send again, trigger a new run.
 """
 
 
-def _asked(least: int | None) -> str:
-    if least is None:
+def _asked(least: int) -> str:
+    if not least:
         return "none"
     return "always" if least == 1 else f"for more than {least - 1:,} recipients"
 

@@ -263,12 +263,13 @@ class SftpWatch:
 
     async def _entries(self, account: Account, folder: Folder) -> Sequence[asyncssh.SFTPName]:
         try:
-            return await self._client.readdir(await self._path(account, folder))
-        except asyncssh.SFTPNoSuchFile:
-            # The line is sound: a file was renamed meanwhile, or the directory is gone. The second
-            # look tells which, and costs others who look over the same line nothing.
-            self._spelled.clear()
-            return await self._client.readdir(await self._path(account, folder))
+            try:
+                return await self._client.readdir(await self._path(account, folder))
+            except asyncssh.SFTPNoSuchFile:
+                # The line is sound: a file was renamed meanwhile, or the directory is gone. The
+                # second look tells which, and costs others who look over the same line nothing.
+                self._spelled.clear()
+                return await self._client.readdir(await self._path(account, folder))
         except asyncssh.SFTPFailure as error:
             # The server's word for whatever went wrong on its side: a full disk, too many open
             # files. A permission or a name that it denies us has words of its own.
@@ -375,7 +376,7 @@ def spoken(where: str, doing: str) -> Iterator[None]:
         if isinstance(error, lost):
             raise _unreachable(where, doing, error) from error
         raise _refused(where, doing, error) from error
-    except (EOFError, ConnectionError, TimeoutError, asyncssh.Error) as error:
+    except (EOFError, ConnectionError, TimeoutError, asyncssh.Error, paramiko.SFTPError) as error:
         raise _unreachable(where, doing, error) from error
     except OSError as error:
         # paramiko tells an answer of the server's and a dead channel alike without a number.

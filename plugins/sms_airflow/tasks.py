@@ -44,8 +44,8 @@ def plan(campaign_name: str) -> dict[str, Any]:
 
     context = get_current_context()
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    now, late = clock.now(), _lateness(context)  # side by side: what lies between would count
     ledger = wiring.ledger(actor=f"{dag_id}/{run_id}/plan")
-    now = clock.now()
     drawn = sending.plan(
         wiring.campaign(campaign_name),
         _request(context["params"]),
@@ -55,7 +55,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
         ledger=ledger,
         settings=wiring.settings(),
         now=now,
-        asked_at=now - _lateness(context),
+        asked_at=now - late,
     )
     return {"send_at": drawn.send_at.isoformat(), "why": drawn.slot_reason}
 
@@ -239,7 +239,11 @@ def settle(stem: str, answer: str) -> str:
     log.info("%s", settling.settle(stem, ledger, arrived=answer == "arrived"))
     if answer == "arrived" or not settling.is_alone(stem, ledger):
         return ""
-    return str(ledger.submission(stem).run_key.partition("/")[0])
+    run_key = ledger.submission(stem).run_key
+    # What was a trial is one again. Its hour has passed, so that is not asked for again.
+    conf = {"limit": ledger.run(run_key).row_limit}
+    get_current_context()["ti"].xcom_push(key="conf", value=conf)
+    return str(run_key.partition("/")[0])
 
 
 def _ledger() -> Any:

@@ -5,13 +5,17 @@ from datetime import timedelta
 import pytest
 
 from sms import clock, sending
-from sms.errors import NotApproved
+from sms.errors import LedgerError, NotApproved
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
 
 pytestmark = SANDBOX_ONLY
 
 ALWAYS = "approval: always\n"
+
+
+def say_yes(desk: Desk) -> None:
+    desk.ledger.approve("one", by="Zoe", shown=desk.ledger.prepared_digest("one"))
 
 
 def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> None:
@@ -22,7 +26,7 @@ def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> Non
     assert not refused.value.retryable
     assert in_send(gateway) == []
 
-    desk.ledger.approve("one", by="Zoe")
+    say_yes(desk)
     desk.submit(prepared.stem, token="after the yes")
     assert renames(gateway) == [f"{prepared.stem}.csv"]
     run = desk.ledger.run("one")
@@ -31,7 +35,7 @@ def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> Non
 
 def test_what_is_rendered_anew_needs_another_yes(desk: Desk, gateway: Sandbox) -> None:
     desk.prepare(numbers(3), more=ALWAYS)
-    desk.ledger.approve("one", by="Zoe")
+    say_yes(desk)
     desk.text = "Bonjour {{ name }}, tout est changé !"
     [again] = desk.prepare(numbers(3), more=ALWAYS)
 
@@ -39,6 +43,18 @@ def test_what_is_rendered_anew_needs_another_yes(desk: Desk, gateway: Sandbox) -
         desk.submit(again.stem)
 
     assert renames(gateway) == []
+
+
+def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(desk: Desk) -> None:
+    desk.prepare(numbers(3), more=ALWAYS)
+    shown = desk.ledger.prepared_digest("one")
+    desk.text = "Bonjour {{ name }}, tout est changé !"
+    desk.prepare(numbers(3), more=ALWAYS)
+
+    with pytest.raises(LedgerError, match="what was shown is not what one would send"):
+        desk.ledger.approve("one", by="Zoe", shown=shown)
+
+    assert desk.ledger.run("one").approved_at is None
 
 
 @pytest.mark.parametrize(

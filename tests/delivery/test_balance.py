@@ -56,7 +56,16 @@ def connect(monkeypatch: pytest.MonkeyPatch, port: int, password: str = "a & b")
     [
         (200, b'{"amount": 12.5}', Balance(12.5)),
         (200, b'{"amount": "0.00"}', Balance(0.0)),
-        (500, b"", Balance(None, "the provider did not tell it (Internal Server Error)")),
+        (500, b"", Balance(None, "the provider did not tell it (500)")),
+        (
+            200,
+            b'{"amount": NaN}',
+            Balance(
+                None,
+                "the provider answered without an amount: check login and password of the "
+                "connection sms_balance",
+            ),
+        ),
         (200, b"<html>", Balance(None, "the provider did not tell it (JSONDecodeError)")),
     ],
 )

@@ -138,3 +138,42 @@ def test_a_service_message_may_go_out_all_night(desk: Desk) -> None:
     send_window.require_no_tail(plan.send_at, 99, "transactional", settings=desk.settings)
     with pytest.raises(WindowClosed):
         send_window.require_no_tail(plan.send_at, 99, "marketing", settings=desk.settings)
+
+
+def test_the_tail_is_the_whole_runs_and_not_one_files(desk: Desk, gateway: Sandbox) -> None:
+    evening = clock.now().replace(hour=20, minute=57)  # 21:57 in Paris
+    desk.settings = desk.settings.model_copy(update={"messages_per_hour": 60})
+    parts = [part.stem for part in desk.prepare(numbers(3), more="max_per_file: 1\n")]
+    gateway.move_clock(to=evening + timedelta(minutes=1))
+
+    with pytest.raises(WindowClosed, match="3 messages from Tuesday 2 March, 21:58 on"):
+        desk.submit(parts[0])
+
+    assert renames(gateway) == []
+
+
+def test_a_dry_run_tells_what_would_stop_it_and_is_not_stopped(desk: Desk) -> None:
+    [dry] = desk.prepare(numbers(3), more="max_recipients: 2\n", dry_run=True)
+
+    assert dry.state is State.PREPARED
+    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    assert "## It would not go out" in review
+    assert "3 recipients are more than max_recipients, 2" in review
+
+
+def test_nobody_is_not_skipped_in_silence_where_the_source_is_broken(desk: Desk) -> None:
+    skips = "on_empty: skip\nmax_invalid_share: 5%\n"
+
+    with pytest.raises(LimitTripped, match="2 of 2 candidates have no number or key"):
+        desk.prepare(["no number", "none at all"], more=skips)
+
+
+def test_a_trial_is_no_run_to_have_grown_from(desk: Desk, gateway: Sandbox) -> None:
+    [trial] = desk.prepare(numbers(9), run="trial", limit=2)
+    desk.submit(trial.stem)
+    desk.accepted(trial.stem)
+    gateway.move_clock(to=clock.now() + DAY)
+
+    [real] = desk.prepare(numbers(9), run="real", more="max_growth: 50%\n")
+
+    assert real.messages == 9

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -187,7 +188,9 @@ def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
     [first] = desk.prepare(numbers(2), asked_at=asked)
 
     for seconds in (-50, 0, 50):
-        with pytest.raises(CampaignRepeated, match="one goes on, and this run stands aside") as no:
+        with pytest.raises(
+            CampaignRepeated, match="one was first, and this run stands aside"
+        ) as no:
             desk.prepare(numbers(2), run="two", asked_at=asked + timedelta(seconds=seconds))
     assert not no.value.retryable
     assert desk.ledger.attempts("two") == 0
@@ -249,3 +252,54 @@ def test_a_run_of_a_day_that_is_over_sends_nothing(desk: Desk) -> None:
         desk.prepare(numbers(2), asked_at=yesterday)
     with pytest.raises(WindowClosed, match="10:30 has passed"):
         desk.prepare(numbers(2), run="two", asked_at=yesterday, more='send_at: "10:30"\n')
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"limit": 3}, {}), ({}, {"send_at": timedelta(hours=3)})],
+    ids=["a trial and the whole", "morning and noon"],
+)
+def test_two_that_are_not_the_same_both_go_on_however_close_they_were_asked_for(
+    desk: Desk, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    asked = clock.now()
+    wishes = [
+        {name: asked + wish if name == "send_at" else wish for name, wish in wished.items()}
+        for wished in (first, second)
+    ]
+    for run, wish in zip(("one", "two"), wishes, strict=True):
+        desk.plan(run, asked_at=asked, **wish)
+
+
+def test_a_rejected_run_stands_in_nobodys_way(desk: Desk) -> None:
+    asked = clock.now()
+    [first] = desk.prepare(numbers(2), asked_at=asked)
+    desk.submit(first.stem)
+    assert desk.ledger.move(first.stem, to=State.REJECTED)
+
+    [second] = desk.prepare(numbers(2), run="two", asked_at=asked)
+
+    assert second.state is State.PREPARED
+
+
+def test_whoever_was_called_off_comes_back_to_find_the_other(desk: Desk) -> None:
+    asked = clock.now()
+    desk.prepare(numbers(2), asked_at=asked)
+    sending.call_off(sending.read_plan(desk.run_folder("one")), desk.ledger, "by hand")
+    desk.prepare(numbers(2), run="two", asked_at=asked)
+
+    with pytest.raises(CampaignRepeated, match="two was first"):
+        desk.prepare(numbers(2), asked_at=asked)
+
+
+def test_people_stay_as_old_as_they_are_when_a_run_is_planned_again(
+    desk: Desk, gateway: Gateway
+) -> None:
+    desk.prepare(numbers(2))
+    gateway.move_clock(to=clock.now() + timedelta(days=3))
+    plan = desk.plan(asked_at=clock.now())
+    sending.render(plan, desk.run_folder("one"), desk.ledger, desk.settings)
+    [again] = desk.ledger.submissions("one")
+
+    with pytest.raises(WindowClosed, match="chosen more than"):
+        desk.submit(again.stem)

@@ -65,7 +65,10 @@ def test_another_files_verdict_is_not_ours(gateway: Gateway) -> None:
 def test_silence_ends_when_its_time_is_up(
     gateway: Gateway, extension: str | None, phase: str | None
 ) -> None:
-    gateway.turn(silent=True)
+    if isinstance(gateway, Sandbox):
+        gateway.turn(stuck=True)
+    else:
+        gateway.turn(silent=True)
     if extension:
         show(gateway, f"{STEM}.{extension}")
 

@@ -45,7 +45,8 @@ LATEST_SENT = text(
     """
     SELECT sum(s.messages)
     FROM sms.campaign_run r JOIN sms.submission s USING (run_key)
-    WHERE r.campaign = :campaign AND r.run_key <> :run_key AND s.state IN :states
+    WHERE r.campaign = :campaign AND r.run_key <> :run_key AND r.row_limit IS NULL
+        AND s.state IN :states
     GROUP BY r.run_key
     ORDER BY max(s.send_at) DESC, r.run_key DESC
     LIMIT :most

@@ -108,10 +108,18 @@ class Ledger:
         with self._transaction() as tx:
             return runs.prepare(tx, run_key, parts)
 
-    def approve(self, run_key: str, *, by: str) -> None:
-        """Write down who said yes to what is prepared; prepared anew, a run needs another yes."""
+    def approve(self, run_key: str, *, by: str, shown: str) -> None:
+        """Write down who said yes to the files whose digest is `shown`; LedgerError if others are.
+
+        Prepared anew, a run needs another yes.
+        """
         with self._transaction() as tx:
-            runs.approve(tx, run_key, by)
+            runs.approve(tx, run_key, by, shown)
+
+    def prepared_digest(self, run_key: str) -> str:
+        """A few digits that stand for the very bytes that a run was prepared with."""
+        with self._transaction() as tx:
+            return runs.digest_of(runs.submissions(tx, run_key))
 
     def run(self, run_key: str) -> PlannedRun:
         """A run as it was planned."""

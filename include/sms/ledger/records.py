@@ -24,6 +24,8 @@ class PlannedRun:
     planned_at: datetime
     folder: str
     asked_at: datetime | None = None  # when it was to start
+    row_limit: int | None = None  # of a trial that writes to the first so many alone
+    chosen_at: datetime | None = None  # when its people were screened
     approved_by: str | None = None  # of what is prepared now
     approved_at: datetime | None = None
 
@@ -58,6 +60,7 @@ class Submission:
     segments: int | None
     sha256: str | None
     size_bytes: int | None
+    prepared_sha256: str | None
     claim: str | None
     claimed_at: datetime | None
     uploaded_at: datetime | None

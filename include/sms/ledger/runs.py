@@ -1,5 +1,6 @@
 """A run before its first byte leaves: planned, planned anew, screened, rendered, prepared."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from sms.ledger.tables import campaign_run, submission
 
 # Less than a minute, the shortest that a schedule knows, by what two looks at a clock may differ.
 AT_ONCE = timedelta(seconds=55)
+SAME_HOUR = timedelta(minutes=2)  # two that go out at once may differ by a minute
 TWINS = 7_777_001  # the key of an advisory lock, with the campaign's as its second
 
 RUN_COLUMNS = [campaign_run.c[field.name] for field in fields(PlannedRun)]
@@ -77,9 +79,12 @@ def _require_no_twin(tx: Transaction, planned: PlannedRun, asked_at: datetime) -
             campaign_run.c.campaign == planned.campaign,
             campaign_run.c.run_key != planned.run_key,
             campaign_run.c.dry_run.is_(False),
+            campaign_run.c.row_limit.is_not_distinct_from(planned.row_limit),
+            campaign_run.c.send_at > planned.send_at - SAME_HOUR,
+            campaign_run.c.send_at < planned.send_at + SAME_HOUR,
             campaign_run.c.asked_at > asked_at - AT_ONCE,
             campaign_run.c.asked_at < asked_at + AT_ONCE,
-            submission.c.state != State.CANCELLED,
+            submission.c.state.not_in((State.CANCELLED, State.REJECTED)),
         )
     )
     if twin := tx.db.execute(twins.limit(1)).scalar():
@@ -88,18 +93,25 @@ def _require_no_twin(tx: Transaction, planned: PlannedRun, asked_at: datetime) -
 
 def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
     """Give the run another slot and name, as long as no try has touched the gateway for it."""
+    if planned.asked_at and not planned.dry_run:
+        _require_no_twin(tx, planned, planned.asked_at)
     run(tx, planned.run_key, lock=True)
     live = _live_unclaimed(tx, planned.run_key, "planned anew")
     tx.db.execute(
         update(campaign_run)
         .where(campaign_run.c.run_key == planned.run_key)
-        .values(**asdict(planned))
+        .values(**_replanned(planned))
     )
     if [one.stem for one in live] != [stem]:
         for one in live:
             move(tx, one, State.CANCELLED, detail={"planned_anew_as": stem})
         _add(tx, planned, stem, part=1, parts=1, state=State.PLANNED)
     return planned, _first(tx, planned.run_key)
+
+
+def _replanned(planned: PlannedRun) -> dict[str, object]:
+    """All of the plan; whoever was chosen stays as old as they are."""
+    return {name: value for name, value in asdict(planned).items() if name != "chosen_at"}
 
 
 def record_screening(
@@ -118,6 +130,7 @@ def record_screening(
         audience=audience,
         screened_out=dict(excluded),
         stop_list_size=stop_list_size,
+        chosen_at=tx.now,
     )
 
 
@@ -150,11 +163,19 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     return submissions(tx, run_key)
 
 
-def approve(tx: Transaction, run_key: str, by: str) -> None:
-    """Write down who said yes to what is prepared now."""
+def approve(tx: Transaction, run_key: str, by: str, shown: str) -> None:
+    """Write down who said yes to what they were shown; LedgerError if that is not what there is."""
     run(tx, run_key, lock=True)
+    if shown != digest_of(submissions(tx, run_key)):
+        raise LedgerError(f"what was shown is not what {run_key} would send now")
     _note(tx, run_key, approved_by=by, approved_at=tx.now)
     tx.record(run_key=run_key, detail={"approved_by": by})
+
+
+def digest_of(files: Sequence[Submission]) -> str:
+    """A few digits that stand for the very bytes that a run's files were prepared with."""
+    told = "".join(f"{each.stem} {each.prepared_sha256}\n" for each in files)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 def _prepare_part(
@@ -164,6 +185,7 @@ def _prepare_part(
         "messages": part.messages,
         "segments": part.segments,
         "sha256": part.sha256,
+        "prepared_sha256": part.sha256,
         "size_bytes": part.size_bytes,
     }
     if live is None:

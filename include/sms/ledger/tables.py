@@ -84,6 +84,8 @@ campaign_run = Table(
     Column("replaced", JSONB),  # {"U+00E7": count}
     Column("stop_list_size", BigInteger),  # as seen at screening
     Column("asked_at", Moment),
+    Column("row_limit", Integer),
+    Column("chosen_at", Moment),
     Column("approved_by", Text),
     Column("approved_at", Moment),
     _one_of("kind", "marketing", "transactional"),
@@ -106,6 +108,7 @@ submission = Table(
     Column("segments", Integer),
     Column("sha256", Text),
     Column("size_bytes", BigInteger),
+    Column("prepared_sha256", Text),  # of the bytes that were reviewed; `sha256` is of the latest
     Column("claim", Text),  # the token of the try that holds it
     Column("claimed_at", Moment),
     Column("uploaded_at", Moment),  # when its `.tmp` was whole, and its messages recorded

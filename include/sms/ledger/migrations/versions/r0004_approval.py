@@ -1,4 +1,4 @@
-"""Who said yes to what a run is about to send."""
+"""Who said yes, and to which bytes; when people were chosen; which runs are trials."""
 
 from alembic import op
 
@@ -10,9 +10,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute(
-        "ALTER TABLE sms.campaign_run ADD COLUMN approved_by text, "
+        "ALTER TABLE sms.campaign_run ADD COLUMN row_limit integer, "
+        "ADD COLUMN chosen_at timestamptz, ADD COLUMN approved_by text, "
         "ADD COLUMN approved_at timestamptz"
     )
+    op.execute("ALTER TABLE sms.submission ADD COLUMN prepared_sha256 text")
 
 
 def downgrade() -> None:

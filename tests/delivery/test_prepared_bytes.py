@@ -1,0 +1,44 @@
+"""Only what was prepared and reviewed leaves: whatever somebody made of the folder since."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from sms import sending
+from sms.errors import LedgerError
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
+from tests.delivery.test_submit import opt_out
+
+pytestmark = SANDBOX_ONLY
+
+
+def spoil_the_bytes(folder: Path, stem: str) -> None:
+    file = sending.bytes_file(folder, stem)
+    file.write_bytes(file.read_bytes().replace(b"samedi", b"lundi!"))
+
+
+def spoil_the_rows(folder: Path, stem: str) -> None:
+    file = sending.messages_file(folder, stem)
+    pq.write_table(pq.read_table(file).slice(1), file)
+
+
+@pytest.mark.parametrize("spoil", [spoil_the_bytes, spoil_the_rows])
+@pytest.mark.parametrize("stopped", [False, True], ids=["as it was", "after a late STOP"])
+def test_what_was_changed_since_the_review_does_not_leave(
+    desk: Desk, gateway: Sandbox, spoil: object, stopped: bool
+) -> None:
+    [prepared] = desk.prepare(numbers(4))
+    spoil(desk.run_folder("one"), prepared.stem)  # type: ignore[operator]
+    if stopped:
+        opt_out(desk.ledger, 33639980003)
+
+    if stopped and spoil is spoil_the_bytes:
+        desk.submit(prepared.stem)  # which writes them anew, from the rows
+        assert b"lundi!" not in (gateway.home / "Send" / f"{prepared.stem}.done").read_bytes()
+        return
+    with pytest.raises(LedgerError, match="is not what was prepared and reviewed") as refused:
+        desk.submit(prepared.stem)
+    assert not refused.value.retryable
+    assert in_send(gateway) == renames(gateway) == []
