@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
 from croniter import CroniterError as BadCron
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -61,6 +62,12 @@ def _share(written: object) -> object:
     if not match:
         raise ValueError(f"{written!r} is no share: write a percentage, such as 50%")
     return float(match[1]) / 100
+
+
+def _part(share: float) -> float:
+    if share > 1:
+        raise ValueError(f"{share:.0%} is more than all: write 100% or less")
+    return share
 
 
 def _at_most(written: object) -> object:
@@ -127,7 +134,7 @@ class CampaignFile(BaseModel):
     max_recipients: Annotated[StrictInt, Field(ge=1)] | None = None
     min_recipients: Annotated[StrictInt, Field(ge=1)] | None = None
     max_growth: Share | None = None
-    max_invalid_share: Share | None = None
+    max_invalid_share: Annotated[Share, AfterValidator(_part)] | None = None
     max_segments: Annotated[StrictInt, Field(ge=1)] | None = None
     budget: Annotated[float, Field(gt=0)] | None = None
     at_most: AtMost | None = None

@@ -145,6 +145,8 @@ def prepare(
             where, why = error.filename or out, error.strerror or type(error).__name__
             raise SmsError(f"{where} can't be written: {why}") from error
     _tell(made.outcome)
+    for broken in offline.broken_limits(made.outcome, chosen):
+        complain.print(f"[yellow]limit[/] {escape(broken)}: the DAG would not send this")
     say.print(f"\n{plan.slot_reason}", markup=False)
     for stem, written in made.files:
         say.print(f"{out / stem}.csv: {written.rows:,} messages", markup=False)

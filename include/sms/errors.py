@@ -71,8 +71,8 @@ class LimitTripped(SmsError):
     def __str__(self) -> str:
         return (
             f"{self.campaign} stops before its upload: {'; '.join(self.tripped)}. Nothing was "
-            "sent. If it is right, raise the limit in campaign.yaml and clear the task plan with "
-            "what is downstream of it"
+            "sent. If all is as it should be, correct campaign.yaml or the settings and clear the "
+            "task plan with what is downstream of it"
         )
 
 
@@ -139,8 +139,8 @@ class SendingHalted(SmsError):
     def __str__(self) -> str:
         return (
             f"the Airflow variable {self.variable} halts all sending: nothing was renamed. Delete "
-            "it when sending may go on, then clear this task; or call the file off with `sms "
-            "ledger cancel`"
+            "it when sending may go on, then clear all that failed in this run; or call the file "
+            "off by the DAG settle_submission"
         )
 
 

@@ -1,8 +1,8 @@
 """What stops an accident: limits that a campaign sets itself, judged before anything is uploaded.
 
 What belongs here: the limits of a whole run. Whoever is left out one by one has a Reason
-(`sms.recipients`). A limit that can't be judged, because a price or an earlier run is missing,
-says so: it is never silently passed.
+(`sms.recipients`). A budget that can't be judged, because a price is missing, stops the run; a
+first run has not grown.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
     if campaign.budget is not None:
         if cost.unpriced:
             yield (
-                f"the budget can't be judged: the settings have no price for "
+                f"the budget can't be judged: the settings' `prices` lack "
                 f"{', '.join(cost.unpriced)}"
             )
         elif cost.amount > campaign.budget:

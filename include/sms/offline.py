@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from sms import preparing, send_window
+from sms import limits, preparing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.columns import give_memory_back
 from sms.errors import SourceError
@@ -208,6 +208,18 @@ class Prepared:
                 for stem, written in self.files
             ],
         }
+
+
+def broken_limits(outcome: Outcome, settings: Settings) -> list[str]:
+    """The campaign's own limits that would stop a run, as far as no ledger need be asked."""
+    survey, campaign = outcome.screened.survey, outcome.screened.plan.campaign
+    country, *others = campaign.allowed_countries
+    segments = {country: outcome.tally.parts}
+    run = limits.Run(survey.candidates, outcome.tally.messages, outcome.excluded, segments)
+    # Where there are several countries nobody knows here which text goes to which.
+    prices = {country: 0.0} if others else settings.prices
+    cost = limits.Cost.of(segments, prices, settings.currency)
+    return list(limits.tripped(campaign, run, cost))
 
 
 def prepare(

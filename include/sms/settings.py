@@ -66,6 +66,8 @@ def _url(written: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Hour = Annotated[time, BeforeValidator(_hour)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]  # ISO 3166
+Price = Annotated[float, Field(ge=0)]
 Folder = Annotated[str, AfterValidator(_url)]
 
 
@@ -98,7 +100,7 @@ class Settings(BaseModel):
     report_poll: Seconds = 300.0
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
-    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    prices: dict[Country, Price] = Field(default_factory=dict)
 
     stop_list_minimum: Annotated[StrictInt, Field(ge=0)] = 0
 

@@ -44,6 +44,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
 
     context = get_current_context()
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    _require_known(context["dag_run"].conf or {})
     now, late = clock.now(), _lateness(context)  # side by side: what lies between would count
     ledger = wiring.ledger(actor=f"{dag_id}/{run_id}/plan")
     drawn = sending.plan(
@@ -286,6 +287,22 @@ def _lateness(context: Any) -> timedelta:
     """How long after its time this run came to be planned, by Airflow's own clock."""
     wanted: datetime = context["dag_run"].run_after
     return max(datetime.now(UTC) - wanted, timedelta(0))
+
+
+def _require_known(conf: Any) -> None:
+    """ConfigurationError for a key that the form has not: `dryrun` must not send to everybody."""
+    from difflib import get_close_matches
+
+    from sms.sending import Request
+
+    for key in conf:
+        if key not in Request.model_fields:
+            near = get_close_matches(key.casefold(), Request.model_fields, 1, cutoff=0.5)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise ConfigurationError(
+                f"{key} is no parameter of a campaign's run{hint} There are only "
+                f"{', '.join(Request.model_fields)}: nothing was sent, trigger a new run"
+            )
 
 
 def _request(params: Any) -> Any:

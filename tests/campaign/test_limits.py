@@ -69,7 +69,7 @@ def test_a_first_run_has_nothing_to_have_grown_from() -> None:
 def test_a_budget_without_a_price_is_not_kept_by_silence() -> None:
     told = told_of("budget: 1000", prices={"BE": 0.08})
 
-    assert told == "the budget can't be judged: the settings have no price for FR"
+    assert told == "the budget can't be judged: the settings' `prices` lack FR"
 
 
 def test_a_cost_is_told_with_what_it_lacks() -> None:
@@ -83,6 +83,7 @@ def test_a_cost_is_told_with_what_it_lacks() -> None:
     [
         ("max_growth: 0.5", "line 4: max_growth: 0.5 is no share: write a percentage"),
         ("max_invalid_share: five", "write a percentage, such as 50%"),
+        ("max_invalid_share: 150%", "150% is more than all"),
         ("at_most: twice a week", "write how often in how many days, such as `2 per 7 days`"),
         ("at_most: 0 per 7 days", "tells no frequency"),
         ("budget: 0", "greater than 0"),

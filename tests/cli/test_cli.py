@@ -152,3 +152,23 @@ def make_unknown(ledger: Ledger, stem: str) -> str:
     ledger.claim(stem, "a try", lease=timedelta(minutes=1))
     assert ledger.move(stem, to=State.UNKNOWN)
     return stem
+
+
+def test_prepare_says_which_limit_would_stop_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "autumn"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(
+        'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\nmax_recipients: 1\n'
+    )
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text("Bonjour !")
+    people, stops = tmp_path / "people.csv", tmp_path / "stops.csv"
+    people.write_text("key,msisdn\na,+33639980001\nb,+33639980002\n")
+    stops.write_text("msisdn\n")
+    files = ["--recipients", people, "--stop-list", stops, "--out", tmp_path / "out"]
+
+    done = sms("prepare", folder, *files, "--at", "2027-03-15T10:00")
+
+    assert done.returncode == 0, done.stderr
+    told = "limit 2 recipients are more than max_recipients, 1: the DAG would not send this"
+    assert told in done.stderr

@@ -104,7 +104,13 @@ class World:
         facts = {"campaign": campaign, "kind": "marketing", "service_id": "12345"}
         moments = {"send_at": now, "planned_at": now}
         run = PlannedRun(
-            run_key, **facts, **moments, slot_reason="", dry_run=False, folder="nowhere"
+            run_key,
+            **facts,
+            **moments,
+            slot_reason="",
+            dry_run=False,
+            folder="nowhere",
+            row_limit=2,  # a trial
         )
         ledger.plan(run, stem)
         ledger.prepare(run_key, [Part(stem, 1, 1, 3, 3, "0" * 64, 99)])

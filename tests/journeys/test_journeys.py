@@ -251,6 +251,7 @@ def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) 
     [new] = world.stems(again)
     assert new != stem
     assert (world.renamed(stem), world.renamed(new)) == (0, 1)
+    assert len(world.journal("sent", stem=new)) == 2  # a trial as before, and not all three
     # Asked once more, it refuses: the file is not unknown any more.
     twice = world.finished(
         world.stack.airflow.trigger("settle_submission", {"stem": stem, "answer": "never_arrived"})
@@ -323,6 +324,16 @@ def test_an_hour_that_is_no_hour_is_refused_with_an_example(world: World) -> Non
     [plan] = world.tasks(run)["plan"]
     assert (plan.state, plan.try_number) == ("failed", 1)
     assert "write a date and an hour such as" in world.log(run, "plan")
+
+
+def test_a_misspelt_parameter_sends_nothing(world: World) -> None:
+    run = world.finished(world.trigger("plain", dryrun=True))
+
+    [plan] = world.tasks(run)["plan"]
+    assert (plan.state, plan.try_number) == ("failed", 1)
+    assert "dryrun is no parameter of a campaign's run, did you mean dry_run?" in (
+        world.log(run, "plan")
+    )
 
 
 def test_a_broken_folder_is_told_with_its_line_and_hides_no_other(world: World) -> None:
