@@ -296,7 +296,8 @@ def _require_known(conf: Any) -> None:
     from sms.sending import Request
 
     for key in conf:
-        if key not in Request.model_fields:
+        # What Airflow's own operator adds where lineage is on.
+        if key not in (*Request.model_fields, "openlineage"):
             near = get_close_matches(key.casefold(), Request.model_fields, 1, cutoff=0.5)
             hint = f", did you mean {near[0]}?" if near else ""
             raise ConfigurationError(
