@@ -52,7 +52,7 @@ up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
 
 .PHONY: test
 test: lint ## Check and test everything
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest
 
 .PHONY: chaos
 chaos: $(READY) ## Half an hour in which everything dies; MINUTES=5 SEED=7 make it another

@@ -101,7 +101,7 @@ async def serve(port: int, line: Line) -> None:
         ]
         try:
             await asyncio.gather(*ways)
-        except ConnectionError:
+        except OSError:
             pass  # one end has gone: so does the other
         finally:
             writer.close()

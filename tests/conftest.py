@@ -14,29 +14,9 @@ from tests.openssh import OpenSsh, lacking
 
 _numbers = itertools.count(1)
 
-# What takes minutes comes first, so that no process of several is left alone with it.
-LONGEST = ("chaos", "journeys", "faults", "compose")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, each takes a file of them at a time.
-
-    The journeys share one Airflow, so all of them are one process's.
-    """
-
-    def place(item: pytest.Item) -> int:
-        folder = item.path.parent.name
-        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
-
-    items.sort(key=place)
-    for item in items:
-        together = item.path.parent if "world" in getattr(item, "fixturenames", ()) else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
-
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests had to tell, whichever process ran them."""
+    """What tests had to tell."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, sentence in getattr(report, "user_properties", ()):
