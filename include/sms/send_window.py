@@ -1,23 +1,26 @@
 """When a message may go out (R5-R7, R26): the open hours, the next of them, and why.
 
 Marketing in France is open from Monday to Saturday, except on bank holidays, within the hours of
-the settings. Transactional messages may go at any hour that a file's name can tell. French wall
-time appears here and in `wire.names` only; instants come in and go out aware, and go out in UTC.
+the settings: in Paris, and where people live (`zones`), at the same time. Transactional messages
+may go at any hour that a file's name can tell. Wall time appears here and in `wire.names` only;
+instants come in and go out aware, and go out in UTC.
 """
+
+from collections.abc import Iterator, Sequence
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
-
-from holidays import country_holidays
+from zoneinfo import ZoneInfo
 
 from sms.campaign import Kind
 from sms.clock import PARIS
 from sms.errors import WindowClosed
 from sms.settings import Settings
+from sms.zones import MAINLAND, Zone, bank_holidays
 
 SUNDAY = 6
 MINUTE = timedelta(minutes=1)
+FAR_AWAY = timedelta(days=30)  # no zone is closed for as long, unless its hours never meet Paris'
 
 # Not strftime's names: those follow the machine's language.
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -43,6 +46,7 @@ def slot(
     settings: Settings,
     outside_window: str = "shift",
     send_now: bool = False,
+    zone: Zone = MAINLAND,
 ) -> Slot:
     """The minute to write in a file's name for a wish (None: as soon as possible).
 
@@ -54,11 +58,11 @@ def slot(
     if not send_now:
         _refuse_late(wish, now=now, settings=settings)
     earliest = _minute(max(wish, now))
-    send_at = next_open(earliest, kind, settings=settings)
+    send_at = next_open(earliest, kind, settings=settings, zone=zone)
     if send_at == earliest:
         return Slot(send_at, _as_wished(wanted, send_at) + _far(send_at, now, settings))
 
-    closed = closures(earliest, send_at, kind, settings=settings)
+    closed = closures(earliest, send_at, kind, settings=settings, zone=zone)
     opens = _spoken(send_at, after=earliest)
     if outside_window == "fail":
         raise WindowClosed(
@@ -75,6 +79,7 @@ def require_open(
     now: datetime,
     settings: Settings,
     send_now: bool = False,
+    zone: Zone = MAINLAND,
 ) -> None:
     """Refuse with WindowClosed a file that, uploaded now, would go out late or in a closed hour.
 
@@ -86,37 +91,57 @@ def require_open(
     if not send_now:
         _refuse_late(send_at, now=now, settings=settings)
     effective = _minute(max(send_at, now))
-    if not is_open(effective, kind, settings=settings):
-        opens = next_open(effective, kind, settings=settings)
+    if not is_open(effective, kind, settings=settings, zone=zone):
+        opens = next_open(effective, kind, settings=settings, zone=zone)
         raise WindowClosed(
-            f"{closures(effective, opens, kind, settings=settings)}, so the file planned for "
+            f"{closures(effective, opens, kind, settings=settings, zone=zone)}, so the file planned for "
             f"{_spoken(send_at)} can't go up any more: trigger a new run for "
             f"{_spoken(opens, after=effective)} or later"
         )
 
 
-def expected_end(send_at: datetime, messages: int, settings: Settings) -> datetime | None:
-    """When the last of so many messages goes out; None if nobody knows the provider's pace."""
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Some messages that go out from an instant on."""
+
+    start: datetime
+    messages: int
+    zone: Zone = MAINLAND
+
+
+def ends(sendings: Sequence[Sending], settings: Settings) -> list[datetime] | None:
+    """When the last message of each goes out, one after the other; None if nobody knows the pace.
+
+    The provider is taken to send as many in an hour as the settings say, whatever file they are of.
+    """
     if settings.messages_per_hour is None:
         return None
-    return _utc(send_at) + timedelta(hours=messages / settings.messages_per_hour)
+    done: dict[int, datetime] = {}
+    free = datetime.min.replace(tzinfo=UTC)
+    for place in sorted(range(len(sendings)), key=lambda place: _utc(sendings[place].start)):
+        begun = max(free, _utc(sendings[place].start))
+        free = begun + timedelta(hours=sendings[place].messages / settings.messages_per_hour)
+        done[place] = free
+    return [done[place] for place in range(len(sendings))]
 
 
 def require_no_tail(
-    send_at: datetime, messages: int, kind: Kind | str, *, settings: Settings
+    sendings: Sequence[Sending], kind: Kind | str, *, settings: Settings
 ) -> None:
     """Refuse with WindowClosed marketing that would still be going out when its hours end."""
-    end = expected_end(send_at, messages, settings)
-    if end is None or Kind(kind) is Kind.TRANSACTIONAL:
+    done = ends(sendings, settings)
+    if done is None or Kind(kind) is Kind.TRANSACTIONAL:
         return
-    closes = _at(_local(send_at).date(), settings.window_end)
-    if end > closes:
-        raise WindowClosed(
-            f"{messages:,} messages from {_spoken(send_at)} on would take until {_spoken(end)} at "
-            f"{settings.messages_per_hour:,} an hour, and marketing closes at "
-            f"{settings.window_end:%H:%M}: the rest would be rejected. Nothing was sent: send "
-            "earlier or to fewer, or correct messages_per_hour in the settings"
-        )
+    for each, end in zip(sendings, done, strict=True):
+        closes = closing(each.start, settings=settings, zone=each.zone)
+        if end > closes:
+            raise WindowClosed(
+                f"{each.messages:,} messages from {_spoken(each.start)} on would take until "
+                f"{_spoken(end)} at {settings.messages_per_hour:,} an hour, and marketing closes "
+                f"at {_local(closes):%H:%M}: the rest would be rejected. Nothing more is sent: "
+                "send earlier or to fewer, write `tail: split`, or correct messages_per_hour in "
+                "the settings"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +156,31 @@ class OpenDay:
         return f"{_day(self.day)} {self.day.year}: {self.hours or f'closed ({self.closed})'}"
 
 
-def calendar(first: date, days: int, *, settings: Settings) -> list[OpenDay]:
+def calendar(
+    first: date, days: int, *, settings: Settings, zone: Zone = MAINLAND
+) -> list[OpenDay]:
     """When marketing may go out on so many days, Paris time."""
-    hours = f"{settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
     return [
-        OpenDay(day, "", why) if (why := _why_closed(day)) else OpenDay(day, hours)
+        _open_day(day, settings, zone)
         for day in (first + timedelta(days=place) for place in range(days))
     ]
+
+
+def _open_day(day: date, settings: Settings, zone: Zone) -> OpenDay:
+    if why := _why_closed(day, MAINLAND):
+        return OpenDay(day, "", why)
+    hours, abroad = [], []
+    begin, end = _at(day, settings.window_start), _at(day, settings.window_end)
+    while (opens := next_open(begin, Kind.MARKETING, settings=settings, zone=zone)) < end:
+        begin = closing(opens, settings=settings, zone=zone)
+        hours.append(f"{_local(opens):%H:%M}-{_local(begin):%H:%M}")
+        there = [moment.astimezone(zone.times()[0]) for moment in (opens, begin)]
+        abroad.append(f"{there[0]:%H:%M}-{there[1]:%H:%M}")
+    if not hours:
+        start = _at(day, settings.window_start)
+        return OpenDay(day, "", closures(start, end, Kind.MARKETING, settings=settings, zone=zone))
+    told = ", ".join(hours)
+    return OpenDay(day, told if hours == abroad else f"{told} ({', '.join(abroad)} there)")
 
 
 def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> None:
@@ -162,65 +205,120 @@ def first_at(send_at: str, *, after: datetime) -> datetime:
     return _at(day, hour)
 
 
-def is_open(instant: datetime, kind: Kind | str, *, settings: Settings) -> bool:
-    """Whether a message of this kind may go out at an instant."""
-    local = _local(instant)
-    if _comes_twice(local):
-        return False
-    if Kind(kind) is Kind.TRANSACTIONAL:
-        return True
-    return _is_open_day(local.date()) and (
-        settings.window_start <= local.time() < settings.window_end
+def is_open(
+    instant: datetime, kind: Kind | str, *, settings: Settings, zone: Zone = MAINLAND
+) -> bool:
+    """Whether a message of this kind may go out at an instant to people of a zone."""
+    return next_open(instant, kind, settings=settings, zone=zone) == instant
+
+
+def next_open(
+    instant: datetime, kind: Kind | str, *, settings: Settings, zone: Zone = MAINLAND
+) -> datetime:
+    """The instant itself if it is open, else the next opening after it, in UTC.
+
+    Raises WindowClosed where the settings' hours never open in Paris and in the zone at once.
+    """
+    begin = found = _utc(instant)
+    if Kind(kind) is Kind.TRANSACTIONAL:  # closed in the hour that comes twice only
+        local = _local(found)
+        return _at(local.date(), time(3)) if _comes_twice(local) else found
+    while (later := max(each.opening(found, settings) for each in _clocks(zone))) > found:
+        found = later
+        if found - begin > FAR_AWAY:
+            raise WindowClosed(
+                f"no hour within {FAR_AWAY.days} days is open in Paris and in {zone.name} at "
+                "once: widen window_start and window_end in the settings"
+            )
+    return found
+
+
+def closing(instant: datetime, *, settings: Settings, zone: Zone = MAINLAND) -> datetime:
+    """When the hours end that an instant of marketing lies in."""
+    return min(
+        _at(_there(instant, each.clock).date(), settings.window_end, each.clock)
+        for each in _clocks(zone)
     )
 
 
-def next_open(instant: datetime, kind: Kind | str, *, settings: Settings) -> datetime:
-    """The instant itself if it is open, else the next opening after it, in UTC."""
-    if is_open(instant, kind, settings=settings):
-        return _utc(instant)
-    local = _local(instant)
-    if Kind(kind) is Kind.TRANSACTIONAL:  # closed in the hour that comes twice only
-        return _at(local.date(), time(3))
-    day = local.date()
-    if local.time() >= settings.window_start:
-        day += timedelta(days=1)
-    while not _is_open_day(day):
-        day += timedelta(days=1)
-    return _at(day, settings.window_start)
-
-
-def closures(start: datetime, end: datetime, kind: Kind | str, *, settings: Settings) -> str:
+def closures(
+    start: datetime,
+    end: datetime,
+    kind: Kind | str,
+    *,
+    settings: Settings,
+    zone: Zone = MAINLAND,
+) -> str:
     """Why nothing may go out from a closed instant until the next opening, in words."""
-    local, until = _local(start), _local(end)
     if Kind(kind) is Kind.TRANSACTIONAL:
         return f"{_spoken(start)} comes twice that night, and a file's name can't say which"
-    told = []
-    if _is_open_day(local.date()):
-        hours = f"{settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
-        told.append(f"{_spoken(start)} is outside {hours}")
-    day = local.date() + timedelta(days=len(told))
-    named = local.date() if told else None
-    while day < until.date():
-        why = "" if day.weekday() == SUNDAY else f" ({bank_holidays(day.year)[day]})"
-        told.append(f"{_day(day, after=named)} is closed{why}")
-        named, day = day, day + timedelta(days=1)
+    told: list[str] = []
+    found, end = _utc(start), _utc(end)
+    while found < end:
+        shut = [each for each in _clocks(zone) if each.opening(found, settings) > found]
+        if not shut:
+            break
+        opens = shut[0].opening(found, settings)
+        # The hours of a moment in between are nobody's question.
+        told += shut[0].reasons(found, opens, settings, hours=not told)
+        found = opens
     return ", ".join(told)
 
 
-@cache
-def bank_holidays(year: int) -> dict[date, str]:
-    """The bank holidays of mainland France in a year, with their French names."""
-    return dict(country_holidays("FR", years=year, language="fr"))
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """One of the clocks that must be open, with the holidays of those who live by it."""
+
+    clock: ZoneInfo
+    zone: Zone
+
+    def opening(self, instant: datetime, settings: Settings) -> datetime:
+        """The instant itself, or the next opening after it, by this clock alone."""
+        local = _there(instant, self.clock)
+        day = local.date()
+        if not _why_closed(day, self.zone):
+            if settings.window_start <= local.time() < settings.window_end:
+                return _utc(instant)
+        if local.time() >= settings.window_start:
+            day += timedelta(days=1)
+        while _why_closed(day, self.zone):
+            day += timedelta(days=1)
+        return _at(day, settings.window_start, self.clock)
+
+    def reasons(
+        self, start: datetime, end: datetime, settings: Settings, *, hours: bool
+    ) -> Iterator[str]:
+        """Why nothing goes out by this clock from a closed instant until it opens, in words."""
+        local, until = _there(start, self.clock), _there(end, self.clock)
+        where = "" if self.zone == MAINLAND else f" in {self.zone.name}"
+        day, said = local.date(), None
+        if not _why_closed(day, self.zone):
+            if hours:
+                at_home = _local(start).replace(tzinfo=None) == local.replace(tzinfo=None)
+                there = "" if at_home else f" {_told(local, _local(start).date())}{where},"
+                yield f"{_spoken(start)} is{there} outside {_hours(settings)}"
+                said = day
+            day += timedelta(days=1)
+        while day < until.date():
+            why = "" if day.weekday() == SUNDAY else f" ({bank_holidays(self.zone, day.year)[day]})"
+            yield f"{_day(day, said)} is closed{where}{why}"
+            said, day = day, day + timedelta(days=1)
 
 
-def _is_open_day(day: date) -> bool:
-    return not _why_closed(day)
+def _hours(settings: Settings) -> str:
+    return f"{settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
 
 
-def _why_closed(day: date) -> str:
+def _clocks(zone: Zone) -> list[_Clock]:
+    """Paris', which the provider goes by, and those of the zone."""
+    beside = () if zone == MAINLAND else tuple(_Clock(each, zone) for each in zone.times())
+    return [_Clock(PARIS, MAINLAND), *beside]
+
+
+def _why_closed(day: date, zone: Zone) -> str:
     if day.weekday() == SUNDAY:
         return "Sunday"
-    return bank_holidays(day.year).get(day, "")
+    return bank_holidays(zone, day.year).get(day, "")
 
 
 def _comes_twice(local: datetime) -> bool:
@@ -228,8 +326,8 @@ def _comes_twice(local: datetime) -> bool:
     return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
 
 
-def _at(day: date, hour: time) -> datetime:
-    return datetime.combine(day, hour, PARIS).astimezone(UTC)
+def _at(day: date, hour: time, clock: ZoneInfo = PARIS) -> datetime:
+    return datetime.combine(day, hour, clock).astimezone(UTC)
 
 
 def _utc(instant: datetime) -> datetime:
@@ -240,7 +338,11 @@ def _utc(instant: datetime) -> datetime:
 
 
 def _local(instant: datetime) -> datetime:
-    return _utc(instant).astimezone(PARIS)
+    return _there(instant, PARIS)
+
+
+def _there(instant: datetime, clock: ZoneInfo) -> datetime:
+    return _utc(instant).astimezone(clock)
 
 
 def _minute(instant: datetime) -> datetime:
@@ -278,8 +380,10 @@ def _day(day: date, after: date | None = None) -> str:
 
 def _spoken(instant: datetime, after: datetime | None = None) -> str:
     """An instant in Paris in words; what `after` already said is left out."""
-    local = _local(instant)
-    said = _local(after).date() if after else None
-    return (
-        f"{local:%H:%M}" if said == local.date() else f"{_day(local.date(), said)}, {local:%H:%M}"
-    )
+    return _told(_local(instant), _local(after).date() if after else None)
+
+
+def _told(local: datetime, said: date | None) -> str:
+    if said == local.date():
+        return f"{local:%H:%M}"
+    return f"{_day(local.date(), said)}, {local:%H:%M}"

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sms import clock
 from sms.clock import PARIS
 from sms.errors import WindowClosed
-from sms.send_window import bank_holidays, first_at, is_open, next_open, require_open, slot
+from sms.send_window import first_at, is_open, next_open, require_open, slot
 from sms.settings import Settings
 from sms.wire.names import SubmissionName
+from sms.zones import MAINLAND, bank_holidays
 
 DEFAULT = Settings()
 EARLY_END = Settings(window_end=time(20, 30), window_start=time(9))
@@ -51,7 +52,7 @@ def by_the_law(instant: datetime) -> bool:
 
 @whole_years
 def test_the_bank_holidays_are_the_eleven_of_the_labour_code(year):
-    known = bank_holidays(year)
+    known = bank_holidays(MAINLAND, year)
 
     assert {easter(year) + timedelta(days=after) for after in (1, 39, 50)} <= set(known)
     noons = (datetime(year, 1, 1, 11, tzinfo=UTC) + timedelta(days=n) for n in range(365))
@@ -60,9 +61,9 @@ def test_the_bank_holidays_are_the_eleven_of_the_labour_code(year):
 
 def test_next_years_bank_holidays_are_known():
     for year in (clock.now().year, clock.now().year + 1):
-        names = set(bank_holidays(year).values())
+        names = set(bank_holidays(MAINLAND, year).values())
         assert {"Noël", "Lundi de Pâques", "Ascension", "Fête nationale"} <= names
-        assert len(bank_holidays(year)) >= 10  # two of the eleven may fall on one day
+        assert len(bank_holidays(MAINLAND, year)) >= 10  # two of the eleven may fall on one day
 
 
 @given(instants)

@@ -1,0 +1,240 @@
+"""Whoever lives elsewhere is rung in hours that are open in Paris and where they live."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms.clock import PARIS
+from sms.errors import ConfigurationError, WindowClosed
+from sms.send_window import calendar, closing, closures, is_open, next_open, slot
+from sms.settings import Settings
+from sms.zones import FRENCH, MAINLAND, told_by_postcode, zone
+from tests.campaign.test_send_window import DEFAULT, by_the_law, easter, instants, paris
+
+
+def hours(number: float) -> timedelta:
+    return timedelta(hours=number)
+
+
+def miquelon(instant: datetime) -> timedelta:
+    """Three hours behind Greenwich, two from March's second Sunday to November's first."""
+    year = (instant - hours(3)).year
+    march, november = date(year, 3, 8), date(year, 11, 1)
+    begin = march + timedelta(days=6 - march.weekday())
+    end = november + timedelta(days=6 - november.weekday())
+    from_, to = (datetime.combine(day, time(), UTC) for day in (begin, end))
+    return -hours(2) if from_ + hours(5) <= instant < to + hours(4) else -hours(3)
+
+
+# Restated by hand: how far each clock is from Greenwich, and the holidays beside the common eleven,
+# as days from Easter or as (month, day).
+OFFSETS = {
+    **{"GP": [-4], "MQ": [-4], "GF": [-3], "RE": [4], "YT": [3], "WF": [12], "NC": [11]},
+    "PF": [-10, -9.5, -9],
+}
+BESIDE: dict[str, list[int | tuple[int, int]]] = {
+    "GP": [-2, -24, (5, 27), (5, 28), (7, 21), (10, 9)],
+    "MQ": [(5, 22), (7, 21)],
+    "GF": [(6, 10)],
+    "RE": [(12, 20)],
+    "YT": [(4, 27)],
+    "PM": [],
+    "WF": [(4, 28), (6, 29), (7, 29)],
+    "NC": [(9, 24)],
+    "PF": [-2, (3, 5), (6, 29)],
+    "alsace_moselle": [-2, (12, 26)],
+}
+elsewhere = st.sampled_from([each for each in FRENCH if each != MAINLAND])
+
+
+def locals_of(code: str, instant: datetime) -> list[datetime]:
+    if code == "PM":
+        return [instant + miquelon(instant)]
+    if code == "alsace_moselle":
+        return [instant.astimezone(PARIS)]
+    return [instant + hours(offset) for offset in OFFSETS[code]]
+
+
+def may_ring(code: str, instant: datetime) -> bool | None:
+    """Whether people of a zone may be rung, by hand; None where the library knows more holidays."""
+    for local in locals_of(code, instant.astimezone(UTC)):
+        days = {
+            easter(local.year) + timedelta(days=told)
+            if isinstance(told, int)
+            else date(local.year, *told)
+            for told in (*BESIDE[code], 1, 39, 50, (1, 1), (5, 1), (5, 8), (7, 14))
+        } | {date(local.year, *told) for told in ((8, 15), (11, 1), (11, 11), (12, 25))}
+        if local.isoweekday() == 7 or local.date() in days or not 8 <= local.hour < 22:
+            return False
+    return by_the_law(instant)
+
+
+@given(instants, elsewhere)
+def test_open_is_open_in_paris_and_there_by_hand(instant, where):
+    opened = is_open(instant, "marketing", settings=DEFAULT, zone=where)
+    by_hand = may_ring(where.code, instant)
+
+    assert not (opened and not by_hand), "an illegal hour"
+    if by_hand:  # only a holiday that this test does not list may be closed beside
+        assert opened or "(" in closures(
+            instant, instant + hours(72), "marketing", settings=DEFAULT, zone=where
+        )
+
+
+@pytest.mark.parametrize("code", sorted(BESIDE))
+@pytest.mark.parametrize("year", range(2024, 2045, 4))
+def test_every_minute_of_some_days_is_judged_as_by_hand(code, year):
+    around = [date(year, 3, 31), date(year, 10, 27), date(year, 7, 21), easter(year)]
+    for day in around:  # the nights of the clocks, a summer's day, Easter with its Friday
+        begin = datetime.combine(day - timedelta(days=2), time(), UTC)
+        for passed in range(0, 4 * 24 * 60, 15):
+            for moment in (begin + timedelta(minutes=passed), begin + timedelta(minutes=passed + 14)):
+                opened = is_open(moment, "marketing", settings=DEFAULT, zone=zone(code))
+                assert opened <= may_ring(code, moment), moment
+
+
+@given(instants, elsewhere)
+def test_the_next_opening_is_open_not_before_and_stays_where_it_is(instant, where):
+    opening = next_open(instant, "marketing", settings=DEFAULT, zone=where)
+
+    assert instant <= opening <= instant + timedelta(days=9)
+    assert is_open(opening, "marketing", settings=DEFAULT, zone=where)
+    assert is_open(opening, "marketing", settings=DEFAULT)
+    assert next_open(opening, "marketing", settings=DEFAULT, zone=where) == opening
+    assert opening >= next_open(instant, "marketing", settings=DEFAULT)
+
+
+@given(instants, elsewhere)
+def test_nothing_between_an_instant_and_its_next_opening_is_open(instant, where):
+    opening = next_open(instant, "marketing", settings=DEFAULT, zone=where)
+
+    passed = range(0, int((opening - instant).total_seconds()), 1800)
+    between = [instant + timedelta(seconds=seconds) for seconds in passed]
+    assert not any(is_open(each, "marketing", settings=DEFAULT, zone=where) for each in between)
+    if opening > instant:
+        why = closures(instant, opening, "marketing", settings=DEFAULT, zone=where)
+        assert "closed" in why or "outside" in why
+
+
+@given(instants, instants, elsewhere)
+def test_a_later_wish_never_gets_an_earlier_opening(one, other, where):
+    first, second = sorted((one, other))
+
+    assert next_open(first, "marketing", settings=DEFAULT, zone=where) <= next_open(
+        second, "marketing", settings=DEFAULT, zone=where
+    )
+
+
+@given(instants, elsewhere)
+def test_the_hours_end_where_closing_says(instant, where):
+    opening = next_open(instant, "marketing", settings=DEFAULT, zone=where)
+    closes = closing(opening, settings=DEFAULT, zone=where)
+
+    assert opening < closes <= opening + timedelta(hours=14)
+    assert not is_open(closes, "marketing", settings=DEFAULT, zone=where)
+    last = closes - timedelta(microseconds=1)
+    assert is_open(last, "marketing", settings=DEFAULT, zone=where)
+
+
+@pytest.mark.parametrize(
+    ("code", "winter", "summer"),
+    [  # section F's table, cut to Paris' own hours
+        ("RE", "08:00-19:00", "08:00-20:00"),
+        ("YT", "08:00-20:00", "08:00-21:00"),
+        ("GP", "13:00-22:00", "14:00-22:00"),
+        ("MQ", "13:00-22:00", "14:00-22:00"),
+        ("GF", "12:00-22:00", "13:00-22:00"),
+        ("PM", "12:00-22:00", "12:00-22:00"),
+        ("NC", "08:00-12:00", "08:00-13:00"),
+        ("WF", "08:00-11:00, 21:00-22:00", "08:00-12:00"),
+    ],
+)
+def test_the_hours_of_the_requirements(code, winter, summer):
+    for day, wanted in ((date(2027, 1, 19), winter), (date(2027, 6, 22), summer)):
+        [told] = calendar(day, 1, settings=DEFAULT, zone=zone(code))
+        assert told.hours.split(" (")[0] == wanted
+
+
+def test_all_three_clocks_of_polynesia_count():
+    [told] = calendar(date(2027, 1, 18), 1, settings=DEFAULT, zone=zone("PF"))
+
+    # Tahiti alone would be open until 09:00 in Paris; on Gambier it is 22:00 by 08:00.
+    assert str(told) == "Monday 18 January 2027: 19:00-22:00 (08:00-11:00 there)"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "send_at", "reason"),
+    [
+        (
+            "2027-03-15 10:30",
+            "GP",
+            "2027-03-15 13:00",
+            "Monday 15 March, 10:30 is 05:30 in Guadeloupe, outside 08:00-22:00, "
+            "moved to 13:00",
+        ),
+        (
+            "2027-12-20 10:00",
+            "RE",
+            "2027-12-21 08:00",
+            "Monday 20 December is closed in La Réunion (Abolition de l'esclavage), "
+            "moved to Tuesday 21, 08:00",
+        ),
+        (
+            "2026-12-24 22:00",
+            "57",
+            "2026-12-28 08:00",
+            "Thursday 24 December, 22:00 is outside 08:00-22:00, Friday 25 is closed (Noël), "
+            "Saturday 26 December is closed in Alsace-Moselle (Saint-Étienne), "
+            "Sunday 27 is closed in Alsace-Moselle, moved to Monday 28, 08:00",
+        ),
+    ],
+)
+def test_the_reason_says_what_is_closed_where(wanted, code, send_at, reason):
+    made = slot(
+        paris(wanted), "marketing", now=paris("2026-12-01 09:00"), settings=DEFAULT, zone=zone(code)
+    )
+
+    assert made.send_at == paris(send_at)
+    assert made.reason.startswith(reason), made.reason
+
+
+def test_a_window_too_narrow_for_a_zone_is_told():
+    morning = Settings(window_start=time(10), window_end=time(12))
+
+    with pytest.raises(WindowClosed, match="no hour within 30 days is open in Paris and in Poly"):
+        next_open(paris("2027-03-15 10:30"), "marketing", settings=morning, zone=zone("PF"))
+
+
+@pytest.mark.parametrize("country", ["BE", "US", "RU", "JP", "IN", "AU"])
+def test_abroad_all_clocks_of_a_country_are_open_at_once(country):
+    opening = next_open(paris("2027-03-16 03:00"), "marketing", settings=DEFAULT, zone=zone(country))
+
+    for clock in zone(country).clocks:
+        local = opening.astimezone(ZoneInfo(clock))
+        assert 8 <= local.hour < 22
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        *[("57000", "alsace_moselle"), ("67", "alsace_moselle"), ("68100.0", "alsace_moselle")],
+        *[("75001", "FR"), ("2A", "FR"), ("20000", "FR"), ("01000", "FR"), ("1000", "FR")],
+        *[("5700", "FR"), ("97400", "RE"), ("974", "RE"), ("97600", "YT"), ("97133", "GP")],
+        *[("97150", "GP"), ("98800", "NC"), ("98713", "PF"), ("98600", "WF"), ("97500", "PM")],
+        *[("98000", "FR"), ("97", "FR"), ("", None), ("B-1000", None), ("123", None)],
+        *[("123456", None), ("0", None), ("00000", None), ("٥٧٠٠٠", None)],
+    ],
+)
+def test_a_postcode_or_department_tells_the_zone(written, code):
+    assert told_by_postcode(written) == code
+
+
+def test_a_zone_is_named_by_country_department_or_name():
+    assert zone("re") == zone("974") == zone("RE")
+    assert zone("Alsace_Moselle") == zone("67")
+    assert zone("MF") == zone("GP")
+    with pytest.raises(ConfigurationError, match="'XX' is no zone"):
+        zone("XX")
