@@ -61,14 +61,14 @@ def build(campaign: Campaign) -> None:
         approve = ApproveOperator(task_id="approve", stems=stems, **tasks.PATIENT)
         hour = HourSensor(task_id="await_hour", stems=stems, **tasks.PATIENT)
         submit = SubmitOperator(task_id="submit", stems=stems, **tasks.STUBBORN)
-        # Each file that was accepted, even where another one was rejected.
-        booked = BookCollection.partial(
-            task_id="book_collection",
-            trigger_rule="all_done",
-            doc_md=BookCollection.__doc__,
-            **tasks.PATIENT,
-        ).expand(stem=stems)
+        booked = BookCollection.of_each(stems, task_id="book_collection", **tasks.PATIENT)
         planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> stems
+        if campaign.proof_to:
+            proof = tasks.prove()
+            proved = SubmitOperator(task_id="send_proof", stems=proof, **tasks.STUBBORN)
+            stems >> proof
+            booked_proof = BookCollection.of_each(proof, task_id="book_proof", **tasks.PATIENT)
+            proved >> [approve, booked_proof]
         approve >> hour >> tasks.hear_stops() >> submit >> booked
         [submit, booked] >> tasks.conclude(stems)
 

@@ -7,7 +7,7 @@ folder again and again, so nothing here imports pandas, pyarrow or the code that
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import time
+from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,12 +29,13 @@ from pydantic import (
 from sms import documents, template
 from sms.documents import Fault
 from sms.errors import BadCampaign
-from sms.settings import CLOSES, OPENS
+from sms.settings import CLOSES, OPENS, Duration
 
 YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
 
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 SENDER = re.compile(r"[A-Za-z0-9]{1,11}")  # R18
+INTERNATIONAL = re.compile(r"\+[1-9]\d{7,14}")  # E.164 (R17)
 HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
@@ -43,6 +44,7 @@ PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 SO_OFTEN = re.compile(r"(\d{1,3}) per (\d{1,3}) days?")
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 MAX_PER_FILE = 1_000_000  # R1
+LONGEST_DAY = timedelta(hours=CLOSES.hour - OPENS.hour)
 
 # No i, l, o, which read as digits, and no p, which begins the suffix of a part ("p01").
 DIGEST_ALPHABET = "0123456789abcdefghjkmnqrstuvwxyz"
@@ -100,9 +102,30 @@ def _approval(written: object) -> object:
     return above + 1
 
 
+def _whole_minutes(span: timedelta) -> timedelta:
+    if span < timedelta(minutes=1) or span % timedelta(minutes=1):
+        raise ValueError(f"{span} is no whole number of minutes, which is what a file's name tells")
+    return span
+
+
+def _number_of_ours(written: str) -> str:
+    number = re.sub(r"[ .-]", "", written)
+    if not INTERNATIONAL.fullmatch(number):
+        raise ValueError(
+            "holds something that is no number: write each in international form and in quotes, "
+            'such as "+33639980001"'
+        )
+    return number
+
+
 Approval = Annotated[int, BeforeValidator(_approval)]
 Share = Annotated[float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share:.4%}")]
 AtMost = Annotated[tuple[int, int], BeforeValidator(_at_most)]  # times, days
+Minutes = Annotated[
+    Duration,
+    AfterValidator(_whole_minutes),
+    PlainSerializer(lambda span: f"{span // timedelta(minutes=1)} minutes"),
+]
 
 
 class CampaignFile(BaseModel):
@@ -124,6 +147,13 @@ class CampaignFile(BaseModel):
         Field(description="write `kind: marketing`, or `kind: transactional` for a service"),
     ]
     outside_window: Literal["shift", "fail"] = "shift"
+    tail: Literal["refuse", "split"] = "refuse"
+    spread_over: Minutes | None = None
+    spread_every: Minutes | None = None
+    postcode: Annotated[str, Field(min_length=1)] | None = None
+    overseas: Literal["split", "exclude", "mainland"] = "split"
+    alsace_moselle: Literal["warn", "close", "ignore"] = "warn"
+    local_time: bool = False
     warehouse: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "sms_warehouse"
     key: Annotated[str, Field(min_length=1)] = "key"
     msisdn: Annotated[str, Field(min_length=1)] = "msisdn"
@@ -139,6 +169,7 @@ class CampaignFile(BaseModel):
     budget: Annotated[float, Field(gt=0)] | None = None
     at_most: AtMost | None = None
     approval: Approval = 0
+    proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
@@ -227,6 +258,40 @@ class CampaignFile(BaseModel):
                 f"then: choose an hour in {OPENS:%H:%M}-{CLOSES:%H:%M}, or write `shift`"
             )
         return outside
+
+    @field_validator("spread_over")
+    @classmethod
+    def _a_spread_that_fits_a_day(cls, over: timedelta | None) -> timedelta | None:
+        if over and over > LONGEST_DAY:
+            raise ValueError(f"{over} is longer than a day of marketing ({LONGEST_DAY})")
+        return over
+
+    @field_validator("spread_every")
+    @classmethod
+    def _steps_within_the_spread(
+        cls, every: timedelta | None, info: ValidationInfo
+    ) -> timedelta | None:
+        over = info.data.get("spread_over")
+        if every and not over:
+            raise ValueError("tells the steps of spread_over, which is not there: write both")
+        if every and over and every > over:
+            raise ValueError(f"{every} is longer than spread_over ({over})")
+        return every
+
+    @field_validator("local_time")
+    @classmethod
+    def _local_time_is_marketings(cls, local_time: bool, info: ValidationInfo) -> bool:
+        if local_time and info.data.get("kind") is Kind.TRANSACTIONAL:
+            raise ValueError(
+                "keeps to the hours of wherever people live, which are marketing's: what is "
+                "transactional goes to everybody at once"
+            )
+        return local_time
+
+    @field_validator("proof_to")
+    @classmethod
+    def _each_number_once(cls, numbers: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(numbers))
 
     @field_validator("allowed_countries")
     @classmethod

@@ -138,7 +138,7 @@ def prepare(
         found, at, run_id=run_id, service_id=service_id, limit=limit, settings=chosen
     )
     with terminal.progress(complain) as watch:
-        screened = offline.screen(plan, recipients, stop_list, watch)
+        screened = offline.screen(plan, recipients, stop_list, chosen, watch)
         try:
             made = offline.prepare(screened, chosen, out, watch)
         except OSError as error:
@@ -147,7 +147,8 @@ def prepare(
     _tell(made.outcome)
     for broken in offline.broken_limits(made.outcome, chosen):
         complain.print(f"[yellow]limit[/] {escape(broken)}: the DAG would not send this")
-    say.print(f"\n{plan.slot_reason}", markup=False)
+    for reason in dict.fromkeys(made.hours[stem].reason for stem, _ in made.files):
+        say.print(f"\n{reason}", markup=False)
     for stem, written in made.files:
         say.print(f"{out / stem}.csv: {written.rows:,} messages", markup=False)
     if not made.files:
@@ -182,7 +183,7 @@ def preview(
         seen = offline.preview_of_nobody(plan, chosen)
     else:
         with terminal.progress(complain) as watch:
-            screened = offline.screen(plan, recipients, stop_list, watch)
+            screened = offline.screen(plan, recipients, stop_list, chosen, watch)
             seen = offline.preview(screened, chosen, samples, watch)
     say.print(terminal.phones(seen.messages, unicode=chosen.unicode))
     if seen.outcome:
@@ -200,12 +201,23 @@ def slots(
             "--from", parser=_instant, metavar="ISO", help="The first day, such as 2027-12-20."
         ),
     ] = None,
+    zone: Annotated[
+        str,
+        typer.Option(
+            "--zone",
+            help="Where people live: a country's code (RE, BE), a French department's (974, 67), "
+            "or alsace_moselle.",
+        ),
+    ] = "FR",
 ) -> None:
-    """Show when marketing may go out: each day's open hours, Paris time, or why it is closed."""
-    from sms import clock, send_window
+    """Show when marketing may go out: each day's open hours, Paris time, or why it is closed.
 
-    begin = (first or clock.now()).astimezone(PARIS).date()
-    for day in send_window.calendar(begin, days, settings=settings.load()):
+    Elsewhere it is open when it is in Paris and there.
+    """
+    from sms import clock, send_window, zones
+
+    begin, where = (first or clock.now()).astimezone(PARIS).date(), zones.zone(zone)
+    for day in send_window.calendar(begin, days, settings=settings.load(), zone=where):
         say.print(str(day), markup=False)
 
 

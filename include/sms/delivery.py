@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -30,11 +31,12 @@ from sms.errors import (
     SubmissionUnknown,
 )
 from sms.ledger.ledger import Ledger, Submission
-from sms.ledger.states import State
+from sms.ledger.states import AHEAD, State
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of
 
 log = logging.getLogger(__name__)
 
+OPTED_OUT = "opted_out"
 MANY = 10_000  # spec, *Campaign stats*: from here on the statistics take four days
 
 
@@ -74,7 +76,7 @@ class Gateway(Protocol):
 
 
 class Parcel(Protocol):
-    """What is to be sent as one file; built anew when somebody said STOP meanwhile."""
+    """What is to be sent as one file; built anew when somebody must be left out meanwhile."""
 
     def msisdns(self) -> npt.NDArray[np.int64]:
         """Everyone in the file."""
@@ -85,11 +87,11 @@ class Parcel(Protocol):
     def path(self) -> Any:
         """The exact bytes, as a path object."""
 
-    def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
+    def leave_out(self, msisdns: npt.NDArray[np.int64], reason: str) -> None:
         """Write the file anew without these numbers."""
 
     def require_prepared(self, sha256: str) -> None:
-        """LedgerError unless rows and bytes are those that were prepared, but for late STOPs."""
+        """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
 
     def late_out(self) -> dict[str, int]:
         """How many were left out since the file was first written, by Reason."""
@@ -101,7 +103,7 @@ class Try:
 
     `gateway` opens a session; `check` is asked before a byte leaves and again right before a
     rename, and refuses by raising (the hour has passed, sending is halted, the stop list can't be
-    trusted).
+    trusted). `cap`, where the campaign has one, tells who has been written to often enough.
     """
 
     gateway: Callable[[], Any]
@@ -109,21 +111,33 @@ class Try:
     token: str
     lease: timedelta
     check: Callable[[Submission], None]
+    cap: "Cap | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """Who of a file's people has been written to often enough, by all that left until now."""
+
+    reason: str
+    reached: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+    turn: Callable[[], AbstractContextManager[None]]  # held, nothing else of a cap's leaves
 
 
 def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
     """The next of a run's files, by stem, whose verdict must be heard; None if there is none left.
 
-    It is brought to the gateway if it is not there yet. All files lie there as `.tmp`, whole,
-    before the first is renamed; and one is renamed a call, so that its verdict can be heard before
-    the next (R1: all parts or none). Earlier tries may have got anywhere. Raises SubmissionTaken,
+    It is brought to the gateway if it is not there yet. All files of its hour lie there as `.tmp`,
+    whole, before the first is renamed; and one is renamed a call, so that its verdict can be heard
+    before the next (R1: all parts or none). Those of a later hour wait for a later call: until then
+    they can be called off. Earlier tries may have got anywhere. Raises SubmissionTaken,
     SubmissionUnknown, GatewayError, LedgerError.
     """
     files = [this.ledger.submission(stem) for stem in parcels]
     if any(each.state is State.CANCELLED for each in files):
         # Whoever calls off one file of a run calls off what is left of it.
         hold(parcels, this.gateway, this.ledger, "another file of the run was called off")
-    left = [each.stem for each in files if _is_ahead(each)]
+    ahead = [each for each in files if _is_ahead(each)]
+    left = [each.stem for each in next_files(ahead)]
     unheard = [each for each in files if each.state is State.SUBMITTED]
     if unheard or not left:
         return next(iter(unheard), None)
@@ -138,6 +152,22 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
             with contextlib.suppress(LedgerError):
                 this.ledger.release(stem, this.token)
         raise
+
+
+def next_files(files: Sequence[Submission]) -> list[Submission]:
+    """Those of a run's files that must still go to the gateway and go out next, at one hour."""
+    left = [each for each in files if each.state in AHEAD]
+    begins = min((each.send_at for each in left), default=None)
+    return [each for each in left if each.send_at == begins]
+
+
+def begins_another_hour(files: Sequence[Submission]) -> bool:
+    """Whether some of a run's files have left, and those to go next go out at another hour."""
+    left = next_files(files)
+    gone = [each for each in files if each.state not in AHEAD]
+    if not left or not gone or any(each.state is State.SUBMITTED for each in gone):
+        return False
+    return all(each.send_at != left[0].send_at for each in gone)
 
 
 def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: str) -> list[str]:
@@ -161,7 +191,7 @@ def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: 
 
 def _is_ahead(submission: Submission) -> bool:
     """Whether the file must still go to the gateway; an error says why it can't."""
-    if submission.state in (State.PREPARED, State.UPLOADING):
+    if submission.state in AHEAD:
         return True
     standing(submission)
     return False
@@ -240,7 +270,9 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
         session.remove(Folder.SEND, draft.name)
     this.check(submission)
-    _leave_out_who_said_stop(stem, parcel, this.ledger)
+    _leave_out(this.ledger.opted_out(parcel.msisdns()), OPTED_OUT, stem, parcel, this)
+    if this.cap:
+        _leave_out(this.cap.reached(parcel.msisdns()), this.cap.reason, stem, parcel, this)
     if submission.prepared_sha256:
         parcel.require_prepared(submission.prepared_sha256)
     if _waits_for_rename(submission, sight.tmp, parcel.path()):
@@ -258,27 +290,36 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
 
 
 def _release(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
-    """Rename the file that lies there, without whoever said STOP meanwhile."""
+    """Rename the file that lies there, without whoever must be left out since."""
     while True:
         submission = _upload(stem, parcel, session, this)
         if submission.state is not State.UPLOADING:
             return submission
-        this.ledger.intend_rename(stem, this.token)
-        this.check(submission)
-        # Whoever said STOP while the file went up is read here, right before the rename.
-        if not len(this.ledger.opted_out(parcel.msisdns())):
-            return _rename(stem, session, this.ledger, this.token)
+        # Of two files that would write to somebody once too often, the second sees the first.
+        with this.cap.turn() if this.cap else contextlib.nullcontext():
+            if this.cap and len(this.cap.reached(parcel.msisdns())):
+                continue
+            this.ledger.intend_rename(stem, this.token)
+            this.check(submission)
+            # Whoever said STOP while the file went up is read here, right before the rename.
+            if not len(this.ledger.opted_out(parcel.msisdns())):
+                return _rename(stem, session, this.ledger, this.token)
 
 
-def _leave_out_who_said_stop(stem: str, parcel: Parcel, ledger: Ledger) -> None:
-    stopped = ledger.opted_out(parcel.msisdns())
-    if not len(stopped):
+def _leave_out(
+    msisdns: npt.NDArray[np.int64], reason: str, stem: str, parcel: Parcel, this: Try
+) -> None:
+    """Write the file anew without some of its people; it is called off if that is everybody."""
+    if not len(msisdns):
         return
-    log.warning("%d said STOP since %s was written: it is written anew", len(stopped), stem)
-    parcel.leave_out(stopped)
+    log.warning("%d of %s are left out (%s): it is written anew", len(msisdns), stem, reason)
+    parcel.leave_out(msisdns, reason)
     if not len(parcel.msisdns()):
-        ledger.move(stem, to=State.CANCELLED, detail={"why": "everybody said STOP"})
-        raise LedgerError(f"everybody in {stem} has said STOP since it was written: it is not sent")
+        this.ledger.move(stem, to=State.CANCELLED, detail={"why": f"everybody: {reason}"})
+        raise LedgerError(
+            f"everybody in {stem} had to be left out since it was written ({reason}): it is not "
+            "sent"
+        )
 
 
 def _waits_for_rename(submission: Submission, tmp: RemoteFile | None, path: Any) -> bool:

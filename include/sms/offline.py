@@ -7,9 +7,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sms.msisdn import Int64s
 from sms.pipeline import ordered
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Stretch, Survey
+from sms.schedule import File, Schedule, schedule
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, TableFile, found_in, read_stop_list
@@ -84,13 +85,21 @@ class Screened:
     recipients: TableFile
     columns: tuple[str, ...]
     survey: Survey
+    schedule: Schedule
     stop_list_size: int
 
 
 def screen(
-    plan: Plan, recipients: Path, stop_list: Path | None, watch: Watch = unwatched
+    plan: Plan,
+    recipients: Path,
+    stop_list: Path | None,
+    settings: Settings,
+    watch: Watch = unwatched,
 ) -> Screened:
-    """Judge everybody in a file. Without a stop list nobody is known to have said STOP."""
+    """Judge everybody in a file, and deal them to the run's files.
+
+    Without a stop list nobody is known to have said STOP. Raises WindowClosed as `schedule` does.
+    """
     file = TableFile.open(recipients)
     text = preparing.template(plan.campaign)
     asked = preparing.screener(plan.campaign, text, recipients)
@@ -108,8 +117,17 @@ def screen(
             lambda numbers: found_in(reading.result(), numbers),
             plan.limit,
         )
+    dealt = schedule(
+        plan.campaign,
+        plan.send_at,
+        plan.slot_reason,
+        survey.people,
+        now=plan.send_at,
+        settings=settings,
+    )
+    survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
     give_memory_back()
-    return Screened(plan, file, tuple(columns), survey, len(reading.result()))
+    return Screened(plan, file, tuple(columns), survey, dealt, len(reading.result()))
 
 
 def _stop_list(path: Path | None) -> Int64s:
@@ -118,17 +136,16 @@ def _stop_list(path: Path | None) -> Int64s:
 
 def pieces(
     screened: Screened,
-    settings: Settings,
+    writer: preparing.Writer,
     left_out: Callable[[pa.RecordBatch], None],
     watch: Watch = unwatched,
 ) -> Iterator[preparing.Piece]:
-    """Messages and bytes, file after file; whoever is excluded is handed to `left_out`."""
+    """Messages and bytes, batch after batch; whoever is excluded is handed to `left_out`."""
     survey = screened.survey
-    writer = preparing.Writer(screened.plan, settings, survey.audience)
 
     def made(stretch: Stretch) -> tuple[pa.RecordBatch, list[preparing.Piece]]:
         screening = survey.part(stretch)
-        return screening.excluded, writer.pieces(stretch.audience, screening.audience)
+        return screening.excluded, writer.pieces(screening.audience)
 
     encoded = survey.screener.encodable
     rows = screened.recipients.batches(screened.columns, encoded=encoded)
@@ -166,6 +183,13 @@ class Prepared:
     outcome: Outcome
     files: list[tuple[str, send_file.Written]]
 
+    @property
+    def hours(self) -> dict[str, File]:
+        """What the schedule says of each file, by stem."""
+        screened = self.outcome.screened
+        stems = screened.plan.stems(screened.schedule)
+        return dict(zip(stems, screened.schedule.files, strict=True))
+
     def as_json(self) -> dict[str, Any]:
         """Counts and names; no number and no text of a person."""
         screened, tally = self.outcome.screened, self.outcome.tally
@@ -200,6 +224,9 @@ class Prepared:
             "files": [
                 {
                     "name": f"{stem}.csv",
+                    "zone": self.hours[stem].zone,
+                    "send_at": self.hours[stem].send_at.isoformat(),
+                    "reason": self.hours[stem].reason,
                     "messages": written.rows,
                     "segments": written.segments,
                     "bytes": written.size_bytes,
@@ -236,24 +263,30 @@ def prepare(
     _make_room(out)
     tally, faults = preparing.Tally(), SourceFaults()
     files: list[tuple[str, send_file.Written]] = []
+    writer = preparing.Writer(plan, settings, screened.schedule)
+    made: dict[str, send_file.Output] = {}
+
+    @contextmanager
+    def opening(stem: str) -> Iterator[send_file.Output]:
+        with (out / f"{stem}{UNFINISHED}").open("wb") as unfinished:
+            made[stem] = send_file.Output(unfinished)
+            yield made[stem]
+
     with pa.csv.CSVWriter(out / EXCLUDED, EXCLUDED_SCHEMA) as excluded:
 
         def left_out(batch: pa.RecordBatch) -> None:
             faults.add(batch)
             excluded.write(batch)
 
-        made = pieces(screened, settings, left_out, watch)
-        for stem, file in groupby(made, key=lambda piece: piece.stem):
-            unfinished = out / f"{stem}{UNFINISHED}"
-            with unfinished.open("wb") as sink:
-                output = send_file.Output(sink)
-                for piece in file:
-                    output.add(piece.block)
-                    tally.add(piece.rendering)
-            if output.written.rows:
-                files.append((stem, output.written))
-            else:
-                unfinished.unlink()
+        with preparing.Outputs(writer, opening) as outputs:
+            for piece in pieces(screened, writer, left_out, watch):
+                outputs.of(piece.stem).add(piece.block)
+                tally.add(piece.rendering)
+    for stem in writer.stems:
+        if stem in made and made[stem].written.rows:
+            files.append((stem, made[stem].written))
+        elif stem in made:
+            (out / f"{stem}{UNFINISHED}").unlink()
     faults.add_mojibake(**tally.mojibake)
     if not files and plan.campaign.on_empty == "fail":
         audience = screened.survey.audience
@@ -286,7 +319,8 @@ def preview(
     tally, faults = preparing.Tally(), SourceFaults()
     shown: list[pa.RecordBatch] = []
     longest = _Longest()
-    for piece in pieces(screened, settings, faults.add, watch):
+    writer = preparing.Writer(screened.plan, settings, screened.schedule)
+    for piece in pieces(screened, writer, faults.add, watch):
         messages = piece.rendering.messages
         tally.add(piece.rendering)
         longest.look_at(messages)
@@ -302,7 +336,7 @@ def preview(
 def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
     """The text with each column's name, in capitals, where its value would be."""
     text = preparing.template(plan.campaign)
-    row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR"}
+    row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR", "of_file": 0}
     audience = pa.RecordBatch.from_pylist(
         [{**{name: name.upper() for name in text.columns}, **row}],
         preparing.screener(plan.campaign, text).audience_schema,

@@ -4,30 +4,33 @@ What belongs here: the plan of a run, and the screening and rendering of its peo
 batch. What doesn't: where rows come from, where anything is kept, the ledger.
 """
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BufferedIOBase
-from itertools import accumulate
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from sms.campaign import Campaign
 from sms.errors import SourceError
-from sms.frames import placed
 from sms.message import Renderer, Rendering
 from sms.pipeline import ordered
+from sms.places import Geography
 from sms.recipients import Screener, Survey
+from sms.schedule import Schedule
 from sms.settings import Settings
 from sms.source_faults import FIRST_ROWS
 from sms.template import Template
 from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
+
+Open = TypeVar("Open")
 
 
 class Plan(BaseModel):
@@ -45,10 +48,22 @@ class Plan(BaseModel):
     dry_run: bool
     limit: int | None
 
-    def stem(self, part: int, parts: int) -> str:
-        """A part's name at the gateway; a single file has no suffix (R1)."""
+    def stem(self, part: int, parts: int, send_at: datetime | None = None) -> str:
+        """A part's name at the gateway; a single file has no suffix (R1).
+
+        Without an hour of its own a part has the plan's.
+        """
         suffix = f"p{part:02d}" if parts > 1 else ""
-        return SubmissionName(self.service_id, self.send_at, self.campaign_id + suffix).stem
+        name = self.campaign_id + suffix
+        return SubmissionName(self.service_id, send_at or self.send_at, name).stem
+
+    def stems(self, schedule: Schedule) -> list[str]:
+        """The names of a schedule's files."""
+        files = schedule.files
+        return [
+            self.stem(number, len(files), each.send_at)
+            for number, each in enumerate(files, start=1)
+        ]
 
 
 def template(campaign: Campaign) -> Template:
@@ -58,12 +73,15 @@ def template(campaign: Campaign) -> Template:
 
 def screener(campaign: Campaign, text: Template, query: Any = None) -> Screener:
     """What the campaign asks of its candidates; `query` names where they come from in errors."""
+    geography = Geography.of(campaign)
     return Screener(
         columns=text.columns,
         needed=text.needed,
         allowed_countries=campaign.allowed_countries,
         key=campaign.key,
         msisdn=campaign.msisdn,
+        postcode=campaign.postcode if geography.by_postcode else None,
+        geography=geography,
         query=str(query or campaign.sql_path),
         text=str(campaign.text_path),
     )
@@ -105,35 +123,65 @@ class Piece:
 class Writer:
     """Makes the files of a run from its audience, a batch at a time and in any order (R1).
 
-    The files' sizes are settled by the size of the audience, before a text leaves anybody out.
+    Who is in which file was settled before a text leaves anybody out.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, people: int) -> None:
+    def __init__(self, plan: Plan, settings: Settings, schedule: Schedule) -> None:
         self._renderer = renderer(plan, template(plan.campaign), settings)
         self._dialect = dialect(settings)
-        most = min(plan.campaign.max_per_file, settings.max_recipients_per_file)
-        sizes = send_file.parts(people, most)
-        self._stems = [plan.stem(number, len(sizes)) for number in range(1, len(sizes) + 1)]
-        self._ends = list(accumulate(sizes))
+        self.stems = plan.stems(schedule)
+        self.files = dict(zip(self.stems, schedule.files, strict=True))
 
-    def pieces(self, first: int, audience: pa.RecordBatch) -> list[Piece]:
-        """The messages and bytes of a batch with `first` people before it, each in its file."""
+    def pieces(self, audience: pa.RecordBatch) -> list[Piece]:
+        """The messages and bytes of a batch, by file."""
+        numbers = audience.column("of_file").to_numpy()
         made = []
-        while audience.num_rows:
-            file = bisect_right(self._ends, first)
-            some = audience.slice(0, self._ends[file] - first)
+        for number in np.unique(numbers).tolist():
+            here = numbers == number
+            some = audience if here.all() else audience.filter(pa.array(here))
             rendering = self._renderer.render(some)
-            made.append(Piece(self._stems[file], rendering, rendering.block(self._dialect)))
-            first, audience = first + some.num_rows, audience.slice(some.num_rows)
+            made.append(Piece(self.stems[number], rendering, rendering.block(self._dialect)))
         return made
 
 
-def rendered(
-    plan: Plan, settings: Settings, audience: Iterable[pa.RecordBatch], people: int
-) -> Iterator[Piece]:
-    """The messages and bytes of `people` rows of audience, file after file."""
-    writer = Writer(plan, settings, people)
-    for made in ordered(lambda each: writer.pieces(*each), placed(audience)):
+class Outputs(AbstractContextManager["Outputs[Open]"], Generic[Open]):
+    """The files that are being written, by stem: of each zone one at a time.
+
+    People are dealt to a zone's files in order, so that one is whole when the next begins, and
+    what is held of open files stays little. `opening` opens the file of a stem.
+    """
+
+    def __init__(
+        self, writer: Writer, opening: Callable[[str], AbstractContextManager[Open]]
+    ) -> None:
+        self._files = writer.files
+        self._opening = opening
+        self._open: dict[str, tuple[str, ExitStack, Open]] = {}
+
+    def of(self, stem: str) -> Open:
+        """The file of a stem, opened if it is not yet."""
+        zone = self._files[stem].zone
+        held = self._open.get(zone)
+        if held is None or held[0] != stem:
+            if held:
+                del self._open[zone]
+                held[1].close()
+            with ExitStack() as opening:
+                file = opening.enter_context(self._opening(stem))
+                held = self._open[zone] = (stem, opening.pop_all(), file)
+        return held[2]
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """Finish what is open; after an error, by its own account of that."""
+        everything = ExitStack()
+        for _, file, _ in self._open.values():
+            everything.push(file)
+        return everything.__exit__(*error)
+
+
+def rendered(writer: Writer, audience: Iterable[pa.RecordBatch]) -> Iterator[Piece]:
+    """The messages and bytes of an audience, batch after batch."""
+    for made in ordered(writer.pieces, audience):
         yield from made
 
 

@@ -9,7 +9,8 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 
 1. its key is missing, or too long to be one;
 2. its number has a fault (`sms.msisdn.Fault`);
-3. its number's country is not enabled for the campaign;
+3. its number's country is not enabled for the campaign, or it lives overseas and the campaign
+   leaves those out;
 4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
    of the same number;
 5. its number is in the stop list;
@@ -26,7 +27,7 @@ of that number is written to, because texts are rendered after duplicates have g
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -43,9 +44,11 @@ from sms.errors import SourceError
 from sms.frames import as_text, placed
 from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
 from sms.pipeline import ordered
+from sms.places import ONE_ZONE, Geography
 
 OPTED_OUT = "opted_out"  # the query's optional column
-OWN_COLUMNS = ("row", "key", "msisdn", "country")  # of the audience, before the text's
+# Of the audience, before the text's; `of_file` is which of the run's files, from 0.
+OWN_COLUMNS = ("row", "key", "msisdn", "country", "of_file")
 
 EXCLUDED_SCHEMA = pa.schema(
     [
@@ -84,6 +87,10 @@ class Reason(Coded):
     COUNTRY_NOT_ENABLED = (
         "country_not_enabled",
         "the campaign isn't sent to the number's country: see allowed_countries in campaign.yaml",
+    )
+    OVERSEAS = (
+        "overseas",
+        "they live overseas, and the campaign leaves those out: see overseas in campaign.yaml",
     )
     OPTED_OUT_IN_WAREHOUSE = "opted_out_in_warehouse", "the warehouse says that they opted out"
     OPTED_OUT = "opted_out", "the number is in the stop list"
@@ -140,8 +147,9 @@ class Screening:
     """One batch, split: every row in is in one of the two.
 
     `audience`: `row` int64 (its place in the query's answer, from 1), `key` text, `msisdn` int64,
-    `country` text, then the text's columns. `excluded`: `row` int64, `key`, `msisdn` as given,
-    `reason`, `detail` (the column that lacks something, the country that isn't enabled, else "").
+    `country` text, `of_file` int16, then the text's columns. `excluded`: `row` int64, `key`,
+    `msisdn` as given, `reason`, `detail` (the column that lacks something, the country that
+    isn't enabled, else "").
     """
 
     audience: pa.RecordBatch
@@ -159,8 +167,7 @@ class Stretch:
     """Some rows of the query's answer, and where they stand in it."""
 
     rows: pa.RecordBatch
-    first: int  # rows before them,
-    audience: int  # of which so many are written to
+    first: int  # rows before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,8 @@ class Screener:
     """What a campaign asks of its candidates.
 
     `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
-    default all of them) excludes. `query` and `text` name the campaign's files in errors.
+    default all of them) excludes. `postcode` names the column that tells where people live, if
+    there is one. `query` and `text` name the campaign's files in errors.
     """
 
     columns: Sequence[str]
@@ -176,6 +184,8 @@ class Screener:
     key: str = "key"
     msisdn: str = "msisdn"
     needed: Sequence[str] | None = None
+    postcode: str | None = None
+    geography: Geography = ONE_ZONE
     query: str = "recipients.sql"
     text: str = "message.txt"
 
@@ -196,7 +206,7 @@ class Screener:
     @property
     def encodable(self) -> tuple[str, ...]:
         """The columns that may come and go dictionary encoded: only the text looks at them."""
-        own = (self.key, self.msisdn, OPTED_OUT)
+        own = (self.key, self.msisdn, self.postcode, OPTED_OUT)
         return tuple(name for name in self.carried if name not in own)
 
     @property
@@ -209,7 +219,7 @@ class Screener:
         """The columns of every batch of the audience."""
         carried = [(name, pa.large_string()) for name in self.carried]
         own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
-        return pa.schema([("row", pa.int64()), *own, *carried])
+        return pa.schema([("row", pa.int64()), *own, ("of_file", pa.int16()), *carried])
 
     def survey(
         self,
@@ -241,6 +251,9 @@ class Screener:
         _give_faults(code, numbers.reason)
         region = numbers.country.indices.to_numpy()
         _give(code, ~np.isin(REGIONS, list(self.allowed_countries))[region], _NOT_ENABLED)
+        lives = self.geography.places(region, given[self.postcode] if self.postcode else None)
+        if self.geography.excludes_overseas:
+            _give(code, self.geography.overseas[lives], Reason.OVERSEAS)
         gap = np.zeros(batch.num_rows, np.int16)
         for place, name in enumerate(self.required):
             _note_gaps(gap, given[name], place)
@@ -250,7 +263,7 @@ class Screener:
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
             said = distinct(numbers.msisdn[says_so])
         first, second = digest(keys).T.copy()
-        return _Page(numbers.msisdn, region, code, gap, first, second, said[said != 0])
+        return _Page(numbers.msisdn, region, lives, code, gap, first, second, said[said != 0])
 
     def texts(self, batch: pa.RecordBatch, before: int = 0) -> dict[str, pa.Array]:
         """A batch's columns as text; those of `encodable` stay dictionary encoded if they are.
@@ -293,19 +306,22 @@ class Screener:
         """Every column that the campaign asks for, and where it does so."""
         used = {name: f"{self.text} uses {{{{ {name} }}}}" for name in self.columns}
         needed = {name: f"{self.text} uses {{{{ {name} }}}}" for name in self.required}
+        own = {self.key: "key", self.msisdn: "msisdn"}
+        if self.postcode:
+            own.setdefault(self.postcode, "postcode")
         return {
-            self.key: f"campaign.yaml names {self.key!r} as its key",
-            self.msisdn: f"campaign.yaml names {self.msisdn!r} as its msisdn",
+            **{name: f"campaign.yaml names {name!r} as its {what}" for name, what in own.items()},
             **{name: why for name, why in (used | needed).items() if name != self.key},
         }
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is remembered of rows, one entry a row: 29 bytes."""
+    """What is remembered of rows, one entry a row: 31 bytes."""
 
     msisdn: Int64s
     region: Small  # place in REGIONS
+    place: Small  # of their zone, in the geography's
     code: Codes  # of the reason, 0 while it stands
     gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
     first: Words  # half of the key's digest
@@ -339,7 +355,8 @@ class _Pages:
 
 ROOM = 1 << 23  # rows; memory that is never written to costs nothing
 _KINDS: dict[str, npt.DTypeLike] = {
-    **{"msisdn": np.int64, "region": np.int16, "code": np.int8, "gap": np.int16},
+    **{"msisdn": np.int64, "region": np.int16, "place": np.int16},
+    **{"code": np.int8, "gap": np.int16},
     **{"first": np.uint64, "second": np.uint64},
 }
 
@@ -362,7 +379,8 @@ def _settled(
     gaps = np.flatnonzero((gap > 0) & (code == 0))
     code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
     _give_duplicates(code, msisdn, shared, first, second, shared_keys)
-    return Survey(screener, msisdn, page.region[:rows], code, gap, rows == len(page.code))
+    region, place = page.region[:rows], page.place[:rows]
+    return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
 
 
 def _numbers(values: Word) -> tuple[Word, Word]:
@@ -423,9 +441,11 @@ class Survey:
     screener: Screener
     _msisdn: Int64s
     _region: Small
+    _place: Small
     _code: Codes
     _gap: Small
     _whole: bool  # no row lies beyond a limit
+    _files: Small | None = None  # by row, of those that are written to; None: all in one
 
     @property
     def candidates(self) -> int:
@@ -436,6 +456,35 @@ class Survey:
     def audience(self) -> int:
         """How many of them are written to."""
         return int(np.count_nonzero(self._code == 0))
+
+    @property
+    def people(self) -> dict[str, int]:
+        """How many of them live in each zone, by its code, in the geography's order."""
+        zones = self.screener.geography.zones
+        counts = np.bincount(self._place[self._code == 0], minlength=len(zones)).tolist()
+        return {each.code: count for each, count in zip(zones, counts, strict=True) if count}
+
+    def dealt(self, files: Sequence[tuple[str, int]]) -> "Survey":
+        """The same with everybody dealt to files, each of a zone and so many of its people.
+
+        Within a zone people go to its files in the order of their rows. Raises ValueError if the
+        files don't hold everybody.
+        """
+        files_of: dict[str, list[int]] = {}
+        for number, (code, _) in enumerate(files):
+            files_of.setdefault(code, []).append(number)
+        if len(files) == 1 and [(code, size) for code, size in self.people.items()] == [*files]:
+            return self
+        dealt = np.zeros(len(self._code), np.int16)
+        for code, size in self.people.items():
+            numbers = np.array(files_of.get(code, []), np.int16)
+            sizes = [files[number][1] for number in numbers]
+            if sum(sizes) != size:
+                raise ValueError(f"{size} people of {code} were dealt to files for {sum(sizes)}")
+            place = [each.code for each in self.screener.geography.zones].index(code)
+            rows = np.flatnonzero((self._code == 0) & (self._place == place))
+            dealt[rows] = np.repeat(numbers, sizes)
+        return replace(self, _files=dealt)
 
     @property
     def reasons(self) -> Counter[str]:
@@ -453,7 +502,7 @@ class Survey:
 
     def stretches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Stretch]:
         """The same rows as the survey read, with their places. Raises as `split` does."""
-        first = audience = 0
+        first = 0
         for batch in batches:
             if batch.num_rows and first >= self.candidates:
                 if not self._whole:
@@ -462,9 +511,7 @@ class Survey:
             some = batch.slice(0, self.candidates - first)
             if self._whole and some.num_rows < batch.num_rows:
                 raise self._changed(f"more than {self.candidates}")
-            yield Stretch(some, first, audience)
-            code = self._code[first : first + some.num_rows]
-            audience += len(code) - int(np.count_nonzero(code))
+            yield Stretch(some, first)
             first += some.num_rows
         if first < self.candidates:
             raise self._changed(str(first))
@@ -489,6 +536,7 @@ class Survey:
             people[asked.key],
             pa.array(self._msisdn[here][kept]),
             _COUNTRIES.take(pa.array(self._region[here][kept])),
+            pa.array(self._files_of(here, kept)),
             *(people[name] for name in asked.carried),
         ]
         excluded = [
@@ -502,6 +550,10 @@ class Survey:
             pa.RecordBatch.from_arrays(audience, names=asked.audience_schema.names),
             pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
         )
+
+    def _files_of(self, here: slice, rows: Int64s) -> Small:
+        """Which file each of these rows goes to."""
+        return np.zeros(len(rows), np.int16) if self._files is None else self._files[here][rows]
 
     def _details(self, here: slice, rows: Int64s) -> pa.Array:
         """The country that isn't enabled, or the column with the gap."""

@@ -4,9 +4,10 @@ The counts name nobody and may stand in Airflow's log and database. The samples 
 people: they stay in the run's folder, but for the question that asks a person's yes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from sms.ledger.records import Submission, Summary
 from sms.limits import UNASKED, Balance, Cost
 from sms.recipients import SENTENCES
 from sms.source_faults import SourceFault
+from sms.zones import zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +44,22 @@ def counts_page(
     *,
     cost: Cost | None = None,
     balance: Balance = UNASKED,
-    end: datetime | None = None,
+    ends: Sequence[datetime] | None = None,
+    reasons: Mapping[str, str] = MappingProxyType({}),
     earlier: Sequence[int] = (),
     faults: Sequence[SourceFault] = (),
 ) -> str:
-    """The numbers of a run: no text and no number of a person."""
+    """The numbers of a run: no text and no number of a person.
+
+    `ends` is when the last message of each file is expected to go out, `reasons` why each goes
+    out when it does, by stem.
+    """
     run = summary.run
     lines = [
         f"# {title}",
         "",
-        f"- **Slot:** {_paris(run.send_at)} ({run.slot_reason})",
-        f"- **Expected end:** {_expected(end)}",
+        f"- **Slot:** {_slot(summary, files, reasons)}",
+        f"- **Expected end:** {_expected(max(ends) if ends else None)}",
         f"- **Kind:** {run.kind}{', a dry run: nothing is sent' if run.dry_run else ''}",
         f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS"
         f"{_compared(summary.audience, earlier)}",
@@ -77,12 +84,33 @@ def counts_page(
         lines += ["", "## Characters replaced", "", "| character | times |", "|---|---:|"]
         ranked = sorted(summary.replaced.items(), key=lambda item: -item[1])
         lines += [f"| {_character(code)} | {_count(count)} |" for code, count in ranked[:20]]
-    lines += ["", "## Files", "", "| file | messages | bytes |", "|---|---:|---:|"]
-    lines += [
-        f"| `{each.stem}.csv` | {_count(each.messages or 0)} | {_count(each.size_bytes or 0)} |"
-        for each in files
-    ]
+    lines += ["", "## Files", "", *_files(files, ends)]
     return "\n".join(lines) + "\n"
+
+
+def _slot(summary: Summary, files: Sequence[Submission], reasons: Mapping[str, str]) -> str:
+    """The hour of a run, or its hours where files have several, and why."""
+    run = summary.run
+    why = list(dict.fromkeys(reasons[each.stem] for each in files if each.stem in reasons))
+    if len({each.send_at for each in files}) < 2 and len(why) < 2:
+        hour = files[0].send_at if files else run.send_at
+        return f"{_paris(hour)} ({why[0] if why else run.slot_reason})"
+    first, last = files[0].send_at, files[-1].send_at
+    told = f"{_paris(first)} to {_paris(last)}, in {len(files)} files"
+    return "\n".join([told, *(f"  - {reason}" for reason in why)])
+
+
+def _files(files: Sequence[Submission], ends: Sequence[datetime] | None) -> Iterator[str]:
+    """A table of the files: when each goes out, to whom, and how large it is."""
+    yield "| file | hour | people of | messages | bytes | expected end |"
+    yield "|---|---|---|---:|---:|---|"
+    for place, each in enumerate(files):
+        end = f"{ends[place].astimezone(PARIS):%Y-%m-%d %H:%M}" if ends else ""
+        yield (
+            f"| `{each.stem}.csv` | {each.send_at.astimezone(PARIS):%Y-%m-%d %H:%M} "
+            f"| {zone(each.zone).name} | {_count(each.messages or 0)} "
+            f"| {_count(each.size_bytes or 0)} | {end} |"
+        )
 
 
 def _compared(people: int, earlier: Sequence[int]) -> str:

@@ -7,7 +7,6 @@ instants come in and go out aware, and go out in UTC.
 """
 
 from collections.abc import Iterator, Sequence
-
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -94,8 +93,8 @@ def require_open(
     if not is_open(effective, kind, settings=settings, zone=zone):
         opens = next_open(effective, kind, settings=settings, zone=zone)
         raise WindowClosed(
-            f"{closures(effective, opens, kind, settings=settings, zone=zone)}, so the file planned for "
-            f"{_spoken(send_at)} can't go up any more: trigger a new run for "
+            f"{closures(effective, opens, kind, settings=settings, zone=zone)}, so the file "
+            f"planned for {_spoken(send_at)} can't go up any more: trigger a new run for "
             f"{_spoken(opens, after=effective)} or later"
         )
 
@@ -125,9 +124,7 @@ def ends(sendings: Sequence[Sending], settings: Settings) -> list[datetime] | No
     return [done[place] for place in range(len(sendings))]
 
 
-def require_no_tail(
-    sendings: Sequence[Sending], kind: Kind | str, *, settings: Settings
-) -> None:
+def require_no_tail(sendings: Sequence[Sending], kind: Kind | str, *, settings: Settings) -> None:
     """Refuse with WindowClosed marketing that would still be going out when its hours end."""
     done = ends(sendings, settings)
     if done is None or Kind(kind) is Kind.TRANSACTIONAL:
@@ -156,9 +153,7 @@ class OpenDay:
         return f"{_day(self.day)} {self.day.year}: {self.hours or f'closed ({self.closed})'}"
 
 
-def calendar(
-    first: date, days: int, *, settings: Settings, zone: Zone = MAINLAND
-) -> list[OpenDay]:
+def calendar(first: date, days: int, *, settings: Settings, zone: Zone = MAINLAND) -> list[OpenDay]:
     """When marketing may go out on so many days, Paris time."""
     return [
         _open_day(day, settings, zone)
@@ -276,9 +271,9 @@ class _Clock:
         """The instant itself, or the next opening after it, by this clock alone."""
         local = _there(instant, self.clock)
         day = local.date()
-        if not _why_closed(day, self.zone):
-            if settings.window_start <= local.time() < settings.window_end:
-                return _utc(instant)
+        opened = settings.window_start <= local.time() < settings.window_end
+        if opened and not _why_closed(day, self.zone):
+            return _utc(instant)
         if local.time() >= settings.window_start:
             day += timedelta(days=1)
         while _why_closed(day, self.zone):

@@ -11,9 +11,9 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sms import frames, limits, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
-from sms.delivery import fingerprint, report_due
+from sms.delivery import Cap, fingerprint, next_files, report_due
 from sms.errors import (
     SUPPORT,
     LedgerError,
@@ -41,9 +41,12 @@ from sms.ledger.states import State
 from sms.message import DELIMITER, MESSAGES_SCHEMA
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, Reason
+from sms.schedule import Schedule, schedule
+from sms.send_window import Sending
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.wire import inspection, send_file
+from sms.zones import zone
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ PLAN = "00_plan.json"
 CANDIDATES = "01_candidates.parquet"
 AUDIENCE = "02_audience.parquet"
 EXCLUDED = "02_excluded.parquet"
+SCHEDULE = "02_schedule.json"
 UNRENDERED = "03_excluded.parquet"
 MOJIBAKE = "03_mojibake.json"
 REVIEW = "04_review.md"
@@ -75,6 +79,16 @@ class Request(BaseModel):
 def read_plan(folder: Any) -> Plan:
     """The plan that the first stage left in the run's folder."""
     return Plan.model_validate_json((folder / PLAN).read_text())
+
+
+def read_schedule(folder: Any) -> Schedule:
+    """The files and hours that the screening left in the run's folder."""
+    return Schedule.model_validate_json((folder / SCHEDULE).read_text())
+
+
+def write_schedule(dealt: Schedule, folder: Any) -> None:
+    """Leave the files and their hours in the run's folder."""
+    (folder / SCHEDULE).write_text(dealt.model_dump_json(indent=1))
 
 
 def is_under_way(run_key: str, ledger: Ledger) -> bool:
@@ -109,7 +123,7 @@ def plan(
     if kept and (kept.at_once or kept.send_at >= now - settings.max_late):
         # The hour and the name stay; what the campaign says may have been corrected meanwhile.
         wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
-        return _written(kept.model_copy(update=wishes), folder)
+        return write_plan(kept.model_copy(update=wishes), folder)
     wanted = request.send_at
     if wanted is None and campaign.send_at:
         wanted = send_window.first_at(campaign.send_at, after=(asked_at or now) - STARTING)
@@ -147,7 +161,7 @@ def plan(
         row_limit=drawn.limit,
     )
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
-    return _written(drawn, folder)
+    return write_plan(drawn, folder)
 
 
 def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
@@ -155,11 +169,12 @@ def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
     if not live or not (folder / PLAN).exists():
         return None
     kept = read_plan(folder)
-    ours = (kept.stem(1, 1), kept.stem(1, 2))  # alone, and as the first of several
-    return kept if live[0].stem in ours else None
+    # A file's own id is the plan's, or begins with it where it is one of several.
+    return kept if live[0].campaign_id.startswith(kept.campaign_id) else None
 
 
-def _written(plan: Plan, folder: Any) -> Plan:
+def write_plan(plan: Plan, folder: Any) -> Plan:
+    """Leave the plan in the run's folder, for the later stages."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PLAN).write_text(plan.model_dump_json(indent=1))
     return plan
@@ -170,8 +185,13 @@ def extract(rows: Iterable[pa.RecordBatch], folder: Any) -> int:
     return frames.write(folder / CANDIDATES, rows)
 
 
-def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
-    """Split the candidates into those we write to and those we don't, with the reason."""
+def screen(
+    plan: Plan, folder: Any, ledger: Ledger, settings: Settings, now: datetime
+) -> dict[str, int]:
+    """Split the candidates into those we write to, each in a file, and those we don't, and why.
+
+    Raises WindowClosed as `schedule` does.
+    """
     campaign = plan.campaign
     stop_list_size = require_stop_list(ledger, settings)
     text = preparing.template(campaign)
@@ -184,8 +204,13 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
         frames.batches(candidates, looked_at),
         ledger.opted_out,
         plan.limit,
-        _spared(campaign, ledger, plan.send_at),
+        _spared(plan, ledger),
     )
+    dealt = schedule(
+        campaign, plan.send_at, plan.slot_reason, survey.people, now=now, settings=settings
+    )
+    survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
+    write_schedule(dealt, folder)
     with (
         frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
         frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
@@ -209,49 +234,66 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     return {"candidates": survey.candidates, "audience": survey.audience, **survey.reasons}
 
 
+def cap_of(plan: Plan, ledger: Ledger, send_at: datetime) -> Cap | None:
+    """Who has been written to as often as the campaign allows by then, if it says how often."""
+    if not plan.campaign.at_most:
+        return None
+    times, days = plan.campaign.at_most
+    reached = partial(
+        ledger.written_to,
+        kind=plan.campaign.kind,
+        times=times,
+        since=send_at - timedelta(days=days),
+        but=plan.run_key,
+    )
+    return Cap(str(Reason.AT_MOST), reached, ledger.turn)
+
+
 def _spared(
-    campaign: Campaign, ledger: Ledger, send_at: datetime
+    plan: Plan, ledger: Ledger
 ) -> dict[Reason, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]]:
     """Whom the campaign leaves alone, by what the ledger knows of earlier runs."""
     spared: dict[Reason, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = {}
-    if campaign.at_most:
-        times, days = campaign.at_most
-        since = send_at - timedelta(days=days)
-        spared[Reason.AT_MOST] = partial(
-            ledger.written_to, kind=campaign.kind, times=times, since=since
-        )
-    if campaign.suppress_after_failures:
-        spared[Reason.FAILING_NUMBER] = partial(
-            ledger.failing, times=campaign.suppress_after_failures
-        )
+    if cap := cap_of(plan, ledger, plan.send_at):
+        spared[Reason.AT_MOST] = cap.reached
+    if times := plan.campaign.suppress_after_failures:
+        spared[Reason.FAILING_NUMBER] = partial(ledger.failing, times=times)
     return spared
 
 
 def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
     """Write everyone's text and the exact bytes of each file; the ledger's `prepared`."""
     campaign = plan.campaign
-    audience = frames.rows(folder / AUDIENCE)
+    writer = preparing.Writer(plan, settings, read_schedule(folder))
     tally = preparing.Tally()
-    made: list[tuple[str, send_file.Written]] = []
-    with frames.writing(folder / UNRENDERED, EXCLUDED_SCHEMA) as left_out:
-        pieces = preparing.rendered(plan, settings, frames.batches(folder / AUDIENCE), audience)
-        for stem, file in groupby(pieces, key=lambda piece: piece.stem):
-            with (
-                frames.writing(messages_file(folder, stem), MESSAGES_SCHEMA) as kept,
-                bytes_file(folder, stem).open("wb") as out,
-            ):
-                output = send_file.Output(out)
-                for piece in file:
-                    kept.write(piece.rendering.messages)
-                    left_out.write(piece.rendering.excluded)
-                    output.add(piece.block)
-                    tally.add(piece.rendering)
-            if output.written.rows:
-                made.append((stem, output.written))
+    made: dict[str, send_file.Written] = {}
+
+    @contextmanager
+    def opening(stem: str) -> Iterator[tuple[frames.Writer, send_file.Output]]:
+        with (
+            frames.writing(messages_file(folder, stem), MESSAGES_SCHEMA) as kept,
+            bytes_file(folder, stem).open("wb") as out,
+        ):
+            output = send_file.Output(out)
+            yield kept, output
+            made[stem] = output.written
+
+    with (
+        frames.writing(folder / UNRENDERED, EXCLUDED_SCHEMA) as left_out,
+        preparing.Outputs(writer, opening) as outputs,
+    ):
+        for piece in preparing.rendered(writer, frames.batches(folder / AUDIENCE)):
+            kept, output = outputs.of(piece.stem)
+            kept.write(piece.rendering.messages)
+            left_out.write(piece.rendering.excluded)
+            output.add(piece.block)
+            tally.add(piece.rendering)
+    written = [(stem, made[stem]) for stem in writer.stems if stem in made and made[stem].rows]
     ledger.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
     (folder / MOJIBAKE).write_text(json.dumps(tally.mojibake))
-    if not made:
+    if not written:
         if campaign.on_empty == "fail":
+            audience = frames.rows(folder / AUDIENCE)
             raise SourceError(preparing.nothing_to_send(campaign.text_path, audience, tally))
         return {"messages": 0, "segments": 0, **tally.reasons}
     ledger.prepare(
@@ -260,18 +302,20 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
             Part(
                 stem=stem,
                 part=number,
-                parts=len(made),
-                messages=written.rows,
-                segments=written.segments,
-                sha256=written.sha256,
-                size_bytes=written.size_bytes,
+                parts=len(written),
+                send_at=writer.files[stem].send_at,
+                zone=writer.files[stem].zone,
+                messages=each.rows,
+                segments=each.segments,
+                sha256=each.sha256,
+                size_bytes=each.size_bytes,
             )
-            for number, (stem, written) in enumerate(made, start=1)
+            for number, (stem, each) in enumerate(written, start=1)
         ],
     )
     return {
-        "messages": sum(written.rows for _, written in made),
-        "segments": sum(written.segments for _, written in made),
+        "messages": sum(each.rows for _, each in written),
+        "segments": sum(each.segments for _, each in written),
         **tally.reasons,
     }
 
@@ -294,7 +338,7 @@ def review(
             preparing.require_faultless(source, submission.stem, settings)
     summary = ledger.summary(plan.run_key)
     histogram, samples = _looked_through(folder, files)
-    due = report_due(plan.send_at, summary.audience, reviewing.sum_of(histogram))
+    due = max(report_due(each.send_at, each.messages or 0, each.segments or 0) for each in files)
     run = limits.Run(
         candidates=summary.candidates,
         audience=summary.audience,
@@ -311,15 +355,14 @@ def review(
         due,
         cost=cost,
         balance=balance,
-        end=send_window.expected_end(plan.send_at, summary.audience, settings),
+        ends=send_window.ends(_sendings(files), settings),
+        reasons=_reasons(plan, folder),
         earlier=run.earlier,
         faults=_source_faults(folder),
     )
     try:
         limits.require(plan.campaign, run, cost, balance)
-        send_window.require_no_tail(
-            plan.send_at, summary.audience, plan.campaign.kind, settings=settings
-        )
+        send_window.require_no_tail(_sendings(files), plan.campaign.kind, settings=settings)
     except (LimitTripped, WindowClosed) as error:
         counts += f"\n## It would not go out\n\n{error}\n"
         if not plan.dry_run:
@@ -340,17 +383,16 @@ def require_sendable(
 ) -> None:
     """Refuse a send in a closed or missed hour, without its yes, or without a safe stop list."""
     send_window.require_open(
-        submission.send_at, plan.campaign.kind, now=now, settings=settings, send_now=plan.at_once
+        submission.send_at,
+        plan.campaign.kind,
+        now=now,
+        settings=settings,
+        send_now=plan.at_once,
+        zone=zone(submission.zone),
     )
     # Of the whole run, and from its first file on: one file must not leave for another to be late.
     files = ledger.submissions(submission.run_key)
-    begun = min((each.submitted_at for each in files if each.submitted_at), default=now)
-    send_window.require_no_tail(
-        max(submission.send_at, begun),
-        sum(each.messages or 0 for each in files),
-        plan.campaign.kind,
-        settings=settings,
-    )
+    send_window.require_no_tail(_sendings(files, now), plan.campaign.kind, settings=settings)
     run = ledger.run(submission.run_key)
     if run.approved_at is None and needs_approval(plan, ledger):
         raise NotApproved(
@@ -367,33 +409,37 @@ def require_sendable(
 
 
 def needs_approval(plan: Plan, ledger: Ledger) -> bool:
-    """Whether the campaign wants a person to say yes to this run."""
+    """Whether the campaign wants a person to say yes to this run: always after a proof."""
+    if plan.campaign.proof_to:
+        return True
     least = plan.campaign.approval
     if not least:
         return False
     return sum(each.messages or 0 for each in ledger.submissions(plan.run_key)) >= least
 
 
-def answer_by(plan: Plan, settings: Settings, now: datetime) -> datetime:
-    """Until when a person may say yes: not for ever, and not beyond the run's hour."""
+def answer_by(
+    plan: Plan, files: Sequence[Submission], settings: Settings, now: datetime
+) -> datetime:
+    """Until when a person may say yes: not for ever, and not beyond the run's first hour."""
     latest = now + settings.approval_timeout
-    return latest if plan.at_once else min(latest, plan.send_at + settings.max_late)
+    begins = min(each.send_at for each in files)
+    return latest if plan.at_once else min(latest, begins + settings.max_late)
 
 
 SLOWEST_PACE = 1e6  # bytes a second: a slow line, taken for ours until an upload was measured
 MARGIN = 2  # times as slow as the latest uploads may the next one be
 
 
-def upload_at(
-    submissions: Sequence[Submission], settings: Settings, pace: float | None
-) -> datetime:
-    """When a run's files should go up: as late as is safe before their hour.
+def upload_at(files: Sequence[Submission], settings: Settings, pace: float | None) -> datetime:
+    """When the next of a run's files should go up: as late as is safe before their hour.
 
     `pace` is what the latest uploads went at, in bytes a second.
     """
-    size = sum(each.size_bytes or 0 for each in submissions)
+    first = next_files(files)
+    size = sum(each.size_bytes or 0 for each in first)
     takes = timedelta(seconds=MARGIN * size / (pace or SLOWEST_PACE))
-    return min(each.send_at for each in submissions) - settings.upload_lead - takes
+    return min(each.send_at for each in first) - settings.upload_lead - takes
 
 
 def likely_causes(folder: Any, submission: Submission, settings: Settings) -> tuple[str, ...]:
@@ -441,6 +487,7 @@ class PreparedPart:
         self._bytes = bytes_file(folder, submission.stem)
         self._dialect = preparing.dialect(settings)
         self._left_out = np.empty(0, np.int64)
+        self._reasons: Counter[str] = Counter()
 
     def msisdns(self) -> npt.NDArray[np.int64]:
         """Everyone who is still in the file."""
@@ -457,7 +504,7 @@ class PreparedPart:
         return self._bytes
 
     def require_prepared(self, sha256: str) -> None:
-        """LedgerError unless rows and bytes are those that were prepared, but for late STOPs."""
+        """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
         with open(os.devnull, "wb") as nowhere:
             rows = send_file.write(frames.batches(self._rows), nowhere, self._dialect).sha256
         found = {rows} if len(self._left_out) else {rows, fingerprint(self._bytes)["sha256"]}
@@ -467,15 +514,17 @@ class PreparedPart:
                 "anew, or begun to. Clear the task plan with what is downstream of it"
             )
 
-    def leave_out(self, msisdns: npt.NDArray[np.int64]) -> None:
+    def leave_out(self, msisdns: npt.NDArray[np.int64], reason: str) -> None:
         """Write the file anew without these numbers."""
+        before = len(self._left_out)
         self._left_out = np.union1d(self._left_out, msisdns)
+        self._reasons[reason] += len(self._left_out) - before
         with self._bytes.open("wb") as out:
             send_file.write(self._batches(), out, self._dialect)
 
     def late_out(self) -> dict[str, int]:
         """How many were left out since the file was first written, by Reason."""
-        return {str(Reason.OPTED_OUT): len(self._left_out)} if len(self._left_out) else {}
+        return dict(self._reasons)
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         left_out = pa.array(self._left_out, pa.int64())
@@ -508,6 +557,24 @@ def _looked_through(
             first = next(frames.batches(rows, SAMPLE_COLUMNS))
             samples += reviewing.samples(first.slice(0, SAMPLES - len(samples)))
     return dict(sorted(histogram.items())), samples
+
+
+def _sendings(files: Sequence[Submission], now: datetime | None = None) -> list[Sending]:
+    """What goes out when: as planned, or as it has gone and, from `now` on, still can."""
+    return [
+        Sending(
+            max(each.send_at, each.submitted_at or now or each.send_at),
+            each.messages or 0,
+            zone(each.zone),
+        )
+        for each in files
+    ]
+
+
+def _reasons(plan: Plan, folder: Any) -> dict[str, str]:
+    """Why each file goes out when it does, by stem."""
+    dealt = read_schedule(folder)
+    return {stem: each.reason for stem, each in zip(plan.stems(dealt), dealt.files, strict=True)}
 
 
 def _segments_by_country(plan: Plan, folder: Any, files: Sequence[Submission]) -> dict[str, int]:

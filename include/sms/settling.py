@@ -6,9 +6,10 @@ to the gateway, and nothing is sent.
 
 from sms.errors import SUPPORT, LedgerError
 from sms.ledger.ledger import Ledger
-from sms.ledger.states import State
+from sms.ledger.states import AHEAD, State
+from sms.proving import is_proof
 
-AHEAD = (State.PLANNED, State.PREPARED, State.UPLOADING)
+STILL_HERE = (State.PLANNED, *sorted(AHEAD))
 
 
 def settle(stem: str, ledger: Ledger, *, arrived: bool) -> str:
@@ -22,6 +23,8 @@ def settle(stem: str, ledger: Ledger, *, arrived: bool) -> str:
         _require(stem, ledger, (), "settled by somebody else meanwhile")
     if arrived:
         return f"{stem} counts as submitted. Clear its task submit, and the run goes on"
+    if is_proof(ledger.submission(stem).run_key):
+        return f"{stem} is cancelled. Clear the task prove of its run, which sends another proof"
     if is_alone(stem, ledger):
         return f"{stem} is cancelled, and nothing of its run was sent: it may be sent again"
     return (
@@ -31,13 +34,17 @@ def settle(stem: str, ledger: Ledger, *, arrived: bool) -> str:
 
 
 def is_alone(stem: str, ledger: Ledger) -> bool:
-    """Whether a submission is all there is of its run, so that sending anew texts nobody twice."""
-    return ledger.submission(stem).parts == 1
+    """Whether a submission is all there is of its run, so that sending anew texts nobody twice.
+
+    A proof is only a part of one.
+    """
+    found = ledger.submission(stem)
+    return found.parts == 1 and not is_proof(found.run_key)
 
 
 def call_off(stem: str, ledger: Ledger) -> str:
     """Cancel a submission that can't have left yet; LedgerError if it may have."""
-    _require(stem, ledger, AHEAD, f"and may be at the gateway: only {SUPPORT} can stop it now")
+    _require(stem, ledger, STILL_HERE, f"and may be at the gateway: only {SUPPORT} can stop it now")
     if not ledger.move(stem, to=State.CANCELLED, detail={"why": "called off"}):
         _require(stem, ledger, (), f"about to be renamed, or was: only {SUPPORT} can stop it now")
     return f"{stem} is cancelled and will never be sent"

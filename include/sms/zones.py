@@ -12,8 +12,6 @@ from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from holidays import country_holidays
-
 from sms.errors import ConfigurationError
 
 FRANCE, ALSACE_MOSELLE = "FR", "alsace_moselle"
@@ -65,7 +63,7 @@ FRENCH = (
 )
 OVERSEAS = frozenset({"GP", "MQ", "GF", "RE", "PM", "YT", "WF", "PF", "NC", "BL", "MF"})
 
-# Departments and collectivities with a zone of their own, by the digits that a postcode begins with.
+# Departments and collectivities with a zone of their own, by the digits that postcodes begin with.
 DEPARTMENTS = {
     **dict.fromkeys(("57", "67", "68"), ALSACE_MOSELLE),
     **{"971": "GP", "972": "MQ", "973": "GF", "974": "RE", "975": "PM", "976": "YT"},
@@ -121,6 +119,8 @@ _ISLANDS = {"98000": FRANCE}
 @cache
 def bank_holidays(where: Zone, year: int) -> dict[date, str]:
     """A zone's bank holidays in a year, with their French names; none where nobody lists them."""
+    from holidays import country_holidays  # here, as it takes a tenth of a second to load
+
     found: dict[date, str] = {}
     for subdivision in where.subdivisions or (None,):
         try:

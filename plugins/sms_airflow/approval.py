@@ -48,11 +48,15 @@ class ApproveOperator(HITLOperator):
         if run.approved_at:
             self.log.info("%s approved it already, at %s", run.approved_by, run.approved_at)
             return
-        deadline = sending.answer_by(plan, wiring.settings(), clock.now())
+        files = ledger.submissions(run.run_key)
+        deadline = sending.answer_by(plan, files, wiring.settings(), clock.now())
         self.response_timeout = deadline - clock.now()
         messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
         self.subject = f"Send {plan.campaign.name} to {messages:,} people?"
         self.body = (folder / sending.REVIEW).read_text()
+        if plan.campaign.proof_to:
+            phones = len(plan.campaign.proof_to)
+            self.body = f"The proof was sent to {phones} of our own phones.\n\n{self.body}"
         # The digits stand for the bytes: Airflow shows an old question again after a clear, and a
         # yes to that must not be one to what was prepared since.
         self.options = [APPROVE.format(ledger.prepared_digest(run.run_key)), REFUSE]

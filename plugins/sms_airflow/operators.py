@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 class SubmitOperator(SFTPOperator):
     """Upload a run's files as `.tmp`, then rename one after the other to `.csv`, at most once ever.
 
-    All of them lie at the gateway before the first is renamed, and each must be accepted (`.done`)
-    before the next one is (R1, R27): a `.reject` holds what follows. The provider's operator puts a
-    file and no more; this one claims each submission in the ledger, looks at the gateway, and only
-    then acts, so that it may be retried, cleared or run twice. It waits for verdicts without a
-    worker. `stems` names the prepared submissions of one run.
+    All of an hour lie at the gateway before the first is renamed, and each must be accepted
+    (`.done`) before the next one is (R1, R27): a `.reject` holds what follows. Files of a later
+    hour go up before that hour, once the STOPs until then were heard. The provider's operator puts
+    a file and no more; this one claims each submission in the ledger, looks at the gateway, and
+    only then acts, so that it may be retried, cleared or run twice. It waits for verdicts and hours
+    without a worker. `stems` names the prepared submissions of one run.
     """
 
     template_fields = ("stems",)
@@ -65,6 +66,12 @@ class SubmitOperator(SFTPOperator):
             case _:
                 raise VerdictOverdue(stem, event.get("phase"))
 
+    @in_a_sentence
+    def reached(self, context: Context, event: dict[str, Any]) -> list[str]:
+        """Go on with the files of a later hour."""
+        self.log.info("It is %s", event["now"])
+        return self._go_on(context)
+
     def _go_on(self, context: Context) -> list[str]:
         """Rename the next file and wait for its verdict, until there is none left."""
         from sms import clock, delivery, sending
@@ -80,6 +87,9 @@ class SubmitOperator(SFTPOperator):
             return list(self.stems)
         folder = ObjectStoragePath(ledger.run(files[0].run_key).folder)
         plan = sending.read_plan(folder)
+        if delivery.begins_another_hour(files):
+            self._wait_for_the_hour(sending.upload_at(files, settings, ledger.upload_pace()))
+            self._hear_stops(ledger)
 
         def check(held: Submission) -> None:
             wiring.require_running()
@@ -87,13 +97,31 @@ class SubmitOperator(SFTPOperator):
 
         parcels = {each.stem: sending.PreparedPart(folder, each, settings) for each in files}
         token = str(context["ti"].id)
-        this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, check)
+        cap = sending.cap_of(plan, ledger, max(clock.now(), plan.send_at))
+        this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, check, cap)
         waiting = delivery.submit_next(parcels, this)
         if waiting is None:
             return list(self.stems)
         self.log.info("%s is at the gateway with %s messages", waiting.stem, waiting.messages)
         deadline = clock.now() + settings.verdict_timeout
         watch(self, VerdictTrigger, waiting.stem, deadline, settings.verdict_poll)
+
+    def _wait_for_the_hour(self, moment: datetime) -> None:
+        """Give the worker back until files of a later hour should go up."""
+        from sms import clock
+        from sms_airflow.triggers import HourTrigger
+
+        if clock.now() < moment:
+            self.log.info("The next files wait until %s; until then they can be called off", moment)
+            self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")
+
+    def _hear_stops(self, ledger: Ledger) -> None:
+        """What the task `hear_stops` did for the first hour."""
+        from sms import clock, collecting
+        from sms_airflow import wiring
+
+        with wiring.gateway() as session:
+            collecting.collect_replies(session, ledger, wiring.archive(), clock.now())
 
     def _rejection(self, files: list[Submission], ledger: Ledger) -> FileRejected:
         """What to say of a run one of whose files was rejected; the others are held back."""
@@ -118,6 +146,12 @@ class BookCollection(TriggerDagRunOperator):
     """
 
     template_fields = ("stem", *TriggerDagRunOperator.template_fields)
+
+    @classmethod
+    def of_each(cls, stems: Any, **kwargs: Any) -> Any:
+        """A booking for each file that was accepted, even where another one was rejected."""
+        kwargs.setdefault("doc_md", inspect.getdoc(cls))
+        return cls.partial(trigger_rule="all_done", **kwargs).expand(stem=stems)
 
     def __init__(self, *, stem: str, **kwargs: Any) -> None:
         kwargs.setdefault("doc_md", inspect.getdoc(type(self)))

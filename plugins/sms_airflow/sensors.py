@@ -44,7 +44,7 @@ def known_to_triggers(account: Account) -> dict[str, Any]:
 
 
 class HourSensor(BaseSensorOperator):
-    """Waits until a run's files should go up, which is as late as is safe before their hour.
+    """Waits until a run's first files should go up, which is as late as is safe before their hour.
 
     Until then whoever says STOP is left out, and the run can be called off: mark it, or cancel its
     files in the ledger. A run that sends nothing ends here.
@@ -69,8 +69,10 @@ class HourSensor(BaseSensorOperator):
             raise AirflowSkipException("This run sends nothing")
         ledger = wiring.ledger()
         files = [ledger.submission(stem) for stem in self.stems]
+        if any(each.state not in UNCLAIMED for each in files):
+            return
         moment = sending.upload_at(files, wiring.settings(), ledger.upload_pace())
-        if clock.now() >= moment or any(each.state not in UNCLAIMED for each in files):
+        if clock.now() >= moment:
             return
         self.log.info("The upload waits until %s; until then the run can be called off", moment)
         self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")

@@ -87,12 +87,12 @@ def screen() -> dict[str, int]:
     `02_audience.parquet` holds whom we write to, `02_excluded.parquet` everybody else, each with
     a key and one reason. Nobody is lost: candidates = audience + excluded.
     """
-    from sms import sending
+    from sms import clock, sending
 
     run = _Run()
     if run.under_way:
         return {}
-    counts = sending.screen(run.plan, run.folder, run.ledger, run.settings)
+    counts = sending.screen(run.plan, run.folder, run.ledger, run.settings, clock.now())
     return run.unless_empty(counts, counts["audience"])
 
 
@@ -134,6 +134,21 @@ def review() -> list[str]:
         sending.call_off(run.plan, run.ledger, "a dry run")
         return []
     return [each.stem for each in run.ledger.submissions(run.key)]
+
+
+@task(**PATIENT)
+@in_a_sentence
+def prove() -> list[str]:
+    """Prepare the proof: the real text, to the campaign's own test numbers (`proof_to`).
+
+    Returns its file, which goes out before anybody is asked for a yes to all the others.
+    """
+    from sms import clock, proving
+
+    run = _Run()
+    if run.under_way:
+        return []
+    return proving.prove(run.plan, run.folder, run.ledger, run.settings, clock.now())
 
 
 @task(**PATIENT)
@@ -196,6 +211,7 @@ def hear_stops() -> dict[str, int]:
 
 
 def _bring_replies_home() -> dict[str, int]:
+    """What lies at the gateway of STOPs and replies, into the ledger."""
     from sms import clock, collecting
     from sms_airflow import wiring
 

@@ -5,9 +5,10 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -135,14 +136,22 @@ class Desk:
         return self.runs.index(run)
 
     def prepare(
-        self, people: list[str], run: str = "one", more: str = "", **request: Any
+        self,
+        people: list[str],
+        run: str = "one",
+        more: str = "",
+        living_in: Iterable[str] = (),
+        **request: Any,
     ) -> list[Submission]:
-        """A run of a small campaign, from plan to review."""
+        """A run of a small campaign, from plan to review; `living_in` are people's postcodes."""
         plan = self.plan(run, more, **request)
-        rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(people)]
-        batch = frames.from_rows(["key", "msisdn", "name"], rows)
+        rows = [
+            (f"k{at}", number, f"Léa {at}", postcode)
+            for at, (number, postcode) in enumerate(zip_longest(people, living_in, fillvalue=""))
+        ]
+        batch = frames.from_rows(["key", "msisdn", "name", "postcode"], rows)
         sending.extract([batch], self.run_folder(run))
-        sending.screen(plan, self.run_folder(run), self.ledger, self.settings)
+        sending.screen(plan, self.run_folder(run), self.ledger, self.settings, clock.now())
         sending.render(plan, self.run_folder(run), self.ledger, self.settings)
         sending.review(plan, self.run_folder(run), self.ledger, self.settings)
         return self.ledger.submissions(run)
@@ -168,7 +177,8 @@ class Desk:
             each.stem: sending.PreparedPart(folder, each, self.settings)
             for each in map(self.ledger.submission, self.stems(run))
         }
-        this = delivery.Try(gateway, self.ledger, token, lease, check)
+        cap = sending.cap_of(plan, self.ledger, max(clock.now(), plan.send_at))
+        this = delivery.Try(gateway, self.ledger, token, lease, check, cap)
         return delivery.submit_next(parcels, this) or self.ledger.submission(stem)
 
     def accepted(self, stem: str) -> None:

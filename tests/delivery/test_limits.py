@@ -135,9 +135,10 @@ def test_a_service_message_may_go_out_all_night(desk: Desk) -> None:
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 1})
     plan = desk.plan()
 
-    send_window.require_no_tail(plan.send_at, 99, "transactional", settings=desk.settings)
+    many = [send_window.Sending(plan.send_at, 99)]
+    send_window.require_no_tail(many, "transactional", settings=desk.settings)
     with pytest.raises(WindowClosed):
-        send_window.require_no_tail(plan.send_at, 99, "marketing", settings=desk.settings)
+        send_window.require_no_tail(many, "marketing", settings=desk.settings)
 
 
 def test_the_tail_is_the_whole_runs_and_not_one_files(desk: Desk, gateway: Sandbox) -> None:

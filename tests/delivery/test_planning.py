@@ -143,7 +143,11 @@ def test_a_limit_hides_no_opt_out(desk: Desk) -> None:
     sending.extract([batch], desk.run_folder("one"))
 
     counts = sending.screen(
-        plan.model_copy(update={"limit": 2}), desk.run_folder("one"), desk.ledger, desk.settings
+        plan.model_copy(update={"limit": 2}),
+        desk.run_folder("one"),
+        desk.ledger,
+        desk.settings,
+        clock.now(),
     )
 
     assert counts == {"candidates": 2, "audience": 1, "opted_out_in_warehouse": 1}

@@ -145,7 +145,7 @@ def prepared(
         )
         (stop_list := Path(place, "stop.csv")).write_text("msisdn\n+33639980012\n")
         plan = offline.plan(campaign.load(folder), AT, settings=chosen)
-        made = offline.prepare(offline.screen(plan, people, stop_list), chosen, out)
+        made = offline.prepare(offline.screen(plan, people, stop_list, chosen), chosen, out)
         contents = [(out / f"{stem}.csv").read_bytes() for stem, _ in made.files]
         assert sorted(path.name for path in out.iterdir()) == sorted(
             ["excluded.csv", "summary.json", *(f"{stem}.csv" for stem, _ in made.files)]
@@ -304,5 +304,5 @@ def test_a_text_that_is_not_utf8_is_refused_by_its_column_and_shown_to_nobody(tm
     plan = offline.plan(campaign.load(tmp_path / "spring"), AT, settings=Settings())
 
     with pytest.raises(SourceError, match="column first_name holds bytes that are not") as raised:
-        offline.screen(plan, tmp_path / "people", None)
+        offline.screen(plan, tmp_path / "people", None, Settings())
     assert "secre" not in str(raised.value)

@@ -3,13 +3,14 @@
 from datetime import datetime, timedelta
 
 import numpy as np
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, func, select, text
 
 from sms.ledger.copying import hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.states import SENT, State
 
-MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)
+MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and an upload whose rename is intended
+TURN = 7_777_002  # the key of an advisory lock
 REMEMBERED = timedelta(days=365)  # how far back a failure counts
 
 WRITTEN_TO = text(
@@ -19,7 +20,8 @@ WRITTEN_TO = text(
     JOIN sms.message m USING (msisdn)
     JOIN sms.submission s ON s.id = m.submission_id
     JOIN sms.campaign_run r USING (run_key)
-    WHERE r.kind = :kind AND s.state IN :states
+    WHERE r.kind = :kind AND r.run_key <> :but
+        AND (s.state IN :states OR (s.state = 'uploading' AND s.rename_intended_at IS NOT NULL))
         AND greatest(s.send_at, s.submitted_at) > :since
     GROUP BY m.msisdn HAVING count(*) >= :times
     ORDER BY m.msisdn
@@ -55,12 +57,23 @@ LATEST_SENT = text(
 
 
 def written_to(
-    tx: Transaction, msisdns: np.ndarray, *, kind: str, times: int, since: datetime
+    tx: Transaction, msisdns: np.ndarray, *, kind: str, times: int, since: datetime, but: str
 ) -> np.ndarray:
-    """Which of these numbers got so many messages since then, by files of any campaign's."""
+    """Which of these numbers got so many messages since then, by files of any other run's.
+
+    A file that is about to be renamed counts: it may have left.
+    """
     hand_over(tx, msisdns)
-    told = {"kind": kind, "times": times, "since": since, "states": MAY_HAVE_ARRIVED}
+    told = {"kind": kind, "times": times, "since": since, "but": but, "states": MAY_HAVE_ARRIVED}
     return np.fromiter(tx.db.execute(WRITTEN_TO, told).scalars(), dtype=np.int64)
+
+
+def hold_turn(tx: Transaction) -> None:
+    """Wait until no other file is being judged by what was sent, and hold others off.
+
+    Until this transaction ends. Whoever has the turn sees all that left before.
+    """
+    tx.db.execute(select(func.pg_advisory_xact_lock(TURN)))
 
 
 def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:

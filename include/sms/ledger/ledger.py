@@ -4,8 +4,8 @@ How it is done is beside: `runs` and `submissions` (a file's way out), `stop_lis
 `deliveries` (what comes home), `history` and `queries`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -223,11 +223,21 @@ class Ledger:
             return stop_list.opted_out(tx, msisdns)
 
     def written_to(
-        self, msisdns: np.ndarray, *, kind: str, times: int, since: datetime
+        self, msisdns: np.ndarray, *, kind: str, times: int, since: datetime, but: str
     ) -> np.ndarray:
-        """Which of these numbers got `times` messages of a kind since then, or more, ascending."""
+        """Which of these numbers got `times` messages of a kind since then, or more, ascending.
+
+        By other runs than `but`.
+        """
         with self._transaction() as tx:
-            return history.written_to(tx, msisdns, kind=kind, times=times, since=since)
+            return history.written_to(tx, msisdns, kind=kind, times=times, since=since, but=but)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One file at a time is judged by what was sent, and renamed: here, from the first on."""
+        with self._transaction() as tx:
+            history.hold_turn(tx)
+            yield
 
     def failing(self, msisdns: np.ndarray, *, times: int) -> np.ndarray:
         """Which of these numbers the latest `times` messages to them did not reach, ascending."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 from sqlalchemy import Row
 
 from sms.ledger.states import State
+from sms.zones import FRANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Part:
     segments: int
     sha256: str
     size_bytes: int
+    send_at: datetime | None = None  # None: the run's own hour
+    zone: str = FRANCE  # where its people live
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Submission:
     parts: int
     state: State
     send_at: datetime
+    zone: str
     messages: int | None
     segments: int | None
     sha256: str | None

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
@@ -147,8 +147,9 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     if not parts or numbering != [(number + 1, len(parts)) for number in range(len(parts))]:
         raise ValueError("the parts of a run are numbered 1 to n, and there is at least one")
     planned = run(tx, run_key, lock=True)
+    parts = [replace(one, send_at=one.send_at or planned.send_at) for one in parts]
     present = submissions(tx, run_key)
-    if [_as_part(one) for one in present] == list(parts) and not any(
+    if [_as_part(one) for one in present] == parts and not any(
         one.state in UNCLAIMED or one.state is State.CANCELLED for one in present
     ):
         return present  # told again what already left
@@ -182,6 +183,7 @@ def _prepare_part(
     tx: Transaction, planned: PlannedRun, live: Submission | None, part: Part
 ) -> None:
     numbers: dict[str, int | str] = {
+        "zone": part.zone,
         "messages": part.messages,
         "segments": part.segments,
         "sha256": part.sha256,
@@ -196,6 +198,7 @@ def _prepare_part(
             part=part.part,
             parts=part.parts,
             state=State.PREPARED,
+            send_at=part.send_at,
             **numbers,
         )
         return
@@ -203,7 +206,7 @@ def _prepare_part(
         tx.db.execute(
             update(submission)
             .where(submission.c.id == live.id)
-            .values(stem=part.stem, parts=part.parts, **numbers)
+            .values(stem=part.stem, parts=part.parts, send_at=part.send_at, **numbers)
         )
     except IntegrityError as error:
         raise _stem_taken(part.stem) from error
@@ -244,6 +247,7 @@ def _add(
     part: int,
     parts: int,
     state: State,
+    send_at: datetime | None = None,
     **numbers: int | str,
 ) -> None:
     try:
@@ -255,7 +259,7 @@ def _add(
                 part=part,
                 parts=parts,
                 state=state,
-                send_at=planned.send_at,
+                send_at=send_at or planned.send_at,
                 **numbers,
             )
             .returning(submission.c.id)
@@ -287,6 +291,8 @@ def _as_part(one: Submission) -> Part:
         stem=one.stem,
         part=one.part,
         parts=one.parts,
+        send_at=one.send_at,
+        zone=one.zone,
         messages=one.messages or 0,
         segments=one.segments or 0,
         sha256=one.sha256 or "",

@@ -34,6 +34,8 @@ NEXT: dict[State, frozenset[State]] = {
 
 UNCLAIMED = frozenset({State.PLANNED, State.PREPARED})  # no try has touched the gateway for it
 
+AHEAD = frozenset({State.PREPARED, State.UPLOADING})  # it must still go to the gateway
+
 # The gateway has it and has not refused it: its messages count as sent. `.reject` means that
 # nothing was sent (R28); of `unknown` nobody knows.
 SENT = frozenset({State.SUBMITTED, State.ACCEPTED, State.REPORTED, State.CLOSED})

@@ -104,6 +104,7 @@ submission = Table(
     Column("parts", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("send_at", Moment, nullable=False),
+    Column("zone", Text, nullable=False, server_default="FR"),  # where its people live
     Column("messages", Integer),
     Column("segments", Integer),
     Column("sha256", Text),

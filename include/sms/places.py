@@ -1,0 +1,84 @@
+"""Each recipient's zone, by a postcode or department of the warehouse's, else by their number."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sms.campaign import Campaign, Kind
+from sms.msisdn import REGIONS
+from sms.zones import ALSACE_MOSELLE, FRANCE, FRENCH, OVERSEAS, Zone, told_by_postcode, zone
+
+Places = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Geography:
+    """What a campaign makes of where people live: the zones that it tells apart, and by what.
+
+    `by_postcode` says whether a column tells it, `excludes_overseas` whether people beyond Europe
+    are left out.
+    """
+
+    zones: tuple[Zone, ...]  # a recipient's zone is a place in these; the first is everybody else's
+    by_postcode: bool = False
+    excludes_overseas: bool = False
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> "Geography":
+        """The geography of a campaign; a transactional one needs no zones, but may exclude some."""
+        elsewhere = FRANCE
+        if campaign.alsace_moselle == "close":
+            elsewhere = ALSACE_MOSELLE
+        codes = [elsewhere]
+        if campaign.kind is Kind.MARKETING or campaign.overseas == "exclude":
+            if campaign.postcode and campaign.alsace_moselle != "ignore":
+                codes += [FRANCE, ALSACE_MOSELLE]
+            if campaign.overseas != "mainland":
+                codes += [each.code for each in FRENCH if each.is_overseas]
+            if campaign.local_time:
+                codes += [each for each in campaign.allowed_countries if each not in OVERSEAS]
+        return cls(
+            tuple(zone(code) for code in dict.fromkeys(codes)),
+            by_postcode=campaign.postcode is not None and len(codes) > 1,
+            excludes_overseas=campaign.overseas == "exclude",
+        )
+
+    def places(self, region: Places, postcode: pa.Array | None) -> Places:
+        """Each row's place in `zones`, of its number's place in REGIONS and its postcode."""
+        by_number: Places = self._by_region[region]
+        if postcode is None:
+            return by_number
+        encoded = postcode.dictionary_encode()
+        words = encoded.dictionary.to_pylist()
+        told = np.array([self._told(word) for word in words] + [_UNTOLD], np.int16)
+        by_postcode: Places = told[encoded.indices.fill_null(len(words)).to_numpy()]
+        return np.where(by_postcode == _UNTOLD, by_number, by_postcode)
+
+    @cached_property
+    def overseas(self) -> npt.NDArray[np.bool_]:
+        """Which of the zones lie beyond Europe."""
+        return np.array([each.is_overseas for each in self.zones])
+
+    @cached_property
+    def _by_region(self) -> Places:
+        return np.array([self._place(_zone_of(region)) for region in REGIONS], np.int16)
+
+    def _told(self, postcode: str) -> int:
+        code = told_by_postcode(postcode)
+        return _UNTOLD if code is None else self._place(code)
+
+    def _place(self, code: str) -> int:
+        places = [place for place, each in enumerate(self.zones) if each.code == code]
+        return places[0] if places else 0
+
+
+_UNTOLD = -1
+ONE_ZONE = Geography((zone(FRANCE),))
+
+
+def _zone_of(region: str) -> str:
+    """The zone's code of a number's country."""
+    return zone(region).code if region in OVERSEAS else region

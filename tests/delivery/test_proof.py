@@ -1,0 +1,125 @@
+"""A proof leaves first, to phones of ours alone; the others wait for a person's yes."""
+
+from datetime import timedelta
+
+import pytest
+
+from sms import clock, proving, sending, settling
+from sms.errors import LedgerError, NotApproved
+from sms.ledger.states import State
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, sent_to
+from tests.delivery.test_submit import opt_out
+
+pytestmark = SANDBOX_ONLY
+
+OURS = 'proof_to: ["+33 6 39 98 99 01", "+33639989902"]\n'
+
+
+def proved(desk: Desk, run: str = "one") -> list[str]:
+    folder = desk.run_folder(run)
+    plan = sending.read_plan(folder)
+    return proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
+
+
+def submit_proof(desk: Desk, stem: str) -> State:
+    """What the task `send_proof` does with it."""
+    run_key = desk.ledger.submission(stem).run_key
+    link = desk.folder / "runs" / run_key
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(desk.ledger.run(run_key).folder, target_is_directory=True)
+    return desk.submit(stem).state
+
+
+def test_a_proof_is_the_real_text_on_our_phones_and_nobody_elses(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    [prepared] = desk.prepare(numbers(3), more=OURS)
+
+    [stem] = proved(desk)
+    assert submit_proof(desk, stem) is State.SUBMITTED
+    gateway.settle()
+
+    assert sent_to(gateway) == ["+33639989901", "+33639989902"]
+    texts = [entry["msg"] for entry in gateway.journal("sent")]
+    assert sorted(texts) == [f"Bonjour Léa {at}, à samedi ! STOP 36180" for at in range(2)]
+    assert desk.ledger.submission(prepared.stem).state is State.PREPARED
+    with pytest.raises(NotApproved):
+        desk.submit(prepared.stem)
+    assert desk.ledger.latest_sent("tests", but="another") == []  # it says nothing of growth
+
+
+def test_one_recipient_is_proof_enough_for_several_phones(desk: Desk) -> None:
+    desk.prepare(numbers(1), more=OURS)
+
+    [stem] = proved(desk)
+
+    assert desk.ledger.submission(stem).messages == 2
+
+
+def test_a_proof_is_sent_once_for_the_same_bytes_and_again_for_others(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    desk.prepare(numbers(3), more=OURS)
+    [first] = proved(desk)
+    assert proved(desk) == [first]
+    submit_proof(desk, first)
+    assert proved(desk) == [first]
+
+    desk.text = "Bonsoir {{ name }} !"
+    desk.prepare(numbers(3), more=OURS)
+    [second] = proved(desk)
+
+    assert second != first
+    assert desk.ledger.submission(first).state is State.SUBMITTED
+
+
+def test_a_proof_of_bytes_that_are_no_more_never_leaves(desk: Desk) -> None:
+    desk.prepare(numbers(3), more=OURS)
+    [first] = proved(desk)
+
+    desk.prepare(numbers(2), more=OURS)
+    proved(desk)
+
+    assert desk.ledger.submission(first).state is State.CANCELLED
+
+
+def test_a_tester_who_said_stop_gets_none(desk: Desk, gateway: Sandbox) -> None:
+    desk.prepare(numbers(3), more=OURS)
+    opt_out(desk.ledger, 33639989902)
+
+    submit_proof(desk, *proved(desk))
+    gateway.settle()
+
+    assert sent_to(gateway) == ["+33639989901"]
+
+
+def test_a_dry_run_and_a_campaign_without_testers_prove_nothing(desk: Desk) -> None:
+    desk.prepare(numbers(2))
+    assert proved(desk) == []
+    desk.prepare(numbers(2), run="dry", more=OURS, dry_run=True)
+    assert proved(desk, "dry") == []
+
+
+def test_whoever_settles_a_proof_never_sends_the_campaign_again(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    desk.prepare(numbers(3), more=OURS)
+    [stem] = proved(desk)
+    desk.ledger.claim(stem, "a try", lease=timedelta(minutes=1))
+    assert desk.ledger.move(stem, to=State.UNKNOWN)
+
+    told = settling.settle(stem, desk.ledger, arrived=False)
+
+    assert "Clear the task prove" in told
+    assert not settling.is_alone(stem, desk.ledger)
+    [again] = proved(desk)
+    assert again != stem
+
+
+def test_a_number_that_is_none_is_told(desk: Desk) -> None:
+    with pytest.raises(Exception, match=r"campaign.yaml, line 5: proof_to"):
+        desk.plan(more="proof_to: [0639980001]\n")
+    with pytest.raises(LedgerError, match="knows no run"):
+        desk.ledger.run("one")
