@@ -42,7 +42,7 @@ def test_a_proof_is_the_real_text_on_our_phones_and_nobody_elses(
     gateway.settle()
 
     assert sent_to(gateway) == ["+33639989901", "+33639989902"]
-    texts = [entry["msg"] for entry in gateway.journal("sent")]
+    texts = [entry["text"] for entry in gateway.journal("sent")]
     assert sorted(texts) == [f"Bonjour Léa {at}, à samedi ! STOP 36180" for at in range(2)]
     assert desk.ledger.submission(prepared.stem).state is State.PREPARED
     with pytest.raises(NotApproved):

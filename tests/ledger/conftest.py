@@ -65,12 +65,16 @@ class Office:
         [prepared] = self.ledger.prepare(planned.run_key, [a_part(planned.stem, messages=messages)])
         return prepared
 
-    def intended(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
+    def uploaded(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
         rows = messages(3) if rows is None else rows
         one = self.prepared(rows.num_rows)
         self.ledger.claim(one.stem, token, lease=LEASE)
-        self.ledger.record_upload(one.stem, token, messages=[rows], sha256="f" * 64, size_bytes=100)
-        return self.ledger.intend_rename(one.stem, token)
+        return self.ledger.record_upload(
+            one.stem, token, messages=[rows], sha256="f" * 64, size_bytes=100
+        )
+
+    def intended(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
+        return self.ledger.intend_rename(self.uploaded(rows, token).stem, token)
 
     def submitted(self, rows: pa.RecordBatch | None = None) -> Submission:
         one = self.intended(rows)

@@ -42,18 +42,21 @@ def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
     assert written_to(1, kind="transactional") == []
 
 
-def test_a_file_that_never_left_wrote_to_nobody_and_an_unknown_one_may_have(office, make_messages):
-    rejected = office.submitted(make_messages(1))
+def test_what_never_left_wrote_to_nobody_and_what_may_have_left_counts(office, make_messages):
+    rejected = office.submitted(make_messages(4))
     office.ledger.move(rejected.stem, to=State.REJECTED)
-    office.intended(make_messages(2))
-    unknown = office.intended(make_messages(3))
+    office.uploaded(make_messages(4))
     since = START - timedelta(days=1)
 
-    def written_to():
-        return len(office.ledger.written_to(ALL, kind="marketing", times=1, since=since))
+    def written_to(but: str = "") -> int:
+        found = office.ledger.written_to(ALL, kind="marketing", times=1, since=since, but=but)
+        return len(found)
 
     assert written_to() == 0
-    office.ledger.move(unknown.stem, to=State.UNKNOWN)
+    intended = office.intended(make_messages(3))
+    assert written_to() == 3
+    assert written_to(but=intended.run_key) == 0
+    office.ledger.move(intended.stem, to=State.UNKNOWN)
     assert written_to() == 3
 
 

@@ -1,5 +1,7 @@
 """Who is written to and why the others aren't: the order of judging, duplicates, opt-outs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms import frames, recipients
+from sms.campaign import Campaign
 from sms.errors import SourceError
 from sms.msisdn import Fault, normalise
+from sms.places import Geography
 from sms.recipients import EXCLUDED_SCHEMA, Reason, Screener
 
 NOBODY = np.zeros(0, dtype=np.int64)
+SAME_FILE = {"of_file": 0}
 COLUMNS = ("key", "msisdn", "first_name", "opted_out")
 
 
@@ -58,7 +63,7 @@ def test_the_audience_carries_key_number_country_and_the_texts_columns():
     screening = screen(candidates((7, number(1), "Zoé")))
 
     assert screening.audience.to_pylist() == [
-        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", "first_name": "Zoé"}
+        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", **SAME_FILE, "first_name": "Zoé"}
     ]
     assert screening.audience.schema == screener().audience_schema
     assert screening.excluded.num_rows == 0
@@ -237,15 +242,13 @@ def test_a_limit_falls_in_any_batch_and_nothing_is_read_beyond_it():
         assert len(list(read)) >= len(batches) - -(-limit // 2) - 1  # one is drawn to see
 
 
-def test_a_stretch_knows_how_many_rows_and_how_many_people_come_before_it():
+def test_a_stretch_knows_how_many_rows_come_before_it():
     rows = candidates(*[(f"k{n}", number(n) if n % 3 else "x", "Ana") for n in range(9)])
     batches = [rows.slice(start, 2) for start in range(0, 9, 2)]
     survey = screener().survey(batches, lambda numbers: numbers[:0], limit=7)
 
-    stretches = [
-        (each.first, each.audience, each.rows.num_rows) for each in survey.stretches(batches)
-    ]
-    assert stretches == [(0, 0, 2), (2, 1, 2), (4, 2, 2), (6, 4, 1)]
+    stretches = [(each.first, each.rows.num_rows) for each in survey.stretches(batches)]
+    assert stretches == [(0, 2), (2, 2), (4, 2), (6, 1)]
 
 
 def test_a_limit_beyond_the_last_row_is_none():
@@ -396,12 +399,69 @@ def test_a_text_may_use_the_key_under_the_campaigns_name_for_it():
     plain = screen(candidates((7, number(1), "Zoé")), columns=["key"])
     renamed = screen(rows, columns=["id"], key="id", msisdn="mobile")
 
-    assert plain.audience.schema.names == ["row", "key", "msisdn", "country"]
+    assert plain.audience.schema.names == ["row", "key", "msisdn", "country", "of_file"]
     assert renamed.audience.to_pylist() == [
-        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", "id": "7"}
+        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", **SAME_FILE, "id": "7"}
     ]
     with pytest.raises(SourceError, match="a name that the audience keeps"):
         screener(columns=["key"], key="id")
+
+
+HOMES = {"postcode": "home", "columns": []}
+SPLIT = Geography.of(
+    Campaign(
+        **{"sender": "SHOP", "kind": "marketing", "stop_mention": "STOP 36180"},
+        **{"name": "tests", "folder": "/nowhere", "sql": "SELECT 1", "text": "Bonjour"},
+        postcode="home",
+    )
+)
+
+
+def at_home(*homes):
+    rows = [(f"k{n}", number(n), home) for n, home in enumerate(homes)]
+    return candidates(*rows, columns=("key", "msisdn", "home"))
+
+
+def test_people_are_dealt_to_the_files_of_their_zone_in_the_order_of_the_rows():
+    rows = at_home("75001", "57000", None, "97400", "57100", "97410", "x")
+    batches = [rows.slice(start, 3) for start in (0, 3, 6)]
+    survey = screener(**HOMES, geography=SPLIT).survey(batches, lambda numbers: numbers[:0])
+    assert survey.people == {"FR": 3, "alsace_moselle": 2, "RE": 2}
+
+    dealt = survey.dealt([("RE", 1), ("FR", 3), ("alsace_moselle", 2), ("RE", 1)])
+
+    audience = [each.audience for each in dealt.split(batches)]
+    files = [number for batch in audience for number in batch["of_file"].to_pylist()]
+    assert files == [1, 2, 1, 0, 2, 3, 1]
+
+
+@pytest.mark.parametrize("files", [[("FR", 1)], [("FR", 3)], [("RE", 2)], []])
+def test_files_that_do_not_hold_everybody_are_refused(files):
+    survey = screener(**HOMES, geography=SPLIT).survey(
+        [at_home("75001", "75002")], lambda numbers: numbers[:0]
+    )
+
+    with pytest.raises(ValueError, match="2 people of FR"):
+        survey.dealt(files)
+
+
+def test_people_overseas_are_left_out_by_number_or_postcode_after_their_country():
+    away = replace(SPLIT, excludes_overseas=True)
+    rows = candidates(
+        ("a", number(1), "97400"),
+        ("b", "+262692012345", "75001"),
+        ("c", "+262693012345", None),
+        columns=("key", "msisdn", "home"),
+    )
+
+    abroad = screen(rows, **HOMES, geography=away, allowed_countries=("FR", "RE"))
+    at_all = screen(rows, **HOMES, geography=away)
+
+    assert abroad.excluded["reason"].to_pylist() == ["overseas", "overseas"]
+    assert abroad.audience["key"].to_pylist() == ["b"]
+    assert at_all.excluded["reason"].to_pylist() == [
+        *["overseas", "country_not_enabled", "country_not_enabled"]
+    ]
 
 
 def test_a_batch_of_nobody_is_split_into_nobody_and_nobody():
