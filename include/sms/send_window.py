@@ -132,8 +132,10 @@ def require_no_tail(sendings: Sequence[Sending], kind: Kind | str, *, settings: 
     for each, end in zip(sendings, done, strict=True):
         closes = closing(each.start, settings=settings, zone=each.zone)
         if end > closes:
+            beside = [place for place, one in enumerate(sendings) if one.start == each.start]
+            messages, end = sum(sendings[place].messages for place in beside), done[beside[-1]]
             raise WindowClosed(
-                f"{each.messages:,} messages from {_spoken(each.start)} on would take until "
+                f"{messages:,} messages from {_spoken(each.start)} on would take until "
                 f"{_spoken(end)} at {settings.messages_per_hour:,} an hour, and marketing closes "
                 f"at {_local(closes):%H:%M}: the rest would be rejected. Nothing more is sent: "
                 "send earlier or to fewer, write `tail: split`, or correct messages_per_hour in "

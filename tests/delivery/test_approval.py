@@ -86,7 +86,8 @@ def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_
 
     def wait(run: str) -> timedelta:
         plan = sending.read_plan(desk.run_folder(run))
-        return sending.answer_by(plan, desk.settings, now) - now
+        files = desk.ledger.submissions(run)
+        return sending.answer_by(plan, files, desk.settings, now) - now
 
     assert wait("one") == wait("late") == timedelta(hours=4)
     assert timedelta(hours=1) <= wait("soon") <= timedelta(hours=1, minutes=11)

@@ -51,6 +51,18 @@ CAMPAIGNS = {
         f"asks_{who}": (YAML + "approval: always\n", PEOPLE % (at, at + 2), TEXT)
         for who, at in (("yes", 271), ("no", 281), ("nobody", 291), ("in_a_browser", 311))
     },
+    "zones": (
+        YAML + "postcode: home\n",
+        PEOPLE.replace("AS name", "AS name, CASE n %% 3 WHEN 0 THEN '97110' END AS home")
+        % (321, 326),
+        TEXT,
+    ),
+    "shifted": (YAML, PEOPLE % (331, 332), TEXT),
+    "punctual": (YAML + "outside_window: fail\n", PEOPLE % (331, 332), TEXT),
+    "capped": (YAML + "at_most: 2 per 7 days\non_empty: skip\n", PEOPLE % (341, 343), TEXT),
+    "grows": (YAML + "max_growth: 50%\n", PEOPLE % (351, 353), TEXT),
+    "dear": (YAML + "budget: 0.10\n", PEOPLE % (351, 353), TEXT),
+    "proved": (YAML + 'proof_to: ["+33639989901"]\n', PEOPLE % (361, 363), TEXT),
     "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
@@ -69,6 +81,7 @@ class World:
     """The stack, and what a person does with it."""
 
     stack: Stack
+    campaigns: Path
 
     def trigger(self, campaign: str, **params: Any) -> Run:
         """Start a run of a campaign as the form does, at an hour when time does not fly."""
@@ -242,12 +255,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Stack(
         hurry=86400 / DAY_IN_SECONDS,
         clock=TUESDAY,
-        changes={"campaigns_folder": str(campaigns), "approval_timeout": "60 seconds"},
+        changes={
+            "campaigns_folder": str(campaigns),
+            "approval_timeout": "60 seconds",
+            "prices": {"FR": 0.05},
+        },
     ) as stack:
         stack.airflow.unpause("collect_delivery_report")
         stack.airflow.unpause("collect_replies")
         stack.airflow.unpause("settle_submission")
-        yield World(stack)
+        yield World(stack, campaigns)
 
 
 def write_campaign(folder: Path, yaml: str, sql: str, text: str) -> None:

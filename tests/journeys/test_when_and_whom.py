@@ -1,0 +1,121 @@
+"""The right hour, the right people, the right price, through a real Airflow."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sms.clock import PARIS
+from sms.ledger.states import State
+from tests.journeys.conftest import PEOPLE, World
+
+GUADELOUPE = ZoneInfo("America/Guadeloupe")
+
+
+def next_sunday(world: World) -> datetime:
+    today = world.stack.now().astimezone(PARIS)
+    sunday = today + timedelta(days=6 - today.weekday() or 7)
+    return sunday.replace(hour=10, minute=30, second=0, microsecond=0)
+
+
+def test_people_of_two_zones_are_rung_in_hours_that_are_open_where_they_live(
+    world: World,
+) -> None:
+    run = world.succeeded(world.trigger("zones"))
+
+    files = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
+    assert [each.zone for each in files] == ["FR", "GP"]
+    assert [each.messages for each in files] == [4, 2]
+    for each, clock in zip(files, (PARIS, GUADELOUPE), strict=True):
+        assert world.renamed(each.stem) == 1
+        rung = [
+            datetime.fromisoformat(entry["at"]).astimezone(clock)
+            for entry in world.journal("sent", stem=each.stem)
+        ]
+        assert len(rung) == each.messages
+        assert all(8 <= at.hour < 22 for at in rung)
+        assert world.collected(each.stem).state == "success"
+    assert files[1].submitted_at
+    assert files[1].submitted_at > files[1].send_at - timedelta(hours=1)
+    assert world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}").balanced
+
+
+def test_a_sunday_becomes_the_monday_after_it_and_says_so(world: World) -> None:
+    sunday = next_sunday(world)
+
+    run = world.succeeded(world.trigger("shifted", send_at=sunday.isoformat()))
+
+    [file] = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
+    monday = (sunday + timedelta(days=1)).replace(hour=8, minute=0)
+    assert file.send_at == monday
+    assert f"-{monday:%Y%m%d-%H%M}-" in file.stem
+    why = world.stack.airflow.xcom(run.dag_id, run.run_id, "plan")["why"]
+    assert f"Sunday {sunday.day}" in why
+    assert "is closed, moved to Monday" in why
+
+
+def test_a_sunday_fails_where_the_campaign_says_so(world: World) -> None:
+    run = world.finished(world.trigger("punctual", send_at=next_sunday(world).isoformat()))
+
+    [plan] = world.tasks(run)["plan"]
+    assert (plan.state, plan.try_number) == ("failed", 1)
+    assert "is closed, and the campaign says `outside_window: fail`" in world.log(run, "plan")
+    assert world.stems(run) == []
+
+
+def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
+    first, second, third = (world.succeeded(world.trigger("capped")) for _ in range(3))
+
+    sent = [len(world.journal("sent", stem=world.stems(run)[0])) for run in (first, second)]
+    assert sent == [3, 3]
+    assert world.states(third)["screen"] == {"skipped"}
+    summary = world.stack.ledger.summary(f"{third.dag_id}/{third.run_id}")
+    assert summary.excluded == {"at_most": 3}
+    [stem] = world.stems(third)
+    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+
+
+def test_a_run_that_has_grown_too_much_stops_before_the_upload(world: World) -> None:
+    world.succeeded(world.trigger("grows"))
+    (world.campaigns / "grows" / "recipients.sql").write_text(PEOPLE % (351, 359))
+
+    run = world.finished(world.trigger("grows"))
+
+    assert "9 recipients are 200% more than the most of the last 1 runs, 3" in (
+        world.log(run, "review")
+    )
+    [stem] = world.stems(run)
+    assert world.uploads(stem) == []
+
+
+def test_a_run_beyond_its_budget_stops_before_the_upload(world: World) -> None:
+    run = world.finished(world.trigger("dear"))
+
+    assert "0.15 EUR is more than the budget, 0.10 EUR" in world.log(run, "review")
+    [stem] = world.stems(run)
+    assert world.uploads(stem) == []
+
+
+def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> None:
+    run = world.trigger("proved")
+    question = world.question(run)
+
+    [proof] = world.stack.airflow.xcom(run.dag_id, run.run_id, "prove")
+    assert world.renamed(proof) == 1
+    world.wait_until(lambda: bool(world.journal("sent", stem=proof)), "the proof")
+    assert [each["msisdn"] for each in world.journal("sent", stem=proof)] == ["+33639989901"]
+    [stem] = world.stems(run)
+    assert world.uploads(stem) == []
+    assert "The proof was sent to 1 of our own phones" in question["body"]
+
+    world.answer(run, question["options"][0])
+    world.succeeded(run)
+
+    assert len(world.journal("sent", stem=stem)) == 3
+    assert world.collected(proof).state == "success"
+
+
+@pytest.fixture(autouse=True)
+def _good_manners(world: World) -> None:
+    """Every journey starts with the gateway on a good day."""
+    world.turn()
