@@ -128,6 +128,22 @@ Minutes = Annotated[
 ]
 
 
+# The keys of what stops a run or leaves people alone, in the order in which they are told.
+LIMITS = (
+    *("max_recipients", "min_recipients", "max_growth", "max_invalid_share"),
+    *("max_segments", "budget", "at_most", "suppress_after_failures"),
+)
+
+
+def _read_out(key: str, limit: float | tuple[int, int]) -> str:
+    if isinstance(limit, tuple):
+        times, days = limit
+        return f"{times} per {days} day{'s' if days > 1 else ''}"
+    if key in ("max_growth", "max_invalid_share"):
+        return f"{limit * 100:g}%"
+    return f"{limit:,.2f}" if key == "budget" else f"{limit:,}"
+
+
 class CampaignFile(BaseModel):
     """What campaign.yaml may say. A field may look at those above it, hence the order."""
 
@@ -172,6 +188,12 @@ class CampaignFile(BaseModel):
     proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """The limits that the campaign sets itself, by key, as people read them."""
+        told = {key: getattr(self, key) for key in LIMITS}
+        return {key: _read_out(key, value) for key, value in told.items() if value is not None}
 
     @field_validator("sender")
     @classmethod

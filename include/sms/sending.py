@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from sms.campaign import Campaign, campaign_id
 from sms.delivery import Cap, fingerprint, next_files, report_due
 from sms.errors import (
     SUPPORT,
+    ConfigurationError,
     LedgerError,
     LimitTripped,
     NotApproved,
@@ -71,7 +72,9 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    send_at: datetime | None = None
+    send_at: datetime | None = None  # or, in Paris time,
+    day: date | None = None
+    hour: str | None = None  # "HH:MM"
     dry_run: bool = False
     limit: int | None = None
 
@@ -124,10 +127,8 @@ def plan(
         # The hour and the name stay; what the campaign says may have been corrected meanwhile.
         wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
         return write_plan(kept.model_copy(update=wishes), folder)
-    wanted = request.send_at
-    if wanted is None and campaign.send_at:
-        wanted = send_window.first_at(campaign.send_at, after=(asked_at or now) - STARTING)
-    elif wanted is None:
+    wanted = _wanted(campaign, request, after=(asked_at or now) - STARTING)
+    if wanted is None:
         send_window.require_recent(asked_at or now, now=now, settings=settings)
     slot = send_window.slot(
         wanted,
@@ -162,6 +163,30 @@ def plan(
     )
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
     return write_plan(drawn, folder)
+
+
+def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetime | None:
+    """When a run is to go out, None for as soon as allowed; an hour alone is the first one `after`.
+
+    ConfigurationError for a request that tells that twice, or half of it.
+    """
+    hour = request.hour or campaign.send_at
+    if request.send_at:
+        if request.day or request.hour:
+            raise ConfigurationError(
+                "send_at tells the day and the hour already: leave it out, or leave out day and "
+                "hour. Nothing was sent, trigger a new run"
+            )
+        return request.send_at
+    if request.day and not hour:
+        raise ConfigurationError(
+            f"the day {request.day} is asked for without an hour, and the campaign "
+            f"{campaign.name} has none of its own: nothing was sent, trigger a new run with an "
+            "hour, or without a day to send as soon as allowed"
+        )
+    if request.day and hour:
+        return send_window.at(request.day, hour)
+    return send_window.first_at(hour, after=after) if hour else None
 
 
 def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
