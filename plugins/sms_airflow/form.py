@@ -113,7 +113,7 @@ def _instant(written: Any) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(str(written))
-        if not instant.time() and ":" not in str(written):
+        if instant.time() == time.min and ":" not in str(written):
             raise ValueError("a day alone would mean midnight")
     except ValueError as error:
         raise ConfigurationError(
