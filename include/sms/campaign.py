@@ -62,7 +62,9 @@ def _share(written: object) -> object:
     """A share as people write it, "50%", as a fraction."""
     match = PERCENT.fullmatch(str(written).strip())
     if not match:
-        raise ValueError(f"{written!r} is no share: write a percentage, such as 50%")
+        raise ValueError(
+            f"{written!r} is no share: write a percentage, such as 50%, or 12.5% with a point"
+        )
     return float(match[1]) / 100
 
 
@@ -170,7 +172,10 @@ class CampaignFile(BaseModel):
     overseas: Literal["split", "exclude", "mainland"] = "split"
     alsace_moselle: Literal["warn", "close", "ignore"] = "warn"
     local_time: bool = False
-    warehouse: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "sms_warehouse"
+    warehouse: Annotated[
+        str,
+        Field(pattern=r"^[\w.-]+$", description="the id of one of Airflow's connections"),
+    ] = "sms_warehouse"
     key: Annotated[str, Field(min_length=1)] = "key"
     msisdn: Annotated[str, Field(min_length=1)] = "msisdn"
     allowed_countries: tuple[str, ...] = ("FR",)

@@ -185,5 +185,7 @@ def test_a_send_at_that_is_no_date_and_hour_is_refused(written: Any) -> None:
 def test_a_misspelt_parameter_is_refused_with_the_right_one() -> None:
     form.require_known({**NOTHING, "campaign": "sale", "send_at": None, "openlineage": {}})
 
-    with pytest.raises(ConfigurationError, match="dryrun is no parameter .* did you mean dry_run?"):
+    with pytest.raises(
+        ConfigurationError, match=r"dryrun is no parameter .* did you mean dry_run\?"
+    ):
         form.require_known({"dryrun": True})

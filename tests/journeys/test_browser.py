@@ -20,7 +20,7 @@ PATIENCE = 30_000  # milliseconds
 
 @pytest.fixture
 def page(world: World) -> Iterator[Page]:
-    """A page of a browser far from Paris, logged in; skipped where no Chromium is installed, but never in CI."""
+    """A page of a browser far from Paris, logged in; where no Chromium is, a skip, but in CI."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
         reason = "no Chromium is installed (Debian: chromium)"
