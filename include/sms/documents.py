@@ -57,6 +57,11 @@ def read(text: str, model: type[Model]) -> Reading[Model]:
         return Reading(None, tuple(sorted(faults, key=lambda fault: fault.line or 0)))
 
 
+def line_of(key: str, text: str) -> int | None:
+    """The line of a key at the top of a good document, None where it isn't written."""
+    return _line(YAML(typ="rt").load(text), (key,))
+
+
 def _unparsable(error: MarkedYAMLError) -> Fault:
     mark = error.problem_mark or error.context_mark
     problem = _one_line(error.problem or error)
