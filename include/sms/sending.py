@@ -37,7 +37,7 @@ from sms.errors import (
     WindowClosed,
 )
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.records import Part, PlannedRun, Submission, Summary
 from sms.ledger.states import State
 from sms.message import DELIMITER, MESSAGES_SCHEMA
 from sms.preparing import Plan
@@ -369,7 +369,7 @@ def review(
         audience=summary.audience,
         excluded=summary.excluded,
         segments=_segments_by_country(plan, folder, files),
-        earlier=ledger.latest_sent(plan.campaign.name, but=plan.run_key),
+        earlier=tuple(ledger.latest_sent(plan.campaign.name, but=plan.run_key).values()),
     )
     cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
     counts = reviewing.counts_page(
@@ -384,6 +384,7 @@ def review(
         reasons=_reasons(plan, folder),
         earlier=run.earlier,
         faults=_source_faults(folder),
+        beside=_beside(plan, folder, ledger, settings, summary, run, cost),
     )
     try:
         limits.require(plan.campaign, run, cost, balance)
@@ -616,6 +617,38 @@ def _segments_by_country(plan: Plan, folder: Any, files: Sequence[Submission]) -
             by_country = pd.Series(batch["segments"].to_numpy()).groupby(where.to_numpy()).sum()
             counts.update({str(key): int(size) for key, size in by_country.items()})
     return dict(counts)
+
+
+def _beside(
+    plan: Plan,
+    folder: Any,
+    ledger: Ledger,
+    settings: Settings,
+    summary: Summary,
+    run: limits.Run,
+    cost: limits.Cost,
+) -> list[str]:
+    """What there is beside this run: its campaign's limits, and its campaign's other runs."""
+    name = plan.campaign.name
+    told = reviewing.limits_section(limits.standing(plan.campaign, run, cost))
+    for last in ledger.latest_sent(name, but=plan.run_key, most=1):
+        before = _before(plan, folder, ledger.summary(last), settings)
+        told += reviewing.changes_section(summary, sum(run.segments.values()), cost, before)
+    others = ledger.open_runs(name, but=plan.run_key, within=settings.max_age)
+    return told + reviewing.open_runs_section(others)
+
+
+def _before(plan: Plan, folder: Any, last: Summary, settings: Settings) -> reviewing.Before:
+    """The run that sent last; its text and query are in its folder, for as long as that is kept."""
+    prices = {settings.prices.get(country) for country in plan.campaign.allowed_countries}
+    [price] = prices if len(prices) == 1 else [None]  # nobody noted which SMS went to which country
+    cost = None if price is None else price * last.segments
+    try:
+        then = read_plan(folder.parent / last.run.folder.rstrip("/").rpartition("/")[2]).campaign
+    except (OSError, ValueError):  # gone, or of another version of ours
+        return reviewing.Before(last, cost, None, None)
+    now = plan.campaign
+    return reviewing.Before(last, cost, then.text != now.text, then.sql != now.sql)
 
 
 def _source_faults(folder: Any) -> list[SourceFault]:
