@@ -136,7 +136,7 @@ def limits_section(standing: Iterable[tuple[str, str, str]]) -> list[str]:
 def changes_section(summary: Summary, segments: int, cost: Cost, before: Before) -> list[str]:
     """What differs from the run that sent last: messages, SMS, cost, and who is left out."""
     people, last = summary.audience, before.summary
-    rows = [
+    rows: list[tuple[str, float, float, int]] = [  # what, now, then, decimals
         ("messages", people, last.sent, 0),
         ("SMS", segments, last.segments, 0),
         ("SMS per message", _each(segments, people), _each(last.segments, last.sent), 2),
@@ -144,12 +144,10 @@ def changes_section(summary: Summary, segments: int, cost: Cost, before: Before)
     if before.cost is not None and not cost.unpriced:
         each = f"{cost.currency} per message, by today's prices"
         rows.append((each, _each(cost.amount, people), _each(before.cost, last.sent), 4))
-    codes = sorted(summary.excluded.keys() | last.excluded.keys())
-    excluded = [
-        (SENTENCES[code], summary.excluded.get(code, 0), last.excluded.get(code, 0), 0)
-        for code in codes
-    ]
-    rows += [(f"excluded: {told}", *both) for told, *both in excluded if both[0] != both[1]]
+    for code in sorted(summary.excluded.keys() | last.excluded.keys()):
+        here, there = (each.excluded.get(code, 0) for each in (summary, last))
+        if here != there:
+            rows.append((f"excluded: {SENTENCES[code]}", here, there, 0))
     return [
         *("", f"## Against the last run, {_paris(last.run.send_at)}", ""),
         f"- **Text:** {_changed(before.text_changed)}",
