@@ -154,7 +154,7 @@ def changes_section(summary: Summary, segments: int, cost: Cost, before: Before)
         f"- **Query:** {_changed(before.query_changed)}",
         *("", "| | this run | last run | change |", "|---|---:|---:|---:|"),
         *(
-            f"| {told} | {here:,.{digits}f} | {there:,.{digits}f} | {here - there:+,.{digits}f} |"
+            f"| {told} | {here:,.{digits}f} | {there:,.{digits}f} | {_difference(here - there, digits)} |"
             for told, here, there, digits in rows
         ),
     ]
@@ -173,6 +173,10 @@ def open_runs_section(runs: Sequence[OpenRun]) -> list[str]:
             for run in runs
         ),
     ]
+
+
+def _difference(change: float, digits: int) -> str:
+    return f"{change:+,.{digits}f}" if round(change, digits) else "none"
 
 
 def _each(amount: float, messages: int) -> float:

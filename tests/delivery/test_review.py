@@ -96,6 +96,7 @@ def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
 
     told = "\n".join(section(desk, "second", "Against the last run"))
     assert "- **Text:** nobody can tell if it has changed: the last run's folder is gone" in told
+    assert "| messages | 2 | 2 | none |" in told
     assert "EUR per message" not in told  # the settings give no price
 
 
