@@ -154,7 +154,8 @@ def changes_section(summary: Summary, segments: int, cost: Cost, before: Before)
         f"- **Query:** {_changed(before.query_changed)}",
         *("", "| | this run | last run | change |", "|---|---:|---:|---:|"),
         *(
-            f"| {told} | {here:,.{digits}f} | {there:,.{digits}f} | {_difference(here - there, digits)} |"
+            f"| {told} | {here:,.{digits}f} | {there:,.{digits}f} "
+            f"| {_difference(here - there, digits)} |"
             for told, here, there, digits in rows
         ),
     ]
@@ -169,7 +170,7 @@ def open_runs_section(runs: Sequence[OpenRun]) -> list[str]:
         *("| hour | messages | state | run |", "|---|---:|---|---|"),
         *(
             f"| {_paris(run.send_at)} | {'?' if run.messages is None else _count(run.messages)} "
-            f"| {', '.join(run.states)} | `{run.run_key.rpartition('/')[2]}` |"
+            f"| {', '.join(run.states)} | `{run.run_key.partition('/')[2] or run.run_key}` |"
             for run in runs
         ),
     ]
