@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 
 from sms.campaign import Campaign, Kind
 from sms.settings import Settings
 
+MINUTE = timedelta(minutes=1)
 MARKS = re.compile(r"[\\`*_\[\]<>|#~$&]")  # what Markdown would read as its own
 
 STAGES = """
@@ -47,7 +49,7 @@ def facts(campaign: Campaign, settings: Settings) -> str:
         "Sender": campaign.sender,
         "Kind": _kind(campaign, settings),
         "Hour": _hour(campaign),
-        "Approval": _asked(campaign.approval),
+        "Approval": _asked(campaign),
         "Limits": _limits(campaign, settings),
         "Countries": ", ".join(campaign.allowed_countries),
     }
@@ -74,17 +76,23 @@ def _kind(campaign: Campaign, settings: Settings) -> str:
 
 def _hour(campaign: Campaign) -> str:
     hour = f"{campaign.send_at} Paris time" if campaign.send_at else "as soon as allowed"
+    if campaign.spread_over:
+        hour += f", spread over {campaign.spread_over // MINUTE} minutes"
+    if campaign.local_time:
+        hour += ", overseas by the clocks there"
     if campaign.kind is Kind.TRANSACTIONAL:
         return hour
     moved = {"shift": "moves to the next open one", "fail": "is refused"}[campaign.outside_window]
     return f"{hour}; a closed one {moved}"
 
 
-def _asked(least: int) -> str:
+def _asked(campaign: Campaign) -> str:
+    least, numbers = campaign.approval, len(campaign.proof_to)
+    proof = f"; a proof goes to {numbers} of our own numbers before" if numbers else ""
     if not least:
-        return "nobody is asked"
+        return f"nobody is asked{proof}"
     asked = "always" if least == 1 else f"for more than {least - 1:,} recipients"
-    return f"a person must say yes, {asked}"
+    return f"a person must say yes, {asked}{proof}"
 
 
 def _limits(campaign: Campaign, settings: Settings) -> str:

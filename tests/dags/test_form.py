@@ -106,6 +106,9 @@ def test_the_day_says_what_becomes_of_a_closed_one(changes: dict[str, Any], told
 def test_the_facts_stand_at_the_top_of_the_form() -> None:
     limited = campaign(
         send_at="10:30",
+        spread_over="90 minutes",
+        local_time=True,
+        proof_to=["+33639980001", "+33639980002"],
         approval={"above": 10000},
         max_recipients=50000,
         max_growth="50%",
@@ -122,8 +125,10 @@ def test_the_facts_stand_at_the_top_of_the_form() -> None:
         "| Stop&nbsp;mention | STOP 36180 |",
         "| Sender | LUMIERE |",
         "| Kind | marketing: 08:00-22:00 Paris time, no Sunday, no bank holiday |",
-        "| Hour | 10:30 Paris time; a closed one moves to the next open one |",
-        "| Approval | a person must say yes, for more than 10,000 recipients |",
+        "| Hour | 10:30 Paris time, spread over 90 minutes, overseas by the clocks there; a closed "
+        "one moves to the next open one |",
+        "| Approval | a person must say yes, for more than 10,000 recipients; a proof goes to 2 of "
+        "our own numbers before |",
         "| Limits | `max_recipients` 50,000, `max_growth` 50%, `budget` 1,200.50 EUR, "
         "`at_most` 2 per 7 days |",
         "| Countries | FR |",

@@ -63,7 +63,14 @@ def test_the_audience_carries_key_number_country_and_the_texts_columns():
     screening = screen(candidates((7, number(1), "Zoé")))
 
     assert screening.audience.to_pylist() == [
-        {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", **SAME_FILE, "first_name": "Zoé"}
+        {
+            "row": 1,
+            "key": "7",
+            "msisdn": msisdn(1),
+            "country": "FR",
+            **SAME_FILE,
+            "first_name": "Zoé",
+        }
     ]
     assert screening.audience.schema == screener().audience_schema
     assert screening.excluded.num_rows == 0
