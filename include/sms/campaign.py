@@ -62,7 +62,9 @@ def _share(written: object) -> object:
     """A share as people write it, "50%", as a fraction."""
     match = PERCENT.fullmatch(str(written).strip())
     if not match:
-        raise ValueError(f"{written!r} is no share: write a percentage, such as 50%")
+        raise ValueError(
+            f"{written!r} is no share: write a percentage, such as 50%, or 12.5% with a point"
+        )
     return float(match[1]) / 100
 
 
@@ -128,6 +130,22 @@ Minutes = Annotated[
 ]
 
 
+# The keys of what stops a run or leaves people alone, in the order in which they are told.
+LIMITS = (
+    *("max_recipients", "min_recipients", "max_growth", "max_invalid_share"),
+    *("max_segments", "budget", "at_most", "suppress_after_failures"),
+)
+
+
+def _read_out(key: str, limit: float | tuple[int, int]) -> str:
+    if isinstance(limit, tuple):
+        times, days = limit
+        return f"{times} per {days} day{'s' if days > 1 else ''}"
+    if key in ("max_growth", "max_invalid_share"):
+        return f"{limit * 100:g}%"
+    return f"{limit:,.2f}" if key == "budget" else f"{limit:,}"
+
+
 class CampaignFile(BaseModel):
     """What campaign.yaml may say. A field may look at those above it, hence the order."""
 
@@ -154,7 +172,10 @@ class CampaignFile(BaseModel):
     overseas: Literal["split", "exclude", "mainland"] = "split"
     alsace_moselle: Literal["warn", "close", "ignore"] = "warn"
     local_time: bool = False
-    warehouse: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "sms_warehouse"
+    warehouse: Annotated[
+        str,
+        Field(pattern=r"^[\w.-]+$", description="the id of one of Airflow's connections"),
+    ] = "sms_warehouse"
     key: Annotated[str, Field(min_length=1)] = "key"
     msisdn: Annotated[str, Field(min_length=1)] = "msisdn"
     allowed_countries: tuple[str, ...] = ("FR",)
@@ -172,6 +193,12 @@ class CampaignFile(BaseModel):
     proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """The limits that the campaign sets itself, by key, as people read them."""
+        told = {key: getattr(self, key) for key in LIMITS}
+        return {key: _read_out(key, value) for key, value in told.items() if value is not None}
 
     @field_validator("sender")
     @classmethod

@@ -43,17 +43,28 @@ LedgerUrl = Annotated[
 
 @app.command()
 def check(
-    folders: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Campaign folders; without any, all of the settings' folder."),
+    campaigns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Campaigns' folders, or their names; without any, all of the settings' folder."
+        ),
     ] = None,
 ) -> None:
-    """Judge campaign folders: every fault, with its file and line."""
-    if folders:
-        good, broken = _judged(folders)
-    else:
-        good, broken = load_all(settings.load().campaigns_folder)
+    """Judge campaigns, also by the settings: every fault, with its file and line.
+
+    For a CI: exit status 0 means that all are good, 1 that one is not, or the settings.
+    """
+    with _loading():
+        from sms import checking
+
+    chosen = settings.load()
+    good, broken = _judged(campaigns) if campaigns else load_all(chosen.campaigns_folder)
+    if not good and not broken:
+        complain.print(f"{chosen.campaigns_folder} holds no campaign", markup=False)
     for campaign in good:
+        if faults := list(checking.faults(campaign, chosen)):
+            broken += faults
+            continue
         say.print(f"{campaign.name}: good", markup=False)
         if slow := Template(campaign.text).slow_because:
             complain.print(f"{campaign.text_path}, {slow}", markup=False)
@@ -281,7 +292,15 @@ def _campaign(named: str) -> Campaign:
     """A campaign by its folder, or by its name among the settings' campaigns."""
     folder = Path(named)
     if not folder.is_dir():
-        folder = settings.load().campaigns_folder / named
+        home = settings.load().campaigns_folder
+        folder = home / named
+        if not folder.is_dir():
+            known = sorted(each.name for each in home.glob("[!._]*/"))
+            raise BadCampaign(
+                named,
+                None,
+                f"is no folder, and no campaign of {home}: known are {', '.join(known) or 'none'}",
+            )
     return load(folder.resolve())
 
 
@@ -307,11 +326,11 @@ def _tell(outcome: "Outcome") -> None:
         complain.print(f"[yellow]slow[/] {escape(outcome.slow_because)}")
 
 
-def _judged(folders: list[Path]) -> tuple[list[Campaign], list[BadCampaign]]:
+def _judged(named: list[str]) -> tuple[list[Campaign], list[BadCampaign]]:
     good, broken = [], []
-    for folder in folders:
+    for each in named:
         try:
-            good.append(load(folder.resolve()))
+            good.append(_campaign(each))
         except BadCampaign as error:
             broken.append(error)
     return good, broken

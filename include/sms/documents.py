@@ -5,6 +5,7 @@ data: one file may have several, and all of them are told.
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+GROUPING = re.compile("[ .,'’_\u00a0\u202f]")  # what people put between thousands
+GROUPED = re.compile(rf"[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+")
+DECIMAL_COMMA = re.compile(rf"(\d+|[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+),(\d{{1,4}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,11 @@ def read(text: str, model: type[Model]) -> Reading[Model]:
         return Reading(None, tuple(sorted(faults, key=lambda fault: fault.line or 0)))
 
 
+def line_of(key: str, text: str) -> int | None:
+    """The line of a key at the top of a good document, None where it isn't written."""
+    return _line(YAML(typ="rt").load(text), (key,))
+
+
 def _unparsable(error: MarkedYAMLError) -> Fault:
     mark = error.problem_mark or error.context_mark
     problem = _one_line(error.problem or error)
@@ -80,7 +90,9 @@ def _plain(written: Any) -> Any:
 
 def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Fault:
     where = detail["loc"]
-    key = ".".join(str(part) for part in where if isinstance(part, str)) or "the document"
+    # Of a table's key that can't be, pydantic speaks as of something in it.
+    named = [part for part in where if isinstance(part, str) and part != "[key]"]
+    key = ".".join(named) or "the document"
     return Fault(_line(written, where), f"{key}: {_sentence(detail, model)}")
 
 
@@ -98,20 +110,69 @@ def _line(written: Any, where: tuple[int | str, ...]) -> int | None:
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    written = detail["input"]
     match detail["type"]:
         case "missing":
-            description = model.model_fields[str(detail["loc"][0])].description
+            description = _description(detail, model)
             return f"is missing: {description}" if description else "is missing"
         case "extra_forbidden":
             return _unknown(str(detail["loc"][-1]), model)
         case "value_error":
             return str(detail["ctx"]["error"])
         case "enum" | "literal_error":
-            return f"{detail['input']!r} is none of {detail['ctx']['expected']}"
+            return f"{written!r} is none of {detail['ctx']['expected']}"
+        case _ if written is None:
+            return "is empty: write a value, or leave the key out"
+        case "float_parsing" | "float_type":
+            return f"{written!r} is no number: {_as_number(str(written))}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"{written!r} is no whole number: {_as_whole_number(str(written))}"
+        case "tuple_type" | "list_type":
+            return f"{written!r} is no list: {_as_list(written)}"
+        case "dict_type":
+            return f"{written!r} holds no pairs: write them as {{KEY: value, OTHER: value}}"
+        case "bool_parsing" | "bool_type":
+            return f"{written!r} is neither true nor false: write one of them"
+        case "string_too_short":
+            return f"{written!r} is too short: write something, or leave the key out"
+        case "string_pattern_mismatch" if description := _description(detail, model):
+            return f"{written!r} can't be: write {description}"
         case _:
             wish = detail["msg"].removeprefix("Input ").replace("valid string", "text")
             hint = ", put quotes around it" if detail["type"] == "string_type" else ""
-            return f"{detail['input']!r} {wish}{hint}"
+            return f"{written!r} {wish}{hint}"
+
+
+def _description(detail: ErrorDetails, model: type[BaseModel]) -> str | None:
+    return model.model_fields[str(detail["loc"][0])].description
+
+
+def _as_number(written: str) -> str:
+    """How to write a number that somebody wrote as people do."""
+    whole = GROUPING.sub("", written)
+    if decimal := DECIMAL_COMMA.fullmatch(written):
+        pointed = f"{GROUPING.sub('', decimal[1])}.{decimal[2]}"
+        if GROUPED.fullmatch(written):  # 1,200
+            return f"write {whole}, or {pointed} if the comma begins its decimals"
+        return f"write a point instead of the comma, {pointed}"
+    if GROUPED.fullmatch(written):
+        return f"write it without marks between the digits, {whole}"
+    return "write digits alone, with a point before decimals, such as 12.50"
+
+
+def _as_whole_number(written: str) -> str:
+    if written.isdigit():
+        return f"write {written} without quotes"
+    if GROUPED.fullmatch(written):
+        return f"write it without marks between the digits, {GROUPING.sub('', written)}"
+    return "write digits alone, such as 10000"
+
+
+def _as_list(written: object) -> str:
+    """How to write a list that somebody wrote as one value."""
+    if isinstance(written, str | int | float):
+        return f"write it in brackets, [{written}]"
+    return "write its values in brackets, such as [one, other]"
 
 
 def _unknown(key: str, model: type[BaseModel]) -> str:

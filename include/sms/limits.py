@@ -112,3 +112,32 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
             f"{cost} is more than the account's balance, {balance.amount:,.2f}: the provider would "
             "send a part, or nothing (R8)"
         )
+
+
+def standing(campaign: Campaign, run: Run, cost: Cost) -> Iterator[tuple[str, str, str]]:
+    """Each limit of the campaign: its key, its value, and how near this run is to it."""
+    invalid = sum(count for reason, count in run.excluded.items() if reason in INVALID)
+    here = {
+        "max_recipients": _part_of(run.audience, campaign.max_recipients),
+        "min_recipients": _part_of(run.audience, campaign.min_recipients),
+        "max_growth": _grown(run),
+        "max_invalid_share": f"{invalid / max(run.candidates, 1):.1%} ({invalid:,})",
+        "max_segments": _part_of(sum(run.segments.values()), campaign.max_segments),
+        "budget": "not known" if cost.unpriced else _part_of(cost.amount, campaign.budget),
+        "at_most": f"{run.excluded.get(Reason.AT_MOST, 0):,} left out",
+        "suppress_after_failures": f"{run.excluded.get(Reason.FAILING_NUMBER, 0):,} left out",
+    }
+    for key, value in campaign.limits.items():
+        yield key, value, here[key]
+
+
+def _part_of(amount: float, limit: float | None) -> str:
+    told = f"{amount:,}" if isinstance(amount, int) else f"{amount:,.2f}"
+    return f"{told} ({amount / limit:.0%} of it)" if limit else told
+
+
+def _grown(run: Run) -> str:
+    if not run.earlier:
+        return "no run to compare with"
+    most = max(run.earlier)
+    return f"{run.audience / max(most, 1) - 1:+.0%} (the most before was {most:,})"

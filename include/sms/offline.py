@@ -22,7 +22,7 @@ from sms import limits, preparing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.columns import give_memory_back
 from sms.errors import SourceError
-from sms.message import MESSAGES_SCHEMA
+from sms.message import MESSAGES_SCHEMA, Rendering
 from sms.msisdn import Int64s
 from sms.pipeline import ordered
 from sms.preparing import Plan
@@ -31,11 +31,13 @@ from sms.schedule import File, Schedule, schedule
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, TableFile, found_in, read_stop_list
+from sms.template import Template
 from sms.wire import send_file
 
 EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
 UNKNOWN_ACCOUNT = "00000"
 NOBODYS_NUMBER = 33639980000  # of the block kept for fiction
+NOBODYS_RUN = "nobody"
 UNFINISHED = ".tmp"  # as at the gateway: whole files alone end in .csv
 
 # Told of a stage, how far it is, of how many rows (None: not known yet).
@@ -336,13 +338,19 @@ def preview(
 def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
     """The text with each column's name, in capitals, where its value would be."""
     text = preparing.template(plan.campaign)
+    return Preview(rendering_of_nobody(plan.campaign, text, settings, str.upper).messages)
+
+
+def rendering_of_nobody(
+    campaign: Campaign, text: Template, settings: Settings, value: Callable[[str], str]
+) -> Rendering:
+    """One message, or its exclusion; `value` makes one of a column's name."""
     row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR", "of_file": 0}
     audience = pa.RecordBatch.from_pylist(
-        [{**{name: name.upper() for name in text.columns}, **row}],
-        preparing.screener(plan.campaign, text).audience_schema,
+        [{**{name: value(name) for name in text.columns}, **row}],
+        preparing.screener(campaign, text).audience_schema,
     )
-    rendering = preparing.renderer(plan, text, settings).render(audience)
-    return Preview(rendering.messages)
+    return preparing.renderer(campaign, NOBODYS_RUN, text, settings).render(audience)
 
 
 class _Longest:

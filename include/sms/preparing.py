@@ -87,16 +87,16 @@ def screener(campaign: Campaign, text: Template, query: Any = None) -> Screener:
     )
 
 
-def renderer(plan: Plan, text: Template, settings: Settings) -> Renderer:
+def renderer(campaign: Campaign, campaign_id: str, text: Template, settings: Settings) -> Renderer:
     """What writes the campaign's messages. Raises BadCampaign for a text that nobody can get."""
     return Renderer(
         template=text,
-        sender=plan.campaign.sender,
-        campaign_id=plan.campaign_id,
-        stop_mention=plan.campaign.stop_mention,
+        sender=campaign.sender,
+        campaign_id=campaign_id,
+        stop_mention=campaign.stop_mention,
         long_sms=settings.long_sms,
         unicode=settings.unicode,
-        unsupported=plan.campaign.unsupported,
+        unsupported=campaign.unsupported,
         delimiter_in_text=settings.delimiter_in_text,
     )
 
@@ -127,7 +127,8 @@ class Writer:
     """
 
     def __init__(self, plan: Plan, settings: Settings, schedule: Schedule) -> None:
-        self._renderer = renderer(plan, template(plan.campaign), settings)
+        text = template(plan.campaign)
+        self._renderer = renderer(plan.campaign, plan.campaign_id, text, settings)
         self._dialect = dialect(settings)
         self.stems = plan.stems(schedule)
         self.files = dict(zip(self.stems, schedule.files, strict=True))

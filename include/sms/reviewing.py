@@ -4,7 +4,7 @@ The counts name nobody and may stand in Airflow's log and database. The samples 
 people: they stay in the run's folder, but for the question that asks a person's yes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from sms.clock import PARIS
-from sms.ledger.records import Submission, Summary
+from sms.ledger.records import OpenRun, Submission, Summary
 from sms.limits import UNASKED, Balance, Cost
 from sms.recipients import SENTENCES
 from sms.source_faults import SourceFault
@@ -48,6 +48,7 @@ def counts_page(
     reasons: Mapping[str, str] = MappingProxyType({}),
     earlier: Sequence[int] = (),
     faults: Sequence[SourceFault] = (),
+    beside: Sequence[str] = (),
 ) -> str:
     """The numbers of a run: no text and no number of a person.
 
@@ -65,7 +66,9 @@ def counts_page(
         f"{_compared(summary.audience, earlier)}",
         f"- **Cost:** {_told(cost)}",
         f"- **Balance:** {_held(balance)}",
+        f"- **Stop list:** {_count(summary.stop_list_size or 0)} numbers when people were chosen",
         f"- **Delivery report expected:** {_paris(due)}",
+        *beside,
         "",
         "## Recipients",
         "",
@@ -111,6 +114,80 @@ def _files(files: Sequence[Submission], ends: Sequence[datetime] | None) -> Iter
             f"| {zone(each.zone).name} | {_count(each.messages or 0)} "
             f"| {_count(each.size_bytes or 0)} | {end} |"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The run of the same campaign that sent last; None is what nobody knows of it any more."""
+
+    summary: Summary
+    cost: float | None  # by the prices of today
+    text_changed: bool | None
+    query_changed: bool | None
+
+
+def limits_section(standing: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The campaign's own limits, and how near this run is to each; nothing without any."""
+    rows = [f"| `{key}` | {value} | {here} |" for key, value, here in standing]
+    head = ["", "## Limits", "", "| limit | value | this run |", "|---|---:|---:|"]
+    return [*head, *rows] if rows else []
+
+
+def changes_section(summary: Summary, segments: int, cost: Cost, before: Before) -> list[str]:
+    """What differs from the run that sent last: messages, SMS, cost, and who is left out."""
+    people, last = summary.audience, before.summary
+    rows: list[tuple[str, float, float, int]] = [  # what, now, then, decimals
+        ("messages", people, last.sent, 0),
+        ("SMS", segments, last.segments, 0),
+        ("SMS per message", _each(segments, people), _each(last.segments, last.sent), 2),
+    ]
+    if before.cost is not None and not cost.unpriced:
+        each = f"{cost.currency} per message, by today's prices"
+        rows.append((each, _each(cost.amount, people), _each(before.cost, last.sent), 4))
+    for code in sorted(summary.excluded.keys() | last.excluded.keys()):
+        here, there = (each.excluded.get(code, 0) for each in (summary, last))
+        if here != there:
+            rows.append((f"excluded: {SENTENCES[code]}", here, there, 0))
+    return [
+        *("", f"## Against the last run, {_paris(last.run.send_at)}", ""),
+        f"- **Text:** {_changed(before.text_changed)}",
+        f"- **Query:** {_changed(before.query_changed)}",
+        *("", "| | this run | last run | change |", "|---|---:|---:|---:|"),
+        *(
+            f"| {told} | {here:,.{digits}f} | {there:,.{digits}f} "
+            f"| {_difference(here - there, digits)} |"
+            for told, here, there, digits in rows
+        ),
+    ]
+
+
+def open_runs_section(runs: Sequence[OpenRun]) -> list[str]:
+    """The campaign's other runs that may still go out or have just gone; nothing without any."""
+    if not runs:
+        return []
+    return [
+        *("", "## Other runs of this campaign that are still open", ""),
+        *("| hour | messages | state | run |", "|---|---:|---|---|"),
+        *(
+            f"| {_paris(run.send_at)} | {'?' if run.messages is None else _count(run.messages)} "
+            f"| {', '.join(run.states)} | `{run.run_key.partition('/')[2] or run.run_key}` |"
+            for run in runs
+        ),
+    ]
+
+
+def _difference(change: float, digits: int) -> str:
+    return f"{change:+,.{digits}f}" if round(change, digits) else "none"
+
+
+def _each(amount: float, messages: int) -> float:
+    return amount / messages if messages else 0.0
+
+
+def _changed(whether: bool | None) -> str:
+    if whether is None:
+        return "nobody can tell if it has changed: the last run's folder is gone"
+    return "**changed**" if whether else "unchanged"
 
 
 def _compared(people: int, earlier: Sequence[int]) -> str:

@@ -202,6 +202,17 @@ def first_at(send_at: str, *, after: datetime) -> datetime:
     return _at(day, hour)
 
 
+def at(day: date, hour: str) -> datetime:
+    """The instant of "HH:MM" on a day in Paris, in UTC."""
+    return _at(day, time.fromisoformat(hour))
+
+
+def in_words(instant: datetime) -> str:
+    """An instant in words that nobody can misread: weekday, day, year, hour, and where."""
+    local = _local(instant)
+    return f"{_day(local.date())} {local.year} at {local:%H:%M} in Paris"
+
+
 def is_open(
     instant: datetime, kind: Kind | str, *, settings: Settings, zone: Zone = MAINLAND
 ) -> bool:

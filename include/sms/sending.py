@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from sms.campaign import Campaign, campaign_id
 from sms.delivery import Cap, fingerprint, next_files, report_due
 from sms.errors import (
     SUPPORT,
+    ConfigurationError,
     LedgerError,
     LimitTripped,
     NotApproved,
@@ -36,7 +37,7 @@ from sms.errors import (
     WindowClosed,
 )
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.records import Part, PlannedRun, Submission, Summary
 from sms.ledger.states import State
 from sms.message import DELIMITER, MESSAGES_SCHEMA
 from sms.preparing import Plan
@@ -71,7 +72,9 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    send_at: datetime | None = None
+    send_at: datetime | None = None  # or, in Paris time,
+    day: date | None = None
+    hour: str | None = None  # "HH:MM"
     dry_run: bool = False
     limit: int | None = None
 
@@ -124,10 +127,8 @@ def plan(
         # The hour and the name stay; what the campaign says may have been corrected meanwhile.
         wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
         return write_plan(kept.model_copy(update=wishes), folder)
-    wanted = request.send_at
-    if wanted is None and campaign.send_at:
-        wanted = send_window.first_at(campaign.send_at, after=(asked_at or now) - STARTING)
-    elif wanted is None:
+    wanted = _wanted(campaign, request, after=(asked_at or now) - STARTING)
+    if wanted is None:
         send_window.require_recent(asked_at or now, now=now, settings=settings)
     slot = send_window.slot(
         wanted,
@@ -162,6 +163,30 @@ def plan(
     )
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
     return write_plan(drawn, folder)
+
+
+def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetime | None:
+    """When a run is to go out, None for as soon as allowed; an hour alone is the first one `after`.
+
+    ConfigurationError for a request that tells that twice, or half of it.
+    """
+    hour = request.hour or campaign.send_at
+    if request.send_at:
+        if request.day or request.hour:
+            raise ConfigurationError(
+                "send_at tells the day and the hour already: leave it out, or leave out day and "
+                "hour. Nothing was sent, trigger a new run"
+            )
+        return request.send_at
+    if request.day and not hour:
+        raise ConfigurationError(
+            f"the day {request.day} is asked for without an hour, and the campaign "
+            f"{campaign.name} has none of its own: nothing was sent, trigger a new run with an "
+            "hour, or without a day to send as soon as allowed"
+        )
+    if request.day and hour:
+        return send_window.at(request.day, hour)
+    return send_window.first_at(hour, after=after) if hour else None
 
 
 def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
@@ -344,7 +369,7 @@ def review(
         audience=summary.audience,
         excluded=summary.excluded,
         segments=_segments_by_country(plan, folder, files),
-        earlier=ledger.latest_sent(plan.campaign.name, but=plan.run_key),
+        earlier=tuple(ledger.latest_sent(plan.campaign.name, but=plan.run_key).values()),
     )
     cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
     counts = reviewing.counts_page(
@@ -359,6 +384,7 @@ def review(
         reasons=_reasons(plan, folder),
         earlier=run.earlier,
         faults=_source_faults(folder),
+        beside=_beside(plan, folder, ledger, settings, summary, run, cost),
     )
     try:
         limits.require(plan.campaign, run, cost, balance)
@@ -591,6 +617,38 @@ def _segments_by_country(plan: Plan, folder: Any, files: Sequence[Submission]) -
             by_country = pd.Series(batch["segments"].to_numpy()).groupby(where.to_numpy()).sum()
             counts.update({str(key): int(size) for key, size in by_country.items()})
     return dict(counts)
+
+
+def _beside(
+    plan: Plan,
+    folder: Any,
+    ledger: Ledger,
+    settings: Settings,
+    summary: Summary,
+    run: limits.Run,
+    cost: limits.Cost,
+) -> list[str]:
+    """What there is beside this run: its campaign's limits, and its campaign's other runs."""
+    name = plan.campaign.name
+    told = reviewing.limits_section(limits.standing(plan.campaign, run, cost))
+    for last in ledger.latest_sent(name, but=plan.run_key, most=1):
+        before = _before(plan, folder, ledger.summary(last), settings)
+        told += reviewing.changes_section(summary, sum(run.segments.values()), cost, before)
+    others = ledger.open_runs(name, but=plan.run_key, within=settings.max_age)
+    return told + reviewing.open_runs_section(others)
+
+
+def _before(plan: Plan, folder: Any, last: Summary, settings: Settings) -> reviewing.Before:
+    """The run that sent last; its text and query are in its folder, for as long as that is kept."""
+    prices = {settings.prices.get(country) for country in plan.campaign.allowed_countries}
+    [price] = prices if len(prices) == 1 else [None]  # nobody noted which SMS went to which country
+    cost = None if price is None else price * last.segments
+    try:
+        then = read_plan(folder.parent / last.run.folder.rstrip("/").rpartition("/")[2]).campaign
+    except (OSError, ValueError):  # gone, or of another version of ours
+        return reviewing.Before(last, cost, None, None)
+    now = plan.campaign
+    return reviewing.Before(last, cost, then.text != now.text, then.sql != now.sql)
 
 
 def _source_faults(folder: Any) -> list[SourceFault]:

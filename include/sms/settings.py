@@ -54,6 +54,14 @@ def _hour(written: Any) -> Any:
     return time.fromisoformat(str(written))
 
 
+def _country(written: str) -> str:
+    if written.isdigit():  # what YAML makes of {FR: 0,045}
+        raise ValueError("is no country's code: are decimals written with a comma? Write 0.045")
+    if not re.fullmatch("[A-Z]{2}", written):
+        raise ValueError(f"{written!r} is no country's code: write two capital letters, as FR")
+    return written
+
+
 def _url(written: str) -> str:
     """A folder as a URL; spaces stay as they are, which is how fsspec reads a file's URL."""
     if not written.strip():
@@ -66,7 +74,7 @@ def _url(written: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Hour = Annotated[time, BeforeValidator(_hour)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]  # ISO 3166
+Country = Annotated[str, AfterValidator(_country)]  # ISO 3166
 Price = Annotated[float, Field(ge=0)]
 Folder = Annotated[str, AfterValidator(_url)]
 
@@ -99,7 +107,9 @@ class Settings(BaseModel):
     report_grace: Duration = timedelta(days=1)
     report_poll: Seconds = 300.0
 
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    currency: Annotated[
+        str, Field(pattern=r"^[A-Z]{3}$", description="three capital letters (ISO 4217), as EUR")
+    ] = "EUR"
     prices: dict[Country, Price] = Field(default_factory=dict)
 
     stop_list_minimum: Annotated[StrictInt, Field(ge=0)] = 0

@@ -1,6 +1,14 @@
 """What a campaign's DAG says about itself in the Airflow UI."""
 
-from sms.campaign import Campaign
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sms.campaign import Campaign, Kind
+from sms.settings import Settings
+
+MINUTE = timedelta(minutes=1)
+MARKS = re.compile(r"[\\`*_\[\]<>|#~$&]")  # what Markdown would read as its own
 
 STAGES = """
 | task | what it does | may it run again? |
@@ -23,28 +31,71 @@ sent stays on record. To send again, trigger a new run.
 """
 
 
-def _asked(least: int) -> str:
-    if not least:
-        return "none"
-    return "always" if least == 1 else f"for more than {least - 1:,} recipients"
-
-
-def campaign_page(campaign: Campaign) -> str:
-    """Markdown: the facts of a campaign, its text, and what each task does."""
-    facts = {
-        "Kind": campaign.kind.value,
-        "Sender": campaign.sender,
+def campaign_page(campaign: Campaign, settings: Settings) -> str:
+    """Markdown: the facts of a campaign, where it comes from, and what each task does."""
+    rest = {
         "Schedule": f"`{campaign.schedule}` (Paris time)" if campaign.schedule else "by hand",
-        "Hour of sending": campaign.send_at or "as soon as allowed",
-        "Approval": _asked(campaign.approval),
-        "Stop mention": campaign.stop_mention or "none",
-        "Countries": ", ".join(campaign.allowed_countries),
         "Warehouse": f"connection `{campaign.warehouse}`",
         "Folder": f"`include/campaigns/{campaign.name}`",
     }
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    text = "\n".join(f"    {line}" for line in campaign.text.strip().splitlines())
-    return (
-        f"### {campaign.description or campaign.name}\n\n| | |\n|---|---|\n{rows}\n\n"
-        f"The text:\n\n{text}\n{STAGES}"
-    )
+    return facts(campaign, settings) + _rows(rest) + STAGES
+
+
+def facts(campaign: Campaign, settings: Settings) -> str:
+    """A table in Markdown: what a campaign says and keeps to, for who is about to start it."""
+    told = {
+        "Text": _verbatim(campaign.text),
+        "Stop&nbsp;mention": campaign.stop_mention or "none",
+        "Sender": campaign.sender,
+        "Kind": _kind(campaign, settings),
+        "Hour": _hour(campaign),
+        "Approval": _asked(campaign),
+        "Limits": _limits(campaign, settings),
+        "Countries": ", ".join(campaign.allowed_countries),
+    }
+    head = _verbatim(campaign.description or campaign.name)
+    return f"| Campaign | {head} |\n|---|---|\n{_rows(told)}"
+
+
+def _rows(told: Mapping[str, str]) -> str:
+    return "".join(f"| {name} | {value} |\n" for name, value in told.items())
+
+
+def _verbatim(text: str) -> str:
+    """People's words in a cell of a table, as they wrote them; a new line is a sign."""
+    escaped = MARKS.sub(r"\\\g<0>", text.strip())
+    return " ↵ ".join(line for line in escaped.splitlines() if line)
+
+
+def _kind(campaign: Campaign, settings: Settings) -> str:
+    if campaign.kind is Kind.TRANSACTIONAL:
+        return "transactional: at any hour"
+    hours = f"{settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
+    return f"marketing: {hours} Paris time, no Sunday, no bank holiday"
+
+
+def _hour(campaign: Campaign) -> str:
+    hour = f"{campaign.send_at} Paris time" if campaign.send_at else "as soon as allowed"
+    if campaign.spread_over:
+        hour += f", spread over {campaign.spread_over // MINUTE} minutes"
+    if campaign.local_time:
+        hour += ", overseas by the clocks there"
+    if campaign.kind is Kind.TRANSACTIONAL:
+        return hour
+    moved = {"shift": "moves to the next open one", "fail": "is refused"}[campaign.outside_window]
+    return f"{hour}; a closed one {moved}"
+
+
+def _asked(campaign: Campaign) -> str:
+    least, numbers = campaign.approval, len(campaign.proof_to)
+    proof = f"; a proof goes to {numbers} of our own numbers before" if numbers else ""
+    if not least:
+        return f"nobody is asked{proof}"
+    asked = "always" if least == 1 else f"for more than {least - 1:,} recipients"
+    return f"a person must say yes, {asked}{proof}"
+
+
+def _limits(campaign: Campaign, settings: Settings) -> str:
+    units = {"budget": f" {settings.currency}"}
+    told = [f"`{key}` {value}{units.get(key, '')}" for key, value in campaign.limits.items()]
+    return ", ".join(told) or "none of its own"

@@ -11,7 +11,6 @@ from typing import Any
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sms.errors import ConfigurationError
 from sms_airflow.failures import in_a_sentence
 
 # For every task: each may run again at any time, and what is not worth another try (a rejected
@@ -39,17 +38,17 @@ def plan(campaign_name: str) -> dict[str, Any]:
     Takes the campaign's folder as it is now, finds the next open hour (marketing only), and
     records both; every later task obeys what was fixed here, even if the folder changes.
     """
-    from sms import clock, sending
-    from sms_airflow import wiring
+    from sms import clock, send_window, sending
+    from sms_airflow import form, wiring
 
     context = get_current_context()
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
-    _require_known(context["dag_run"].conf or {})
+    form.require_known(context["dag_run"].conf or {})
     now, late = clock.now(), _lateness(context)  # side by side: what lies between would count
     ledger = wiring.ledger(actor=f"{dag_id}/{run_id}/plan")
     drawn = sending.plan(
         wiring.campaign(campaign_name),
-        _request(context["params"]),
+        form.request(context["params"]),
         run_key=f"{dag_id}/{run_id}",
         service_id=wiring.account().service_id,
         folder=wiring.run_folder(dag_id, run_id),
@@ -58,7 +57,9 @@ def plan(campaign_name: str) -> dict[str, Any]:
         now=now,
         asked_at=now - late,
     )
-    return {"send_at": drawn.send_at.isoformat(), "why": drawn.slot_reason}
+    in_words = send_window.in_words(drawn.send_at)
+    log.info("To be sent on %s (%s)", in_words, drawn.slot_reason)
+    return {"send_at": drawn.send_at.isoformat(), "words": in_words, "why": drawn.slot_reason}
 
 
 @task(**PATIENT)
@@ -303,38 +304,3 @@ def _lateness(context: Any) -> timedelta:
     """How long after its time this run came to be planned, by Airflow's own clock."""
     wanted: datetime = context["dag_run"].run_after
     return max(datetime.now(UTC) - wanted, timedelta(0))
-
-
-def _require_known(conf: Any) -> None:
-    """ConfigurationError for a key that the form has not: `dryrun` must not send to everybody."""
-    from difflib import get_close_matches
-
-    from sms.sending import Request
-
-    for key in conf:
-        # What Airflow's own operator adds where lineage is on.
-        if key not in (*Request.model_fields, "openlineage"):
-            near = get_close_matches(key.casefold(), Request.model_fields, 1, cutoff=0.5)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise ConfigurationError(
-                f"{key} is no parameter of a campaign's run{hint} There are only "
-                f"{', '.join(Request.model_fields)}: nothing was sent, trigger a new run"
-            )
-
-
-def _request(params: Any) -> Any:
-    """What the trigger form says; Airflow checks shapes, an hour must be checked here."""
-    from sms.clock import PARIS
-    from sms.sending import Request
-
-    wanted = params.get("send_at")
-    try:
-        send_at = datetime.fromisoformat(wanted) if wanted else None
-    except ValueError as error:
-        raise ConfigurationError(
-            f"send_at is {wanted!r}: write a date and an hour such as 2027-03-15T10:00, French "
-            "time unless it says otherwise"
-        ) from error
-    if send_at is not None and send_at.tzinfo is None:
-        send_at = send_at.replace(tzinfo=PARIS)
-    return Request(send_at=send_at, dry_run=params["dry_run"], limit=params.get("limit"))

@@ -68,7 +68,12 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("verdict_poll: 0", "greater than 0"),
         ("encoding: utf-16", "'utf-16' is none of"),
         ("delimiter_in_text: drop", "is none of 'quote', 'replace' or 'refuse'"),
-        ("long_sms: perhaps", "boolean"),
+        ("long_sms: perhaps", "'perhaps' is neither true nor false: write one of them"),
+        ("prices: 0.045", "0.045 holds no pairs"),
+        ("prices: {FR: 0,045}", "prices.45: is no country's code: are decimals written with a"),
+        ("prices: {fr: 0.045}", "prices.fr: 'fr' is no country's code: write two capital letters"),
+        ("currency: euro", "write three capital letters (ISO 4217), as EUR"),
+        ("messages_per_hour: 10 000", "write it without marks between the digits, 10000"),
         ("longsms: true", "did you mean long_sms?"),
         ("runs_folder: ''", "names no folder"),
     ],
@@ -79,7 +84,7 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path, line, said):
     with pytest.raises(ConfigurationError) as caught:
         load(path)
 
-    assert str(caught.value).startswith(f"{path}, line 3: {line.split(':')[0]}: ")
+    assert str(caught.value).startswith(f"{path}, line 3: {line.split(':')[0]}")
     assert said in str(caught.value)
 
 

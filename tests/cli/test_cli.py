@@ -32,6 +32,45 @@ def test_good_campaigns_pass() -> None:
     assert done.stdout.splitlines() == ["parcel_ready: good", "spring_sale: good"]
 
 
+def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path: Path) -> None:
+    home = tmp_path / "campaigns"
+    (home / "autumn").mkdir(parents=True)
+    (home / "autumn" / "campaign.yaml").write_text(
+        "kind: transactional\nsender: AUTUMN\nbudget: 9.5\n"
+    )
+    (home / "autumn" / "recipients.sql").write_text("SELECT 1")
+    (home / "autumn" / "message.txt").write_text("Bonjour !")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"campaigns_folder: {home}\nprices: {{FR: 0.05}}\n")
+
+    good = sms("check", "autumn", SMS_SETTINGS=str(settings))
+    assert (good.returncode, good.stdout, good.stderr) == (0, "autumn: good\n", "")
+
+    settings.write_text(f"campaigns_folder: {home}\n")
+    for named in (["autumn"], []):
+        done = sms("check", *named, SMS_SETTINGS=str(settings))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"{home}/autumn/campaign.yaml, line 3: budget: the budget ")
+
+
+def test_a_name_that_no_campaign_has_is_told_with_those_that_there_are() -> None:
+    done = sms("check", "spring_sales", "spring_sale")
+
+    assert (done.returncode, done.stdout) == (1, "spring_sale: good\n")
+    assert done.stderr.startswith("spring_sales: is no folder, and no campaign of ")
+    assert done.stderr.endswith("known are parcel_ready, spring_sale\n")
+
+
+def test_settings_that_are_wrong_fail_the_check(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("prices: {FR: 0,045}\n")
+
+    done = sms("check", SMS_SETTINGS=str(settings))
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{settings}, line 1: prices.45: is no country's code")
+
+
 def test_the_calendar_of_open_hours_says_why_a_day_is_closed() -> None:
     done = sms("slots", "--days", "4", "--from", "2027-12-24")
 

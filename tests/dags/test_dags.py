@@ -52,12 +52,20 @@ def test_a_campaign_reads_like_its_story(dagbag: DagBag, dag_id: str) -> None:
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
-def test_the_trigger_form_asks_for_hour_dry_run_and_limit(dagbag: DagBag, dag_id: str) -> None:
+def test_the_trigger_form_starts_with_the_campaign_and_explains_each_field(
+    dagbag: DagBag, dag_id: str
+) -> None:
     params = dagbag.dags[dag_id].params
 
-    assert dict(params) == {"send_at": None, "dry_run": False, "limit": None}
+    assert dict(params) == {
+        "campaign": dag_id.removeprefix("send__"),
+        **{"day": None, "hour": None, "dry_run": False, "limit": None},
+    }
     for name in params:
-        assert params.get_param(name).description
+        param = params.get_param(name)
+        assert param.description is None  # or the page would not show the Markdown
+        assert param.schema["title"]
+        assert param.schema["description_md"]
 
 
 def test_a_daily_campaign_never_catches_up_on_missed_days(dagbag: DagBag) -> None:

@@ -2,14 +2,14 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from sms import clock, frames, sending
 from sms.campaign import Campaign
-from sms.errors import CampaignRepeated, WindowClosed
+from sms.errors import CampaignRepeated, ConfigurationError, WindowClosed
 from sms.ledger.states import State
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
 
@@ -61,6 +61,40 @@ def test_a_campaigns_own_hour_is_today_if_it_is_ahead(desk: Desk) -> None:
     [ahead] = desk.prepare(numbers(2), more='send_at: "10:30"\n')
 
     assert ahead.stem.split("-")[2:4] == ["20270302", "1030"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "own", "name"),
+    [
+        ({"day": date(2027, 3, 15), "hour": "10:15"}, "", ["20270315", "1015"]),
+        ({"day": date(2027, 3, 15)}, 'send_at: "10:30"\n', ["20270315", "1030"]),
+        ({"day": date(2027, 3, 15), "hour": "09:00"}, 'send_at: "10:30"\n', ["20270315", "0900"]),
+        ({"hour": "18:45"}, 'send_at: "10:30"\n', ["20270302", "1845"]),
+        ({"hour": "08:00"}, "", ["20270303", "0800"]),  # it has passed today
+        ({"day": date(2027, 3, 28), "hour": "18:00"}, "", ["20270330", "0800"]),  # Easter
+    ],
+)
+def test_a_day_and_an_hour_are_those_of_paris(
+    desk: Desk, wish: dict[str, Any], own: str, name: list[str]
+) -> None:
+    [run] = desk.prepare(numbers(1), more=own, **wish)
+
+    assert run.stem.split("-")[2:4] == name
+
+
+def test_a_wish_that_says_too_little_or_too_much_is_refused(desk: Desk) -> None:
+    day = date(2027, 3, 15)
+
+    with pytest.raises(ConfigurationError, match="2027-03-15 is asked for without an hour"):
+        desk.plan(day=day)
+    for more in ({"day": day}, {"hour": "10:00"}):
+        with pytest.raises(ConfigurationError, match="send_at tells the day and the hour already"):
+            desk.plan(send_at=clock.now() + timedelta(hours=1), **more)
+
+
+def test_a_day_that_is_over_is_refused(desk: Desk) -> None:
+    with pytest.raises(WindowClosed, match="Monday 1 March, 10:00 has passed"):
+        desk.plan(day=date(2027, 3, 1), hour="10:00")
 
 
 def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, gateway: Gateway) -> None:

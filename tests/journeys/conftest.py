@@ -35,6 +35,7 @@ TEXT = "Bonjour {{ name }}, à samedi !"
 
 CAMPAIGNS = {
     "plain": (YAML, PEOPLE % (1, 40), TEXT),
+    "formal": (YAML + 'send_at: "10:30"\n', PEOPLE % (321, 322), TEXT),
     "refused": (YAML, PEOPLE % (101, 103), TEXT),
     "late": (YAML, PEOPLE % (201, 203), TEXT),
     # Transactional: once one part is accepted the sandbox's hours fly, and a part that comes late

@@ -20,14 +20,14 @@ PATIENCE = 30_000  # milliseconds
 
 @pytest.fixture
 def page(world: World) -> Iterator[Page]:
-    """A browser's page, logged in; skipped where no Chromium is installed, but never in CI."""
+    """A page of a browser far from Paris, logged in; where no Chromium is, a skip, but in CI."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
         reason = "no Chromium is installed (Debian: chromium)"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        page = browser.new_page(base_url=world.stack.airflow.url)
+        page = browser.new_page(base_url=world.stack.airflow.url, timezone_id="America/New_York")
         page.set_default_timeout(PATIENCE)
         page.goto("/auth/login")
         page.fill("input[name=username]", world.stack.airflow.login)
@@ -67,12 +67,27 @@ def test_the_graph_of_a_run_tells_its_story(world: World, page: Page) -> None:
     assert len(places) == len(story)
 
 
-def test_the_trigger_form_explains_what_it_asks(world: World, page: Page) -> None:
-    page.goto("/dags/send__plain")
+def test_the_form_takes_an_hour_of_paris_from_wherever_it_is_filled_in(
+    world: World, page: Page
+) -> None:
+    page.goto("/dags/send__formal")
     page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    for told in ("A campaign of the journeys", "STOP 36180", "10:30, this campaign's own hour"):
+        expect(form.get_by_text(told).first).to_be_visible(timeout=PATIENCE)
 
-    for words in ("Send at", "Dry run", "Limit", "When the phones ring"):
-        expect(page.get_by_text(words).first).to_be_visible(timeout=PATIENCE)
+    form.locator("#element_day").fill("2027-12-24")
+    form.locator("#element_hour input").first.fill("18:45")
+    page.keyboard.press("Enter")
+    form.locator("[id*=element_dry_run]").first.click()
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    world.wait_until(lambda: bool(world.stack.airflow.runs("send__formal")), "the form's run")
+
+    [run] = world.stack.airflow.runs("send__formal")
+    world.succeeded(run)
+    planned = world.stack.airflow.xcom(run.dag_id, run.run_id, "plan")
+    assert planned["words"] == "Friday 24 December 2027 at 18:45 in Paris"
+    assert [stem.split("-")[2:4] for stem in world.stems(run)] == [["20271224", "1845"]]
 
 
 def test_a_person_reads_the_review_and_says_yes(world: World, page: Page) -> None:

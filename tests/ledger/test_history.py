@@ -90,9 +90,9 @@ def test_the_latest_runs_that_sent_come_first(office, hand, make_messages):
     office.prepared(9)  # sends nothing
 
     def latest_sent(**which):
-        return office.ledger.latest_sent("spring", **{"but": "none", **which})
+        return list(office.ledger.latest_sent("spring", **{"but": "none", **which}).values())
 
     assert latest_sent() == [5, 4, 3]
     assert latest_sent(most=2) == [5, 4]
     assert latest_sent(but=runs[-1]) == [4, 3]
-    assert office.ledger.latest_sent("autumn", but="none") == []
+    assert office.ledger.latest_sent("autumn", but="none") == {}

@@ -1,13 +1,14 @@
 """What is known of people from earlier runs: how often they were written to, and in vain."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from sqlalchemy import bindparam, func, select, text
 
 from sms.ledger.copying import hand_over
 from sms.ledger.database import Transaction
-from sms.ledger.states import SENT, State
+from sms.ledger.records import OpenRun
+from sms.ledger.states import SENT, UNCLAIMED, State
 
 MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and an upload whose rename is intended
 TURN = 7_777_002  # the key of an advisory lock
@@ -45,7 +46,7 @@ FAILING = text(
 )
 LATEST_SENT = text(
     """
-    SELECT sum(s.messages)
+    SELECT r.run_key, sum(s.messages) AS messages
     FROM sms.campaign_run r JOIN sms.submission s USING (run_key)
     WHERE r.campaign = :campaign AND r.run_key <> :run_key AND r.row_limit IS NULL
         AND s.state IN :states
@@ -54,6 +55,22 @@ LATEST_SENT = text(
     LIMIT :most
     """
 ).bindparams(bindparam("states", expanding=True))
+
+# What waits for its hour, unless that is so long ago that it can't go out any more, and what is
+# on its way: whatever became of the run in Airflow. A run's own proof is no other run.
+OPEN_RUNS = text(
+    """
+    SELECT r.run_key, min(s.send_at) AS send_at, sum(s.messages) AS messages,
+        array_agg(DISTINCT s.state ORDER BY s.state) AS states
+    FROM sms.campaign_run r JOIN sms.submission s USING (run_key)
+    WHERE r.campaign = :campaign AND r.run_key <> :run_key AND NOT r.dry_run
+        AND NOT starts_with(r.run_key, :run_key || '/')
+        AND (s.state IN :under_way OR s.state IN :unclaimed AND s.send_at > :since)
+    GROUP BY r.run_key
+    ORDER BY send_at, r.run_key
+    """
+).bindparams(bindparam("under_way", expanding=True), bindparam("unclaimed", expanding=True))
+UNDER_WAY = (State.UPLOADING, State.UNKNOWN, State.SUBMITTED)
 
 
 def written_to(
@@ -87,7 +104,22 @@ def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:
     return np.fromiter(tx.db.execute(FAILING, told).scalars(), dtype=np.int64)
 
 
-def latest_sent(tx: Transaction, campaign: str, run_key: str, most: int) -> list[int]:
-    """How many messages the campaign's latest runs sent, without the one of `run_key`."""
+def latest_sent(tx: Transaction, campaign: str, run_key: str, most: int) -> dict[str, int]:
+    """How many messages the campaign's latest runs sent, by run, without the one of `run_key`."""
     told = {"campaign": campaign, "run_key": run_key, "states": sorted(SENT), "most": most}
-    return [int(messages) for messages in tx.db.execute(LATEST_SENT, told).scalars()]
+    return {row.run_key: int(row.messages) for row in tx.db.execute(LATEST_SENT, told)}
+
+
+def open_runs(tx: Transaction, campaign: str, run_key: str, within: timedelta) -> list[OpenRun]:
+    """The campaign's other runs that wait for their hour, or are on their way, by hour."""
+    told = {
+        "campaign": campaign,
+        "run_key": run_key,
+        "under_way": UNDER_WAY,
+        "unclaimed": sorted(UNCLAIMED),
+        "since": tx.now - within,
+    }
+    return [
+        OpenRun(row.run_key, row.send_at.astimezone(UTC), row.messages, tuple(row.states))
+        for row in tx.db.execute(OPEN_RUNS, told)
+    ]

@@ -18,6 +18,7 @@ from sms.ledger import database, deliveries, history, queries, reports, runs, st
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import (
+    OpenRun,
     Part,
     PlannedRun,
     Reconciliation,
@@ -244,10 +245,15 @@ class Ledger:
         with self._transaction() as tx:
             return history.failing(tx, msisdns, times=times)
 
-    def latest_sent(self, campaign: str, *, but: str, most: int = 5) -> list[int]:
-        """How many messages the campaign's latest runs sent, but for one run."""
+    def latest_sent(self, campaign: str, *, but: str, most: int = 5) -> dict[str, int]:
+        """How many messages the campaign's latest runs sent, by run, but for one run."""
         with self._transaction() as tx:
             return history.latest_sent(tx, campaign, but, most)
+
+    def open_runs(self, campaign: str, *, but: str, within: timedelta) -> list[OpenRun]:
+        """The campaign's runs that are on their way, or wait for an hour later than so long ago."""
+        with self._transaction() as tx:
+            return history.open_runs(tx, campaign, but, within)
 
     def stop_list_size(self) -> int:
         """How many numbers are in the stop list."""

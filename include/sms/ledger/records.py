@@ -82,6 +82,16 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that nobody can call finished yet: its hour, messages (once made), and states."""
+
+    run_key: str
+    send_at: datetime
+    messages: int | None
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFile:
     """A report as it was read last; `loaded_at` is the ledger's to say."""
 

@@ -1,0 +1,81 @@
+"""What a campaign can't keep under the operator's settings, found before there is a row or a run.
+
+What is wrong with the folder by itself is told where that is read (`sms.campaign`).
+"""
+
+import copy
+from collections.abc import Iterator
+from datetime import time
+
+import pyarrow.compute as pc
+
+from sms import documents, offline, preparing
+from sms.campaign import YAML_FILE, Campaign, Kind
+from sms.errors import BadCampaign
+from sms.gsm import MOST_PARTS
+from sms.recipients import Reason
+from sms.settings import Settings
+from sms.template import Logic
+
+
+def faults(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
+    """Each reason for which no run, or none as it is written, could go out; with file and line."""
+    yield from _unpriced(campaign, settings)
+    yield from _closed(campaign, settings)
+    yield from _too_long(campaign, settings)
+
+
+def _unpriced(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
+    lacking = sorted(set(campaign.allowed_countries) - settings.prices.keys())
+    if campaign.budget is not None and lacking:
+        problem = (
+            f"the budget can't be kept, as the settings' `prices` lack {', '.join(lacking)}: say "
+            "there what one SMS costs, or leave the budget out"
+        )
+        yield _at("budget", campaign, problem)
+
+
+def _closed(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
+    if campaign.kind is not Kind.MARKETING or campaign.outside_window != "fail":
+        return
+    if not campaign.send_at:
+        return
+    if not settings.window_start <= time.fromisoformat(campaign.send_at) < settings.window_end:
+        problem = (
+            f"with `outside_window: fail`, no run can ever send at {campaign.send_at}, as the "
+            f"settings open marketing in {settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
+            " only: choose an hour in it, or write `shift`"
+        )
+        yield _at("send_at", campaign, problem)
+
+
+def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
+    """A text that nobody can get: each column counts as one letter, logic as nothing."""
+    text = preparing.template(campaign)
+    shortest = copy.copy(text)
+    shortest.pieces = tuple(piece for piece in text.pieces if not isinstance(piece, Logic))
+    try:
+        rendering = offline.rendering_of_nobody(campaign, shortest, settings, lambda name: "x")
+    except BadCampaign as error:
+        yield error
+        return
+    if pc.any(pc.equal(rendering.excluded["reason"], Reason.TEXT_TOO_LONG)).as_py():
+        what = "the text" if len(text.pieces) < 2 and text.words else "what the text always says"
+        mention = ", with the stop mention" if campaign.stop_mention else ""
+        longer = (
+            ""
+            if settings.long_sms
+            else (
+                f", or have long SMS (up to {MOST_PARTS}) switched on for your account and say "
+                "`long_sms: true` in the settings"
+            )
+        )
+        [detail] = rendering.excluded["detail"].to_pylist()
+        problem = f"{what} is too long{mention}, {detail}: shorten it{longer}"
+        yield BadCampaign(str(campaign.text_path), None, problem)
+
+
+def _at(key: str, campaign: Campaign, problem: str) -> BadCampaign:
+    path = campaign.folder / YAML_FILE
+    line = documents.line_of(key, path.read_text(encoding="utf-8-sig"))
+    return BadCampaign(str(path), line, f"{key}: {problem}")

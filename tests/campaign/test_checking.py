@@ -1,0 +1,99 @@
+"""A campaign is judged by the operator's settings before there is a row or a run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sms import checking
+from sms.campaign import load
+from sms.settings import Settings
+
+MENTION = " STOP 36180"  # 11 septets with the space before it
+MARKETING = 'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\n'
+LONG = {"long_sms": True}
+
+
+def judged(home: Path, text: str = "Bonjour !", more: str = "", **settings: Any) -> list[str]:
+    """The faults of a marketing campaign, without the folder's path before each."""
+    folder = home / "autumn"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(MARKETING + more)
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text(text)
+    found = checking.faults(load(folder), Settings.model_validate(settings))
+    return [str(fault).removeprefix(f"{folder}/") for fault in found]
+
+
+def test_a_good_campaign_has_no_fault(tmp_path: Path) -> None:
+    more = "allowed_countries: [FR, BE]\nbudget: 10\n"
+    assert judged(tmp_path, more=more, prices={"FR": 0.05, "BE": 0.08}) == []
+
+
+def test_a_budget_without_a_countrys_price_can_not_be_kept(tmp_path: Path) -> None:
+    more = "budget: 10\nallowed_countries: [FR, RE, BE]\n"
+
+    assert judged(tmp_path, more=more, prices={"FR": 0.05}) == [
+        "campaign.yaml, line 4: budget: the budget can't be kept, as the settings' `prices` lack "
+        "BE, RE: say there what one SMS costs, or leave the budget out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        ("a" * (160 - len(MENTION)), {}, None),
+        ("a" * (161 - len(MENTION)), {}, "message.txt: the text is too long, with the stop "),
+        ("a" * (161 - len(MENTION)), LONG, None),
+        ("€" * 75, {}, "161 septets in 2 segments, 1 allowed"),
+        ("a" * (765 - len(MENTION)), LONG, None),
+        ("a" * (766 - len(MENTION)), LONG, "766 septets in 6 segments, 5 allowed: shorten it"),
+        ("a" * 150 + MENTION, {}, "161 septets"),
+        ("a" * 149 + MENTION, {}, None),  # it stands there already, and is not appended
+        ("a" * (160 - len(MENTION) - 1) + "{{ name }}", {}, None),
+        ("a" * (160 - len(MENTION)) + "{{ name }}", {}, "what the text always says is too long"),
+        ("a" * 150 + "{% if name %}b{% endif %}", {}, "what the text always says is too long"),
+        ("a" * 140 + "{% if name %}bbbbbbbbbbbbbbbbbbb{% endif %}", {}, None),
+        ("{% set b = 1 %}{{ name }}", {}, None),
+        ("я" * 60, {"unicode": True}, "71 UTF-16 units in 2 segments, 1 allowed"),
+    ],
+)
+def test_a_text_that_can_reach_nobody_is_told(
+    tmp_path: Path, text: str, settings: dict[str, Any], said: str | None
+) -> None:
+    found = judged(tmp_path, text, **settings)
+
+    assert len(found) == (1 if said else 0)
+    assert (said or "") in "".join(found)
+
+
+def test_a_long_text_says_which_setting_would_allow_it(tmp_path: Path) -> None:
+    [short] = judged(tmp_path, "a" * 200)
+
+    assert short.endswith(
+        "211 septets in 2 segments, 1 allowed: shorten it, or have long SMS (up to 5) switched on "
+        "for your account and say `long_sms: true` in the settings"
+    )
+
+
+def test_what_the_sms_alphabet_lacks_is_told_with_its_line(tmp_path: Path) -> None:
+    [fault] = judged(tmp_path, "Bonjour\n李 !", "unsupported: exclude\n")
+
+    assert fault.startswith("message.txt, line 2: GSM 03.38 has nothing for")
+
+
+@pytest.mark.parametrize(
+    ("hour", "outside", "faults"),
+    [("19:59", "fail", 0), ("20:00", "fail", 1), ("08:59", "fail", 1), ("20:00", "shift", 0)],
+)
+def test_an_hour_that_the_operator_closed_can_not_be_insisted_on(
+    tmp_path: Path, hour: str, outside: str, faults: int
+) -> None:
+    more = f'outside_window: {outside}\nsend_at: "{hour}"\n'
+
+    found = judged(tmp_path, more=more, window_start="09:00", window_end="20:00")
+
+    assert len(found) == faults
+    for fault in found:
+        assert fault.startswith("campaign.yaml, line 5: send_at: with `outside_window: fail`")
+        assert "the settings open marketing in 09:00-20:00 only" in fault

@@ -1,0 +1,196 @@
+"""The trigger form: what it offers, and what an answer comes to."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Param
+from airflow.sdk.exceptions import ParamValidationError
+
+from sms.campaign import Campaign, Kind
+from sms.errors import ConfigurationError
+from sms.sending import Request
+from sms.settings import Settings
+from sms_airflow import form
+from sms_airflow.documentation import facts
+
+NOTHING: dict[str, Any] = {"dry_run": False, "limit": None, "day": None, "hour": None}
+
+
+def campaign(**changes: Any) -> Campaign:
+    """A marketing campaign of the form's tests."""
+    known: dict[str, Any] = {
+        "name": "sale",
+        "folder": Path("sale"),
+        "sql": "SELECT 1",
+        "text": "Bonjour {{ first_name }} !\n-20% *samedi* | dimanche",
+        "description": "The sale",
+        "kind": Kind.MARKETING,
+        "sender": "LUMIERE",
+        "stop_mention": "STOP 36180",
+    }
+    return Campaign(**(known | changes))
+
+
+def field(name: str, of: Campaign, settings: Settings | None = None) -> Param:
+    """One field of a campaign's form."""
+    return form.params(of, settings or Settings())[name]
+
+
+def test_every_field_starts_with_what_a_scheduled_run_does() -> None:
+    fields = form.params(campaign(), Settings())
+
+    assert {name: each.resolve() for name, each in fields.items()} == {
+        **{"campaign": "sale", "day": None, "hour": None, "dry_run": False, "limit": None}
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("campaign", "another"),
+        ("day", "15/03/2027"),
+        ("day", "2027-02-30"),
+        ("hour", "10:37"),
+        ("hour", "22:00"),
+        ("hour", "10h"),
+        ("dry_run", "yes"),
+        ("limit", 0),
+        ("limit", 2.5),
+    ],
+)
+def test_airflow_itself_refuses_what_a_field_can_not_be(name: str, wrong: Any) -> None:
+    with pytest.raises(ParamValidationError):
+        field(name, campaign()).resolve(wrong)
+
+
+def test_marketing_is_offered_the_operators_open_hours_alone() -> None:
+    settings = Settings.model_validate({"window_start": "09:00", "window_end": "20:00"})
+
+    offered = field("hour", campaign(), settings).schema["enum"]
+
+    assert (offered[:3], offered[-1]) == ([None, "09:00", "09:15"], "19:45")
+
+
+def test_a_service_message_may_take_any_hour_that_comes_once_a_night() -> None:
+    offered = field("hour", campaign(kind=Kind.TRANSACTIONAL)).schema["enum"][1:]
+
+    assert (offered[0], offered[-1], len(offered)) == ("00:00", "23:45", 92)
+    assert not [hour for hour in offered if hour.startswith("02")]
+
+
+def test_an_empty_hour_says_what_it_means_to_this_campaign() -> None:
+    own = field("hour", campaign(send_at="10:30"))
+    none = field("hour", campaign())
+
+    assert own.schema["values_display"] == {"null": "10:30, this campaign's own hour"}
+    assert none.schema["values_display"] == {"null": "As soon as allowed"}
+    assert "A day needs an hour" not in own.schema["description_md"]
+    assert "A day needs an hour" in none.schema["description_md"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "A Sunday or a bank holiday moves on to the next open day."),
+        ({"outside_window": "fail"}, "A Sunday or a bank holiday is refused."),
+    ],
+)
+def test_the_day_says_what_becomes_of_a_closed_one(changes: dict[str, Any], told: str) -> None:
+    assert told in field("day", campaign(**changes)).schema["description_md"]
+    service = campaign(kind=Kind.TRANSACTIONAL, **changes)
+    assert "Sunday" not in field("day", service).schema["description_md"]
+
+
+def test_the_facts_stand_at_the_top_of_the_form() -> None:
+    limited = campaign(
+        send_at="10:30",
+        spread_over="90 minutes",
+        local_time=True,
+        proof_to=["+33639980001", "+33639980002"],
+        approval={"above": 10000},
+        max_recipients=50000,
+        max_growth="50%",
+        budget=1200.5,
+        at_most="2 per 7 days",
+    )
+
+    first, *_ = form.params(limited, Settings()).values()
+
+    assert first.schema["description_md"].splitlines() == [
+        "| Campaign | The sale |",
+        "|---|---|",
+        r"| Text | Bonjour {{ first\_name }} ! ↵ -20% \*samedi\* \| dimanche |",
+        "| Stop&nbsp;mention | STOP 36180 |",
+        "| Sender | LUMIERE |",
+        "| Kind | marketing: 08:00-22:00 Paris time, no Sunday, no bank holiday |",
+        "| Hour | 10:30 Paris time, spread over 90 minutes, overseas by the clocks there; a closed "
+        "one moves to the next open one |",
+        "| Approval | a person must say yes, for more than 10,000 recipients; a proof goes to 2 of "
+        "our own numbers before |",
+        "| Limits | `max_recipients` 50,000, `max_growth` 50%, `budget` 1,200.50 EUR, "
+        "`at_most` 2 per 7 days |",
+        "| Countries | FR |",
+    ]
+
+
+def test_the_facts_of_a_plain_service_message_say_what_it_has_not() -> None:
+    told = facts(campaign(kind=Kind.TRANSACTIONAL, stop_mention=None), Settings())
+
+    for line in (
+        "| Stop&nbsp;mention | none |",
+        "| Kind | transactional: at any hour |",
+        "| Hour | as soon as allowed |",
+        "| Approval | nobody is asked |",
+        "| Limits | none of its own |",
+    ):
+        assert line in told
+
+
+def test_an_untouched_form_asks_for_nothing_special() -> None:
+    assert form.request(NOTHING) == Request()
+
+
+def test_a_day_and_an_hour_are_taken_as_they_stand() -> None:
+    asked = form.request({**NOTHING, "day": "2027-03-15", "hour": "10:15"})
+
+    assert (asked.day, asked.hour, asked.send_at) == (date(2027, 3, 15), "10:15", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "utc_hour"),
+    [
+        ("2027-03-15T10:00", 9),
+        ("2027-03-15 10:00:00", 9),
+        ("2027-07-15T10:00", 8),
+        ("2027-03-15T10:00:00+00:00", 10),
+        ("2027-03-15T10:00:00.000Z", 10),
+        ("2027-03-15T10:00-05:00", 15),
+    ],
+)
+def test_a_programs_send_at_is_paris_time_unless_it_says_otherwise(
+    written: str, utc_hour: int
+) -> None:
+    asked = form.request({**NOTHING, "send_at": written})
+
+    assert asked.send_at is not None
+    assert asked.send_at.astimezone(UTC).hour == utc_hour
+    assert asked.send_at.astimezone(UTC) == datetime(
+        2027, asked.send_at.month, 15, utc_hour, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize("written", ["2027-03-15", "20270315", "tomorrow", "10:00", 20270315])
+def test_a_send_at_that_is_no_date_and_hour_is_refused(written: Any) -> None:
+    with pytest.raises(ConfigurationError, match="write a date and an hour such as 2027-03-15T10"):
+        form.request({**NOTHING, "send_at": written})
+
+
+def test_a_misspelt_parameter_is_refused_with_the_right_one() -> None:
+    form.require_known({**NOTHING, "campaign": "sale", "send_at": None, "openlineage": {}})
+
+    with pytest.raises(
+        ConfigurationError, match=r"dryrun is no parameter .* did you mean dry_run\?"
+    ):
+        form.require_known({"dryrun": True})

@@ -1,0 +1,124 @@
+"""What the review tells beside the run itself: limits, the run before, what is still open."""
+
+import shutil
+from datetime import timedelta
+
+from sms import clock, sending
+from sms.ledger.states import State
+from sms.recipients import SENTENCES, Reason
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers
+
+pytestmark = SANDBOX_ONLY
+
+HOUR = timedelta(hours=1)
+
+
+def review(desk: Desk, run: str) -> str:
+    return (desk.run_folder(run) / sending.REVIEW).read_text()
+
+
+def section(desk: Desk, run: str, title: str) -> list[str]:
+    """The lines below a title, without the empty ones."""
+    _, _, rest = review(desk, run).partition(f"## {title}")
+    return [line for line in rest.partition("\n## ")[0].splitlines()[1:] if line]
+
+
+def sent(desk: Desk, gateway: Sandbox, people: list[str], run: str, more: str = "") -> None:
+    """A run that goes out, and a day later."""
+    [prepared] = desk.prepare(people, run=run, more=more)
+    desk.submit(prepared.stem)
+    desk.accepted(prepared.stem)
+    gateway.move_clock(to=clock.now() + timedelta(days=1))
+
+
+def test_each_limit_stands_beside_what_this_run_comes_to(desk: Desk, gateway: Sandbox) -> None:
+    desk.settings = desk.settings.model_copy(update={"prices": {"FR": 0.05}})
+    sent(desk, gateway, numbers(4), "first", "at_most: 1 per 7 days\n")
+
+    desk.prepare(
+        [*numbers(8), "no number"],
+        run="second",
+        more="max_recipients: 16\nmin_recipients: 2\nmax_growth: 150%\nmax_invalid_share: 50%\n"
+        "max_segments: 5\nbudget: 0.8\nat_most: 1 per 7 days\nsuppress_after_failures: 3\n",
+    )
+
+    assert section(desk, "second", "Limits")[2:] == [
+        "| `max_recipients` | 16 | 4 (25% of it) |",
+        "| `min_recipients` | 2 | 4 (200% of it) |",
+        "| `max_growth` | 150% | +0% (the most before was 4) |",
+        "| `max_invalid_share` | 50% | 11.1% (1) |",
+        "| `max_segments` | 5 | 4 (80% of it) |",
+        "| `budget` | 0.80 | 0.20 (25% of it) |",
+        "| `at_most` | 1 per 7 days | 4 left out |",
+        "| `suppress_after_failures` | 3 | 0 left out |",
+    ]
+
+
+def test_a_first_run_without_limits_says_nothing_of_them(desk: Desk) -> None:
+    desk.prepare(numbers(2))
+
+    told = review(desk, "one")
+    assert "- **Stop list:** 0 numbers when people were chosen" in told
+    for title in ("## Limits", "## Against the last run", "## Other runs"):
+        assert title not in told
+
+
+def test_what_changed_against_the_last_run_is_counted(desk: Desk, gateway: Sandbox) -> None:
+    desk.settings = desk.settings.model_copy(update={"prices": {"FR": 0.05}, "long_sms": True})
+    sent(desk, gateway, [*numbers(4), "no number"], "first")
+    desk.text = "Bonjour {{ name }} ! " + "a" * 160
+
+    desk.prepare([*numbers(5), numbers(1)[0]], run="second")
+
+    told = section(desk, "second", "Against the last run, 2027-03-02 09:30 in Paris")
+    assert told == [
+        "- **Text:** **changed**",
+        "- **Query:** unchanged",
+        "| | this run | last run | change |",
+        "|---|---:|---:|---:|",
+        "| messages | 5 | 4 | +1 |",
+        "| SMS | 10 | 4 | +6 |",
+        "| SMS per message | 2.00 | 1.00 | +1.00 |",
+        "| EUR per message, by today's prices | 0.1000 | 0.0500 | +0.0500 |",
+        f"| excluded: {SENTENCES[Reason.DUPLICATE_MSISDN]} | 1 | 0 | +1 |",
+        f"| excluded: {SENTENCES[Reason.MALFORMED_MSISDN]} | 0 | 1 | -1 |",
+    ]
+
+
+def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    sent(desk, gateway, numbers(2), "first")
+    shutil.rmtree(desk.run_folder("first"))
+
+    desk.prepare(numbers(2), run="second")
+
+    told = "\n".join(section(desk, "second", "Against the last run"))
+    assert "- **Text:** nobody can tell if it has changed: the last run's folder is gone" in told
+    assert "| messages | 2 | 2 | none |" in told
+    assert "EUR per message" not in told  # the settings give no price
+
+
+def test_other_runs_that_may_still_go_out_are_named(desk: Desk, gateway: Sandbox) -> None:
+    desk.prepare(numbers(3), run="dry", dry_run=True)
+    desk.plan("planned", send_at=clock.now() + 8 * HOUR)
+    desk.prepare(numbers(3), run="prepared", send_at=clock.now() + 5 * HOUR)
+    [gone] = desk.prepare(numbers(2), run="gone")
+    desk.submit(gone.stem)
+    [refused] = desk.prepare(numbers(2), run="refused", send_at=clock.now() + HOUR)
+    desk.ledger.move(refused.stem, to=State.CANCELLED)
+
+    desk.prepare(numbers(4), run="this")
+
+    assert section(desk, "this", "Other runs of this campaign that are still open")[2:] == [
+        "| 2027-03-02 09:30 in Paris | 2 | submitted | `gone` |",
+        "| 2027-03-02 14:30 in Paris | 3 | prepared | `prepared` |",
+        "| 2027-03-02 17:30 in Paris | ? | planned | `planned` |",
+    ]
+    gateway.move_clock(to=clock.now() + timedelta(days=1))
+    desk.accepted(gone.stem)
+    desk.prepare(numbers(4), run="tomorrow")
+    told = section(desk, "tomorrow", "Other runs of this campaign that are still open")
+    assert [line for line in told if "`gone`" in line or "`this`" in line] == []
+    assert [line for line in told if "`planned`" in line or "`prepared`" in line] == []
