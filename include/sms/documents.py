@@ -7,7 +7,7 @@ data: one file may have several, and all of them are told.
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -80,8 +80,19 @@ def _plain(written: Any) -> Any:
 
 def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Fault:
     where = detail["loc"]
-    key = ".".join(str(part) for part in where if isinstance(part, str)) or "the document"
-    return Fault(_line(written, where), f"{key}: {_sentence(detail, model)}")
+    named = [part for part in where if isinstance(part, str) and part != "[key]"]
+    key = ".".join(named) or "the document"
+    return Fault(_line(written, where), f"{key}: {_sentence(detail, _model_at(where, model))}")
+
+
+def _model_at(where: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
+    """The model that has, or lacks, the key at the end of `where`."""
+    for part in where[:-1]:
+        field = model.model_fields.get(str(part))
+        for kind in get_args(field.annotation) if field else ():
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+    return model
 
 
 def _line(written: Any, where: tuple[int | str, ...]) -> int | None:
@@ -100,7 +111,7 @@ def _line(written: Any, where: tuple[int | str, ...]) -> int | None:
 def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     match detail["type"]:
         case "missing":
-            description = model.model_fields[str(detail["loc"][0])].description
+            description = model.model_fields[str(detail["loc"][-1])].description
             return f"is missing: {description}" if description else "is missing"
         case "extra_forbidden":
             return _unknown(str(detail["loc"][-1]), model)

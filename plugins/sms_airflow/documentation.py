@@ -1,5 +1,7 @@
 """What a campaign's DAG says about itself in the Airflow UI."""
 
+from fractions import Fraction
+
 from sms.campaign import Campaign
 
 STAGES = """
@@ -29,8 +31,18 @@ def _asked(least: int) -> str:
     return "always" if least == 1 else f"for more than {least - 1:,} recipients"
 
 
+def _share(share: Fraction) -> str:
+    return f"{float(share) * 100:g}%"
+
+
+def _text(variant: str, text: str) -> str:
+    heading = f"The text of the variant `{variant}`" if variant else "The text"
+    lines = "\n".join(f"    {line}" for line in text.strip().splitlines())
+    return f"{heading}:\n\n{lines}\n"
+
+
 def campaign_page(campaign: Campaign) -> str:
-    """Markdown: the facts of a campaign, its text, and what each task does."""
+    """Markdown: the facts of a campaign, what phones show, and what each task does."""
     facts = {
         "Kind": campaign.kind.value,
         "Sender": campaign.sender,
@@ -42,9 +54,14 @@ def campaign_page(campaign: Campaign) -> str:
         "Warehouse": f"connection `{campaign.warehouse}`",
         "Folder": f"`include/campaigns/{campaign.name}`",
     }
+    if campaign.variants:
+        weights = campaign.weights.items()
+        facts["Variants"] = ", ".join(f"`{name}` {_share(weight)}" for name, weight in weights)
+    if campaign.held_out:
+        facts["Hold-out"] = f"{_share(campaign.held_out)} of the people are not written to"
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    text = "\n".join(f"    {line}" for line in campaign.text.strip().splitlines())
+    texts = "\n".join(_text(name, text) for name, (_, text) in campaign.texts.items())
     return (
         f"### {campaign.description or campaign.name}\n\n| | |\n|---|---|\n{rows}\n\n"
-        f"The text:\n\n{text}\n{STAGES}"
+        f"{texts}{STAGES}"
     )
