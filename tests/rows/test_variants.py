@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms.digests import scattered
@@ -245,6 +245,7 @@ def audience(names: list[str | None], first: int = 0) -> pa.RecordBatch:
 
 @FEW
 @given(st.lists(NAMES, max_size=30))
+@example([None] * 30)
 def test_everybody_gets_what_their_variant_alone_would_give_them_in_the_order_of_rows(names):
     rows = audience(names)
     alone = {name: each.render(rows) for name, each in renderers().items()}
