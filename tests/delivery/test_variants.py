@@ -84,7 +84,7 @@ def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost
 def test_the_review_tells_messages_and_sms_by_variant_and_shows_some_of_each(desk: Desk) -> None:
     desk.text = "Bonjour {{ name }}, " + "à samedi ! " * 20
     desk.settings = desk.settings.model_copy(update={"long_sms": True})
-    desk.prepare(numbers(200), more=VARIANTS)
+    desk.prepare(numbers(200), more=VARIANTS + "max_per_file: 60\n")
 
     review = (desk.run_folder("one") / sending.REVIEW).read_text()
     texts = of_each(desk, "one")

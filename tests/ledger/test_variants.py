@@ -124,12 +124,15 @@ def test_a_run_without_variants_has_none_and_a_file_that_never_left_counts_nowhe
 def test_runs_of_a_campaign_are_told_apart(office, make_messages):
     first, second = (a_run(office, make_messages) for _ in range(2))
     report(office, second.stem, {0: "delivered"})
+    answered(office, "STOP", second.stem, [5])
 
-    rows = office.table("SELECT run_key, variant, delivered FROM sms.variant_summary ORDER BY 1, 2")
+    rows = office.table(
+        "SELECT run_key, variant, delivered, stops FROM sms.variant_summary ORDER BY 1, 2"
+    )
 
     assert rows == [
-        (first.run_key, "short", 0),
-        (first.run_key, "warm", 0),
-        (second.run_key, "short", 0),
-        (second.run_key, "warm", 1),
+        (first.run_key, "short", 0, 0),
+        (first.run_key, "warm", 0, 0),
+        (second.run_key, "short", 0, 1),
+        (second.run_key, "warm", 1, 0),
     ]
