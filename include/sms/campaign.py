@@ -1,5 +1,6 @@
 """A campaign as marketing writes it: a folder with campaign.yaml, recipients.sql, message.txt.
 
+With `variants`, each of them has a text of its own in the place of message.txt.
 Here it is read and judged, with the file and the line of whatever is wrong. Airflow parses every
 folder again and again, so nothing here imports pandas, pyarrow or the code that uses a campaign.
 """
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import time, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +26,7 @@ from pydantic import (
     StrictInt,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from sms import documents, template
@@ -40,8 +43,14 @@ HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
 STOP_CODE = re.compile(r"\bstop\b.*\d{5}", re.IGNORECASE)
-PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+PERCENT = re.compile(r"(\d+(?:\.\d{1,4})?) ?%")  # a plan writes no more, and is read again
+VARIANT = re.compile(r"[a-z0-9_]{1,32}")
+VARIANT_TEXT = re.compile(r"[\w-][\w.-]*\.txt", re.ASCII)
 SO_OFTEN = re.compile(r"(\d{1,3}) per (\d{1,3}) days?")
+ALL = 1_000_000  # of which a share is so many: four decimals of a percent
+MOST_VARIANTS = 10
+VARIANTS_KEY = re.compile(r"^variants\s*:", re.MULTILINE)
+EVERY_CAMPAIGN = "every campaign has one"
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 MAX_PER_FILE = 1_000_000  # R1
 LONGEST_DAY = timedelta(hours=CLOSES.hour - OPENS.hour)
@@ -63,7 +72,8 @@ def _share(written: object) -> object:
     match = PERCENT.fullmatch(str(written).strip())
     if not match:
         raise ValueError(
-            f"{written!r} is no share: write a percentage, such as 50%, or 12.5% with a point"
+            f"{written!r} is no share: write a percentage, such as 50%, or 12.5% with a point and "
+            "four decimals at most"
         )
     return float(match[1]) / 100
 
@@ -72,6 +82,27 @@ def _part(share: float) -> float:
     if share > 1:
         raise ValueError(f"{share:.0%} is more than all: write 100% or less")
     return share
+
+
+def _below_all(share: float) -> float:
+    if share >= 1:
+        raise ValueError(f"with {share:.0%} nobody would be written to: write less than 100%")
+    return share
+
+
+def _above_nothing(share: float) -> float:
+    if not share:
+        raise ValueError("with 0% nobody would get it: leave the variant out")
+    return share
+
+
+def _variant_name(name: str) -> str:
+    if not VARIANT.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a variant: small letters without accents, digits and _ "
+            "only, at most 32"
+        )
+    return name
 
 
 def _at_most(written: object) -> object:
@@ -146,6 +177,42 @@ def _read_out(key: str, limit: float | tuple[int, int]) -> str:
     return f"{limit:,.2f}" if key == "budget" else f"{limit:,}"
 
 
+class Variant(BaseModel):
+    """One of the texts that a campaign tries on a share of its people."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: Annotated[str, Field(description="write the file of its text, such as message_warm.txt")]
+    weight: Annotated[Share, AfterValidator(_above_nothing)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_its_own(cls, written: object) -> object:
+        if not isinstance(written, Mapping):
+            raise ValueError(
+                f"{written!r} tells no variant: write {{text: message_warm.txt, weight: 50%}}"
+            )
+        return written
+
+    @field_validator("text")
+    @classmethod
+    def _a_file_of_the_folder(cls, text: str) -> str:
+        if not VARIANT_TEXT.fullmatch(text):
+            raise ValueError(
+                f"{text!r} is no text in the campaign's folder: write a file's name that ends in "
+                ".txt, such as message_warm.txt"
+            )
+        return text
+
+
+VariantName = Annotated[str, AfterValidator(_variant_name)]
+
+
+def _millionths(share: float) -> int:
+    """A share as a whole number, which can be summed and compared."""
+    return round(share * ALL)
+
+
 class CampaignFile(BaseModel):
     """What campaign.yaml may say. A field may look at those above it, hence the order."""
 
@@ -192,6 +259,8 @@ class CampaignFile(BaseModel):
     approval: Approval = 0
     proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
+    variants: dict[VariantName, Variant] = {}
+    holdout: Annotated[Share, AfterValidator(_below_all)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @property
@@ -345,6 +414,37 @@ class CampaignFile(BaseModel):
             raise ValueError(f"{least} is more than max_recipients ({most}): nobody could be sent")
         return least
 
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _variants_by_name(cls, written: object) -> object:
+        if not isinstance(written, Mapping):
+            raise ValueError(
+                "must name each variant and its text, such as `warm: {text: message_warm.txt}`"
+            )
+        return written
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_to_compare(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        if not variants:
+            return variants
+        if not 2 <= len(variants) <= MOST_VARIANTS:
+            raise ValueError(f"there are {len(variants)} of them: write 2 to {MOST_VARIANTS}")
+        files: dict[str, str] = {}
+        for name, variant in variants.items():
+            other = files.setdefault(variant.text, name)
+            if other != name:
+                raise ValueError(f"{other} and {name} have one text, {variant.text}: write another")
+        weights = [variant.weight for variant in variants.values() if variant.weight is not None]
+        if weights and len(weights) < len(variants):
+            raise ValueError("write a weight for each of them, or for none: they are equal then")
+        if weights and (total := sum(map(_millionths, weights))) != ALL:
+            raise ValueError(
+                f"the weights sum to {total * 100 / ALL:.7g}%: let them sum to 100%, or leave all "
+                "of them out for equal shares"
+            )
+        return variants
+
     @field_validator("max_per_file")
     @classmethod
     def _a_file_that_the_gateway_takes(cls, maximum: int) -> int:
@@ -359,7 +459,8 @@ class Campaign(CampaignFile):
     name: str
     folder: Path
     sql: str
-    text: str
+    text: str = ""  # "" where each variant has its own
+    variant_texts: dict[str, str] = {}
 
     @property
     def sql_path(self) -> Path:
@@ -368,8 +469,32 @@ class Campaign(CampaignFile):
 
     @property
     def text_path(self) -> Path:
-        """Where the text is written."""
-        return self.folder / TEXT_FILE
+        """Where the text is written; with variants, the folder that holds all of theirs."""
+        return self.folder if self.variants else self.folder / TEXT_FILE
+
+    @property
+    def texts(self) -> dict[str, tuple[Path, str]]:
+        """Each variant's text and where it is written; without variants the one text, by ""."""
+        if not self.variants:
+            return {"": (self.text_path, self.text)}
+        return {
+            name: (self.folder / variant.text, self.variant_texts[name])
+            for name, variant in self.variants.items()
+        }
+
+    @property
+    def weights(self) -> dict[str, Fraction]:
+        """Each variant's share of those who are written to, exactly."""
+        equal = Fraction(1, max(len(self.variants), 1))
+        return {
+            name: equal if variant.weight is None else Fraction(_millionths(variant.weight), ALL)
+            for name, variant in self.variants.items()
+        }
+
+    @property
+    def held_out(self) -> Fraction:
+        """The share of those who could be written to and are not, exactly."""
+        return Fraction(_millionths(self.holdout or 0), ALL)
 
 
 def load(folder: Path) -> Campaign:
@@ -379,21 +504,33 @@ def load(folder: Path) -> Campaign:
         problem = "is no name for a campaign: small letters without accents, digits and _ only"
         faults.append((folder, Fault(None, f"{folder.name!r} {problem}, at most 64")))
 
-    written = {name: _text(folder / name, faults) for name in (YAML_FILE, SQL_FILE, TEXT_FILE)}
+    yaml, sql = (_text(folder / name, faults) for name in (YAML_FILE, SQL_FILE))
     settings = None
-    if (text := written[YAML_FILE]) is not None:
-        reading = documents.read(text, CampaignFile)
+    if yaml is not None:
+        reading = documents.read(yaml, CampaignFile)
         settings = reading.value
         faults += [(folder / YAML_FILE, fault) for fault in reading.faults]
-    if (text := written[SQL_FILE]) is not None and not _says_anything(text):
+    if sql is not None and not _says_anything(sql):
         faults.append((folder / SQL_FILE, Fault(None, "holds no query, only comments")))
-    if (text := written[TEXT_FILE]) is not None:
-        faults += [(folder / TEXT_FILE, fault) for fault in template.faults(text)]
-
-    sql, message = written[SQL_FILE], written[TEXT_FILE]
-    if faults or settings is None or sql is None or message is None:
-        raise _bad(faults)
-    return Campaign(**settings.model_dump(), name=folder.name, folder=folder, sql=sql, text=message)
+    variants = {} if settings is None else settings.variants
+    texts = {name: each.text for name, each in variants.items()} or {"": TEXT_FILE}
+    if settings is None and VARIANTS_KEY.search(yaml or ""):
+        texts = {}  # which ones there should be is not known
+    written = {name: _judged_text(folder, file, name, faults) for name, file in texts.items()}
+    if variants and TEXT_FILE not in texts.values() and (folder / TEXT_FILE).exists():
+        problem = "is read by nobody beside variants: name it as the text of one, or take it away"
+        faults.append((folder / TEXT_FILE, Fault(None, problem)))
+    said = {name: text for name, text in written.items() if text is not None}
+    if faults or settings is None or sql is None:
+        raise _bad(folder, faults)
+    return Campaign(
+        **settings.model_dump(),
+        name=folder.name,
+        folder=folder,
+        sql=sql,
+        text=said.pop("", ""),
+        variant_texts=said,
+    )
 
 
 def load_all(root: Path) -> tuple[list[Campaign], list[BadCampaign]]:
@@ -420,12 +557,23 @@ def campaign_id(campaign_name: str, run_key: str, attempt: int = 1) -> str:
     return slug + digest
 
 
-def _text(path: Path, faults: list[tuple[Path, Fault]]) -> str | None:
+def _judged_text(
+    folder: Path, file: str, variant: str, faults: list[tuple[Path, Fault]]
+) -> str | None:
+    """What phones show, of a variant or (by "") of the campaign; None if it says nothing."""
+    why = f"it is the text of the variant {variant}" if variant else EVERY_CAMPAIGN
+    text = _text(folder / file, faults, why)
+    if text is not None:
+        faults += [(folder / file, fault) for fault in template.faults(text)]
+    return text
+
+
+def _text(path: Path, faults: list[tuple[Path, Fault]], why: str = EVERY_CAMPAIGN) -> str | None:
     """What a file of the folder says; None, and a fault, if it says nothing."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        faults.append((path, Fault(None, "is missing: every campaign has one")))
+        faults.append((path, Fault(None, f"is missing: {why}")))
         return None
     except OSError as error:
         faults.append((path, Fault(None, f"can't be read ({error.strerror})")))
@@ -446,10 +594,10 @@ def _says_anything(sql: str) -> bool:
     return bool(re.sub(r"--[^\n]*|/\*.*?\*/", "", sql, flags=re.DOTALL).strip(" \t\n;"))
 
 
-def _bad(faults: list[tuple[Path, Fault]]) -> BadCampaign:
+def _bad(folder: Path, faults: list[tuple[Path, Fault]]) -> BadCampaign:
     """One error for a whole folder: it stands at the first fault and tells the others too."""
-    files = (YAML_FILE, SQL_FILE, TEXT_FILE)
-    faults.sort(key=lambda fault: files.index(fault[0].name) if fault[0].name in files else -1)
+    first_ones = (folder, folder / YAML_FILE, folder / SQL_FILE)
+    faults.sort(key=lambda fault: first_ones.index(fault[0]) if fault[0] in first_ones else 3)
     (path, first), *others = faults
     told = [str(BadCampaign(where.name, fault.line, fault.problem)) for where, fault in others]
     return BadCampaign(str(path), first.line, "; also ".join([first.problem, *told]))

@@ -6,6 +6,7 @@ What is wrong with the folder by itself is told where that is read (`sms.campaig
 import copy
 from collections.abc import Iterator
 from datetime import time
+from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -15,7 +16,7 @@ from sms.errors import BadCampaign
 from sms.gsm import MOST_PARTS
 from sms.recipients import Reason
 from sms.settings import Settings
-from sms.template import Logic
+from sms.template import Logic, Template
 
 
 def faults(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
@@ -51,7 +52,15 @@ def _closed(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
 
 def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
     """A text that nobody can get: each column counts as one letter, logic as nothing."""
-    text = preparing.template(campaign)
+    found = preparing.template(campaign)
+    texts = {"": found} if isinstance(found, Template) else found.by_variant
+    for name, text in texts.items():
+        yield from _text_too_long(campaign, campaign.texts[name][0], text, settings)
+
+
+def _text_too_long(
+    campaign: Campaign, path: Path, text: Template, settings: Settings
+) -> Iterator[BadCampaign]:
     shortest = copy.copy(text)
     shortest.pieces = tuple(piece for piece in text.pieces if not isinstance(piece, Logic))
     try:
@@ -72,7 +81,7 @@ def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
         )
         [detail] = rendering.excluded["detail"].to_pylist()
         problem = f"{what} is too long{mention}, {detail}: shorten it{longer}"
-        yield BadCampaign(str(campaign.text_path), None, problem)
+        yield BadCampaign(str(path), None, problem)
 
 
 def _at(key: str, campaign: Campaign, problem: str) -> BadCampaign:

@@ -66,8 +66,9 @@ def check(
             broken += faults
             continue
         say.print(f"{campaign.name}: good", markup=False)
-        if slow := Template(campaign.text).slow_because:
-            complain.print(f"{campaign.text_path}, {slow}", markup=False)
+        for path, text in campaign.texts.values():
+            if slow := Template(text).slow_because:
+                complain.print(f"{path}, {slow}", markup=False)
     for error in broken:
         complain.print(str(error), markup=False)
     if broken:
@@ -314,6 +315,7 @@ def _tell(outcome: "Outcome") -> None:
         f"{tally.parts:,} SMS, {excluded.total():,} left out"
     )
     for title, drawn in (
+        ("Variants", terminal.variants(outcome.variants) if outcome.variants else None),
         ("Lengths", terminal.histogram(tally.segments) if tally.segments else None),
         ("Left out", terminal.reasons(excluded) if excluded else None),
         ("Replaced", terminal.replaced(tally.replaced) if tally.replaced else None),

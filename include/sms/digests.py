@@ -31,6 +31,19 @@ def digest(texts: pa.Array, seed: str = "") -> Words:
     return np.concatenate(made) if made else np.zeros((0, 2), np.uint64)
 
 
+def scattered(numbers: npt.NDArray[np.int64], seed: str) -> Words:
+    """A word of 64 bits for each number, as if drawn by lot, and by another lot for each seed.
+
+    The standard's last step, twice, with half of the seed's 128 bits before each.
+    """
+    first, second = _seeds(seed)
+    words = np.empty(len(numbers), np.uint64)
+    for row in range(0, len(numbers), AT_ONCE):
+        some = numbers[row : row + AT_ONCE].astype(np.uint64)
+        words[row : row + AT_ONCE] = _mixed(_mixed(some ^ first) ^ second)
+    return words
+
+
 def identity(texts: pa.LargeStringArray) -> Words:
     """Two words that tell each text from others, shape (rows, 2); "" is zero.
 

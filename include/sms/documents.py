@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -90,10 +90,19 @@ def _plain(written: Any) -> Any:
 
 def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Fault:
     where = detail["loc"]
-    # Of a table's key that can't be, pydantic speaks as of something in it.
     named = [part for part in where if isinstance(part, str) and part != "[key]"]
     key = ".".join(named) or "the document"
-    return Fault(_line(written, where), f"{key}: {_sentence(detail, model)}")
+    return Fault(_line(written, where), f"{key}: {_sentence(detail, _model_at(where, model))}")
+
+
+def _model_at(where: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
+    """The model that has, or lacks, the key at the end of `where`."""
+    for part in where[:-1]:
+        field = model.model_fields.get(str(part))
+        for kind in get_args(field.annotation) if field else ():
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+    return model
 
 
 def _line(written: Any, where: tuple[int | str, ...]) -> int | None:
@@ -144,7 +153,8 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _description(detail: ErrorDetails, model: type[BaseModel]) -> str | None:
-    return model.model_fields[str(detail["loc"][0])].description
+    field = model.model_fields.get(str(detail["loc"][-1]))
+    return field.description if field else None
 
 
 def _as_number(written: str) -> str:

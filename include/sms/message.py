@@ -57,6 +57,8 @@ MESSAGES_SCHEMA = pa.schema(
         ("key", TEXT),
     ]
 )
+# Of a campaign with variants.
+VARIANTS_SCHEMA = MESSAGES_SCHEMA.append(pa.field("variant", TEXT))
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,17 @@ class Rendering:
     excluded: pa.RecordBatch  # EXCLUDED_SCHEMA
     replaced: Counter[str]  # in the messages, by the character's code ("U+00E7")
     mojibake: Ints  # rows whose message looks like UTF-8 read as something else: not refused
+    variant: pa.LargeStringArray | None = None  # of each message, in a campaign that has some
 
     @cached_property
     def messages(self) -> pa.RecordBatch:
-        """The messages, put together: MESSAGES_SCHEMA."""
+        """The messages, put together: MESSAGES_SCHEMA, or VARIANTS_SCHEMA where they have some."""
         oadc = pa.repeat(pa.scalar(self.sender, TEXT), len(self.keys))
         segments = pa.array(self.segments, pa.int16())
         columns = [self.idremote, self.msisdn, oadc, self.msg.joined(), segments, self.keys]
-        return pa.RecordBatch.from_arrays(columns, schema=MESSAGES_SCHEMA)
+        if self.variant is None:
+            return pa.RecordBatch.from_arrays(columns, schema=MESSAGES_SCHEMA)
+        return pa.RecordBatch.from_arrays([*columns, self.variant], schema=VARIANTS_SCHEMA)
 
     def block(self, dialect: send_file.Dialect) -> send_file.Block:
         """The messages as lines of the file, without putting the texts together first."""

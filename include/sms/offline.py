@@ -22,7 +22,7 @@ from sms import limits, preparing, send_window
 from sms.campaign import Campaign, campaign_id
 from sms.columns import give_memory_back
 from sms.errors import SourceError
-from sms.message import MESSAGES_SCHEMA, Rendering
+from sms.message import Rendering
 from sms.msisdn import Int64s
 from sms.pipeline import ordered
 from sms.preparing import Plan
@@ -32,6 +32,7 @@ from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, TableFile, found_in, read_stop_list
 from sms.template import Template
+from sms.variants import FirstOfEach, named
 from sms.wire import send_file
 
 EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
@@ -173,6 +174,12 @@ class Outcome:
         return self.screened.survey.reasons + self.tally.reasons
 
     @property
+    def variants(self) -> dict[str, Counter[int]]:
+        """How many messages of each variant take how many SMS, in the campaign's order."""
+        variants = self.screened.plan.campaign.variants
+        return {name: self.tally.variants.get(name, Counter()) for name in variants}
+
+    @property
     def slow_because(self) -> str | None:
         """Why the text can't be rendered by column, if it can't."""
         return preparing.template(self.screened.plan.campaign).slow_because
@@ -196,6 +203,10 @@ class Prepared:
         """Counts and names; no number and no text of a person."""
         screened, tally = self.outcome.screened, self.outcome.tally
         plan, excluded = screened.plan, self.outcome.excluded
+        variants = {
+            name: {"messages": counts.total(), "segments": preparing.sum_of(counts)}
+            for name, counts in self.outcome.variants.items()
+        }
         return {
             "campaign": plan.campaign.name,
             "campaign_id": plan.campaign_id,
@@ -209,6 +220,7 @@ class Prepared:
             "messages": tally.messages,
             "segments": tally.parts,
             "messages_by_segments": {str(size): tally.segments[size] for size in tally.segments},
+            **({"variants": variants} if variants else {}),
             "excluded": dict(excluded.most_common()),
             "reasons": {code: SENTENCES[code] for code in sorted(excluded)},
             "replaced": dict(tally.replaced.most_common()),
@@ -317,28 +329,37 @@ class Preview:
 def preview(
     screened: Screened, settings: Settings, samples: int, watch: Watch = unwatched
 ) -> Preview:
-    """Make everything and keep nothing but counts, the first messages and the longest."""
+    """Make everything and keep nothing but counts, the first messages and the longest.
+
+    There are so many `samples` of each variant.
+    """
+    campaign = screened.plan.campaign
     tally, faults = preparing.Tally(), SourceFaults()
-    shown: list[pa.RecordBatch] = []
-    longest = _Longest()
+    first, longest = FirstOfEach(samples, campaign.variants), _Longest()
     writer = preparing.Writer(screened.plan, settings, screened.schedule)
     for piece in pieces(screened, writer, faults.add, watch):
         messages = piece.rendering.messages
         tally.add(piece.rendering)
         longest.look_at(messages)
-        shown.append(messages.slice(0, samples - sum(batch.num_rows for batch in shown)))
+        first.look_at(messages)
     faults.add_mojibake(**tally.mojibake)
-    known = {one for batch in shown for one in batch["idremote"].to_pylist()}
+    known = {one for batch in first.found for one in batch["idremote"].to_pylist()}
     longer = [one for one in longest.found if one["idremote"][0].as_py() not in known]
-    table = pa.Table.from_batches([*shown, *longer], schema=MESSAGES_SCHEMA)
+    schema = preparing.messages_schema(campaign)
+    table = pa.Table.from_batches([*first.found, *longer], schema=schema)
     [batch] = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
     return Preview(batch, Outcome(screened, tally, faults.found()))
 
 
 def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
-    """The text with each column's name, in capitals, where its value would be."""
+    """Each text with every column's name, in capitals, where its value would be."""
     text = preparing.template(plan.campaign)
-    return Preview(rendering_of_nobody(plan.campaign, text, settings, str.upper).messages)
+    texts = {"": text} if isinstance(text, Template) else text.by_variant
+    made = [
+        named(rendering_of_nobody(plan.campaign, one, settings, str.upper), name).messages
+        for name, one in texts.items()
+    ]
+    return Preview(pa.concat_batches(made))
 
 
 def rendering_of_nobody(
@@ -350,7 +371,8 @@ def rendering_of_nobody(
         [{**{name: value(name) for name in text.columns}, **row}],
         preparing.screener(campaign, text).audience_schema,
     )
-    return preparing.renderer(campaign, NOBODYS_RUN, text, settings).render(audience)
+    [renderer] = preparing.renderers(campaign, NOBODYS_RUN, text, settings).values()
+    return renderer.render(audience)
 
 
 class _Longest:

@@ -5,7 +5,7 @@ batch. What doesn't: where rows come from, where anything is kept, the ledger.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sms.campaign import Campaign
 from sms.errors import SourceError
-from sms.message import Renderer, Rendering
+from sms.message import MESSAGES_SCHEMA, VARIANTS_SCHEMA, Renderer, Rendering
 from sms.pipeline import ordered
 from sms.places import Geography
 from sms.recipients import Screener, Survey
@@ -27,6 +27,7 @@ from sms.schedule import Schedule
 from sms.settings import Settings
 from sms.source_faults import FIRST_ROWS
 from sms.template import Template
+from sms.variants import Assignment, HoldOut, Texts, VariantRenderer, histograms
 from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
 
@@ -66,12 +67,13 @@ class Plan(BaseModel):
         ]
 
 
-def template(campaign: Campaign) -> Template:
-    """The campaign's text, compiled. Raises BadCampaign."""
-    return Template(campaign.text, str(campaign.text_path))
+def template(campaign: Campaign) -> Template | Texts:
+    """The campaign's text, compiled, or its variants' texts. Raises BadCampaign."""
+    compiled = {name: Template(text, str(path)) for name, (path, text) in campaign.texts.items()}
+    return Texts(compiled) if campaign.variants else compiled[""]
 
 
-def screener(campaign: Campaign, text: Template, query: Any = None) -> Screener:
+def screener(campaign: Campaign, text: Template | Texts, query: Any = None) -> Screener:
     """What the campaign asks of its candidates; `query` names where they come from in errors."""
     geography = Geography.of(campaign)
     return Screener(
@@ -82,23 +84,45 @@ def screener(campaign: Campaign, text: Template, query: Any = None) -> Screener:
         msisdn=campaign.msisdn,
         postcode=campaign.postcode if geography.by_postcode else None,
         geography=geography,
+        held_out=HoldOut(campaign.name, campaign.held_out) if campaign.held_out else None,
         query=str(query or campaign.sql_path),
-        text=str(campaign.text_path),
+        text=text.path,
     )
 
 
-def renderer(campaign: Campaign, campaign_id: str, text: Template, settings: Settings) -> Renderer:
+def renderer(
+    campaign: Campaign, campaign_id: str, text: Template | Texts, settings: Settings
+) -> Renderer | VariantRenderer:
     """What writes the campaign's messages. Raises BadCampaign for a text that nobody can get."""
-    return Renderer(
-        template=text,
-        sender=campaign.sender,
-        campaign_id=campaign_id,
-        stop_mention=campaign.stop_mention,
-        long_sms=settings.long_sms,
-        unicode=settings.unicode,
-        unsupported=campaign.unsupported,
-        delimiter_in_text=settings.delimiter_in_text,
-    )
+    each = renderers(campaign, campaign_id, text, settings)
+    if isinstance(text, Template):
+        return each[""]
+    return VariantRenderer(Assignment(campaign.name, campaign.weights), each)
+
+
+def renderers(
+    campaign: Campaign, campaign_id: str, text: Template | Texts, settings: Settings
+) -> dict[str, Renderer]:
+    """What writes the messages of each variant; without variants all of them, by ""."""
+    texts = {"": text} if isinstance(text, Template) else text.by_variant
+    return {
+        name: Renderer(
+            template=one,
+            sender=campaign.sender,
+            campaign_id=campaign_id,
+            stop_mention=campaign.stop_mention,
+            long_sms=settings.long_sms,
+            unicode=settings.unicode,
+            unsupported=campaign.unsupported,
+            delimiter_in_text=settings.delimiter_in_text,
+        )
+        for name, one in texts.items()
+    }
+
+
+def messages_schema(campaign: Campaign) -> pa.Schema:
+    """The columns of the campaign's messages."""
+    return VARIANTS_SCHEMA if campaign.variants else MESSAGES_SCHEMA
 
 
 def dialect(settings: Settings) -> send_file.Dialect:
@@ -193,6 +217,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)  # excluded, by code of the Reason
     replaced: Counter[str] = field(default_factory=Counter)  # by character, "U+00E7"
     segments: Counter[int] = field(default_factory=Counter)  # messages by their segments
+    variants: dict[str, Counter[int]] = field(default_factory=dict)  # the same of each variant
     suspects: int = 0  # messages that look like mojibake
     suspect_rows: list[int] = field(default_factory=list)  # the first of them
 
@@ -201,6 +226,10 @@ class Tally:
         self.reasons.update(rendering.reasons)
         self.replaced.update(rendering.replaced)
         self.segments.update(histogram(pa.array(rendering.segments)))
+        if rendering.variant is not None:
+            told = histograms(rendering.variant, pa.array(rendering.segments))
+            for name, counts in told.items():
+                self.variants.setdefault(name, Counter()).update(counts)
         self.suspects += len(rendering.mojibake)
         room = FIRST_ROWS - len(self.suspect_rows)
         self.suspect_rows += rendering.mojibake[:room].tolist()
@@ -213,7 +242,7 @@ class Tally:
     @property
     def parts(self) -> int:
         """How many SMS they are."""
-        return sum(size * count for size, count in self.segments.items())
+        return sum_of(self.segments)
 
     @property
     def mojibake(self) -> dict[str, Any]:
@@ -225,6 +254,11 @@ def histogram(segments: pa.Array) -> dict[int, int]:
     """How many messages have how many segments."""
     counts = pc.value_counts(segments)
     return {each["values"]: each["counts"] for each in counts.to_pylist()}
+
+
+def sum_of(histogram: Mapping[int, int]) -> int:
+    """All segments of a histogram of segments."""
+    return sum(size * count for size, count in histogram.items())
 
 
 def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> None:

@@ -1,8 +1,8 @@
 """The proof: the real text on a few phones of ours, before a person says yes to all the others.
 
 A proof is a small run of its own below the run's folder, with its own name at the gateway, so that
-it leaves at most once like any other file. It belongs to the very bytes that the run would send:
-prepared differently, the run is proved again.
+it leaves at most once like any other file; of a campaign with variants there is one for each. It
+belongs to the very bytes that the run would send: prepared differently, the run is proved again.
 """
 
 import logging
@@ -32,15 +32,41 @@ def is_proof(run_key: str) -> bool:
 
 
 def prove(plan: Plan, folder: Any, ledger: Ledger, settings: Settings, now: datetime) -> list[str]:
-    """Prepare the proof of a run that is prepared; its file's stem, or nothing for a dry run.
+    """Prepare the proof of a run that is prepared; its files' stems, or nothing for a dry run.
 
-    Each number of `proof_to` gets the text of one of the run's first recipients. Raises
-    WindowClosed, LedgerError, SourceError.
+    Each number of `proof_to` gets the text of one of the run's first recipients, and every variant
+    where there are several. Raises WindowClosed, LedgerError, SourceError.
     """
     if plan.dry_run or not plan.campaign.proof_to:
         return []
     run_key = f"{plan.run_key}/{PROOF}-{ledger.prepared_digest(plan.run_key)}"
-    place = folder / PROOF
+    stems = []
+    for variant, (_, text) in plan.campaign.texts.items():
+        said: dict[str, Any] = {"text": text, "variants": {}, "holdout": None}
+        one = plan.model_copy(update={"campaign": plan.campaign.model_copy(update=said)})
+        place = folder / (f"{PROOF}-{variant}" if variant else PROOF)
+        stems += _proved(
+            one,
+            f"{run_key}-{variant}" if variant else run_key,
+            folder,
+            place,
+            ledger,
+            settings,
+            now,
+        )
+    return stems
+
+
+def _proved(
+    plan: Plan,
+    run_key: str,
+    folder: Any,
+    place: Any,
+    ledger: Ledger,
+    settings: Settings,
+    now: datetime,
+) -> list[str]:
+    """Prepare the proof of one text, unless it is prepared already; its file's stem."""
     _call_off_another(place, run_key, ledger)
     known = ledger.submissions(run_key)
     if known and not {each.state for each in known} & {State.PLANNED, State.CANCELLED}:

@@ -16,7 +16,8 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 5. its number is in the stop list;
 6. the ledger says that it was written to too often, or in vain (what the campaign asks for);
 7. a value that the text needs is null, blank or too long for any text;
-8. its number is written to already, or else its key is.
+8. its number is written to already, or else its key is;
+9. it is in the campaign's hold-out: of those who would be written to, a share is not.
 
 Of rows with the same number or key, the first in the query's order that passes 1 to 7 is written
 to: a row that is excluded by one of these takes no number and no key from another. The winner may
@@ -107,6 +108,7 @@ class Reason(Coded):
     )
     DUPLICATE_MSISDN = "duplicate_msisdn", "an earlier row has the same number"
     DUPLICATE_KEY = "duplicate_key", "an earlier row has the same key"
+    HOLDOUT = "holdout", "they are kept to compare with: see holdout in campaign.yaml"
     # Given by the rendering (`sms.message`).
     EMPTY_TEXT = "empty_text", "the text comes out empty"
     TEXT_TOO_LONG = "text_too_long", "the text is longer than an SMS of this account may be"
@@ -139,6 +141,7 @@ _NULLS_AS_TEXT = pa.array(NULLS_AS_TEXT, pa.large_string())
 
 Words = npt.NDArray[np.uint64]
 Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
+Drawn = Callable[[Int64s], Bools]  # for each of these numbers, whether
 Word = TypeVar("Word", Int64s, Words)
 
 
@@ -176,7 +179,8 @@ class Screener:
 
     `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
     default all of them) excludes. `postcode` names the column that tells where people live, if
-    there is one. `query` and `text` name the campaign's files in errors.
+    there is one. `held_out` draws those who are kept to compare with. `query` and `text` name the
+    campaign's files in errors.
     """
 
     columns: Sequence[str]
@@ -186,6 +190,7 @@ class Screener:
     needed: Sequence[str] | None = None
     postcode: str | None = None
     geography: Geography = ONE_ZONE
+    held_out: Drawn | None = None
     query: str = "recipients.sql"
     text: str = "message.txt"
 
@@ -379,6 +384,9 @@ def _settled(
     gaps = np.flatnonzero((gap > 0) & (code == 0))
     code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
     _give_duplicates(code, msisdn, shared, first, second, shared_keys)
+    if screener.held_out is not None:
+        standing = np.flatnonzero(code == 0)
+        code[standing[screener.held_out(msisdn[standing])]] = _CODE[Reason.HOLDOUT]
     region, place = page.region[:rows], page.place[:rows]
     return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
 

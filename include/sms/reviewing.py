@@ -14,7 +14,8 @@ import pyarrow as pa
 from sms.clock import PARIS
 from sms.ledger.records import OpenRun, Submission, Summary
 from sms.limits import UNASKED, Balance, Cost
-from sms.recipients import SENTENCES
+from sms.preparing import sum_of
+from sms.recipients import SENTENCES, Reason
 from sms.source_faults import SourceFault
 from sms.zones import zone
 
@@ -26,12 +27,15 @@ class Sample:
     msisdn: str
     text: str
     segments: int
+    variant: str = ""
 
 
-def samples(messages: pa.RecordBatch) -> list[Sample]:
-    """These messages (msisdn, msg, segments) as samples, numbers masked."""
+def samples(messages: Iterable[pa.RecordBatch]) -> list[Sample]:
+    """These messages (msisdn, msg, segments, variant if any) as samples, numbers masked."""
     return [
-        Sample(masked(row["msisdn"]), row["msg"], row["segments"]) for row in messages.to_pylist()
+        Sample(masked(row["msisdn"]), row["msg"], row["segments"], row.get("variant", ""))
+        for batch in messages
+        for row in batch.to_pylist()
     ]
 
 
@@ -49,9 +53,11 @@ def counts_page(
     earlier: Sequence[int] = (),
     faults: Sequence[SourceFault] = (),
     beside: Sequence[str] = (),
+    variants: Mapping[str, Mapping[int, int]] = MappingProxyType({}),
 ) -> str:
     """The numbers of a run: no text and no number of a person.
 
+    `histogram` tells how many messages take how many SMS, `variants` the same of each variant.
     `ends` is when the last message of each file is expected to go out, `reasons` why each goes
     out when it does, by stem.
     """
@@ -79,6 +85,7 @@ def counts_page(
     for code, count in sorted(summary.excluded.items(), key=lambda item: -item[1]):
         lines.append(f"| excluded: {SENTENCES[code]} (`{code}`) | {_count(count)} |")
     lines.append(f"| **written to** | **{_count(summary.audience)}** |")
+    lines += _compared_texts(variants, summary.excluded.get(Reason.HOLDOUT, 0))
     if faults:
         lines += ["", "## Faults of the source", "", *(f"- {fault}" for fault in faults)]
     lines += ["", "## Length", "", "| SMS each | messages |", "|---:|---:|"]
@@ -190,6 +197,18 @@ def _changed(whether: bool | None) -> str:
     return "**changed**" if whether else "unchanged"
 
 
+def _compared_texts(variants: Mapping[str, Mapping[int, int]], held_out: int) -> list[str]:
+    """Who reads which text, and who is kept to compare with."""
+    if not variants and not held_out:
+        return []
+    lines = ["", "## To compare", "", "| | people | SMS |", "|---|---:|---:|"]
+    for name, counts in variants.items():
+        lines.append(
+            f"| variant `{name}` | {_count(sum(counts.values()))} | {_count(sum_of(counts))} |"
+        )
+    return [*lines, f"| hold-out, not written to | {_count(held_out)} | 0 |"]
+
+
 def _compared(people: int, earlier: Sequence[int]) -> str:
     """Against the run before, whose number comes first."""
     if not earlier:
@@ -219,7 +238,8 @@ def samples_page(samples: Sequence[Sample]) -> str:
     """Some messages as phones will show them, numbers masked."""
     lines = ["", "## Samples", ""]
     for sample in samples:
-        lines += [f"- `{sample.msisdn}`, {sample.segments} SMS", ""]
+        variant = f", variant `{sample.variant}`" if sample.variant else ""
+        lines += [f"- `{sample.msisdn}`, {sample.segments} SMS{variant}", ""]
         lines += [f"  > {line}" for line in sample.text.splitlines()] + [""]
     return "\n".join(lines) + "\n"
 
@@ -228,11 +248,6 @@ def masked(msisdn: int) -> str:
     """A number that shows its country and its last two digits only."""
     digits = str(msisdn)
     return f"+{digits[:3]}{'•' * (len(digits) - 5)}{digits[-2:]}"
-
-
-def sum_of(histogram: Mapping[int, int]) -> int:
-    """All segments of a histogram of segments."""
-    return sum(size * count for size, count in histogram.items())
 
 
 def _paris(instant: datetime) -> str:

@@ -39,13 +39,14 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission, Summary
 from sms.ledger.states import State
-from sms.message import DELIMITER, MESSAGES_SCHEMA
+from sms.message import DELIMITER
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, Reason
 from sms.schedule import Schedule, schedule
 from sms.send_window import Sending
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
+from sms.variants import FirstOfEach, histograms
 from sms.wire import inspection, send_file
 from sms.zones import zone
 
@@ -291,12 +292,13 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     campaign = plan.campaign
     writer = preparing.Writer(plan, settings, read_schedule(folder))
     tally = preparing.Tally()
+    messages_schema = preparing.messages_schema(campaign)
     made: dict[str, send_file.Written] = {}
 
     @contextmanager
     def opening(stem: str) -> Iterator[tuple[frames.Writer, send_file.Output]]:
         with (
-            frames.writing(messages_file(folder, stem), MESSAGES_SCHEMA) as kept,
+            frames.writing(messages_file(folder, stem), messages_schema) as kept,
             bytes_file(folder, stem).open("wb") as out,
         ):
             output = send_file.Output(out)
@@ -362,7 +364,7 @@ def review(
         with bytes_file(folder, submission.stem).open("rb") as source:
             preparing.require_faultless(source, submission.stem, settings)
     summary = ledger.summary(plan.run_key)
-    histogram, samples = _looked_through(folder, files)
+    histogram = _histogram(folder, files)
     due = max(report_due(each.send_at, each.messages or 0, each.segments or 0) for each in files)
     run = limits.Run(
         candidates=summary.candidates,
@@ -385,6 +387,7 @@ def review(
         earlier=run.earlier,
         faults=_source_faults(folder),
         beside=_beside(plan, folder, ledger, settings, summary, run, cost),
+        variants=_by_variant(plan, folder, files),
     )
     try:
         limits.require(plan.campaign, run, cost, balance)
@@ -394,7 +397,9 @@ def review(
         if not plan.dry_run:
             raise
     finally:
-        (folder / REVIEW).write_text(counts + reviewing.samples_page(samples), encoding="utf-8")
+        (folder / REVIEW).write_text(
+            counts + reviewing.samples_page(_samples(plan, folder, files)), encoding="utf-8"
+        )
     return counts
 
 
@@ -522,7 +527,7 @@ class PreparedPart:
         return numbers
 
     def messages(self) -> Iterator[pa.RecordBatch]:
-        """The rows of the file: idremote, msisdn, oadc, msg, segments, key."""
+        """The rows of the file: idremote, msisdn, oadc, msg, segments, key, variant if any."""
         return self._batches()
 
     def path(self) -> Any:
@@ -569,20 +574,36 @@ def bytes_file(folder: Any, stem: str) -> Any:
     return folder / f"05_{stem}.csv"
 
 
-def _looked_through(
-    folder: Any, files: Sequence[Submission]
-) -> tuple[dict[int, int], list[reviewing.Sample]]:
-    """How many messages have how many segments, and the first few messages, numbers masked."""
+def _histogram(folder: Any, files: Sequence[Submission]) -> dict[int, int]:
+    """How many messages have how many segments."""
     histogram: Counter[int] = Counter()
-    samples: list[reviewing.Sample] = []
     for each in files:
-        rows = messages_file(folder, each.stem)
-        for batch in frames.batches(rows, ["segments"]):
+        for batch in frames.batches(messages_file(folder, each.stem), ["segments"]):
             histogram.update(preparing.histogram(batch["segments"]))
-        if len(samples) < SAMPLES:
-            first = next(frames.batches(rows, SAMPLE_COLUMNS))
-            samples += reviewing.samples(first.slice(0, SAMPLES - len(samples)))
-    return dict(sorted(histogram.items())), samples
+    return dict(sorted(histogram.items()))
+
+
+def _by_variant(plan: Plan, folder: Any, files: Sequence[Submission]) -> dict[str, Counter[int]]:
+    """How many messages of each variant have how many segments, in the campaign's order."""
+    counts: dict[str, Counter[int]] = {name: Counter() for name in plan.campaign.variants}
+    for each in files if counts else ():
+        for batch in frames.batches(messages_file(folder, each.stem), ["variant", "segments"]):
+            for name, told in histograms(batch["variant"], batch["segments"]).items():
+                counts[name].update(told)
+    return counts
+
+
+def _samples(plan: Plan, folder: Any, files: Sequence[Submission]) -> list[reviewing.Sample]:
+    """The first few messages, some of each variant, numbers masked."""
+    variants = plan.campaign.variants
+    columns = [*SAMPLE_COLUMNS, "variant"] if variants else SAMPLE_COLUMNS
+    first = FirstOfEach(-(-SAMPLES // max(len(variants), 1)), variants)
+    for each in files:
+        for batch in frames.batches(messages_file(folder, each.stem), columns):
+            first.look_at(batch)
+            if first.complete:
+                return reviewing.samples(first.found)
+    return reviewing.samples(first.found)
 
 
 def _sendings(files: Sequence[Submission], now: datetime | None = None) -> list[Sending]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sms import gsm
 from sms.offline import Watch, unwatched
+from sms.preparing import sum_of
 from sms.recipients import SENTENCES
 
 PHONE = 34  # columns of a phone's text
@@ -21,21 +22,26 @@ MOST_CHARACTERS = 12  # replaced ones that are listed
 
 
 def phones(messages: pa.RecordBatch, *, unicode: bool) -> RenderableType:
-    """Some messages (oadc, msg, segments) side by side, as phones show them, with their length."""
+    """Some messages (oadc, msg, segments, variant if any) side by side, as phones show them."""
     lengths = (gsm.utf16_units if unicode else gsm.septets)(messages["msg"])
     return Columns(
         [
-            _phone(row["msg"], row["oadc"], row["segments"], int(length))
+            _phone(row["msg"], _heading(row), row["segments"], int(length))
             for row, length in zip(messages.to_pylist(), lengths, strict=True)
         ],
         padding=(0, 1),
     )
 
 
-def _phone(text: str, sender: str, segments: int, length: int) -> RenderableType:
+def _heading(row: Mapping[str, str]) -> str:
+    """The sender, as on a phone, and the variant that it is."""
+    return f"{row['oadc']}, variant {row['variant']}" if "variant" in row else row["oadc"]
+
+
+def _phone(text: str, heading: str, segments: int, length: int) -> RenderableType:
     return Panel(
         escape(text),
-        title=escape(sender),
+        title=escape(heading),
         subtitle=f"{length} characters, {segments} SMS",
         width=PHONE + 4,
         padding=(1, 1),
@@ -50,6 +56,15 @@ def histogram(segments: Mapping[int, int]) -> RenderableType:
     for size, count in sorted(segments.items()):
         bar = "█" * max(1, round(BAR * count / most))
         table.add_row(f"{size} SMS", f"[cyan]{bar}[/]", f"{count:,}", style=None)
+    return table
+
+
+def variants(counted: Mapping[str, Mapping[int, int]]) -> RenderableType:
+    """How many messages, and how many SMS, each variant has."""
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(justify="right")
+    for name, segments in counted.items():
+        table.add_row(f"{sum(segments.values()):,}", name, f"[dim]{sum_of(segments):,} SMS[/]")
     return table
 
 

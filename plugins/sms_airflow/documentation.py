@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from fractions import Fraction
 
 from sms.campaign import Campaign, Kind
 from sms.settings import Settings
@@ -44,7 +45,7 @@ def campaign_page(campaign: Campaign, settings: Settings) -> str:
 def facts(campaign: Campaign, settings: Settings) -> str:
     """A table in Markdown: what a campaign says and keeps to, for who is about to start it."""
     told = {
-        "Text": _verbatim(campaign.text),
+        **_texts(campaign),
         "Stop&nbsp;mention": campaign.stop_mention or "none",
         "Sender": campaign.sender,
         "Kind": _kind(campaign, settings),
@@ -55,6 +56,21 @@ def facts(campaign: Campaign, settings: Settings) -> str:
     }
     head = _verbatim(campaign.description or campaign.name)
     return f"| Campaign | {head} |\n|---|---|\n{_rows(told)}"
+
+
+def _texts(campaign: Campaign) -> Mapping[str, str]:
+    """What phones show, by variant where there are several, and who is kept to compare with."""
+    told = {
+        f"Text `{name}`, {_share(campaign.weights[name])}" if name else "Text": _verbatim(text)
+        for name, (_, text) in campaign.texts.items()
+    }
+    if campaign.held_out:
+        told["Hold-out"] = f"{_share(campaign.held_out)} of the people are not written to"
+    return told
+
+
+def _share(share: Fraction) -> str:
+    return f"{float(share) * 100:g}%"
 
 
 def _rows(told: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ MESSAGES = pa.schema(
         pa.field("msisdn", pa.int64(), nullable=False),
         pa.field("key", pa.large_string(), nullable=False),
         pa.field("segments", pa.int16(), nullable=False),
+        pa.field("variant", pa.large_string()),
     ]
 )
 
@@ -255,6 +256,8 @@ class _Counted:
         for batch in self._batches:
             self.messages += batch.num_rows
             self.segments += pc.sum(batch.column("segments")).as_py() or 0
+            if "variant" not in batch.schema.names:
+                batch = batch.append_column("variant", pa.nulls(batch.num_rows))
             # In the order of the index, which then grows several times faster.
             yield batch.sort_by("idremote").append_column(
                 "submission_id", pa.repeat(self._id, batch.num_rows)

@@ -146,6 +146,7 @@ message = Table(
     Column("msisdn", BigInteger, nullable=False),
     Column("key", Text, nullable=False),
     Column("segments", SmallInteger, nullable=False),
+    Column("variant", Text),  # null in a campaign without
     Index(None, "msisdn"),
 )
 

@@ -1,0 +1,199 @@
+"""Which of a campaign's texts a person gets, and who gets none, so that they can be compared.
+
+What belongs here: the lot that is drawn for each number, and the rendering of a batch by it. What
+doesn't: what campaign.yaml may say of variants (`sms.campaign`), what a text is made of
+(`sms.message`).
+
+The lot is a hash of the campaign's name and the number. Nothing is remembered, and still a person
+gets the same variant in every run, wherever and in whatever order the rows are read. Hold-out and
+variants are two lots that know nothing of each other.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.columns import TEXT, Encoded, Ints, Pieced
+from sms.digests import scattered
+from sms.message import Renderer, Rendering
+from sms.msisdn import Bools, Int64s
+from sms.template import Template
+
+WORDS = 2**64  # so many different words may be drawn
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOut:
+    """Draws a share of all people; a larger share holds everybody that a smaller one does."""
+
+    campaign: str
+    share: Fraction
+
+    def __call__(self, msisdns: Int64s) -> Bools:
+        """Which of these numbers are held out."""
+        drawn: Bools = scattered(msisdns, f"holdout\0{self.campaign}") < _bound(self.share)
+        return drawn
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Draws a variant for each person, by weights that sum to 1.
+
+    Each variant has a stretch of all words, in the order of their names. Where weights change, the
+    stretches' ends move, and only the people between an old end and its new place change.
+    """
+
+    campaign: str
+    weights: Mapping[str, Fraction]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The variants, in the order that `of` counts them."""
+        return tuple(sorted(self.weights))
+
+    def of(self, msisdns: Int64s) -> Ints:
+        """For each number, the place of its variant in `names`."""
+        ends = list(accumulate(self.weights[name] for name in self.names))[:-1]
+        bounds = np.array([_bound(end) for end in ends], np.uint64)
+        drawn = scattered(msisdns, f"variant\0{self.campaign}")
+        which: Ints = np.searchsorted(bounds, drawn, side="right").astype(np.int64)
+        return which
+
+
+def _bound(share: Fraction) -> np.uint64:
+    """Below it lies this share of all words."""
+    return np.uint64(int(share * WORDS))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The variants' texts, and what they ask of the query together, as `Template` tells of one.
+
+    A gap in a column that any of them needs leaves a row out of all: else one variant would be
+    read by other people than the next.
+    """
+
+    by_variant: Mapping[str, Template]
+
+    @property
+    def path(self) -> str:
+        """The texts' files, for an error that may be any one's."""
+        first, *others = (Path(text.path) for text in self.by_variant.values())
+        return " or ".join([str(first), *(path.name for path in others)])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that some text names."""
+        named = (name for text in self.by_variant.values() for name in text.columns)
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that no row may lack."""
+        named = (name for text in self.by_variant.values() for name in text.needed)
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def slow_because(self) -> str | None:
+        """Why some texts can't be rendered by column, if they can't."""
+        told = [
+            f"{Path(text.path).name}, {text.slow_because}"
+            for text in self.by_variant.values()
+            if text.slow_because
+        ]
+        return "; ".join(told) or None
+
+
+@dataclass(frozen=True)
+class VariantRenderer:
+    """Turns an audience into messages, each person's by the text that is theirs."""
+
+    assignment: Assignment
+    renderers: Mapping[str, Renderer]
+
+    def render(self, audience: pa.RecordBatch) -> Rendering:
+        """The messages of a batch, as `Renderer.render`, in the order of its rows."""
+        which = self.assignment.of(audience["msisdn"].to_numpy())
+        made, places = [], []
+        for place, name in enumerate(self.assignment.names):
+            rows = np.flatnonzero(which == place)
+            some = audience.take(pa.array(rows))
+            rendering = named(self.renderers[name].render(some), name)
+            left_out = rendering.excluded["row"].to_numpy()
+            places.append(rows[~np.isin(some["row"].to_numpy(), left_out)])
+            made.append(rendering)
+        return _together(made, np.argsort(np.concatenate(places)))
+
+
+def named(rendering: Rendering, variant: str) -> Rendering:
+    """The same messages as ones of a variant; by "" they are of none."""
+    if not variant:
+        return rendering
+    return replace(rendering, variant=pa.repeat(pa.scalar(variant, TEXT), len(rendering.keys)))
+
+
+def _together(made: list[Rendering], order: Ints) -> Rendering:
+    """Several renderings as one; `order` takes their messages, one after the other, in turn."""
+    at = pa.array(order)
+    texts = pa.concat_arrays([each.msg.joined() for each in made])
+    keys, idremote, msisdn, variant = (
+        pa.concat_arrays([getattr(each, name) for each in made]).take(at)
+        for name in ("keys", "idremote", "msisdn", "variant")
+    )
+    return Rendering(
+        keys,
+        idremote,
+        msisdn,
+        made[0].sender,
+        Pieced([Encoded(texts, order)], len(order)),
+        np.concatenate([each.segments for each in made])[order],
+        pa.concat_batches([each.excluded for each in made]).sort_by("row"),
+        sum((each.replaced for each in made), Counter[str]()),
+        np.sort(np.concatenate([each.mojibake for each in made])),
+        variant,
+    )
+
+
+class FirstOfEach:
+    """The first few messages, of each variant where there are some; fed batch after batch."""
+
+    def __init__(self, most: int, variants: Iterable[str]) -> None:
+        self._room = dict.fromkeys(variants or [""], most)
+        self._found: dict[str, list[pa.RecordBatch]] = {name: [] for name in self._room}
+
+    def look_at(self, messages: pa.RecordBatch) -> None:
+        """Take what is still wanted of some messages."""
+        for name, room in self._room.items():
+            if room:
+                ours = messages.filter(pc.equal(messages["variant"], name)) if name else messages
+                some = ours.slice(0, room)
+                self._room[name] -= some.num_rows
+                self._found[name].append(some)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is wanted."""
+        return not any(self._room.values())
+
+    @property
+    def found(self) -> list[pa.RecordBatch]:
+        """The messages, variant after variant."""
+        return [batch for batches in self._found.values() for batch in batches]
+
+
+def histograms(variant: pa.Array, segments: pa.Array) -> dict[str, dict[int, int]]:
+    """How many messages of each variant have how many segments."""
+    table = pa.table({"variant": variant, "segments": segments})
+    counted = table.group_by(["variant", "segments"]).aggregate([([], "count_all")])
+    found: dict[str, dict[int, int]] = {}
+    for row in counted.to_pylist():
+        found.setdefault(row["variant"], {})[row["segments"]] = row["count_all"]
+    return found

@@ -1,0 +1,338 @@
+"""Who gets which variant, and who is held out: by a lot that is the same for ever."""
+
+import hashlib
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sms.digests import scattered
+from sms.message import MESSAGES_SCHEMA, VARIANTS_SCHEMA, Renderer
+from sms.recipients import Reason, Screener
+from sms.template import Template
+from sms.variants import (
+    Assignment,
+    FirstOfEach,
+    HoldOut,
+    Texts,
+    VariantRenderer,
+    histograms,
+    named,
+)
+from sms.wire.send_file import Dialect
+
+WORD = 2**64 - 1
+FIRST = 33639980000
+MANY = np.arange(FIRST, FIRST + 400_000)
+FEW = settings(max_examples=40, deadline=None)
+NUMBERS = st.lists(st.integers(0, 2**63 - 1), max_size=20)
+CAMPAIGNS = st.text(st.sampled_from("abc_1"), min_size=1, max_size=8)
+SHARES = st.integers(0, 10**6 - 1).map(lambda millionths: Fraction(millionths, 10**6))
+
+
+def halves(campaign: str = "spring") -> Assignment:
+    return Assignment(campaign, {"warm": Fraction(1, 2), "short": Fraction(1, 2)})
+
+
+def by_name(assignment: Assignment, numbers: np.ndarray) -> np.ndarray:
+    return np.array(assignment.names)[assignment.of(numbers)]
+
+
+def lot(number: int, seed: str) -> int:
+    """The word of one number, in plain integers."""
+
+    def mixed(word: int) -> int:
+        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+            word = (word ^ word >> 33) * factor & WORD
+        return word ^ word >> 33
+
+    of = hashlib.sha256(seed.encode()).digest()
+    first, second = (int.from_bytes(of[at : at + 8], "little") for at in (0, 8))
+    return mixed(mixed(number ^ first) ^ second)
+
+
+def surprise(counts: np.ndarray, expected: np.ndarray) -> float:
+    """How far counts lie from what is expected, in the standard deviations of chi-square."""
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    degrees = counts.size - 1
+    return float(abs(chi_square - degrees) / np.sqrt(2 * degrees))
+
+
+# Who is drawn otherwise tomorrow reads another text than yesterday.
+HELD_OUT = [2, 9, 13, 15, 21, 30, 38, 40, 45, 47, 54]
+DRAWN = "aacabccbbbaacabbaabbababacacbacaabbaaabbcabcbbaaabaaccaaaaca"
+
+
+def test_the_lots_never_change():
+    weights = {"b": Fraction(3, 10), "a": Fraction(1, 2), "c": Fraction(1, 5)}
+
+    assert np.flatnonzero(HoldOut("spring", Fraction(1, 10))(MANY[:60])).tolist() == HELD_OUT
+    assert "".join(by_name(Assignment("spring", weights), MANY[:60])) == DRAWN
+
+
+@FEW
+@given(NUMBERS, st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))
+def test_any_number_draws_what_plain_integers_draw(numbers, seed):
+    drawn = scattered(np.array(numbers, np.int64), seed)
+
+    assert drawn.tolist() == [lot(number, seed) for number in numbers]
+
+
+@FEW
+@given(NUMBERS, CAMPAIGNS, SHARES, st.randoms())
+def test_a_person_has_the_same_lot_in_every_order_and_company(numbers, campaign, share, random):
+    shuffled = [*numbers]
+    random.shuffle(shuffled)
+
+    for draw in (HoldOut(campaign, share), halves(campaign).of):
+        alone = {number: draw(np.array([number]))[0] for number in numbers}
+        assert draw(np.array(numbers, np.int64)).tolist() == [alone[each] for each in numbers]
+        assert draw(np.array(shuffled, np.int64)).tolist() == [alone[each] for each in shuffled]
+
+
+@pytest.mark.parametrize("campaign", ["spring", "spring_sale", "a"])
+def test_consecutive_numbers_are_spread_evenly(campaign):
+    """Over a hundred equal stretches, of all numbers, and of numbers a thousand apart."""
+    equal = Assignment(campaign, {f"{n:02}": Fraction(1, 100) for n in range(100)})
+
+    for numbers in (MANY, MANY[::2], np.arange(FIRST, FIRST + 4 * 10**8, 1000), MANY << 8):
+        counts = np.bincount(equal.of(numbers), minlength=100)
+        assert surprise(counts, np.full(100, len(numbers) / 100)) < 4
+
+
+def test_shares_are_kept_to():
+    weights = {"a": Fraction(1, 10), "b": Fraction(2, 10), "c": Fraction(7, 10)}
+    counts = np.bincount(Assignment("spring", weights).of(MANY))
+
+    assert surprise(counts, len(MANY) * np.array([0.1, 0.2, 0.7])) < 4
+    held = np.count_nonzero(HoldOut("spring", Fraction(1, 20))(MANY))
+    assert surprise(np.array([held, len(MANY) - held]), len(MANY) * np.array([0.05, 0.95])) < 4
+
+
+def test_hold_out_variants_and_other_campaigns_know_nothing_of_each_other():
+    draws = [
+        draw(MANY).astype(np.int64)
+        for campaign in ("spring", "spring_2", "autumn")
+        for draw in (HoldOut(campaign, Fraction(1, 2)), halves(campaign).of)
+    ]
+
+    for place, one in enumerate(draws):
+        for other in draws[place + 1 :]:
+            counts = np.bincount(2 * one + other, minlength=4)
+            assert surprise(counts, np.full(4, len(MANY) / 4)) < 4
+
+
+@FEW
+@given(CAMPAIGNS, SHARES, SHARES)
+def test_a_hold_out_that_grows_keeps_everybody_that_it_held(campaign, one, other):
+    small, large = (HoldOut(campaign, share)(MANY[:5000]) for share in sorted((one, other)))
+
+    assert not (small & ~large).any()
+
+
+@FEW
+@given(CAMPAIGNS, SHARES, SHARES)
+def test_of_two_variants_only_the_change_of_weight_changes(campaign, one, other):
+    before, after = (
+        by_name(Assignment(campaign, {"a": share, "b": 1 - share}), MANY[:5000])
+        for share in sorted((one, other))
+    )
+
+    assert set(zip(before, after, strict=True)) <= {("a", "a"), ("b", "a"), ("b", "b")}
+
+
+def test_the_order_in_which_variants_are_written_changes_nobody():
+    weights = {"a": Fraction(1, 5), "b": Fraction(3, 5), "c": Fraction(1, 5)}
+    turned = dict(reversed(weights.items()))
+
+    assert (
+        by_name(Assignment("x", weights), MANY[:5000])
+        == by_name(Assignment("x", turned), MANY[:5000])
+    ).all()
+
+
+def test_nobody_and_a_share_of_nothing():
+    assert halves().of(MANY[:0]).tolist() == []
+    assert HoldOut("spring", Fraction(1, 2))(MANY[:0]).tolist() == []
+    assert not HoldOut("spring", Fraction(0))(MANY).any()
+
+
+# --- Screening ----------------------------------------------------------------------------------
+
+
+def candidates(numbers: list[int], names: list[str | None] | None = None) -> pa.RecordBatch:
+    texts = {
+        "key": [f"k{number}" for number in numbers],
+        "msisdn": [f"+{number}" for number in numbers],
+        "name": names or ["Zoé"] * len(numbers),
+    }
+    return pa.RecordBatch.from_pydict(
+        {name: pa.array(values, pa.large_string()) for name, values in texts.items()}
+    )
+
+
+def reasons(batch: pa.RecordBatch, stopped: list[int], limit: int | None = None) -> list[str]:
+    """For each row its reason, or "" if it is written to."""
+    hold_out = HoldOut("spring", Fraction(1, 2))
+    survey = Screener(columns=["name"], held_out=hold_out).survey(
+        [batch], lambda numbers: numbers[np.isin(numbers, stopped)], limit
+    )
+    [split] = survey.split([batch])
+    told = dict(
+        zip(split.excluded["row"].to_pylist(), split.excluded["reason"].to_pylist(), strict=True)
+    )
+    assert survey.candidates == survey.audience + survey.reasons.total()
+    return [told.get(row, "") for row in range(1, survey.candidates + 1)]
+
+
+def test_only_who_would_be_written_to_is_held_out():
+    held = MANY[HoldOut("spring", Fraction(1, 2))(MANY)][:4].tolist()
+    batch = candidates([*held, held[3]], ["Zoé", None, "Zoé", "Zoé", "Zoé"])
+
+    assert reasons(batch, stopped=[held[0]]) == [
+        Reason.OPTED_OUT,
+        Reason.MISSING_VALUE,
+        Reason.HOLDOUT,
+        Reason.HOLDOUT,
+        Reason.DUPLICATE_MSISDN,
+    ]
+
+
+def test_a_trials_limit_counts_the_rows_and_not_who_is_left_of_them():
+    people = MANY[:200].tolist()
+    held = HoldOut("spring", Fraction(1, 2))(MANY[:50])
+
+    told = reasons(candidates(people), [], limit=50)
+
+    assert told == ["holdout" if each else "" for each in held]
+
+
+# --- Rendering ----------------------------------------------------------------------------------
+
+TEXTS = {"warm": "Bonjour {{ name }}; à samedi ç", "short": "{{ name }} {{ city }}", "bare": "A"}
+NAMES = st.sampled_from(["Zoé", "Ana;", "ç", 'é"', "x" * 150, "Ã©", "李", None])
+
+
+def renderers() -> dict[str, Renderer]:
+    return {
+        name: Renderer(
+            template=Template(text), sender="A", campaign_id="s1", stop_mention="STOP 36180"
+        )
+        for name, text in TEXTS.items()
+    }
+
+
+def variant_renderer() -> VariantRenderer:
+    thirds = {name: Fraction(1, 3) for name in TEXTS}
+    return VariantRenderer(Assignment("spring", thirds), renderers())
+
+
+def audience(names: list[str | None], first: int = 0) -> pa.RecordBatch:
+    rows = range(first, first + len(names))
+    return pa.RecordBatch.from_pydict(
+        {
+            "row": pa.array([row + 1 for row in rows], pa.int64()),
+            "key": pa.array([f"k{row}" for row in rows], pa.large_string()),
+            "msisdn": pa.array([FIRST + row for row in rows], pa.int64()),
+            "name": pa.array(names, pa.large_string()),
+            "city": pa.array(["Lyon"] * len(names), pa.large_string()),
+        }
+    )
+
+
+@FEW
+@given(st.lists(NAMES, max_size=30))
+@example([None] * 30)
+def test_everybody_gets_what_their_variant_alone_would_give_them_in_the_order_of_rows(names):
+    rows = audience(names)
+    alone = {name: each.render(rows) for name, each in renderers().items()}
+    whose = by_name(variant_renderer().assignment, rows["msisdn"].to_numpy())
+
+    made = variant_renderer().render(rows)
+
+    messages, excluded = [], []
+    for at, name in enumerate(whose):
+        this = alone[name]
+        messages += [
+            {**row, "variant": name} for row in this.messages.to_pylist() if row["key"] == f"k{at}"
+        ]
+        excluded += [row for row in this.excluded.to_pylist() if row["row"] == at + 1]
+    assert made.messages.to_pylist() == messages
+    assert made.messages.schema == VARIANTS_SCHEMA
+    assert made.excluded.to_pylist() == excluded
+    assert made.excluded.schema == alone["warm"].excluded.schema
+    assert made.mojibake.tolist() == [
+        at + 1 for at, name in enumerate(whose) if at + 1 in alone[name].mojibake
+    ]
+    assert made.messages.num_rows + made.excluded.num_rows == len(names)
+
+
+@FEW
+@given(st.lists(NAMES, min_size=1, max_size=30), st.data())
+def test_batches_of_any_size_give_the_same_bytes(names, chosen):
+    cut = chosen.draw(st.integers(0, len(names)))
+    rows = audience(names)
+    dialect = Dialect()
+
+    parts = [variant_renderer().render(each) for each in (rows.slice(0, cut), rows.slice(cut))]
+
+    whole = variant_renderer().render(rows)
+    assert b"".join(bytes(each.block(dialect).data) for each in parts) == bytes(
+        whole.block(dialect).data
+    )
+    assert sum((each.replaced for each in parts), type(whole.replaced)()) == whole.replaced
+
+
+def test_replaced_characters_are_counted_over_all_variants():
+    names = ["ç"] * 300
+
+    made = variant_renderer().render(audience(names))
+
+    whose = by_name(variant_renderer().assignment, MANY[:300]).tolist()
+    assert made.replaced["U+00E7"] == 2 * whose.count("warm") + whose.count("short")
+
+
+def test_without_variants_a_message_has_no_column_for_one():
+    made = renderers()["bare"].render(audience(["Zoé"]))
+
+    assert named(made, "").messages.schema == MESSAGES_SCHEMA
+    assert named(made, "bare").messages["variant"].to_pylist() == ["bare"]
+
+
+def test_texts_ask_for_every_column_of_any_of_them_once():
+    compiled = {name: Template(text, f"/folder/{name}.txt") for name, text in TEXTS.items()}
+    compiled["loud"] = Template("\n{{ city|upper }} {{ age }}", "/folder/loud.txt")
+
+    texts = Texts(compiled)
+
+    assert texts.columns == ("name", "city", "age")
+    assert texts.needed == ("name", "city", "age")
+    assert texts.path == "/folder/warm.txt or short.txt or bare.txt or loud.txt"
+    assert texts.slow_because
+    assert texts.slow_because.startswith("loud.txt, line 2: `upper`")
+    assert Texts({"warm": compiled["warm"]}).slow_because is None
+
+
+def test_the_first_of_each_variant_are_kept_over_several_batches():
+    first = FirstOfEach(3, TEXTS)
+    made = variant_renderer()
+    fed = 0
+    while not first.complete:
+        first.look_at(made.render(audience(["Zoé"] * 2, first=fed)).messages)
+        fed += 2
+
+    found = [row for batch in first.found for row in batch.to_pylist()]
+    assert [row["variant"] for row in found] == ["warm"] * 3 + ["short"] * 3 + ["bare"] * 3
+    for name in TEXTS:
+        whose = by_name(made.assignment, MANY[:fed]).tolist()
+        expected = [f"k{at}" for at, each in enumerate(whose) if each == name][:3]
+        assert [row["key"] for row in found if row["variant"] == name] == expected
+
+
+def test_messages_are_counted_by_variant_and_segments():
+    variant = pa.array(["a", "b", "a", "a"], pa.large_string())
+
+    assert histograms(variant, pa.array([1, 1, 2, 1])) == {"a": {1: 2, 2: 1}, "b": {1: 1}}
