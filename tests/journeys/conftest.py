@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -52,18 +54,6 @@ CAMPAIGNS = {
         f"asks_{who}": (YAML + "approval: always\n", PEOPLE % (at, at + 2), TEXT)
         for who, at in (("yes", 271), ("no", 281), ("nobody", 291), ("in_a_browser", 311))
     },
-    "zones": (
-        YAML + "postcode: home\n",
-        PEOPLE.replace("AS name", "AS name, CASE n %% 3 WHEN 0 THEN '97110' END AS home")
-        % (321, 326),
-        TEXT,
-    ),
-    "shifted": (YAML, PEOPLE % (331, 332), TEXT),
-    "punctual": (YAML + "outside_window: fail\n", PEOPLE % (331, 332), TEXT),
-    "capped": (YAML + "at_most: 2 per 7 days\non_empty: skip\n", PEOPLE % (341, 343), TEXT),
-    "grows": (YAML + "max_growth: 50%\n", PEOPLE % (351, 353), TEXT),
-    "dear": (YAML + "budget: 0.10\n", PEOPLE % (351, 353), TEXT),
-    "proved": (YAML + 'proof_to: ["+33639989901"]\n', PEOPLE % (361, 363), TEXT),
     "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
@@ -251,21 +241,25 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Airflow with the campaigns of the journeys, its days a few seconds long."""
     campaigns = tmp_path_factory.mktemp("some campaigns")
-    for name, files in CAMPAIGNS.items():
-        write_campaign(campaigns / name, *files)
-    with Stack(
-        hurry=86400 / DAY_IN_SECONDS,
-        clock=TUESDAY,
-        changes={
-            "campaigns_folder": str(campaigns),
-            "approval_timeout": "60 seconds",
-            "prices": {"FR": 0.05},
-        },
-    ) as stack:
-        stack.airflow.unpause("collect_delivery_report")
-        stack.airflow.unpause("collect_replies")
-        stack.airflow.unpause("settle_submission")
-        yield World(stack, campaigns)
+    with a_world(CAMPAIGNS, campaigns, hurry=86400 / DAY_IN_SECONDS) as world:
+        yield world
+
+
+@contextmanager
+def a_world(
+    campaigns: Mapping[str, tuple[str, str, str]],
+    folder: Path,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    **how: Any,
+) -> Iterator[World]:
+    """Airflow with these campaigns, on a Tuesday morning; `how` it runs is a stack's to know."""
+    for name, files in campaigns.items():
+        write_campaign(folder / name, *files)
+    settings = {"campaigns_folder": str(folder), "approval_timeout": "60 seconds", **changes}
+    with Stack(clock=TUESDAY, changes=settings, **how) as stack:
+        for dag_id in ("collect_delivery_report", "collect_replies", "settle_submission"):
+            stack.airflow.unpause(dag_id)
+        yield World(stack, folder)
 
 
 def write_campaign(folder: Path, yaml: str, sql: str, text: str) -> None:

@@ -1,15 +1,55 @@
 """The right hour, the right people, the right price, through a real Airflow."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from sms import send_window
 from sms.clock import PARIS
 from sms.ledger.states import State
-from tests.journeys.conftest import PEOPLE, World
+from sms.settings import Settings
+from sms_sandbox import clock
+from tests.journeys.conftest import PEOPLE, TEXT, YAML, World, a_world
 
 GUADELOUPE = ZoneInfo("America/Guadeloupe")
+CAMPAIGNS = {
+    "zones": (
+        YAML + "postcode: home\n",
+        PEOPLE.replace("AS name", "AS name, CASE n %% 3 WHEN 0 THEN '97110' END AS home")
+        % (321, 326),
+        TEXT,
+    ),
+    "shifted": (YAML, PEOPLE % (331, 332), TEXT),
+    "punctual": (YAML + "outside_window: fail\n", PEOPLE % (331, 332), TEXT),
+    "capped": (YAML + "at_most: 2 per 7 days\non_empty: skip\n", PEOPLE % (341, 343), TEXT),
+    "grows": (YAML + "max_growth: 50%\n", PEOPLE % (351, 353), TEXT),
+    "dear": (YAML + "budget: 0.10\n", PEOPLE % (351, 353), TEXT),
+    "proved": (YAML + 'proof_to: ["+33639989901"]\n', PEOPLE % (361, 363), TEXT),
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Airflow beside a gateway whose clock stands where the test puts it."""
+    campaigns = tmp_path_factory.mktemp("when and whom")
+    changes = {"prices": {"FR": 0.05}, "upload_lead": "30 minutes"}
+    with a_world(CAMPAIGNS, campaigns, changes, hurry=None, flags=("--jumps",)) as world:
+        yield world
+
+
+def jump(world: World, to: datetime) -> None:
+    """Let the time until then have passed."""
+    assert world.stack.gateway
+    clock.move(world.stack.gateway.clock_file, to=to)
+
+
+def next_morning(world: World) -> None:
+    """Ten o'clock on the next day that is open."""
+    tomorrow = world.stack.now().astimezone(PARIS) + timedelta(days=1)
+    opens = send_window.next_open(tomorrow.replace(hour=10), "marketing", settings=Settings())
+    jump(world, opens.astimezone(PARIS).replace(hour=10, minute=0))
 
 
 def next_sunday(world: World) -> datetime:
@@ -21,29 +61,42 @@ def next_sunday(world: World) -> datetime:
 def test_people_of_two_zones_are_rung_in_hours_that_are_open_where_they_live(
     world: World,
 ) -> None:
-    run = world.succeeded(world.trigger("zones"))
+    run = world.trigger("zones")
+    first, later = world.parts(run)
+    world.wait_until(
+        lambda: world.stack.ledger.submission(first).state is State.ACCEPTED, "the first hour"
+    )
+    world.wait_until(lambda: world.states(run)["submit"] == {"deferred"}, "the wait for the next")
+    assert world.uploads(later) == []
+    jump(world, world.stack.ledger.submission(later).send_at - timedelta(minutes=20))
+    world.succeeded(run)
+    jump(world, world.stack.ledger.submission(later).send_at + timedelta(minutes=1))
+    world.wait_until(lambda: len(world.journal("sent", stem=later)) == 2, "the second hour")
 
     files = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
     assert [each.zone for each in files] == ["FR", "GP"]
     assert [each.messages for each in files] == [4, 2]
-    for each, clock in zip(files, (PARIS, GUADELOUPE), strict=True):
+    for each, there in zip(files, (PARIS, GUADELOUPE), strict=True):
         assert world.renamed(each.stem) == 1
         rung = [
-            datetime.fromisoformat(entry["at"]).astimezone(clock)
+            datetime.fromisoformat(entry["at"]).astimezone(there)
             for entry in world.journal("sent", stem=each.stem)
         ]
         assert len(rung) == each.messages
         assert all(8 <= at.hour < 22 for at in rung)
-        assert world.collected(each.stem).state == "success"
     assert files[1].submitted_at
     assert files[1].submitted_at > files[1].send_at - timedelta(hours=1)
+    jump(world, world.stack.now() + timedelta(days=1, minutes=5))
+    assert [world.collected(each.stem).state for each in files] == ["success", "success"]
     assert world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}").balanced
 
 
 def test_a_sunday_becomes_the_monday_after_it_and_says_so(world: World) -> None:
     sunday = next_sunday(world)
-
-    run = world.succeeded(world.trigger("shifted", send_at=sunday.isoformat()))
+    run = world.trigger("shifted", send_at=sunday.isoformat())
+    world.wait_until(lambda: world.states(run)["await_hour"] == {"deferred"}, "the wait")
+    jump(world, sunday + timedelta(hours=21))
+    world.succeeded(run)
 
     [file] = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
     monday = (sunday + timedelta(days=1)).replace(hour=8, minute=0)
@@ -64,10 +117,15 @@ def test_a_sunday_fails_where_the_campaign_says_so(world: World) -> None:
 
 
 def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
-    first, second, third = (world.succeeded(world.trigger("capped")) for _ in range(3))
+    runs = []
+    for _ in range(3):
+        next_morning(world)
+        runs.append(world.succeeded(world.trigger("capped")))
+    first, second, third = runs
 
-    sent = [len(world.journal("sent", stem=world.stems(run)[0])) for run in (first, second)]
-    assert sent == [3, 3]
+    for run in (first, second):
+        [stem] = world.stems(run)
+        world.wait_until(lambda stem=stem: len(world.journal("sent", stem=stem)) == 3, stem)
     assert world.states(third)["screen"] == {"skipped"}
     summary = world.stack.ledger.summary(f"{third.dag_id}/{third.run_id}")
     assert summary.excluded == {"at_most": 3}
@@ -76,8 +134,10 @@ def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
 
 
 def test_a_run_that_has_grown_too_much_stops_before_the_upload(world: World) -> None:
+    next_morning(world)
     world.succeeded(world.trigger("grows"))
     (world.campaigns / "grows" / "recipients.sql").write_text(PEOPLE % (351, 359))
+    next_morning(world)
 
     run = world.finished(world.trigger("grows"))
 
@@ -97,6 +157,7 @@ def test_a_run_beyond_its_budget_stops_before_the_upload(world: World) -> None:
 
 
 def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> None:
+    next_morning(world)
     run = world.trigger("proved")
     question = world.question(run)
 
@@ -111,7 +172,8 @@ def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> No
     world.answer(run, question["options"][0])
     world.succeeded(run)
 
-    assert len(world.journal("sent", stem=stem)) == 3
+    world.wait_until(lambda: len(world.journal("sent", stem=stem)) == 3, "everybody else")
+    jump(world, world.stack.now() + timedelta(days=1, minutes=5))
     assert world.collected(proof).state == "success"
 
 
