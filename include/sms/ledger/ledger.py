@@ -1,8 +1,8 @@
 """The door to the ledger: what may change, and what may be asked. Each call is one transaction.
 
 How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports` and
-`removals` (who said no), `reports` and `deliveries` (what comes home), `history`, `people` and
-`queries`.
+`removals` (who said no), `reports` and `deliveries` (what comes home), `announcements`,
+`history`, `people` and `queries`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 import sms.clock
 from sms.ledger import (
+    announcements,
     database,
     deliveries,
     history,
@@ -342,6 +343,18 @@ class Ledger:
         """Write down that a report was read."""
         with self._transaction() as tx:
             reports.record(tx, file)
+
+    # What others are told of
+
+    def announce_opt_outs(self) -> int:
+        """How many opt-outs were entered since this was last asked: each is told once."""
+        with self._transaction() as tx:
+            return announcements.opt_outs(tx)
+
+    def announce_delivery_report(self, stem: str) -> bool:
+        """Whether a file's delivery report came, or changed, since this was last asked."""
+        with self._transaction() as tx:
+            return announcements.delivery_report(tx, stem)
 
     # What may be asked
 
