@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -192,10 +193,24 @@ def _refusals(
     for campaign in campaigns:
         if country not in campaign.allowed_countries:
             refused[campaign.name] = Reason.COUNTRY_NOT_ENABLED.sentence
-        for reason, among in sending.spared(campaign, ledger, now).items():
-            if len(among(asked)):
-                refused[campaign.name] = reason.sentence
+        if reason := _spared(campaign, ledger, asked, now):
+            refused[campaign.name] = reason.sentence
     return None, refused
+
+
+def _spared(
+    campaign: Campaign, ledger: Ledger, asked: npt.NDArray[np.int64], now: datetime
+) -> Reason | None:
+    """Why a campaign leaves a person alone, by what the ledger knows of earlier runs."""
+    if campaign.at_most:
+        times, days = campaign.at_most
+        since = now - timedelta(days=days)
+        if len(ledger.written_to(asked, kind=campaign.kind, times=times, since=since, but="")):
+            return Reason.AT_MOST
+    failures = campaign.suppress_after_failures
+    if failures and len(ledger.failing(asked, times=failures)):
+        return Reason.FAILING_NUMBER
+    return None
 
 
 def _sent(sent: Sent, message: Mapping[str, Any] | None) -> Iterator[Entry]:

@@ -17,7 +17,8 @@ LISTED = pa.schema(
 REMEMBER = text(
     """
     INSERT INTO sms.imported (msisdn, list, opted_out_at, recorded_at)
-    SELECT DISTINCT msisdn, :list, opted_out_at, :now FROM pg_temp.leaving ORDER BY msisdn
+    SELECT msisdn, :list, opted_out_at, :now
+    FROM (SELECT DISTINCT msisdn, opted_out_at FROM pg_temp.leaving ORDER BY msisdn) AS said
     ON CONFLICT DO NOTHING
     """
 )
@@ -29,6 +30,7 @@ def enter(tx: Transaction, rows: Rows, named: str, file: str, *, trial: bool) ->
     A row without a moment counts from now on. A `trial` is undone, and tells what would be.
     """
     removals.hold_off(tx)
+    tx.db.execute(text("SET LOCAL work_mem = '256MB'"))  # a million numbers are sorted in memory
     with tx.db.begin_nested() as all_of_it:
         stop_list.gather(tx, LISTED, rows)
         found = int(

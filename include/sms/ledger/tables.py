@@ -182,7 +182,7 @@ imported = Table(
     "imported",
     metadata,
     Column("msisdn", BigInteger, nullable=False),
-    Column("list", Text, nullable=False),
+    Column("list", Text(collation="C"), nullable=False),
     Column("opted_out_at", Moment),  # null: the list doesn't say
     Column("recorded_at", Moment, nullable=False),
     Index(

@@ -4,7 +4,7 @@ ALTER TABLE sms.opt_out ADD COLUMN list text;
 -- moments would all be different without the coalesce.
 CREATE TABLE sms.imported (
     msisdn       bigint NOT NULL,
-    list         text NOT NULL,
+    list         text COLLATE "C" NOT NULL,
     opted_out_at timestamptz,
     recorded_at  timestamptz NOT NULL
 );
