@@ -23,6 +23,7 @@ from sms.clock import PARIS
 from sms.ledger.records import Part, PlannedRun, ReportFile
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
+from tests.airflow_home import DAGS
 from tests.delivery.conftest import connection
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
@@ -60,13 +61,15 @@ def gateway(
 
 
 @pytest.fixture
-def run(gateway: Sandbox, dagbag: DagBag) -> Callable[..., Events]:
+def run(gateway: Sandbox) -> Callable[..., Events]:
     """Runs a DAG to its end, but for what was done before; the events that came of it."""
+
+    found_dags = DagBag(dag_folder=str(DAGS)).dags
 
     def run_it(dag_id: str, done_before: str | None = None, **conf: Any) -> Events:
         with airflow_settings.Session() as session:
             before = session.scalars(select(AssetEvent.id).order_by(AssetEvent.id.desc())).first()
-        dag = dagbag.dags[dag_id]
+        dag = found_dags[dag_id]
         for each in dag.tasks:  # what fails here is no chance
             each.retries = 0
         done = dag.test(logical_date=None, run_conf=conf, mark_success_pattern=done_before)

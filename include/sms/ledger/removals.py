@@ -30,7 +30,6 @@ REMOVE = text(
         message, recorded_at, heard)
     SELECT msisdn, :now, :actor, :reason, opted_out_at, source, list, stem, message, recorded_at,
         ARRAY(SELECT {OF_REPLY} FROM sms.reply WHERE msisdn = :msisdn)
-        || ARRAY(SELECT unnest(heard) FROM sms.removal WHERE msisdn = :msisdn)
     FROM sms.opt_out WHERE msisdn = :msisdn
     """
 )
