@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from sms import settings
 from sms.campaign import Campaign, load, load_all
+from sms.cli_explain import explain
+from sms.cli_options import LedgerUrl, complain, instant, say
+from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
 from sms.errors import BadCampaign, SmsError
 from sms.template import Template
@@ -27,18 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
 app.add_typer(ledger_app, name="ledger")
-
-say = Console(highlight=False, soft_wrap=True)
-complain = Console(stderr=True, highlight=False, soft_wrap=True)
-
-LedgerUrl = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        envvar="SMS_LEDGER_URL",
-        help="The ledger's database, as postgresql://user@host/database.",
-    ),
-]
+app.add_typer(stop_list_app, name="stop-list")
 
 
 @app.command()
@@ -78,17 +69,6 @@ def check(
 # When a preview imagines to be sent: an open hour, which names nothing that anybody sees.
 SOME_MORNING = datetime(2027, 3, 2, 10, 0, tzinfo=PARIS)
 
-
-def _instant(written: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(written)
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{written!r} is no date and hour: write them such as 2027-03-15T10:00"
-        ) from error
-    return instant if instant.tzinfo else instant.replace(tzinfo=PARIS)
-
-
 CampaignName = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="A campaign's folder, or its name.")
 ]
@@ -115,7 +95,7 @@ def prepare(
         datetime,
         typer.Option(
             "--at",
-            parser=_instant,
+            parser=instant,
             metavar="ISO",
             help="When phones shall ring, such as 2027-03-15T10:00; Paris time unless it says "
             "otherwise. A closed hour moves on to the next open one.",
@@ -210,7 +190,7 @@ def slots(
     first: Annotated[
         datetime | None,
         typer.Option(
-            "--from", parser=_instant, metavar="ISO", help="The first day, such as 2027-12-20."
+            "--from", parser=instant, metavar="ISO", help="The first day, such as 2027-12-20."
         ),
     ] = None,
     zone: Annotated[
@@ -231,6 +211,9 @@ def slots(
     begin, where = (first or clock.now()).astimezone(PARIS).date(), zones.zone(zone)
     for day in send_window.calendar(begin, days, settings=settings.load(), zone=where):
         say.print(str(day), markup=False)
+
+
+app.command()(explain)
 
 
 @ledger_app.command()

@@ -270,6 +270,7 @@ def load_replies(
         _opt_outs(name.kind, report.rows),
         source=SOURCE[name.kind],
         stem=owner.stem if owner else name.stem,
+        report=name,
     )
     replies = ledger.load_replies(name, report.rows)
     _record(archived, report, owner, ledger, archive)
@@ -295,8 +296,7 @@ def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
     """Everyone in a STOP file, whatever the text says; in SMSMO whoever asks to stop (R35)."""
     if kind is ReportKind.SMSMO:
         rows = rows.filter(reports.is_stop(rows["message"]))
-    said = rows.select(["msisdn", "replied_at", "message"])
-    return said.rename_columns(["msisdn", "opted_out_at", "message"])
+    return rows.rename_columns({"replied_at": "opted_out_at"})
 
 
 def _opt_outs_unread(brought: Collected) -> ReportUnreadable:

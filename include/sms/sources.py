@@ -27,6 +27,8 @@ BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t|"
 
+FEWEST_DIGITS = 6  # of a number, though it be a bad one
+
 # What a stop list may hold without anybody being written to by mistake: these numbers never are.
 HARMLESS = (
     *(Fault.MISSING, Fault.LANDLINE, Fault.PREMIUM),
@@ -185,25 +187,32 @@ def _not_utf8(path: Path, line: int, place: int | None) -> str:
     return f"{path}, line {line}{where}: this is not UTF-8; save the file in that encoding"
 
 
-def read_stop_list(path: Path) -> Int64s:
-    """The numbers of a stop list, sorted and distinct.
+def open_stop_list(path: Path) -> tuple[TableFile, str]:
+    """A stop list's file and the column of its numbers: `msisdn`, else the first.
 
-    The column `msisdn`, else the first; the header may lack, as in the provider's own files. An
-    overseas number written with +33 is also read as what it was meant to be.
-    Raises StopListUnsafe for a row whose number can't be understood: it is somebody's no.
+    The header may lack, as in the provider's own files; columns are then `column 1` and so on.
     """
     file = TableFile.open(path)
-    if file.delimiter and _is_number(file.columns[0]):
+    if file.delimiter and _may_be_a_number(file.columns[0]):
         names = tuple(f"column {place}" for place in range(1, len(file.columns) + 1))
         file = TableFile(path, names, None, file.delimiter, has_header=False)  # even of one line
-    column = file.where("msisdn") or file.columns[0]
+    return file, file.where("msisdn") or file.columns[0]
+
+
+def read_stop_list(path: Path) -> Int64s:
+    """The numbers of a stop list, sorted and distinct; its columns are `open_stop_list`'s.
+
+    An overseas number written with +33 is also read as what it was meant to be.
+    Raises StopListUnsafe for a row whose number can't be understood: it is somebody's no.
+    """
+    file, column = open_stop_list(path)
     found: list[Int64s] = []
     row = 1
-    for numbers, meant in ordered(_read_numbers, file.batches([column])):
-        wrong = _first_wrong(numbers)
-        if wrong is not None:
+    for numbers, _, meant in ordered(_read_numbers, file.batches([column])):
+        wrong = np.flatnonzero(misunderstood(numbers))
+        if wrong.size:
             raise StopListUnsafe(
-                f"{path}, row {row + wrong} of the column {column!r} is no number that can be "
+                f"{path}, row {row + wrong[0]} of the column {column!r} is no number that can be "
                 "understood, and may be somebody's no: correct it, or take it out"
             )
         found += [numbers.msisdn[numbers.msisdn != 0], meant]
@@ -211,31 +220,35 @@ def read_stop_list(path: Path) -> Int64s:
     return distinct(np.concatenate(found) if found else np.zeros(0, np.int64))
 
 
-def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s]:
-    """The numbers of a batch, and those that an overseas number with +33 was meant to be."""
-    texts = as_text(batch)[0]
+def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
+    return read_numbers(as_text(batch)[0])
+
+
+def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Int64s, Int64s]:
+    """Numbers; the rows of overseas ones with +33, and which numbers these were meant to be."""
     numbers = normalise(texts)
     guessed = pc.equal(numbers.reason.dictionary, str(Fault.OVERSEAS_AS_METROPOLITAN))
     rows = guessed.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
     if not rows.any():
-        return numbers, np.zeros(0, np.int64)
+        return numbers, np.zeros(0, np.int64), np.zeros(0, np.int64)
     digits = pc.replace_substring_regex(texts.filter(pa.array(rows)), r"\D", "")
     subscriber = pc.utf8_slice_codeunits(digits, -9)
     national = pc.binary_join_element_wise(pa.scalar("0", TEXT), subscriber, pa.scalar("", TEXT))
     meant = normalise(national).msisdn
-    return numbers, meant[meant != 0]
+    return numbers, np.flatnonzero(rows)[meant != 0], meant[meant != 0]
 
 
-def _is_number(text: str) -> bool:
-    return bool(normalise(pa.array([text], TEXT)).msisdn[0])
+def _may_be_a_number(text: str) -> bool:
+    """Whether a first line is a row and no header: a no must not be taken for a column's name."""
+    return sum(sign.isdigit() for sign in text) >= FEWEST_DIGITS
 
 
-def _first_wrong(numbers: Numbers) -> int | None:
-    """The first row that was to be a number and can't be read as one."""
+def misunderstood(numbers: Numbers) -> Flags:
+    """Which rows were to be a number and can't be read as one."""
     harmless = pa.array(["", *(str(fault) for fault in HARMLESS)], TEXT)
     known = pc.is_in(numbers.reason.dictionary, value_set=harmless)
-    wrong = np.flatnonzero(~known.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()])
-    return int(wrong[0]) if wrong.size else None
+    wrong: Flags = ~known.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
+    return wrong
 
 
 def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:

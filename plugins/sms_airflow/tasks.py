@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, get_current_context, task
+from airflow.sdk import Asset, AssetAlias, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sms_airflow.failures import in_a_sentence
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 OPT_OUTS = Asset("opt_outs", uri="sms://opt_outs")
 DELIVERY_REPORTS = Asset("delivery_reports", uri="sms://delivery_reports")
+# An outlet that is an asset is an event at every success. These are one only where a task adds it.
+NEW_OPT_OUTS = AssetAlias("new_opt_outs")
+NEW_DELIVERY_REPORTS = AssetAlias("new_delivery_reports")
 
 
 @task(**PATIENT)
@@ -183,24 +186,33 @@ def load(stem: str, archived: dict[str, Any]) -> dict[str, int]:
     return {"rows": loaded.rows, "unreadable": loaded.unreadable}
 
 
-@task(outlets=[DELIVERY_REPORTS], **PATIENT)
+@task(outlets=[NEW_DELIVERY_REPORTS], **PATIENT)
 @in_a_sentence
 def reconcile(stem: str) -> dict[str, int]:
-    """Count what became of every message sent, and say what is missing."""
+    """Count what became of every message sent, and say what is missing.
+
+    A report that is new, or that changed, is an event of the asset `delivery_reports`.
+    """
     from sms import collecting
 
-    counts, _ = collecting.reconcile(stem, _ledger())
+    ledger = _ledger()
+    counts, _ = collecting.reconcile(stem, ledger)
+    if ledger.announce_delivery_report(stem):
+        _announce(NEW_DELIVERY_REPORTS, DELIVERY_REPORTS, {"stem": stem})
     return asdict(counts)
 
 
-@task(outlets=[OPT_OUTS], **PATIENT)
+@task(outlets=[NEW_OPT_OUTS], **PATIENT)
 @in_a_sentence
 def collect_replies() -> dict[str, int]:
-    """Bring every STOP and reply home that is not home yet; opt-outs first."""
+    """Bring every STOP and reply home that is not home yet; opt-outs first.
+
+    New opt-outs, imported ones too, are an event of the asset `opt_outs`.
+    """
     return _bring_replies_home()
 
 
-@task(outlets=[OPT_OUTS], **PATIENT)
+@task(outlets=[NEW_OPT_OUTS], **PATIENT)
 @in_a_sentence
 def hear_stops() -> dict[str, int]:
     """Bring every STOP home that lies at the gateway, right before the file goes there.
@@ -216,13 +228,21 @@ def _bring_replies_home() -> dict[str, int]:
     from sms import clock, collecting
     from sms_airflow import wiring
 
+    ledger = _ledger()
     with wiring.gateway() as session:
-        brought = collecting.collect_replies(session, _ledger(), wiring.archive(), clock.now())
+        brought = collecting.collect_replies(session, ledger, wiring.archive(), clock.now())
+    if new := ledger.announce_opt_outs():
+        _announce(NEW_OPT_OUTS, OPT_OUTS, {"opt_outs": new})
     return {
         "files": len(brought),
         "opt_outs": sum(each.opt_outs for each in brought),
         "replies": sum(each.replies for each in brought),
     }
+
+
+def _announce(by: AssetAlias, asset: Asset, news: dict[str, Any]) -> None:
+    """Let this task's success be an event of the asset: counts and names of files, no person."""
+    get_current_context()["outlet_events"][by].add(asset, extra=news)
 
 
 @task(**PATIENT)

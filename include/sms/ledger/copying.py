@@ -1,4 +1,4 @@
-"""Arrow into PostgreSQL by COPY, and numbers by binary COPY: the way in for anything in bulk.
+"""Arrow into PostgreSQL by COPY, and numbers by binary COPY: the way in, and out, in bulk.
 
 Text goes as CSV because Arrow writes that at the speed of memory: it quotes every text and
 leaves a null bare, which is how PostgreSQL tells an empty text from none.
@@ -64,6 +64,31 @@ def copy_numbers(tx: Transaction, table: str, column: str, numbers: np.ndarray) 
         copy.write(_BINARY_HEADER)
         copy.write(encoded.tobytes())
         copy.write(_BINARY_TRAILER)
+
+
+def copied_out(tx: Transaction, statement: str, row: np.dtype[np.void]) -> Iterator[np.ndarray]:
+    """The rows of a binary `COPY ... TO STDOUT` whose fields are all there and of fixed length.
+
+    `row` is such a row. Comes in pieces of at most CHUNK rows, as the server sends them.
+    """
+    held = bytearray()
+    with tx.cursor as cursor, cursor.copy(statement.encode()) as copy:
+        for piece in copy:
+            held += piece
+            if len(held) >= CHUNK * row.itemsize:
+                yield _whole_rows(held, row)
+    if held.removesuffix(_BINARY_TRAILER) not in (b"", _BINARY_HEADER):
+        yield _whole_rows(held, row)
+
+
+def _whole_rows(held: bytearray, row: np.dtype[np.void]) -> np.ndarray:
+    """Take the whole rows off the bytes that came, and leave the rest there."""
+    if held.startswith(_BINARY_HEADER):
+        del held[: len(_BINARY_HEADER)]
+    count = len(held) // row.itemsize
+    rows = np.frombuffer(bytes(held[: count * row.itemsize]), row)
+    del held[: count * row.itemsize]
+    return rows
 
 
 def hand_over(tx: Transaction, numbers: Numbers) -> None:

@@ -1,7 +1,8 @@
 """The door to the ledger: what may change, and what may be asked. Each call is one transaction.
 
-How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `reports` and
-`deliveries` (what comes home), `history` and `queries`.
+How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports` and
+`removals` (who said no), `reports` and `deliveries` (what comes home), `announcements`,
+`history`, `people` and `queries`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,15 +15,31 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 import sms.clock
-from sms.ledger import database, deliveries, history, queries, reports, runs, stop_list, submissions
+from sms.ledger import (
+    announcements,
+    database,
+    deliveries,
+    history,
+    imports,
+    people,
+    queries,
+    removals,
+    reports,
+    runs,
+    stop_list,
+    submissions,
+)
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import (
+    History,
+    Import,
     OpenRun,
     Part,
     PlannedRun,
     Reconciliation,
     ReportFile,
+    Sent,
     Submission,
     Summary,
 )
@@ -265,13 +282,40 @@ class Ledger:
         with self._transaction() as tx:
             return stop_list.require_safe(tx)
 
-    def add_opt_outs(self, rows: Rows, *, source: str, stem: str | None = None) -> int:
+    def add_opt_outs(
+        self,
+        rows: Rows,
+        *,
+        source: str,
+        stem: str | None = None,
+        report: ReportName | None = None,
+    ) -> int:
         """Enter opt-outs (msisdn, opted_out_at, message); how many numbers are new.
 
-        `source` is stop_report, reply or import. The earliest opt-out of a number is kept.
+        `source` is stop_report, reply or import. The earliest opt-out of a number is kept. Those
+        of a `report` say which row each is (raw_date, raw_hour, occurrence): a row that was known
+        when its number was removed does not bring it back.
         """
         with self._transaction() as tx:
-            return stop_list.add(tx, rows, source, stem)
+            return stop_list.add(tx, rows, source, stem, report)
+
+    def import_opt_outs(self, rows: Rows, *, named: str, file: str, trial: bool = False) -> Import:
+        """Enter another tool's list (msisdn, opted_out_at), `named` so; a trial changes nothing.
+
+        All of it or nothing: what `rows` raises undoes the import.
+        """
+        with self._transaction() as tx:
+            return imports.enter(tx, rows, named, file, trial=trial)
+
+    def stop_list(self) -> Iterator[pa.RecordBatch]:
+        """The whole stop list by number (msisdn, opted_out_at), as one moment saw it, streamed."""
+        with self._snapshot() as tx:
+            yield from stop_list.rows(tx)
+
+    def remove_opt_out(self, msisdn: int, *, reason: str) -> None:
+        """Take a number off the stop list and keep the trace; LedgerError if it isn't in it."""
+        with self._transaction() as tx:
+            removals.remove(tx, msisdn, reason)
 
     # What the provider reports
 
@@ -300,6 +344,18 @@ class Ledger:
         with self._transaction() as tx:
             reports.record(tx, file)
 
+    # What others are told of
+
+    def announce_opt_outs(self) -> int:
+        """How many opt-outs were entered since this was last asked: each is told once."""
+        with self._transaction() as tx:
+            return announcements.opt_outs(tx)
+
+    def announce_delivery_report(self, stem: str) -> bool:
+        """Whether a file's delivery report came, or changed, since this was last asked."""
+        with self._transaction() as tx:
+            return announcements.delivery_report(tx, stem)
+
     # What may be asked
 
     def reconcile(self, stem: str) -> Reconciliation:
@@ -316,6 +372,21 @@ class Ledger:
         """A run in numbers, from its candidates to its replies."""
         with self._snapshot() as tx:
             return queries.summary(tx, run_key)
+
+    def history(self, msisdn: int) -> History:
+        """All that the stop list ever heard of one number, the oldest first."""
+        with self._snapshot() as tx:
+            return people.history(tx, msisdn)
+
+    def sent_to(self, msisdn: int, *, since: datetime) -> list[Sent]:
+        """Every message to one number in a file that was uploaded, the oldest first."""
+        with self._snapshot() as tx:
+            return people.sent_to(tx, msisdn, since)
+
+    def recent_runs(self, *, since: datetime, most: int) -> list[PlannedRun]:
+        """The runs planned since then, the newest first, at most so many."""
+        with self._snapshot() as tx:
+            return runs.recent(tx, since, most)
 
     def _transaction(self) -> AbstractContextManager[Transaction]:
         return database.transaction(self.engine, self._clock, self._actor)

@@ -163,3 +163,87 @@ class Summary:
         """Nobody is lost: candidates = audience + excluded, and the outcomes add up."""
         everybody = self.audience + sum(self.excluded.values())
         return self.candidates == everybody and self.outcomes.balanced
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What an import found: distinct numbers, those `new` to the stop list, and of these those
+    that had been removed once (`again`); `removed` is how many stay removed."""
+
+    numbers: int
+    new: int
+    again: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """One row of the stop list, and how we know it."""
+
+    opted_out_at: datetime
+    source: str
+    list: str | None
+    campaign: str | None
+    stem: str | None
+    message: str | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A row that a person took off the stop list, and the row as it was."""
+
+    removed_at: datetime
+    actor: str
+    reason: str
+    removed: OptOut
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What an import said of a number; `opted_out_at` is None where the list has no moment."""
+
+    list: str
+    opted_out_at: datetime | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A row of a STOP or SMSMO file; `campaign` and `stem` are None where nobody's."""
+
+    kind: str
+    replied_at: datetime | None
+    recorded_at: datetime
+    message: str
+    campaign: str | None
+    stem: str | None
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message in a file that was uploaded, whatever became of the file and of the message."""
+
+    campaign: str
+    run_key: str
+    folder: str
+    stem: str
+    state: State
+    send_at: datetime
+    submitted_at: datetime | None
+    segments: int
+    idremote: str
+    outcome: str | None
+    raw_status: str | None
+    reported_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that the stop list ever heard of one number."""
+
+    opt_out: OptOut | None
+    removals: tuple[Removal, ...]
+    listed: tuple[Listed, ...]
+    replies: tuple[Reply, ...]

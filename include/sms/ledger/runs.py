@@ -33,6 +33,17 @@ def run(tx: Transaction, run_key: str, *, lock: bool = False) -> PlannedRun:
     return PlannedRun(**row._asdict())
 
 
+def recent(tx: Transaction, since: datetime, most: int) -> list[PlannedRun]:
+    """The runs that were planned since then, the newest first, at most so many."""
+    query = (
+        select(*RUN_COLUMNS)
+        .where(campaign_run.c.planned_at >= since)
+        .order_by(campaign_run.c.planned_at.desc(), campaign_run.c.run_key)
+        .limit(most)
+    )
+    return [PlannedRun(**row._asdict()) for row in tx.db.execute(query)]
+
+
 def submissions(tx: Transaction, run_key: str) -> list[Submission]:
     """The run's live submissions by part; the cancelled ones where none lives."""
     query = (

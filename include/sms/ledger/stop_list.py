@@ -1,21 +1,90 @@
-"""Who said no: entered once, kept for ever, asked before every send, and trusted only if whole."""
+"""Who said no: entered once, kept, asked before every send, and trusted only if whole.
+
+By number, never by campaign. What lists of other tools say is beside, in `imports`; how a person
+takes a number away, in `removals`.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import BigInteger, cast, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from sms.errors import StopListUnsafe
-from sms.ledger.copying import Numbers, Rows, copy_rows, hand_over
+from sms.ledger import removals
+from sms.ledger.copying import Numbers, Rows, copied_out, copy_rows, hand_over
 from sms.ledger.database import Transaction
-from sms.ledger.tables import campaign_run, event, opt_out
+from sms.ledger.tables import opt_out
+from sms.wire.names import ReportName
 
+LEAVING = """
+CREATE TEMP TABLE IF NOT EXISTS leaving (line bigint GENERATED ALWAYS AS IDENTITY, msisdn bigint,
+    opted_out_at timestamptz, message text, raw_date text, raw_hour text, occurrence integer)
+ON COMMIT DROP
+"""
 OPT_OUTS = pa.schema(
     [
         pa.field("msisdn", pa.int64(), nullable=False),
         pa.field("opted_out_at", pa.timestamp("us", tz="UTC")),
         pa.field("message", pa.large_string()),
     ]
+)
+# What a report says beside: by it a row is known again, see `removals`.
+REPORTED = pa.schema(
+    [
+        *OPT_OUTS,
+        pa.field("raw_date", pa.large_string()),
+        pa.field("raw_hour", pa.large_string()),
+        pa.field("occurrence", pa.int32()),
+    ]
+)
+
+# A row of the list in binary COPY: the number of fields, then each one's length and its value.
+LISTED_ROW = np.dtype(
+    [
+        *(("fields", ">i2"), ("length", ">i4"), ("msisdn", ">i8")),
+        *(("length_of_moment", ">i4"), ("opted_out_at", ">i8")),
+    ]
+)
+POSTGRES_EPOCH = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000  # microseconds
+
+ENTER = text(
+    """
+    WITH entered AS (
+        INSERT INTO sms.opt_out AS kept
+            (msisdn, opted_out_at, source, list, stem, message, recorded_at)
+        SELECT DISTINCT ON (msisdn)
+            msisdn, coalesce(opted_out_at, :now), :source, :list, :stem, message, :now
+        FROM pg_temp.leaving
+        ORDER BY msisdn, opted_out_at, line
+        ON CONFLICT (msisdn) DO UPDATE SET
+            opted_out_at = excluded.opted_out_at,
+            source = excluded.source,
+            list = excluded.list,
+            stem = excluded.stem,
+            message = excluded.message
+        WHERE excluded.opted_out_at < kept.opted_out_at
+        RETURNING msisdn, xmax = 0 AS new
+    )
+    SELECT count(*) FILTER (WHERE new) AS new, count(*) FILTER (WHERE new AND EXISTS (
+        SELECT FROM sms.removal r WHERE r.msisdn = entered.msisdn)) AS again
+    FROM entered
+    """
+)
+# How many numbers were ever entered and not removed; and how many a screening saw, less what was
+# removed since. It looked somewhat earlier than it was written down.
+ONCE_HELD = text(
+    """
+    SELECT greatest(
+        (SELECT sum((detail ->> 'opted_out')::bigint) FROM sms.event WHERE detail ? 'opted_out')
+            - (SELECT count(*) FROM sms.removal),
+        (SELECT max(stop_list_size - (
+            SELECT count(*) FROM sms.removal
+            WHERE removed_at > least(run.planned_at, run.chosen_at) - interval '1 hour'))
+        FROM sms.campaign_run run))
+    """
 )
 
 
@@ -37,7 +106,7 @@ def require_safe(tx: Transaction) -> int:
     """The stop list's size; StopListUnsafe if it can't be read, or holds less than it once did.
 
     What it once held is known twice: from the sizes that screenings saw, and from the events that
-    say how many numbers were ever entered.
+    say how many numbers were ever entered. What was removed with its trace is not missing.
     """
     try:
         present = size(tx)
@@ -46,13 +115,7 @@ def require_safe(tx: Transaction) -> int:
             "the stop list can't be read, so nothing may be sent: restore the table sms.opt_out "
             "and the ledger's right to read it"
         ) from error
-    seen = tx.db.execute(select(func.max(campaign_run.c.stop_list_size))).scalar_one() or 0
-    entered = tx.db.execute(
-        select(func.sum(cast(event.c.detail["opted_out"].astext, BigInteger))).where(
-            event.c.detail.has_key("opted_out")
-        )
-    ).scalar_one()
-    before = max(seen, int(entered or 0))
+    before = int(tx.db.execute(ONCE_HELD).scalar_one() or 0)
     if present < before:
         raise StopListUnsafe(
             f"the stop list holds {present} numbers and once held {before}, so nothing may be "
@@ -61,44 +124,56 @@ def require_safe(tx: Transaction) -> int:
     return present
 
 
-def add(tx: Transaction, rows: Rows, source: str, stem: str | None) -> int:
+def add(
+    tx: Transaction, rows: Rows, source: str, stem: str | None, report: ReportName | None = None
+) -> int:
     """Enter opt-outs, and return how many numbers are new; the earliest of a number is kept.
 
-    A row without a moment counts from now on.
+    A row without a moment counts from now on. A row of a `report` that was known when its number
+    was removed does not bring the number back.
     """
-    tx.db.execute(
-        text(
-            "CREATE TEMP TABLE IF NOT EXISTS leaving (line bigint GENERATED ALWAYS AS IDENTITY, "
-            "msisdn bigint, opted_out_at timestamptz, message text) ON COMMIT DROP"
-        )
-    )
-    tx.db.execute(text("TRUNCATE leaving"))
-    if not copy_rows(tx, "pg_temp.leaving", OPT_OUTS, rows):
+    removals.hold_off(tx)
+    if not gather(tx, REPORTED if report else OPT_OUTS, rows):
         return 0
-    # In the order of the numbers, so that two loads at once wait for each other in one direction.
-    new: int = tx.db.execute(
-        text(
-            """
-            WITH entered AS (
-                INSERT INTO sms.opt_out AS kept
-                    (msisdn, opted_out_at, source, stem, message, recorded_at)
-                SELECT DISTINCT ON (msisdn)
-                    msisdn, coalesce(opted_out_at, :now), :source, :stem, message, :now
-                FROM pg_temp.leaving
-                ORDER BY msisdn, opted_out_at, line
-                ON CONFLICT (msisdn) DO UPDATE SET
-                    opted_out_at = excluded.opted_out_at,
-                    source = excluded.source,
-                    stem = excluded.stem,
-                    message = excluded.message
-                WHERE excluded.opted_out_at < kept.opted_out_at
-                RETURNING xmax = 0 AS new
-            )
-            SELECT count(*) FILTER (WHERE new) FROM entered
-            """
-        ),
-        {"now": tx.now, "source": source, "stem": stem},
-    ).scalar_one()
+    if report:
+        removals.set_aside_reported(tx, report, source, stem)
+    new, _ = enter(tx, source, stem=stem)
     if new:
         tx.record(detail={"opted_out": new, "source": source, "stem": stem})
     return new
+
+
+def gather(tx: Transaction, schema: pa.Schema, rows: Rows) -> int:
+    """Put rows into the table `pg_temp.leaving` of this transaction; how many those are."""
+    tx.db.execute(text(LEAVING))
+    tx.db.execute(text("TRUNCATE leaving"))
+    return copy_rows(tx, "pg_temp.leaving", schema, rows)
+
+
+def enter(
+    tx: Transaction, source: str, *, stem: str | None = None, named: str | None = None
+) -> tuple[int, int]:
+    """Enter what was gathered: how many numbers are new, and how many of these were removed once.
+
+    In the order of the numbers, so that two loads at once wait for each other in one direction.
+    """
+    told = {"now": tx.now, "source": source, "stem": stem, "list": named}
+    new, again = tx.db.execute(ENTER, told).one()
+    return new, again
+
+
+def rows(tx: Transaction) -> Iterator[pa.RecordBatch]:
+    """The whole stop list by number (msisdn int64, opted_out_at), streamed from the server."""
+    statement = (
+        "COPY (SELECT msisdn, opted_out_at FROM sms.opt_out ORDER BY msisdn) "
+        "TO STDOUT (FORMAT binary)"
+    )
+    for cells in copied_out(tx, statement, LISTED_ROW):
+        moments = cells["opted_out_at"].astype(np.int64) + POSTGRES_EPOCH
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array(cells["msisdn"].astype(np.int64)),
+                pa.array(moments).cast(pa.timestamp("us", tz="UTC")),
+            ],
+            names=["msisdn", "opted_out_at"],
+        )

@@ -26,7 +26,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.engine import Dialect
 
 from sms.ledger.states import State
@@ -174,7 +174,43 @@ opt_out = Table(
     Column("stem", Text),  # the file whose message was answered
     Column("message", Text),
     Column("recorded_at", Moment, nullable=False),
+    Column("list", Text),  # the tool or list that an import came from
     _one_of("source", "stop_report", "reply", "import"),
+)
+
+imported = Table(
+    "imported",
+    metadata,
+    Column("msisdn", BigInteger, nullable=False),
+    Column("list", Text(collation="C"), nullable=False),
+    Column("opted_out_at", Moment),  # null: the list doesn't say
+    Column("recorded_at", Moment, nullable=False),
+    Index(
+        "imported_once",
+        "msisdn",
+        "list",
+        text("coalesce(opted_out_at, '-infinity'::timestamptz)"),
+        unique=True,
+    ),
+)
+
+removal = Table(
+    "removal",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("msisdn", BigInteger, nullable=False),
+    Column("removed_at", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("opted_out_at", Moment, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("list", Text),
+    Column("stem", Text),
+    Column("message", Text),
+    Column("recorded_at", Moment, nullable=False),
+    Column("heard", ARRAY(Text), nullable=False),  # digests of the replies known by then
+    CheckConstraint(r"reason ~ '\S'", name="reason"),
+    Index(None, "msisdn"),
 )
 
 reply = Table(

@@ -1,0 +1,198 @@
+"""`sms stop-list`: who said no, as a list of its own. It is by number, never by campaign."""
+
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sms.cli_options import LedgerUrl, Msisdn, say
+from sms.errors import SmsError, SourceError
+
+if TYPE_CHECKING:
+    from sms.ledger.ledger import Ledger
+    from sms.ledger.records import Import
+    from sms.opt_out_files import Reading
+
+stop_list_app = typer.Typer(
+    no_args_is_help=True, help="Who said no: import, export, look up, remove."
+)
+
+STDOUT = Path("-")
+SUFFIXES = (".csv", ".parquet")
+LINES = 5  # that a sentence names
+
+
+@stop_list_app.command("import")
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV or Parquet. Numbers are in the column msisdn, else in the first; when people "
+            "opted out is in the column opted_out_at, if there is one.",
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Option("--source", help="Which tool or list this is: it is kept with each number."),
+    ],
+    url: LedgerUrl,
+    date_column: Annotated[
+        str | None,
+        typer.Option(
+            "--date-column",
+            help="The column that says when people opted out, Paris time unless it says otherwise; "
+            "'column 2' in a CSV without a header.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
+    ] = False,
+) -> None:
+    """Enter another tool's opt-outs. The earliest of a number is kept; importing again is safe.
+
+    Exit status 1 if a row can't be understood, for it may be somebody's no: all others are entered.
+    """
+    from sms import clock, columns
+    from sms.opt_out_files import Reading
+
+    if not source.strip():
+        raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
+    columns.use_lean_memory()
+    ledger = _ledger(url, "import")
+    ledger.require_current()
+    reading = Reading.of(file, clock.now(), date_column)
+    done = ledger.import_opt_outs(
+        reading.batches(), named=source.strip(), file=file.name, trial=dry_run
+    )
+    if dry_run:
+        say.print("Nothing was changed. This is what an import would do:")
+    for line in _told(reading, done, source.strip()):
+        say.print(line, markup=False)
+    if reading.rejects:
+        raise _rejected(reading)
+
+
+def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
+    known = done.numbers - done.new - done.removed
+    yield (
+        f"{done.numbers:,} numbers in {reading.rows:,} rows: {done.new:,} new to the stop list, "
+        f"{known:,} in it already"
+    )
+    if done.again:
+        yield (
+            f"{done.again:,} of the new were removed from the stop list once, and {source} names "
+            "them still or again: whoever wants messages must be taken off there, too"
+        )
+    if done.removed:
+        yield (
+            f"{done.removed:,} stay removed: nothing is said of them that was not known when they "
+            "were removed"
+        )
+    if reading.left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in reading.left_out.items())
+        yield f"{reading.left_out.total():,} rows hold nothing that is ever written to: {reasons}"
+    if reading.strange:
+        yield (
+            f"{reading.strange:,} moments can't be read or lie ahead: these numbers count from now"
+        )
+
+
+def _rejected(reading: "Reading") -> SourceError:
+    """Where the rows are that may be somebody's no, told and written beside the list."""
+    from sms.opt_out_files import lines_of
+
+    file, beside = (
+        reading.file,
+        reading.file.path.with_name(f"{reading.file.path.name}.rejects.csv"),
+    )
+    lines = [*islice(lines_of(file, [row for row, _ in reading.rejects]), LINES)]
+    more = ", ..." if len(reading.rejects) > LINES else ""
+    word = "lines" if file.delimiter else "rows"
+    told = (
+        f"{len(reading.rejects):,} rows of {file.path} can't be understood, and each may be "
+        f"somebody's no ({word} {', '.join(map(str, lines))}{more})"
+    )
+    try:
+        reading.write_rejects(beside)
+    except OSError as error:
+        return SourceError(
+            f"{told}. They can't be listed in {beside} ({error.strerror}). Correct them in the "
+            "list and import it again"
+        )
+    return SourceError(
+        f"{told}: all are listed in {beside}. Correct them in the list and import it again"
+    )
+
+
+@stop_list_app.command()
+def export(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv or .parquet to write; - writes CSV out.")
+    ],
+    url: LedgerUrl,
+) -> None:
+    """Write the stop list in the shape that import and prepare --stop-list read."""
+    from sms import opt_out_files
+
+    ledger = _ledger(url, "export")
+    ledger.require_current()
+    if file == STDOUT:
+        opt_out_files.write_csv(ledger.stop_list(), sys.stdout.buffer)
+        return
+    if file.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"{file} ends neither in .csv nor in .parquet", param_hint="FILE")
+    try:
+        count = opt_out_files.write(ledger.stop_list(), file)
+    except OSError as error:
+        raise SmsError(
+            f"{file} can't be written: {error.strerror or type(error).__name__}"
+        ) from error
+    say.print(f"{file}: {count:,} numbers", markup=False)
+
+
+@stop_list_app.command()
+def show(number: Msisdn, url: LedgerUrl) -> None:
+    """Say whether a number is in the stop list, since when and why, with its whole history."""
+    from sms import explaining
+
+    history = _ledger(url, "show").history(number)
+    say.print(f"+{number}: {explaining.standing(history)}", markup=False)
+    for entry in explaining.of_stop_list(history):
+        say.print(f"{explaining.moment(entry.at)}  {entry.told}", markup=False)
+
+
+@stop_list_app.command()
+def remove(
+    number: Msisdn,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; it is kept for ever, with your name.")
+    ],
+    url: LedgerUrl,
+) -> None:
+    """Take a number off the stop list. What was there stays on record, and a new STOP wins."""
+    if not reason.strip():
+        raise typer.BadParameter("say why: it is kept for ever", param_hint="--reason")
+    _ledger(url, "remove").remove_opt_out(number, reason=reason.strip())
+    say.print(
+        "Removed, with its trace. Campaigns may write to this number again until it says STOP."
+    )
+
+
+def _ledger(url: str, doing: str) -> "Ledger":
+    from sms.ledger.ledger import Ledger
+
+    return Ledger.connect(url, actor=f"{_person()} by sms stop-list {doing}")
+
+
+def _person() -> str:
+    """Who is at the keyboard, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"

@@ -1,0 +1,71 @@
+"""What the ledger knows of one number: for that person's own eyes and those who answer them."""
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from sms.ledger.database import Transaction
+from sms.ledger.records import History, Listed, OptOut, Removal, Reply, Sent
+from sms.ledger.states import State
+
+OPT_OUT = "opted_out_at, source, list, campaign, stem, message, recorded_at"
+STANDING = text(f"SELECT {OPT_OUT} FROM sms.stop_list WHERE msisdn = :msisdn")
+REMOVALS = text(
+    """
+    SELECT removed_at, actor, reason, x.opted_out_at, x.source, x.list, r.campaign, x.stem,
+        x.message, x.recorded_at
+    FROM sms.removal x
+    LEFT JOIN sms.submission s USING (stem)
+    LEFT JOIN sms.campaign_run r USING (run_key)
+    WHERE msisdn = :msisdn ORDER BY x.id
+    """
+)
+LISTED = text(
+    """
+    SELECT list, opted_out_at, recorded_at FROM sms.imported
+    WHERE msisdn = :msisdn ORDER BY recorded_at, list, opted_out_at
+    """
+)
+REPLIES = text(
+    """
+    SELECT a.kind, a.replied_at, a.recorded_at, a.message, r.campaign, s.stem, a.report
+    FROM sms.reply a
+    LEFT JOIN sms.submission s ON s.id = a.submission_id
+    LEFT JOIN sms.campaign_run r USING (run_key)
+    WHERE msisdn = :msisdn ORDER BY coalesce(a.replied_at, a.recorded_at), a.id
+    """
+)
+SENT = text(
+    """
+    SELECT r.campaign, r.run_key, r.folder, s.stem, s.state, s.send_at, s.submitted_at, m.segments,
+        m.idremote, a.outcome, a.raw_status,
+        CASE WHEN a.outcome IS NOT NULL THEN s.report_loaded_at END AS reported_at
+    FROM sms.message m
+    JOIN sms.submission s ON s.id = m.submission_id
+    JOIN sms.campaign_run r USING (run_key)
+    LEFT JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
+    WHERE m.msisdn = :msisdn AND s.send_at >= :since
+    ORDER BY s.send_at, s.id
+    """
+)
+
+
+def history(tx: Transaction, msisdn: int) -> History:
+    """All that the stop list ever heard of a number."""
+    asked = {"msisdn": msisdn}
+    standing = tx.db.execute(STANDING, asked).first()
+    return History(
+        opt_out=OptOut(*standing) if standing else None,
+        removals=tuple(
+            Removal(at, actor, reason, OptOut(*removed))
+            for at, actor, reason, *removed in tx.db.execute(REMOVALS, asked)
+        ),
+        listed=tuple(Listed(*row) for row in tx.db.execute(LISTED, asked)),
+        replies=tuple(Reply(*row) for row in tx.db.execute(REPLIES, asked)),
+    )
+
+
+def sent_to(tx: Transaction, msisdn: int, since: datetime) -> list[Sent]:
+    """The messages to a number in files that were uploaded, for an hour since then."""
+    found = tx.db.execute(SENT, {"msisdn": msisdn, "since": since})
+    return [Sent(**{**row._asdict(), "state": State(row.state)}) for row in found]

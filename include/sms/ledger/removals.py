@@ -1,0 +1,90 @@
+"""A number taken off the stop list by a person: its trace, and what must not bring it back.
+
+What was known at the removal never does, however often it is read again; whatever the ledger did
+not know does, and where the two can't be told apart it does, too: a STOP wins.
+"""
+
+from sqlalchemy import func, select, text
+
+from sms.errors import LedgerError
+from sms.ledger.database import Transaction
+from sms.wire.names import ReportName
+
+LOCK = 0x534D54  # the advisory lock at which removals and loads of opt-outs wait for each other
+
+KEYS = ("kind", "service_id", "campaign_id")
+
+# What makes a row of a report that one row (`reply_once`), as a digest: the reply itself may expire
+# or be erased.
+MARK = """encode(sha256(convert_to(concat_ws(chr(31), {kind}, {service_id}, {campaign_id}, raw_date,
+        raw_hour, {message_digest}, occurrence), 'UTF8')), 'hex')"""
+OF_REPLY = MARK.format_map({name: name for name in (*KEYS, "message_digest")})
+OF_ROW = MARK.format(
+    message_digest="encode(sha256(convert_to(l.message, 'UTF8')), 'hex')",
+    **{name: f"CAST(:{name} AS text)" for name in KEYS},
+)
+
+REMOVE = text(
+    f"""
+    INSERT INTO sms.removal (msisdn, removed_at, actor, reason, opted_out_at, source, list, stem,
+        message, recorded_at, heard)
+    SELECT msisdn, :now, :actor, :reason, opted_out_at, source, list, stem, message, recorded_at,
+        ARRAY(SELECT {OF_REPLY} FROM sms.reply WHERE msisdn = :msisdn)
+    FROM sms.opt_out WHERE msisdn = :msisdn
+    """
+)
+# The very STOP that was removed is known even where its reply was not stored yet. Its twin of the
+# same minute is another one.
+SET_ASIDE_REPORTED = text(
+    f"""
+    DELETE FROM pg_temp.leaving l USING sms.removal r
+    WHERE r.msisdn = l.msisdn AND ({OF_ROW} = ANY (r.heard)
+        OR (l.occurrence = 1 AND r.source = :source AND r.opted_out_at = l.opted_out_at
+            AND r.message = l.message AND r.stem = :stem))
+    """
+)
+# A day without an hour that was not over at the removal may be a second no. A row without a
+# moment may be one at any time.
+SET_ASIDE_LISTED = text(
+    """
+    WITH aside AS (
+        DELETE FROM pg_temp.leaving l USING sms.removal r
+        WHERE r.msisdn = l.msisdn
+            AND (l.opted_out_at = r.opted_out_at OR EXISTS (
+                SELECT FROM sms.imported i
+                WHERE i.msisdn = l.msisdn AND i.opted_out_at = l.opted_out_at
+                    AND i.recorded_at < r.removed_at))
+            AND NOT (l.opted_out_at = date_trunc('day', l.opted_out_at, 'Europe/Paris')
+                AND l.opted_out_at > r.removed_at - interval '25 hours')
+        RETURNING l.msisdn
+    )
+    SELECT count(DISTINCT msisdn) FROM aside a
+    WHERE NOT EXISTS (SELECT FROM sms.opt_out o WHERE o.msisdn = a.msisdn)
+    """
+)
+
+
+def hold_off(tx: Transaction) -> None:
+    """Let no removal happen until this transaction ends; several may hold it off at once."""
+    tx.db.execute(select(func.pg_advisory_xact_lock_shared(LOCK)))
+
+
+def remove(tx: Transaction, msisdn: int, reason: str) -> None:
+    """Take a number off the stop list, with its trace; LedgerError if it isn't there."""
+    tx.db.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    told = {"now": tx.now, "actor": tx.actor, "reason": reason, "msisdn": msisdn}
+    if not tx.db.execute(REMOVE, told).rowcount:
+        raise LedgerError("the number is not in the stop list: nothing was removed")
+    tx.db.execute(text("DELETE FROM sms.opt_out WHERE msisdn = :msisdn"), {"msisdn": msisdn})
+    tx.record(detail={"removed": 1})
+
+
+def set_aside_reported(tx: Transaction, report: ReportName, source: str, stem: str | None) -> None:
+    """Drop the gathered rows of a report that were known when their number was removed."""
+    named = {name: str(getattr(report, name)) for name in KEYS}
+    tx.db.execute(SET_ASIDE_REPORTED, {**named, "source": source, "stem": stem})
+
+
+def set_aside_listed(tx: Transaction) -> int:
+    """Drop the gathered rows of a list that were known then; how many numbers stay removed."""
+    return int(tx.db.execute(SET_ASIDE_LISTED).scalar_one())

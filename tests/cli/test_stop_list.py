@@ -1,0 +1,147 @@
+"""`sms stop-list` and `sms explain`, as a shell meets them."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from sms.ledger.ledger import Ledger
+from tests.cli.test_cli import sms
+
+FIRST = 33_639_980_000
+JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
+
+
+def said_stop(ledger: Ledger, number: int, at: datetime = JULY) -> None:
+    rows = pa.table(
+        {
+            "msisdn": pa.array([FIRST + number], pa.int64()),
+            "opted_out_at": pa.array([at], pa.timestamp("us", tz="UTC")),
+            "message": ["STOP merci"],
+        }
+    )
+    ledger.add_opt_outs(rows, source="stop_report", stem="SEND-x")
+
+
+@pytest.fixture
+def crm(tmp_path):
+    path = tmp_path / "crm.csv"
+    path.write_text("phone;opted_out_at\n06 39 98 00 01;2026-07-01 12:05\n+33639980002;\n")
+    return path
+
+
+def test_a_list_is_imported_and_shown_with_its_name(ledger_url, crm):
+    done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "2 numbers in 2 rows: 2 new to the stop list, 0 in it already\n"
+    again = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
+    assert again.stdout == "2 numbers in 2 rows: 0 new to the stop list, 2 in it already\n"
+
+    shown = sms("stop-list", "show", "06 39 98 00 01", "--url", ledger_url)
+    assert shown.stdout.splitlines()[0] == (
+        "+33639980001: in the stop list since 2026-07-01 12:05, by an import of the list crm"
+    )
+    assert "imported from the list crm: opted out 2026-07-01 12:05" in shown.stdout
+
+
+def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(ledger_url, crm):
+    crm.write_text(f"{crm.read_text()}0639 1;\n0123456789;tomorrow\n")
+
+    done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "2 numbers in 4 rows: 2 new to the stop list, 0 in it already",
+        "1 rows hold nothing that is ever written to: 1 landline",
+        "1 moments can't be read or lie ahead: these numbers count from now",
+    ]
+    assert done.stderr == (
+        f"1 rows of {crm} can't be understood, and each may be somebody's no (lines 4): all are "
+        f"listed in {crm}.rejects.csv. Correct them in the list and import it again\n"
+    )
+    assert crm.with_name("crm.csv.rejects.csv").read_text().splitlines()[1].startswith("4,")
+    assert Ledger.connect(ledger_url).stop_list_size() == 2
+
+
+def test_a_dry_run_changes_nothing(ledger_url, crm):
+    done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url, "--dry-run")
+
+    assert done.stdout.splitlines() == [
+        "Nothing was changed. This is what an import would do:",
+        "2 numbers in 2 rows: 2 new to the stop list, 0 in it already",
+    ]
+    assert Ledger.connect(ledger_url).stop_list_size() == 0
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_export_imported_elsewhere_is_the_same_stop_list(
+    ledger_url, empty_database_url, tmp_path, suffix
+):
+    here, there = Ledger.connect(ledger_url), Ledger.connect(empty_database_url)
+    there.upgrade()
+    for number in range(5):
+        said_stop(here, number, JULY + timedelta(microseconds=number))
+    path = tmp_path / f"stop.{suffix}"
+
+    done = sms("stop-list", "export", path, "--url", ledger_url)
+    assert done.stdout == f"{path}: 5 numbers\n"
+    sms("stop-list", "import", path, "--source", "here", "--url", empty_database_url)
+
+    lists = [pa.Table.from_batches(ledger.stop_list()) for ledger in (here, there)]
+    assert lists[0].equals(lists[1])
+    assert lists[0].num_rows == 5
+
+
+def test_an_export_may_be_piped_and_its_suffix_decides_the_shape(ledger_url, tmp_path):
+    said_stop(Ledger.connect(ledger_url), 1)
+
+    piped = sms("stop-list", "export", "-", "--url", ledger_url)
+    wrong = sms("stop-list", "export", tmp_path / "stop.txt", "--url", ledger_url)
+    nowhere = sms("stop-list", "export", tmp_path / "no" / "stop.csv", "--url", ledger_url)
+
+    assert piped.stdout == "msisdn,opted_out_at\n+33639980001,2026-07-01T10:05:00.000000Z\n"
+    assert wrong.returncode == 2
+    assert "neither in .csv nor in .parquet" in wrong.stderr
+    assert (nowhere.returncode, "can't be written" in nowhere.stderr) == (1, True)
+
+
+def test_a_removal_needs_a_reason_and_stays_on_record(ledger_url):
+    said_stop(Ledger.connect(ledger_url), 1)
+    number = "+33639980001"
+
+    for wrong in ((), ("--reason", " ")):
+        refused = sms("stop-list", "remove", number, *wrong, "--url", ledger_url)
+        assert refused.returncode == 2
+    assert Ledger.connect(ledger_url).stop_list_size() == 1
+    done = sms("stop-list", "remove", number, "--reason", "By post", "--url", ledger_url)
+    assert done.returncode == 0
+
+    shown = sms("stop-list", "show", number, "--url", ledger_url).stdout
+    assert shown.startswith(f"{number}: not in the stop list\n")
+    assert "by sms stop-list remove: By post (was in it since 2026-07-01 12:05" in shown
+    twice = sms("stop-list", "remove", number, "--reason", "By post", "--url", ledger_url)
+    assert (twice.returncode, number in twice.stderr) == (1, False)
+
+
+def test_what_is_no_number_and_an_old_ledger_are_refused(ledger_url, empty_database_url, crm):
+    wrong = sms("stop-list", "show", "Durand", "--url", ledger_url)
+    assert (wrong.returncode, "this is no phone number" in wrong.stderr) == (2, True)
+
+    old = sms("stop-list", "import", crm, "--source", "crm", "--url", empty_database_url)
+    assert (old.returncode, "upgrade the ledger" in old.stderr) == (1, True)
+    unnamed = sms("stop-list", "import", crm, "--source", " ", "--url", ledger_url)
+    assert unnamed.returncode == 2
+
+
+def test_nobody_is_explained_without_a_word_too_many(ledger_url):
+    told = sms("explain", "0639980009", "--url", ledger_url)
+
+    assert told.stdout.splitlines() == [
+        "+33639980009",
+        "No campaign and no message is known.",
+        "Now: written to by any campaign whose query names the number",
+    ]
+    told = json.loads(sms("explain", "0639980009", "--json", "--url", ledger_url).stdout)
+    assert (told["msisdn"], told["written_to_now"], told["story"]) == ("+33639980009", True, [])

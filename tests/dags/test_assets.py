@@ -1,0 +1,139 @@
+"""The assets that other DAGs wait for: an event where something came, and none where nothing did.
+
+A real Airflow, in the tests' own home; the gateway is the sandbox.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from airflow import settings as airflow_settings
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.asset import AssetEvent, AssetModel
+from airflow.utils.db import initdb
+from sqlalchemy import make_url, select
+
+from sms import clock
+from sms.clock import PARIS
+from sms.ledger.records import Part, PlannedRun, ReportFile
+from sms.ledger.states import State
+from sms_sandbox import Sandbox
+from tests.airflow_home import DAGS
+from tests.delivery.conftest import connection
+
+TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
+STEM = "SEND-12345-20270301-1000-spring"
+FIRST = 33_639_980_000
+
+# The warnings of Airflow's own libraries are Airflow's business.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+Events = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def metadata() -> None:
+    """Airflow's own database."""
+    initdb()
+
+
+@pytest.fixture
+def gateway(
+    metadata: None, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Sandbox]:
+    """The sandbox, and everything that the DAGs need to find it."""
+    operator = tmp_path / "settings.yaml"
+    operator.write_text(f"archive_folder: {tmp_path}/archive\nruns_folder: {tmp_path}/runs\n")
+    monkeypatch.setenv("SMS_SETTINGS", str(operator))
+    url = make_url(ledger_url)
+    facts = {"conn_type": "postgres", "login": url.username, "schema": url.database}
+    facts["host"] = str(url.query["host"])
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", json.dumps(facts))
+    with Sandbox(tmp_path / "gateway", start=TUESDAY) as sandbox:
+        monkeypatch.setenv(clock.VARIABLE, str(sandbox.clock_path))
+        monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(sandbox))
+        yield sandbox
+
+
+@pytest.fixture
+def run(gateway: Sandbox) -> Callable[..., Events]:
+    """Runs a DAG to its end, but for what was done before; the events that came of it."""
+
+    found_dags = DagBag(dag_folder=str(DAGS)).dags
+
+    def run_it(dag_id: str, done_before: str | None = None, **conf: Any) -> Events:
+        with airflow_settings.Session() as session:
+            before = session.scalars(select(AssetEvent.id).order_by(AssetEvent.id.desc())).first()
+        dag = found_dags[dag_id]
+        for each in dag.tasks:  # what fails here is no chance
+            each.retries = 0
+        done = dag.test(logical_date=None, run_conf=conf, mark_success_pattern=done_before)
+        assert done.state == "success"
+        with airflow_settings.Session() as session:
+            found = session.execute(
+                select(AssetModel.name, AssetEvent.extra)
+                .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+                .where(AssetEvent.id > (before or 0))
+            )
+            return [tuple(row) for row in found]
+
+    return run_it
+
+
+def show(gateway: Sandbox, name: str, content: str) -> None:
+    """A report at the gateway, of yesterday."""
+    path = gateway.home / "Report" / name
+    path.write_text(content)
+    then = (TUESDAY - timedelta(days=1)).timestamp()
+    os.utime(path, (then, then))
+
+
+def test_opt_outs_are_an_event_only_where_somebody_opted_out(gateway, run, ledger):
+    assert run("collect_replies") == []
+
+    show(gateway, "STOP-12345-20270301-1000-spring.csv", f"+{FIRST};20270301;1010;STOP;\n")
+    show(gateway, "SMSMO-12345-20270301-1000-spring.csv", f"+{FIRST + 1};20270301;1010;oui;\n")
+    assert run("collect_replies") == [("opt_outs", {"opt_outs": 1})]
+    assert run("collect_replies") == []
+
+    imported = pa.table({"msisdn": [FIRST + 2], "opted_out_at": pa.array([None], pa.null())})
+    ledger.import_opt_outs(imported, named="crm", file="crm.csv")
+    assert run("collect_replies") == [("opt_outs", {"opt_outs": 1})]
+
+
+def test_delivery_reports_are_an_event_once_for_each_report(gateway, run, ledger):
+    sent = PlannedRun(
+        run_key="send__spring/one",
+        campaign="spring",
+        kind="marketing",
+        service_id="12345",
+        send_at=TUESDAY - timedelta(days=1),
+        slot_reason="as asked",
+        dry_run=False,
+        planned_at=datetime(2027, 3, 1, 8, 0, tzinfo=UTC),
+        folder="runs/spring",
+    )
+    ledger.plan(sent, STEM)
+    ledger.prepare(sent.run_key, [Part(STEM, 1, 1, 0, 0, "0" * 64, 99)])
+    ledger.claim(STEM, "try", lease=timedelta(minutes=10))
+    ledger.record_upload(STEM, "try", messages=[], sha256="0" * 64, size_bytes=99)
+    ledger.intend_rename(STEM, "try")
+    for state in (State.SUBMITTED, State.ACCEPTED):
+        ledger.move(STEM, to=state)
+    told = [("delivery_reports", {"stem": STEM})]
+
+    def loaded(sha256: str) -> Events:
+        name = STEM.replace("SEND", "ACK") + ".csv"
+        file = ledger.submission(STEM).id
+        report = ReportFile(name, "ACK", STEM, file, 9, TUESDAY, sha256, 1, 0, "place")
+        ledger.record_report_file(report)
+        return run("collect_delivery_report", "await_report|archive|load", stem=STEM)
+
+    assert loaded("0" * 64) == told
+    assert run("collect_delivery_report", "await_report|archive|load", stem=STEM) == []
+    assert loaded("1" * 64) == told

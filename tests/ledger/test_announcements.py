@@ -1,0 +1,62 @@
+"""News for other programs: told once, whichever try had brought it."""
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from sms.ledger.records import ReportFile
+
+FIRST = 33_639_980_000
+
+
+def opt_outs(*numbers: int) -> pa.Table:
+    return pa.table(
+        {
+            "msisdn": pa.array([FIRST + number for number in numbers], pa.int64()),
+            "opted_out_at": pa.array([None] * len(numbers), pa.timestamp("us", tz="UTC")),
+            "message": pa.array(["STOP"] * len(numbers)),
+        }
+    )
+
+
+def test_opt_outs_are_told_once_whichever_try_had_entered_them(office):
+    assert office.ledger.announce_opt_outs() == 0
+    office.ledger.add_opt_outs(opt_outs(1, 2), source="stop_report")
+    office.ledger.import_opt_outs(opt_outs(2, 3), named="crm", file="crm.csv")
+
+    assert office.ledger.announce_opt_outs() == 3
+    assert office.ledger.announce_opt_outs() == 0
+
+    office.ledger.add_opt_outs(opt_outs(3, 4), source="stop_report")
+    assert office.ledger.announce_opt_outs() == 1
+    assert office.ledger.require_safe_stop_list() == 4
+
+
+def test_a_stop_list_that_shrank_is_still_noticed_after_an_announcement(office):
+    office.ledger.add_opt_outs(opt_outs(1, 2), source="stop_report")
+    office.ledger.announce_opt_outs()
+
+    assert office.table(
+        "SELECT sum((detail ->> 'opted_out')::int) FROM sms.event WHERE detail ? 'opted_out'"
+    ) == [(2,)]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("ACK", True), ("STOP", False)])
+def test_a_delivery_report_is_told_when_it_came_and_when_it_changed(office, kind, told):
+    sent = office.submitted()
+    other = office.submitted()
+
+    def loaded(sha256: str) -> None:
+        office.hand.advance(timedelta(minutes=1))
+        name = sent.stem.replace("SEND", kind) + ".csv"
+        office.ledger.record_report_file(
+            ReportFile(name, kind, sent.stem, sent.id, 9, office.hand.at, sha256, 1, 0, "place")
+        )
+
+    assert not office.ledger.announce_delivery_report(sent.stem)
+    for sha256 in ("0" * 64, "1" * 64):
+        loaded(sha256)
+        assert office.ledger.announce_delivery_report(sent.stem) is told
+        assert not office.ledger.announce_delivery_report(sent.stem)
+    assert not office.ledger.announce_delivery_report(other.stem)

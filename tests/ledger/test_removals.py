@@ -1,0 +1,296 @@
+"""A number that a person took off the stop list: its trace, and what brings it back."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+
+from sms.errors import LedgerError, StopListUnsafe
+from sms.wire.names import ReportName
+
+FIRST = 33_639_980_000
+JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
+STOPS = ReportName.parse("STOP-12345-20260701-1200-spring.csv")
+HOUR = timedelta(hours=1)
+
+
+def rows(*said: tuple[int, int], hour: str = "1205", message: str = "STOP") -> pa.Table:
+    """STOPs as a report has them: whose, and the how manieth of its kind."""
+    count = len(said)
+    at = JULY.replace(hour=int(hour[:2]) - 2)
+    return pa.table(
+        {
+            "msisdn": pa.array([FIRST + number for number, _ in said], pa.int64()),
+            "opted_out_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
+            "replied_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
+            "raw_date": ["20260701"] * count,
+            "raw_hour": [hour] * count,
+            "message": [message] * count,
+            "idremote": pa.array([None] * count, pa.large_string()),
+            "occurrence": pa.array([nth for _, nth in said], pa.int32()),
+        }
+    )
+
+
+def listed(*rows: tuple[int, datetime | None]) -> pa.Table:
+    return pa.table(
+        {
+            "msisdn": pa.array([FIRST + number for number, _ in rows], pa.int64()),
+            "opted_out_at": pa.array([at for _, at in rows], pa.timestamp("us", tz="UTC")),
+        }
+    )
+
+
+def hear(office, said: pa.Table, *, stored: bool = True) -> int:
+    """Load a STOP report as collecting does; `stored` is False if it died in between."""
+    new = office.ledger.add_opt_outs(said, source="stop_report", stem="SEND-x", report=STOPS)
+    if stored:
+        office.ledger.load_replies(STOPS, said)
+    return new
+
+
+def stopped(office) -> list[int]:
+    return [row[0] - FIRST for row in office.table("SELECT msisdn FROM sms.opt_out ORDER BY 1")]
+
+
+def remove(office, number: int, reason: str = "asked for messages again") -> None:
+    office.hand.advance(HOUR)
+    office.ledger.remove_opt_out(FIRST + number, reason=reason)
+    office.hand.advance(HOUR)
+
+
+def test_a_removal_leaves_a_trace_of_who_when_why_and_what(office):
+    hear(office, rows((1, 1), (2, 1)))
+
+    remove(office, 1, "Wrote to us by post")
+
+    assert stopped(office) == [2]
+    assert office.table(
+        "SELECT msisdn, removed_at, actor, reason, opted_out_at, source, stem, message "
+        "FROM sms.removal"
+    ) == [
+        (
+            *(FIRST + 1, office.hand.at - HOUR, "worker", "Wrote to us by post"),
+            *(JULY, "stop_report", "SEND-x", "STOP"),
+        )
+    ]
+    assert office.table("SELECT actor, detail FROM sms.event WHERE detail ? 'removed'") == [
+        ("worker", {"removed": 1})
+    ]
+
+
+@pytest.mark.parametrize("reason", ["", " \t"])
+def test_a_removal_without_a_reason_is_refused(office, reason):
+    hear(office, rows((1, 1)))
+
+    with pytest.raises(LedgerError, match="removal_reason"):
+        remove(office, 1, reason)
+
+    assert stopped(office) == [1]
+
+
+def test_a_number_that_is_not_there_can_not_be_removed(office):
+    with pytest.raises(LedgerError, match="not in the stop list") as error:
+        remove(office, 1)
+
+    assert str(FIRST + 1) not in str(error.value)
+    assert office.table("SELECT * FROM sms.removal") == []
+
+
+def test_a_stop_that_was_known_at_the_removal_does_not_bring_the_number_back(office):
+    known = rows((1, 1), (2, 1))
+    hear(office, known)
+    remove(office, 1)
+
+    assert hear(office, known) == 0
+    assert stopped(office) == [2]
+
+
+NEW = {
+    "a later hour": rows((1, 1), hour="1505"),
+    "another text": rows((1, 1), message="stop svp"),
+    "the same once more": rows((1, 1), (1, 2)),
+}
+
+
+@pytest.mark.parametrize("more", NEW.values(), ids=NEW.keys())
+def test_a_stop_that_was_not_known_brings_it_back(office, more):
+    hear(office, rows((1, 1)))
+    remove(office, 1)
+
+    assert hear(office, more) == 1
+    assert stopped(office) == [1]
+    assert office.ledger.require_safe_stop_list() == 1
+
+
+def test_the_same_words_in_answer_to_another_campaign_bring_it_back(office):
+    hear(office, rows((1, 1)))
+    remove(office, 1)
+    other = ReportName.parse("STOP-12345-20260701-1200-autumn.csv")
+
+    office.ledger.add_opt_outs(rows((1, 1)), source="stop_report", stem="SEND-y", report=other)
+
+    assert stopped(office) == [1]
+
+
+def test_the_stop_that_was_removed_is_known_even_if_its_loading_died_in_between(office):
+    hear(office, rows((1, 1)), stored=False)
+    remove(office, 1)
+
+    hear(office, rows((1, 1)))
+    assert stopped(office) == []
+
+    hear(office, rows((1, 1), (1, 2)))
+    assert stopped(office) == [1]
+
+
+def test_a_stop_stays_known_when_its_reply_was_erased(office):
+    hear(office, rows((1, 1)))
+    remove(office, 1)
+    with office.ledger.engine.begin() as db:
+        db.execute(text("DELETE FROM sms.reply"))
+
+    assert hear(office, rows((1, 1))) == 0
+
+
+def test_what_was_known_at_the_first_removal_is_known_after_the_second(office):
+    hear(office, rows((1, 1)))
+    remove(office, 1)
+    hear(office, rows((1, 1), (1, 2)))
+    with office.ledger.engine.begin() as db:
+        db.execute(text("DELETE FROM sms.reply WHERE occurrence = 1"))
+    remove(office, 1)
+
+    assert hear(office, rows((1, 1), (1, 2))) == 0
+    assert stopped(office) == []
+
+
+def test_a_list_that_says_nothing_new_does_not_bring_it_back(office):
+    known = listed((1, JULY), (2, JULY))
+    office.ledger.import_opt_outs(known, named="crm", file="crm.csv")
+    remove(office, 1)
+
+    again = office.ledger.import_opt_outs(known, named="crm", file="crm.csv")
+
+    assert (again.numbers, again.new, again.again, again.removed) == (2, 0, 0, 1)
+    assert stopped(office) == [2]
+
+
+def test_an_old_export_does_not_bring_back_who_was_removed_since(office):
+    hear(office, rows((1, 1), (2, 1)))
+    exported = pa.Table.from_batches(office.ledger.stop_list())
+    remove(office, 1)
+
+    assert office.ledger.import_opt_outs(exported, named="backup", file="x").removed == 1
+    assert stopped(office) == [2]
+
+
+SAID_ANEW = {
+    "a later moment": JULY + timedelta(days=30),
+    "an earlier one that was not known": JULY - timedelta(days=30),
+    "no moment: it may be a new no": None,
+}
+
+
+@pytest.mark.parametrize("moment", SAID_ANEW.values(), ids=SAID_ANEW.keys())
+def test_a_list_that_may_say_something_new_brings_it_back_and_says_so(office, moment):
+    office.ledger.import_opt_outs(listed((1, JULY)), named="crm", file="crm.csv")
+    office.ledger.import_opt_outs(listed((1, None)), named="shop", file="shop.csv")
+    remove(office, 1)
+
+    again = office.ledger.import_opt_outs(listed((1, moment)), named="shop", file="shop.csv")
+
+    assert (again.new, again.again, again.removed) == (1, 1, 0)
+    assert stopped(office) == [1]
+    assert office.ledger.require_safe_stop_list() == 1
+
+
+def test_a_day_that_was_not_over_at_the_removal_may_hold_a_second_no(office):
+    today = office.hand.at.replace(hour=22, minute=0) - timedelta(days=1)  # midnight in Paris
+    office.ledger.import_opt_outs(listed((1, today)), named="crm", file="crm.csv")
+    remove(office, 1)
+
+    assert office.ledger.import_opt_outs(listed((1, today)), named="crm", file="crm.csv").new == 1
+
+
+def test_a_removal_with_its_trace_is_no_loss(office):
+    hear(office, rows((1, 1), (2, 1)))
+    run, _ = office.ledger.plan(office.a_run(), office.stem())
+    seen = office.ledger.require_safe_stop_list()
+    office.ledger.record_screening(
+        run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=seen
+    )
+
+    remove(office, 1)
+
+    assert office.ledger.require_safe_stop_list() == 1
+
+
+def test_what_leaves_beside_a_removal_is_a_loss(office):
+    hear(office, rows((1, 1), (2, 1), (3, 1)))
+    remove(office, 1)
+    with office.ledger.engine.begin() as db:
+        db.execute(text("SET LOCAL session_replication_role = replica"))
+        db.execute(text(f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST + 2}"))
+
+    with pytest.raises(StopListUnsafe, match="holds 1 numbers and once held 2"):
+        office.ledger.require_safe_stop_list()
+
+
+def test_an_earlier_removal_does_not_excuse_what_a_screening_saw_after_it(office):
+    hear(office, rows((1, 1), (2, 1)))
+    remove(office, 1)
+    office.hand.advance(timedelta(days=1))
+    run, _ = office.ledger.plan(office.a_run(), office.stem())
+    office.ledger.record_screening(
+        run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=2
+    )
+
+    with pytest.raises(StopListUnsafe, match="holds 1 numbers and once held 2"):
+        office.ledger.require_safe_stop_list()
+
+
+REFUSED = [
+    "DELETE FROM sms.opt_out",
+    f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST + 1}",
+    "DELETE FROM sms.removal",
+    "UPDATE sms.removal SET reason = 'none'",
+    "TRUNCATE sms.removal",
+    "DELETE FROM sms.imported",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_nothing_leaves_the_list_or_its_history_without_a_trace(office, statement):
+    """The number had been removed, and said STOP again: the old trace allows no new deletion."""
+    hear(office, rows((1, 1)))
+    remove(office, 1)
+    hear(office, rows((1, 2)))
+
+    with pytest.raises(Exception, match="is refused"), office.ledger.engine.begin() as db:
+        db.execute(text(statement))
+
+
+def test_removals_and_loads_at_once_end_as_if_one_came_after_the_other(
+    office, another_ledger: Callable
+):
+    many = rows(*((number, 1) for number in range(200)))
+    hear(office, many)
+    office.hand.advance(HOUR)
+
+    def load(_: int) -> None:
+        ledger = another_ledger("loader")
+        ledger.add_opt_outs(many, source="stop_report", stem="SEND-x", report=STOPS)
+
+    def take(number: int) -> None:
+        another_ledger("remover").remove_opt_out(FIRST + number, reason="asked")
+
+    with ThreadPoolExecutor(6) as pool:
+        done = [*pool.map(load, range(6)), *pool.map(take, range(12))]
+        assert done == [None] * 18
+
+    assert stopped(office) == list(range(12, 200))
+    assert office.ledger.require_safe_stop_list() == 188

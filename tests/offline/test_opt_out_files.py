@@ -1,0 +1,189 @@
+"""Other tools' stop lists in files, and ours for them."""
+
+import io
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms.errors import SourceError
+from sms.opt_out_files import MOMENT, Reading, read_moments, write, write_csv
+from sms.sources import read_stop_list
+
+NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
+JULY = datetime(2026, 7, 1, 8, 30, tzinfo=UTC)
+
+
+def read(path, moments=None):
+    """The opt-outs of a file, and the reading that is over."""
+    reading = Reading.of(path, NOW, moments)
+    found = [tuple(row.values()) for batch in reading.batches() for row in batch.to_pylist()]
+    return found, reading
+
+
+def written(path, content):
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_a_list_without_moments_is_numbers_alone(tmp_path):
+    found, reading = read(
+        written(tmp_path / "crm.csv", "name;MSISDN\nx;06 39 98 00 01\ny;+33639980002\n")
+    )
+
+    assert found == [(33639980001, None), (33639980002, None)]
+    assert (reading.rows, reading.rejects, reading.strange) == (2, [], 0)
+
+
+def test_the_providers_own_shape_needs_no_header(tmp_path):
+    path = written(tmp_path / "stop.csv", "+33639980001;20260701;1030\n+33639980002;;\n")
+
+    assert read(path, "column 2")[0] == [
+        (33639980001, datetime(2026, 6, 30, 22, 0, tzinfo=UTC)),
+        (33639980002, None),
+    ]
+
+
+SPELLED = {
+    "2026-07-01T08:30:00Z": JULY,
+    "2026-07-01 10:30": JULY,
+    "2026-07-01T10:30:00.000000": JULY,
+    "2026-07-01 10:30:00+02:00": JULY,
+    "2026-07-01T08:30:00.1234567Z": JULY + timedelta(microseconds=123456),
+    "01/07/2026 10:30:00": JULY,
+    "01.07.2026": datetime(2026, 6, 30, 22, tzinfo=UTC),
+    "20260701": datetime(2026, 6, 30, 22, tzinfo=UTC),
+    " 2026-01-05 ": datetime(2026, 1, 4, 23, tzinfo=UTC),
+    "2026-03-29 02:30": datetime(2026, 3, 29, 1, 0, tzinfo=UTC),  # an hour that is skipped
+    "2025-10-26 02:30": datetime(2025, 10, 26, 0, 30, tzinfo=UTC),  # one that comes twice
+}
+
+
+@pytest.mark.parametrize(("spelled", "moment"), SPELLED.items())
+def test_moments_are_paris_time_unless_they_say_otherwise(spelled, moment):
+    found, strange = read_moments(pa.array([spelled]), NOW)
+
+    assert found[0].as_py() == moment
+    assert strange == 0
+
+
+@pytest.mark.parametrize("odd", ["2026-02-30", "yesterday", "01/13/2026", "2026-07-20 15:00", "x"])
+def test_a_moment_that_is_none_or_lies_ahead_is_counted_and_left_open(odd):
+    found, strange = read_moments(pa.array(["2026-07-01", odd, "", None]), NOW)
+
+    assert found.is_null().to_pylist() == [False, True, True, True]
+    assert strange == 1
+
+
+def test_moments_of_a_parquet_are_what_they_are(tmp_path):
+    for moments, expected in (
+        (pa.array([JULY, None], pa.timestamp("ns", tz="Europe/Paris")), JULY),
+        (pa.array([datetime(2026, 7, 1, 10, 30)] * 1 + [None], pa.timestamp("s")), JULY),  # noqa: DTZ001
+        (pa.array([date(2026, 7, 1), None]), datetime(2026, 6, 30, 22, tzinfo=UTC)),
+        (pa.array(["2026-07-01 10:30", None]), JULY),
+    ):
+        table = pa.table({"msisdn": ["0639980001", "0639980002"], "opted_out_at": moments})
+        pq.write_table(table, tmp_path / "crm.parquet")
+        assert read(tmp_path / "crm.parquet")[0] == [(33639980001, expected), (33639980002, None)]
+
+
+def test_rows_that_may_be_a_no_are_told_by_their_line_and_never_by_their_number(tmp_path):
+    path = written(
+        tmp_path / "crm.csv",
+        'msisdn;note\n\n06 39 98 00 01;"two\nlines"\n0639 12;\nzero six;\n\n0123456789;\n;\n',
+    )
+
+    found, reading = read(path)
+    reading.write_rejects(tmp_path / "rejects.csv")
+
+    assert found == [(33639980001, None)]
+    assert (tmp_path / "rejects.csv").read_text().splitlines() == [
+        "line,reason",
+        "5,the number has too few digits",
+        "6,this is neither a French number nor an international one with + or 00",
+    ]
+    assert reading.left_out == {"landline": 1, "missing_msisdn": 1}
+    assert reading.rows == 5
+
+
+def test_rejects_of_a_parquet_are_told_by_their_row(tmp_path):
+    pq.write_table(pa.table({"msisdn": ["0639980001", "12"]}), tmp_path / "crm.parquet")
+
+    _, reading = read(tmp_path / "crm.parquet")
+    reading.write_rejects(tmp_path / "rejects.csv")
+
+    assert (tmp_path / "rejects.csv").read_text().splitlines()[1][:2] == "2,"
+
+
+def test_a_bad_number_in_the_first_line_is_not_taken_for_a_header(tmp_path):
+    path = written(tmp_path / "crm.csv", "063998000\n0639980002\n")
+
+    found, reading = read(path)
+
+    assert found == [(33639980002, None)]
+    assert [row for row, _ in reading.rejects] == [1]
+
+
+def test_an_overseas_number_with_33_keeps_its_moment(tmp_path):
+    path = written(tmp_path / "crm.csv", "msisdn;opted_out_at\n+33692000001;2026-07-01 10:30\n")
+
+    assert (262692000001, JULY) in read(path)[0]
+
+
+def test_another_kind_of_list_is_refused_before_it_fills_the_memory(tmp_path):
+    path = written(tmp_path / "crm.csv", "name\n" + "somebody\n" * 100_001)
+
+    with pytest.raises(SourceError, match="rows of the column 'name' are no numbers"):
+        read(path)
+
+
+def test_a_column_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(SourceError, match="has no column since, only 'msisdn', 'at'"):
+        Reading.of(written(tmp_path / "crm.csv", "msisdn,at\n"), NOW, "since")
+    with pytest.raises(SourceError, match="no header: its columns are 'column 1' to 'column 1'"):
+        Reading.of(written(tmp_path / "stop.csv", "0639980001\n"), NOW, "since")
+
+
+LISTED = st.dictionaries(
+    st.integers(33_639_980_000, 33_639_989_999) | st.just(33_123_456_789),
+    st.integers(0, int(NOW.timestamp()) * 1_000_000),
+    max_size=20,
+)
+
+
+@given(listed=LISTED, suffix=st.sampled_from(["csv", "parquet"]))
+def test_what_was_written_is_read_as_the_same(tmp_path_factory, listed, suffix):
+    path = tmp_path_factory.getbasetemp() / f"written.{suffix}"
+    numbers = pa.array(sorted(listed), pa.int64())
+    moments = pa.array([listed[number] for number in sorted(listed)], pa.int64()).cast(MOMENT)
+    batch = pa.record_batch({"msisdn": numbers, "opted_out_at": moments})
+
+    assert write([batch], path) == len(listed)
+
+    found, reading = read(path)
+    assert found == list(zip(numbers.to_pylist(), moments.to_pylist(), strict=True))
+    assert (reading.strange, reading.rejects) == (0, [])
+    mobiles = [number for number in sorted(listed) if number != 33_123_456_789]
+    assert read_stop_list(path).tolist() == mobiles
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    def torn():
+        yield pa.record_batch({"msisdn": [33639980001], "opted_out_at": pa.array([JULY], MOMENT)})
+        raise ValueError("torn")
+
+    for suffix in ("csv", "parquet"):
+        with pytest.raises(ValueError, match="torn"):
+            write(torn(), tmp_path / f"stop.{suffix}")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_csv_says_what_it_is_in_its_first_line():
+    out = io.BytesIO()
+
+    assert write_csv([], out) == 0
+    assert out.getvalue() == b"msisdn,opted_out_at\n"

@@ -1,0 +1,68 @@
+"""Reports are read again and again: who was taken off the stop list stays off, and may return."""
+
+from datetime import timedelta
+
+from sms.archive import Archived
+from sms.collecting import load_replies
+from tests.reports.conftest import FIRST, NOW, Home
+
+STOPS = "STOP-12345-20260715-1200-spring1.csv"
+REPLIES = "SMSMO-12345-20260715-1200-spring1.csv"
+
+
+def collect(home: Home, at: int) -> int:
+    """What a look brings, so many minutes later."""
+    home.now = NOW + timedelta(minutes=at)
+    return sum(each.opt_outs for each in home.collect_replies())
+
+
+def remove(home: Home, number: int) -> None:
+    home.now += timedelta(minutes=1)
+    home.ledger.remove_opt_out(FIRST + number, reason="asked for messages again")
+
+
+def test_a_growing_file_that_is_read_again_does_not_bring_a_removed_number_back(home, reply):
+    home.accepted()
+    home.gateway.shows(STOPS, reply(0) + reply(1))
+    home.gateway.shows(REPLIES, reply(0, "Stop svp") + reply(1, "merci"))
+    collect(home, 0)
+    remove(home, 0)
+
+    grown = reply(0) + reply(1) + reply(2)
+    home.gateway.shows(STOPS, grown, NOW)
+    home.gateway.shows(REPLIES, reply(0, "Stop svp") + reply(1, "merci") + reply(2, "ok"), NOW)
+
+    assert collect(home, 5) == 1
+    assert home.stop_list() == [FIRST + 1, FIRST + 2]
+
+    home.gateway.shows(STOPS, grown + reply(0), NOW + timedelta(minutes=5))
+    assert collect(home, 10) == 1
+    assert home.stop_list() == [FIRST, FIRST + 1, FIRST + 2]
+
+
+def test_an_archived_file_that_is_loaded_again_does_not_either(home, reply):
+    home.accepted()
+    home.gateway.shows(STOPS, reply(0))
+    collect(home, 0)
+    [(name, place, sha256, size, modified)] = home.table(
+        "SELECT name, archive, sha256, size_bytes, modified_at FROM sms.report_file"
+    )
+    remove(home, 0)
+
+    again = load_replies(
+        Archived(name, place, sha256, size, modified, True), home.ledger, home.archive
+    )
+
+    assert (again.opt_outs, home.stop_list()) == (0, [])
+
+
+def test_a_reply_that_asks_to_stop_brings_the_number_back(home, reply):
+    home.accepted()
+    home.gateway.shows(STOPS, reply(0))
+    collect(home, 0)
+    remove(home, 0)
+
+    home.gateway.shows(REPLIES, reply(0, "J'ai dit stop", "1400") + reply(0, "STOP !", "1401"))
+
+    assert collect(home, 5) == 1
+    assert home.stop_list() == [FIRST]
