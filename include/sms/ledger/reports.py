@@ -14,7 +14,7 @@ from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
 from sms.ledger.tables import report_file, submission
-from sms.wire.names import ReportName
+from sms.wire.names import ReportKind, ReportName
 
 REPLIES = pa.schema(
     [
@@ -94,6 +94,17 @@ def read_before(tx: Transaction, name: str) -> ReportFile | None:
     """The report of this name as it was read last, or None."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     row = tx.db.execute(select(*columns).where(report_file.c.name == name)).first()
+    return None if row is None else ReportFile(**row._asdict())
+
+
+def delivery_report(tx: Transaction, stem: str) -> ReportFile | None:
+    """The delivery report of a file as it was loaded last, or None."""
+    columns = [report_file.c[field.name] for field in fields(ReportFile)]
+    row = tx.db.execute(
+        select(*columns)
+        .where(report_file.c.stem == stem, report_file.c.kind == ReportKind.ACK)
+        .order_by(report_file.c.loaded_at.desc())
+    ).first()
     return None if row is None else ReportFile(**row._asdict())
 
 
