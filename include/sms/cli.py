@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sms import settings
+from sms import cli_keeping, settings
 from sms.campaign import Campaign, load, load_all
 from sms.clock import PARIS
 from sms.errors import BadCampaign, SmsError
@@ -269,6 +269,9 @@ def cancel(stem: str, url: LedgerUrl) -> None:
 
     ledger = Ledger.connect(url, actor="sms ledger cancel")
     say.print(f"{settling.call_off(stem, ledger)}.", markup=False)
+
+
+cli_keeping.join(app)
 
 
 @contextmanager

@@ -327,6 +327,11 @@ class Ledger:
         with self._transaction() as tx:
             return reports.delivery_report(tx, stem)
 
+    def report_files(self, stem: str) -> list[ReportFile]:
+        """Every report on a file, as it was read last."""
+        with self._transaction() as tx:
+            return reports.read_of(tx, stem)
+
     def record_report_file(self, file: ReportFile) -> None:
         """Write down that a report was read."""
         with self._transaction() as tx:
