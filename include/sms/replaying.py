@@ -36,10 +36,10 @@ def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected
     loaded: list[Collected] = []
     failures: list[tuple[str, str]] = []
     reports = sorted((each for path in paths for each in _files(path)), key=_in_order)
-    latest = {name: path for name, path, _ in reports}
-    for name, path, at in reports:
+    latest = dict(reports)
+    for name, path in reports:
         try:
-            archived = _archived(name, path, at, archive)
+            archived = _archived(name, path, archive)
             loaded.append(_load(archived, ledger, archive, grows=latest[name] is not path))
         except LedgerUnreachable:
             raise
@@ -50,13 +50,13 @@ def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected
     return loaded
 
 
-def _files(path: Any) -> Iterator[tuple[str, Any, datetime]]:
-    """Each report below a path: its name at the gateway, where it lies, when it was put there."""
+def _files(path: Any) -> Iterator[tuple[str, Any]]:
+    """Each report below a path: its name at the gateway, and where it lies."""
     if path.is_dir():
         for each in path.iterdir():
             yield from _files(each)
     elif not path.name.endswith(UNREADABLE):
-        yield _name(path), path, datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+        yield _name(path), path
 
 
 def _name(path: Any) -> str:
@@ -66,19 +66,22 @@ def _name(path: Any) -> str:
     return f"{path.parent.name}.csv"
 
 
-def _in_order(report: tuple[str, Any, datetime]) -> tuple[datetime, bool, int]:
-    name, path, at = report
-    parsed = ReportName.parse(name)
+def _in_order(report: tuple[str, Any]) -> tuple[float, bool, int]:
+    """When it was archived; of one moment STOPs and replies first, and what grew last."""
+    name, path = report
+    found, parsed = path.stat(), ReportName.parse(name)
     is_delivery = parsed is not None and parsed.kind is ReportKind.ACK
-    return at, is_delivery, int(path.stat().st_size)
+    return found.st_mtime, is_delivery, found.st_size
 
 
-def _archived(name: str, path: Any, at: datetime, archive: Any) -> Archived:
+def _archived(name: str, path: Any, archive: Any) -> Archived:
     if ReportName.parse(name) is None:
         raise ReportUnreadable(
             "neither its name nor its folder's is a report's: give files as they lie in the "
             "archive, or name them as the provider does (ACK-….csv)"
         )
+    # When it changed at the gateway is forgotten; while it lies there, the next look reads it.
+    at = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
     with path.open("rb") as source:
         return keep(source, name, at, archive)
 

@@ -336,5 +336,3 @@ def test_what_housekeeping_says_names_files_and_no_person(home, gateway, reporte
 
     assert name("ACK", reported) in caplog.text
     assert "3363998" not in caplog.text
-
-
