@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.execution_time.context import set_current_context
 
 from sms import clock
 from sms.delivery import Folder
@@ -13,7 +14,7 @@ from sms.errors import HousekeepingUnfinished
 from sms.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.ledger.ledger import State, Submission
 from sms.settings import MONTH, UNREAD, Settings
-from sms_airflow import wiring
+from sms_airflow import keeping, wiring
 from sms_airflow.sensors import ReportSensor
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import connect, in_send, show
@@ -203,7 +204,6 @@ def test_what_the_archive_holds_wrongly_does_not_count_as_held(home, gateway, re
 def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
     rejected, cancelled, open_one = home.submitted(), home.accepted(), home.accepted()
     home.ledger.move(rejected.stem, to=State.REJECTED)
-    gone = home.submitted()
     unknown_stem = "SEND-12345-20260715-1200-nobody"
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql(
@@ -215,8 +215,6 @@ def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
         f"{cancelled.stem}.0123abcd.tmp",
         f"{open_one.stem}.tmp",
         f"{open_one.stem}.0123abcd.tmp",
-        f"{gone.stem}.lock",
-        f"{rejected.stem}.lock",
         f"{unknown_stem}.done",
         f"{unknown_stem}.0123abcd.tmp",
         "SEND-99999-20260715-1200-theirs.done",
@@ -236,6 +234,22 @@ def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
     later(REJECT_STAYS + timedelta(minutes=1))
     assert clear(home).sent == (f"{rejected.stem}.reject",)
     assert {*in_send(gateway)} == {*names} - {*drafts, f"{rejected.stem}.reject"}
+
+
+def test_what_the_provider_is_at_work_on_is_never_touched(home, openssh, monkeypatch):
+    connect(monkeypatch, openssh)
+    openssh.provider.turn("silent")
+    over = home.accepted(3)
+    home.ledger.move(over.stem, to=State.REPORTED)
+    for phase in ("csv", "lock", "done"):
+        show(openssh, f"{over.stem}.{phase}")
+    home.now = datetime.now(UTC) + timedelta(days=1)
+
+    with wiring.gateway() as home.gateway:
+        assert clear(home) == Cleared((), (f"{over.stem}.done",), (), 0)
+
+    assert in_send(openssh) == [f"{over.stem}.csv", f"{over.stem}.lock"]
+    assert state(home, over) is State.REPORTED
 
 
 def test_reports_of_others_are_left_alone(home, gateway, later, ack, reply):
@@ -336,3 +350,40 @@ def test_what_housekeeping_says_names_files_and_no_person(home, gateway, reporte
 
     assert name("ACK", reported) in caplog.text
     assert "3363998" not in caplog.text
+
+
+# The tasks
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # Airflow's own, as it loads plugins
+def test_the_tasks_do_all_of_it_and_return_counts(
+    home, gateway, later, reported, tmp_path, monkeypatch
+):
+    chosen = tmp_path / "settings.yaml"
+    chosen.write_text(f"archive_folder: {home.archive}\nruns_folder: {tmp_path / 'runs'}\n")
+    monkeypatch.setenv("SMS_SETTINGS", str(chosen))
+    monkeypatch.setattr(wiring, "ledger", lambda actor: home.ledger)
+    ti = SimpleNamespace(dag_id="housekeeping", run_id="r", task_id="t", try_number=1)
+    later(QUIET)
+
+    with set_current_context({"ti": ti}):
+        assert keeping.clear_gateway.function() == {
+            "reports": 3,
+            "sent": 1,
+            "closed": 1,
+            "strange": 0,
+        }
+        with home.ledger.engine.begin() as db:
+            folder = tmp_path / "runs" / "send__spring" / "one"
+            folder.mkdir(parents=True)
+            db.exec_driver_sql("UPDATE sms.campaign_run SET folder = %s", (f"file://{folder}",))
+        later(4 * timedelta(days=365))
+        assert keeping.expire_runs.function() == {"folders": 1, "called_off": 0, "unknown": 0}
+        assert keeping.expire_archive.function() == {"reports": 3}
+        assert keeping.expire_people.function() == {
+            "messages": 3,
+            "strangers": 0,
+            "replies": 2,
+            "texts": 1,
+        }
+    assert not folder.exists()
