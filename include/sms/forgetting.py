@@ -45,8 +45,8 @@ def forget(
 
 def _still_kept(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
     for run_key in dict.fromkeys(each.run_key for each in forgotten.files):
-        run = ledger.run(run_key)
-        yield StillKept(run.folder, run.send_at + _with_a_night(settings.keep_runs))
+        latest = max(each.send_at for each in ledger.submissions(run_key))
+        yield StillKept(ledger.run(run_key).folder, latest + _with_a_night(settings.keep_runs))
     for each in forgotten.files:
         for file in ledger.report_files(each.stem):
             states = file.archive.rpartition("/")[0]  # of a report that grew, all lie side by side
