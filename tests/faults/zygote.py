@@ -25,7 +25,7 @@ from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
 
 import sms.housekeeping  # noqa: E402
-from sms import clock, collecting, retention, send_window, sending  # noqa: E402,F401
+from sms import clock, collecting, retention, send_window, sending, zones  # noqa: E402,F401
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
@@ -127,7 +127,7 @@ def warm_up() -> None:
     wiring.require_running()
     SFTPHook(ssh_conn_id="sms_gateway")
     operators.SubmitOperator(task_id="submit", stems=[])
-    send_window.bank_holidays(2027)
+    zones.bank_holidays(zones.MAINLAND, 2027)
 
 
 def main() -> None:
