@@ -68,7 +68,9 @@ def opt_out(office, person: int) -> None:
 @pytest.fixture
 def one(office, make_messages) -> Submission:
     """A file of five whose report is home; two said STOP, one of them before its hour."""
-    made = office.submitted(make_messages(5, start=10))
+    rows = make_messages(5, start=10)
+    variants = pa.array(["a", "b", "a", "b", "a"], pa.large_string())
+    made = office.submitted(rows.append_column("variant", variants))
     office.hand.advance(timedelta(minutes=1))
     opt_out(office, 10)
     office.ledger.move(made.stem, to=State.ACCEPTED)
@@ -89,6 +91,10 @@ def told(office) -> tuple[object, ...]:
     return row
 
 
+def compared(office) -> list[tuple[object, ...]]:
+    return office.table("SELECT * FROM sms.variant_summary ORDER BY variant")
+
+
 def people(office) -> dict[str, int]:
     tables = ("message", "receipt", "stranger", "reply")
     return {name: len(office.table(f"SELECT msisdn FROM sms.{name}")) for name in tables}
@@ -103,10 +109,13 @@ def test_a_run_s_numbers_stay_true_in_every_moment_while_its_rows_expire(office,
         office.ledger.late_stops(one.stem),
     )
     assert (counts.delivered, counts.missing, counts.strangers, late) == (2, 2, 1, 1)
+    variants = compared(office)
+    assert [row[2] for row in variants] == ["a", "b"]
 
     while any(office.ledger.expire(one.stem, most=portion).values()):
         assert office.ledger.reconcile(one.stem) == counts
         assert told(office) == view
+        assert compared(office) == variants
         assert office.ledger.late_stops(one.stem) == late
 
     assert set(people(office).values()) == {0}
@@ -144,6 +153,7 @@ def test_a_report_that_is_loaded_again_brings_nobody_back(office, one):
 def test_somebody_is_forgotten_and_their_no_is_not(office, one):
     closed(office, one)
     counts, view = office.ledger.reconcile(one.stem), told(office)
+    variants = compared(office)
 
     forgotten = office.ledger.forget(FIRST + 10)
 
@@ -157,6 +167,7 @@ def test_somebody_is_forgotten_and_their_no_is_not(office, one):
     assert office.table("SELECT message FROM sms.opt_out") == [(None,)]
     assert office.ledger.reconcile(one.stem) == counts
     assert told(office) == view
+    assert compared(office) == variants
 
 
 def test_what_is_left_of_them_is_an_event_without_their_number(office, one):

@@ -71,7 +71,7 @@ SELECT :id, 'stranger', greatest(count(*) - (
     SELECT coalesce(sum(number), 0) FROM sms.erased
     WHERE submission_id = :id AND what = ANY(:outcomes)), 0)
 FROM aside
-ON CONFLICT (submission_id, what) DO UPDATE SET number = excluded.number
+ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = excluded.number
 """
 
 SET_STRANGERS_ASIDE = """

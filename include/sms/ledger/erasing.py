@@ -17,29 +17,40 @@ from sms.ledger.submissions import COLUMNS, locked
 from sms.ledger.tables import message, opt_out, reply, stranger, submission
 
 NOTE = """
-INSERT INTO sms.erased AS kept (submission_id, what, number)
-SELECT :id, what, number FROM counted WHERE number > 0
-ON CONFLICT (submission_id, what) DO UPDATE SET number = kept.number + excluded.number
+INSERT INTO sms.erased AS kept (submission_id, what, variant, number)
+SELECT :id, what, variant, number FROM counted WHERE number > 0
+ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = kept.number + excluded.number
 """
 
 # A late STOP is somebody of the file who is in the stop list since its rename and said so before
-# its hour: the same question as in `campaign_summary`, asked for the last time.
+# its hour; stopped is who said STOP to a variant. The same questions as in `campaign_summary` and
+# `variant_summary`, asked for the last time.
 MESSAGES = """
 WITH gone AS (
     DELETE FROM sms.message
     WHERE submission_id = :id AND idremote IN (
         SELECT idremote FROM sms.message WHERE submission_id = :id {whose} LIMIT :most)
-    RETURNING idremote, msisdn
+    RETURNING idremote, msisdn, segments, coalesce(variant, '') AS variant
 ), told AS (
     DELETE FROM sms.receipt a USING gone
     WHERE a.submission_id = :id AND a.idremote = gone.idremote
     RETURNING a.idremote, a.outcome
 ), counted AS (
-    SELECT coalesce(told.outcome, 'missing') AS what, count(*) AS number
+    SELECT coalesce(told.outcome, 'missing') AS what, variant, count(*) AS number
     FROM gone LEFT JOIN told USING (idremote)
-    GROUP BY told.outcome
+    GROUP BY told.outcome, variant
     UNION ALL
-    SELECT 'late_stop', count(*)
+    SELECT 'segments', variant, sum(segments) FROM gone WHERE variant <> '' GROUP BY variant
+    UNION ALL
+    SELECT 'stopped', variant, count(*) FROM gone
+    WHERE variant <> '' AND msisdn IN (
+        SELECT msisdn FROM sms.reply WHERE submission_id = :id AND kind = 'STOP'
+        UNION
+        SELECT o.msisdn FROM sms.opt_out o JOIN sms.submission s ON s.stem = o.stem
+        WHERE s.id = :id)
+    GROUP BY variant
+    UNION ALL
+    SELECT 'late_stop', '', count(*)
     FROM gone JOIN sms.opt_out o USING (msisdn) JOIN sms.submission s ON s.id = :id
     WHERE o.recorded_at > s.submitted_at AND o.opted_out_at < greatest(s.send_at, s.submitted_at)
 ), noted AS ({note})
@@ -52,7 +63,9 @@ WITH gone AS (
     WHERE submission_id = :id AND line IN (
         SELECT line FROM sms.stranger WHERE submission_id = :id {whose} LIMIT :most)
     RETURNING line
-), counted AS (SELECT 'stranger' AS what, count(*) AS number FROM gone), noted AS ({note})
+), counted AS (
+    SELECT 'stranger' AS what, '' AS variant, count(*) AS number FROM gone
+), noted AS ({note})
 SELECT count(*) FROM gone
 """
 
@@ -61,7 +74,9 @@ WITH gone AS (
     DELETE FROM sms.reply
     WHERE id IN (SELECT id FROM sms.reply WHERE submission_id = :id {whose} LIMIT :most)
     RETURNING kind
-), counted AS (SELECT kind AS what, count(*) AS number FROM gone GROUP BY kind), noted AS ({note})
+), counted AS (
+    SELECT kind AS what, '' AS variant, count(*) AS number FROM gone GROUP BY kind
+), noted AS ({note})
 SELECT count(*) FROM gone
 """
 
@@ -162,14 +177,19 @@ def forget(tx: Transaction, msisdn: int) -> Forgotten:
 def _erase(
     tx: Transaction, submission_id: int, most: int, msisdn: int | None = None
 ) -> dict[str, int]:
-    """Erase rows of a file, of everybody's or of one number's; how many of each kind."""
+    """Erase rows of a file, of everybody's or of one number's; how many of each kind.
+
+    Messages first: who said STOP to one is asked of the replies.
+    """
     given = {"id": submission_id, "most": most, "msisdn": msisdn}
     whose = "" if msisdn is None else "AND msisdn = :msisdn"
     kinds = {"messages": MESSAGES, "strangers": STRANGERS, "replies": REPLIES}
-    found = {}
+    found = dict.fromkeys(kinds, 0)
     for kind, statement in kinds.items():
         erasing = text(statement.format(whose=whose, note=NOTE))
         found[kind] = int(tx.db.execute(erasing, given).scalar_one())
+        if found[kind] == most:
+            break
     return found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -16,9 +16,10 @@ def upgrade() -> None:
         "submission_id bigint NOT NULL REFERENCES sms.submission, "
         "what text NOT NULL CONSTRAINT erased_what CHECK (what IN ('delivered', 'refused', "
         "'not_delivered', 'pending', 'unknown', 'missing', 'stranger', 'late_stop', 'STOP', "
-        "'SMSMO')), "
+        "'SMSMO', 'segments', 'stopped')), "
+        "variant text NOT NULL DEFAULT '', "
         "number bigint NOT NULL, "
-        "PRIMARY KEY (submission_id, what))"
+        "PRIMARY KEY (submission_id, what, variant))"
     )
     views = (Path(__file__).parent / "r0008_views.sql").read_text(encoding="utf-8")
     # Not `op.execute`: it would take a colon or a percent sign for a parameter.

@@ -88,5 +88,66 @@ CROSS JOIN LATERAL (
     ) AS counted
 ) AS late;
 
+CREATE OR REPLACE VIEW sms.variant_summary AS
+SELECT
+    counted.*,
+    CASE WHEN missing < sent THEN round(delivered::numeric / sent, 6) END AS delivery_rate,
+    round(stops::numeric / sent, 6) AS stop_rate
+FROM (
+    SELECT
+        campaign,
+        run_key,
+        variant,
+        send_at,
+        sum(number)::bigint AS sent,
+        sum(segments)::bigint AS segments,
+        coalesce(sum(number) FILTER (WHERE what = 'delivered'), 0)::bigint AS delivered,
+        coalesce(sum(number) FILTER (WHERE what = 'refused'), 0)::bigint AS refused,
+        coalesce(sum(number) FILTER (WHERE what = 'not_delivered'), 0)::bigint AS not_delivered,
+        coalesce(sum(number) FILTER (WHERE what = 'pending'), 0)::bigint AS pending,
+        coalesce(sum(number) FILTER (WHERE what = 'unknown'), 0)::bigint AS unknown,
+        coalesce(sum(number) FILTER (WHERE what = 'missing'), 0)::bigint AS missing,
+        sum(stops)::bigint AS stops
+    FROM (
+        SELECT
+            r.campaign,
+            r.run_key,
+            m.variant,
+            r.send_at,
+            coalesce(a.outcome, 'missing') AS what,
+            count(*) AS number,
+            sum(m.segments) AS segments,
+            count(stop.msisdn) AS stops
+        FROM sms.campaign_run r
+        JOIN sms.submission s ON s.run_key = r.run_key
+        JOIN sms.message m ON m.submission_id = s.id
+        LEFT JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
+        -- Each person once, however often they said it, in a STOP report or in a reply like one.
+        LEFT JOIN (
+            SELECT submission_id, msisdn FROM sms.reply WHERE kind = 'STOP'
+            UNION
+            SELECT answered.id, o.msisdn
+            FROM sms.opt_out o JOIN sms.submission answered ON answered.stem = o.stem
+        ) AS stop ON stop.submission_id = m.submission_id AND stop.msisdn = m.msisdn
+        WHERE s.state IN ('submitted', 'accepted', 'reported', 'closed') AND m.variant IS NOT NULL
+        GROUP BY r.campaign, r.run_key, m.variant, r.send_at, a.outcome
+        UNION ALL
+        SELECT
+            r.campaign,
+            r.run_key,
+            e.variant,
+            r.send_at,
+            e.what,
+            CASE WHEN e.what IN ('segments', 'stopped') THEN 0 ELSE e.number END,
+            CASE WHEN e.what = 'segments' THEN e.number ELSE 0 END,
+            CASE WHEN e.what = 'stopped' THEN e.number ELSE 0 END
+        FROM sms.campaign_run r
+        JOIN sms.submission s ON s.run_key = r.run_key
+        JOIN sms.erased e ON e.submission_id = s.id
+        WHERE s.state IN ('submitted', 'accepted', 'reported', 'closed') AND e.variant <> ''
+    ) AS noted
+    GROUP BY campaign, run_key, variant, send_at
+) AS counted;
+
 COMMENT ON VIEW sms.delivery IS
     'One row a message that was sent, and what became of it; rows expire, the summary keeps their counts';
