@@ -75,7 +75,7 @@ def one(office, make_messages) -> Submission:
     opt_out(office, 10)
     office.ledger.move(made.stem, to=State.ACCEPTED)
     report(office, made.stem)
-    replies(office, made.stem, "STOP", 10, 12)
+    replies(office, made.stem, "STOP", 10, 14)
     replies(office, made.stem, "SMSMO", 11)
     office.ledger.move(made.stem, to=State.REPORTED)
     return made
