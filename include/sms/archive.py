@@ -1,4 +1,4 @@
-"""The raw bytes of every report, kept for ever under names that their content decides.
+"""The raw bytes of every report, kept under names that their content decides.
 
 `<kind>/<name without .csv>/<sha256[:12]>.csv`: a report that grew lies beside what it was before,
 and nothing is ever overwritten with other bytes. Through any path object with pathlib's verbs.
@@ -65,13 +65,13 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
         ends_whole=last == b"\n",
     )
     path = archive / kept.place
-    if not _holds(path, sha256):
+    if not holds(path, sha256):
         (archive / place).mkdir(parents=True, exist_ok=True)
         source.seek(0)
         with path.open("wb") as target:
             while piece := source.read(PIECE):
                 target.write(piece)
-        if not _holds(path, sha256):
+        if not holds(path, sha256):
             raise ConfigurationError(
                 f"{path} does not give back the bytes of {name} that were written to it: check "
                 "the archive's folder; nothing was loaded"
@@ -79,7 +79,18 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
     return kept
 
 
-def _holds(path: Any, sha256: str) -> bool:
+def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived | None:
+    """What lies in the archive at a place, or None if nothing does."""
+    path = archive / place
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        sha256, size, last = _fingerprint(file)
+    return Archived(name, place, sha256, size, modified_at, ends_whole=last == b"\n")
+
+
+def holds(path: Any, sha256: str) -> bool:
+    """Whether the file that a path names is there, with these very bytes."""
     if not path.exists():
         return False
     with path.open("rb") as file:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sms import settings
+from sms import cli_keeping, settings
 from sms.campaign import Campaign, load, load_all
 from sms.cli_explain import explain
 from sms.cli_options import LedgerUrl, complain, instant, say
@@ -252,6 +252,9 @@ def cancel(stem: str, url: LedgerUrl) -> None:
 
     ledger = Ledger.connect(url, actor="sms ledger cancel")
     say.print(f"{settling.call_off(stem, ledger)}.", markup=False)
+
+
+cli_keeping.join(app)
 
 
 @contextmanager

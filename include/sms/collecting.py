@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import csv
 
-from sms.archive import Archived, keep
+from sms.archive import Archived, find, keep
 from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
     SUPPORT,
@@ -99,10 +99,17 @@ def collect_delivery_report(
 
     Raises ReportOverdue if there is none, ReportUnfinished, ReportUnreadable, GatewayError.
     """
-    found = find_report(gateway.listing(Folder.REPORT), stem)
+    found = find_report(gateway.listing(Folder.REPORT), stem) or ledger.delivery_report(stem)
     if found is None:
         raise ReportOverdue(stem)
-    archived = archive_delivery_report(stem, found.name, gateway, ledger, archive, now)
+    return bring_delivery_report(stem, found.name, gateway, ledger, archive, now)
+
+
+def bring_delivery_report(
+    stem: str, name: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Collected:
+    """Archive, load and reconcile the delivery report of a name."""
+    archived = archive_delivery_report(stem, name, gateway, ledger, archive, now)
     collected = load_delivery_report(stem, archived, ledger, archive)
     counts, notes = reconcile(stem, ledger)
     return replace(collected, reconciliation=counts, notes=collected.notes + notes)
@@ -113,7 +120,7 @@ def archive_delivery_report(
 ) -> Archived:
     """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
     require_owner(stem, name, ledger)
-    archived = archive_report(name, gateway, archive)
+    archived = archive_report(name, gateway, ledger, archive)
     settled = now - archived.modified_at >= REPORT_SETTLES
     if not archived.ends_whole and not settled:
         raise ReportUnfinished(name)
@@ -310,11 +317,11 @@ def _opt_outs_unread(brought: Collected) -> ReportUnreadable:
 
 def _failed(failures: list[tuple[str, BaseException]], collected: list[Collected]) -> ReportsFailed:
     retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
-    told = tuple((name, _sentence(error)) for name, error in failures)
+    told = tuple((name, sentence(error)) for name, error in failures)
     return ReportsFailed(told, tuple(collected), retryable)
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """An error in words; of one that nobody foresaw only its place, for it may quote a person."""
     if isinstance(error, SmsError):
         return str(error)
@@ -328,13 +335,21 @@ def _sentence(error: BaseException) -> str:
 # Any report
 
 
-def archive_report(name: str, gateway: Gateway, archive: Any) -> Archived:
-    """Copy the report of a name into the archive; ReportUnfinished if it changed meanwhile."""
+def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
+    """Copy the report of a name into the archive; ReportUnfinished if it changed meanwhile.
+
+    One that was loaded before and is deleted at the gateway since is found in the archive.
+    """
     listed = [file for file in gateway.listing(Folder.REPORT) if file.name == name]
     if not listed:
-        raise GatewayError(
-            f"{name} is no longer at the gateway: if it was not deleted by hand, ask {SUPPORT}"
-        )
+        known = ledger.report_file(name)
+        kept = known and find(known.archive, name, known.modified_at, archive)
+        if not known or not kept or kept.sha256 != known.sha256:
+            raise GatewayError(
+                f"{name} is neither at the gateway nor in our archive: if it was not deleted by "
+                f"hand, ask {SUPPORT}"
+            )
+        return kept
     archived = archive_file(listed[0], gateway, archive)
     if archived.size_bytes != listed[0].size:
         raise ReportUnfinished(name)

@@ -247,6 +247,36 @@ class ReportsFailed(SmsError):
         )
 
 
+class ReplayUnfinished(SmsError):
+    """Some reports could not be loaded again; `failures` are (path, sentence) pairs."""
+
+    def __init__(self, failures: tuple[tuple[str, str], ...], loaded: int) -> None:
+        super().__init__(failures, loaded)
+        self.failures = failures
+        self.loaded = loaded
+
+    def __str__(self) -> str:
+        told = "\n".join(f"{path}: {sentence}" for path, sentence in self.failures)
+        return f"{self.loaded} reports were loaded, {len(self.failures)} were not:\n{told}"
+
+
+class HousekeepingUnfinished(SmsError):
+    """Files at the gateway that a person must look at; all that could be done without is done.
+
+    `failures` are (name, sentence) pairs.
+    """
+
+    def __init__(self, failures: tuple[tuple[str, str], ...], retryable: bool) -> None:
+        super().__init__(failures, retryable)
+        self.failures = failures
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
+        files = "1 file needs" if len(self.failures) == 1 else f"{len(self.failures)} files need"
+        return f"{files} a look, everything else is done: {told}"
+
+
 class ReportOverdue(GatewayError):
     """A delivery report that should be there is not."""
 

@@ -31,6 +31,8 @@ DEFAULT_PATH = ROOT / "include" / "settings.yaml"
 
 OPENS, CLOSES = time(8), time(22)  # marketing's hours by law, half-open (R5)
 MAX_RECIPIENTS = 1_000_000  # in one file (R1)
+MONTH = timedelta(days=31)  # spec, *Security*: what is older may be deleted at the gateway
+UNREAD = timedelta(days=25)  # a report that lies unread for so long is an alarm (R11)
 DURATION = re.compile(r"(\d+) ?(second|minute|hour|day)s?")
 
 
@@ -106,6 +108,7 @@ class Settings(BaseModel):
 
     report_grace: Duration = timedelta(days=1)
     report_poll: Seconds = 300.0
+    reports_quiet: Duration = timedelta(days=20)
 
     currency: Annotated[
         str, Field(pattern=r"^[A-Z]{3}$", description="three capital letters (ISO 4217), as EUR")
@@ -117,6 +120,10 @@ class Settings(BaseModel):
     campaigns_folder: Path = Path("include/campaigns")
     runs_folder: Folder = "data/runs"
     archive_folder: Folder = "data/archive"
+
+    keep_runs: Duration = timedelta(days=90)
+    keep_archive: Duration = timedelta(days=365)
+    keep_people: Duration = timedelta(days=3 * 365)
 
     @field_validator("campaigns_folder")
     @classmethod
@@ -132,6 +139,26 @@ class Settings(BaseModel):
                 "takes in one file (R1)"
             )
         return maximum
+
+    @field_validator("reports_quiet")
+    @classmethod
+    def _ends_before_the_alarm(cls, quiet: timedelta) -> timedelta:
+        if not timedelta(days=5) <= quiet <= UNREAD:
+            raise ValueError(
+                f"{quiet.days} days is not between 5 and {UNREAD.days}: a delivery report may take "
+                "four, and the provider deletes what is older than a month (R11)"
+            )
+        return quiet
+
+    @field_validator("keep_runs", "keep_archive", "keep_people")
+    @classmethod
+    def _outlives_the_provider_s_month(cls, kept: timedelta) -> timedelta:
+        if kept < MONTH:
+            raise ValueError(
+                f"{kept.days} days is too short: the provider may report for {MONTH.days}, and "
+                "until then all of it is needed"
+            )
+        return kept
 
     @field_validator("window_start")
     @classmethod

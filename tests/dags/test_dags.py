@@ -7,7 +7,10 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 CAMPAIGNS = {"send__spring_sale", "send__parcel_ready"}
-COLLECTORS = {"collect_delivery_report", "collect_replies", "settle_submission"}
+COLLECTORS = {
+    *("collect_delivery_report", "collect_replies"),
+    *("settle_submission", "housekeeping"),
+}
 
 
 def test_no_dag_fails_to_import(dagbag: DagBag) -> None:
@@ -81,3 +84,14 @@ def test_replies_are_fetched_every_five_minutes_by_one_run_at_a_time(dagbag: Dag
 
     assert dag.timetable.expression == "*/5 * * * *"
     assert dag.max_active_runs == 1
+
+
+def test_housekeeping_runs_every_night_one_task_never_waiting_for_another(dagbag: DagBag) -> None:
+    dag = dagbag.dags["housekeeping"]
+
+    assert dag.timetable.expression == "20 4 * * *"
+    assert str(dag.timetable.timezone) == "Europe/Paris"
+    assert dag.max_active_runs == 1
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
+        name: set() for name in ("clear_gateway", "expire_runs", "expire_archive", "expire_people")
+    }

@@ -24,7 +24,8 @@ from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
 
-from sms import clock, collecting, send_window, sending  # noqa: E402,F401
+import sms.housekeeping  # noqa: E402
+from sms import clock, collecting, retention, send_window, sending, zones  # noqa: E402,F401
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
@@ -69,7 +70,30 @@ def report(order: dict[str, Any]) -> None:
             collecting.collect_delivery_report(stem, session, ledger, wiring.archive(), clock.now())
 
 
-ACTS = {"submit": submit, "replies": replies, "report": report}
+def housekeeping(order: dict[str, Any]) -> None:
+    """The task `clear_gateway`."""
+    with wiring.gateway() as session:
+        sms.housekeeping.clear_gateway(
+            session, wiring.ledger(), wiring.archive(), wiring.settings(), clock.now()
+        )
+
+
+def expiry(order: dict[str, Any]) -> None:
+    """The tasks `expire_runs`, `expire_archive` and `expire_people`."""
+    ledger, settings, now = wiring.ledger(), wiring.settings(), clock.now()
+    runs = Path(order["folders"][0])
+    retention.expire_runs(runs.parent, ledger, settings.keep_runs, now)
+    retention.expire_archive(wiring.archive(), ledger, settings.keep_archive, now)
+    retention.expire_people(ledger, settings.keep_people, now, portion=2)
+
+
+ACTS = {
+    "submit": submit,
+    "replies": replies,
+    "report": report,
+    "housekeeping": housekeeping,
+    "expiry": expiry,
+}
 
 
 def live(order: dict[str, Any]) -> int:
@@ -103,7 +127,7 @@ def warm_up() -> None:
     wiring.require_running()
     SFTPHook(ssh_conn_id="sms_gateway")
     operators.SubmitOperator(task_id="submit", stems=[])
-    send_window.bank_holidays(2027)
+    zones.bank_holidays(zones.MAINLAND, 2027)
 
 
 def main() -> None:

@@ -8,12 +8,13 @@ is left for the database is to find the few that aren't.
 from collections.abc import Iterator
 
 import pyarrow as pa
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, exists, select, text, update
 
 from sms.ledger.copying import Rows, batches, copy_rows
 from sms.ledger.database import Transaction
+from sms.ledger.queries import OUTCOMES
 from sms.ledger.submissions import locked
-from sms.ledger.tables import receipt, stranger, submission
+from sms.ledger.tables import erased, receipt, stranger, submission
 
 RECEIPTS = pa.schema(
     [
@@ -57,6 +58,22 @@ UPDATE sms.receipt a SET idremote = u.message FROM pg_temp.unmatched u
 WHERE a.submission_id = :id AND a.ctid = u.place AND u.message IS NOT NULL
 """
 
+# Of a file whose people expired or were forgotten, a row without its message may be one of them:
+# it is counted, and not kept. What the counts of those people already hold is no stranger.
+COUNT_STRANGERS = """
+WITH aside AS (
+    DELETE FROM sms.receipt a USING pg_temp.unmatched u
+    WHERE a.submission_id = :id AND a.ctid = u.place AND u.message IS NULL
+    RETURNING a.line
+)
+INSERT INTO sms.erased (submission_id, what, number)
+SELECT :id, 'stranger', greatest(count(*) - (
+    SELECT coalesce(sum(number), 0) FROM sms.erased
+    WHERE submission_id = :id AND what = ANY(:outcomes)), 0)
+FROM aside
+ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = excluded.number
+"""
+
 SET_STRANGERS_ASIDE = """
 WITH aside AS (
     DELETE FROM sms.receipt a USING pg_temp.unmatched u
@@ -91,14 +108,24 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
     unmatched = tx.db.execute(text(UNMATCHED), ours).rowcount
     tx.db.execute(text("SET LOCAL enable_nestloop = on"))
     if unmatched:
-        for statement in (FIND_BY_NUMBER, CORRECT, SET_STRANGERS_ASIDE):
+        for statement in (FIND_BY_NUMBER, CORRECT):
             tx.db.execute(text(statement), ours)
+        if _lacks_people(tx, held.id):
+            tx.db.execute(text(COUNT_STRANGERS), {**ours, "outcomes": list(OUTCOMES)})
+        else:
+            tx.db.execute(text(SET_STRANGERS_ASIDE), ours)
     duplicates = tx.db.execute(text(DROP_SUPERSEDED), ours).rowcount
     tx.db.execute(
         update(submission)
         .where(submission.c.id == held.id)
         .values(report_rows=count, report_duplicates=duplicates, report_loaded_at=tx.now)
     )
+
+
+def _lacks_people(tx: Transaction, submission_id: int) -> bool:
+    """Whether rows about people of this file were erased."""
+    ours = exists().where(erased.c.submission_id == submission_id)
+    return bool(tx.db.execute(select(ours)).scalar_one())
 
 
 def _of(submission_id: int, rows: Rows) -> Iterator[pa.RecordBatch]:

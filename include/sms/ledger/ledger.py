@@ -1,11 +1,11 @@
 """The door to the ledger: what may change, and what may be asked. Each call is one transaction.
 
 How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports` and
-`removals` (who said no), `reports` and `deliveries` (what comes home), `announcements`,
-`history`, `people` and `queries`.
+`removals` (who said no), `reports` and `deliveries` (what comes home), `erasing` (what expires),
+`announcements`, `history`, `people` and `queries`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -19,6 +19,7 @@ from sms.ledger import (
     announcements,
     database,
     deliveries,
+    erasing,
     history,
     imports,
     people,
@@ -32,6 +33,7 @@ from sms.ledger import (
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import (
+    Forgotten,
     History,
     Import,
     OpenRun,
@@ -39,6 +41,7 @@ from sms.ledger.records import (
     PlannedRun,
     Reconciliation,
     ReportFile,
+    RunFolder,
     Sent,
     Submission,
     Summary,
@@ -149,6 +152,11 @@ class Ledger:
         with self._transaction() as tx:
             return runs.submissions(tx, run_key)
 
+    def run_folders(self) -> list[RunFolder]:
+        """Where every run left its files, and where its submissions stand."""
+        with self._transaction() as tx:
+            return runs.folders(tx)
+
     def attempts(self, run_key: str) -> int:
         """How many times a run was given an hour and a name."""
         with self._transaction() as tx:
@@ -160,6 +168,16 @@ class Ledger:
         """A file as it stands."""
         with self._transaction() as tx:
             return submissions.known(tx, stem)
+
+    def submissions_named(self, stems: Collection[str]) -> dict[str, Submission]:
+        """Those of these stems that are ours, by the stem in lower case."""
+        with self._transaction() as tx:
+            return submissions.named(tx, stems)
+
+    def submissions_in(self, state: State) -> list[Submission]:
+        """Every file in a state, the earliest hour first."""
+        with self._transaction() as tx:
+            return submissions.standing_at(tx, state)
 
     def claim(self, stem: str, token: str, *, lease: timedelta) -> Submission:
         """Hold a file for the try `token`; SubmissionTaken while another's claim is in its lease.
@@ -339,6 +357,16 @@ class Ledger:
         with self._transaction() as tx:
             return reports.read_before(tx, name)
 
+    def delivery_report(self, stem: str) -> ReportFile | None:
+        """A file's delivery report as it was loaded last, or None."""
+        with self._transaction() as tx:
+            return reports.delivery_report(tx, stem)
+
+    def report_files(self, stem: str) -> list[ReportFile]:
+        """Every report on a file, as it was read last."""
+        with self._transaction() as tx:
+            return reports.read_of(tx, stem)
+
     def record_report_file(self, file: ReportFile) -> None:
         """Write down that a report was read."""
         with self._transaction() as tx:
@@ -355,6 +383,39 @@ class Ledger:
         """Whether a file's delivery report came, or changed, since this was last asked."""
         with self._transaction() as tx:
             return announcements.delivery_report(tx, stem)
+
+    # What expires
+
+    def expired(self, before: datetime) -> list[str]:
+        """Files that are over, sent before that moment, with rows about people left."""
+        with self._transaction() as tx:
+            return erasing.expired(tx, before)
+
+    def expire(self, stem: str, *, most: int) -> dict[str, int]:
+        """Erase at most so many messages, strangers and replies of a file that is over.
+
+        Their counts stay. Returns how many of each it was; LedgerError if the file is open.
+        """
+        with self._transaction() as tx:
+            return erasing.expire(tx, stem, most)
+
+    def expire_strays(self, before: datetime, *, most: int) -> int:
+        """Erase at most so many replies to files that the ledger doesn't know."""
+        with self._transaction() as tx:
+            return erasing.expire_strays(tx, before, most)
+
+    def expire_words(self, before: datetime, *, most: int) -> int:
+        """Erase at most so many texts of the stop list; its numbers stay for ever."""
+        with self._transaction() as tx:
+            return erasing.expire_words(tx, before, most)
+
+    def forget(self, msisdn: int) -> Forgotten:
+        """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.
+
+        LedgerError while one of their files is open.
+        """
+        with self._transaction() as tx:
+            return erasing.forget(tx, msisdn)
 
     # What may be asked
 

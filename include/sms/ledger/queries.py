@@ -6,14 +6,23 @@ Ask within a snapshot: several statements must see one and the same moment.
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, select
 
 from sms.ledger.database import Transaction
 from sms.ledger.records import Reconciliation, Summary
 from sms.ledger.runs import run
 from sms.ledger.states import SENT, State
 from sms.ledger.submissions import known
-from sms.ledger.tables import campaign_run, message, opt_out, receipt, reply, stranger, submission
+from sms.ledger.tables import (
+    campaign_run,
+    erased,
+    message,
+    opt_out,
+    receipt,
+    reply,
+    stranger,
+    submission,
+)
 
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 
@@ -34,7 +43,8 @@ def late_stops(tx: Transaction, stem: str) -> int:
         .where(submission.c.stem == stem, submission.c.state.in_(SENT))
         .where(opt_out.c.recorded_at > submission.c.submitted_at, opt_out.c.opted_out_at < hour)
     ).scalar_one()
-    return int(found)
+    gone = _by(tx, _erased(and_(submission.c.stem == stem, submission.c.state.in_(SENT))))
+    return int(found) + gone.get("late_stop", 0)
 
 
 def summary(tx: Transaction, run_key: str) -> Summary:
@@ -53,7 +63,7 @@ def summary(tx: Transaction, run_key: str) -> Summary:
     ).one()
     after_screening = Counter(noted.rendered_out or {}) + _late(tx, ours)
     outcomes = _reconciliation(tx, ours)
-    answers = _by(tx, _answers(run_key))
+    answers = Counter(_by(tx, _answers(run_key))) + Counter(_by(tx, _erased(ours)))
     return Summary(
         run=planned,
         candidates=noted.candidates or 0,
@@ -64,8 +74,8 @@ def summary(tx: Transaction, run_key: str) -> Summary:
         segments=_sum_of_sent(tx, "segments", ours),
         submissions={State(state): count for state, count in _by(tx, _states(run_key)).items()},
         outcomes=outcomes,
-        stops=answers.get("STOP", 0),
-        replies=answers.get("SMSMO", 0),
+        stops=answers["STOP"],
+        replies=answers["SMSMO"],
         stop_list_size=noted.stop_list_size,
     )
 
@@ -86,6 +96,7 @@ def _reconciliation(tx: Transaction, ours: ColumnElement[bool]) -> Reconciliatio
         .where(ours, submission.c.state.in_(SENT))
         .group_by(receipt.c.outcome),
     )
+    gone = _by(tx, _erased(and_(ours, submission.c.state.in_(SENT))))
     strangers = tx.db.execute(
         select(func.count())
         .select_from(stranger)
@@ -94,9 +105,12 @@ def _reconciliation(tx: Transaction, ours: ColumnElement[bool]) -> Reconciliatio
     ).scalar_one()
     return Reconciliation(
         sent=_sum_of_sent(tx, "messages", ours),
-        **{outcome: by_outcome.get(outcome, 0) for outcome in (*OUTCOMES, "missing")},
+        **{
+            outcome: by_outcome.get(outcome, 0) + gone.get(outcome, 0)
+            for outcome in (*OUTCOMES, "missing")
+        },
         rows=_sum_of_sent(tx, "report_rows", ours),
-        strangers=strangers,
+        strangers=strangers + gone.get("stranger", 0),
         duplicates=_sum_of_sent(tx, "report_duplicates", ours),
     )
 
@@ -130,6 +144,16 @@ def _answers(run_key: str) -> Select[str, int]:
         .join(submission, submission.c.id == reply.c.submission_id)
         .where(submission.c.run_key == run_key)
         .group_by(reply.c.kind)
+    )
+
+
+def _erased(ours: ColumnElement[bool]) -> Select[str, int]:
+    """What rows counted for that were erased since."""
+    return (
+        select(erased.c.what, cast(func.sum(erased.c.number), BigInteger))
+        .join(submission, submission.c.id == erased.c.submission_id)
+        .where(ours)
+        .group_by(erased.c.what)
     )
 
 

@@ -138,6 +138,34 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was erased of one person; `files` are the submissions that held it.
+
+    `opted_out` says whether they are in the stop list, where they stay.
+    """
+
+    messages: int
+    strangers: int
+    replies: int
+    opted_out: bool
+    files: tuple[Submission, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows that was in all, without the receipts of the messages."""
+        return self.messages + self.strangers + self.replies
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run left its files, the latest hour of its submissions, and where these stand."""
+
+    folder: str
+    send_at: datetime
+    stems: Mapping[str, State]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """A run from its candidates to its reports, in numbers.
 

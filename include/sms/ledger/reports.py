@@ -14,7 +14,7 @@ from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
 from sms.ledger.tables import report_file, submission
-from sms.wire.names import ReportName
+from sms.wire.names import ReportKind, ReportName
 
 REPLIES = pa.schema(
     [
@@ -95,6 +95,19 @@ def read_before(tx: Transaction, name: str) -> ReportFile | None:
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     row = tx.db.execute(select(*columns).where(report_file.c.name == name)).first()
     return None if row is None else ReportFile(**row._asdict())
+
+
+def delivery_report(tx: Transaction, stem: str) -> ReportFile | None:
+    """The delivery report of a file as it was loaded last, or None."""
+    reports = [each for each in read_of(tx, stem) if each.kind == ReportKind.ACK]
+    return reports[-1] if reports else None
+
+
+def read_of(tx: Transaction, stem: str) -> list[ReportFile]:
+    """Every report on a file as it was read last, the latest at the end."""
+    columns = [report_file.c[field.name] for field in fields(ReportFile)]
+    query = select(*columns).where(report_file.c.stem == stem).order_by(report_file.c.loaded_at)
+    return [ReportFile(**row._asdict()) for row in tx.db.execute(query)]
 
 
 def record(tx: Transaction, file: ReportFile) -> None:

@@ -25,7 +25,8 @@ NEXT: dict[State, frozenset[State]] = {
     State.UPLOADING: frozenset({State.SUBMITTED, State.UNKNOWN, State.CANCELLED}),
     State.UNKNOWN: frozenset({State.SUBMITTED, State.CANCELLED}),  # a person decides
     State.SUBMITTED: frozenset({State.ACCEPTED, State.REJECTED}),
-    State.ACCEPTED: frozenset({State.REPORTED}),
+    # To `closed` when the provider's month is over and it has never reported.
+    State.ACCEPTED: frozenset({State.REPORTED, State.CLOSED}),
     State.REPORTED: frozenset({State.CLOSED}),
     State.REJECTED: frozenset(),
     State.CLOSED: frozenset(),
@@ -44,6 +45,9 @@ HEARD = SENT - {State.SUBMITTED}  # and has accepted it
 
 # Nothing was sent by it, or its report is here.
 NO_REPORT_DUE = frozenset({State.REJECTED, State.CANCELLED, State.REPORTED, State.CLOSED})
+
+# Nothing more is expected of it, at the gateway or from there.
+OVER = frozenset({State.REJECTED, State.CANCELLED, State.CLOSED})
 
 # The column that says when a state was reached.
 STAMP = {

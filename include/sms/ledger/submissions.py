@@ -4,14 +4,14 @@
 lock, so what it saw is still true when it writes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from sms.errors import LedgerError, SubmissionTaken
 from sms.ledger.copying import copy_rows
@@ -55,6 +55,20 @@ def one(tx: Transaction, where: ColumnElement[bool]) -> Submission | None:
     """The submission that a condition names, or None; nothing is locked."""
     row = tx.db.execute(select(*COLUMNS).where(where)).first()
     return None if row is None else Submission.of(row)
+
+
+def named(tx: Transaction, stems: Collection[str]) -> dict[str, Submission]:
+    """Those of these stems, however spelled, that the ledger knows; the keys are in lower case."""
+    query = select(*COLUMNS).where(
+        func.lower(submission.c.stem).in_([stem.lower() for stem in stems])
+    )
+    return {row.stem.lower(): Submission.of(row) for row in tx.db.execute(query)}
+
+
+def standing_at(tx: Transaction, state: State) -> list[Submission]:
+    """Every submission in a state, the earliest hour first."""
+    query = select(*COLUMNS).where(submission.c.state == state).order_by(submission.c.send_at)
+    return [Submission.of(row) for row in tx.db.execute(query)]
 
 
 def _no_such_file(stem: str) -> LedgerError:

@@ -87,6 +87,12 @@ def is_draft(name: str, stem: str) -> bool:
     return match is not None and match[1].casefold() == stem.casefold()
 
 
+def stem_of(name: str) -> str | None:
+    """The stem of a file in `Send` or of an upload under way; None for any other name."""
+    match = SEND_NAME.fullmatch(name) or DRAFT_NAME.fullmatch(name)
+    return match[1] if match else None
+
+
 @dataclass(frozen=True, slots=True)
 class ReportName:
     """A report's name: whose it is, and which file's."""

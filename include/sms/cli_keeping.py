@@ -1,0 +1,87 @@
+"""`sms forget` and `sms replay`: a person out of the ledger, archived reports back into it."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sms import clock, settings
+
+say = Console(highlight=False, soft_wrap=True)
+
+LedgerUrl = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="SMS_LEDGER_URL",
+        help="The ledger's database, as postgresql://user@host/database.",
+    ),
+]
+
+
+def forget(
+    number: Annotated[
+        str,
+        typer.Argument(
+            metavar="NUMBER",
+            help="Whose; - reads it from standard input, so that no shell remembers it.",
+        ),
+    ],
+    url: LedgerUrl,
+) -> None:
+    """Erase a person's messages and replies from the ledger; their opt-out stays."""
+    from sms.forgetting import forget as forget_person
+    from sms.ledger.ledger import Ledger
+
+    wanted = sys.stdin.readline().strip() if number == "-" else number
+    ledger = Ledger.connect(url, actor="sms forget")
+    ledger.require_current()
+    forgotten, kept = forget_person(wanted, ledger, settings.load(), clock.now())
+    stays = "their opt-out is kept" if forgotten.opted_out else "they never opted out"
+    say.print(
+        f"Erased: {forgotten.messages} messages with their outcomes, {forgotten.strangers} other "
+        f"rows of reports, {forgotten.replies} replies; {stays}.",
+        markup=False,
+    )
+    for each in kept:
+        say.print(f"still in {each.place} until {each.until:%Y-%m-%d}", markup=False)
+    say.print(
+        "Folders of other runs may name them among candidates, until they expire too.",
+        markup=False,
+    )
+
+
+def replay(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Reports in the archive, or folders of them: paths, or URLs such as s3://....",
+        ),
+    ],
+    url: LedgerUrl,
+) -> None:
+    """Load archived reports again, into a ledger that has lost them."""
+    from upath import UPath
+
+    from sms.ledger.ledger import Ledger
+    from sms.replaying import replay as replay_files
+
+    ledger = Ledger.connect(url, actor="sms replay")
+    ledger.require_current()
+    archive = UPath(settings.load().archive_folder)
+    loaded = replay_files([UPath(file) for file in files], ledger, archive)
+    for each in loaded:
+        say.print(
+            f"{each.name}: {each.rows} rows, {each.opt_outs} new opt-outs, {each.replies} new "
+            f"replies, {each.unreadable} unreadable",
+            markup=False,
+        )
+    say.print(f"{len(loaded)} reports are loaded.", markup=False)
+
+
+def join(app: typer.Typer) -> None:
+    """Make them commands of `sms`."""
+    app.command()(forget)
+    app.command()(replay)

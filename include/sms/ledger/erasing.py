@@ -1,0 +1,207 @@
+"""Rows about people out of the ledger: those whose time is over, and those of one person.
+
+What they counted for is noted in the same transaction, so a run's numbers stay true at every
+moment. Opt-outs stay: of them only the words that somebody wrote go.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Select, bindparam, exists, or_, select, text, update
+
+from sms.errors import LedgerError
+from sms.ledger.database import Transaction
+from sms.ledger.records import Forgotten, Submission
+from sms.ledger.states import OVER
+from sms.ledger.submissions import COLUMNS, locked
+from sms.ledger.tables import message, opt_out, reply, stranger, submission
+
+NOTE = """
+INSERT INTO sms.erased AS kept (submission_id, what, variant, number)
+SELECT :id, what, variant, number FROM counted WHERE number > 0
+ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = kept.number + excluded.number
+"""
+
+# A late STOP is somebody of the file who is in the stop list since its rename and said so before
+# its hour; stopped is who said STOP to a variant. The same questions as in `campaign_summary` and
+# `variant_summary`, asked for the last time.
+MESSAGES = """
+WITH gone AS (
+    DELETE FROM sms.message
+    WHERE submission_id = :id AND idremote IN (
+        SELECT idremote FROM sms.message WHERE submission_id = :id {whose} LIMIT :most)
+    RETURNING idremote, msisdn, segments, coalesce(variant, '') AS variant
+), told AS (
+    DELETE FROM sms.receipt a USING gone
+    WHERE a.submission_id = :id AND a.idremote = gone.idremote
+    RETURNING a.idremote, a.outcome
+), counted AS (
+    SELECT coalesce(told.outcome, 'missing') AS what, variant, count(*) AS number
+    FROM gone LEFT JOIN told USING (idremote)
+    GROUP BY told.outcome, variant
+    UNION ALL
+    SELECT 'segments', variant, sum(segments) FROM gone WHERE variant <> '' GROUP BY variant
+    UNION ALL
+    SELECT 'stopped', variant, count(*) FROM gone
+    WHERE variant <> '' AND msisdn IN (
+        SELECT msisdn FROM sms.reply WHERE submission_id = :id AND kind = 'STOP'
+        UNION
+        SELECT o.msisdn FROM sms.opt_out o JOIN sms.submission s ON s.stem = o.stem
+        WHERE s.id = :id)
+    GROUP BY variant
+    UNION ALL
+    SELECT 'late_stop', '', count(*)
+    FROM gone JOIN sms.opt_out o USING (msisdn) JOIN sms.submission s ON s.id = :id
+    WHERE o.recorded_at > s.submitted_at AND o.opted_out_at < greatest(s.send_at, s.submitted_at)
+), noted AS ({note})
+SELECT count(*) FROM gone
+"""
+
+STRANGERS = """
+WITH gone AS (
+    DELETE FROM sms.stranger
+    WHERE submission_id = :id AND line IN (
+        SELECT line FROM sms.stranger WHERE submission_id = :id {whose} LIMIT :most)
+    RETURNING line
+), counted AS (
+    SELECT 'stranger' AS what, '' AS variant, count(*) AS number FROM gone
+), noted AS ({note})
+SELECT count(*) FROM gone
+"""
+
+REPLIES = """
+WITH gone AS (
+    DELETE FROM sms.reply
+    WHERE id IN (SELECT id FROM sms.reply WHERE submission_id = :id {whose} LIMIT :most)
+    RETURNING kind
+), counted AS (
+    SELECT kind AS what, '' AS variant, count(*) AS number FROM gone GROUP BY kind
+), noted AS ({note})
+SELECT count(*) FROM gone
+"""
+
+# To a file that the ledger doesn't know: no run counts them.
+STRAY_REPLIES = """
+WITH gone AS (
+    DELETE FROM sms.reply
+    WHERE id IN (SELECT id FROM sms.reply
+        WHERE submission_id IS NULL AND {whose} LIMIT :most)
+    RETURNING id
+)
+SELECT count(*) FROM gone
+"""
+
+WORDS = """
+UPDATE sms.opt_out SET message = NULL
+WHERE msisdn IN (SELECT msisdn FROM sms.opt_out
+    WHERE message IS NOT NULL AND recorded_at < :before ORDER BY msisdn LIMIT :most)
+"""
+
+EVERYTHING = 1 << 31  # of one person, in one transaction
+
+
+def expired(tx: Transaction, before: datetime) -> list[str]:
+    """Files that are over, were sent before that moment, and have rows about people left."""
+    return list(
+        tx.db.scalars(
+            select(submission.c.stem)
+            .where(submission.c.state.in_(OVER), submission.c.send_at < before)
+            .where(
+                or_(
+                    *(
+                        exists().where(table.c.submission_id == submission.c.id)
+                        for table in (message, stranger, reply)
+                    )
+                )
+            )
+            .order_by(submission.c.send_at)
+        )
+    )
+
+
+def expire(tx: Transaction, stem: str, most: int) -> dict[str, int]:
+    """Erase up to so many of each kind of a file's rows; how many of each there were."""
+    held = locked(tx, stem)
+    if held.state not in OVER:
+        raise LedgerError(f"{stem} is {held.state}: its rows are still needed")
+    return _erase(tx, held.id, most)
+
+
+def expire_strays(tx: Transaction, before: datetime, most: int) -> int:
+    """Erase up to so many replies that belong to no file of ours."""
+    statement = text(STRAY_REPLIES.format(whose="recorded_at < :before"))
+    return int(tx.db.execute(statement, {"before": before, "most": most}).scalar_one())
+
+
+def expire_words(tx: Transaction, before: datetime, most: int) -> int:
+    """Erase up to so many texts from the stop list, whose numbers stay."""
+    return tx.db.execute(text(WORDS), {"before": before, "most": most}).rowcount
+
+
+def forget(tx: Transaction, msisdn: int) -> Forgotten:
+    """Erase one person's rows, keep their opt-out; LedgerError while one of their files is open."""
+    files = [locked(tx, each.stem) for each in _of_person(tx, msisdn)]
+    still_open = [each.stem for each in files if each.state not in OVER]
+    if still_open:
+        raise LedgerError(
+            f"this person is in {', '.join(still_open)}, of which the provider may still report, "
+            "and would be written down again: nothing was erased. Enter their opt-out if they want "
+            "no more messages, and ask again when these files are closed (some "
+            "`reports_quiet` after their hour)"
+        )
+    found = [_erase(tx, each.id, EVERYTHING, msisdn) for each in files]
+    stray = text(STRAY_REPLIES.format(whose="msisdn = :msisdn"))
+    strays = tx.db.execute(stray, {"msisdn": msisdn, "most": EVERYTHING}).scalar_one()
+    words = tx.db.execute(
+        update(opt_out).where(opt_out.c.msisdn == msisdn).values(message=None)
+    ).rowcount
+    forgotten = Forgotten(
+        messages=sum(each["messages"] for each in found),
+        strangers=sum(each["strangers"] for each in found),
+        replies=sum(each["replies"] for each in found) + int(strays),
+        opted_out=bool(words),
+        files=tuple(files),
+    )
+    if forgotten.rows:
+        # No number and no digest of one: who keeps that has forgotten nobody.
+        tx.record(
+            detail={
+                "forgotten": 1,
+                "messages": forgotten.messages,
+                "replies": forgotten.replies,
+            }
+        )
+    return forgotten
+
+
+def _erase(
+    tx: Transaction, submission_id: int, most: int, msisdn: int | None = None
+) -> dict[str, int]:
+    """Erase rows of a file, of everybody's or of one number's; how many of each kind.
+
+    Messages first: who said STOP to one is asked of the replies.
+    """
+    given = {"id": submission_id, "most": most, "msisdn": msisdn}
+    whose = "" if msisdn is None else "AND msisdn = :msisdn"
+    kinds = {"messages": MESSAGES, "strangers": STRANGERS, "replies": REPLIES}
+    found = dict.fromkeys(kinds, 0)
+    for kind, statement in kinds.items():
+        erasing = text(statement.format(whose=whose, note=NOTE))
+        found[kind] = int(tx.db.execute(erasing, given).scalar_one())
+        if found[kind] == most:
+            break
+    return found
+
+
+def _of_person(tx: Transaction, msisdn: int) -> Iterable[Submission]:
+    """The files that hold rows about a number, oldest first."""
+    places: list[Select[int]] = [
+        select(table.c.submission_id).where(table.c.msisdn == bindparam("msisdn"))
+        for table in (message, stranger, reply)
+    ]
+    query = (
+        select(*COLUMNS)
+        .where(or_(*(submission.c.id.in_(place) for place in places)))
+        .order_by(submission.c.id)
+    )
+    return [Submission.of(row) for row in tx.db.execute(query, {"msisdn": msisdn})]

@@ -1,0 +1,102 @@
+"""Archived reports loaded once more, into a ledger that has lost them.
+
+They go in as they came: in the order in which they were archived, STOPs and replies first where
+that is the same moment. What was loaded before is found loaded, so a replay may be repeated.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sms.archive import Archived, keep
+from sms.collecting import Collected, load_delivery_report, load_replies, reconcile, sentence
+from sms.errors import (
+    LedgerError,
+    LedgerUnreachable,
+    ReplayUnfinished,
+    ReportUnreadable,
+    SmsError,
+)
+from sms.ledger.ledger import Ledger
+from sms.wire.names import ReportKind, ReportName
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = ".unreadable.csv"  # listed beside a report, of our own making
+
+
+def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected]:
+    """Load reports again, whichever they are by their names; folders with all that is in them.
+
+    A delivery report needs its file in the ledger; STOPs and replies need nothing. One that fails
+    stops no other: ReplayUnfinished tells them at the end. Raises LedgerUnreachable at once.
+    """
+    loaded: list[Collected] = []
+    failures: list[tuple[str, str]] = []
+    reports = sorted((each for path in paths for each in _files(path)), key=_in_order)
+    latest = dict(reports)
+    for name, path in reports:
+        try:
+            archived = _archived(name, path, archive)
+            loaded.append(_load(archived, ledger, archive, grows=latest[name] is not path))
+        except LedgerUnreachable:
+            raise
+        except SmsError as error:
+            failures.append((f"{path}", sentence(error)))
+    if failures:
+        raise ReplayUnfinished(tuple(failures), len(loaded))
+    return loaded
+
+
+def _files(path: Any) -> Iterator[tuple[str, Any]]:
+    """Each report below a path: its name at the gateway, and where it lies."""
+    if path.is_dir():
+        for each in path.iterdir():
+            yield from _files(each)
+    elif not path.name.endswith(UNREADABLE):
+        yield _name(path), path
+
+
+def _name(path: Any) -> str:
+    """`ACK-….csv` itself, or the folder of that name that the archive keeps its states in."""
+    if ReportName.parse(path.name):
+        return str(path.name)
+    return f"{path.parent.name}.csv"
+
+
+def _in_order(report: tuple[str, Any]) -> tuple[float, bool, int]:
+    """When it was archived; of one moment STOPs and replies first, and what grew last."""
+    name, path = report
+    found, parsed = path.stat(), ReportName.parse(name)
+    is_delivery = parsed is not None and parsed.kind is ReportKind.ACK
+    return found.st_mtime, is_delivery, found.st_size
+
+
+def _archived(name: str, path: Any, archive: Any) -> Archived:
+    if ReportName.parse(name) is None:
+        raise ReportUnreadable(
+            "neither its name nor its folder's is a report's: give files as they lie in the "
+            "archive, or name them as the provider does (ACK-….csv)"
+        )
+    # When it changed at the gateway is forgotten; while it lies there, the next look reads it.
+    at = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+    with path.open("rb") as source:
+        return keep(source, name, at, archive)
+
+
+def _load(archived: Archived, ledger: Ledger, archive: Any, *, grows: bool) -> Collected:
+    """One state of a report; only of the last one known may a line without its end count."""
+    report = archived.report
+    if report.kind is not ReportKind.ACK:
+        return load_replies(archived, ledger, archive, grows=grows)
+    owner = ledger.find_submission(report)
+    if owner is None:
+        raise LedgerError(
+            f"the ledger knows no file {report.stem}, and outcomes belong to a file's messages: "
+            "restore sms.campaign_run, sms.submission and sms.message first"
+        )
+    loaded = load_delivery_report(owner.stem, archived, ledger, archive)
+    counts, notes = reconcile(owner.stem, ledger)
+    return replace(loaded, reconciliation=counts, notes=loaded.notes + notes)

@@ -1,0 +1,143 @@
+"""What we keep of people, and for how long: run folders, the archive, the ledger's rows.
+
+Only what is over expires, in portions that hold no table for long; the counts of each run and the
+stop list stay. Every function may be stopped anywhere and run again.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sms.clock import PARIS
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import RunFolder
+from sms.ledger.states import OVER, State
+from sms.wire.names import ReportKind, ReportName
+
+log = logging.getLogger(__name__)
+
+PORTION = 20_000  # rows in one transaction: some tenths of a second
+
+# Nobody sends these any more once their run's folder would expire: they never left.
+NEVER_LEFT = frozenset({State.PLANNED, State.PREPARED, State.UPLOADING})
+
+
+@dataclass(frozen=True, slots=True)
+class RunsExpired:
+    """How many run folders were deleted, which submissions were called off with them, and how many
+    folders lie there that no run of the ledger left.
+    """
+
+    folders: int
+    called_off: tuple[str, ...]
+    unknown: int
+
+
+def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> RunsExpired:
+    """Delete the folders of runs that are over and went out longer ago than `keep`."""
+    known = {_place(each.folder): each for each in ledger.run_folders()}
+    folders = unknown = 0
+    called_off: list[str] = []
+    for folder in [each for dag in _folders(root) for each in _folders(dag)]:
+        run = known.get(_place(str(folder)))
+        if run is None:
+            unknown += 1
+        elif now - run.send_at > keep:
+            called_off += _call_off(run, ledger)
+            if all(ledger.submission(stem).state in OVER for stem in run.stems):
+                remove(folder)
+                folders += 1
+    log.info("%d run folders deleted", folders)
+    if called_off:
+        log.warning("called off, as nobody sends them any more: %s", ", ".join(called_off))
+    if unknown:
+        log.warning(
+            "%d folders in %s are of no run that the ledger knows: look at them", unknown, root
+        )
+    return RunsExpired(folders, tuple(called_off), unknown)
+
+
+def _call_off(run: RunFolder, ledger: Ledger) -> Iterator[str]:
+    """Cancel what was prepared and never sent, or its people would be kept for ever."""
+    for stem, state in run.stems.items():
+        why = {"why": "its run's folder expires"}
+        if state in NEVER_LEFT and ledger.move(stem, to=State.CANCELLED, detail=why):
+            yield stem
+
+
+def _place(folder: str) -> tuple[str, ...]:
+    """A run's folder by its DAG and its run, wherever the settings have them now."""
+    return tuple(folder.rstrip("/").split("/")[-2:])
+
+
+def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime) -> int:
+    """Delete archived reports on files whose hour is longer ago than `keep`; how many names."""
+    expired = 0
+    for kind in ReportKind:
+        for folder in _folders(archive / kind):
+            report = ReportName.parse(f"{folder.name}.csv")
+            hour = _day(report) if report else None
+            if report is None or hour is None or now - hour <= keep:
+                continue
+            owner = ledger.find_submission(report)
+            if owner is None or owner.state in OVER:
+                remove(folder)
+                expired += 1
+    log.info("%d reports deleted from the archive", expired)
+    return expired
+
+
+def _day(report: ReportName) -> datetime | None:
+    """The day in a report's name; a store's own dates change when it is copied."""
+    try:
+        day = date.fromisoformat(report.date_hour[:8])
+    except ValueError:
+        return None
+    return datetime(day.year, day.month, day.day, tzinfo=PARIS)
+
+
+def expire_people(
+    ledger: Ledger, keep: timedelta, now: datetime, portion: int = PORTION
+) -> dict[str, int]:
+    """Erase rows about people that are older than `keep`; how many of each kind."""
+    before = now - keep
+    erased = {"messages": 0, "strangers": 0, "replies": 0}
+    for stem in ledger.expired(before):
+        while any((found := ledger.expire(stem, most=portion)).values()):
+            erased = {kind: number + found[kind] for kind, number in erased.items()}
+    erased["replies"] += _all(lambda: ledger.expire_strays(before, most=portion))
+    erased["texts"] = _all(lambda: ledger.expire_words(before, most=portion))
+    log.info(
+        "erased from the ledger: %(messages)d messages, %(strangers)d strangers, "
+        "%(replies)d replies, and %(texts)d texts of the stop list",
+        erased,
+    )
+    return erased
+
+
+def _all(portions: Callable[[], int]) -> int:
+    """Portion after portion until there is nothing left; how much it was."""
+    total = 0
+    while number := portions():
+        total += number
+    return total
+
+
+def _folders(folder: Any) -> Iterator[Any]:
+    """The folders in a folder, which need not be there."""
+    if folder.exists():
+        yield from [each for each in folder.iterdir() if each.is_dir()]
+
+
+def remove(folder: Any) -> None:
+    """Delete a folder with all that is in it; on an object store it ends with its last file."""
+    for each in list(folder.iterdir()):
+        if each.is_dir():
+            remove(each)
+        else:
+            each.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        folder.rmdir()

@@ -1,0 +1,82 @@
+"""The tasks of housekeeping: open what wiring gives, call the story, return a few counts."""
+
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath, get_current_context, task
+
+from sms_airflow.failures import in_a_sentence
+from sms_airflow.tasks import PATIENT
+
+
+@task(**PATIENT)
+@in_a_sentence
+def clear_gateway() -> dict[str, int]:
+    """Delete at the gateway what is archived, loaded and over, and close what nothing is left of.
+
+    Fails, by name, for what must be looked at, when all else is done.
+    """
+    from sms import clock, housekeeping
+    from sms_airflow import wiring
+
+    with wiring.gateway() as session:
+        cleared = housekeeping.clear_gateway(
+            session, _ledger(), wiring.archive(), wiring.settings(), clock.now()
+        )
+    return {
+        "reports": len(cleared.reports),
+        "sent": len(cleared.sent),
+        "closed": len(cleared.closed),
+        "strange": cleared.strange,
+    }
+
+
+@task(**PATIENT)
+@in_a_sentence
+def expire_runs() -> dict[str, int]:
+    """Delete the folders of runs that are over and older than `keep_runs`.
+
+    A run that was prepared so long ago and never sent is called off.
+    """
+    from sms import clock, retention
+    from sms_airflow import wiring
+
+    settings = wiring.settings()
+    root = ObjectStoragePath(settings.runs_folder)
+    expired = retention.expire_runs(root, _ledger(), settings.keep_runs, clock.now())
+    return {
+        "folders": expired.folders,
+        "called_off": len(expired.called_off),
+        "unknown": expired.unknown,
+    }
+
+
+@task(**PATIENT)
+@in_a_sentence
+def expire_archive() -> dict[str, int]:
+    """Delete archived reports that are older than `keep_archive`."""
+    from sms import clock, retention
+    from sms_airflow import wiring
+
+    keep = wiring.settings().keep_archive
+    return {
+        "reports": retention.expire_archive(wiring.archive(), _ledger(), keep, clock.now()),
+    }
+
+
+@task(**PATIENT)
+@in_a_sentence
+def expire_people() -> dict[str, int]:
+    """Erase messages, outcomes and replies that are older than `keep_people` from the ledger.
+
+    What they counted for stays in each run's summary; the stop list stays.
+    """
+    from sms import clock, retention
+    from sms_airflow import wiring
+
+    return retention.expire_people(_ledger(), wiring.settings().keep_people, clock.now())
+
+
+def _ledger() -> Any:
+    from sms_airflow import wiring
+
+    return wiring.ledger_for(get_current_context()["ti"])

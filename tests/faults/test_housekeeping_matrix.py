@@ -1,0 +1,119 @@
+"""Housekeeping, struck at every one of its effects in every way, and run again.
+
+Whatever was hit: every report that ever was there is archived and loaded, the counts of the run are
+what they were, what is over is gone, and nothing of an open file is.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sms.ledger.states import State
+from tests.delivery.conftest import numbers
+from tests.faults import test_collect_matrix as collecting
+from tests.faults.conftest import Ended, World, strike_everywhere
+from tests.faults.points import Strike
+from tests.faults.zygote import DONE
+
+
+def prepare(world: World, act: str) -> None:
+    """A file whose reports are all home, and one that is still open; then time passes."""
+    # Its reports are the test's own.
+    world.sandbox.turn(stop=0.0, reply=0.0, ack_late_hours=1e6)
+    collecting.prepare(world)
+    for collector in ("replies", "report"):
+        assert world.play(collector).status == DONE
+    with world.here():
+        [part] = world.desk.prepare(numbers(5)[3:], run="two")
+        world.desk.submit(part.stem)
+        world.desk.accepted(part.stem)
+    world.stems.append(part.stem)
+    world.sandbox.settle()
+    row = b"+33639980003;20270302;0941;STOP;x\r\n"
+    world.sandbox.put_report(f"STOP{part.stem.removeprefix('SEND')}.csv", row)
+    assert world.play("replies").status == DONE
+    world.sandbox.move_clock(to=world.sandbox.now() + timedelta(days=21))
+    if act == "expiry":
+        assert world.play("housekeeping").status == DONE
+        world.sandbox.move_clock(to=world.sandbox.now() + timedelta(days=4 * 365))
+
+
+def at_gateway(world: World) -> list[str]:
+    """The names in both directories."""
+    home = world.sandbox.home
+    return sorted(file.name for name in ("Send", "Report") for file in (home / name).iterdir())
+
+
+def archived(world: World) -> dict[str, bytes]:
+    """Every state of every report in the archive."""
+    folder = world.desk.folder / "archive"
+    files = (path for path in folder.rglob("*.csv"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def summaries(world: World) -> list[Any]:
+    """The numbers of both runs, for analysts and for us."""
+    with world.desk.ledger.engine.connect() as db:
+        rows = db.exec_driver_sql("SELECT * FROM sms.campaign_summary ORDER BY run_key").all()
+    ours = [world.desk.ledger.summary(run).outcomes for run in ("one", "two")]
+    return [[{**row._mapping, "submissions": None} for row in rows], ours]
+
+
+def judge(world: World, act: str, before: dict[str, Any]) -> None:
+    """Every promise."""
+    still_open = world.stems[1]
+    assert [world.desk.ledger.submission(each).state for each in world.stems] == [
+        State.CLOSED,
+        State.ACCEPTED,
+    ]
+    assert summaries(world) == before["summaries"]
+    if act == "housekeeping":
+        stays = {f"{still_open}.done", f"STOP{still_open.removeprefix('SEND')}.csv"}
+        assert {*at_gateway(world)} == stays
+        assert archived(world) == before["archived"]
+        tables = collecting.kept(world)
+        assert {**tables, "submission": None} == {**before["tables"], "submission": None}
+        return
+    assert not world.desk.run_folder("one").exists()
+    assert world.desk.run_folder("two").exists()
+    assert {*archived(world)} == {
+        place for place in before["archived"] if still_open.removeprefix("SEND") in place
+    }
+    kept = collecting.kept(world)
+    assert kept["receipt"] == kept["stranger"] == []
+    assert len(kept["opt_out"]) == len(before["tables"]["opt_out"])
+    assert [row[1] for row in kept["reply"]] == [f"STOP{still_open.removeprefix('SEND')}.csv"]
+
+
+def seen(world: World) -> dict[str, Any]:
+    """What must still be true, or there, afterwards."""
+    return {
+        "summaries": summaries(world),
+        "archived": archived(world),
+        "tables": collecting.kept(world),
+    }
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("act", ["housekeeping", "expiry"])
+def test_no_strike_at_any_effect_of_housekeeping_breaks_a_promise(
+    act: str, worlds: Callable[[], Any], tell: Callable[[str], None]
+) -> None:
+    with worlds() as world:
+        prepare(world, act)
+        before = seen(world)
+        untouched = world.play(act)
+        assert untouched.status == DONE, untouched
+        judge(world, act, before)
+
+    def tried(strike: Strike, struck: Callable[[World], Ended]) -> bool:
+        with worlds() as world:
+            prepare(world, act)
+            before = seen(world)
+            struck(world)
+            judge(world, act, before)
+        return False
+
+    tell(strike_everywhere(act, untouched.names, tried))

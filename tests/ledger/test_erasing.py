@@ -1,0 +1,229 @@
+"""Rows about people go, what they counted for stays, and nobody comes back by a second reading."""
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from sms.errors import LedgerError
+from sms.ledger.ledger import State, Submission
+from sms.wire.names import ReportName
+
+FIRST = 33_639_980_000
+REPORTED = (10, 11, 12, 99)  # the last one is nobody of the file
+COUNTED = (
+    "sent, segments, delivered, refused, not_delivered, pending, unknown, missing, stops, replies, "
+    "late_stops"
+)
+
+
+def report(office, stem: str) -> None:
+    """Three of five messages are told of, and a stranger."""
+    office.ledger.load_delivery_report(
+        stem,
+        pa.table(
+            {
+                "line": pa.array(range(1, 5)),
+                "idremote": [f"{n:032x}" for n in REPORTED],
+                "msisdn": pa.array([FIRST + n for n in REPORTED]),
+                "idstatus": pa.array([3, 3, 6, 3], pa.int16()),
+                "outcome": ["delivered", "delivered", "not_delivered", "delivered"],
+                "ackoperator": ["a", "b", "c", "d"],
+                "raw_status": ["3", "3", "6", "3"],
+            }
+        ),
+    )
+
+
+def replies(office, stem: str, kind: str, *people: int) -> None:
+    office.ledger.load_replies(
+        ReportName.parse(f"{stem.replace('SEND', kind)}.csv"),
+        pa.table(
+            {
+                "msisdn": pa.array([FIRST + n for n in people]),
+                "raw_date": ["20260715"] * len(people),
+                "raw_hour": ["1210"] * len(people),
+                "replied_at": pa.array([None] * len(people), pa.timestamp("us", tz="UTC")),
+                "message": [f"no thanks, says {n}" for n in people],
+                "idremote": [None] * len(people),
+                "occurrence": pa.array([1] * len(people), pa.int32()),
+            }
+        ),
+    )
+
+
+def opt_out(office, person: int) -> None:
+    office.ledger.add_opt_outs(
+        pa.table(
+            {
+                "msisdn": pa.array([FIRST + person]),
+                "opted_out_at": pa.array([office.hand()], pa.timestamp("us", tz="UTC")),
+                "message": ["STOP, says somebody"],
+            }
+        ),
+        source="stop_report",
+    )
+
+
+@pytest.fixture
+def one(office, make_messages) -> Submission:
+    """A file of five whose report is home; two said STOP, one of them before its hour."""
+    rows = make_messages(5, start=10)
+    variants = pa.array(["a", "b", "a", "b", "a"], pa.large_string())
+    made = office.submitted(rows.append_column("variant", variants))
+    office.hand.advance(timedelta(minutes=1))
+    opt_out(office, 10)
+    office.ledger.move(made.stem, to=State.ACCEPTED)
+    report(office, made.stem)
+    replies(office, made.stem, "STOP", 10, 14)
+    replies(office, made.stem, "SMSMO", 11)
+    office.ledger.move(made.stem, to=State.REPORTED)
+    return made
+
+
+def closed(office, one: Submission) -> Submission:
+    assert office.ledger.move(one.stem, to=State.CLOSED)
+    return one
+
+
+def told(office) -> tuple[object, ...]:
+    [row] = office.table(f"SELECT {COUNTED} FROM sms.campaign_summary")
+    return row
+
+
+def compared(office) -> list[tuple[object, ...]]:
+    return office.table("SELECT * FROM sms.variant_summary ORDER BY variant")
+
+
+def people(office) -> dict[str, int]:
+    tables = ("message", "receipt", "stranger", "reply")
+    return {name: len(office.table(f"SELECT msisdn FROM sms.{name}")) for name in tables}
+
+
+@pytest.mark.parametrize("portion", [1, 2, 100])
+def test_a_run_s_numbers_stay_true_in_every_moment_while_its_rows_expire(office, one, portion):
+    closed(office, one)
+    counts, view, late = (
+        office.ledger.reconcile(one.stem),
+        told(office),
+        office.ledger.late_stops(one.stem),
+    )
+    assert (counts.delivered, counts.missing, counts.strangers, late) == (2, 2, 1, 1)
+    variants = compared(office)
+    assert [row[2] for row in variants] == ["a", "b"]
+
+    while any(office.ledger.expire(one.stem, most=portion).values()):
+        assert office.ledger.reconcile(one.stem) == counts
+        assert told(office) == view
+        assert compared(office) == variants
+        assert office.ledger.late_stops(one.stem) == late
+
+    assert set(people(office).values()) == {0}
+    summary = office.ledger.summary(one.run_key)
+    assert summary.outcomes.balanced
+    assert (summary.stops, summary.replies) == (2, 1)
+    assert office.ledger.expired(office.hand() + timedelta(days=1)) == []
+
+
+def test_nothing_of_an_open_file_expires(office, one):
+    far = office.hand() + timedelta(days=9999)
+
+    assert office.ledger.expired(far) == []
+    with pytest.raises(LedgerError, match="reported: its rows are still needed"):
+        office.ledger.expire(one.stem, most=10)
+
+    closed(office, one)
+    assert office.ledger.expired(far) == [one.stem]
+    assert office.ledger.expired(one.send_at) == []
+
+
+def test_a_report_that_is_loaded_again_brings_nobody_back(office, one):
+    closed(office, one)
+    counts, view = office.ledger.reconcile(one.stem), told(office)
+    while any(office.ledger.expire(one.stem, most=100).values()):
+        pass
+
+    report(office, one.stem)
+
+    assert set(people(office).values()) == {0}
+    assert office.ledger.reconcile(one.stem) == counts
+    assert told(office) == view
+
+
+def test_somebody_is_forgotten_and_their_no_is_not(office, one):
+    closed(office, one)
+    counts, view = office.ledger.reconcile(one.stem), told(office)
+    variants = compared(office)
+
+    forgotten = office.ledger.forget(FIRST + 10)
+
+    assert (forgotten.messages, forgotten.strangers, forgotten.replies) == (1, 0, 1)
+    assert forgotten.opted_out
+    assert [each.stem for each in forgotten.files] == [one.stem]
+    assert people(office) == {"message": 4, "receipt": 2, "stranger": 1, "reply": 2}
+    for name in ("message", "receipt", "stranger", "reply"):
+        assert (FIRST + 10,) not in office.table(f"SELECT msisdn FROM sms.{name}")
+    assert office.ledger.opted_out(pa.array([FIRST + 10])).tolist() == [FIRST + 10]
+    assert office.table("SELECT message FROM sms.opt_out") == [(None,)]
+    assert office.ledger.reconcile(one.stem) == counts
+    assert told(office) == view
+    assert compared(office) == variants
+
+
+def test_what_is_left_of_them_is_an_event_without_their_number(office, one):
+    closed(office, one)
+    office.ledger.forget(FIRST + 10)
+
+    [(submission_id, detail)] = office.table(
+        "SELECT submission_id, detail FROM sms.event WHERE detail ? 'forgotten'"
+    )
+    assert (submission_id, detail) == (None, {"forgotten": 1, "messages": 1, "replies": 1})
+
+    again = office.ledger.forget(FIRST + 10)
+    assert (again.rows, again.files) == (0, ())
+    assert len(office.table("SELECT FROM sms.event WHERE detail ? 'forgotten'")) == 1
+
+
+def test_who_is_forgotten_does_not_come_back_with_a_second_loading(office, one):
+    closed(office, one)
+    counts = office.ledger.reconcile(one.stem)
+    office.ledger.forget(FIRST + 10)
+    office.ledger.forget(FIRST + 99)  # a stranger in the report
+
+    report(office, one.stem)
+
+    assert people(office)["stranger"] == 0
+    assert (FIRST + 10,) not in office.table("SELECT msisdn FROM sms.receipt")
+    assert office.ledger.reconcile(one.stem) == counts
+
+
+@pytest.mark.parametrize("person", [10, 99], ids=["a recipient", "a stranger in its report"])
+def test_nobody_is_forgotten_while_the_provider_may_still_report(office, one, person):
+    before = people(office)
+
+    with pytest.raises(LedgerError, match="nothing was erased") as refused:
+        office.ledger.forget(FIRST + person)
+
+    assert one.stem in str(refused.value)
+    assert str(FIRST + person) not in str(refused.value)
+    assert people(office) == before
+
+
+def test_a_reply_to_no_file_of_ours_expires_and_is_forgotten(office):
+    replies(office, "SEND-12345-20260701-1000-unknown", "SMSMO", 20, 21)
+
+    assert office.ledger.forget(FIRST + 20).replies == 1
+    assert office.ledger.expire_strays(office.hand(), most=10) == 0
+    assert office.ledger.expire_strays(office.hand() + timedelta(days=1), most=10) == 1
+    assert people(office)["reply"] == 0
+
+
+def test_the_stop_list_loses_its_words_and_keeps_its_numbers(office):
+    for person in range(3):
+        opt_out(office, person)
+    later = office.hand() + timedelta(days=1)
+
+    assert [office.ledger.expire_words(later, most=2) for _ in range(3)] == [2, 1, 0]
+
+    assert office.ledger.require_safe_stop_list() == 3
+    assert office.table("SELECT DISTINCT message FROM sms.opt_out") == [(None,)]

@@ -1,0 +1,389 @@
+"""What is deleted at the gateway, and what never is (R11, R32)."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.execution_time.context import set_current_context
+
+from sms import clock
+from sms.delivery import Folder
+from sms.errors import HousekeepingUnfinished
+from sms.housekeeping import REJECT_STAYS, Cleared, clear_gateway
+from sms.ledger.ledger import State, Submission
+from sms.settings import MONTH, UNREAD, Settings
+from sms_airflow import keeping, wiring
+from sms_airflow.sensors import ReportSensor
+from sms_sandbox import Sandbox
+from tests.delivery.conftest import connect, in_send, show
+
+HOUR = datetime(2026, 7, 15, 10, 0, tzinfo=UTC)  # of every file here
+SETTINGS = Settings()
+QUIET = SETTINGS.reports_quiet
+A_DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def gateway(home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A gateway at the hour at which the files here go out, and everything that points at it."""
+    with Sandbox(tmp_path / "gateway", start=HOUR) as sandbox:
+        connect(monkeypatch, sandbox)
+        monkeypatch.setenv(clock.VARIABLE, str(sandbox.clock_path))
+        with wiring.gateway() as session:
+            home.gateway = session
+            home.now = HOUR
+            yield sandbox
+
+
+@pytest.fixture
+def later(home, gateway: Sandbox) -> Callable[[timedelta], None]:
+    """Moves every clock to so long after the files' hour."""
+
+    def move(passed: timedelta) -> None:
+        home.now = HOUR + passed
+        gateway.move_clock(to=home.now)
+
+    return move
+
+
+def name(kind: str, one: Submission) -> str:
+    return one.stem.replace("SEND", kind) + ".csv"
+
+
+def clear(home) -> Cleared:
+    return clear_gateway(home.gateway, home.ledger, home.archive, SETTINGS, home.now)
+
+
+def state(home, one: Submission) -> State:
+    return home.ledger.submission(one.stem).state
+
+
+@pytest.fixture
+def reported(home, gateway: Sandbox, later, ack, reply) -> Submission:
+    """A file whose reports are all home, and all of them still at the gateway."""
+    one = home.accepted(3)
+    show(gateway, f"{one.stem}.done", b"people")
+    gateway.put_report(name("STOP", one), reply(0))
+    gateway.put_report(name("SMSMO", one), reply(1, "merci"))
+    later(A_DAY)
+    gateway.put_report(name("ACK", one), ack(3))
+    home.collect(one.stem)
+    home.collect_replies()
+    return one
+
+
+# What goes, and when
+
+
+def test_a_delivery_report_goes_at_once_with_its_done_and_the_rest_when_it_is_quiet(
+    home, gateway, later, reported
+):
+    first = clear(home)
+
+    assert first == Cleared((name("ACK", reported),), (f"{reported.stem}.done",), (), 0)
+    assert gateway.report_names() == [name("SMSMO", reported), name("STOP", reported)]
+    assert state(home, reported) is State.REPORTED
+
+    later(QUIET - timedelta(minutes=1))
+    assert clear(home) == Cleared((), (), (), 0)
+
+    later(QUIET)
+    last = clear(home)
+    assert sorted(last.reports) == [name("SMSMO", reported), name("STOP", reported)]
+    assert last.closed == (reported.stem,)
+    assert gateway.report_names() == in_send(gateway) == []
+    assert state(home, reported) is State.CLOSED
+    assert clear(home) == Cleared((), (), (), 0)
+
+
+def test_nothing_of_an_open_file_goes(home, gateway, later, reply):
+    one = home.accepted(3)
+    show(gateway, f"{one.stem}.done")
+    gateway.put_report(name("STOP", one), reply(0))
+    home.collect_replies()
+    later(QUIET + timedelta(days=1))
+
+    assert clear(home) == Cleared((), (), (), 0)
+    assert gateway.report_names() == [name("STOP", one)]
+    assert in_send(gateway) == [f"{one.stem}.done"]
+
+
+def test_a_report_that_nobody_has_read_yet_stays(home, gateway, later, ack):
+    one = home.accepted(3)
+    later(A_DAY)
+    gateway.put_report(name("ACK", one), ack(3))
+
+    assert clear(home).reports == ()
+    assert state(home, one) is State.ACCEPTED
+    assert home.ledger.report_file(name("ACK", one)) is None
+
+
+def test_what_has_grown_is_read_again_before_it_goes(home, gateway, later, reported, ack, reply):
+    gateway.put_report(name("ACK", reported), ack(3, "4;refused"))
+    later(QUIET)
+    gateway.put_report(name("STOP", reported), reply(0) + reply(2))
+
+    cleared = clear(home)
+
+    assert home.ledger.reconcile(reported.stem).refused == 3
+    assert home.stop_list() == [33639980000, 33639980002]
+    assert len(cleared.reports) == 3
+    archived = sorted(path.read_bytes() for path in home.archive.rglob("STOP*/*.csv"))
+    assert archived == [reply(0), reply(0) + reply(2)]
+
+
+@pytest.mark.parametrize("kind", ["STOP", "ACK"])
+def test_what_grows_between_the_look_and_the_deletion_stays(
+    home, gateway, later, reported, monkeypatch, kind, ack, reply
+):
+    """The provider appends right after the listing by which a file was judged."""
+    later(QUIET)
+    listing, seen = home.gateway.listing, []
+
+    def growing(folder: Folder) -> list:
+        found = listing(folder)
+        seen.append(folder)
+        # The third look at `Report` is the one that judges, after both collectors' own.
+        if seen.count(Folder.REPORT) == 3 and folder is Folder.REPORT:
+            grown = reply(0) + reply(2) if kind == "STOP" else ack(3, "4;refused")
+            gateway.put_report(name(kind, reported), grown)
+        return found
+
+    monkeypatch.setattr(home.gateway, "listing", growing)
+    cleared = clear(home)
+    monkeypatch.undo()
+
+    assert name(kind, reported) not in cleared.reports
+    assert gateway.report_names() == [name(kind, reported)]
+    assert state(home, reported) is State.REPORTED
+
+
+def test_a_file_that_vanishes_meanwhile_counts_as_deleted(
+    home, gateway, later, reported, monkeypatch
+):
+    listing = home.gateway.listing
+    ack_path = gateway.home / "Report" / name("ACK", reported)
+    looks = []
+
+    def vanishing(folder: Folder) -> list:
+        found = listing(folder)
+        looks.append(folder)
+        if len(looks) == 3:
+            ack_path.unlink()
+        return found
+
+    monkeypatch.setattr(home.gateway, "listing", vanishing)
+
+    assert clear(home).reports == (name("ACK", reported),)
+
+
+def test_what_the_archive_has_lost_is_archived_again_first(home, gateway, reported):
+    known = home.ledger.report_file(name("ACK", reported))
+    place = home.archive / known.archive
+    content = place.read_bytes()
+    place.unlink()
+
+    assert clear(home).reports == (name("ACK", reported),)
+    assert place.read_bytes() == content
+
+
+def test_what_the_archive_holds_wrongly_does_not_count_as_held(home, gateway, reported):
+    known = home.ledger.report_file(name("ACK", reported))
+    (home.archive / known.archive).write_bytes(b"somebody edited this")
+
+    clear(home)
+
+    assert (home.archive / known.archive).read_bytes() != b"somebody edited this"
+
+
+# Files in `Send`
+
+
+def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
+    rejected, cancelled, open_one = home.submitted(), home.accepted(), home.accepted()
+    home.ledger.move(rejected.stem, to=State.REJECTED)
+    unknown_stem = "SEND-12345-20260715-1200-nobody"
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql(
+            "UPDATE sms.submission SET state = 'cancelled' WHERE stem = %s", (cancelled.stem,)
+        )
+    names = [
+        f"{rejected.stem}.reject",
+        f"{cancelled.stem}.tmp",
+        f"{cancelled.stem}.0123abcd.tmp",
+        f"{open_one.stem}.tmp",
+        f"{open_one.stem}.0123abcd.tmp",
+        f"{unknown_stem}.done",
+        f"{unknown_stem}.0123abcd.tmp",
+        "SEND-99999-20260715-1200-theirs.done",
+        "readme.txt",
+    ]
+    for each in names:
+        show(gateway, each)
+
+    assert clear(home) == Cleared((), (), (), 4)
+
+    later(SETTINGS.claim_lease + timedelta(minutes=1))
+    drafts = sorted(clear(home).sent)
+    assert drafts == [f"{cancelled.stem}.0123abcd.tmp", f"{cancelled.stem}.tmp"]
+
+    later(REJECT_STAYS - timedelta(minutes=1))
+    assert clear(home).sent == ()
+    later(REJECT_STAYS + timedelta(minutes=1))
+    assert clear(home).sent == (f"{rejected.stem}.reject",)
+    assert {*in_send(gateway)} == {*names} - {*drafts, f"{rejected.stem}.reject"}
+
+
+def test_what_the_provider_is_at_work_on_is_never_touched(home, openssh, monkeypatch):
+    connect(monkeypatch, openssh)
+    openssh.provider.turn("silent")
+    over = home.accepted(3)
+    home.ledger.move(over.stem, to=State.REPORTED)
+    for phase in ("csv", "lock", "done"):
+        show(openssh, f"{over.stem}.{phase}")
+    home.now = datetime.now(UTC) + timedelta(days=1)
+
+    with wiring.gateway() as home.gateway:
+        assert clear(home) == Cleared((), (f"{over.stem}.done",), (), 0)
+
+    assert in_send(openssh) == [f"{over.stem}.csv", f"{over.stem}.lock"]
+    assert state(home, over) is State.REPORTED
+
+
+def test_reports_of_others_are_left_alone(home, gateway, later, ack, reply):
+    theirs = "ACK-99999-20260715-1200-theirs.csv", "STOP-12345-20260715-1200-nobody.csv"
+    gateway.put_report(theirs[0], ack(1))
+    gateway.put_report(theirs[1], reply(0))
+    later(UNREAD)
+
+    assert clear(home) == Cleared((), (), (), 2)
+    assert gateway.report_names() == sorted(theirs)
+
+
+# What needs a person
+
+
+def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
+    home, gateway, later, reported, ack
+):
+    unread = home.accepted(3)  # a day after the other
+    later(UNREAD + A_DAY - timedelta(minutes=1))
+    gateway.put_report(name("ACK", unread), ack(3))
+    clear(home)
+    assert state(home, reported) is State.CLOSED
+
+    later(UNREAD + A_DAY)
+    with pytest.raises(HousekeepingUnfinished, match="1 file needs a look") as alarm:
+        clear(home)
+
+    assert not alarm.value.retryable
+    assert name("ACK", unread) in str(alarm.value)
+    assert f"trigger collect_delivery_report with the stem {unread.stem}" in str(alarm.value)
+
+
+def test_a_stop_that_can_not_be_read_is_told_and_stops_nothing_else(home, gateway, later, reported):
+    other = home.accepted(3)
+    gateway.put_report(name("STOP", other), b"\x00\x01\x02\n" * 9)
+    later(QUIET)
+
+    with pytest.raises(HousekeepingUnfinished, match=name("STOP", other)):
+        clear(home)
+
+    assert state(home, reported) is State.CLOSED
+    assert gateway.report_names() == [name("STOP", other)]
+
+
+def test_a_file_that_the_provider_never_reported_on_is_closed_when_its_month_is_over(
+    home, gateway, later
+):
+    one = home.accepted(3)
+    later(MONTH)
+    assert clear(home).closed == ()
+
+    later(MONTH + timedelta(minutes=1))
+    assert clear(home).closed == (one.stem,)
+
+
+def test_an_unread_report_keeps_its_file_open_beyond_the_month(home, gateway, later, ack):
+    one = home.accepted(3)
+    later(timedelta(days=20))
+    gateway.put_report(name("ACK", one), ack(3))
+    later(MONTH + timedelta(days=1))
+
+    with pytest.raises(HousekeepingUnfinished):
+        clear(home)
+    assert state(home, one) is State.ACCEPTED
+
+
+# After it is gone
+
+
+def test_a_collection_that_is_cleared_later_finds_its_report_in_the_archive(
+    home, gateway, reported, monkeypatch
+):
+    before = home.tables()
+    assert clear(home).reports == (name("ACK", reported),)
+
+    assert home.collect(reported.stem).rows == 3
+    assert home.tables() == before
+
+    monkeypatch.setattr(wiring, "ledger", lambda: home.ledger)
+    sensor = ReportSensor(task_id="await_report", stem=reported.stem)
+    assert sensor.execute(SimpleNamespace()) == name("ACK", reported)
+
+
+def test_a_late_stop_in_a_file_that_begins_anew_is_heard(home, gateway, later, reported, reply):
+    later(QUIET)
+    clear(home)
+    gateway.put_report(name("STOP", reported), reply(2))
+    later(QUIET + timedelta(minutes=1))
+
+    assert clear(home).reports == (name("STOP", reported),)
+    assert home.stop_list() == [33639980000, 33639980002]
+
+
+def test_what_housekeeping_says_names_files_and_no_person(home, gateway, reported, caplog):
+    caplog.set_level("INFO")
+    clear(home)
+
+    assert name("ACK", reported) in caplog.text
+    assert "3363998" not in caplog.text
+
+
+# The tasks
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # Airflow's own, as it loads plugins
+def test_the_tasks_do_all_of_it_and_return_counts(
+    home, gateway, later, reported, tmp_path, monkeypatch
+):
+    chosen = tmp_path / "settings.yaml"
+    chosen.write_text(f"archive_folder: {home.archive}\nruns_folder: {tmp_path / 'runs'}\n")
+    monkeypatch.setenv("SMS_SETTINGS", str(chosen))
+    monkeypatch.setattr(wiring, "ledger", lambda actor: home.ledger)
+    ti = SimpleNamespace(dag_id="housekeeping", run_id="r", task_id="t", try_number=1)
+    later(QUIET)
+
+    with set_current_context({"ti": ti}):
+        assert keeping.clear_gateway.function() == {
+            "reports": 3,
+            "sent": 1,
+            "closed": 1,
+            "strange": 0,
+        }
+        with home.ledger.engine.begin() as db:
+            folder = tmp_path / "runs" / "send__spring" / "one"
+            folder.mkdir(parents=True)
+            db.exec_driver_sql("UPDATE sms.campaign_run SET folder = %s", (f"file://{folder}",))
+        later(4 * timedelta(days=365))
+        assert keeping.expire_runs.function() == {"folders": 1, "called_off": 0, "unknown": 0}
+        assert keeping.expire_archive.function() == {"reports": 3}
+        assert keeping.expire_people.function() == {
+            "messages": 3,
+            "strangers": 0,
+            "replies": 2,
+            "texts": 1,
+        }
+    assert not folder.exists()

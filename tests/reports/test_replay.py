@@ -1,0 +1,188 @@
+"""Archived reports make the ledger what they made it the first time."""
+
+import shutil
+import subprocess
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sms.errors import ReplayUnfinished, ReportsFailed
+from sms.ledger.ledger import State
+from sms.replaying import replay
+from tests.cli.test_cli import sms
+from tests.reports.conftest import ack_row, reply_row
+
+TABLES = {
+    "opt_out": "msisdn, opted_out_at, source, stem, message",
+    "reply": "kind, report, submission_id, msisdn, replied_at, raw_date, raw_hour, message, "
+    "message_digest, idremote, occurrence",
+    "receipt": "submission_id, line, idremote, msisdn, idstatus, outcome, ackoperator, raw_status",
+    "stranger": "submission_id, line, idremote, msisdn, outcome, raw_status",
+    "report_file": "name, kind, stem, submission_id, sha256, rows, archive",
+    "submission": "stem, state, report_rows, report_duplicates",
+}
+
+
+def kept(home, *names: str) -> dict[str, list[tuple[object, ...]]]:
+    """The tables, but for when they were written."""
+    return {
+        name: sorted(home.table(f"SELECT {TABLES[name]} FROM sms.{name}"), key=str)
+        for name in names or TABLES
+    }
+
+
+def lose_reports(home) -> None:
+    """A ledger that was set back to the morning on which its file was accepted."""
+    home.empty(reports_only=True)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        db.exec_driver_sql("DELETE FROM sms.receipt")
+        db.exec_driver_sql("DELETE FROM sms.stranger")
+        db.exec_driver_sql(
+            "UPDATE sms.submission SET state = 'accepted', report_rows = NULL, "
+            "report_duplicates = NULL"
+        )
+
+
+STOPS = st.lists(
+    st.builds(reply_row, st.integers(0, 4), st.sampled_from(["STOP", "é;à"])), max_size=5
+)
+REPLIES = st.lists(
+    st.builds(reply_row, st.integers(0, 4), st.sampled_from(["STOP", "oui", "stop!"])), max_size=5
+)
+ACKS = st.lists(st.builds(ack_row, st.integers(0, 6)), min_size=1, max_size=6)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(stops=STOPS, replies=REPLIES, acks=st.lists(ACKS, max_size=2), cut=st.floats(0, 1))
+def test_a_replay_ends_with_the_tables_of_the_first_time(home, stops, replies, acks, cut):
+    home.empty()
+    shutil.rmtree(home.archive, ignore_errors=True)
+    for path in home.gateway.folder.iterdir():
+        path.unlink()
+    one = home.accepted(5, campaign_id="spring1")
+    grown = {"STOP": "".join(stops).encode(), "SMSMO": "".join(replies).encode()}
+    for step, part in enumerate((cut, 1.0), start=1):
+        for kind, content in grown.items():
+            shown = content[: int(part * len(content))]
+            home.gateway.shows(
+                f"{kind}-12345-20260715-1200-spring1.csv",
+                shown,
+                at=home.now + timedelta(hours=step),
+            )
+        with suppress(ReportsFailed):  # a torn line alone is nothing that can be read
+            home.collect_replies()
+    for step, rows in enumerate(acks):
+        home.gateway.shows(
+            "ACK-12345-20260715-1200-spring1.csv",
+            "".join(rows).encode(),
+            at=home.now - timedelta(days=2 - step),
+        )
+        home.collect(one.stem)
+    first = kept(home)
+
+    lose_reports(home)
+    with suppress(ReplayUnfinished):
+        replay([home.archive], home.ledger, home.archive)
+
+    assert kept(home) == first
+
+    with suppress(ReplayUnfinished):
+        replay([home.archive], home.ledger, home.archive)
+    assert kept(home) == first
+
+
+@pytest.fixture
+def archived(home, ack, reply):
+    """A file whose reports lie in the archive."""
+    one = home.accepted(3)
+    home.gateway.shows("STOP-12345-20260715-1200-spring1.csv", reply(0))
+    home.gateway.shows("ACK-12345-20260715-1200-spring1.csv", ack(3))
+    home.collect_replies()
+    home.collect(one.stem)
+    return one
+
+
+def test_with_nothing_left_stops_are_loaded_and_outcomes_are_told(home, archived):
+    first = kept(home, "opt_out")
+    home.empty()
+
+    with pytest.raises(ReplayUnfinished, match="1 reports were loaded, 1 were not") as told:
+        replay([home.archive], home.ledger, home.archive)
+
+    assert kept(home, "opt_out") == first
+    assert "restore sms.campaign_run, sms.submission and sms.message first" in str(told.value)
+
+
+def test_a_report_under_its_own_name_is_archived_on_its_way(home, archived, tmp_path, reply):
+    mine = tmp_path / "STOP-12345-20260715-1200-spring1.csv"
+    mine.write_bytes(reply(0) + reply(1))
+
+    [loaded] = replay([mine], home.ledger, home.archive)
+
+    assert (loaded.opt_outs, loaded.replies) == (1, 1)
+    assert (home.archive / loaded.archived).read_bytes() == mine.read_bytes()
+
+
+def test_what_is_no_report_is_told_and_stops_no_other(home, archived, tmp_path):
+    odd = tmp_path / "notes.csv"
+    odd.write_bytes(b"a;b")
+
+    with pytest.raises(ReplayUnfinished, match="neither its name nor its folder's") as told:
+        replay([odd, home.archive], home.ledger, home.archive)
+
+    assert told.value.loaded == 2
+
+
+def test_a_replay_closes_nothing_and_moves_a_file_to_reported(home, archived):
+    lose_reports(home)
+
+    replay([home.archive], home.ledger, home.archive)
+
+    assert home.ledger.submission(archived.stem).state is State.REPORTED
+
+
+# The commands
+
+
+def command(home, tmp_path: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    chosen = tmp_path / "settings.yaml"
+    chosen.write_text(f"archive_folder: {home.archive}\n")
+    url = home.ledger.engine.url.render_as_string(hide_password=False)
+    return sms(*arguments, "--url", url, SMS_SETTINGS=str(chosen))
+
+
+def test_the_command_replays_a_folder(home, archived, tmp_path):
+    first = kept(home)
+    lose_reports(home)
+
+    done = command(home, tmp_path, "replay", home.archive)
+
+    assert done.returncode == 0, done.stderr
+    assert kept(home) == first
+    assert "ACK-12345-20260715-1200-spring1.csv: 3 rows" in done.stdout
+    assert done.stdout.endswith("2 reports are loaded.\n")
+
+
+def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path):
+    refused = command(home, tmp_path, "forget", "+33639980000")
+    assert refused.returncode == 1
+    assert "nothing was erased" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    home.ledger.move(archived.stem, to=State.CLOSED)
+    done = command(home, tmp_path, "forget", "+33639980000")
+
+    assert done.returncode == 0, done.stderr
+    assert "Erased: 1 messages with their outcomes" in done.stdout
+    assert "their opt-out is kept" in done.stdout
+    assert home.stop_list() == [33639980000]

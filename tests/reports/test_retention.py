@@ -1,0 +1,167 @@
+"""What we keep of people expires, of files that are over and of no others."""
+
+import itertools
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from sms.errors import ConfigurationError
+from sms.forgetting import forget
+from sms.ledger.ledger import State, Submission
+from sms.retention import expire_archive, expire_people, expire_runs
+from sms.settings import Settings
+
+KEEP = timedelta(days=90)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["local", "object store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A folder of ours: on disk, or in a store that knows no folders."""
+    if request.param == "local":
+        return tmp_path / "kept"
+    return UPath(f"memory://bucket{next(_numbers)}/kept")
+
+
+def write(path: Any, content: bytes = b"people") -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def left(root: Any) -> list[str]:
+    """All files below a folder, by their ends."""
+    found = []
+    for each in root.iterdir() if root.exists() else ():
+        found += left(each) if each.is_dir() else [f"{each.parent.name}/{each.name}"]
+    return sorted(found)
+
+
+def run_of(home, root: Any, one: Submission) -> Any:
+    """The run's folder, as the ledger knows it and with a file in it."""
+    folder = root / "send__spring" / str(one.id)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql(
+            "UPDATE sms.campaign_run SET folder = %s WHERE run_key = %s", (str(folder), one.run_key)
+        )
+    write(folder / "01_candidates.parquet")
+    write(folder / "deeper" / "part.parquet")
+    return folder
+
+
+def closed(home) -> Submission:
+    one = home.accepted(3)
+    home.ledger.move(one.stem, to=State.REPORTED)
+    home.ledger.move(one.stem, to=State.CLOSED)
+    return one
+
+
+def test_the_folder_of_a_run_that_is_over_expires(home, root):
+    over, still_open = closed(home), home.accepted(3)
+    folders = [run_of(home, root, each) for each in (over, still_open)]
+    write(root / "send__spring" / "stranger" / "file")
+    at_the_limit = over.send_at + KEEP
+
+    assert expire_runs(root, home.ledger, KEEP, at_the_limit).folders == 0
+    found = expire_runs(root, home.ledger, KEEP, at_the_limit + timedelta(minutes=1))
+
+    assert (found.folders, found.called_off, found.unknown) == (1, (), 1)
+    assert left(root) == [
+        f"{folders[1].name}/01_candidates.parquet",
+        "deeper/part.parquet",
+        "stranger/file",
+    ]
+    assert not folders[0].exists()
+    assert expire_runs(root, home.ledger, KEEP, at_the_limit + timedelta(days=1)).folders == 0
+
+
+def test_a_run_that_was_never_sent_is_called_off_with_its_folder(home, root):
+    one = home.accepted(3)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        db.exec_driver_sql("UPDATE sms.submission SET state = 'prepared'")
+    run_of(home, root, one)
+
+    found = expire_runs(root, home.ledger, KEEP, one.send_at + KEEP + timedelta(days=1))
+
+    assert (found.folders, found.called_off) == (1, (one.stem,))
+    assert home.ledger.submission(one.stem).state is State.CANCELLED
+    assert left(root) == []
+
+
+def test_no_folder_at_all_is_nothing_to_do(home, tmp_path):
+    assert expire_runs(tmp_path / "none", home.ledger, KEEP, home.now).folders == 0
+    assert expire_archive(tmp_path / "none", home.ledger, KEEP, home.now) == 0
+
+
+def test_archived_reports_expire_by_the_day_in_their_name(home, root):
+    over, still_open = closed(home), home.accepted(3)
+    for stem in (over.stem, still_open.stem, "SEND-12345-20260715-1200-nobody"):
+        for state in ("aaaa", "bbbb", "bbbb.unreadable"):
+            write(root / "STOP" / stem.replace("SEND", "STOP") / f"{state}.csv")
+    write(root / "ACK" / "ACK-12345-20269999-1200-odd" / "aaaa.csv")
+    write(root / "notes" / "mine.txt")
+    day = home.now.replace(year=2026, month=7, day=14, hour=22, minute=0)  # midnight in Paris
+
+    assert expire_archive(root, home.ledger, KEEP, day + KEEP) == 0
+    assert expire_archive(root, home.ledger, KEEP, day + KEEP + timedelta(minutes=1)) == 2
+
+    stays = still_open.stem.replace("SEND", "STOP")
+    assert left(root) == [
+        "ACK-12345-20269999-1200-odd/aaaa.csv",
+        *(f"{stays}/{state}.csv" for state in ("aaaa", "bbbb", "bbbb.unreadable")),
+        "notes/mine.txt",
+    ]
+
+
+def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
+    over, still_open = closed(home), home.accepted(3)
+    home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
+    home.gateway.shows("SMSMO-12345-20260701-1200-nobody.csv", reply(1, "merci"))
+    home.collect_replies()
+    summary = home.ledger.summary(over.run_key)
+
+    assert expire_people(home.ledger, KEEP, over.send_at + KEEP) == {
+        "messages": 0,
+        "strangers": 0,
+        "replies": 0,
+        "texts": 0,
+    }
+    found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=1), portion=2)
+
+    assert found == {"messages": 3, "strangers": 0, "replies": 2, "texts": 1}
+    assert home.ledger.summary(over.run_key) == summary
+    assert home.table("SELECT submission_id, count(*) FROM sms.message GROUP BY 1") == [
+        (still_open.id, 3)
+    ]
+    assert home.stop_list() == [33639980000]
+
+
+def test_who_is_forgotten_is_told_where_they_still_are(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(one.stem.replace("SEND", "ACK") + ".csv", ack(3))
+    home.collect(one.stem)
+    home.ledger.move(one.stem, to=State.CLOSED)
+    settings = Settings(archive_folder="/somewhere")
+
+    forgotten, kept = forget("06 39 98 00 00", home.ledger, settings, home.now)
+
+    assert (forgotten.messages, forgotten.opted_out) == (1, False)
+    assert [each.place for each in kept] == [
+        "runs/spring",
+        f"file:///somewhere/ACK/{one.stem.replace('SEND', 'ACK')}",
+    ]
+    assert kept[0].until == one.send_at + settings.keep_runs + timedelta(days=1)
+
+    later = one.send_at + settings.keep_archive + timedelta(days=2)
+    assert forget("+33639980001", home.ledger, settings, later)[1] == []
+
+
+def test_what_is_no_number_is_not_repeated(home):
+    with pytest.raises(ConfigurationError, match="no number of a mobile phone") as refused:
+        forget("somebody, 12", home.ledger, Settings(), home.now)
+
+    assert "somebody" not in str(refused.value)
