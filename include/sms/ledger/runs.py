@@ -187,6 +187,7 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     _note(tx, run_key, approved_by=None, approved_at=None)  # a yes is to the bytes that were shown
     for surplus in [one for number, one in live.items() if number > len(parts)]:
         _withdraw(tx, surplus)
+    _make_way(tx, live, parts)
     for part in parts:
         _prepare_part(tx, planned, live.get(part.part), part)
     return submissions(tx, run_key)
@@ -205,6 +206,18 @@ def digest_of(files: Sequence[Submission]) -> str:
     """A few digits that stand for the very bytes that a run's files were prepared with."""
     told = "".join(f"{each.stem} {each.prepared_sha256}\n" for each in files)
     return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def _make_way(tx: Transaction, live: Mapping[int, Submission], parts: Sequence[Part]) -> None:
+    """Take their names from files that get others: a part may get what another's was till now."""
+    for part in parts:
+        held = live.get(part.part)
+        if held and held.stem != part.stem:
+            tx.db.execute(
+                update(submission)
+                .where(submission.c.id == held.id)
+                .values(stem=f"{held.stem} {held.id}")
+            )
 
 
 def _prepare_part(
