@@ -119,6 +119,15 @@ def prepare(
         ),
     ] = "00000",
     limit: Limit = None,
+    planned_at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--planned-at",
+            parser=instant,
+            metavar="ISO",
+            help="When the run is planned, which `local_time` asks; default: at its hour.",
+        ),
+    ] = None,
 ) -> None:
     """Make the very files that the DAG would upload, and say who is left out and why."""
     with _loading():
@@ -127,7 +136,13 @@ def prepare(
     columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
     plan = offline.plan(
-        found, at, run_id=run_id, service_id=service_id, limit=limit, settings=chosen
+        found,
+        at,
+        run_id=run_id,
+        service_id=service_id,
+        limit=limit,
+        planned_at=planned_at,
+        settings=chosen,
     )
     with terminal.progress(complain) as watch:
         screened = offline.screen(plan, recipients, stop_list, chosen, watch)

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -120,20 +119,20 @@ class Cap:
 
     reason: str
     reached: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
-    turn: Callable[[], AbstractContextManager[None]]  # held, nothing else of a cap's leaves
 
 
 def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
     """The next of a run's files, by stem, whose verdict must be heard; None if there is none left.
 
-    It is brought to the gateway if it is not there yet. All files of its hour lie there as `.tmp`,
+    None, too, if all of this hour's files turn out to be empty: look again for the next hour's. It
+    is brought to the gateway if it is not there yet. All files of its hour lie there as `.tmp`,
     whole, before the first is renamed; and one is renamed a call, so that its verdict can be heard
     before the next (R1: all parts or none). Those of a later hour wait for a later call: until then
     they can be called off. Earlier tries may have got anywhere. Raises SubmissionTaken,
     SubmissionUnknown, GatewayError, LedgerError.
     """
     files = [this.ledger.submission(stem) for stem in parcels]
-    if any(each.state is State.CANCELLED for each in files):
+    if any(each.state is State.CANCELLED and not each.is_empty for each in files):
         # Whoever calls off one file of a run calls off what is left of it.
         hold(parcels, this.gateway, this.ledger, "another file of the run was called off")
     ahead = [each for each in files if _is_ahead(each)]
@@ -145,13 +144,22 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
         with this.gateway() as session:
             found = [_upload(stem, parcels[stem], session, this) for stem in left]
             there = [each for each in found if each.state is State.SUBMITTED]
-            return there[0] if there else _release(left[0], parcels[left[0]], session, this)
+            waiting = (each.stem for each in found if each.state is State.UPLOADING)
+            while not there and (stem := next(waiting, None)):
+                released = _release(stem, parcels[stem], session, this)
+                there = [released] if released.state is State.SUBMITTED else []
     except SmsError:
         # This try ends in good order, so the next need not wait for the lease to run out.
         for stem in left:
             with contextlib.suppress(LedgerError):
                 this.ledger.release(stem, this.token)
         raise
+    if not there and all(this.ledger.submission(stem).is_empty for stem in parcels):
+        raise LedgerError(
+            f"everybody in {', '.join(parcels)} had to be left out since it was written, by a STOP "
+            "or by at_most: nothing is sent"
+        )
+    return next(iter(there), None)
 
 
 def next_files(files: Sequence[Submission]) -> list[Submission]:
@@ -193,6 +201,8 @@ def _is_ahead(submission: Submission) -> bool:
     """Whether the file must still go to the gateway; an error says why it can't."""
     if submission.state in AHEAD:
         return True
+    if submission.is_empty:
+        return False
     standing(submission)
     return False
 
@@ -270,9 +280,11 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
         session.remove(Folder.SEND, draft.name)
     this.check(submission)
-    _leave_out(this.ledger.opted_out(parcel.msisdns()), OPTED_OUT, stem, parcel, this)
+    _leave_out(this.ledger.opted_out(parcel.msisdns()), OPTED_OUT, stem, parcel)
     if this.cap:
-        _leave_out(this.cap.reached(parcel.msisdns()), this.cap.reason, stem, parcel, this)
+        _leave_out(this.cap.reached(parcel.msisdns()), this.cap.reason, stem, parcel)
+    if not len(parcel.msisdns()):
+        return _end_empty(stem, parcel, sight, session, this)
     if submission.prepared_sha256:
         parcel.require_prepared(submission.prepared_sha256)
     if _waits_for_rename(submission, sight.tmp, parcel.path()):
@@ -296,30 +308,32 @@ def _release(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissi
         if submission.state is not State.UPLOADING:
             return submission
         # Of two files that would write to somebody once too often, the second sees the first.
-        with this.cap.turn() if this.cap else contextlib.nullcontext():
+        with this.ledger.turn(alone=this.cap is not None):
+            this.check(submission)
+            # Whoever was written to, or said STOP, while the file went up is read here.
             if this.cap and len(this.cap.reached(parcel.msisdns())):
                 continue
+            if len(this.ledger.opted_out(parcel.msisdns())):
+                continue
+            # Last of all, so that whatever refuses before leaves no doubt behind.
             this.ledger.intend_rename(stem, this.token)
-            this.check(submission)
-            # Whoever said STOP while the file went up is read here, right before the rename.
-            if not len(this.ledger.opted_out(parcel.msisdns())):
-                return _rename(stem, session, this.ledger, this.token)
+            return _rename(stem, session, this.ledger, this.token)
 
 
-def _leave_out(
-    msisdns: npt.NDArray[np.int64], reason: str, stem: str, parcel: Parcel, this: Try
-) -> None:
-    """Write the file anew without some of its people; it is called off if that is everybody."""
+def _leave_out(msisdns: npt.NDArray[np.int64], reason: str, stem: str, parcel: Parcel) -> None:
+    """Write the file anew without some of its people."""
     if not len(msisdns):
         return
     log.warning("%d of %s are left out (%s): it is written anew", len(msisdns), stem, reason)
     parcel.leave_out(msisdns, reason)
-    if not len(parcel.msisdns()):
-        this.ledger.move(stem, to=State.CANCELLED, detail={"why": f"everybody: {reason}"})
-        raise LedgerError(
-            f"everybody in {stem} had to be left out since it was written ({reason}): it is not "
-            "sent"
-        )
+
+
+def _end_empty(stem: str, parcel: Parcel, sight: Sight, session: Gateway, this: Try) -> Submission:
+    """End a file in which nobody is left; the others of its run go on."""
+    if sight.tmp and not session.remove(Folder.SEND, sight.tmp.name):
+        raise _vanished(stem, sight.tmp.name)
+    log.warning("everybody in %s had to be left out since it was written: it is not sent", stem)
+    return this.ledger.end_empty(stem, this.token, left_out=parcel.late_out())
 
 
 def _waits_for_rename(submission: Submission, tmp: RemoteFile | None, path: Any) -> bool:
@@ -352,10 +366,7 @@ def _put_in_place(
         session.remove(Folder.SEND, name)  # numbers of people, and nobody would look for them
         raise _taken(stem)
     if former and not session.remove(Folder.SEND, former.name):
-        raise SubmissionTaken(
-            f"{former.name} vanished while {stem} was being delivered: another try is at work, "
-            "this one looks again later"
-        )
+        raise _vanished(stem, former.name)
     session.rename(name, f"{stem}.{Phase.TMP}")
 
 
@@ -371,6 +382,13 @@ def _rename(stem: str, session: Gateway, ledger: Ledger, token: str) -> Submissi
             raise
         log.warning("%s was renamed by another try", stem)
     return _arrived(stem, ledger)
+
+
+def _vanished(stem: str, name: str) -> SubmissionTaken:
+    return SubmissionTaken(
+        f"{name} vanished while {stem} was being delivered: another try is at work, this one looks "
+        "again later"
+    )
 
 
 def _taken(stem: str) -> SubmissionTaken:

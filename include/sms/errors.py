@@ -200,6 +200,12 @@ class LedgerUnreachable(LedgerError):
     retryable = True
 
 
+class LedgerBusy(LedgerError):
+    """Somebody else holds what only one may hold at a time."""
+
+    retryable = True
+
+
 class StopListUnsafe(LedgerError):
     """The stop list can't be trusted, so nothing may be sent."""
 

@@ -57,8 +57,9 @@ def plan(
     run_id: str | None = None,
     service_id: str = UNKNOWN_ACCOUNT,
     limit: int | None = None,
+    planned_at: datetime | None = None,
 ) -> Plan:
-    """The plan of a run that wants to send at an instant, as if it were planned at that instant.
+    """The plan of a run that wants to send at an instant, planned at that instant or before.
 
     With the `run_id` of a DAG run, and the account's `service_id`, names and IDREMOTEs are that
     run's. Raises WindowClosed.
@@ -77,6 +78,7 @@ def plan(
         at_once=False,
         dry_run=True,
         limit=limit,
+        planned_at=planned_at or slot.send_at,
     )
 
 
@@ -125,7 +127,7 @@ def screen(
         plan.send_at,
         plan.slot_reason,
         survey.people,
-        now=plan.send_at,
+        now=plan.planned_at,
         settings=settings,
     )
     survey = survey.dealt([(each.zone, each.people) for each in dealt.files])

@@ -34,7 +34,8 @@ class Geography:
             elsewhere = ALSACE_MOSELLE
         codes = [elsewhere]
         if campaign.kind is Kind.MARKETING or campaign.overseas == "exclude":
-            if campaign.postcode and campaign.alsace_moselle != "ignore":
+            by_place = campaign.postcode and campaign.kind is Kind.MARKETING
+            if by_place and campaign.alsace_moselle != "ignore":
                 codes += [FRANCE, ALSACE_MOSELLE]
             if campaign.overseas != "mainland":
                 codes += [each.code for each in FRENCH if each.is_overseas]
@@ -51,11 +52,13 @@ class Geography:
         by_number: Places = self._by_region[region]
         if postcode is None:
             return by_number
+        # Other countries' postcodes look like French ones: 10001 is New York.
+        french = _FRENCH[region]
         encoded = postcode.dictionary_encode()
         words = encoded.dictionary.to_pylist()
         told = np.array([self._told(word) for word in words] + [_UNTOLD], np.int16)
         by_postcode: Places = told[encoded.indices.fill_null(len(words)).to_numpy()]
-        return np.where(by_postcode == _UNTOLD, by_number, by_postcode)
+        return np.where(french & (by_postcode != _UNTOLD), by_postcode, by_number)
 
     @cached_property
     def overseas(self) -> npt.NDArray[np.bool_]:
@@ -64,7 +67,9 @@ class Geography:
 
     @cached_property
     def _by_region(self) -> Places:
-        return np.array([self._place(_zone_of(region)) for region in REGIONS], np.int16)
+        # A number of mainland France tells nothing of Alsace-Moselle: it lives where most may.
+        places = [0 if region == FRANCE else self._place(_zone_of(region)) for region in REGIONS]
+        return np.array(places, np.int16)
 
     def _told(self, postcode: str) -> int:
         code = told_by_postcode(postcode)
@@ -76,6 +81,7 @@ class Geography:
 
 
 _UNTOLD = -1
+_FRENCH = np.isin(REGIONS, [FRANCE, *OVERSEAS])
 ONE_ZONE = Geography((zone(FRANCE),))
 
 

@@ -48,6 +48,7 @@ class Plan(BaseModel):
     at_once: bool
     dry_run: bool
     limit: int | None
+    planned_at: datetime
 
     def stem(self, part: int, parts: int, send_at: datetime | None = None) -> str:
         """A part's name at the gateway; a single file has no suffix (R1).

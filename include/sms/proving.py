@@ -9,10 +9,13 @@ import logging
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sms import frames, preparing, send_window, sending
-from sms.campaign import campaign_id
+from sms.campaign import Campaign, campaign_id
+from sms.errors import LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import PlannedRun
 from sms.ledger.states import State
@@ -23,12 +26,10 @@ from sms.zones import FRANCE
 
 log = logging.getLogger(__name__)
 
-PROOF = "proof"  # the folder, and what a proof's run is called by in the ledger
-
 
 def is_proof(run_key: str) -> bool:
     """Whether a run is another's proof."""
-    return f"/{PROOF}-" in run_key
+    return f"/{sending.PROOF}-" in run_key
 
 
 def prove(plan: Plan, folder: Any, ledger: Ledger, settings: Settings, now: datetime) -> list[str]:
@@ -37,113 +38,147 @@ def prove(plan: Plan, folder: Any, ledger: Ledger, settings: Settings, now: date
     Each number of `proof_to` gets the text of one of the run's first recipients, and every variant
     where there are several. Raises WindowClosed, LedgerError, SourceError.
     """
-    if plan.dry_run or not plan.campaign.proof_to:
-        return []
-    run_key = f"{plan.run_key}/{PROOF}-{ledger.prepared_digest(plan.run_key)}"
     stems = []
-    for variant, (_, text) in plan.campaign.texts.items():
-        said: dict[str, Any] = {"text": text, "variants": {}, "holdout": None}
-        one = plan.model_copy(update={"campaign": plan.campaign.model_copy(update=said)})
-        place = folder / (f"{PROOF}-{variant}" if variant else PROOF)
-        stems += _proved(
-            one,
-            f"{run_key}-{variant}" if variant else run_key,
-            folder,
-            place,
-            ledger,
-            settings,
-            now,
-        )
+    for variant, run_key in sending.proof_keys(plan, ledger).items():
+        _, text = plan.campaign.texts[variant]
+        place = folder / (f"{sending.PROOF}-{variant}" if variant else sending.PROOF)
+        _call_off_another(place, run_key, ledger)
+        known = ledger.submissions(run_key)
+        if known and not {each.state for each in known} & {State.PLANNED, State.CANCELLED}:
+            stems += [each.stem for each in known]
+            continue
+        people = _people(plan, variant, folder, ledger)
+        # The limits of the run are not the proof's.
+        said: dict[str, Any] = {
+            **{"text": text, "variants": {}, "holdout": None, "on_empty": "fail"},
+            **{"approval": 0, "proof_to": (), "at_most": None},
+        }
+        campaign = plan.campaign.model_copy(update=said)
+        proof = _plan(plan, campaign, run_key, ledger, settings, now, people.num_rows)
+        stems += _prepared(proof, people, place, ledger, settings)
     return stems
 
 
-def _proved(
+def _plan(
     plan: Plan,
+    campaign: Campaign,
     run_key: str,
-    folder: Any,
-    place: Any,
     ledger: Ledger,
     settings: Settings,
     now: datetime,
-) -> list[str]:
-    """Prepare the proof of one text, unless it is prepared already; its file's stem."""
-    _call_off_another(place, run_key, ledger)
-    known = ledger.submissions(run_key)
-    if known and not {each.state for each in known} & {State.PLANNED, State.CANCELLED}:
-        return [each.stem for each in known]
-    proof = _plan(plan, run_key, ledger, settings, now)
-    people = _people(proof, folder)
-    place.mkdir(parents=True, exist_ok=True)
-    sending.write_plan(proof, place)
-    (ledger.replan if known else ledger.plan)(
-        PlannedRun(
-            run_key=run_key,
-            campaign=proof.campaign.name,
-            kind=proof.campaign.kind,
-            service_id=proof.service_id,
-            send_at=proof.send_at,
-            slot_reason=proof.slot_reason,
-            dry_run=False,
-            planned_at=now,
-            folder=str(place),
-            row_limit=people.num_rows,
-        ),
-        proof.stem(1, 1),
+    phones: int,
+) -> Plan:
+    """The proof's own plan: at once, or when it is open next."""
+    slot = send_window.slot(None, campaign.kind, now=now, settings=settings)
+    return plan.model_copy(
+        update={
+            "run_key": run_key,
+            "campaign": campaign,
+            "campaign_id": campaign_id(campaign.name, run_key, ledger.attempts(run_key) + 1),
+            "send_at": slot.send_at,
+            "slot_reason": f"a proof of {plan.campaign_id}, {slot.reason}",
+            "at_once": True,
+            "limit": phones,
+            "planned_at": now,
+        }
     )
+
+
+def _prepared(
+    proof: Plan, people: pa.RecordBatch, place: Any, ledger: Ledger, settings: Settings
+) -> list[str]:
+    """Write the proof's plan and its very bytes; its file's stem."""
+    sending.write_plan(proof, place)
+    run = PlannedRun(
+        run_key=proof.run_key,
+        campaign=proof.campaign.name,
+        kind=proof.campaign.kind,
+        service_id=proof.service_id,
+        send_at=proof.send_at,
+        slot_reason=proof.slot_reason,
+        dry_run=False,
+        planned_at=proof.planned_at,
+        folder=str(place),
+        row_limit=people.num_rows,
+    )
+    known = ledger.submissions(proof.run_key)
+    (ledger.replan if known else ledger.plan)(run, proof.stem(1, 1))
     only = File(
         zone=FRANCE, send_at=proof.send_at, people=people.num_rows, reason=proof.slot_reason
     )
-    sending.write_schedule(Schedule(files=(only,)), place)
+    sending.write_schedule(Schedule(files=(only,)), proof, place)
     frames.write(place / sending.AUDIENCE, [people])
     ledger.record_screening(
-        run_key,
+        proof.run_key,
         candidates=people.num_rows,
         audience=people.num_rows,
         excluded={},
         stop_list_size=sending.require_stop_list(ledger, settings),
     )
     sending.render(proof, place, ledger, settings)
-    files = ledger.submissions(run_key)
+    files = ledger.submissions(proof.run_key)
     for each in files:
         with sending.bytes_file(place, each.stem).open("rb") as source:
             preparing.require_faultless(source, each.stem, settings)
     return [each.stem for each in files]
 
 
-def _plan(plan: Plan, run_key: str, ledger: Ledger, settings: Settings, now: datetime) -> Plan:
-    """The proof's own plan: at once, or when it is open next, and without the run's limits."""
-    asked = plan.campaign
-    campaign = asked.model_copy(update={"approval": 0, "proof_to": (), "at_most": None})
-    slot = send_window.slot(None, campaign.kind, now=now, settings=settings)
-    return plan.model_copy(
-        update={
-            "run_key": run_key,
-            "campaign": campaign.model_copy(update={"on_empty": "fail"}),
-            "campaign_id": campaign_id(campaign.name, run_key, ledger.attempts(run_key) + 1),
-            "send_at": slot.send_at,
-            "slot_reason": f"a proof of {plan.campaign_id}, {slot.reason}",
-            "at_once": True,
-            "limit": len(asked.proof_to),
-        }
-    )
+def _people(plan: Plan, variant: str, folder: Any, ledger: Ledger) -> pa.RecordBatch:
+    """The first recipients of a text, each with the number of somebody of ours instead.
 
-
-def _people(proof: Plan, folder: Any) -> pa.RecordBatch:
-    """The first recipients of the run, each with the number of somebody of ours instead."""
-    numbers = sending.read_plan(folder).campaign.proof_to
-    first = next(batch for batch in frames.batches(folder / sending.AUDIENCE) if batch.num_rows)
-    rows = first.take(pa.array([place % first.num_rows for place in range(len(numbers))]))
+    LedgerError where everybody of ours said STOP.
+    """
+    ours = np.array([int(number) for number in plan.campaign.proof_to], np.int64)
+    numbers = np.setdiff1d(ours, ledger.opted_out(ours))
+    if not len(numbers):
+        raise LedgerError(
+            "every number of proof_to is in the stop list, so nobody would see the proof: name "
+            "phones in campaign.yaml that may be written to"
+        )
+    rows = _rows_of(_first_keys(plan, variant, folder, ledger, len(numbers)), folder)
+    again = [place // rows.num_rows for place in range(len(numbers))]
+    people = rows.take(pa.array([place % rows.num_rows for place in range(len(numbers))]))
+    keys = people["key"].to_pylist()
     changed = {
         "row": pa.array(range(1, len(numbers) + 1), pa.int64()),
-        "key": pa.array([f"{PROOF}-{place}" for place in range(1, len(numbers) + 1)]),
-        "msisdn": pa.array([int(number) for number in numbers], pa.int64()),
+        "key": pa.array(
+            [f"{key}-{times}" if times else key for key, times in zip(keys, again, strict=True)]
+        ),
+        "msisdn": pa.array(numbers),
         "of_file": pa.array([0] * len(numbers), pa.int16()),
     }
     columns = [
-        changed[field.name].cast(field.type) if field.name in changed else rows[field.name]
-        for field in rows.schema
+        changed[field.name].cast(field.type) if field.name in changed else people[field.name]
+        for field in people.schema
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+    return pa.RecordBatch.from_arrays(columns, schema=people.schema)
+
+
+def _first_keys(plan: Plan, variant: str, folder: Any, ledger: Ledger, most: int) -> list[str]:
+    """Whom a text is written to, the first of them; of any text where it is written to nobody."""
+    keys: list[str] = []
+    others: list[str] = []
+    columns = ["key", "variant"] if variant else ["key"]
+    for each in ledger.submissions(plan.run_key):
+        for batch in frames.batches(sending.messages_file(folder, each.stem), columns):
+            found = batch
+            if variant:
+                found = batch.filter(pc.equal(batch["variant"], variant))
+            keys += found["key"].slice(0, most - len(keys)).to_pylist()
+            others += batch["key"].slice(0, most - len(others)).to_pylist()
+            if len(keys) >= most:
+                return keys
+    return keys or others
+
+
+def _rows_of(keys: list[str], folder: Any) -> pa.RecordBatch:
+    """The audience's rows with these keys."""
+    wanted = pa.array(keys, pa.large_string())
+    found = [
+        batch.filter(pc.is_in(batch["key"], value_set=wanted))
+        for batch in frames.batches(folder / sending.AUDIENCE)
+    ]
+    return pa.concat_batches(found)
 
 
 def _call_off_another(place: Any, run_key: str, ledger: Ledger) -> None:

@@ -22,6 +22,8 @@ from sms.zones import ALSACE_MOSELLE, FRANCE, Zone, bank_holidays, zone
 
 SPREAD_EVERY = timedelta(minutes=15)
 MOST_FILES = 999  # what a name has room for
+LONGEST_PUT_OFF = timedelta(days=7)  # of a zone that is closed at the run's own hour
+MOST_LATE = timedelta(hours=1)  # what is kept free before closing, however late a file may be
 LONGEST_RUN = timedelta(days=25)  # by then its people were chosen too long ago
 
 
@@ -42,6 +44,7 @@ class Schedule(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     files: tuple[File, ...]
+    campaign_id: str = ""  # whose it is, once it is kept
 
     @property
     def begins(self) -> datetime | None:
@@ -140,15 +143,26 @@ def _slot(
     # An hour that has come there already, or will before the file is up, is taken for Paris'.
     if campaign.local_time and hour_there(send_at, where) > now + settings.upload_lead:
         wish = hour_there(send_at, where)
-    slot = send_window.slot(
-        wish,
-        campaign.kind,
-        now=wish,
-        settings=settings,
-        outside_window=campaign.outside_window,
-        send_now=True,
-        zone=where,
-    )
+    remedy = "Write `overseas: exclude` (or `mainland`) to leave them out (or in)"
+    try:
+        slot = send_window.slot(
+            wish,
+            campaign.kind,
+            now=wish,
+            settings=settings,
+            outside_window=campaign.outside_window,
+            send_now=True,
+            zone=where,
+        )
+    except WindowClosed as error:
+        if not where.is_overseas:
+            raise
+        raise WindowClosed(f"{error}. {remedy}") from None
+    if slot.send_at - send_at > LONGEST_PUT_OFF:
+        raise WindowClosed(
+            f"people of {where.name} could not be written to before {slot.send_at:%Y-%m-%d}: "
+            f"{slot.reason}. {remedy}"
+        )
     return slot.send_at, f"{where.name}: {slot.reason}"
 
 
@@ -158,11 +172,12 @@ def _unwarned(campaign: Campaign, send_at: datetime) -> str:
         return ""
     day = send_at.astimezone(PARIS).date()
     holiday = bank_holidays(zone(ALSACE_MOSELLE), day.year).get(day)
-    if campaign.postcode or not holiday:
+    if not holiday:
         return ""
+    who = "whoever has no postcode that can be read" if campaign.postcode else "everybody"
     return (
-        f"; it is a holiday in Alsace-Moselle ({holiday}), and no postcode tells who lives there: "
-        "see alsace_moselle in campaign.yaml"
+        f"; it is a holiday in Alsace-Moselle ({holiday}), and {who} is taken for living "
+        "elsewhere: see alsace_moselle in campaign.yaml"
     )
 
 
@@ -181,7 +196,12 @@ def _spread(
 def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
     """The chunk's own minute, or the next opening where the campaign lets it wait for that."""
     opens = send_window.next_open(chunk.start, campaign.kind, settings=settings, zone=chunk.where)
-    if opens > chunk.start and campaign.tail == "refuse":
+    if opens > chunk.start and campaign.tail == "refuse" and campaign.kind is Kind.MARKETING:
+        if not campaign.spread_over:
+            raise WindowClosed(
+                f"{chunk.start.astimezone(PARIS):%H:%M}, when the run was to go out, is not open "
+                "any more: clear the task plan, which takes the next hour that is"
+            )
         raise WindowClosed(
             f"spread over {campaign.spread_over}, some messages to {chunk.where.name} would "
             f"go out at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. Nothing "
@@ -197,7 +217,7 @@ def _room(chunk: _Chunk, free: datetime, campaign: Campaign, settings: Settings)
         return chunk.people
     closes = send_window.closing(chunk.start, settings=settings, zone=chunk.where)
     # A file may go up as late as max_late, and must be done all the same.
-    time = closes - settings.max_late - max(free, chunk.start)
+    time = closes - min(settings.max_late, MOST_LATE) - max(free, chunk.start)
     return min(chunk.people, max(0, int(time / timedelta(hours=1) * pace)))
 
 

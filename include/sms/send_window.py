@@ -19,6 +19,7 @@ from sms.zones import MAINLAND, Zone, bank_holidays
 
 SUNDAY = 6
 MINUTE = timedelta(minutes=1)
+AGAIN = "trigger a new run"
 FAR_AWAY = timedelta(days=30)  # no zone is closed for as long, unless its hours never meet Paris'
 
 # Not strftime's names: those follow the machine's language.
@@ -79,22 +80,23 @@ def require_open(
     settings: Settings,
     send_now: bool = False,
     zone: Zone = MAINLAND,
+    again: str = AGAIN,
 ) -> None:
     """Refuse with WindowClosed a file that, uploaded now, would go out late or in a closed hour.
 
     A slot that was good when planned need not be good hours later: an hour that has passed means
     *at once* to the provider (R26). For a run that wants *as soon as possible*, whatever that
-    took, say `send_now`.
+    took, say `send_now`. `again` is what to do, in words.
     """
     now, send_at = _utc(now), _utc(send_at)
     if not send_now:
-        _refuse_late(send_at, now=now, settings=settings)
+        _refuse_late(send_at, now=now, settings=settings, again=again)
     effective = _minute(max(send_at, now))
     if not is_open(effective, kind, settings=settings, zone=zone):
         opens = next_open(effective, kind, settings=settings, zone=zone)
         raise WindowClosed(
             f"{closures(effective, opens, kind, settings=settings, zone=zone)}, so the file "
-            f"planned for {_spoken(send_at)} can't go up any more: trigger a new run for "
+            f"planned for {_spoken(send_at)} can't go up any more: {again} for "
             f"{_spoken(opens, after=effective)} or later"
         )
 
@@ -106,6 +108,7 @@ class Sending:
     start: datetime
     messages: int
     zone: Zone = MAINLAND
+    gone: bool = False  # nothing can be done about it any more
 
 
 def ends(sendings: Sequence[Sending], settings: Settings) -> list[datetime] | None:
@@ -124,22 +127,30 @@ def ends(sendings: Sequence[Sending], settings: Settings) -> list[datetime] | No
     return [done[place] for place in range(len(sendings))]
 
 
-def require_no_tail(sendings: Sequence[Sending], kind: Kind | str, *, settings: Settings) -> None:
-    """Refuse with WindowClosed marketing that would still be going out when its hours end."""
+def require_no_tail(
+    sendings: Sequence[Sending],
+    kind: Kind | str,
+    *,
+    settings: Settings,
+    advice: str = "send earlier or to fewer, or write `tail: split`",
+) -> None:
+    """Refuse with WindowClosed marketing that would still be going out when its hours end.
+
+    What is gone takes its time, and is not judged any more.
+    """
     done = ends(sendings, settings)
     if done is None or Kind(kind) is Kind.TRANSACTIONAL:
         return
     for each, end in zip(sendings, done, strict=True):
         closes = closing(each.start, settings=settings, zone=each.zone)
-        if end > closes:
+        if end > closes and not each.gone:
             beside = [place for place, one in enumerate(sendings) if one.start == each.start]
             messages, end = sum(sendings[place].messages for place in beside), done[beside[-1]]
             raise WindowClosed(
                 f"{messages:,} messages from {_spoken(each.start)} on would take until "
                 f"{_spoken(end)} at {settings.messages_per_hour:,} an hour, and marketing closes "
                 f"at {_local(closes):%H:%M}: the rest would be rejected. Nothing more is sent: "
-                "send earlier or to fewer, write `tail: split`, or correct messages_per_hour in "
-                "the settings"
+                f"{advice}, or correct messages_per_hour in the settings"
             )
 
 
@@ -357,11 +368,11 @@ def _minute(instant: datetime) -> datetime:
     return _utc(instant).replace(second=0, microsecond=0)
 
 
-def _refuse_late(wish: datetime, *, now: datetime, settings: Settings) -> None:
+def _refuse_late(wish: datetime, *, now: datetime, settings: Settings, again: str = AGAIN) -> None:
     if now - wish > settings.max_late:
         raise WindowClosed(
             f"{_spoken(wish)} has passed, by more than max_late ({settings.max_late}) allows: "
-            "trigger a new run with a later send_at, or leave it empty to send as soon as allowed"
+            f"{again} with a later send_at, or leave it empty to send as soon as allowed"
         )
 
 

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sms import frames, limits, preparing, reviewing, send_window
 from sms.campaign import Campaign, campaign_id
+from sms.clock import PARIS
 from sms.delivery import Cap, fingerprint, next_files, report_due
 from sms.errors import (
     SUPPORT,
@@ -38,11 +39,12 @@ from sms.errors import (
 )
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission, Summary
-from sms.ledger.states import State
-from sms.message import DELIMITER
+from sms.ledger.states import SENT, State
+from sms.message import DELIMITER, DelimiterInText
+from sms.places import Geography
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, Reason
-from sms.schedule import Schedule, schedule
+from sms.schedule import Schedule, hour_there, schedule
 from sms.send_window import Sending
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
@@ -57,9 +59,12 @@ CANDIDATES = "01_candidates.parquet"
 AUDIENCE = "02_audience.parquet"
 EXCLUDED = "02_excluded.parquet"
 SCHEDULE = "02_schedule.json"
+REFUSAL = "02_refusal.txt"
 UNRENDERED = "03_excluded.parquet"
 MOJIBAKE = "03_mojibake.json"
+RENDERED = "03_rendered.json"
 REVIEW = "04_review.md"
+PROOF = "proof"  # the folder, and what a proof's run is called by in the ledger
 
 # What a run may take to start: until then its campaign's hour still means today's.
 STARTING = timedelta(minutes=5)
@@ -80,6 +85,16 @@ class Request(BaseModel):
     limit: int | None = None
 
 
+class Rendered(BaseModel):
+    """By what a run's files were made: what they are judged by until they have left."""
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: Plan
+    encoding: str
+    delimiter_in_text: DelimiterInText
+
+
 def read_plan(folder: Any) -> Plan:
     """The plan that the first stage left in the run's folder."""
     return Plan.model_validate_json((folder / PLAN).read_text())
@@ -90,9 +105,10 @@ def read_schedule(folder: Any) -> Schedule:
     return Schedule.model_validate_json((folder / SCHEDULE).read_text())
 
 
-def write_schedule(dealt: Schedule, folder: Any) -> None:
-    """Leave the files and their hours in the run's folder."""
-    (folder / SCHEDULE).write_text(dealt.model_dump_json(indent=1))
+def write_schedule(dealt: Schedule, plan: Plan, folder: Any) -> None:
+    """Leave the files and their hours in the run's folder, and whose they are."""
+    whose = dealt.model_copy(update={"campaign_id": plan.campaign_id})
+    (folder / SCHEDULE).write_text(whose.model_dump_json(indent=1))
 
 
 def is_under_way(run_key: str, ledger: Ledger) -> bool:
@@ -124,7 +140,7 @@ def plan(
         return read_plan(folder)
     known = ledger.submissions(run_key)
     kept = _kept_plan(folder, [each for each in known if each.state is not State.CANCELLED])
-    if kept and (kept.at_once or kept.send_at >= now - settings.max_late):
+    if kept and _is_ahead(kept, folder, now, settings):
         # The hour and the name stay; what the campaign says may have been corrected meanwhile.
         wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
         return write_plan(kept.model_copy(update=wishes), folder)
@@ -148,6 +164,7 @@ def plan(
         at_once=wanted is None,
         dry_run=request.dry_run,
         limit=request.limit,
+        planned_at=now,
     )
     run = PlannedRun(
         run_key=run_key,
@@ -190,6 +207,16 @@ def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetim
     return send_window.first_at(hour, after=after) if hour else None
 
 
+def _is_ahead(kept: Plan, folder: Any, now: datetime, settings: Settings) -> bool:
+    """Whether a plan's hours, or the first of them, can still be kept."""
+    begins = kept.send_at
+    if (folder / SCHEDULE).exists():
+        begins = read_schedule(folder).begins or begins
+    if kept.at_once and begins.astimezone(PARIS).date() == now.astimezone(PARIS).date():
+        return True
+    return begins >= now - settings.max_late
+
+
 def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
     """The plan in the folder, if it is the one that the ledger knows."""
     if not live or not (folder / PLAN).exists():
@@ -211,9 +238,7 @@ def extract(rows: Iterable[pa.RecordBatch], folder: Any) -> int:
     return frames.write(folder / CANDIDATES, rows)
 
 
-def screen(
-    plan: Plan, folder: Any, ledger: Ledger, settings: Settings, now: datetime
-) -> dict[str, int]:
+def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
     """Split the candidates into those we write to, each in a file, and those we don't, and why.
 
     Raises WindowClosed as `schedule` does.
@@ -232,11 +257,9 @@ def screen(
         plan.limit,
         _spared(plan, ledger),
     )
-    dealt = schedule(
-        campaign, plan.send_at, plan.slot_reason, survey.people, now=now, settings=settings
-    )
+    dealt = _dealt(plan, survey.people, folder, settings)
     survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
-    write_schedule(dealt, folder)
+    write_schedule(dealt, plan, folder)
     with (
         frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
         frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
@@ -260,7 +283,31 @@ def screen(
     return {"candidates": survey.candidates, "audience": survey.audience, **survey.reasons}
 
 
-def cap_of(plan: Plan, ledger: Ledger, send_at: datetime) -> Cap | None:
+def _dealt(plan: Plan, people: Mapping[str, int], folder: Any, settings: Settings) -> Schedule:
+    """The run's files; of a dry run that couldn't go out as it could, which its review tells."""
+
+    def dealt(campaign: Campaign) -> Schedule:
+        hour, why, now = plan.send_at, plan.slot_reason, plan.planned_at
+        return schedule(campaign, hour, why, people, now=now, settings=settings)
+
+    (folder / REFUSAL).write_text("")
+    try:
+        return dealt(plan.campaign)
+    except WindowClosed as error:
+        if not plan.dry_run:
+            raise
+        (folder / REFUSAL).write_text(str(error))
+    lenient = {"tail": "split", "outside_window": "shift"}
+    return dealt(plan.campaign.model_copy(update=lenient))
+
+
+def cap_of(plan: Plan, ledger: Ledger, files: Sequence[Submission], now: datetime) -> Cap | None:
+    """Who has been written to as often as the campaign allows, when the next of its files go."""
+    begins = min((each.send_at for each in next_files(files)), default=plan.send_at)
+    return _cap(plan, ledger, max(now, begins))
+
+
+def _cap(plan: Plan, ledger: Ledger, send_at: datetime) -> Cap | None:
     """Who has been written to as often as the campaign allows by then, if it says how often."""
     if not plan.campaign.at_most:
         return None
@@ -272,7 +319,7 @@ def cap_of(plan: Plan, ledger: Ledger, send_at: datetime) -> Cap | None:
         since=send_at - timedelta(days=days),
         but=plan.run_key,
     )
-    return Cap(str(Reason.AT_MOST), reached, ledger.turn)
+    return Cap(str(Reason.AT_MOST), reached)
 
 
 def _spared(
@@ -280,7 +327,10 @@ def _spared(
 ) -> dict[Reason, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]]:
     """Whom the campaign leaves alone, by what the ledger knows of earlier runs."""
     spared: dict[Reason, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = {}
-    if cap := cap_of(plan, ledger, plan.send_at):
+    # Nobody's hour is known yet, and with `local_time` some may be earlier than the run's.
+    zones = Geography.of(plan.campaign).zones if plan.campaign.local_time else ()
+    earliest = min([plan.send_at, *(hour_there(plan.send_at, each) for each in zones)])
+    if cap := _cap(plan, ledger, max(earliest, plan.planned_at)):
         spared[Reason.AT_MOST] = cap.reached
     if times := plan.campaign.suppress_after_failures:
         spared[Reason.FAILING_NUMBER] = partial(ledger.failing, times=times)
@@ -290,7 +340,13 @@ def _spared(
 def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[str, int]:
     """Write everyone's text and the exact bytes of each file; the ledger's `prepared`."""
     campaign = plan.campaign
-    writer = preparing.Writer(plan, settings, read_schedule(folder))
+    dealt = read_schedule(folder)
+    if dealt.campaign_id != plan.campaign_id:
+        raise LedgerError(
+            f"{plan.run_key} was planned anew since its people were screened: clear the task "
+            "screen with what is downstream of it"
+        )
+    writer = preparing.Writer(plan, settings, dealt)
     tally = preparing.Tally()
     messages_schema = preparing.messages_schema(campaign)
     made: dict[str, send_file.Written] = {}
@@ -318,6 +374,10 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     written = [(stem, made[stem]) for stem in writer.stems if stem in made and made[stem].rows]
     ledger.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
     (folder / MOJIBAKE).write_text(json.dumps(tally.mojibake))
+    rendered = Rendered(
+        plan=plan, encoding=settings.encoding, delimiter_in_text=settings.delimiter_in_text
+    )
+    (folder / RENDERED).write_text(rendered.model_dump_json(indent=1))
     if not written:
         if campaign.on_empty == "fail":
             audience = frames.rows(folder / AUDIENCE)
@@ -390,8 +450,12 @@ def review(
         variants=_by_variant(plan, folder, files),
     )
     try:
+        if refusal := _refusal(folder):
+            raise WindowClosed(refusal)
         limits.require(plan.campaign, run, cost, balance)
-        send_window.require_no_tail(_sendings(files), plan.campaign.kind, settings=settings)
+        send_window.require_no_tail(
+            _sendings(files), plan.campaign.kind, settings=settings, advice=_advice(plan)
+        )
     except (LimitTripped, WindowClosed) as error:
         counts += f"\n## It would not go out\n\n{error}\n"
         if not plan.dry_run:
@@ -412,19 +476,29 @@ def call_off(plan: Plan, ledger: Ledger, why: str) -> None:
 def require_sendable(
     submission: Submission, plan: Plan, ledger: Ledger, settings: Settings, now: datetime
 ) -> None:
-    """Refuse a send in a closed or missed hour, without its yes, or without a safe stop list."""
+    """Refuse a send in a closed or missed hour, without its yes, or without a safe stop list.
+
+    Once a run has begun, a file whose hour has passed goes at once, if it is open: what is left of
+    a run can't be sent otherwise without writing to some a second time.
+    """
+    files = ledger.submissions(submission.run_key)
+    begun = any(each.state in SENT for each in files)
+    again = LEFT_OF_A_RUN if begun else send_window.AGAIN
     send_window.require_open(
         submission.send_at,
         plan.campaign.kind,
         now=now,
         settings=settings,
-        send_now=plan.at_once,
+        send_now=plan.at_once or begun,
         zone=zone(submission.zone),
+        again=again,
     )
-    # Of the whole run, and from its first file on: one file must not leave for another to be late.
-    files = ledger.submissions(submission.run_key)
-    send_window.require_no_tail(_sendings(files, now), plan.campaign.kind, settings=settings)
+    # Of the whole run: one file must not leave for another to be late.
+    send_window.require_no_tail(
+        _sendings(files, now), plan.campaign.kind, settings=settings, advice=_advice(plan)
+    )
     run = ledger.run(submission.run_key)
+    require_proved(plan, ledger)
     if run.approved_at is None and needs_approval(plan, ledger):
         raise NotApproved(
             f"{submission.stem} needs a person's yes, and nobody gave one to what is prepared "
@@ -434,9 +508,47 @@ def require_sendable(
     if now - max(submission.send_at, chosen_at) > settings.max_age:
         raise WindowClosed(
             f"the people of {submission.stem} were chosen more than {settings.max_age} ago, and "
-            "some may have refused since: trigger a new run"
+            f"some may have refused since: {again}"
         )
     require_stop_list(ledger, settings)
+
+
+# What to do about the rest of a run whose first files have left.
+LEFT_OF_A_RUN = (
+    "some of its run have been written to: a new run, whose query leaves out whoever is in "
+    "sms.delivery, may go on"
+)
+
+
+def _advice(plan: Plan) -> str:
+    """What to do about a run that takes too long."""
+    if plan.campaign.tail == "split":
+        return "send earlier, to fewer, or say yes sooner"
+    return "send earlier or to fewer, or write `tail: split`"
+
+
+def proof_keys(plan: Plan, ledger: Ledger) -> dict[str, str]:
+    """The runs that prove what is prepared now, by variant; none without `proof_to`."""
+    if plan.dry_run or not plan.campaign.proof_to:
+        return {}
+    key = f"{plan.run_key}/{PROOF}-{ledger.prepared_digest(plan.run_key)}"
+    return {name: f"{key}-{name}" if name else key for name in plan.campaign.texts}
+
+
+def require_proved(plan: Plan, ledger: Ledger) -> list[Submission]:
+    """The proofs of what is prepared now; NotApproved unless each has left."""
+    proofs = [
+        each
+        for run_key in proof_keys(plan, ledger).values()
+        for each in ledger.submissions(run_key)
+    ]
+    variants = len(proof_keys(plan, ledger))
+    if len(proofs) < variants or any(each.state not in SENT for each in proofs):
+        raise NotApproved(
+            "the proof of what is prepared now has not left, so nobody can have seen it: clear the "
+            "tasks prove and send_proof with what is downstream of them"
+        )
+    return proofs
 
 
 def needs_approval(plan: Plan, ledger: Ledger) -> bool:
@@ -450,10 +562,17 @@ def needs_approval(plan: Plan, ledger: Ledger) -> bool:
 
 
 def answer_by(
-    plan: Plan, files: Sequence[Submission], settings: Settings, now: datetime
+    plan: Plan,
+    files: Sequence[Submission],
+    settings: Settings,
+    now: datetime,
+    proofs: Sequence[Submission] = (),
 ) -> datetime:
-    """Until when a person may say yes: not for ever, and not beyond the run's first hour."""
-    latest = now + settings.approval_timeout
+    """Until when a person may say yes: not for ever, and not beyond the run's first hour.
+
+    The time for it begins when the proofs ring.
+    """
+    latest = max([now, *(each.send_at for each in proofs)]) + settings.approval_timeout
     begins = min(each.send_at for each in files)
     return latest if plan.at_once else min(latest, begins + settings.max_late)
 
@@ -468,9 +587,19 @@ def upload_at(files: Sequence[Submission], settings: Settings, pace: float | Non
     `pace` is what the latest uploads went at, in bytes a second.
     """
     first = next_files(files)
+    begins = min(each.send_at for each in first)
+    if late := _lateness(files, settings):
+        return begins + late  # in the past by its name, it goes out as soon as it is up
     size = sum(each.size_bytes or 0 for each in first)
     takes = timedelta(seconds=MARGIN * size / (pace or SLOWEST_PACE))
-    return min(each.send_at for each in first) - settings.upload_lead - takes
+    return begins - settings.upload_lead - takes
+
+
+def _lateness(files: Sequence[Submission], settings: Settings) -> timedelta:
+    """By how much a run began late, whose steps must be as far apart as they were planned."""
+    gone = [each for each in files if each.state in SENT and each.submitted_at]
+    late = [each.submitted_at - each.send_at for each in gone if each.submitted_at]
+    return max(late) if late and min(late) > settings.max_late else timedelta(0)
 
 
 def likely_causes(folder: Any, submission: Submission, settings: Settings) -> tuple[str, ...]:
@@ -516,7 +645,9 @@ class PreparedPart:
     def __init__(self, folder: Any, submission: Submission, settings: Settings) -> None:
         self._rows = messages_file(folder, submission.stem)
         self._bytes = bytes_file(folder, submission.stem)
-        self._dialect = preparing.dialect(settings)
+        rendered = Rendered.model_validate_json((folder / RENDERED).read_text())
+        self._dialect = send_file.Dialect(rendered.encoding, rendered.delimiter_in_text)
+        self._is_planned_so = rendered.plan == read_plan(folder)
         self._left_out = np.empty(0, np.int64)
         self._reasons: Counter[str] = Counter()
 
@@ -538,8 +669,18 @@ class PreparedPart:
         """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
         with open(os.devnull, "wb") as nowhere:
             rows = send_file.write(frames.batches(self._rows), nowhere, self._dialect).sha256
-        found = {rows} if len(self._left_out) else {rows, fingerprint(self._bytes)["sha256"]}
-        if found != {sha256}:
+        if not self._is_planned_so:
+            raise LedgerError(
+                f"{self._bytes} was made by another plan than the run has now: clear the task "
+                "render with what is downstream of it"
+            )
+        if (
+            rows == sha256
+            and not len(self._left_out)
+            and fingerprint(self._bytes)["sha256"] != sha256
+        ):
+            self._write()  # an earlier try left out somebody who need not be left out any more
+        if rows != sha256:
             raise LedgerError(
                 f"{self._bytes} is not what was prepared and reviewed: somebody has rendered it "
                 "anew, or begun to. Clear the task plan with what is downstream of it"
@@ -550,12 +691,15 @@ class PreparedPart:
         before = len(self._left_out)
         self._left_out = np.union1d(self._left_out, msisdns)
         self._reasons[reason] += len(self._left_out) - before
-        with self._bytes.open("wb") as out:
-            send_file.write(self._batches(), out, self._dialect)
+        self._write()
 
     def late_out(self) -> dict[str, int]:
         """How many were left out since the file was first written, by Reason."""
         return dict(self._reasons)
+
+    def _write(self) -> None:
+        with self._bytes.open("wb") as out:
+            send_file.write(self._batches(), out, self._dialect)
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         left_out = pa.array(self._left_out, pa.int64())
@@ -613,9 +757,15 @@ def _sendings(files: Sequence[Submission], now: datetime | None = None) -> list[
             max(each.send_at, each.submitted_at or now or each.send_at),
             each.messages or 0,
             zone(each.zone),
+            gone=each.state in SENT,
         )
         for each in files
     ]
+
+
+def _refusal(folder: Any) -> str:
+    """Why the files of a dry run could not go out when they should, if they couldn't."""
+    return (folder / REFUSAL).read_text() if (folder / REFUSAL).exists() else ""
 
 
 def _reasons(plan: Plan, folder: Any) -> dict[str, str]:

@@ -21,9 +21,11 @@ def settle(stem: str, ledger: Ledger, *, arrived: bool) -> str:
     _require(stem, ledger, (State.UNKNOWN,), "not unknown: nothing to settle")
     if not ledger.move(stem, to=to, detail={"settled": "arrived" if arrived else "never arrived"}):
         _require(stem, ledger, (), "settled by somebody else meanwhile")
+    proof = is_proof(ledger.submission(stem).run_key)
     if arrived:
-        return f"{stem} counts as submitted. Clear its task submit, and the run goes on"
-    if is_proof(ledger.submission(stem).run_key):
+        task = "send_proof" if proof else "submit"
+        return f"{stem} counts as submitted. Clear its task {task}, and the run goes on"
+    if proof:
         return f"{stem} is cancelled. Clear the task prove of its run, which sends another proof"
     if is_alone(stem, ledger):
         return f"{stem} is cancelled, and nothing of its run was sent: it may be sent again"
@@ -47,7 +49,13 @@ def call_off(stem: str, ledger: Ledger) -> str:
     _require(stem, ledger, STILL_HERE, f"and may be at the gateway: only {SUPPORT} can stop it now")
     if not ledger.move(stem, to=State.CANCELLED, detail={"why": "called off"}):
         _require(stem, ledger, (), f"about to be renamed, or was: only {SUPPORT} can stop it now")
-    return f"{stem} is cancelled and will never be sent"
+    others = [
+        each.stem
+        for each in ledger.submissions(ledger.submission(stem).run_key)
+        if each.state in STILL_HERE
+    ]
+    beside = f". The other files of its run are called off with it: {', '.join(others)}"
+    return f"{stem} is cancelled and will never be sent" + (beside if others else "")
 
 
 def _require(stem: str, ledger: Ledger, states: tuple[State, ...], otherwise: str) -> None:

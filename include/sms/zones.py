@@ -144,7 +144,14 @@ def _clocks() -> dict[str, tuple[str, ...]]:
     clocks: dict[str, tuple[str, ...]] = {}
     for code, _, name, *_ in rows:
         clocks[code] = (*clocks.get(code, ()), name)
-    return clocks
+    return clocks | _WITHOUT_ISO
+
+
+# Countries by their numbers' metadata that ISO 3166, and so the database, does not list.
+_WITHOUT_ISO = {
+    "XK": ("Europe/Belgrade",),
+    **dict.fromkeys(("AC", "TA"), ("Atlantic/St_Helena",)),
+}
 
 
 def names(zones: Iterable[str]) -> str:

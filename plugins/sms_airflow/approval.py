@@ -35,6 +35,7 @@ class ApproveOperator(HITLOperator):
     def execute(self, context: Context) -> None:
         """Ask, unless nobody need be asked."""
         from sms import clock, sending
+        from sms.clock import PARIS
         from sms_airflow import wiring
 
         if not self.stems:
@@ -48,15 +49,18 @@ class ApproveOperator(HITLOperator):
         if run.approved_at:
             self.log.info("%s approved it already, at %s", run.approved_by, run.approved_at)
             return
-        files = ledger.submissions(run.run_key)
-        deadline = sending.answer_by(plan, files, wiring.settings(), clock.now())
+        files, proofs = ledger.submissions(run.run_key), sending.require_proved(plan, ledger)
+        deadline = sending.answer_by(plan, files, wiring.settings(), clock.now(), proofs)
         self.response_timeout = deadline - clock.now()
         messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
         self.subject = f"Send {plan.campaign.name} to {messages:,} people?"
         self.body = (folder / sending.REVIEW).read_text()
-        if plan.campaign.proof_to:
-            phones = len(plan.campaign.proof_to)
-            self.body = f"The proof was sent to {phones} of our own phones.\n\n{self.body}"
+        for proof in proofs:
+            rings = (
+                f"{max(proof.send_at, proof.submitted_at or proof.send_at).astimezone(PARIS):%H:%M}"
+            )
+            phones = f"{proof.messages} of our own phones, at {rings} in Paris"
+            self.body = f"A proof was sent to {phones}.\n\n{self.body}"
         # The digits stand for the bytes: Airflow shows an old question again after a clear, and a
         # yes to that must not be one to what was prepared since.
         self.options = [APPROVE.format(ledger.prepared_digest(run.run_key)), REFUSE]

@@ -83,8 +83,12 @@ class SubmitOperator(SFTPOperator):
         files = [ledger.submission(stem) for stem in self.stems]
         if any(each.state is State.REJECTED for each in files):
             raise self._rejection(files, ledger)
-        if all(each.state in HEARD for each in files):
+        left = [each for each in files if each.state not in HEARD and not each.is_empty]
+        if not left and any(each.state in HEARD for each in files):
             return list(self.stems)
+        # Of several runs (the proofs of variants) one after the other.
+        run_key = (left or files)[0].run_key
+        files = [each for each in files if each.run_key == run_key]
         folder = ObjectStoragePath(ledger.run(files[0].run_key).folder)
         plan = sending.read_plan(folder)
         if delivery.begins_another_hour(files):
@@ -97,11 +101,11 @@ class SubmitOperator(SFTPOperator):
 
         parcels = {each.stem: sending.PreparedPart(folder, each, settings) for each in files}
         token = str(context["ti"].id)
-        cap = sending.cap_of(plan, ledger, max(clock.now(), plan.send_at))
+        cap = sending.cap_of(plan, ledger, files, clock.now())
         this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, check, cap)
         waiting = delivery.submit_next(parcels, this)
         if waiting is None:
-            return list(self.stems)
+            return self._go_on(context)
         self.log.info("%s is at the gateway with %s messages", waiting.stem, waiting.messages)
         deadline = clock.now() + settings.verdict_timeout
         watch(self, VerdictTrigger, waiting.stem, deadline, settings.verdict_poll)

@@ -91,12 +91,12 @@ def screen() -> dict[str, int]:
     `02_audience.parquet` holds whom we write to, `02_excluded.parquet` everybody else, each with
     a key and one reason. Nobody is lost: candidates = audience + excluded.
     """
-    from sms import clock, sending
+    from sms import sending
 
     run = _Run()
     if run.under_way:
         return {}
-    counts = sending.screen(run.plan, run.folder, run.ledger, run.settings, clock.now())
+    counts = sending.screen(run.plan, run.folder, run.ledger, run.settings)
     return run.unless_empty(counts, counts["audience"])
 
 

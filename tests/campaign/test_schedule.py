@@ -172,8 +172,10 @@ def test_a_holiday_of_alsace_that_nothing_tells_is_warned_of():
     [known] = dealt({"FR": 1}, good_friday, postcode="zip").files
     [ordinary] = dealt({"FR": 1}).files
 
-    assert "a holiday in Alsace-Moselle (Vendredi saint), and no postcode" in warned.reason
-    assert {each.reason for each in (ignored, known, ordinary)} == {"as wished"}
+    holiday = "it is a holiday in Alsace-Moselle (Vendredi saint), and "
+    assert f"{holiday}everybody is taken for living elsewhere" in warned.reason
+    assert f"{holiday}whoever has no postcode that can be read is taken for" in known.reason
+    assert {each.reason for each in (ignored, ordinary)} == {"as wished"}
     [there] = dealt({"alsace_moselle": 1}, good_friday, postcode="zip").files
     assert there.send_at == paris("2027-03-27 08:00")
 

@@ -151,7 +151,7 @@ class Desk:
         ]
         batch = frames.from_rows(["key", "msisdn", "name", "postcode"], rows)
         sending.extract([batch], self.run_folder(run))
-        sending.screen(plan, self.run_folder(run), self.ledger, self.settings, clock.now())
+        sending.screen(plan, self.run_folder(run), self.ledger, self.settings)
         sending.render(plan, self.run_folder(run), self.ledger, self.settings)
         sending.review(plan, self.run_folder(run), self.ledger, self.settings)
         return self.ledger.submissions(run)
@@ -177,7 +177,7 @@ class Desk:
             each.stem: sending.PreparedPart(folder, each, self.settings)
             for each in map(self.ledger.submission, self.stems(run))
         }
-        cap = sending.cap_of(plan, self.ledger, max(clock.now(), plan.send_at))
+        cap = sending.cap_of(plan, self.ledger, self.ledger.submissions(run), clock.now())
         this = delivery.Try(gateway, self.ledger, token, lease, check, cap)
         return delivery.submit_next(parcels, this) or self.ledger.submission(stem)
 

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from sms.errors import LedgerError
+from sms.errors import GatewayUnreachable, LedgerError
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, sent_to
+from tests.delivery.test_submit import TO_CSV, interrupted
 
 pytestmark = SANDBOX_ONLY
 
@@ -47,22 +48,19 @@ def test_a_run_that_has_nobody_left_is_called_off(desk: Desk, gateway: Sandbox) 
     [second] = desk.prepare(numbers(3), run="second", more=ONCE)
     desk.submit(first.stem)
 
-    with pytest.raises(LedgerError, match=r"everybody in .* had to be left out .*\(at_most\)"):
+    with pytest.raises(LedgerError, match=r"everybody in .* had to be left out .* by at_most"):
         desk.submit(second.stem)
     assert desk.ledger.submission(second.stem).state is State.CANCELLED
 
 
 def test_a_file_tried_again_does_not_count_itself(desk: Desk, gateway: Sandbox) -> None:
     [only] = desk.prepare(numbers(3), more=ONCE)
-    asked: list[Submission] = []
 
-    def dies_at_the_rename(held: Submission) -> None:
-        asked.append(held)
-        if len(asked) == 3:  # before the upload, once it lies there, at the rename
-            raise LedgerError("cut")
+    def dies() -> None:
+        raise GatewayUnreachable("cut")
 
-    with pytest.raises(LedgerError, match="cut"):
-        desk.submit(only.stem, also=dies_at_the_rename)
+    with pytest.raises(GatewayUnreachable, match="cut"):
+        desk.submit(only.stem, gateway=interrupted("rename", dies, when="before", nth=TO_CSV))
     assert desk.ledger.submission(only.stem).rename_intended_at
 
     assert desk.submit(only.stem, token="second try").messages == 3

@@ -9,7 +9,7 @@ import pytest
 
 from sms import clock, frames, sending
 from sms.campaign import Campaign
-from sms.errors import CampaignRepeated, ConfigurationError, WindowClosed
+from sms.errors import CampaignRepeated, ConfigurationError, LedgerError, WindowClosed
 from sms.ledger.states import State
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
 
@@ -181,7 +181,6 @@ def test_a_limit_hides_no_opt_out(desk: Desk) -> None:
         desk.run_folder("one"),
         desk.ledger,
         desk.settings,
-        clock.now(),
     )
 
     assert counts == {"candidates": 2, "audience": 1, "opted_out_in_warehouse": 1}
@@ -336,8 +335,7 @@ def test_people_stay_as_old_as_they_are_when_a_run_is_planned_again(
     desk.prepare(numbers(2))
     gateway.move_clock(to=clock.now() + timedelta(days=3))
     plan = desk.plan(asked_at=clock.now())
-    sending.render(plan, desk.run_folder("one"), desk.ledger, desk.settings)
-    [again] = desk.ledger.submissions("one")
 
-    with pytest.raises(WindowClosed, match="chosen more than"):
-        desk.submit(again.stem)
+    with pytest.raises(LedgerError, match="clear the task screen"):
+        sending.render(plan, desk.run_folder("one"), desk.ledger, desk.settings)
+    assert desk.ledger.run("one").chosen_at < clock.now() - timedelta(days=2)

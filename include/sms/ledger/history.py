@@ -3,15 +3,22 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import bindparam, func, select, text
+from sqlalchemy.exc import OperationalError
 
+from sms.errors import LedgerBusy
 from sms.ledger.copying import hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.records import OpenRun
-from sms.ledger.states import SENT, UNCLAIMED, State
+from sms.ledger.states import AHEAD, SENT, UNCLAIMED, State
 
 MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and an upload whose rename is intended
 TURN = 7_777_002  # the key of an advisory lock
+PATIENCE = {
+    "lock_timeout": "15s",
+    **{"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"},
+}
 REMEMBERED = timedelta(days=365)  # how far back a failure counts
 
 WRITTEN_TO = text(
@@ -21,7 +28,7 @@ WRITTEN_TO = text(
     JOIN sms.message m USING (msisdn)
     JOIN sms.submission s ON s.id = m.submission_id
     JOIN sms.campaign_run r USING (run_key)
-    WHERE r.kind = :kind AND r.run_key <> :but
+    WHERE r.kind = :kind AND r.run_key <> :but AND NOT starts_with(r.run_key, :but || '/')
         AND (s.state IN :states OR (s.state = 'uploading' AND s.rename_intended_at IS NOT NULL))
         AND greatest(s.send_at, s.submitted_at) > :since
     GROUP BY m.msisdn HAVING count(*) >= :times
@@ -49,12 +56,12 @@ LATEST_SENT = text(
     SELECT r.run_key, sum(s.messages) AS messages
     FROM sms.campaign_run r JOIN sms.submission s USING (run_key)
     WHERE r.campaign = :campaign AND r.run_key <> :run_key AND r.row_limit IS NULL
-        AND s.state IN :states
-    GROUP BY r.run_key
+        AND (s.state IN :states OR s.state IN :ahead)
+    GROUP BY r.run_key HAVING bool_or(s.state IN :states)
     ORDER BY max(s.send_at) DESC, r.run_key DESC
     LIMIT :most
     """
-).bindparams(bindparam("states", expanding=True))
+).bindparams(bindparam("states", expanding=True), bindparam("ahead", expanding=True))
 
 # What waits for its hour, unless that is so long ago that it can't go out any more, and what is
 # on its way: whatever became of the run in Airflow. A run's own proof is no other run.
@@ -85,12 +92,25 @@ def written_to(
     return np.fromiter(tx.db.execute(WRITTEN_TO, told).scalars(), dtype=np.int64)
 
 
-def hold_turn(tx: Transaction) -> None:
-    """Wait until no other file is being judged by what was sent, and hold others off.
+def hold_turn(tx: Transaction, *, alone: bool) -> None:
+    """Wait until no file leaves that is judged by what was sent, and hold those off.
 
-    Until this transaction ends. Whoever has the turn sees all that left before.
+    Until this transaction ends. Whoever is `alone` sees all that left before, and nothing leaves
+    meanwhile. LedgerBusy after some seconds.
     """
-    tx.db.execute(select(func.pg_advisory_xact_lock(TURN)))
+    # A worker whose machine vanished would hold its turn until the server looks for it.
+    for setting, value in PATIENCE.items():
+        tx.db.execute(select(func.set_config(setting, value, True)))
+    lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
+    try:
+        tx.db.execute(select(lock(TURN)))
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            raise LedgerBusy(
+                "another file is being renamed for longer than it should take, and at_most is "
+                "judged one file at a time: this one tries again later"
+            ) from None
+        raise
 
 
 def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:
@@ -105,8 +125,14 @@ def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:
 
 
 def latest_sent(tx: Transaction, campaign: str, run_key: str, most: int) -> dict[str, int]:
-    """How many messages the campaign's latest runs sent, by run, without the one of `run_key`."""
-    told = {"campaign": campaign, "run_key": run_key, "states": sorted(SENT), "most": most}
+    """How many messages the campaign's latest runs sent, by run, without the one of `run_key`.
+
+    What a run that has begun is still to send counts with the rest of it.
+    """
+    told = {
+        **{"campaign": campaign, "run_key": run_key, "most": most},
+        **{"states": sorted(SENT), "ahead": sorted(AHEAD)},
+    }
     return {row.run_key: int(row.messages) for row in tx.db.execute(LATEST_SENT, told)}
 
 

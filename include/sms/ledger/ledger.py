@@ -229,6 +229,14 @@ class Ledger:
         with self._transaction() as tx:
             return submissions.intend_rename(tx, stem, token)
 
+    def end_empty(self, stem: str, token: str, *, left_out: Mapping[str, int]) -> Submission:
+        """Cancel a file in which nobody is left, whose `.tmp` the holder has taken away.
+
+        `left_out` counts its people by Reason. SubmissionTaken if another try holds the claim.
+        """
+        with self._transaction() as tx:
+            return submissions.end_empty(tx, stem, token, left_out)
+
     def upload_pace(self) -> float | None:
         """Bytes a second that the latest uploads went at, the slowest; None before the first."""
         with self._transaction() as tx:
@@ -269,10 +277,13 @@ class Ledger:
             return history.written_to(tx, msisdns, kind=kind, times=times, since=since, but=but)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """One file at a time is judged by what was sent, and renamed: here, from the first on."""
+    def turn(self, *, alone: bool) -> Iterator[None]:
+        """A time in which nothing leaves that is judged by what was sent; `alone`: nothing at all.
+
+        LedgerBusy if that doesn't come within some seconds.
+        """
         with self._transaction() as tx:
-            history.hold_turn(tx)
+            history.hold_turn(tx, alone=alone)
             yield
 
     def failing(self, msisdns: np.ndarray, *, times: int) -> np.ndarray:

@@ -74,6 +74,11 @@ class Submission:
     due_at: datetime | None
     reported_at: datetime | None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it ended because everybody in it had to be left out: nobody called it off."""
+        return self.state is State.CANCELLED and self.messages == 0
+
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
         """The submission that a row of the table holds."""

@@ -4,6 +4,7 @@
 lock, so what it saw is still true when it writes.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from sms.ledger.copying import copy_rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Submission
 from sms.ledger.states import NEXT, STAMP, State
-from sms.ledger.tables import event, message, submission
+from sms.ledger.tables import campaign_run, event, message, submission
 
 COLUMNS = [submission.c[field.name] for field in fields(Submission)]
 MOMENTS = frozenset({"submitted_at", "verdict_at", "due_at", "reported_at"})
@@ -202,6 +203,36 @@ def record_upload(
     )
     detail = {"uploaded": sha256, "messages": counted.messages, "bytes": size_bytes}
     _note(tx, held, {**detail, "seconds": round(seconds, 3)})
+    return locked(tx, stem)
+
+
+def end_empty(tx: Transaction, stem: str, token: str, left_out: Mapping[str, int]) -> Submission:
+    """Cancel a file in which nobody is left, and count whom it left out with its run's others.
+
+    Even where a rename was intended: the caller has taken its `.tmp` away, so none can happen.
+    """
+    held = _held_for_upload(tx, stem, token)
+    tx.db.execute(delete(message).where(message.c.submission_id == held.id))
+    tx.db.execute(
+        update(submission)
+        .where(submission.c.id == held.id)
+        .values(state=State.CANCELLED, messages=0, segments=0, late_out=None)
+    )
+    noted = select(campaign_run.c.rendered_out).where(campaign_run.c.run_key == held.run_key)
+    before = tx.db.execute(noted.with_for_update()).scalar_one()
+    counts = Counter(before or {}) + Counter(left_out)
+    tx.db.execute(
+        update(campaign_run)
+        .where(campaign_run.c.run_key == held.run_key)
+        .values(rendered_out=dict(counts))
+    )
+    tx.record(
+        submission_id=held.id,
+        run_key=held.run_key,
+        from_state=held.state,
+        to_state=State.CANCELLED,
+        detail={"everybody_left_out": dict(left_out)},
+    )
     return locked(tx, stem)
 
 
