@@ -96,7 +96,7 @@ def test_a_stop_counts_whichever_way_it_came_but_only_to_what_it_answered(office
     answered(office, "STOP", one.stem, [0])
     opted_out(office, [0], "stop_report", one.stem)
     opted_out(office, [1], "reply", one.stem)
-    answered(office, "SMSMO", one.stem, [1, 2], ["Arrêter !", "Merci"])
+    answered(office, "SMSMO", one.stem, [0, 1, 2], ["Stop.", "Arrêter !", "Merci"])
     opted_out(office, [4], "import", None)
     opted_out(office, [5], "reply", "SEND-12345-20260715-1200-another")
 
