@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from sms.archive import Archived, find, keep
+from sms.columns import give_memory_back, use_lean_memory
 from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
     SUPPORT,
@@ -137,7 +138,9 @@ def require_owner(stem: str, name: str, ledger: Ledger) -> None:
 
 def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive: Any) -> Collected:
     """Load an archived delivery report and move its submission to `reported`."""
+    use_lean_memory()
     report = _read(archived, archive, reports.read_delivery_report)
+    give_memory_back()
     ledger.load_delivery_report(stem, report.rows)
     _record(archived, report, ledger.submission(stem), ledger, archive)
     notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))

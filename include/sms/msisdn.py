@@ -119,6 +119,12 @@ def normalise(raw: pa.Array | pa.ChunkedArray) -> Numbers:
     return _judged(_written(_texts(raw)))
 
 
+def countries(msisdns: pa.Array) -> pa.DictionaryArray:
+    """The country of each MSISDN (int64), ISO 3166; "" where it is no mobile's."""
+    plus, nothing = pa.scalar("+", TEXT), pa.scalar("", TEXT)
+    return normalise(pc.binary_join_element_wise(plus, msisdns.cast(TEXT), nothing)).country
+
+
 def _judged(written: "_Written") -> Numbers:
     """Judge plain French mobiles at once, and what is left by the general rules."""
     judged = _judge_french_mobiles(written)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import people, prepare, results, waits
+from benchmarks import delivery_report, people, prepare, results, waits
 from benchmarks.__main__ import MODULES
 from benchmarks.__main__ import main as bench_main
 from benchmarks.agreement import require_same_messages, require_same_tables
@@ -29,7 +29,7 @@ NAMES = (
     *("prepare_1m", "prepare_5m", "prepare_1m_vs_bare_floor"),
     *("prepare_1m_vs_plain", "prepare_1m_vs_competent", "prepare_1m_vs_expert"),
     *("gsm_1m", "gsm_1m_foreign", "gsm_1m_vs_translate"),
-    *("stop_list_10m", "extract_1m", "extract_5m"),
+    *("stop_list_10m", "extract_1m", "extract_5m", "ack_1m"),
     *("upload_loopback", "upload_10ms", "upload_50ms", "upload_100mbit", "upload_20mbit"),
 )
 if lacking() and not os.environ.get("CI"):  # a laptop without OpenSSH measures the rest
@@ -134,6 +134,30 @@ def test_a_name_that_is_no_benchmark_is_a_wrong_call() -> None:
 
     assert done.returncode == 2
     assert "there is no prepare_2m, only prepare_1m, " in done.stderr
+
+
+def test_a_report_that_is_stored_otherwise_fails_the_benchmark(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = delivery_report.COMPARED.replace("idstatus::smallint", "6::smallint")
+    monkeypatch.setattr(delivery_report, "COMPARED", spoilt)
+
+    with pytest.raises(Mismatch, match="are not in both tables alike"):
+        BENCHMARKS["ack_1m"].run(data, ROWS, 1)
+
+
+def test_a_year_is_filled_and_asked() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.year", "--messages", "20000"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "365 rows" in done.stdout
+    assert "dropping a month" in done.stdout
 
 
 # What a broken `prepare` could do to its file, by the row that tells.

@@ -16,7 +16,10 @@ from sms.errors import ConfigurationError, LedgerError, LedgerUnreachable
 from sms.ledger.ledger import Ledger
 from sms.ledger.tables import metadata
 
-VIEWS = {"campaign_summary", "delivery", "stop_list", "variant_summary"}
+VIEWS = {
+    *("answer", "campaign_summary", "delivery", "delivery_summary"),
+    *("stop_list", "stop_rate", "variant_summary"),
+}
 
 
 @pytest.fixture

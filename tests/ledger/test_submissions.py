@@ -229,7 +229,7 @@ def test_a_message_that_comes_twice_in_a_file_is_refused_without_naming_it(offic
     one = office.prepared()
     office.ledger.claim(one.stem, "try-1", lease=LEASE)
 
-    with pytest.raises(LedgerError, match="message_pkey") as error:
+    with pytest.raises(LedgerError, match="message_2026_07_pkey") as error:
         office.ledger.record_upload(
             one.stem, "try-1", messages=[make_messages(1)] * 2, sha256="", size_bytes=0
         )

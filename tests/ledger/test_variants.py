@@ -42,7 +42,9 @@ def report(office, stem: str, outcomes: dict[int, str]) -> None:
     )
 
 
-def answered(office, kind: str, stem: str, people: list[int]) -> None:
+def answered(
+    office, kind: str, stem: str, people: list[int], texts: list[str] | None = None
+) -> None:
     office.ledger.load_replies(
         ReportName.parse(f"{stem.replace('SEND', kind)}.csv"),
         pa.table(
@@ -51,7 +53,7 @@ def answered(office, kind: str, stem: str, people: list[int]) -> None:
                 "raw_date": ["20260715"] * len(people),
                 "raw_hour": [f"12{n:02}" for n in range(len(people))],
                 "replied_at": pa.array([None] * len(people), pa.timestamp("us", tz="UTC")),
-                "message": ["STOP"] * len(people),
+                "message": texts or ["STOP"] * len(people),
                 "idremote": [None] * len(people),
                 "occurrence": pa.array([1] * len(people), pa.int32()),
             }
@@ -94,7 +96,7 @@ def test_a_stop_counts_whichever_way_it_came_but_only_to_what_it_answered(office
     answered(office, "STOP", one.stem, [0])
     opted_out(office, [0], "stop_report", one.stem)
     opted_out(office, [1], "reply", one.stem)
-    answered(office, "SMSMO", one.stem, [1, 2])  # the second said something else
+    answered(office, "SMSMO", one.stem, [0, 1, 2], ["Stop.", "Arrêter !", "Merci"])
     opted_out(office, [4], "import", None)
     opted_out(office, [5], "reply", "SEND-12345-20260715-1200-another")
 

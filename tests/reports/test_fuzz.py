@@ -1,14 +1,16 @@
 """No bytes whatever crash a reader, and how they arrive changes nothing in what was read."""
 
 import io
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ReportUnreadable
-from sms.wire import report_rows
+from sms.wire import report_cells, report_rows
 from sms.wire.names import ReportKind
 from sms.wire.reports import Report, is_stop, read_delivery_report, read_replies
 
@@ -108,3 +110,47 @@ def test_a_file_that_grows_takes_nothing_back(kind, content, cut):
     assert whole.rows.slice(0, count).to_pylist() == begun.rows.to_pylist()
     listed = begun.unreadable.num_rows
     assert whole.unreadable.slice(0, listed).to_pylist() == begun.unreadable.to_pylist()
+
+
+# Quotes as RFC 4180 has them, or none: stray ones open a text only where a row needs it.
+CELLS = st.sampled_from(
+    [
+        *(b"", b" ", b"A1", b" A1 ", b'"A1"', b"0", b"2", b"2 ", b"3", b"77", b"99999", b"-1"),
+        *(b"+33639980001", b"33639980002", b"0033639980003", b"+0639980004", b"++33639980005"),
+        *(b"+33 6 39 98 00 06", b"999999999999999", b"1234567", b"123456", b"\xb133639980007"),
+        *(b"Shop", b"a;b", b'"a;b"', b"\xe9", b"delivered", b"t-1", b"x" * 70),
+    ]
+)
+LINES = st.tuples(
+    st.lists(CELLS, min_size=7, max_size=7), st.sampled_from([b"\n", b"\r\n", b" \r\n"])
+).map(lambda line: b";".join(line[0]) + line[1])
+SOUND = st.integers(0, 9).map(
+    lambda n: b"A%d;+3363998000%d;Shop;Bonjour;3;delivered;t\r\n" % (n, n)
+)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(content=st.lists(st.one_of(SOUND, LINES, LINES), max_size=12).map(b"".join))
+def test_lines_read_as_columns_are_read_as_row_by_row(content):
+    by_columns = facts(read(content, ReportKind.ACK))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report_cells.Cells, "of", lambda block: nothing_plain(OF(block)))
+        assert facts(read(content, ReportKind.ACK)) == by_columns
+
+
+OF = report_cells.Cells.of
+
+
+def nothing_plain(cells: report_cells.Cells) -> report_cells.Cells:
+    """The same lines, all of them left to the careful reader."""
+    none = np.zeros(len(cells.msisdn), dtype=bool)
+    return replace(
+        cells,
+        plain=np.zeros_like(cells.plain),
+        idremote=cells.idremote.of(none),
+        msisdn=cells.msisdn[none],
+        idstatus=cells.idstatus[none],
+        status=cells.status.of(none),
+        operator=cells.operator.of(none),
+    )

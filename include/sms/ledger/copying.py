@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 from psycopg import sql
+from psycopg.copy import QueuedLibpqWriter
 from pyarrow import csv
 from sqlalchemy import text
 
@@ -45,7 +46,11 @@ def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int
         sql.SQL(", ").join(sql.Identifier(name) for name in schema.names),
     )
     count = 0
-    with tx.cursor as cursor, cursor.copy(statement) as copy:
+    # A thread of its own sends: the next portion is made while the server takes this one.
+    with (
+        tx.cursor as cursor,
+        cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy,
+    ):
         for batch in batches(rows):
             fitting = _fit(batch, schema)
             copy.write(_as_csv(fitting))

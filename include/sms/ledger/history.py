@@ -44,6 +44,7 @@ FAILING = text(
         JOIN sms.message m USING (msisdn)
         JOIN sms.submission s ON s.id = m.submission_id
         JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
+            AND a.sent_on = m.sent_on
         WHERE s.send_at > :since AND a.outcome IN ('delivered', 'not_delivered')
     )
     SELECT msisdn FROM told WHERE nth <= :times

@@ -7,7 +7,7 @@ How it is done is beside: `runs` and `submissions` (a file's way out), `stop_lis
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from sms.ledger import (
     erasing,
     history,
     imports,
+    months,
     people,
     queries,
     removals,
@@ -362,6 +363,15 @@ class Ledger:
         """Make a file's outcomes, strangers and duplicates what this report says."""
         with self._transaction() as tx:
             deliveries.load(tx, stem, rows)
+
+    def drop_months(self, before: date) -> list[date]:
+        """Drop the messages and receipts of each month that ended by that day; the months.
+
+        Counts stay. A month stays whole while the gateway may still report on one of its files.
+        LedgerUnreachable where somebody reads the tables for too long: try again.
+        """
+        with self._transaction() as tx:
+            return months.drop_months(tx, before)
 
     def report_file(self, name: str) -> ReportFile | None:
         """A report as it was read last, or None."""

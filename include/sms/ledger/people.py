@@ -44,6 +44,7 @@ SENT = text(
     JOIN sms.submission s ON s.id = m.submission_id
     JOIN sms.campaign_run r USING (run_key)
     LEFT JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
+        AND a.sent_on = m.sent_on
     WHERE m.msisdn = :msisdn AND s.send_at >= :since
     ORDER BY s.send_at, s.id
     """

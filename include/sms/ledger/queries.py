@@ -14,17 +14,17 @@ from sms.ledger.runs import run
 from sms.ledger.states import SENT, State
 from sms.ledger.submissions import known
 from sms.ledger.tables import (
+    MISSING,
+    OUTCOMES,
     campaign_run,
     erased,
     message,
     opt_out,
-    receipt,
+    outcome_count,
     reply,
     stranger,
     submission,
 )
-
-OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 
 
 def reconcile(tx: Transaction, stem: str) -> Reconciliation:
@@ -38,7 +38,13 @@ def late_stops(tx: Transaction, stem: str) -> int:
     found = tx.db.execute(
         select(func.count())
         .select_from(message)
-        .join(submission, submission.c.id == message.c.submission_id)
+        .join(
+            submission,
+            and_(
+                submission.c.id == message.c.submission_id,
+                submission.c.sent_on == message.c.sent_on,
+            ),
+        )
         .join(opt_out, opt_out.c.msisdn == message.c.msisdn)
         .where(submission.c.stem == stem, submission.c.state.in_(SENT))
         .where(opt_out.c.recorded_at > submission.c.submitted_at, opt_out.c.opted_out_at < hour)
@@ -83,18 +89,10 @@ def summary(tx: Transaction, run_key: str) -> Summary:
 def _reconciliation(tx: Transaction, ours: ColumnElement[bool]) -> Reconciliation:
     by_outcome = _by(
         tx,
-        select(func.coalesce(receipt.c.outcome, "missing"), func.count())
-        .select_from(message)
-        .join(submission, submission.c.id == message.c.submission_id)
-        .outerjoin(
-            receipt,
-            and_(
-                receipt.c.submission_id == message.c.submission_id,
-                receipt.c.idremote == message.c.idremote,
-            ),
-        )
+        select(outcome_count.c.outcome, cast(func.sum(outcome_count.c.messages), BigInteger))
+        .join(submission, submission.c.id == outcome_count.c.submission_id)
         .where(ours, submission.c.state.in_(SENT))
-        .group_by(receipt.c.outcome),
+        .group_by(outcome_count.c.outcome),
     )
     gone = _by(tx, _erased(and_(ours, submission.c.state.in_(SENT))))
     strangers = tx.db.execute(
@@ -105,10 +103,7 @@ def _reconciliation(tx: Transaction, ours: ColumnElement[bool]) -> Reconciliatio
     ).scalar_one()
     return Reconciliation(
         sent=_sum_of_sent(tx, "messages", ours),
-        **{
-            outcome: by_outcome.get(outcome, 0) + gone.get(outcome, 0)
-            for outcome in (*OUTCOMES, "missing")
-        },
+        **{outcome: by_outcome.get(outcome, 0) for outcome in (*OUTCOMES, MISSING)},
         rows=_sum_of_sent(tx, "report_rows", ours),
         strangers=strangers + gone.get("stranger", 0),
         duplicates=_sum_of_sent(tx, "report_duplicates", ours),

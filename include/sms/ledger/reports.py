@@ -15,6 +15,7 @@ from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
 from sms.ledger.tables import report_file, submission
 from sms.wire.names import ReportKind, ReportName
+from sms.wire.reports import is_stop
 
 REPLIES = pa.schema(
     [
@@ -26,6 +27,7 @@ REPLIES = pa.schema(
         pa.field("message_digest", pa.large_string(), nullable=False),
         pa.field("idremote", pa.large_string()),
         pa.field("occurrence", pa.int32(), nullable=False),
+        pa.field("asks_to_stop", pa.bool_(), nullable=False),
     ]
 )
 
@@ -51,25 +53,35 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
         text(
             "CREATE TEMP TABLE answers (msisdn bigint, raw_date text, raw_hour text, "
             "replied_at timestamptz, message text, message_digest text, idremote text, "
-            "occurrence integer) ON COMMIT DROP"
+            "occurrence integer, asks_to_stop boolean) ON COMMIT DROP"
         )
     )
     if not copy_rows(tx, "pg_temp.answers", REPLIES, _digested(rows)):
         return 0
     owner = find_submission(tx, report)
+    if owner:
+        # Before the rows: two files of one submission are counted one after the other.
+        tx.db.execute(
+            select(submission.c.id)
+            .where(submission.c.id == owner.id)
+            .with_for_update(key_share=True)
+        )
     # Sorted, so that two loads at once wait for each other in one direction.
-    stored = tx.db.execute(
+    stored = tx.db.scalars(
         text(
             """
             INSERT INTO sms.reply (
                 kind, service_id, campaign_id, report, submission_id, msisdn, replied_at,
-                raw_date, raw_hour, message, message_digest, idremote, occurrence, recorded_at)
+                raw_date, raw_hour, message, message_digest, idremote, occurrence, asks_to_stop,
+                recorded_at)
             SELECT
                 :kind, :service_id, :campaign_id, :report, :submission_id, msisdn, replied_at,
-                raw_date, raw_hour, message, message_digest, idremote, occurrence, :now
+                raw_date, raw_hour, message, message_digest, idremote, occurrence,
+                :kind = 'STOP' OR asks_to_stop, :now
             FROM pg_temp.answers
             ORDER BY msisdn, raw_date, raw_hour, message_digest, occurrence
             ON CONFLICT ON CONSTRAINT reply_once DO NOTHING
+            RETURNING id
             """
         ),
         {
@@ -80,14 +92,47 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
             "submission_id": owner.id if owner else None,
             "now": tx.now,
         },
-    )
-    return stored.rowcount
+    ).all()
+    if owner and stored:
+        _count_answers(tx, owner, list(stored))
+    return len(stored)
+
+
+COUNT_ANSWERS = """
+INSERT INTO sms.answer_count AS kept
+    (submission_id, country, variant, segments, stop_rows, reply_rows, people)
+SELECT :id, m.country, m.variant, m.segments,
+    count(*) FILTER (WHERE a.kind = 'STOP'), count(*) FILTER (WHERE a.kind = 'SMSMO'),
+    count(DISTINCT a.msisdn) FILTER (WHERE a.asks_to_stop AND NOT EXISTS (
+        SELECT FROM sms.reply b
+        WHERE b.submission_id = :id AND b.msisdn = a.msisdn AND b.asks_to_stop AND b.id < :first))
+FROM sms.reply a
+LEFT JOIN LATERAL (
+    SELECT m.country, m.variant, m.segments
+    FROM sms.submission s
+    JOIN sms.message m ON m.submission_id = s.id AND m.sent_on = s.sent_on
+    WHERE s.id = :id AND m.msisdn = a.msisdn
+    ORDER BY m.idremote LIMIT 1
+) AS m ON true
+WHERE a.id = ANY(:new)
+GROUP BY m.country, m.variant, m.segments
+ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
+    stop_rows = kept.stop_rows + excluded.stop_rows,
+    reply_rows = kept.reply_rows + excluded.reply_rows,
+    people = kept.people + excluded.people
+"""
+
+
+def _count_answers(tx: Transaction, owner: Submission, new: list[int]) -> None:
+    """Add answers to what was counted; those that were erased meanwhile stay counted."""
+    tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id, "new": new, "first": min(new)})
 
 
 def _digested(rows: Rows) -> Iterator[pa.RecordBatch]:
     for batch in batches(rows):
         digests = [sha256(text.encode()).hexdigest() for text in batch["message"].to_pylist()]
-        yield batch.append_column("message_digest", pa.array(digests, pa.large_string()))
+        batch = batch.append_column("message_digest", pa.array(digests, pa.large_string()))
+        yield batch.append_column("asks_to_stop", is_stop(batch["message"]))
 
 
 def read_before(tx: Transaction, name: str) -> ReportFile | None:

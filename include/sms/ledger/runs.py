@@ -9,7 +9,9 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.exc import IntegrityError
 
+from sms.clock import PARIS
 from sms.errors import CampaignRepeated, LedgerError
+from sms.ledger import months
 from sms.ledger.database import Transaction
 from sms.ledger.records import Part, PlannedRun, RunFolder, Submission
 from sms.ledger.states import UNCLAIMED, State
@@ -190,6 +192,8 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     _make_way(tx, live, parts)
     for part in parts:
         _prepare_part(tx, planned, live.get(part.part), part)
+        # Now, because the transaction that fills it takes long, and others would wait for it.
+        months.open_month(tx, (part.send_at or planned.send_at).astimezone(PARIS).date())
     return submissions(tx, run_key)
 
 

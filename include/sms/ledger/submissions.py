@@ -7,19 +7,21 @@ lock, so what it saw is still true when it writes.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from sms.errors import LedgerError, SubmissionTaken
+from sms.ledger import months
 from sms.ledger.copying import copy_rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Submission
 from sms.ledger.states import NEXT, STAMP, State
-from sms.ledger.tables import campaign_run, event, message, submission
+from sms.ledger.tables import MISSING, campaign_run, event, message, outcome_count, submission
+from sms.msisdn import countries
 
 COLUMNS = [submission.c[field.name] for field in fields(Submission)]
 MOMENTS = frozenset({"submitted_at", "verdict_at", "due_at", "reported_at"})
@@ -32,6 +34,8 @@ MESSAGES = pa.schema(
         pa.field("key", pa.large_string(), nullable=False),
         pa.field("segments", pa.int16(), nullable=False),
         pa.field("variant", pa.large_string()),
+        pa.field("country", pa.large_string(), nullable=False),
+        pa.field("sent_on", pa.date32(), nullable=False),
     ]
 )
 
@@ -186,9 +190,16 @@ def record_upload(
 ) -> Submission:
     """Write down what the `.tmp` at the gateway holds, with every message, or nothing at all."""
     held = _held_for_upload(tx, stem, token)
-    tx.db.execute(delete(message).where(message.c.submission_id == held.id))
-    counted = _Counted(held.id, messages)
+    day = months.day_of(tx, held.id)
+    months.open_month(tx, day)
+    tx.db.execute(
+        delete(message).where(message.c.submission_id == held.id, message.c.sent_on == day)
+    )
+    counted = _Counted(held.id, day, messages)
     copy_rows(tx, "sms.message", MESSAGES, counted)
+    tx.db.execute(delete(outcome_count).where(outcome_count.c.submission_id == held.id))
+    if counted.messages:
+        tx.db.execute(insert(outcome_count), counted.as_missing())
     tx.db.execute(
         update(submission)
         .where(submission.c.id == held.id)
@@ -291,10 +302,12 @@ TELLING_SIZE = 1 << 20  # bytes
 class _Counted:
     """Batches of messages on their way into the table, counted as they pass."""
 
-    def __init__(self, submission_id: int, batches: Iterable[pa.RecordBatch]) -> None:
+    def __init__(self, submission_id: int, day: date, batches: Iterable[pa.RecordBatch]) -> None:
         self.messages = 0
         self.segments = 0
+        self._groups: Counter[tuple[str, str | None, int]] = Counter()
         self._id = submission_id
+        self._day = pa.scalar(day, pa.date32())
         self._batches = batches
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -302,8 +315,32 @@ class _Counted:
             self.messages += batch.num_rows
             self.segments += pc.sum(batch.column("segments")).as_py() or 0
             if "variant" not in batch.schema.names:
-                batch = batch.append_column("variant", pa.nulls(batch.num_rows))
+                batch = batch.append_column("variant", pa.nulls(batch.num_rows, pa.large_string()))
+            country = countries(batch.column("msisdn")).cast(pa.large_string())
+            batch = batch.append_column("country", country)
+            batch = batch.append_column("sent_on", pa.repeat(self._day, batch.num_rows))
+            self._count(batch)
             # In the order of the index, which then grows several times faster.
             yield batch.sort_by("idremote").append_column(
                 "submission_id", pa.repeat(self._id, batch.num_rows)
             )
+
+    def _count(self, batch: pa.RecordBatch) -> None:
+        group = ["country", "variant", "segments"]
+        counts = pa.table(batch.select(group)).group_by(group).aggregate([([], "count_all")])
+        for *values, number in zip(*counts.to_pydict().values(), strict=True):
+            self._groups[tuple(values)] += number
+
+    def as_missing(self) -> list[dict[str, Any]]:
+        """Rows of `outcome_count` as long as no report tells of any message."""
+        return [
+            {
+                "submission_id": self._id,
+                "country": country,
+                "variant": variant,
+                "segments": segments,
+                "outcome": MISSING,
+                "messages": number,
+            }
+            for (country, variant, segments), number in self._groups.items()
+        ]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     ForeignKey,
     Identity,
     Index,
@@ -32,6 +33,8 @@ from sqlalchemy.engine import Dialect
 from sms.ledger.states import State
 
 SCHEMA = "sms"
+OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
+MISSING = "missing"  # no row of the report tells of the message
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -104,6 +107,11 @@ submission = Table(
     Column("parts", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("send_at", Moment, nullable=False),
+    Column(  # in Paris
+        "sent_on",
+        Date,
+        Computed("((send_at AT TIME ZONE 'Europe/Paris'::text))::date", persisted=True),
+    ),
     Column("zone", Text, nullable=False, server_default="FR"),  # where its people live
     Column("messages", Integer),
     Column("segments", Integer),
@@ -122,6 +130,7 @@ submission = Table(
     Column("report_rows", Integer),  # readable rows of the delivery report loaded last
     Column("report_duplicates", Integer),  # of those, rows about a message that has a later row
     Column("report_loaded_at", Moment),
+    Column("dropped_at", Moment),  # when its messages went with their month
     UniqueConstraint("stem"),
     _one_of("state", *State),
     CheckConstraint("part BETWEEN 1 AND parts", name="part"),
@@ -135,19 +144,25 @@ submission = Table(
     ),
     Index("submission_report_name", "service_id", func.lower(text("campaign_id"))),
     Index("submission_state_due_at", "state", "due_at"),
+    Index(None, "sent_on"),
 )
 
 # `message` and `receipt` have no foreign keys: the check of each row would double a load's time.
+# They are cut into months by their file's day, so a question that names the day reads one month.
 message = Table(
     "message",
     metadata,
-    Column("submission_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("idremote", Text(collation="C"), primary_key=True),
+    Column("submission_id", BigInteger, nullable=False),
     Column("msisdn", BigInteger, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("sent_on", Date, nullable=False),
     Column("segments", SmallInteger, nullable=False),
+    Column("country", Text, nullable=False),  # ISO 3166
+    Column("idremote", Text(collation="C"), nullable=False),
+    Column("key", Text, nullable=False),
     Column("variant", Text),  # null in a campaign without
+    PrimaryKeyConstraint("submission_id", "idremote", "sent_on"),
     Index(None, "msisdn"),
+    postgresql_partition_by="RANGE (sent_on)",
 )
 
 receipt = Table(
@@ -155,14 +170,55 @@ receipt = Table(
     metadata,
     Column("submission_id", BigInteger, nullable=False),
     Column("line", BigInteger, nullable=False),
-    Column("idremote", Text(collation="C"), nullable=False),  # the message's, once matched
     Column("msisdn", BigInteger),
+    Column("sent_on", Date, nullable=False),
     Column("idstatus", SmallInteger),
+    Column("idremote", Text(collation="C"), nullable=False),  # the message's, once matched
     Column("outcome", Text, nullable=False),
     Column("ackoperator", Text),
     Column("raw_status", Text),  # as the provider wrote it
-    PrimaryKeyConstraint("submission_id", "idremote", deferrable=True, initially="DEFERRED"),
-    _one_of("outcome", "delivered", "refused", "not_delivered", "pending", "unknown"),
+    PrimaryKeyConstraint(
+        "submission_id", "idremote", "sent_on", deferrable=True, initially="DEFERRED"
+    ),
+    _one_of("outcome", *OUTCOMES),
+    postgresql_partition_by="RANGE (sent_on)",
+)
+
+# Counted when a file and its report are loaded; kept when the messages are gone.
+outcome_count = Table(
+    "outcome_count",
+    metadata,
+    Column("submission_id", ForeignKey(submission.c.id), nullable=False),
+    Column("country", Text, nullable=False),
+    Column("variant", Text),
+    Column("segments", SmallInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("messages", Integer, nullable=False),
+    _one_of("outcome", *OUTCOMES, MISSING),
+    CheckConstraint("messages > 0", name="messages"),
+    UniqueConstraint(
+        *("submission_id", "country", "variant", "segments", "outcome"),
+        name="outcome_count_once",
+        postgresql_nulls_not_distinct=True,
+    ),
+)
+
+# Counted when answers are loaded. Without a country: by numbers that are not in the file.
+answer_count = Table(
+    "answer_count",
+    metadata,
+    Column("submission_id", ForeignKey(submission.c.id), nullable=False),
+    Column("country", Text),
+    Column("variant", Text),
+    Column("segments", SmallInteger),
+    Column("stop_rows", Integer, nullable=False),
+    Column("reply_rows", Integer, nullable=False),
+    Column("people", Integer, nullable=False),  # who said STOP, each once
+    UniqueConstraint(
+        *("submission_id", "country", "variant", "segments"),
+        name="answer_count_once",
+        postgresql_nulls_not_distinct=True,
+    ),
 )
 
 opt_out = Table(
@@ -231,6 +287,7 @@ reply = Table(
     Column("idremote", Text),
     Column("occurrence", Integer, nullable=False),  # the n-th identical row of the file
     Column("recorded_at", Moment, nullable=False),
+    Column("asks_to_stop", Boolean, nullable=False),
     _one_of("kind", "STOP", "SMSMO"),
     UniqueConstraint(
         "kind",

@@ -30,8 +30,12 @@ class Span:
     @classmethod
     def trimmed(cls, block: Bytes, begin: Int64s, end: Int64s) -> "Span":
         for _ in range(4):  # who has more around a field is read row by row
-            begin = begin + ((begin < end) & _STRIPPED[block[begin]])
-            end = end - ((begin < end) & _STRIPPED[block[end - 1]])
+            before = (begin < end) & _STRIPPED[block[begin]]
+            begin = begin + before
+            behind = (begin < end) & _STRIPPED[block[end - 1]]
+            end = end - behind
+            if not before.any() and not behind.any():
+                break
         return cls(begin, end)
 
     def of(self, rows: Bools) -> "Span":
@@ -52,15 +56,13 @@ class Span:
 
     def integers(self, block: Bytes, most: int) -> Int64s:
         """The fields as integers of at most so many digits; -1 for anything else."""
-        value = np.zeros(len(self.begin), dtype=np.int64)
+        value = np.full(len(self.begin), -1, dtype=np.int64)
         length = self.end - self.begin
-        good = (length >= 1) & (length <= most)
-        for place in range(most):
-            inside = place < length
-            digit = block[np.minimum(self.begin + place, len(block) - 1)].astype(np.int64) - 48
-            good &= ~inside | ((digit >= 0) & (digit <= 9))
-            value = np.where(inside, value * 10 + digit, value)
-        return np.where(good, value, -1)
+        for digits in range(1, most + 1):  # nearly all have one length: few columns are looked at
+            rows = np.flatnonzero(length == digits)
+            if len(rows):
+                value[rows] = _integers(block, self.begin[rows], digits)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +89,30 @@ class Cells:
         since = np.concatenate(([0], upto[:-1]))
         # An odd number of quotes may open a text that goes on in the next line.
         plain = (upto - since >= 6) & (end - begin <= LONGEST_ROW)
-        plain &= (_count(data, end, '"') % 2 == 0) & (_count(data, end, "\0") == 0)
+        quotes = _count(data, end, '"')
+        plain &= (quotes % 2 == 0) & (_count(data, end, "\0") == 0)
         left, right = since[plain], upto[plain]
         lines = Span(begin[plain], end[plain])
+        cuts = [lines.begin, marks[left], marks[left + 1]]
+        tail = [marks[right - 3], marks[right - 2], marks[right - 1], lines.end]
+        whole = np.ones(len(left), dtype=bool)
+        quoted = np.flatnonzero(quotes[plain])
+        for outer in (cuts, tail):
+            whole[quoted] &= _none_torn(data, [cut[quoted] for cut in outer])
         idremote = Span.trimmed(data, lines.begin, marks[left])
         number = Span.trimmed(data, marks[left] + 1, marks[left + 1])
-        number = Span(number.begin + (data[number.begin] == ord("+")), number.end)
+        signed = data[number.begin] == ord("+")
+        number = Span(number.begin + signed, number.end)
         code = Span.trimmed(data, marks[right - 3] + 1, marks[right - 2])
         status = Span.trimmed(data, marks[right - 3] + 1, marks[right - 1])
         operator = Span.trimmed(data, marks[right - 1] + 1, lines.end)
         msisdn, idstatus = number.integers(data, 15), code.integers(data, 4)
         sure = (
-            (msisdn >= 1_000_000)
+            whole
+            & (msisdn >= 1_000_000)
             & (data[number.begin] != ord("0"))
+            # Without a sign it may be national: only of French mobiles one knows without asking.
+            & (signed | np.isin(msisdn // 100_000_000, (336, 337)))
             & (idstatus >= 0)
             & (marks[left] - lines.begin <= 60)  # else it does not begin like a row
             & idremote.is_trimmed(data)
@@ -118,6 +131,27 @@ class Cells:
             status.of(sure),
             operator.of(sure),
         )
+
+
+def _integers(block: Bytes, begin: Int64s, digits: int) -> Int64s:
+    value = np.zeros(len(begin), dtype=np.int64)
+    good = np.ones(len(begin), dtype=bool)
+    for place in range(digits):
+        digit = block[begin + place] - np.uint8(ord("0"))  # what is below wraps around
+        good &= digit <= 9
+        value = value * 10 + digit
+    return np.where(good, value, -1)
+
+
+def _none_torn(data: Bytes, cuts: list[Int64s]) -> Bools:
+    """Whether all fields between these cuts hold even numbers of quotes, line by line.
+
+    Else a `;` of a quoted field was taken for the end of it.
+    """
+    marks = np.flatnonzero(data == ord('"')) if len(cuts[0]) else np.zeros(0, np.int64)
+    upto = np.stack([np.searchsorted(marks, cut) for cut in cuts])
+    even: Bools = (np.diff(upto, axis=0) % 2 == 0).all(axis=0)
+    return even
 
 
 def _count(data: Bytes, end: Int64s, sign: str) -> Int64s:
