@@ -16,7 +16,15 @@ from sms.errors import ConfigurationError, LedgerError, LedgerUnreachable
 from sms.ledger.ledger import Ledger
 from sms.ledger.tables import metadata
 
-VIEWS = {"campaign_summary", "delivery", "stop_list", "variant_summary"}
+VIEWS = {
+    "campaign_summary",
+    "delivery",
+    "quarantine",
+    "reconciliation",
+    "stop_list",
+    "unmatched_report",
+    "variant_summary",
+}
 
 
 @pytest.fixture
