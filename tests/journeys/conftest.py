@@ -57,6 +57,7 @@ CAMPAIGNS = {
     },
     "messy": (YAML, PEOPLE % (411, 470), TEXT),
     "partial": (YAML, PEOPLE % (471, 480), TEXT),
+    "unreported": (YAML, PEOPLE % (481, 487), TEXT),
     "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),

@@ -70,7 +70,7 @@ def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
 
 def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) -> None:
     world.turn(ack_late_hours=24 * 4)
-    run = world.succeeded(world.trigger("messy", limit=7))
+    run = world.succeeded(world.trigger("unreported"))
     [stem] = world.stems(run)
     collection = world.collected(stem)
 
