@@ -173,3 +173,35 @@ def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantin
 
     assert [(row[5], row[6]) for row in shown(home)] == [("+3363998", home.now)]
     assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
+
+
+# They are people's numbers and words
+
+
+def test_rows_expire_with_the_people_that_they_tell_of(home, reply):
+    home.accepted(3)
+    home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n" + b"second?\r\n")
+    home.collect_replies()
+    met = home.now
+
+    assert home.ledger.expire_unreadable(met, most=10) == 0
+    later = met.replace(hour=23)
+    assert [home.ledger.expire_unreadable(later, most=1) for _ in range(3)] == [1, 1, 0]
+    assert shown(home) == []
+    assert home.table("SELECT unreadable FROM sms.report_file") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "written", ["+33639980001", "06 39 98 00 01", "0033.639.98.00.01", "tel\xe9 (0)639-98-00-01"]
+)
+def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, reply, written):
+    home.gateway.shows(
+        SMSMO, reply(7, "oui") + f"x {written}\r\nx 0639980002\r\n".encode("latin-1")
+    )
+    home.collect_replies()
+    assert len(shown(home)) == 2
+
+    assert home.ledger.forget(33639980001).unreadable == 1
+
+    assert [row[5] for row in shown(home)] == ["x 0639980002"]
+    assert home.ledger.forget(33639980001).unreadable == 0

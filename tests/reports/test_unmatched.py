@@ -77,6 +77,34 @@ def test_a_delivery_report_is_loaded_once_its_file_is_known_though_the_gateway_p
     assert home.ledger.report_file(STRANGE_ACK).stem == one.stem
 
 
+def test_one_whose_bytes_expired_stays_unmatched_and_stops_no_send(home, ack, reply):
+    home.gateway.shows(STRANGE_ACK, ack(2))
+    [kept] = home.collect_replies()
+    (home.gateway.folder / STRANGE_ACK).unlink()
+    (home.archive / kept.archived).unlink()
+    one = home.accepted(3)
+    home.gateway.shows(STOP, reply(1))
+
+    [stop] = home.collect_replies()
+
+    assert stop.opt_outs == 1
+    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+    assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
+
+
+def test_one_whose_bytes_were_spoilt_stays_unmatched_and_stops_no_send(home, ack, caplog):
+    home.gateway.shows(STRANGE_ACK, ack(2))
+    [kept] = home.collect_replies()
+    (home.gateway.folder / STRANGE_ACK).unlink()
+    (home.archive / kept.archived).write_bytes(b"spoilt\r\n")
+    one = home.accepted(3)
+
+    assert home.collect_replies() == []
+
+    assert f"{STRANGE_ACK} is not matched to {one.stem}" in caplog.text
+    assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
+
+
 def test_a_report_that_was_read_meanwhile_is_not_loaded_over(home, ack):
     home.gateway.shows(STRANGE_ACK.replace("1200", "1300"), ack(3, "2;sent"))
     home.collect_replies()
@@ -195,3 +223,22 @@ def test_an_overdue_report_tells_how_many_messages_wait_and_since_when(home):
     with pytest.raises(ReportOverdue, match=told) as overdue:
         home.collect(one.stem)
     assert str(pickle.loads(pickle.dumps(overdue.value))) == str(overdue.value)
+
+
+def test_the_sums_of_a_file_stay_when_its_people_are_erased(home, ack):
+    one = home.accepted(5)
+    home.gateway.shows(STRANGE_ACK, ack(3) + ack(1, "77;?") + b"idX;+33639989999;S;B;3;d;t\r\n")
+    home.collect(one.stem)
+    home.ledger.move(one.stem, to=State.CLOSED)
+    sums = (
+        "SELECT sent, delivered, unknown, missing, partial, report_rows, duplicates, strangers "
+        "FROM sms.reconciliation"
+    )
+    before = home.table(sums)
+    assert before == [(5, 2, 1, 2, True, 5, 1, 1)]
+
+    while any(home.ledger.expire(one.stem, most=2).values()):
+        pass
+
+    assert home.table("SELECT count(*) FROM sms.message") == [(0,)]
+    assert home.table(sums) == before

@@ -448,6 +448,11 @@ class Ledger:
         with self._transaction() as tx:
             return erasing.expire_words(tx, before, most)
 
+    def expire_unreadable(self, before: datetime, *, most: int) -> int:
+        """Erase at most so many rows of reports that could not be read; their count stays."""
+        with self._transaction() as tx:
+            return quarantine.expire(tx, before, most)
+
     def forget(self, msisdn: int) -> Forgotten:
         """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.
 

@@ -1,5 +1,7 @@
 """Rows of reports that can't be read: kept with their bytes until a person has looked."""
 
+from datetime import datetime
+
 import pyarrow as pa
 from sqlalchemy import text
 
@@ -13,6 +15,8 @@ UNREADABLE = pa.schema(
         pa.field("raw", pa.large_string(), nullable=False),  # bytea's hex: \\x...
     ]
 )
+
+ALL = 1 << 31  # rows of one person, in one transaction
 
 # One by one in the order of the lines, so that two loads at once wait in one direction.
 KEEP = """
@@ -40,3 +44,31 @@ def replace(tx: Transaction, report: str, rows: Rows) -> None:
     told = {"report": report, "now": tx.now}
     tx.db.execute(text(LET_GO), told)
     tx.db.execute(text(KEEP), told)
+
+
+EXPIRE = """
+WITH gone AS (
+    DELETE FROM sms.unreadable_row
+    WHERE (report, line, digest) IN (
+        SELECT report, line, digest FROM sms.unreadable_row WHERE {whose} LIMIT :most)
+    RETURNING report
+)
+SELECT count(*) FROM gone
+"""
+# However the number is written, its last nine digits stand together, spaces and signs left out.
+OF_PERSON = r"""
+position(right(CAST(:msisdn AS text), 9) IN
+    regexp_replace(encode(raw, 'escape'), '\\[0-7]{3}|\D', '', 'g')) > 0
+"""
+
+
+def expire(tx: Transaction, before: datetime, most: int) -> int:
+    """Erase up to so many rows that were met before that moment; `report_file` keeps the count."""
+    statement = text(EXPIRE.format(whose="recorded_at < :before"))
+    return int(tx.db.execute(statement, {"before": before, "most": most}).scalar_one())
+
+
+def forget(tx: Transaction, msisdn: int) -> int:
+    """Erase every row that holds a number's digits; how many they were."""
+    statement = text(EXPIRE.replace("{whose}", OF_PERSON))
+    return int(tx.db.execute(statement, {"msisdn": msisdn, "most": ALL}).scalar_one())
