@@ -103,6 +103,20 @@ def test_fetching_them_takes_the_memory_of_a_block_however_many_there_are():
     assert peak < 32 << 20  # the file has 20 MiB, and its rows in hex 40
 
 
+def test_an_endless_row_takes_the_memory_of_a_block():
+    content = io.BytesIO(ROW + b"z" * (48 << 20) + b"\r\n" + ROW)
+    report = read_replies(content, ReportKind.SMSMO)
+    content.seek(0)
+
+    tracemalloc.start()
+    count = sum(batch.num_rows for batch in unreadable.raw_rows(content, report.unreadable))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert count == 1
+    assert peak < 24 << 20
+
+
 # In the ledger
 
 
@@ -148,6 +162,16 @@ def test_a_row_that_is_completed_or_vanishes_is_marked_as_gone_and_never_deleted
     home.gateway.shows(SMSMO, both + reply(1), at=home.now)
     home.collect_replies()
     assert [(row[5], row[6]) for row in shown(home)] == [("first?", None), ("second?", None)]
+
+
+def test_a_row_that_moves_is_shown_at_its_new_line(home, reply):
+    home.accepted(3)
+    home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n")
+    home.collect_replies()
+    home.gateway.shows(SMSMO, reply(1, "non") + reply(0, "oui") + b"first?\r\n")
+    home.collect_replies()
+
+    assert [(row[3], row[6]) for row in shown(home)] == [(2, home.now), (3, None)]
 
 
 def test_the_alarm_for_a_stop_says_where_its_row_is_shown(home, reply):

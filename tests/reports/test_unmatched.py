@@ -165,11 +165,14 @@ def test_a_delivery_report_of_zero_bytes_takes_nothing_back(home, ack):
 
 def test_a_delivery_report_that_was_replaced_by_one_as_long_counts(home, ack):
     one = home.accepted(3)
-    home.gateway.shows(STRANGE_ACK, ack(3, "2;sent"))
+    home.gateway.shows(STRANGE_ACK, ack(3, "2;delivered"))
     home.collect(one.stem)
-    home.gateway.shows(STRANGE_ACK, ack(3))
+    home.gateway.shows(STRANGE_ACK, ack(3, "3;delivered"))
 
-    assert home.collect(one.stem).reconciliation.delivered == 3
+    collected = home.collect(one.stem)
+
+    assert collected.reconciliation.delivered == 3
+    assert collected.notes == ()
 
 
 def test_a_delivery_report_replaced_by_junk_takes_nothing_back(home, ack):
