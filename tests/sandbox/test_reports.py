@@ -199,7 +199,8 @@ def test_a_report_can_come_twice_under_two_names(open_gateway):
     gateway = open_gateway(knobs=Knobs(report_copies=True, torn=True, stop=1.0, reply=0.0))
     with log_in(gateway) as client:
         submit(client, rows(20))
-        gateway.move_clock(to=gateway.now() + DAY)
+        gateway.settle()
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
         gateway.move_clock(to=gateway.now() + 2 * MINUTE)
 
     names = gateway.report_names()
