@@ -1,4 +1,4 @@
-"""Shows every campaign folder that can't be used as an import error of Airflow's.
+"""Shows every campaign folder and notifier that can't be used as an import error of Airflow's.
 
 There is no dag here. Raising in send_campaigns.py would hide the good campaigns with the bad one;
 raised here, the same sentences stand on Airflow's page of import errors and hide nothing.
@@ -6,7 +6,9 @@ raised here, the same sentences stand on Airflow's page of import errors and hid
 
 from sms import settings
 from sms.campaign import load_all
+from sms_airflow import notifying
 
-broken = load_all(settings.load().campaigns_folder)[1]
+chosen = settings.load()
+broken = [*map(str, load_all(chosen.campaigns_folder)[1]), *notifying.faults(chosen)]
 if broken:
-    raise ImportError("\n".join(str(error) for error in broken))
+    raise ImportError("\n".join(broken))

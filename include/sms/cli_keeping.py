@@ -41,7 +41,8 @@ def forget(
     stays = "their opt-out is kept" if forgotten.opted_out else "they never opted out"
     say.print(
         f"Erased: {forgotten.messages} messages with their outcomes, {forgotten.strangers} other "
-        f"rows of reports, {forgotten.replies} replies; {stays}.",
+        f"rows of reports, {forgotten.replies} replies, {forgotten.unreadable} rows that could not "
+        f"be read; {stays}.",
         markup=False,
     )
     for each in kept:

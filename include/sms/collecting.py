@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-from pyarrow import csv
 
 from sms.archive import Archived, find, keep
 from sms.columns import give_memory_back, use_lean_memory
@@ -32,9 +31,11 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Reconciliation, ReportFile, Submission
 from sms.ledger.states import State
+from sms.notices import shortfall
 from sms.wire import reports
 from sms.wire.names import STEM, ReportKind, ReportName
 from sms.wire.reports import Report
+from sms.wire.unreadable import raw_rows
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def collect_delivery_report(
     """
     found = find_report(gateway.listing(Folder.REPORT), stem) or ledger.delivery_report(stem)
     if found is None:
-        raise ReportOverdue(stem)
+        raise overdue(stem, ledger)
     return bring_delivery_report(stem, found.name, gateway, ledger, archive, now)
 
 
@@ -133,17 +134,33 @@ def require_owner(stem: str, name: str, ledger: Ledger) -> None:
     report = ReportName.parse(name)
     owner = ledger.find_submission(report) if report else None
     if owner is None or owner.stem != stem:
-        raise ReportOverdue(stem)
+        raise overdue(stem, ledger)
+
+
+def overdue(stem: str, ledger: Ledger) -> ReportOverdue:
+    """The alarm for a report that is not there, with its numbers."""
+    submission = ledger.submission(stem)
+    return ReportOverdue(stem, submission.messages, submission.due_at)
 
 
 def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive: Any) -> Collected:
-    """Load an archived delivery report and move its submission to `reported`."""
+    """Load an archived delivery report and move its submission to `reported`.
+
+    One that is shorter than what was read before takes nothing back: it was cut or replaced, and
+    a person must say which is right.
+    """
     use_lean_memory()
     report = _read(archived, archive, reports.read_delivery_report)
     give_memory_back()
-    ledger.load_delivery_report(stem, report.rows)
-    _record(archived, report, ledger.submission(stem), ledger, archive)
-    notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
+    read = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
+    before = max(read, key=lambda each: each.rows, default=None)
+    if before and _is_shorter(archived, report, before):
+        notes: tuple[str, ...] = (_shrunk(archived, report, before),)
+    else:
+        ledger.load_delivery_report(stem, report.rows)
+        _record(archived, report, ledger.submission(stem), ledger, archive)
+        notes = tuple(_notes(report))
+    notes += tuple(_mark_reported(stem, archived.name, ledger))
     return Collected(
         name=archived.name,
         kind=ReportKind.ACK,
@@ -158,7 +175,7 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
 def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...]]:
     """What became of a file's messages, and in sentences what is missing or odd."""
     counts = ledger.reconcile(stem)
-    notes = (*_shortfall(stem, counts), *_late_stops(stem, ledger))
+    notes = (*shortfall(stem, counts), *_late_stops(stem, ledger))
     for note in notes:
         log.warning("%s", note)
     return counts, notes
@@ -176,22 +193,16 @@ def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
         )
 
 
-def _shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
-    if counts.missing:
-        part = "none" if counts.missing == counts.sent else f"{counts.sent - counts.missing}"
-        yield (
-            f"the delivery report of {stem} tells of {part} of its {counts.sent} messages: "
-            f"{counts.missing} are missing. They may never have been sent, for want of balance "
-            "(R8): check the account, and ask the provider"
-        )
-    if counts.pending:
-        yield f"{counts.pending} messages of {stem} have no final status"
-    if counts.unknown:
-        yield f"{counts.unknown} messages of {stem} have a status whose meaning is not known"
-    if counts.strangers:
-        yield f"{counts.strangers} rows report on messages that {stem} never held"
-    if counts.duplicates:
-        yield f"{counts.duplicates} rows report again on a message of {stem}: the last one counts"
+def _is_shorter(archived: Archived, report: Report, before: ReportFile) -> bool:
+    return archived.size_bytes < before.size_bytes and report.rows.num_rows < before.rows
+
+
+def _shrunk(archived: Archived, report: Report, before: ReportFile) -> str:
+    return (
+        f"{archived.name} holds {report.rows.num_rows} rows, and {before.name} held {before.rows} "
+        f"when it was read: what was read stays. The shorter one lies in the archive as "
+        f"{archived.place}; ask {SUPPORT} which is right"
+    )
 
 
 def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
@@ -213,12 +224,15 @@ def collect_replies(
 ) -> list[Collected]:
     """Bring home every STOP and SMSMO file that changed since it was last read, STOPs first.
 
+    And every delivery report on a file that the ledger doesn't know, which nothing else looks for.
     A broken file stops no other: what failed is told at the end, as ReportsFailed. Raises at once
     only if the gateway gives no listing or the ledger does not answer.
     """
+    match_late(ledger, archive)
     collected: list[Collected] = []
     failures: list[tuple[str, BaseException]] = []
-    for file in reply_files(gateway.listing(Folder.REPORT)):
+    listing = gateway.listing(Folder.REPORT)
+    for file in reply_files(listing):
         try:
             brought = collect_reply_file(file, gateway, ledger, archive, now)
         except LedgerUnreachable:
@@ -230,6 +244,9 @@ def collect_replies(
                 collected.append(brought)
             if brought and brought.kind is ReportKind.STOP and brought.unreadable:
                 failures.append((file.name, _opt_outs_unread(brought)))
+    for file in listing:
+        if kept := keep_unmatched(file, gateway, ledger, archive):
+            collected.append(kept)
     if failures:
         raise _failed(failures, collected)
     return collected
@@ -275,6 +292,7 @@ def load_replies(
     """
     name = archived.report
     report = _read(archived, archive, partial(reports.read_replies, kind=name.kind, grows=grows))
+    known = ledger.report_file(archived.name)
     owner = ledger.find_submission(name)
     opt_outs = ledger.add_opt_outs(
         _opt_outs(name.kind, report.rows),
@@ -285,6 +303,8 @@ def load_replies(
     replies = ledger.load_replies(name, report.rows)
     _record(archived, report, owner, ledger, archive)
     notes = tuple(_notes(report))
+    if known and known.rows > report.rows.num_rows:
+        notes += (f"it held {known.rows} rows, and holds fewer now: what was read stays",)
     if owner is None:
         notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
     for note in notes:
@@ -310,11 +330,81 @@ def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
 
 
 def _opt_outs_unread(brought: Collected) -> ReportUnreadable:
-    unread = brought.archived.replace(".csv", ".unreadable.csv")
     return ReportUnreadable(
         f"{brought.unreadable} rows of {brought.name} can't be read, and each may be somebody's "
-        f"STOP: they are listed in the archive as {unread}; all others were entered. Enter these "
-        "by hand"
+        f"STOP: they are in the ledger's view sms.quarantine; all others were entered. Enter "
+        "these by hand"
+    )
+
+
+# Reports on files that nobody knows
+
+
+def match_late(ledger: Ledger, archive: Any) -> None:
+    """Match what came home for a file that the ledger did not know then, and knows now.
+
+    A delivery report is loaded from the archive, unless another one was read meanwhile; without
+    its bytes it stays unmatched. It never fails: no send may wait for it.
+    """
+    for file in ledger.unmatched_reports():
+        report = ReportName.parse(file.name)
+        owner = ledger.find_submission(report) if report else None
+        if owner is None:
+            continue
+        try:
+            if file.kind == ReportKind.ACK and not ledger.delivery_report(owner.stem):
+                archived = find(file.archive, file.name, file.modified_at, archive)
+                if archived is None:
+                    continue
+                load_delivery_report(owner.stem, archived, ledger, archive)
+        except LedgerUnreachable:
+            raise
+        except SmsError as error:
+            log.warning("%s is not matched to %s: %s", file.name, owner.stem, error)
+            continue
+        ledger.adopt(file, owner.stem)
+        log.warning("%s came before its file was known: it is matched to %s", file.name, owner.stem)
+
+
+def keep_unmatched(
+    file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any
+) -> Collected | None:
+    """Archive and list a delivery report on a file that the ledger doesn't know; None otherwise.
+
+    It never fails: no send may wait for a report that is not about any of ours.
+    """
+    report = ReportName.parse(file.name)
+    if report is None or report.kind is not ReportKind.ACK:
+        return None
+    known = ledger.report_file(file.name)
+    if known and (
+        known.stem or (known.size_bytes, known.modified_at) == (file.size, file.modified_at)
+    ):
+        return None
+    if ledger.find_submission(report):
+        return None
+    try:
+        archived = archive_file(file, gateway, archive)
+        read = _read(archived, archive, reports.read_delivery_report)
+        _record(archived, read, None, ledger, archive)
+    except LedgerUnreachable:
+        raise
+    except SmsError as error:
+        log.warning("%s reports on a file that the ledger doesn't know: %s", file.name, error)
+        return None
+    notes = (
+        "it reports on a file that the ledger doesn't know: it is kept in the archive, and in the "
+        "ledger's view sms.unmatched_report",
+    )
+    log.warning("%s: %s", file.name, notes[0])
+    return Collected(
+        name=file.name,
+        kind=report.kind,
+        stem=None,
+        archived=archived.place,
+        rows=read.rows.num_rows,
+        unreadable=read.unreadable.num_rows,
+        notes=notes,
     )
 
 
@@ -381,25 +471,24 @@ def _read(archived: Archived, archive: Any, read: Callable[[BinaryIO], Report]) 
 def _notes(report: Report) -> Iterator[str]:
     yield from report.warnings
     if report.unreadable.num_rows:
-        lines = report.unreadable["line"][:5].to_pylist()
-        more = ", ..." if report.unreadable.num_rows > len(lines) else ""
+        told = report.unreadable.slice(0, 5).to_pylist()
+        more = ", ..." if report.unreadable.num_rows > len(told) else ""
+        lines = ", ".join(f"line {each['line']} {each['reason']}" for each in told)
         yield (
-            f"{report.unreadable.num_rows} rows can't be read (lines "
-            f"{', '.join(map(str, lines))}{more}): they are listed beside it in the archive"
+            f"{report.unreadable.num_rows} rows can't be read ({lines}{more}): they are in the "
+            "ledger's view sms.quarantine"
         )
 
 
 def _record(
     archived: Archived, report: Report, owner: Submission | None, ledger: Ledger, archive: Any
 ) -> None:
-    """Write down how far a report was read, and beside it what could not be read.
+    """Write down how far a report was read, and what in it could not be read.
 
     A file with a torn tail is recorded shorter than it is, so that every look reads it again.
     """
-    if report.unreadable.num_rows:
-        listed = archive / f"{archived.place.removesuffix('.csv')}.unreadable.csv"
-        with listed.open("wb") as file:
-            csv.write_csv(report.unreadable, file)
+    with (archive / archived.place).open("rb") as file:
+        ledger.quarantine(archived.name, raw_rows(file, report.unreadable))
     read = ReportFile(
         name=archived.name,
         kind=archived.report.kind,

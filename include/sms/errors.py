@@ -5,6 +5,8 @@ number or a text of a recipient. `retryable` is the only thing that Airflow's si
 A bad row is never an exception: it is an excluded row with its Reason.
 """
 
+from datetime import datetime
+
 SUPPORT = "support@mtarget.fr"  # spec, *Registration*
 
 
@@ -284,14 +286,20 @@ class HousekeepingUnfinished(SmsError):
 
 
 class ReportOverdue(GatewayError):
-    """A delivery report that should be there is not."""
+    """A delivery report that should be there is not, on so many messages, due at that instant."""
 
-    def __init__(self, stem: str) -> None:
-        super().__init__(stem)
+    def __init__(
+        self, stem: str, messages: int | None = None, due_at: datetime | None = None
+    ) -> None:
+        super().__init__(stem, messages, due_at)
         self.stem = stem
+        self.messages = messages
+        self.due_at = due_at
 
     def __str__(self) -> str:
+        count = "" if self.messages is None else f" on {self.messages} messages"
+        since = "" if self.due_at is None else f": it was due {self.due_at:%Y-%m-%d %H:%M} UTC"
         return (
-            f"the delivery report of {self.stem} is overdue: ask {SUPPORT} for it, then clear "
-            "this task; the provider keeps reports for a month"
+            f"the delivery report of {self.stem}{count} is overdue{since}. Ask {SUPPORT} for it, "
+            "then clear this task; the provider keeps reports for a month"
         )

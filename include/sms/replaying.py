@@ -24,8 +24,6 @@ from sms.wire.names import ReportKind, ReportName
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = ".unreadable.csv"  # listed beside a report, of our own making
-
 
 def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected]:
     """Load reports again, whichever they are by their names; folders with all that is in them.
@@ -55,7 +53,7 @@ def _files(path: Any) -> Iterator[tuple[str, Any]]:
     if path.is_dir():
         for each in path.iterdir():
             yield from _files(each)
-    elif not path.name.endswith(UNREADABLE):
+    else:
         yield _name(path), path
 
 

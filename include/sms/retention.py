@@ -110,9 +110,10 @@ def expire_people(
             erased = {kind: number + found[kind] for kind, number in erased.items()}
     erased["replies"] += _all(lambda: ledger.expire_strays(before, most=portion))
     erased["texts"] = _all(lambda: ledger.expire_words(before, most=portion))
+    erased["unreadable"] = _all(lambda: ledger.expire_unreadable(before, most=portion))
     log.info(
         "erased from the ledger: %(messages)d messages, %(strangers)d strangers, "
-        "%(replies)d replies, and %(texts)d texts of the stop list",
+        "%(replies)d replies, %(unreadable)d unreadable rows, and %(texts)d texts of the stop list",
         erased,
     )
     return erased

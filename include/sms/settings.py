@@ -79,6 +79,25 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 Country = Annotated[str, AfterValidator(_country)]  # ISO 3166
 Price = Annotated[float, Field(ge=0)]
 Folder = Annotated[str, AfterValidator(_url)]
+ImportPath = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
+        description="a class by its import path, as airflow.providers.smtp.notifications.smtp."
+        "SmtpNotifier",
+    ),
+]
+Event = Literal["submitted", "accepted", "rejected", "unknown", "reported", "overdue"]
+
+
+class Notify(BaseModel):
+    """Whom to tell of what becomes of a file: a notifier of Airflow's, and its arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: Annotated[tuple[Event, ...], Field(min_length=1)]
+    notifier: ImportPath
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class Settings(BaseModel):
@@ -109,6 +128,8 @@ class Settings(BaseModel):
     report_grace: Duration = timedelta(days=1)
     report_poll: Seconds = 300.0
     reports_quiet: Duration = timedelta(days=20)
+
+    notify: tuple[Notify, ...] = ()
 
     currency: Annotated[
         str, Field(pattern=r"^[A-Z]{3}$", description="three capital letters (ISO 4217), as EUR")

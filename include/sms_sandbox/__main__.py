@@ -89,6 +89,8 @@ _KNOBS = {
     "bare_reports": (bool, "write reports like the page's example: no quotes, stray blanks"),
     "report_header": (bool, "begin reports with a header"),
     "report_hour_moves": (bool, "name reports by the hour of the real send"),
+    "report_copies": (bool, "write each report a second time, named by an hour later"),
+    "rows_twice": (bool, "tell of each message twice in an ACK, as sent and as it ended"),
     "balance": (int, "SMS that can be paid for in each campaign"),
     "refused": (float, "share of messages refused"),
     "not_delivered": (float, "share of messages not delivered"),

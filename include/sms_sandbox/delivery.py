@@ -1,8 +1,10 @@
 """A campaign's life after .done: the send at its hour, STOPs and replies, the ACK."""
 
 import asyncio
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from sms_sandbox.growth import Growth
 from sms_sandbox.outcomes import Fate, Lottery, Status
 
 BATCH = 5000  # journal lines written together
+COPY_IS_LATER = timedelta(hours=1)  # what a copy's name is later by
 
 Coming = list[tuple[float, str, str]]  # when (Unix seconds), STOP or SMSMO, the report's line
 
@@ -145,23 +148,31 @@ class Delivery:
         fresh = [answer for answer in self._coming(campaign) if answer[0] <= now]
         lines: dict[str, str] = {}
         for _, kind, line in fresh:
-            name = self._report_name(campaign, kind)
-            lines[name] = lines.get(name, "") + line
+            for name in self._report_names(campaign, kind):
+                lines[name] = lines.get(name, "") + line
         self.growth.append(campaign, lines, answers=len(fresh))
 
     async def _acknowledge(self, campaign: Campaign) -> None:
         self._before_long_work()
-        name = self._report_name(campaign, "ACK")
+        name, *copies = self._report_names(campaign, "ACK")
         fresh = self.desk.place.state / "ack.part"
         counted = await asyncio.to_thread(self._write_ack, campaign, fresh)
-        self.growth.tear(campaign, name, fresh)
-        self.desk.date(fresh)
         rows = counted.total()
         self.desk.note("report", name=name, stem=campaign.stem, rows=rows, outcomes=counted)
-        fresh.replace(self.desk.place.report / name)
+        for copy in copies:
+            second = self.desk.place.state / "ack.copy"
+            await asyncio.to_thread(shutil.copyfile, fresh, second)
+            self._show(campaign, copy, second)
+        self._show(campaign, name, fresh)
         campaign.stage = Stage.ACKNOWLEDGED
         self.memory.keep(campaign)
         self._answers.pop(campaign.id, None)
+
+    def _show(self, campaign: Campaign, name: str, fresh: Path) -> None:
+        """Let a report appear, but for what the knob tears off."""
+        self.growth.tear(campaign, name, fresh)
+        self.desk.date(fresh)
+        fresh.replace(self.desk.place.report / name)
 
     def _write_ack(self, campaign: Campaign, path: Path) -> Counter[str]:
         bare, counted = self.desk.knobs.bare_reports, Counter[str]()
@@ -170,11 +181,16 @@ class Delivery:
                 report.write(reports.ACK_HEADER)
             for row, lot in self._lots(campaign):
                 if lot.is_reported:
+                    if self.desk.knobs.rows_twice:
+                        report.write(reports.delivery(row, Status.SENT, lot.ticket, bare=bare))
                     status = Status.REFUSED if campaign.is_closed else lot.status
                     report.write(reports.delivery(row, status, lot.ticket, bare=bare))
                     counted[status.label] += 1
         return counted
 
-    def _report_name(self, campaign: Campaign, kind: str) -> str:
-        moved = self.desk.knobs.report_hour_moves
-        return campaign.name.report(kind, campaign.sent_at if moved else None)
+    def _report_names(self, campaign: Campaign, kind: str) -> list[str]:
+        knobs = self.desk.knobs
+        names = [campaign.name.report(kind, campaign.sent_at if knobs.report_hour_moves else None)]
+        if knobs.report_copies:
+            names.append(campaign.name.report(kind, campaign.sent_at + COPY_IS_LATER))
+        return names

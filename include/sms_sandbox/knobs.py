@@ -50,6 +50,8 @@ class Knobs:
     bare_reports: bool = False  # reports as in the page's example: no quotes, "2 ", a broken UUID
     report_header: bool = False
     report_hour_moves: bool = False  # a report's name shows the hour of the real send
+    report_copies: bool = False  # each report comes a second time, named by an hour later
+    rows_twice: bool = False  # an ACK tells of each message twice: as sent, then as it ended
     balance: int | None = None  # SMS that can still be paid for, in each campaign
     refused: float = 0.02  # shares of the messages sent
     not_delivered: float = 0.04

@@ -48,7 +48,7 @@ class SubmitOperator(SFTPOperator):
         """Write the verdict on one file into the ledger, and go on with the next."""
         from sms import clock
         from sms.ledger.states import State
-        from sms_airflow import wiring
+        from sms_airflow import notifying, wiring
 
         stem, now = event["stem"], clock.now()
         ledger = wiring.ledger_for(context["ti"])
@@ -64,7 +64,9 @@ class SubmitOperator(SFTPOperator):
             case {"saw": "refusal", "why": why}:
                 raise GatewayRefused(str(why))
             case _:
-                raise VerdictOverdue(stem, event.get("phase"))
+                error = VerdictOverdue(stem, event.get("phase"))
+                notifying.of_overdue(ledger, error, stem)
+                raise error
 
     @in_a_sentence
     def reached(self, context: Context, event: dict[str, Any]) -> list[str]:

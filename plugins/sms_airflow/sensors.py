@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sms.errors import GatewayRefused, ReportOverdue
+from sms.errors import GatewayRefused
 from sms_airflow.failures import in_a_sentence
 
 if TYPE_CHECKING:
+    from sms.errors import ReportOverdue
     from sms_airflow.sftp_gateway import Account
     from sms_airflow.triggers import GatewayTrigger
 
@@ -121,4 +122,14 @@ class ReportSensor(BaseSensorOperator):
             case {"saw": "refusal", "why": why}:
                 raise GatewayRefused(str(why))
             case _:
-                raise ReportOverdue(self.stem)
+                raise self._overdue(context)
+
+    def _overdue(self, context: Context) -> ReportOverdue:
+        """The alarm, which the operator's notifiers hear of, too."""
+        from sms import collecting
+        from sms_airflow import notifying, wiring
+
+        ledger = wiring.ledger_for(context["ti"])
+        error = collecting.overdue(self.stem, ledger)
+        notifying.of_overdue(ledger, error, self.stem)
+        return error

@@ -21,7 +21,7 @@ from sms.ledger.ledger import Ledger
 from sms.limits import UNASKED, Balance
 from sms.settings import Settings
 from sms.settings import load as load_settings
-from sms_airflow import warehouse
+from sms_airflow import notifying, warehouse
 from sms_airflow.balance import ask
 from sms_airflow.sftp_gateway import Account, SftpGateway
 
@@ -79,16 +79,17 @@ def balance() -> Balance:
     return ask(found)
 
 
-def ledger(actor: str = "") -> Ledger:
+def ledger(actor: str = "", **how: Any) -> Ledger:
     """The ledger that the connection `sms_ledger` names, its schema checked."""
-    memory = Ledger.connect(_ledger_url().render_as_string(hide_password=False), actor=actor)
+    memory = Ledger.connect(_ledger_url().render_as_string(hide_password=False), actor=actor, **how)
     memory.require_current()
     return memory
 
 
 def ledger_for(ti: Any) -> Ledger:
-    """The ledger, whose events one try of a task signs."""
-    return ledger(actor=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}")
+    """The ledger, whose events one try of a task signs, and tells to the operator's notifiers."""
+    actor = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}"
+    return ledger(actor=actor, heard=notifying.of_move)
 
 
 def run_folder(dag_id: str, run_id: str) -> ObjectStoragePath:

@@ -16,6 +16,7 @@ from demo.processes import wait_until
 from demo.stack import Stack
 from sms.clock import PARIS
 from sms.ledger.ledger import Part, PlannedRun, State
+from tests.notebook import lines
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
 DAY_IN_SECONDS = 6
@@ -54,6 +55,9 @@ CAMPAIGNS = {
         f"asks_{who}": (YAML + "approval: always\n", PEOPLE % (at, at + 2), TEXT)
         for who, at in (("yes", 271), ("no", 281), ("nobody", 291), ("in_a_browser", 311))
     },
+    "messy": (YAML, PEOPLE % (411, 470), TEXT),
+    "partial": (YAML, PEOPLE % (471, 480), TEXT),
+    "unreported": (YAML, PEOPLE % (481, 487), TEXT),
     "marked": (YAML, PEOPLE % (261, 263), TEXT),
     "halted": (YAML, PEOPLE % (211, 213), TEXT),
     "resent": (YAML, PEOPLE % (221, 223), TEXT),
@@ -213,6 +217,10 @@ class World:
         """Until something has happened."""
         wait_until(happened, what, timeout=PATIENCE, check=self.stack.check)
 
+    def notices(self, stem: str) -> list[dict[str, Any]]:
+        """What the operator's notifier was told of a file."""
+        return [each for each in lines(notebook(self.campaigns)) if each["stem"] == stem]
+
     def at_the_gateway(self, name: str) -> bool:
         """Whether `Send` shows a file of this name."""
         assert self.stack.gateway
@@ -255,11 +263,29 @@ def a_world(
     """Airflow with these campaigns, on a Tuesday morning; `how` it runs is a stack's to know."""
     for name, files in campaigns.items():
         write_campaign(folder / name, *files)
-    settings = {"campaigns_folder": str(folder), "approval_timeout": "60 seconds", **changes}
+    settings = {
+        "campaigns_folder": str(folder),
+        "approval_timeout": "60 seconds",
+        "notify": [
+            {
+                "on": ["submitted", "accepted", "rejected", "reported", "overdue"],
+                "notifier": "tests.notebook.Notebook",
+                "arguments": {"path": str(notebook(folder)), "words": "{{ sms.sentence }}"},
+            },
+            # Fails at an event of every journey, and stops none.
+            {"on": ["accepted"], "notifier": "tests.notebook.Clumsy", "arguments": {}},
+        ],
+        **changes,
+    }
     with Stack(clock=TUESDAY, changes=settings, **how) as stack:
         for dag_id in ("collect_delivery_report", "collect_replies", "settle_submission"):
             stack.airflow.unpause(dag_id)
         yield World(stack, folder)
+
+
+def notebook(campaigns: Path) -> Path:
+    """Where the operator's notifier writes, beside the campaigns."""
+    return campaigns.with_name(f"{campaigns.name} notices.jsonl")
 
 
 def write_campaign(folder: Path, yaml: str, sql: str, text: str) -> None:

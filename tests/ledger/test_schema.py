@@ -17,8 +17,8 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.tables import metadata
 
 VIEWS = {
-    *("answer", "campaign_summary", "delivery", "delivery_summary"),
-    *("stop_list", "stop_rate", "variant_summary"),
+    *("answer", "campaign_summary", "delivery", "delivery_summary", "quarantine"),
+    *("reconciliation", "stop_list", "stop_rate", "unmatched_report", "variant_summary"),
 }
 
 

@@ -22,6 +22,15 @@ NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=2)
 FIRST = 33_639_980_000  # the first of the numbers reserved for fiction
 LEASE = timedelta(minutes=10)
+TABLES = (
+    "receipt",
+    "stranger",
+    "opt_out",
+    "reply",
+    "report_file",
+    "unreadable_row",
+    "submission",
+)
 
 
 @dataclass
@@ -129,14 +138,14 @@ class Home:
             name: self.table(
                 f"SELECT {told if name == 'submission' else '*'} FROM sms.{name} ORDER BY 1, 2"
             )
-            for name in ("receipt", "stranger", "opt_out", "reply", "report_file", "submission")
+            for name in TABLES
         }
 
     def empty(self, *, reports_only: bool = False) -> None:
         """Make the ledger new, or as it was before its first report; its triggers would refuse."""
         names = [f"sms.{table.name}" for table in reversed(metadata.sorted_tables)]
         if reports_only:
-            names = ["sms.opt_out", "sms.reply", "sms.report_file"]
+            names = ["sms.opt_out", "sms.reply", "sms.report_file", "sms.unreadable_row"]
         with self.ledger.engine.begin() as db:
             db.execute(text("SET LOCAL session_replication_role = replica"))
             for name in names:  # small tables: faster than TRUNCATE

@@ -1,6 +1,12 @@
-"""No bytes whatever crash a reader, and how they arrive changes nothing in what was read."""
+"""No bytes whatever crash or hang a reader, and how they arrive changes nothing in what was read.
+
+The last test draws anew each time, for FUZZ_SECONDS; FUZZ_SEED makes it draw the same again.
+"""
 
 import io
+import os
+import random
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +19,7 @@ from sms.errors import ReportUnreadable
 from sms.wire import report_cells, report_rows
 from sms.wire.names import ReportKind
 from sms.wire.reports import Report, is_stop, read_delivery_report, read_replies
+from sms.wire.unreadable import RAW, raw_rows
 
 # Grammar by grammar: what a report is made of, in every wrong order.
 PIECES = st.sampled_from(
@@ -154,3 +161,74 @@ def nothing_plain(cells: report_cells.Cells) -> report_cells.Cells:
         status=cells.status.of(none),
         operator=cells.operator.of(none),
     )
+
+
+@pytest.mark.parametrize("kind", list(ReportKind))
+@TRIES
+@given(content=FILES)
+def test_what_can_not_be_read_is_found_in_the_file(kind, content):
+    report = read(content, kind)
+    if isinstance(report, str):
+        return
+    kept = pa.Table.from_batches(raw_rows(io.BytesIO(content), report.unreadable), RAW)
+    assert kept["line"].to_pylist() == report.unreadable["line"].to_pylist()
+    assert all(bytes.fromhex(raw[2:]).strip() in content for raw in kept["raw"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b'"\n', b'"', b";", b"\r", b'";"', b'""\n', b'+33639980001;20260715;1205;"\n', b"\xff\n"],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", list(ReportKind))
+def test_any_amount_of_the_same_are_read_in_seconds(kind, piece):
+    begin = time.process_time()
+
+    read(piece * (400_000 // len(piece)), kind)
+
+    assert time.process_time() - begin < 20
+
+
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "3"))
+SEED = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
+GOOD = {
+    ReportKind.ACK: 'A1;+33639980001;Shop;"Oui; ""non""\r\nà";3;delivered;t-1\r\n'.encode(),
+    ReportKind.STOP: b'+33639980001;20260715;1205;"STOP;\r\n""merci""";A1\r\n',
+    ReportKind.SMSMO: "+33639980001;15/07/2026;12:05:07;été € ; 2;A1\n".encode("cp1252"),
+}
+
+
+@pytest.mark.parametrize("kind", list(ReportKind))
+def test_spoilt_reports_are_read_or_refused(kind):
+    chance = random.Random(SEED)
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        content = spoilt(chance, GOOD[kind] * chance.randrange(1, 6))
+        cut = chance.randrange(len(content) + 1)
+        try:
+            whole, begun = read(content, kind), read(content[:cut], kind)
+            if kind is not ReportKind.ACK and not isinstance(begun, str):
+                assert not isinstance(whole, str) or begun.rows.num_rows == 0
+                if not isinstance(whole, str):
+                    first = whole.rows.slice(0, begun.rows.num_rows)
+                    assert first.to_pylist() == begun.rows.to_pylist()
+        except Exception as error:
+            raise AssertionError(f"FUZZ_SEED={SEED}: {content!r} up to {cut}") from error
+
+
+def spoilt(chance: random.Random, content: bytes) -> bytes:
+    """A report with a few bytes lost, doubled, moved or made up."""
+    spoilt = bytearray(content)
+    for _ in range(chance.randrange(1, 9)):
+        at = chance.randrange(len(spoilt) + 1)
+        end = min(at + chance.randrange(1, 30), len(spoilt))
+        match chance.randrange(4):
+            case 0:
+                del spoilt[at:end]
+            case 1:
+                spoilt[at:at] = spoilt[at:end]
+            case 2:
+                spoilt[at:end] = chance.randbytes(end - at)
+            case _:
+                spoilt[at:at] = chance.choice([b'"', b";", b"\r", b"\n", b"\0", b"\xef\xbb\xbf"])
+    return bytes(spoilt)

@@ -362,7 +362,7 @@ def test_the_tasks_do_all_of_it_and_return_counts(
     chosen = tmp_path / "settings.yaml"
     chosen.write_text(f"archive_folder: {home.archive}\nruns_folder: {tmp_path / 'runs'}\n")
     monkeypatch.setenv("SMS_SETTINGS", str(chosen))
-    monkeypatch.setattr(wiring, "ledger", lambda actor: home.ledger)
+    monkeypatch.setattr(wiring, "ledger", lambda **how: home.ledger)
     ti = SimpleNamespace(dag_id="housekeeping", run_id="r", task_id="t", try_number=1)
     later(QUIET)
 
@@ -385,5 +385,6 @@ def test_the_tasks_do_all_of_it_and_return_counts(
             "strangers": 0,
             "replies": 2,
             "texts": 1,
+            "unreadable": 0,
         }
     assert not folder.exists()

@@ -100,7 +100,7 @@ def test_no_folder_at_all_is_nothing_to_do(home, tmp_path):
 def test_archived_reports_expire_by_the_day_in_their_name(home, root):
     over, still_open = closed(home), home.accepted(3)
     for stem in (over.stem, still_open.stem, "SEND-12345-20260715-1200-nobody"):
-        for state in ("aaaa", "bbbb", "bbbb.unreadable"):
+        for state in ("aaaa", "bbbb"):
             write(root / "STOP" / stem.replace("SEND", "STOP") / f"{state}.csv")
     write(root / "ACK" / "ACK-12345-20269999-1200-odd" / "aaaa.csv")
     write(root / "notes" / "mine.txt")
@@ -112,7 +112,7 @@ def test_archived_reports_expire_by_the_day_in_their_name(home, root):
     stays = still_open.stem.replace("SEND", "STOP")
     assert left(root) == [
         "ACK-12345-20269999-1200-odd/aaaa.csv",
-        *(f"{stays}/{state}.csv" for state in ("aaaa", "bbbb", "bbbb.unreadable")),
+        *(f"{stays}/{state}.csv" for state in ("aaaa", "bbbb")),
         "notes/mine.txt",
     ]
 
@@ -129,10 +129,11 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
         "strangers": 0,
         "replies": 0,
         "texts": 0,
+        "unreadable": 0,
     }
     found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=1), portion=2)
 
-    assert found == {"messages": 3, "strangers": 0, "replies": 2, "texts": 1}
+    assert found == {"messages": 3, "strangers": 0, "replies": 2, "texts": 1, "unreadable": 0}
     assert home.ledger.summary(over.run_key) == summary
     assert home.table("SELECT submission_id, count(*) FROM sms.message GROUP BY 1") == [
         (still_open.id, 3)

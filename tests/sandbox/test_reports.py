@@ -193,3 +193,37 @@ def test_a_report_can_bear_the_hour_of_the_real_send(open_gateway):
         gateway.move_clock(to=gateway.now() + DAY + MINUTE)
 
     assert gateway.report_names() == ["ACK-12345-20260715-1000-spring.csv"]
+
+
+def test_a_report_can_come_twice_under_two_names(open_gateway):
+    gateway = open_gateway(knobs=Knobs(report_copies=True, torn=True, stop=1.0, reply=0.0))
+    with log_in(gateway) as client:
+        submit(client, rows(20))
+        gateway.settle()
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+        gateway.move_clock(to=gateway.now() + 2 * MINUTE)
+
+    names = gateway.report_names()
+    assert names == [
+        f"{kind}-12345-20260715-{hour}-spring.csv"
+        for kind in ("ACK", "STOP")
+        for hour in ("1000", "1100")
+    ]
+    for kind in ("ACK", "STOP"):
+        one, other = (
+            (gateway.home / "Report" / name).read_bytes() for name in names if kind in name
+        )
+        assert one == other
+        assert one.endswith(b"\r\n")
+
+
+def test_a_report_can_tell_of_each_message_twice(open_gateway):
+    gateway = open_gateway(knobs=Knobs(rows_twice=True, refused=1.0))
+    with log_in(gateway) as client:
+        submit(client, rows(2))
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+
+        told = [(row[0], row[4]) for row in fields(read(client, "ACK"))]
+
+    first, second = dict.fromkeys(id for id, _ in told)
+    assert told == [(first, "2"), (first, "4"), (second, "2"), (second, "4")]

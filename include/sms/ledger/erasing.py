@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Select, bindparam, exists, or_, select, text, update
 
 from sms.errors import LedgerError
+from sms.ledger import quarantine
 from sms.ledger.database import Transaction
 from sms.ledger.records import Forgotten, Submission
 from sms.ledger.states import OVER
@@ -159,6 +160,7 @@ def forget(tx: Transaction, msisdn: int) -> Forgotten:
         messages=sum(each["messages"] for each in found),
         strangers=sum(each["strangers"] for each in found),
         replies=sum(each["replies"] for each in found) + int(strays),
+        unreadable=quarantine.forget(tx, msisdn),
         opted_out=bool(words),
         files=tuple(files),
     )

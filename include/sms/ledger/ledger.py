@@ -24,6 +24,7 @@ from sms.ledger import (
     imports,
     months,
     people,
+    quarantine,
     queries,
     removals,
     reports,
@@ -66,22 +67,28 @@ __all__ = [
 class Ledger:
     """Our memory; `actor` signs every event that this one writes.
 
+    `heard` is told of every move of a file, after it is written down: the ledger, the stem, the
+    state. By the one caller whose move it was, so of each move once at most.
     Every call may raise LedgerUnreachable (try again: each may be repeated), or LedgerError.
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], datetime] = sms.clock.now, actor: str = ""
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime] = sms.clock.now,
+        actor: str = "",
+        heard: Callable[["Ledger", str, State], None] = lambda ledger, stem, state: None,
     ) -> None:
         self.engine = engine
         self._clock = clock
         self._actor = actor
+        self._heard = heard
 
     @classmethod
-    def connect(
-        cls, url: str, *, clock: Callable[[], datetime] = sms.clock.now, actor: str = ""
-    ) -> Self:
+    def connect(cls, url: str, **how: Any) -> Self:
         """The ledger behind any PostgreSQL URL; ConfigurationError if it is none."""
-        return cls(database.engine_of(url), clock=clock, actor=actor)
+        return cls(database.engine_of(url), **how)
 
     # The schema
 
@@ -258,7 +265,10 @@ class Ledger:
         the state is set to now by itself. `detail` goes into the event.
         """
         with self._transaction() as tx:
-            return submissions.move_stem(tx, stem, to, token, detail, moments)
+            moved = submissions.move_stem(tx, stem, to, token, detail, moments)
+        if moved:
+            self._heard(self, stem, to)
+        return moved
 
     # Who said no
 
@@ -393,6 +403,24 @@ class Ledger:
         with self._transaction() as tx:
             reports.record(tx, file)
 
+    def unmatched_reports(self) -> list[ReportFile]:
+        """The reports that were read and tell of no file that was known then, by name."""
+        with self._transaction() as tx:
+            return reports.unmatched(tx)
+
+    def adopt(self, file: ReportFile, stem: str) -> None:
+        """Give a file the report, the replies and the opt-outs that came before it was known."""
+        with self._transaction() as tx:
+            reports.adopt(tx, file, submissions.known(tx, stem))
+
+    def quarantine(self, report: str, rows: Rows) -> None:
+        """Make these rows (line, reason, raw) what can't be read of a report; none is forgotten.
+
+        `raw` holds a row's bytes as PostgreSQL writes them in hex: `\\x` and digits.
+        """
+        with self._transaction() as tx:
+            quarantine.replace(tx, report, rows)
+
     # What others are told of
 
     def announce_opt_outs(self) -> int:
@@ -429,6 +457,11 @@ class Ledger:
         """Erase at most so many texts of the stop list; its numbers stay for ever."""
         with self._transaction() as tx:
             return erasing.expire_words(tx, before, most)
+
+    def expire_unreadable(self, before: datetime, *, most: int) -> int:
+        """Erase at most so many rows of reports that could not be read; their count stays."""
+        with self._transaction() as tx:
+            return quarantine.expire(tx, before, most)
 
     def forget(self, msisdn: int) -> Forgotten:
         """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.

@@ -152,13 +152,14 @@ class Forgotten:
     messages: int
     strangers: int
     replies: int
+    unreadable: int
     opted_out: bool
     files: tuple[Submission, ...]
 
     @property
     def rows(self) -> int:
         """How many rows that was in all, without the receipts of the messages."""
-        return self.messages + self.strangers + self.replies
+        return self.messages + self.strangers + self.replies + self.unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,29 @@ def read_of(tx: Transaction, stem: str) -> list[ReportFile]:
     return [ReportFile(**row._asdict()) for row in tx.db.execute(query)]
 
 
+def unmatched(tx: Transaction) -> list[ReportFile]:
+    """The reports without a submission."""
+    columns = [report_file.c[field.name] for field in fields(ReportFile)]
+    found = select(*columns).where(report_file.c.submission_id.is_(None)).order_by("name")
+    return [ReportFile(**row._asdict()) for row in tx.db.execute(found)]
+
+
+ADOPT = (
+    "UPDATE sms.report_file SET submission_id = :id, stem = :stem WHERE name = :name",
+    "UPDATE sms.reply SET submission_id = :id WHERE report = :name AND submission_id IS NULL",
+    "UPDATE sms.opt_out SET stem = :stem WHERE stem = :said AND stem <> :stem",
+)
+
+
+def adopt(tx: Transaction, file: ReportFile, owner: Submission) -> None:
+    """Give a file what its report brought home before that file was known."""
+    report = ReportName.parse(file.name)
+    said = report.stem if report else None
+    told = {"id": owner.id, "stem": owner.stem, "name": file.name, "said": said}
+    for statement in ADOPT:
+        tx.db.execute(text(statement), told)
+
+
 def record(tx: Transaction, file: ReportFile) -> None:
     """Write down that a report was read, over what was written down for it before."""
     values = {**asdict(file), "loaded_at": tx.now}

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -320,6 +321,19 @@ report_file = Table(
     Column("loaded_at", Moment, nullable=False),
     _one_of("kind", "ACK", "STOP", "SMSMO"),
     Index(None, "submission_id"),
+)
+
+# Rows of reports that could not be read: personal data, as replies are.
+unreadable_row = Table(
+    "unreadable_row",
+    metadata,
+    Column("report", Text, primary_key=True),  # the file's name
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, Computed("sha256(raw)", persisted=True), primary_key=True),
+    Column("raw", LargeBinary, nullable=False),  # the row's very bytes
+    Column("reason", Text, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("gone_at", Moment),  # when the report no longer held it: read meanwhile, or vanished
 )
 
 stranger = Table(

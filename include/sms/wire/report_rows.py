@@ -66,6 +66,7 @@ class Row:
     line: int
     fields: Sequence[bytes] = ()
     fault: str = ""
+    lines: int = 1  # how many it takes, by line breaks in its text
 
 
 def rows_of(
@@ -81,7 +82,7 @@ def rows_of(
         fields, count = _row_at(at, lines, begins)
         upto = at + count
         if fields is not None:
-            found.append(_sound(first + at, fields, lines[at]))
+            found.append(_sound(first + at, fields, lines[at], count))
         elif upto < len(lines) or count == MOST_LINES or ends:
             found += [_literal(first + i, lines[i]) for i in range(at, upto)]
         else:
@@ -137,12 +138,12 @@ def _literal(number: int, line: bytes) -> Row:
     return _sound(number, line.split(b";"), line)
 
 
-def _sound(number: int, fields: Sequence[bytes], line: bytes) -> Row:
+def _sound(number: int, fields: Sequence[bytes], line: bytes, lines: int = 1) -> Row:
     if len(line) > LONGEST_ROW:
-        return Row(number, fault=f"is longer than {LONGEST_ROW >> 10} KiB")
+        return Row(number, fault=f"is longer than {LONGEST_ROW >> 10} KiB", lines=lines)
     if any(b"\0" in cell for cell in fields):
-        return Row(number, fault="holds zero bytes")
-    return Row(number, fields)
+        return Row(number, fault="holds zero bytes", lines=lines)
+    return Row(number, fields, lines=lines)
 
 
 def bare(cell: bytes) -> bytes:

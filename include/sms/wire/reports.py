@@ -89,7 +89,13 @@ REPLIES = pa.schema(
         ("occurrence", pa.int32()),  # 1 for the first of identical rows, 2 for the second
     ]
 )
-UNREADABLE = pa.schema([("line", pa.int64()), ("reason", pa.large_string())])
+UNREADABLE = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("lines", pa.int32()),  # how many the row takes
+        ("reason", pa.large_string()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +151,11 @@ class _Reader:
     """What all readers keep while they read."""
 
     rows: int = 0
-    faults: list[tuple[int, str]] = field(default_factory=list)
+    junk: int = 0  # unreadable lines before the first row
+    faults: list[tuple[int, int, str]] = field(default_factory=list)  # of this block
     cp1252: int = 0
     tables: list[pa.Table] = field(default_factory=list)
+    unreadable: list[pa.Table] = field(default_factory=list)
 
     def text(self, cell: bytes) -> str:
         """A field's text; cp1252's five gaps become U+FFFD."""
@@ -161,10 +169,12 @@ class _Reader:
         """Add a block's rows, and give up on a file that is no report."""
         self.tables.append(table)
         if not self.rows:
-            junk = [line for line, _ in self.faults if first_line is None or line < first_line]
-            if len(junk) >= PATIENCE:
+            self.junk += sum(first_line is None or line < first_line for line, _, _ in self.faults)
+            if self.junk >= PATIENCE:
                 raise ReportUnreadable(f"none of its first {PATIENCE} lines can be read as a row")
         self.rows += table.num_rows
+        self.unreadable.append(_table(self.faults, UNREADABLE))
+        self.faults = []
 
     def warnings(self) -> Iterator[str]:
         """What a person should know, in sentences; no recipient's text is in them."""
@@ -173,12 +183,13 @@ class _Reader:
 
     def conclude(self, schema: pa.Schema, size: int, torn: bool) -> Report:
         """The report, unless nothing in it could be read."""
-        if self.faults and not self.rows:
-            line, reason = self.faults[0]
+        unreadable = pa.concat_tables([UNREADABLE.empty_table(), *self.unreadable])
+        if unreadable.num_rows and not self.rows:
+            [first] = unreadable.slice(0, 1).to_pylist()
             raise ReportUnreadable(
-                f"none of its {len(self.faults)} lines can be read as a row; line {line} {reason}"
+                f"none of its {unreadable.num_rows} lines can be read as a row; line "
+                f"{first['line']} {first['reason']}"
             )
-        unreadable = _table(self.faults, UNREADABLE)
         rows = pa.concat_tables([schema.empty_table(), *self.tables])
         return Report(rows, unreadable, tuple(self.warnings()), torn, size)
 
@@ -227,11 +238,13 @@ class _ReplyReader(_Reader):
         fault = row.fault
         if not fault and msisdn is None:
             fault = "has no MSISDN that can be read"
+        if not fault and _ROW_INSIDE.search(b";".join(fields[3:])):
+            fault = "holds another row behind a line end that is a bare CR"
         # In a STOP file the number alone says enough: whoever is listed there opted out (R35).
         if not fault and len(fields) < 4 and self.kind is not ReportKind.STOP:
             fault = f"has {len(fields)} of 5 fields"
         if fault:
-            self.faults.append((row.line, fault))
+            self.faults.append((row.line, row.lines, fault))
             return None
         self.short += len(fields) < 5
         idremote = fields[-1] if len(fields) > 4 else b""
@@ -255,6 +268,8 @@ class _ReplyReader(_Reader):
     def report(self, size: int, torn: bool) -> Report:
         return self.conclude(REPLIES, size, torn)
 
+
+_ROW_INSIDE = re.compile(rb"\r" + REPLY_BEGINS.pattern)
 
 _DATES = (
     re.compile(r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"),
@@ -353,7 +368,7 @@ class _DeliveryReader(_Reader):
         if not fault and msisdn is None and not re.fullmatch("[A-Za-z0-9]{1,40}", idremote):
             fault = "has neither IDREMOTE nor MSISDN that can be read"
         if fault:
-            self.faults.append((row.line, fault))
+            self.faults.append((row.line, row.lines, fault))
             return None
         code = re.fullmatch(rb"\d{1,4}", bare(fields[-3]))
         idstatus = int(code[0]) if code else None

@@ -1,0 +1,74 @@
+"""Rows of reports that can't be read: kept with their bytes until a person has looked."""
+
+from datetime import datetime
+
+import pyarrow as pa
+from sqlalchemy import text
+
+from sms.ledger.copying import Rows, copy_rows
+from sms.ledger.database import Transaction
+
+UNREADABLE = pa.schema(
+    [
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("reason", pa.large_string(), nullable=False),
+        pa.field("raw", pa.large_string(), nullable=False),  # bytea's hex: \\x...
+    ]
+)
+
+ALL = 1 << 31  # rows of one person, in one transaction
+
+# One by one in the order of the lines, so that two loads at once wait in one direction.
+KEEP = """
+INSERT INTO sms.unreadable_row AS kept (report, line, raw, reason, recorded_at)
+SELECT :report, line, raw, reason, :now FROM pg_temp.broken ORDER BY line
+ON CONFLICT (report, line, digest) DO UPDATE SET gone_at = NULL WHERE kept.gone_at IS NOT NULL
+"""
+LET_GO = """
+UPDATE sms.unreadable_row u SET gone_at = :now
+WHERE u.report = :report AND u.gone_at IS NULL AND NOT EXISTS (
+    SELECT FROM pg_temp.broken b WHERE b.line = u.line AND sha256(b.raw) = u.digest
+)
+"""
+
+
+def replace(tx: Transaction, report: str, rows: Rows) -> None:
+    """Make these rows (line, reason, raw as bytea's hex) what can't be read of a report now.
+
+    A row of an earlier state is never deleted, only marked as gone.
+    """
+    tx.db.execute(
+        text("CREATE TEMP TABLE broken (line bigint, reason text, raw bytea) ON COMMIT DROP")
+    )
+    copy_rows(tx, "pg_temp.broken", UNREADABLE, rows)
+    told = {"report": report, "now": tx.now}
+    tx.db.execute(text(LET_GO), told)
+    tx.db.execute(text(KEEP), told)
+
+
+EXPIRE = """
+WITH gone AS (
+    DELETE FROM sms.unreadable_row
+    WHERE (report, line, digest) IN (
+        SELECT report, line, digest FROM sms.unreadable_row WHERE {whose} LIMIT :most)
+    RETURNING report
+)
+SELECT count(*) FROM gone
+"""
+# However the number is written, its last nine digits stand together, spaces and signs left out.
+OF_PERSON = r"""
+position(right(CAST(:msisdn AS text), 9) IN
+    regexp_replace(encode(raw, 'escape'), '\\[0-7]{3}|\D', '', 'g')) > 0
+"""
+
+
+def expire(tx: Transaction, before: datetime, most: int) -> int:
+    """Erase up to so many rows that were met before that moment; `report_file` keeps the count."""
+    statement = text(EXPIRE.format(whose="recorded_at < :before"))
+    return int(tx.db.execute(statement, {"before": before, "most": most}).scalar_one())
+
+
+def forget(tx: Transaction, msisdn: int) -> int:
+    """Erase every row that holds a number's digits; how many they were."""
+    statement = text(EXPIRE.replace("{whose}", OF_PERSON))
+    return int(tx.db.execute(statement, {"msisdn": msisdn, "most": ALL}).scalar_one())

@@ -1,0 +1,88 @@
+"""Reports of a gateway at its worst, and what the operator hears of it."""
+
+import pytest
+
+from sms.ledger.states import State
+from tests.journeys.conftest import World
+
+WORST = {
+    "torn": True,
+    "report_header": True,
+    "bare_reports": True,
+    "report_hour_moves": True,
+    "report_copies": True,
+    "rows_twice": True,
+    "ack_late_hours": 6,
+    "unreported": 0.1,
+    "stop": 0.2,
+    "reply": 0.4,
+}
+
+
+def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: World) -> None:
+    world.turn(**WORST)
+    run = world.succeeded(world.trigger("messy"))
+    [stem] = world.stems(run)
+    collection = world.collected(stem)
+    assert world.replies().state == "success"
+
+    assert collection.state == "success"
+    summary = world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}")
+    [report] = world.journal("report", stem=stem)
+    outcomes = summary.outcomes
+    assert summary.balanced
+    assert (outcomes.sent, outcomes.duplicates) == (60, report["rows"])
+    assert outcomes.missing == 60 - report["rows"] > 0
+    assert outcomes.delivered == report["outcomes"]["delivered"]
+    # The gateway wrote each answer into two files: it came home once.
+    grown = world.journal("grown", stem=stem)
+    for kind, known in (("STOP", summary.stops), ("SMSMO", summary.replies)):
+        rows = sum(each["rows"] for each in grown if each["name"].startswith(kind))
+        assert rows == 2 * known > 0
+    assert "tells of" in world.log(collection, "reconcile")
+
+    told = world.notices(stem)
+    assert [(each["event"], each["by"]) for each in told] == [
+        ("submitted", "submit"),
+        ("accepted", "submit"),
+        ("reported", "load"),
+    ]
+    assert told[1]["words"].startswith(f"the gateway accepted {stem}: 60 messages, for Tuesday")
+    assert f"{outcomes.missing} missing" in told[2]["words"]
+    assert "the mail server is on fire" in world.log(run, "submit")
+
+
+def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
+    world.turn(balance=6)
+    run = world.succeeded(world.trigger("partial"))
+    [stem] = world.stems(run)
+    world.collected(stem)
+
+    assert len(world.journal("sent", stem=stem)) == 6
+    words = world.notices(stem)[-1]["words"]
+    assert "tells of 6 of its 10 messages: 4 are missing" in words
+    with world.stack.ledger.engine.connect() as db:
+        shown = db.exec_driver_sql(
+            "SELECT sent, missing, partial FROM sms.reconciliation WHERE stem = %s", (stem,)
+        ).one()
+    assert tuple(shown) == (10, 4, True)
+
+
+def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) -> None:
+    world.turn(ack_late_hours=24 * 4)
+    run = world.succeeded(world.trigger("unreported"))
+    [stem] = world.stems(run)
+    collection = world.collected(stem)
+
+    assert collection.state == "failed"
+    assert world.stack.ledger.submission(stem).state is State.ACCEPTED
+    told = world.notices(stem)[-1]
+    assert (told["event"], told["by"], told["messages"]) == ("overdue", "await_report", 7)
+    assert f"the delivery report of {stem} on 7 messages is overdue: it was due" in told["words"]
+    assert told["words"] in world.log(collection, "await_report")
+
+
+@pytest.fixture(autouse=True)
+def _good_manners(world: World) -> None:
+    """Every journey starts with the gateway on a good day."""
+    world.turn()

@@ -1,0 +1,135 @@
+"""The corner cases that CSV readers are known to fall over, with `;`; and reports of any size."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sms.wire.names import ReportKind
+from sms.wire.reports import read_delivery_report, read_replies
+
+# How a text stands in a file, and what it says: each as public collections of odd CSV have it.
+TEXTS = [
+    pytest.param("oui", "oui", id="simple"),
+    pytest.param("", "", id="empty"),
+    pytest.param('""', "", id="empty in quotes"),
+    pytest.param('"oui; non"', "oui; non", id="delimiter in quotes"),
+    pytest.param('";"', ";", id="a delimiter alone in quotes"),
+    pytest.param('"Vous dites ""oui"" ?"', 'Vous dites "oui" ?', id="escaped quotes"),
+    pytest.param('""""', '"', id="one escaped quote"),
+    pytest.param('"""oui"""', '"oui"', id="quotes around all"),
+    pytest.param('"oui\nnon"', "oui\nnon", id="line break"),
+    pytest.param('"oui\r\nnon"', "oui\r\nnon", id="line break, CRLF"),
+    pytest.param('"oui\r\n\r\nnon"', "oui\r\n\r\nnon", id="empty line in quotes"),
+    pytest.param('"oui ""\nnon"" ;"', 'oui "\nnon" ;', id="quotes and line breaks"),
+    pytest.param(
+        '"{""type"": ""Point""; ""at"": [1.0; 2.0]}"',
+        '{"type": "Point"; "at": [1.0; 2.0]}',
+        id="JSON in quotes",
+    ),
+    pytest.param("ʤ été \u20ac", "ʤ été €", id="UTF-8"),
+    pytest.param("  oui  ", "oui", id="spaces around"),
+    pytest.param(' "oui" ', "oui", id="spaces around quotes"),
+    pytest.param("it's", "it's", id="apostrophe"),
+    pytest.param('5" ou 6"', '5" ou 6"', id="bare quotes"),
+    pytest.param("oui\\", "oui\\", id="backslash at the end"),
+    pytest.param("=1+1", "=1+1", id="a formula"),
+    pytest.param("NULL", "NULL", id="a word that means nothing"),
+]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"], ids=["CRLF", "LF"])
+@pytest.mark.parametrize("header", ["", "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE"], ids=["", "header"])
+@pytest.mark.parametrize(("written", "says"), TEXTS)
+def test_a_reply_says_what_was_written(written, says, header, end):
+    other = f"+33639980002;20260715;1206;après;A2{end}"
+    file = f"{header}{end}+33639980001;20260715;1205;{written};A1{end}{other}"
+
+    report = read_replies(io.BytesIO(file.encode()), ReportKind.SMSMO)
+
+    assert report.rows["message"].to_pylist() == [says, "après"]
+    assert report.rows["idremote"].to_pylist() == ["A1", "A2"]
+    assert (report.unreadable.num_rows, report.warnings) == (0, ())
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"], ids=["CRLF", "LF"])
+@pytest.mark.parametrize(("written", "says"), TEXTS)
+def test_a_delivery_is_told_whatever_its_text_is(written, says, end):
+    other = f"A2;+33639980002;Shop;après;4;refused;t-2{end}"
+    file = f"A1;+33639980001;Shop;{written};3;delivered;t-1{end}{other}"
+
+    report = read_delivery_report(io.BytesIO(file.encode()))
+
+    assert report.rows["idremote"].to_pylist() == ["A1", "A2"]
+    assert report.rows["outcome"].to_pylist() == ["delivered", "refused"]
+    assert report.rows["ackoperator"].to_pylist() == ["t-1", "t-2"]
+    assert report.unreadable.num_rows == 0
+
+
+@pytest.mark.parametrize("cut", range(1, len("à l'été €".encode()) + 1))
+def test_a_character_cut_in_the_middle_waits_for_its_other_half(cut):
+    whole = "+33639980001;20260715;1205;à l'été €;A1\r\n".encode()
+    begun = whole[: len(b"+33639980001;20260715;1205;") + cut]
+
+    torn = read_replies(io.BytesIO(begun), ReportKind.SMSMO)
+    read = read_replies(io.BytesIO(whole), ReportKind.SMSMO)
+
+    assert (torn.rows.num_rows, torn.torn_tail, torn.size_read, torn.warnings) == (0, True, 0, ())
+    assert read.rows["message"].to_pylist() == ["à l'été €"]
+    assert read.warnings == ()
+
+
+def test_one_line_of_another_encoding_changes_no_other():
+    utf8, cp1252 = (
+        f"+33639980001;20260715;12{n:02d};été;A1\r\n".encode(encoding)
+        for n, encoding in enumerate(["utf-8", "cp1252"])
+    )
+
+    report = read_replies(io.BytesIO(utf8 + cp1252 + utf8), ReportKind.SMSMO)
+
+    assert report.rows["message"].to_pylist() == ["été", "été", "été"]
+    assert report.warnings == ("1 fields are not UTF-8 and were read as cp1252",)
+
+
+MEASURED = """
+import resource, sys
+from sms import columns
+from sms.wire.names import ReportKind
+from sms.wire.reports import read_delivery_report, read_replies
+columns.use_lean_memory()
+with open(sys.argv[2], "rb") as file:
+    if sys.argv[1] == "ACK":
+        report = read_delivery_report(file)
+    else:
+        report = read_replies(file, ReportKind(sys.argv[1]))
+print(report.rows.num_rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.parametrize("kind", ["ACK", "STOP"])
+def test_memory_is_a_block_and_the_columns_that_are_kept(kind, tmp_path):
+    """A report ten times as large takes no more but for its columns, far less than its bytes."""
+    text = b"Bonjour " + b"x" * 1500  # an ACK keeps none of it
+    rows = {
+        "ACK": b"A%09d;+33639980001;Shop;" + text + b";3;delivered;t-1\r\n",
+        "STOP": b"+33639980001;20260715;1205;STOP %09d" + b" " * 1500 + b";A1\r\n",
+    }
+    peaks = []
+    for count in (10_000, 100_000):  # 15 and 150 MiB
+        file = tmp_path / f"{kind}-{count}.csv"
+        with file.open("wb") as out:
+            out.writelines(rows[kind] % number for number in range(count))
+        read, peak = measured(kind, file)
+        assert read == count
+        peaks.append(peak)
+
+    assert peaks[1] - peaks[0] < 60
+
+
+def measured(kind: str, file: Path) -> tuple[int, int]:
+    """Rows of a report, and the peak (MiB) of the process that read it."""
+    command = [sys.executable, "-c", MEASURED, kind, str(file)]
+    rows, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return int(rows), int(peak)

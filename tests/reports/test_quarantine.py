@@ -1,0 +1,231 @@
+"""Rows that can't be read are kept with their bytes, their line and the reason, and are shown."""
+
+import io
+import tracemalloc
+
+import pytest
+
+from sms.errors import ReportsFailed
+from sms.wire import unreadable
+from sms.wire.names import ReportKind
+from sms.wire.report_rows import LONGEST_ROW
+from sms.wire.reports import read_delivery_report, read_replies
+
+ACK = "ACK-12345-20260715-1200-spring1.csv"
+STOP = "STOP-12345-20260715-1200-spring1.csv"
+SMSMO = "SMSMO-12345-20260715-1200-spring1.csv"
+ROW = b"+33639980001;20260715;1205;oui;A1\r\n"
+
+DELIVERY = b"A1;+33639980001;S;B;3;delivered;t\r\n"
+
+
+def raw(content: bytes, kind: ReportKind = ReportKind.SMSMO) -> list[tuple[int, str, bytes]]:
+    source = io.BytesIO(content)
+    is_ack = kind is ReportKind.ACK
+    report = read_delivery_report(source) if is_ack else read_replies(source, kind)
+    source.seek(0)
+    return [
+        (row["line"], row["reason"], bytes.fromhex(row["raw"].removeprefix("\\x")))
+        for batch in unreadable.raw_rows(source, report.unreadable)
+        for row in batch.to_pylist()
+    ]
+
+
+def shown(home) -> list[tuple[object, ...]]:
+    return home.table(
+        "SELECT kind, report, campaign, line, reason, text, gone_at FROM sms.quarantine "
+        "ORDER BY report, line, text"
+    )
+
+
+# Their bytes
+
+
+def test_a_row_s_very_bytes_are_fetched_whatever_they_are():
+    content = ROW + b"w\xe9 \0 who\r\n" + ROW + b"\r\n" + b"x;y\n" + ROW
+
+    assert raw(content) == [
+        (2, "holds zero bytes", b"w\xe9 \0 who"),
+        (5, "has no MSISDN that can be read", b"x;y"),
+    ]
+
+
+def test_a_row_that_takes_several_lines_is_fetched_whole():
+    content = ROW + b'nobody;20260715;1205;"a\r\nb;""\nc";A2\r\n' + b"?\n" + ROW
+
+    assert [(line, bytes_) for line, _, bytes_ in raw(content)] == [
+        (2, b'nobody;20260715;1205;"a\r\nb;""\nc";A2'),
+        (5, b"?"),
+    ]
+
+
+def test_of_an_endless_row_the_beginning_is_kept():
+    [(line, reason, bytes_)] = raw(ROW + b"z" * (LONGEST_ROW * 3) + b"\n" + ROW)
+
+    assert (line, reason) == (2, "is longer than 64 KiB")
+    assert bytes_ == b"z" * LONGEST_ROW
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 64])
+def test_blocks_of_any_size_give_the_same_bytes(monkeypatch, block):
+    content = b"\n".join([ROW, b"?one", ROW, b'u;v;w;"a', b'b";x', ROW, b"?last\r"])
+    whole = raw(content, ReportKind.STOP) + raw(
+        DELIVERY + b"A1;no;S;B;3;d\r\n" * 3 + DELIVERY, ReportKind.ACK
+    )
+
+    monkeypatch.setattr(unreadable, "BLOCK", block)
+
+    assert (
+        raw(content, ReportKind.STOP)
+        + raw(DELIVERY + b"A1;no;S;B;3;d\r\n" * 3 + DELIVERY, ReportKind.ACK)
+        == whole
+    )
+
+
+def test_rows_behind_a_bare_carriage_return_are_no_row_s_text():
+    [(line, reason, _)] = raw(ROW + ROW.replace(b"\r\n", b"\r") + ROW, ReportKind.STOP)
+
+    assert (line, reason) == (2, "holds another row behind a line end that is a bare CR")
+
+
+def test_fetching_them_takes_the_memory_of_a_block_however_many_there_are():
+    broken = b"A1;who;" + b"b" * 400 + b"\r\n"
+    content = io.BytesIO(b"A1;+33639980001;S;B;3;delivered;t\r\n" + broken * 50_000)
+    report = read_delivery_report(content)
+    content.seek(0)
+
+    tracemalloc.start()
+    count = sum(batch.num_rows for batch in unreadable.raw_rows(content, report.unreadable))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert count == 50_000
+    assert peak < 32 << 20  # the file has 20 MiB, and its rows in hex 40
+
+
+def test_an_endless_row_takes_the_memory_of_a_block():
+    content = io.BytesIO(ROW + b"z" * (48 << 20) + b"\r\n" + ROW)
+    report = read_replies(content, ReportKind.SMSMO)
+    content.seek(0)
+
+    tracemalloc.start()
+    count = sum(batch.num_rows for batch in unreadable.raw_rows(content, report.unreadable))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert count == 1
+    assert peak < 24 << 20
+
+
+# In the ledger
+
+
+def test_what_can_not_be_read_is_shown_with_its_line_and_the_reason(home, ack):
+    one = home.accepted(2)
+    home.gateway.shows(ACK, ack(2) + b"secret \xe9 text\r\n")
+    home.collect(one.stem)
+
+    reason = "has 1 of 7 fields"
+    assert shown(home) == [("ACK", ACK, "spring", 3, reason, "secret \\351 text", None)]
+    assert home.table("SELECT raw FROM sms.unreadable_row") == [(b"secret \xe9 text",)]
+    assert home.table("SELECT stem, unreadable FROM sms.reconciliation") == [(one.stem, 1)]
+
+
+def test_no_log_shows_what_is_in_quarantine(home, ack, caplog):
+    one = home.accepted(2)
+    home.gateway.shows(ACK, ack(2) + b"secret;+33639980007\r\n")
+
+    collected = home.collect(one.stem)
+
+    told = f"{caplog.text} {collected.notes}"
+    assert "line 3 has 2 of 7 fields" in told
+    assert "secret" not in told
+    assert "3998" not in told
+
+
+def test_a_row_that_is_completed_or_vanishes_is_marked_as_gone_and_never_deleted(home, reply):
+    home.accepted(3)
+    both = reply(0, "oui") + b"first?\r\n" + b"second?\r\n"
+    home.gateway.shows(SMSMO, both)
+    home.collect_replies()
+    begun = home.now
+    assert [row[3:] for row in shown(home)] == [
+        (2, "has no MSISDN that can be read", "first?", None),
+        (3, "has no MSISDN that can be read", "second?", None),
+    ]
+
+    home.now = begun.replace(hour=20)
+    home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n", at=begun)
+    home.collect_replies()
+    assert [(row[5], row[6]) for row in shown(home)] == [("first?", None), ("second?", home.now)]
+
+    home.gateway.shows(SMSMO, both + reply(1), at=home.now)
+    home.collect_replies()
+    assert [(row[5], row[6]) for row in shown(home)] == [("first?", None), ("second?", None)]
+
+
+def test_a_row_that_moves_is_shown_at_its_new_line(home, reply):
+    home.accepted(3)
+    home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n")
+    home.collect_replies()
+    home.gateway.shows(SMSMO, reply(1, "non") + reply(0, "oui") + b"first?\r\n")
+    home.collect_replies()
+
+    assert [(row[3], row[6]) for row in shown(home)] == [(2, home.now), (3, None)]
+
+
+def test_the_alarm_for_a_stop_says_where_its_row_is_shown(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
+
+    with pytest.raises(ReportsFailed, match=r"they are in the ledger's view sms\.quarantine"):
+        home.collect_replies()
+
+    assert [row[5] for row in shown(home)] == ["who?;20260715;1205;STOP;id00002"]
+
+
+def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantine(home, reply):
+    home.accepted(3)
+    home.gateway.shows(SMSMO, reply(0, "oui") + b"+3363998", at=home.now)
+    home.collect_replies()
+    home.now = home.now.replace(hour=14)
+    home.collect_replies()
+    assert [row[5] for row in shown(home)] == ["+3363998"]
+
+    home.gateway.shows(SMSMO, reply(0, "oui") + reply(1, "non"), at=home.now)
+    home.collect_replies()
+
+    assert [(row[5], row[6]) for row in shown(home)] == [("+3363998", home.now)]
+    assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
+
+
+# They are people's numbers and words
+
+
+def test_rows_expire_with_the_people_that_they_tell_of(home, reply):
+    home.accepted(3)
+    home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n" + b"second?\r\n")
+    home.collect_replies()
+    met = home.now
+
+    assert home.ledger.expire_unreadable(met, most=10) == 0
+    later = met.replace(hour=23)
+    assert [home.ledger.expire_unreadable(later, most=1) for _ in range(3)] == [1, 1, 0]
+    assert shown(home) == []
+    assert home.table("SELECT unreadable FROM sms.report_file") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "written", ["+33639980001", "06 39 98 00 01", "0033.639.98.00.01", "tel\xe9 (0)639-98-00-01"]
+)
+def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, reply, written):
+    home.gateway.shows(
+        SMSMO, reply(7, "oui") + f"x {written}\r\nx 0639980002\r\n".encode("latin-1")
+    )
+    home.collect_replies()
+    assert len(shown(home)) == 2
+
+    assert home.ledger.forget(33639980001).unreadable == 1
+
+    assert [row[5] for row in shown(home)] == ["x 0639980002"]
+    assert home.ledger.forget(33639980001).unreadable == 0

@@ -1,0 +1,247 @@
+"""Reports on files that nobody knows are kept, shown, and matched once their file is known."""
+
+import pickle
+
+import pytest
+
+from sms.errors import ReportOverdue, ReportUnreadable
+from sms.ledger.ledger import State
+
+STRANGE_ACK = "ACK-12345-20260715-1200-spring1.csv"  # of the submission that `home` makes first
+STOP = "STOP-12345-20260715-1200-spring1.csv"
+SHIFTED_STOP = "STOP-12345-20260716-0800-spring1.csv"
+
+
+def unmatched(home) -> list[tuple[object, ...]]:
+    return home.table("SELECT name, kind, rows, unreadable FROM sms.unmatched_report ORDER BY 1")
+
+
+def test_a_delivery_report_on_an_unknown_file_is_archived_and_shown_once(home, ack):
+    content = ack(2) + b"broken\r\n"
+    home.gateway.shows(STRANGE_ACK, content)
+
+    [kept] = home.collect_replies()
+
+    assert (kept.name, kept.stem, kept.rows, kept.unreadable) == (STRANGE_ACK, None, 2, 1)
+    assert "a file that the ledger doesn't know" in kept.notes[0]
+    assert (home.archive / kept.archived).read_bytes() == content
+    assert unmatched(home) == [(STRANGE_ACK, "ACK", 2, 1)]
+    assert home.collect_replies() == []
+    assert home.gateway.asked.count(STRANGE_ACK) == 1
+
+
+def test_a_delivery_report_that_changed_is_archived_again(home, ack):
+    home.gateway.shows(STRANGE_ACK, ack(1))
+    home.collect_replies()
+    home.gateway.shows(STRANGE_ACK, ack(2))
+
+    [kept] = home.collect_replies()
+
+    assert kept.rows == 2
+    assert len(list(home.archive.rglob("*.csv"))) == 2
+
+
+def test_a_delivery_report_on_a_file_of_ours_is_left_to_its_own_collection(home, ack):
+    one = home.accepted(2)
+    home.gateway.shows(STRANGE_ACK, ack(2))
+
+    assert home.collect_replies() == []
+    assert unmatched(home) == []
+    home.collect(one.stem)
+    assert home.collect_replies() == []
+
+
+def test_junk_under_an_unknown_name_stops_no_send(home, reply, caplog):
+    home.accepted(2, campaign_id="other")
+    home.gateway.shows(STRANGE_ACK, bytes(100) + b"\n")
+    home.gateway.shows(STOP.replace("spring1", "other"), reply(1))
+
+    [stop] = home.collect_replies()
+
+    assert stop.opt_outs == 1
+    assert f"{STRANGE_ACK} reports on a file that the ledger doesn't know" in caplog.text
+
+
+def test_a_delivery_report_is_loaded_once_its_file_is_known_though_the_gateway_purged_it(home, ack):
+    home.gateway.shows(STRANGE_ACK, ack(2))
+    home.collect_replies()
+    (home.gateway.folder / STRANGE_ACK).unlink()
+
+    one = home.accepted(3)
+    home.collect_replies()
+
+    assert unmatched(home) == []
+    assert home.ledger.submission(one.stem).state is State.REPORTED
+    counts = home.ledger.reconcile(one.stem)
+    assert (counts.delivered, counts.missing, counts.balanced) == (2, 1, True)
+    assert home.ledger.report_file(STRANGE_ACK).stem == one.stem
+
+
+def test_one_whose_bytes_expired_stays_unmatched_and_stops_no_send(home, ack, reply):
+    home.gateway.shows(STRANGE_ACK, ack(2))
+    [kept] = home.collect_replies()
+    (home.gateway.folder / STRANGE_ACK).unlink()
+    (home.archive / kept.archived).unlink()
+    one = home.accepted(3)
+    home.gateway.shows(STOP, reply(1))
+
+    [stop] = home.collect_replies()
+
+    assert stop.opt_outs == 1
+    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+    assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
+
+
+def test_one_whose_bytes_were_spoilt_stays_unmatched_and_stops_no_send(home, ack, caplog):
+    home.gateway.shows(STRANGE_ACK, ack(2))
+    [kept] = home.collect_replies()
+    (home.gateway.folder / STRANGE_ACK).unlink()
+    (home.archive / kept.archived).write_bytes(b"spoilt\r\n")
+    one = home.accepted(3)
+
+    assert home.collect_replies() == []
+
+    assert f"{STRANGE_ACK} is not matched to {one.stem}" in caplog.text
+    assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
+
+
+def test_a_report_that_was_read_meanwhile_is_not_loaded_over(home, ack):
+    home.gateway.shows(STRANGE_ACK.replace("1200", "1300"), ack(3, "2;sent"))
+    home.collect_replies()
+    one = home.accepted(3)
+    home.gateway.shows(STRANGE_ACK, ack(3))
+    home.collect(one.stem)
+
+    home.collect_replies()
+
+    assert home.ledger.reconcile(one.stem).delivered == 3
+    assert unmatched(home) == []
+
+
+@pytest.mark.parametrize("name", [STOP, SHIFTED_STOP])
+def test_replies_and_opt_outs_are_matched_once_their_file_is_known(home, reply, name):
+    home.gateway.shows(name, reply(0) + reply(1))
+    home.collect_replies()
+    assert unmatched(home) == [(name, "STOP", 2, 0)]
+    assert home.table("SELECT DISTINCT campaign FROM sms.stop_list") == [(None,)]
+
+    one = home.accepted(3)
+    assert home.collect_replies() == []
+
+    assert unmatched(home) == []
+    assert home.table("SELECT DISTINCT submission_id FROM sms.reply") == [(one.id,)]
+    stops = home.table("SELECT DISTINCT stem, campaign FROM sms.stop_list")
+    assert stops == [(one.stem, "spring")]
+    assert home.ledger.summary(one.run_key).stops == 2
+
+
+# Reports that shrink
+
+
+def test_a_delivery_report_that_was_cut_short_takes_nothing_back(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(STRANGE_ACK, ack(3))
+    home.collect(one.stem)
+    tables = home.tables()
+    home.gateway.shows(STRANGE_ACK, ack(1))
+
+    collected = home.collect(one.stem)
+
+    [told] = collected.notes
+    assert told.startswith(f"{STRANGE_ACK} holds 1 rows, and {STRANGE_ACK} held 3 when it was read")
+    assert (home.archive / collected.archived).read_bytes() == ack(1)
+    assert home.tables() == tables
+    assert home.collect(one.stem).notes == (told,)
+
+
+def test_a_delivery_report_of_zero_bytes_takes_nothing_back(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(STRANGE_ACK, ack(3))
+    home.collect(one.stem)
+    home.gateway.shows(STRANGE_ACK, b"")
+
+    assert home.collect(one.stem).reconciliation.delivered == 3
+
+
+def test_a_delivery_report_that_was_replaced_by_one_as_long_counts(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(STRANGE_ACK, ack(3, "2;delivered"))
+    home.collect(one.stem)
+    home.gateway.shows(STRANGE_ACK, ack(3, "3;delivered"))
+
+    collected = home.collect(one.stem)
+
+    assert collected.reconciliation.delivered == 3
+    assert collected.notes == ()
+
+
+def test_a_delivery_report_replaced_by_junk_takes_nothing_back(home, ack):
+    one = home.accepted(3)
+    home.gateway.shows(STRANGE_ACK, ack(3))
+    home.collect(one.stem)
+    home.gateway.shows(STRANGE_ACK, b"<html>\r\n" * 3)
+
+    with pytest.raises(ReportUnreadable):
+        home.collect(one.stem)
+    assert home.ledger.reconcile(one.stem).delivered == 3
+
+
+def test_a_stop_file_that_shrinks_is_told_and_cancels_nothing(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(0) + reply(1))
+    home.collect_replies()
+    home.gateway.shows(STOP, reply(1))
+
+    [brought] = home.collect_replies()
+
+    assert brought.notes == ("it held 2 rows, and holds fewer now: what was read stays",)
+    assert len(home.stop_list()) == 2
+
+
+# The sums of each file
+
+
+def test_a_partial_send_is_recognised_and_shown(home, ack):
+    home.accepted(3, campaign_id="later")
+    one = home.accepted(5, campaign_id="spring1")
+    partial = "SELECT stem, sent, missing, partial FROM sms.reconciliation ORDER BY stem DESC"
+    assert home.table(partial)[0] == (one.stem, 5, 5, False)
+    home.gateway.shows(STRANGE_ACK, ack(3))
+
+    [told] = home.collect(one.stem).notes
+
+    assert "tells of 3 of its 5 messages: 2 are missing" in told
+    assert "balance" in told
+    assert home.table(partial)[0] == (one.stem, 5, 2, True)
+    assert home.table(partial)[1][3] is False
+
+
+def test_an_overdue_report_tells_how_many_messages_wait_and_since_when(home):
+    one = home.accepted(40)
+    due = home.now.replace(hour=9)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("UPDATE sms.submission SET due_at = %s", (due,))
+
+    told = f"of {one.stem} on 40 messages is overdue: it was due 2026-07-20 09:00 UTC"
+    with pytest.raises(ReportOverdue, match=told) as overdue:
+        home.collect(one.stem)
+    assert str(pickle.loads(pickle.dumps(overdue.value))) == str(overdue.value)
+
+
+def test_the_sums_of_a_file_stay_when_its_people_are_erased(home, ack):
+    one = home.accepted(5)
+    home.gateway.shows(STRANGE_ACK, ack(3) + ack(1, "77;?") + b"idX;+33639989999;S;B;3;d;t\r\n")
+    home.collect(one.stem)
+    home.ledger.move(one.stem, to=State.CLOSED)
+    sums = (
+        "SELECT sent, delivered, unknown, missing, partial, report_rows, duplicates, strangers "
+        "FROM sms.reconciliation"
+    )
+    before = home.table(sums)
+    assert before == [(5, 2, 1, 2, True, 5, 1, 1)]
+
+    while any(home.ledger.expire(one.stem, most=2).values()):
+        pass
+
+    assert home.table("SELECT count(*) FROM sms.message") == [(0,)]
+    assert home.table(sums) == before
