@@ -72,26 +72,20 @@ SELECT
 FROM sms.submission s
 JOIN sms.campaign_run r ON r.run_key = s.run_key
 CROSS JOIN LATERAL (
-    -- What rows about people say, and what was noted of those that are erased.
+    -- Counted at loading, so it stays true when rows about people are gone.
     SELECT
-        coalesce(sum(number) FILTER (WHERE what = 'delivered'), 0)::bigint AS delivered,
-        coalesce(sum(number) FILTER (WHERE what = 'refused'), 0)::bigint AS refused,
-        coalesce(sum(number) FILTER (WHERE what = 'not_delivered'), 0)::bigint AS not_delivered,
-        coalesce(sum(number) FILTER (WHERE what = 'pending'), 0)::bigint AS pending,
-        coalesce(sum(number) FILTER (WHERE what = 'unknown'), 0)::bigint AS unknown,
-        coalesce(sum(number) FILTER (WHERE what = 'missing'), 0)::bigint AS missing,
-        coalesce(sum(number) FILTER (WHERE what = 'stranger'), 0)::bigint AS strangers
-    FROM (
-        SELECT coalesce(a.outcome, 'missing') AS what, count(*) AS number
-        FROM sms.message m
-        LEFT JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
-        WHERE m.submission_id = s.id
-        GROUP BY a.outcome
-        UNION ALL
-        SELECT 'stranger', count(*) FROM sms.stranger x WHERE x.submission_id = s.id
-        UNION ALL
-        SELECT e.what, e.number FROM sms.erased e WHERE e.submission_id = s.id
-    ) AS counted
+        coalesce(sum(c.messages) FILTER (WHERE c.outcome = 'delivered'), 0)::bigint AS delivered,
+        coalesce(sum(c.messages) FILTER (WHERE c.outcome = 'refused'), 0)::bigint AS refused,
+        coalesce(sum(c.messages) FILTER (WHERE c.outcome = 'not_delivered'), 0)::bigint AS not_delivered,
+        coalesce(sum(c.messages) FILTER (WHERE c.outcome = 'pending'), 0)::bigint AS pending,
+        coalesce(sum(c.messages) FILTER (WHERE c.outcome = 'unknown'), 0)::bigint AS unknown,
+        coalesce(sum(c.messages) FILTER (WHERE c.outcome = 'missing'), 0)::bigint AS missing,
+        (SELECT count(*) FROM sms.stranger x WHERE x.submission_id = s.id) + (
+            SELECT coalesce(sum(e.number), 0)::bigint FROM sms.erased e
+            WHERE e.submission_id = s.id AND e.what = 'stranger'
+        ) AS strangers
+    FROM sms.outcome_count c
+    WHERE c.submission_id = s.id
 ) AS told
 WHERE s.state IN ('submitted', 'accepted', 'reported', 'closed');
 
