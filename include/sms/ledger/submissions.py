@@ -223,7 +223,8 @@ def end_empty(tx: Transaction, stem: str, token: str, left_out: Mapping[str, int
     Even where a rename was intended: the caller has taken its `.tmp` away, so none can happen.
     """
     held = _held_for_upload(tx, stem, token)
-    tx.db.execute(delete(message).where(message.c.submission_id == held.id))
+    for table in (message, outcome_count):
+        tx.db.execute(delete(table).where(table.c.submission_id == held.id))
     tx.db.execute(
         update(submission)
         .where(submission.c.id == held.id)
