@@ -107,7 +107,9 @@ def reported(home, states: list[bytes]) -> list[list[tuple[object, ...]]]:
     return [
         home.table("SELECT idremote, line, outcome, raw_status FROM sms.receipt ORDER BY 1, 2"),
         home.table("SELECT idremote, line, outcome, raw_status FROM sms.stranger ORDER BY 1, 2"),
-        home.table("SELECT line, raw, reason FROM sms.unreadable_row WHERE gone_at IS NULL"),
+        home.table(
+            "SELECT line, raw, reason FROM sms.unreadable_row WHERE gone_at IS NULL ORDER BY line"
+        ),
         home.table(
             "SELECT size_bytes, sha256, rows, unreadable FROM sms.report_file WHERE rows > 0"
         ),
