@@ -110,6 +110,7 @@ def test_a_torn_report_is_whole_a_minute_later(open_gateway):
     gateway = open_gateway(knobs=Knobs(torn=True, stop=1.0, reply=0.0))
     with log_in(gateway) as client:
         submit(client, rows(200))
+        gateway.settle()
         gateway.move_clock(to=gateway.now() + DAY)
         stops, acks = read(client, "STOP"), read(client, "ACK")
         assert not stops.endswith(b"\n")
