@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sms.clock import PARIS
+from sms.errors import LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import RunFolder
 from sms.ledger.states import OVER, State
@@ -102,21 +103,38 @@ def _day(report: ReportName) -> datetime | None:
 def expire_people(
     ledger: Ledger, keep: timedelta, now: datetime, portion: int = PORTION
 ) -> dict[str, int]:
-    """Erase rows about people that are older than `keep`; how many of each kind."""
+    """Erase rows about people that are older than `keep`; how many of each kind.
+
+    Whole months of messages are dropped in an instant, where all of their files are over; the rest
+    goes in portions.
+    """
     before = now - keep
-    erased = {"messages": 0, "strangers": 0, "replies": 0}
+    erased = {"months": _drop_months(ledger, before), "messages": 0, "strangers": 0, "replies": 0}
     for stem in ledger.expired(before):
         while any((found := ledger.expire(stem, most=portion)).values()):
-            erased = {kind: number + found[kind] for kind, number in erased.items()}
+            for kind, number in found.items():
+                erased[kind] += number
     erased["replies"] += _all(lambda: ledger.expire_strays(before, most=portion))
     erased["texts"] = _all(lambda: ledger.expire_words(before, most=portion))
     erased["unreadable"] = _all(lambda: ledger.expire_unreadable(before, most=portion))
     log.info(
-        "erased from the ledger: %(messages)d messages, %(strangers)d strangers, "
-        "%(replies)d replies, %(unreadable)d unreadable rows, and %(texts)d texts of the stop list",
+        "erased from the ledger: %(months)d whole months, %(messages)d messages, "
+        "%(strangers)d strangers, %(replies)d replies, %(unreadable)d unreadable rows, "
+        "and %(texts)d texts of the stop list",
         erased,
     )
     return erased
+
+
+def _drop_months(ledger: Ledger, before: datetime) -> int:
+    """How many whole months were dropped; none where this role may not, which the log says."""
+    try:
+        return len(ledger.drop_months(before.astimezone(PARIS).date()))
+    except LedgerError as error:
+        if error.retryable:
+            raise
+        log.warning("whole months can't be dropped, so their rows are deleted: %s", error)
+        return 0
 
 
 def _all(portions: Callable[[], int]) -> int:

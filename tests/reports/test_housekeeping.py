@@ -381,7 +381,8 @@ def test_the_tasks_do_all_of_it_and_return_counts(
         assert keeping.expire_runs.function() == {"folders": 1, "called_off": 0, "unknown": 0}
         assert keeping.expire_archive.function() == {"reports": 3}
         assert keeping.expire_people.function() == {
-            "messages": 3,
+            "months": 1,
+            "messages": 0,
             "strangers": 0,
             "replies": 2,
             "texts": 1,

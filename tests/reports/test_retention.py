@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from sms.errors import ConfigurationError
+from sms.errors import ConfigurationError, LedgerError
 from sms.forgetting import forget
 from sms.ledger.ledger import State, Submission
 from sms.retention import expire_archive, expire_people, expire_runs
@@ -125,6 +125,7 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     summary = home.ledger.summary(over.run_key)
 
     assert expire_people(home.ledger, KEEP, over.send_at + KEEP) == {
+        "months": 0,
         "messages": 0,
         "strangers": 0,
         "replies": 0,
@@ -133,12 +134,42 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     }
     found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=1), portion=2)
 
-    assert found == {"messages": 3, "strangers": 0, "replies": 2, "texts": 1, "unreadable": 0}
+    people = {"messages": 3, "strangers": 0, "replies": 2, "texts": 1, "unreadable": 0}
+    assert found == {"months": 0, **people}  # a file that is still open keeps its month
     assert home.ledger.summary(over.run_key) == summary
     assert home.table("SELECT submission_id, count(*) FROM sms.message GROUP BY 1") == [
         (still_open.id, 3)
     ]
     assert home.stop_list() == [33639980000]
+
+
+def test_a_month_that_is_over_goes_as_a_whole_and_its_counts_stay(home, ack, reply):
+    over = closed(home)
+    home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
+    home.collect_replies()
+    summary = home.ledger.summary(over.run_key)
+    later = home.now + KEEP + timedelta(days=40)
+
+    found = expire_people(home.ledger, KEEP, later)
+    again = expire_people(home.ledger, KEEP, later)
+
+    assert (found["months"], found["messages"], again["months"]) == (1, 0, 0)
+    assert home.table("SELECT count(*) FROM sms.message") == [(0,)]
+    assert home.ledger.summary(over.run_key) == summary
+    assert home.stop_list() == [33639980000]
+
+
+def test_where_months_may_not_be_dropped_their_rows_are_deleted(home, ack, monkeypatch):
+    over = closed(home)
+
+    def refused(before):
+        raise LedgerError("permission denied for function drop_months")
+
+    monkeypatch.setattr(home.ledger, "drop_months", refused)
+    found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=40))
+
+    assert (found["months"], found["messages"]) == (0, 3)
+    assert home.ledger.summary(over.run_key).balanced
 
 
 def test_who_is_forgotten_is_told_where_they_still_are(home, ack):
