@@ -125,10 +125,10 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
     """The next of a run's files, by stem, whose verdict must be heard; None if there is none left.
 
     None, too, if all of this hour's files turn out to be empty: look again for the next hour's. It
-    is brought to the gateway if it is not there yet. All files of its hour lie there as `.tmp`,
-    whole, before the first is renamed; and one is renamed a call, so that its verdict can be heard
-    before the next (R1: all parts or none). Those of a later hour wait for a later call: until then
-    they can be called off. Earlier tries may have got anywhere. Raises SubmissionTaken,
+    is brought to the gateway if it is not there yet. All files of its hour and zone lie there as
+    `.tmp`, whole, before the first is renamed; and one is renamed a call, so that its verdict can
+    be heard before the next (R1: all parts or none). Those of a later hour wait for a later call:
+    until then they can be called off. Earlier tries may have got anywhere. Raises SubmissionTaken,
     SubmissionUnknown, GatewayError, LedgerError.
     """
     files = [this.ledger.submission(stem) for stem in parcels]
@@ -163,10 +163,14 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
 
 
 def next_files(files: Sequence[Submission]) -> list[Submission]:
-    """Those of a run's files that must still go to the gateway and go out next, at one hour."""
-    left = [each for each in files if each.state in AHEAD]
-    begins = min((each.send_at for each in left), default=None)
-    return [each for each in left if each.send_at == begins]
+    """Those of a run's files that must still go to the gateway and go out next.
+
+    They share an hour and a zone: where one zone has closed meanwhile, others must not wait for it.
+    """
+    left = sorted(
+        (each for each in files if each.state in AHEAD), key=lambda each: (each.send_at, each.part)
+    )
+    return [each for each in left if (each.send_at, each.zone) == (left[0].send_at, left[0].zone)]
 
 
 def begins_another_hour(files: Sequence[Submission]) -> bool:

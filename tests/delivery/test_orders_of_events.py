@@ -700,3 +700,18 @@ def test_a_retry_after_a_removal_from_the_stop_list_still_sends(
     desk.ledger.remove_opt_out(33639980000, reason="a mistake")
 
     desk.submit(only.stem, token="second try", lease=timedelta(0))
+
+
+def test_a_zone_that_has_closed_meanwhile_does_not_keep_back_the_others(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    gateway.move_clock(to=datetime(2027, 3, 2, 16, 0, tzinfo=PARIS))
+    files = desk.prepare(numbers(3), more=ZONES, living_in=["75001", "75001", "97400"])
+    gateway.move_clock(to=datetime(2027, 3, 2, 19, 5, tzinfo=PARIS))  # 22:05 on La Réunion
+
+    said = drive(desk, files[0].stem, tries=3)
+
+    assert states(desk, [each.stem for each in files]) == ["accepted", "uploading"]
+    assert settling.call_off(files[1].stem, desk.ledger)
+    assert "is 22:05 in La Réunion" in said[-1]
+    assert "a new run, whose query leaves out whoever is in sms.delivery" in said[-1]
