@@ -184,6 +184,8 @@ def _open_day(day: date, settings: Settings, zone: Zone) -> OpenDay:
         hours.append(f"{_local(opens):%H:%M}-{_local(begin):%H:%M}")
         there = [moment.astimezone(zone.times()[0]) for moment in (opens, begin)]
         abroad.append(f"{there[0]:%H:%M}-{there[1]:%H:%M}")
+    if not hours and (why := _why_closed(day, zone)):
+        return OpenDay(day, "", f"{why} in {zone.name}")
     if not hours:
         start = _at(day, settings.window_start)
         return OpenDay(day, "", closures(start, end, Kind.MARKETING, settings=settings, zone=zone))

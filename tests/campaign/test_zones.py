@@ -159,6 +159,16 @@ def test_the_hours_of_the_requirements(code, winter, summer):
         assert told.hours.split(" (")[0] == wanted
 
 
+def test_a_day_that_is_closed_there_says_why():
+    told = [str(day) for day in calendar(date(2027, 3, 26), 3, settings=DEFAULT, zone=zone("67"))]
+
+    assert told == [
+        "Friday 26 March 2027: closed (Vendredi saint in Alsace-Moselle)",
+        "Saturday 27 March 2027: 08:00-22:00",
+        "Sunday 28 March 2027: closed (Sunday)",
+    ]
+
+
 def test_all_three_clocks_of_polynesia_count():
     [told] = calendar(date(2027, 1, 18), 1, settings=DEFAULT, zone=zone("PF"))
 
