@@ -27,7 +27,7 @@ def test_a_campaign_travels_through_a_plain_openssh(
     monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(openssh, service_id="54321"))
 
     with Stack(real_gateway=True, changes={"campaigns_folder": str(campaigns)}) as stack:
-        world = World(stack)
+        world = World(stack, campaigns)
         for collector in ("collect_delivery_report", "collect_replies"):
             stack.airflow.unpause(collector)
         run = world.finished(world.trigger("parcel"))
