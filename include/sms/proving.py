@@ -5,7 +5,6 @@ it leaves at most once like any other file; of a campaign with variants there is
 belongs to the very bytes that the run would send: prepared differently, the run is proved again.
 """
 
-import logging
 from datetime import datetime
 from typing import Any
 
@@ -13,18 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import frames, preparing, send_window, sending
+from sms import frames, send_window, sending
 from sms.campaign import Campaign, campaign_id
 from sms.errors import LedgerError
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import PlannedRun
 from sms.ledger.states import State
 from sms.preparing import Plan
 from sms.schedule import File, Schedule
 from sms.settings import Settings
 from sms.zones import FRANCE
-
-log = logging.getLogger(__name__)
 
 
 def is_proof(run_key: str) -> bool:
@@ -89,20 +85,7 @@ def _prepared(
 ) -> list[str]:
     """Write the proof's plan and its very bytes; its file's stem."""
     sending.write_plan(proof, place)
-    run = PlannedRun(
-        run_key=proof.run_key,
-        campaign=proof.campaign.name,
-        kind=proof.campaign.kind,
-        service_id=proof.service_id,
-        send_at=proof.send_at,
-        slot_reason=proof.slot_reason,
-        dry_run=False,
-        planned_at=proof.planned_at,
-        folder=str(place),
-        row_limit=people.num_rows,
-    )
-    known = ledger.submissions(proof.run_key)
-    (ledger.replan if known else ledger.plan)(run, proof.stem(1, 1))
+    sending.record_plan(proof, place, ledger)
     only = File(
         zone=FRANCE, send_at=proof.send_at, people=people.num_rows, reason=proof.slot_reason
     )
@@ -116,10 +99,7 @@ def _prepared(
         stop_list_size=sending.require_stop_list(ledger, settings),
     )
     sending.render(proof, place, ledger, settings)
-    files = ledger.submissions(proof.run_key)
-    for each in files:
-        with sending.bytes_file(place, each.stem).open("rb") as source:
-            preparing.require_faultless(source, each.stem, settings)
+    files = sending.require_faultless(proof, place, ledger, settings)
     return [each.stem for each in files]
 
 

@@ -166,21 +166,27 @@ def plan(
         limit=request.limit,
         planned_at=now,
     )
+    record_plan(drawn, folder, ledger, asked_at)
+    return write_plan(drawn, folder)
+
+
+def record_plan(drawn: Plan, folder: Any, ledger: Ledger, asked_at: datetime | None = None) -> None:
+    """Fix a plan's hour and name in the ledger; a run that is known is planned anew."""
     run = PlannedRun(
-        run_key=run_key,
-        campaign=campaign.name,
-        kind=campaign.kind,
-        service_id=service_id,
+        run_key=drawn.run_key,
+        campaign=drawn.campaign.name,
+        kind=drawn.campaign.kind,
+        service_id=drawn.service_id,
         send_at=drawn.send_at,
         slot_reason=drawn.slot_reason,
         dry_run=drawn.dry_run,
-        planned_at=now,
+        planned_at=drawn.planned_at,
         folder=str(folder),
         asked_at=asked_at,
         row_limit=drawn.limit,
     )
+    known = ledger.submissions(drawn.run_key)
     (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
-    return write_plan(drawn, folder)
 
 
 def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetime | None:
@@ -419,10 +425,7 @@ def review(
     Raises, when that is written, LimitTripped for a run that breaks a limit of its campaign, and
     WindowClosed for one that would not be done by closing time. A dry run only tells it.
     """
-    files = ledger.submissions(plan.run_key)
-    for submission in files:
-        with bytes_file(folder, submission.stem).open("rb") as source:
-            preparing.require_faultless(source, submission.stem, settings)
+    files = require_faultless(plan, folder, ledger, settings)
     summary = ledger.summary(plan.run_key)
     histogram = _histogram(folder, files)
     due = max(report_due(each.send_at, each.messages or 0, each.segments or 0) for each in files)
@@ -465,6 +468,17 @@ def review(
             counts + reviewing.samples_page(_samples(plan, folder, files)), encoding="utf-8"
         )
     return counts
+
+
+def require_faultless(
+    plan: Plan, folder: Any, ledger: Ledger, settings: Settings
+) -> list[Submission]:
+    """The run's files, their very bytes judged by the provider's rules. Raises SourceError."""
+    files = ledger.submissions(plan.run_key)
+    for each in files:
+        with bytes_file(folder, each.stem).open("rb") as source:
+            preparing.require_faultless(source, each.stem, settings)
+    return files
 
 
 def call_off(plan: Plan, ledger: Ledger, why: str) -> None:

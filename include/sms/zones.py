@@ -5,7 +5,6 @@ France, Alsace-Moselle with two holidays more, and overseas, with clocks and hol
 (R5-R7, section F). With `local_time` a country abroad is such a zone too.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -152,8 +151,3 @@ _WITHOUT_ISO = {
     "XK": ("Europe/Belgrade",),
     **dict.fromkeys(("AC", "TA"), ("Atlantic/St_Helena",)),
 }
-
-
-def names(zones: Iterable[str]) -> str:
-    """Zones in words."""
-    return ", ".join(zone(code).name for code in zones)
