@@ -37,7 +37,8 @@ WITH told AS (
         idstatus::smallint AS idstatus, idstatus || ';' || status AS raw_status, ackoperator
     FROM bare ORDER BY idremote, ctid DESC
 ), kept AS (
-    SELECT idremote, msisdn, idstatus, raw_status, ackoperator FROM sms.receipt
+    SELECT encode(uuid_send(idremote), 'hex') AS idremote, msisdn, idstatus, raw_status, ackoperator
+    FROM sms.receipt
     UNION ALL
     SELECT idremote, msisdn, idstatus, raw_status, ackoperator FROM sms.stranger
 )

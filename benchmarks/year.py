@@ -41,20 +41,20 @@ FILL_FILE = f"""
 INSERT INTO sms.message (submission_id, msisdn, sent_on, segments, country, idremote, key, variant)
 SELECT s.id, {people.numbers_sql("(s.id * 7919 + n)").replace("%", "%%")}, s.sent_on, 1 + n %% 2,
     (ARRAY['FR', 'FR', 'FR', 'FR', 'FR', 'FR', 'FR', 'RE', 'BE', 'GP'])[1 + n %% 10],
-    lpad(to_hex(s.id), 16, '0') || lpad(to_hex(n), 16, '0'), 'customer-' || n,
+    CAST(lpad(to_hex(s.id), 16, '0') || lpad(to_hex(n), 16, '0') AS uuid), 'customer-' || n,
     CASE WHEN s.stem LIKE '%%sales' THEN (ARRAY['long', 'short'])[1 + n / 10 %% 2] END
 FROM sms.submission s, generate_series(1, %(each)s) AS n
 WHERE s.sent_on >= %(day)s AND s.sent_on < %(day)s::date + 7;
-INSERT INTO sms.receipt (submission_id, line, msisdn, sent_on, idstatus, idremote, outcome,
-    ackoperator, raw_status)
-SELECT m.submission_id, 1, m.msisdn, m.sent_on, 3, m.idremote,
-    CASE hashint8(m.msisdn) %% 40 WHEN 1 THEN 'not_delivered' WHEN 2 THEN 'refused'
-        WHEN 3 THEN 'pending' ELSE 'delivered' END,
-    m.idremote, '3;delivered'
+INSERT INTO sms.receipt (submission_id, line, msisdn, sent_on, idstatus, idremote, ackoperator,
+    raw_status)
+SELECT m.submission_id, 1, m.msisdn, m.sent_on,
+    CASE hashint8(m.msisdn) %% 40 WHEN 1 THEN 6 WHEN 2 THEN 4 WHEN 3 THEN 2 ELSE 3 END, m.idremote,
+    CAST(m.idremote AS text), '3;delivered'
 FROM sms.message m
 WHERE m.sent_on >= %(day)s AND m.sent_on < %(day)s::date + 7 AND hashint8(m.msisdn) %% 500 <> 7;
 INSERT INTO sms.outcome_count (submission_id, country, variant, segments, outcome, messages)
-SELECT m.submission_id, m.country, m.variant, m.segments, coalesce(a.outcome, 'missing'), count(*)
+SELECT m.submission_id, m.country, m.variant, m.segments,
+    CASE WHEN a.line IS NULL THEN 'missing' ELSE sms.outcome_of(a.idstatus) END, count(*)
 FROM sms.message m LEFT JOIN sms.receipt a
     ON a.submission_id = m.submission_id AND a.idremote = m.idremote AND a.sent_on = m.sent_on
 WHERE m.sent_on >= %(day)s AND m.sent_on < %(day)s::date + 7

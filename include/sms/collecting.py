@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from sms.archive import Archived, find, keep
-from sms.columns import give_memory_back, use_lean_memory
+from sms.columns import use_lean_memory
 from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
     SUPPORT,
@@ -150,14 +150,13 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
     a person must say which is right.
     """
     use_lean_memory()
-    report = _read(archived, archive, reports.read_delivery_report)
-    give_memory_back()
     read = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
     before = max(read, key=lambda each: each.rows, default=None)
-    if before and _is_shorter(archived, report, before):
-        notes: tuple[str, ...] = (_shrunk(archived, report, before),)
+    if before and (shorter := _shorter(archived, before, archive)):
+        report = shorter
+        notes: tuple[str, ...] = (_shrunk(archived, shorter, before),)
     else:
-        ledger.load_delivery_report(stem, report.rows)
+        report = _read(archived, archive, partial(_load, stem=stem, ledger=ledger))
         _record(archived, report, ledger.submission(stem), ledger, archive)
         notes = tuple(_notes(report))
     notes += tuple(_mark_reported(stem, archived.name, ledger))
@@ -166,7 +165,7 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
         kind=ReportKind.ACK,
         stem=stem,
         archived=archived.place,
-        rows=report.rows.num_rows,
+        rows=report.count,
         unreadable=report.unreadable.num_rows,
         notes=notes,
     )
@@ -193,13 +192,24 @@ def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
         )
 
 
-def _is_shorter(archived: Archived, report: Report, before: ReportFile) -> bool:
-    return archived.size_bytes < before.size_bytes and report.rows.num_rows < before.rows
+def _load(file: BinaryIO, stem: str, ledger: Ledger) -> Report:
+    """From the file into the ledger, a block after the other."""
+    deliveries = reports.Deliveries(file)
+    ledger.load_delivery_report(stem, deliveries)
+    return deliveries.report()
+
+
+def _shorter(archived: Archived, before: ReportFile, archive: Any) -> Report | None:
+    """The report, if it holds less than what was read before."""
+    if archived.size_bytes >= before.size_bytes:
+        return None
+    report = _read(archived, archive, reports.look_through)
+    return report if report.count < before.rows else None
 
 
 def _shrunk(archived: Archived, report: Report, before: ReportFile) -> str:
     return (
-        f"{archived.name} holds {report.rows.num_rows} rows, and {before.name} held {before.rows} "
+        f"{archived.name} holds {report.count} rows, and {before.name} held {before.rows} "
         f"when it was read: what was read stays. The shorter one lies in the archive as "
         f"{archived.place}; ask {SUPPORT} which is right"
     )
@@ -303,7 +313,7 @@ def load_replies(
     replies = ledger.load_replies(name, report.rows)
     _record(archived, report, owner, ledger, archive)
     notes = tuple(_notes(report))
-    if known and known.rows > report.rows.num_rows:
+    if known and known.rows > report.count:
         notes += (f"it held {known.rows} rows, and holds fewer now: what was read stays",)
     if owner is None:
         notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
@@ -314,7 +324,7 @@ def load_replies(
         kind=name.kind,
         stem=owner.stem if owner else None,
         archived=archived.place,
-        rows=report.rows.num_rows,
+        rows=report.count,
         unreadable=report.unreadable.num_rows,
         opt_outs=opt_outs,
         replies=replies,
@@ -385,7 +395,7 @@ def keep_unmatched(
         return None
     try:
         archived = archive_file(file, gateway, archive)
-        read = _read(archived, archive, reports.read_delivery_report)
+        read = _read(archived, archive, reports.look_through)
         _record(archived, read, None, ledger, archive)
     except LedgerUnreachable:
         raise
@@ -402,7 +412,7 @@ def keep_unmatched(
         kind=report.kind,
         stem=None,
         archived=archived.place,
-        rows=read.rows.num_rows,
+        rows=read.count,
         unreadable=read.unreadable.num_rows,
         notes=notes,
     )
@@ -497,7 +507,7 @@ def _record(
         size_bytes=report.size_read,
         modified_at=archived.modified_at,
         sha256=archived.sha256,
-        rows=report.rows.num_rows,
+        rows=report.count,
         unreadable=report.unreadable.num_rows,
         archive=archived.place,
     )

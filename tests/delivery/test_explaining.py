@@ -63,7 +63,6 @@ def report(desk: Desk, stem: str, number: int) -> None:
             "idremote": [sent.idremote],
             "msisdn": pa.array([FIRST + number], pa.int64()),
             "idstatus": pa.array([3], pa.int16()),
-            "outcome": ["delivered"],
             "ackoperator": ["t1"],
             "raw_status": ["3;delivered"],
         }

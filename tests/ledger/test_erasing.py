@@ -27,7 +27,6 @@ def report(office, stem: str) -> None:
                 "idremote": [f"{n:032x}" for n in REPORTED],
                 "msisdn": pa.array([FIRST + n for n in REPORTED]),
                 "idstatus": pa.array([3, 3, 6, 3], pa.int16()),
-                "outcome": ["delivered", "delivered", "not_delivered", "delivered"],
                 "ackoperator": ["a", "b", "c", "d"],
                 "raw_status": ["3", "3", "6", "3"],
             }

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from sms.ledger.ledger import State
+from tests.ledger.codes import CODES
 from tests.ledger.conftest import FIRST, START
 
 ALL = np.arange(FIRST, FIRST + 5)
@@ -18,8 +19,7 @@ def report(office, stem: str, outcomes: dict[int, str]) -> None:
         "line": pa.array(range(1, len(people) + 1)),
         "idremote": [f"{person:032x}" for person in people],
         "msisdn": pa.array([FIRST + person for person in people]),
-        "idstatus": pa.array([0] * len(people), pa.int16()),
-        "outcome": [*outcomes.values()],
+        "idstatus": pa.array([CODES[outcome] for outcome in outcomes.values()], pa.int16()),
         "ackoperator": ["a"] * len(people),
         "raw_status": ["0"] * len(people),
     }

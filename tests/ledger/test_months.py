@@ -17,9 +17,10 @@ from sms.errors import LedgerError, LedgerUnreachable
 from sms.ledger.database import _alembic
 from sms.ledger.ledger import Ledger, State
 from sms.wire.names import ReportName
+from tests.ledger.codes import CODES
 
 FIRST = 33_639_980_000
-OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
+OUTCOMES = tuple(CODES)
 NEW_YEAR = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)  # half past midnight in Paris
 
 
@@ -43,8 +44,7 @@ def report(rows: list[tuple[str, int | None, str]]) -> pa.Table:
             "line": pa.array(range(1, len(rows) + 1), pa.int64()),
             "idremote": pa.array([row[0] for row in rows], pa.large_string()),
             "msisdn": pa.array([row[1] for row in rows], pa.int64()),
-            "idstatus": pa.array([3] * len(rows), pa.int16()),
-            "outcome": pa.array([row[2] for row in rows], pa.large_string()),
+            "idstatus": pa.array([CODES[row[2]] for row in rows], pa.int16()),
             "ackoperator": pa.array(["a"] * len(rows), pa.large_string()),
             "raw_status": pa.array(["3"] * len(rows), pa.large_string()),
         }
@@ -257,7 +257,7 @@ REPORTED = st.tuples(
 def kept(people: list[tuple[str, int, str | None]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(
         {
-            "idremote": pa.array([f"m{n:05d}" for n in range(len(people))], pa.large_string()),
+            "idremote": pa.array([f"{n:032x}" for n in range(len(people))], pa.large_string()),
             "msisdn": pa.array([NUMBERS[p[0]] + n for n, p in enumerate(people)], pa.int64()),
             "segments": pa.array([p[1] for p in people], pa.int16()),
             "key": pa.array([f"customer {n}" for n in range(len(people))], pa.large_string()),
@@ -268,7 +268,7 @@ def kept(people: list[tuple[str, int, str | None]]) -> pa.RecordBatch:
 
 def row_about(people, place: int, way: str, outcome: str) -> tuple[str, int | None, str]:
     place %= len(people)
-    idremote, number = f"m{place:05d}", NUMBERS[people[place][0]] + place
+    idremote, number = f"{place:032x}", NUMBERS[people[place][0]] + place
     return {
         "whole": (idremote, number, outcome),
         "number": ("torn", number, outcome),
@@ -397,12 +397,12 @@ BEFORE = (
     "'2026-07-15 10:00Z', 4, 4, '2026-07-15 09:00Z', 2, 0), "
     "('r', 'SEND-12345-20261231-2359-spring', 2, 2, 'accepted', "
     "'2026-12-31 23:30Z', 1, 1, '2026-12-31 09:00Z', NULL, NULL)",
-    "INSERT INTO sms.message SELECT id, 'a' || n, number, 'key' || n, 1, variant "
+    "INSERT INTO sms.message SELECT id, lpad('a' || n, 32, '0'), number, 'key' || n, 1, variant "
     "FROM sms.submission, (VALUES (1, 1, 33639980001, 'a'), (1, 2, 33639980002, 'b'), "
     "(1, 3, 262639000001, NULL), (1, 4, 32470000001, 'b'), (2, 5, 262692000001, 'b')) "
     "AS m (file, n, number, variant) WHERE file = part",
-    "INSERT INTO sms.receipt SELECT id, n, 'a' || n, NULL, 3, outcome, 't', '3' "
-    "FROM sms.submission, (VALUES (1, 'delivered'), (2, 'refused')) AS a (n, outcome) "
+    "INSERT INTO sms.receipt SELECT id, n, lpad('a' || n, 32, '0'), NULL, code, outcome, 't', '3' "
+    "FROM sms.submission, (VALUES (1, 3, 'delivered'), (2, 4, 'refused')) AS a (n, code, outcome) "
     "WHERE part = 1",
     "INSERT INTO sms.reply (kind, service_id, campaign_id, report, submission_id, msisdn, "
     "raw_date, raw_hour, message, message_digest, occurrence, recorded_at) "

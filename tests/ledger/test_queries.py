@@ -52,7 +52,6 @@ def report_one(office, stem: str) -> None:
                 "idremote": [f"{n:032x}" for n in (10, 11, 99)],
                 "msisdn": pa.array([FIRST + 10, FIRST + 11, FIRST + 99]),
                 "idstatus": pa.array([3, 6, 3], pa.int16()),
-                "outcome": ["delivered", "not_delivered", "delivered"],
                 "ackoperator": ["a", "b", "c"],
                 "raw_status": ["3", "6", "3"],
             }

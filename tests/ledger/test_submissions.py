@@ -323,7 +323,7 @@ def test_the_database_itself_guards_what_keeps_a_file_single(office, change):
 def test_texts_keep_their_quotes_breaks_and_semicolons(office):
     rows = pa.RecordBatch.from_pydict(
         {
-            "idremote": ["a", "b", "c"],
+            "idremote": [f"{n:032x}" for n in range(3)],
             "msisdn": pa.array([33639980001, 33639980002, 33639980003], pa.int64()),
             "segments": pa.array([1, 1, 1], pa.int16()),
             "key": ['say "hé";\r\n, \\N', "", "nul \x00 byte"],

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from sms.wire.names import ReportName
+from tests.ledger.codes import CODES
 
 FIRST = 33_639_980_000
 WHOSE = ["warm", "warm", "warm", "warm", "short", "short", "short"]
@@ -33,8 +34,7 @@ def report(office, stem: str, outcomes: dict[int, str]) -> None:
                 "line": pa.array(range(len(outcomes))),
                 "idremote": [f"{n:032x}" for n in outcomes],
                 "msisdn": pa.array([FIRST + n for n in outcomes]),
-                "idstatus": pa.array([3] * len(outcomes), pa.int16()),
-                "outcome": list(outcomes.values()),
+                "idstatus": pa.array([CODES[outcome] for outcome in outcomes.values()], pa.int16()),
                 "ackoperator": ["a"] * len(outcomes),
                 "raw_status": ["3"] * len(outcomes),
             }

@@ -156,7 +156,7 @@ def rows(count: int) -> pa.RecordBatch:
     """The messages of a file."""
     return pa.RecordBatch.from_pydict(
         {
-            "idremote": pa.array([f"id{n:05d}" for n in range(count)], pa.large_string()),
+            "idremote": pa.array([f"{n:032x}" for n in range(count)], pa.large_string()),
             "msisdn": pa.array([FIRST + n for n in range(count)], pa.int64()),
             "oadc": pa.array(["SPRING"] * count, pa.large_string()),
             "msg": pa.array(["Bonjour"] * count, pa.large_string()),
@@ -168,12 +168,12 @@ def rows(count: int) -> pa.RecordBatch:
 
 def ack_row(number: int, status: str = "3;delivered") -> str:
     """A row of an ACK about the n-th message."""
-    return f"id{number:05d};+{FIRST + number};SPRING;Bonjour;{status};t-{number}\r\n"
+    return f"{number:032x};+{FIRST + number};SPRING;Bonjour;{status};t-{number}\r\n"
 
 
 def reply_row(number: int, message: str = "STOP", hour: str = "1205") -> str:
     """A row of a STOP or SMSMO file by the n-th recipient."""
-    return f"+{FIRST + number};20260715;{hour};{message};id{number:05d}\r\n"
+    return f"+{FIRST + number};20260715;{hour};{message};{number:032x}\r\n"
 
 
 @pytest.fixture(scope="module")

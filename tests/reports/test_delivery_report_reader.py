@@ -4,10 +4,10 @@ import csv
 import io
 import random
 
-import pyarrow as pa
 import pytest
 
 from sms.errors import ReportUnreadable
+from sms.ledger.deliveries import RECEIPTS
 from sms.wire import report_cells, report_rows
 from sms.wire.reports import DELIVERIES, Report, read_delivery_report
 
@@ -231,7 +231,7 @@ def test_blocks_of_any_size_give_the_same_rows(monkeypatch):
             monkeypatch.undo()
         monkeypatch.setattr(report_rows, "BLOCK", size)
         parts = read(mess)
-        assert parts.rows.equals(whole.rows.combine_chunks()) or parts.rows == whole.rows, size
+        assert parts.rows.to_pylist() == whole.rows.to_pylist(), size
         assert parts.unreadable["line"].to_pylist() == whole.unreadable["line"].to_pylist(), size
 
 
@@ -281,4 +281,5 @@ def _nothing_plain(of):
 
 def test_the_columns_are_what_the_ledger_takes():
     assert read(ROW).rows.schema == DELIVERIES
-    assert DELIVERIES.field("outcome").type == pa.large_string()
+    ours = {"submission_id", "sent_on"}  # what the ledger adds
+    assert set(RECEIPTS.names) - ours <= set(DELIVERIES.names)

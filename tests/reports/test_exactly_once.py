@@ -60,7 +60,7 @@ STATUSES = st.sampled_from(["0;waiting", "2 ;sent", "3;delivered", "4;refused", 
 
 def delivery(number: int, text: str, status: str, style: str, encoding: str, end: str) -> bytes:
     written = quoted(text) if style == "quoted" else text
-    line = f"id{number:05d};+{33_639_980_000 + number};SPRING;{written};{status};t {number}{end}"
+    line = f"{number:032x};+{33_639_980_000 + number};SPRING;{written};{status};t {number}{end}"
     return line.encode(encoding, errors="replace")
 
 
@@ -105,7 +105,7 @@ def reported(home, states: list[bytes]) -> list[list[tuple[object, ...]]]:
     counts = home.ledger.reconcile(one.stem)
     assert counts.balanced
     return [
-        home.table("SELECT idremote, line, outcome, raw_status FROM sms.receipt ORDER BY 1, 2"),
+        home.table("SELECT idremote, line, idstatus, raw_status FROM sms.receipt ORDER BY 1, 2"),
         home.table("SELECT idremote, line, outcome, raw_status FROM sms.stranger ORDER BY 1, 2"),
         home.table(
             "SELECT line, raw, reason FROM sms.unreadable_row WHERE gone_at IS NULL ORDER BY line"

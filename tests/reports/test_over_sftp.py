@@ -154,6 +154,6 @@ def grown(gateway: Sandbox) -> Counter[str]:
 def send_file(count: int) -> bytes:
     """The messages that the ledger knows, as a file for Send."""
     return "".join(
-        f'id{n:05d};+{33_639_980_000 + n};SPRING;"Bonjour; à bientôt. STOP au 36000"\r\n'
+        f'{n:032x};+{33_639_980_000 + n};SPRING;"Bonjour; à bientôt. STOP au 36000"\r\n'
         for n in range(count)
     ).encode()

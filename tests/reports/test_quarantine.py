@@ -25,7 +25,7 @@ def raw(content: bytes, kind: ReportKind = ReportKind.SMSMO) -> list[tuple[int, 
     report = read_delivery_report(source) if is_ack else read_replies(source, kind)
     source.seek(0)
     return [
-        (row["line"], row["reason"], bytes.fromhex(row["raw"].removeprefix("\\x")))
+        (row["line"], row["reason"], row["raw"])
         for batch in unreadable.raw_rows(source, report.unreadable)
         for row in batch.to_pylist()
     ]

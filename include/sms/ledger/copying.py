@@ -1,28 +1,29 @@
-"""Arrow into PostgreSQL by COPY, and numbers by binary COPY: the way in, and out, in bulk.
+"""Arrow into PostgreSQL by binary COPY, and numbers out of it: the way in, and out, in bulk.
 
-Text goes as CSV because Arrow writes that at the speed of memory: it quotes every text and
-leaves a null bare, which is how PostgreSQL tells an empty text from none.
+Binary costs the server half of what text does: no digit, date or quote has to be read. A column's
+type must be the table's own: `int16` for smallint, `int32` for integer, `int64` for bigint.
 """
 
-import io
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
-from psycopg.copy import QueuedLibpqWriter
-from pyarrow import csv
 from sqlalchemy import text
 
+from sms.columns import TEXT, bytes_of
 from sms.ledger.database import Transaction
 
 Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 Numbers: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray
 
 CHUNK = 65_536  # rows
-NUL = b"\x00"  # PostgreSQL's text holds every character but this one
-REPLACEMENT = "\ufffd".encode()
+NUL = "\0"  # PostgreSQL's text holds every character but this one
+REPLACEMENT = "\ufffd"
 
 # A row of binary COPY with one bigint: the number of fields, the field's length, the field.
 _NUMBER = np.dtype([("fields", ">i2"), ("length", ">i4"), ("number", ">i8")])
@@ -35,26 +36,55 @@ def batches(rows: Rows) -> Iterator[pa.RecordBatch]:
     yield from rows.to_batches(max_chunksize=CHUNK) if isinstance(rows, pa.Table) else rows
 
 
+def portions(rows: Rows, most: int) -> Iterator[pa.RecordBatch]:
+    """The rows put together, about so many in each batch; fewer at first.
+
+    Whoever takes them needn't wait long for the first.
+    """
+    held: list[pa.RecordBatch] = []
+    size = most // 8
+    for batch in batches(rows):
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= size:
+            yield _joined(held)
+            held, size = [], min(most, 2 * size)
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(held) == 1:
+        return held[0]
+    [whole] = pa.Table.from_batches(held).combine_chunks().to_batches() or [held[0]]
+    return whole
+
+
 def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int:
     """COPY the columns that `schema` names into a table (`schema.table` or a temporary one).
 
     Columns beyond the schema are left aside; a missing one, or a null where the schema has none,
     is a ValueError. Returns how many rows went in.
     """
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(*table.split(".")),
         sql.SQL(", ").join(sql.Identifier(name) for name in schema.names),
     )
+    encoder = ArrowToPostgresBinaryEncoder(schema)
     count = 0
     # A thread of its own sends: the next portion is made while the server takes this one.
     with (
         tx.cursor as cursor,
-        cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy,
+        cursor.copy(statement) as copy,
+        ThreadPoolExecutor(1, thread_name_prefix="sms-copy") as sender,
     ):
+        sent: Future[None] = sender.submit(copy.write, encoder.write_header())
         for batch in batches(rows):
-            fitting = _fit(batch, schema)
-            copy.write(_as_csv(fitting))
-            count += fitting.num_rows
+            encoded = encoder.write_batch(_fit(batch, schema))
+            sent.result()
+            sent = sender.submit(copy.write, encoded)
+            count += batch.num_rows
+        sent.result()
+        copy.write(encoder.finish())
     return count
 
 
@@ -112,14 +142,14 @@ def _fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     lacking = set(schema.names) - set(batch.schema.names)
     if lacking:
         raise ValueError(f"columns are missing: {', '.join(sorted(lacking))}")
-    columns = [batch.column(field.name).cast(field.type) for field in schema]
+    columns = [_without_nul(batch.column(field.name).cast(field.type)) for field in schema]
     for field, column in zip(schema, columns, strict=True):
         if not field.nullable and column.null_count:
             raise ValueError(f"column {field.name} has {column.null_count} nulls")
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _as_csv(batch: pa.RecordBatch) -> bytes:
-    out = io.BytesIO()
-    csv.write_csv(batch, out, csv.WriteOptions(include_header=False))
-    return out.getvalue().replace(NUL, REPLACEMENT)
+def _without_nul(column: pa.Array) -> pa.Array:
+    if column.type == TEXT and not bytes_of(column)[0].all():
+        return pc.replace_substring(column, NUL, REPLACEMENT)
+    return column

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import delete, exists, select, text, update
 
-from sms.ledger import months
-from sms.ledger.copying import CHUNK, Rows, copy_rows
+from sms.ledger import idremotes, months
+from sms.ledger.copying import Rows, copy_rows, portions
 from sms.ledger.database import Transaction
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
@@ -26,20 +26,25 @@ RECEIPTS = pa.schema(
         pa.field("submission_id", pa.int64(), nullable=False),
         pa.field("sent_on", pa.date32(), nullable=False),
         pa.field("line", pa.int64(), nullable=False),
-        pa.field("idremote", pa.large_string(), nullable=False),
+        pa.field("idremote", idremotes.KEY, nullable=False),
         pa.field("msisdn", pa.int64()),
         pa.field("idstatus", pa.int16()),
-        pa.field("outcome", pa.large_string(), nullable=False),
         pa.field("ackoperator", pa.large_string()),
         pa.field("raw_status", pa.large_string()),
     ]
 )
 
-Words = npt.NDArray[np.uint64]
+FOREIGN = pa.schema(
+    [
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("idremote", pa.large_string(), nullable=False),
+    ]
+)
 
+# The planner doesn't know the new rows: by its statistics, which may be from before them or from
+# the middle of the load, a million are a handful. So nothing here is left to its estimates.
 # Both tables give a file's rows in the order of their key, so they are merged as they come, in
-# no memory, however many other files the month holds. No statistics know the new rows yet: left
-# alone, the planner takes a million for a handful.
+# no memory, however many other files the month holds.
 MERGED = {
     "enable_mergejoin": "on",
     "enable_hashjoin": "off",
@@ -48,36 +53,53 @@ MERGED = {
     "enable_bitmapscan": "off",
     "enable_sort": "off",
 }
-FEW = 20_000  # IDREMOTEs that are rather looked up singly
+# What is looked up is at worst looked for once through the whole file, and a few rows are fetched
+# by their place.
+HASHED = {"enable_nestloop": "off", "enable_mergejoin": "off"}
+FETCHED = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_bitmapscan": "off"}
+FEW = 20_000  # keys that are rather looked up singly
+RUN = 1 << 17  # rows that are sorted together
+MIDDLE = UUID(int=1 << 127)  # half of all digests come before
+
+MAKE_ROOM = (
+    "CREATE TEMP TABLE foreign_id (line bigint, idremote text) ON COMMIT DROP",
+    "CREATE TEMP TABLE moved (idremote uuid, idstatus smallint, messages integer) ON COMMIT DROP",
+)
 
 # Matched are rows by (IDREMOTE, MSISDN) (R30); where the number can't be read, by the IDREMOTE
 # alone, which is ours and unique in the file.
 # `ctid`: nothing else moves rows of this submission while we hold its lock.
-COUNT = """
-CREATE TEMP TABLE counted ON COMMIT DROP AS
-SELECT m.country, m.variant, m.segments, a.outcome, count(*) AS messages,
-    array_agg(a.ctid) FILTER (WHERE m.idremote IS NULL) AS unmatched
+COUNT_PART = """
+SELECT m.country, m.variant, m.segments, sms.outcome_of(a.idstatus) AS outcome,
+    count(*) AS messages, array_agg(a.ctid) FILTER (WHERE m.idremote IS NULL) AS unmatched
 FROM sms.receipt a
 LEFT JOIN sms.message m ON m.submission_id = :id AND m.sent_on = :day
     AND m.idremote = a.idremote AND coalesce(a.msisdn, m.msisdn) = m.msisdn
-WHERE a.submission_id = :id AND a.sent_on = :day
-GROUP BY m.country, m.variant, m.segments, a.outcome
+    AND m.idremote {which}
+WHERE a.submission_id = :id AND a.sent_on = :day AND a.idremote {which}
+GROUP BY m.country, m.variant, m.segments, a.idstatus
+"""
+# In two halves, which the server counts at the same time where it has the workers.
+COUNT = f"""
+CREATE TEMP TABLE counted ON COMMIT DROP AS
+({COUNT_PART.format(which="< :middle")})
+UNION ALL
+({COUNT_PART.format(which=">= :middle")})
 """
 
 UNMATCHED = """
 CREATE TEMP TABLE unmatched ON COMMIT DROP AS
-SELECT a.ctid AS place, a.msisdn, a.outcome, CAST(NULL AS text) AS message
+SELECT a.ctid AS place, a.msisdn, CAST(NULL AS uuid) AS message
 FROM (SELECT unnest(unmatched) AS place FROM pg_temp.counted WHERE country IS NULL) AS u
 JOIN sms.receipt a ON a.ctid = u.place
-WHERE a.submission_id = :id AND a.sent_on = :day
+WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
 """
 
 FIND_BY_NUMBER = """
 UPDATE pg_temp.unmatched u SET message = m.idremote
 FROM (
-    SELECT msisdn, min(idremote) AS idremote FROM sms.message
-    WHERE submission_id = :id AND sent_on = :day
-        AND msisdn IN (SELECT msisdn FROM pg_temp.unmatched)
+    SELECT msisdn, (array_agg(idremote))[1] AS idremote FROM sms.message
+    WHERE submission_id = :id AND sent_on = :day AND msisdn {which}
     GROUP BY msisdn HAVING count(*) = 1
 ) AS m
 WHERE u.msisdn = m.msisdn
@@ -86,14 +108,11 @@ WHERE u.msisdn = m.msisdn
 CORRECT = """
 WITH corrected AS (
     UPDATE sms.receipt a SET idremote = u.message FROM pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.sent_on = :day AND a.ctid = u.place
-        AND u.message IS NOT NULL
-    RETURNING a.idremote, a.outcome
+    WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
+        AND a.ctid = u.place AND u.message IS NOT NULL
+    RETURNING a.idremote, a.idstatus
 )
-INSERT INTO pg_temp.counted (country, variant, segments, outcome, messages)
-SELECT m.country, m.variant, m.segments, c.outcome, 1
-FROM corrected c JOIN sms.message m
-    ON m.submission_id = :id AND m.sent_on = :day AND m.idremote = c.idremote
+INSERT INTO pg_temp.moved SELECT idremote, idstatus, 1 FROM corrected
 """
 
 # Of a file whose people expired or were forgotten, a row without its message may be one of them:
@@ -101,7 +120,8 @@ FROM corrected c JOIN sms.message m
 COUNT_STRANGERS = """
 WITH aside AS (
     DELETE FROM sms.receipt a USING pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.sent_on = :day AND a.ctid = u.place AND u.message IS NULL
+    WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
+        AND a.ctid = u.place AND u.message IS NULL
     RETURNING a.line
 )
 INSERT INTO sms.erased (submission_id, what, number)
@@ -115,33 +135,43 @@ ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = excluded.numbe
 SET_STRANGERS_ASIDE = """
 WITH aside AS (
     DELETE FROM sms.receipt a USING pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.sent_on = :day AND a.ctid = u.place AND u.message IS NULL
+    WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
+        AND a.ctid = u.place AND u.message IS NULL
     RETURNING a.*
 )
 INSERT INTO sms.stranger
     (submission_id, line, idremote, msisdn, idstatus, outcome, ackoperator, raw_status)
-SELECT submission_id, line, idremote, msisdn, idstatus, outcome, ackoperator, raw_status
+SELECT submission_id, line, encode(uuid_send(idremote), 'hex'), msisdn, idstatus,
+    sms.outcome_of(idstatus), ackoperator, raw_status
 FROM aside
 """
 
-CORRECTED = "SELECT DISTINCT message FROM pg_temp.unmatched WHERE message IS NOT NULL"
+NAME_STRANGERS = """
+UPDATE sms.stranger s SET idremote = f.idremote FROM pg_temp.foreign_id f
+WHERE s.submission_id = :id AND s.line = f.line
+"""
 
 DROP_SUPERSEDED = """
 WITH dropped AS (
     DELETE FROM sms.receipt a
     USING (
         SELECT idremote, max(line) AS last FROM sms.receipt
-        WHERE submission_id = :id AND sent_on = :day {which}
+        WHERE submission_id = :id AND sent_on = :day AND {which}
         GROUP BY idremote HAVING count(*) > 1
     ) AS b
-    WHERE a.submission_id = :id AND a.sent_on = :day AND a.idremote = b.idremote
-        AND a.line < b.last
-    RETURNING a.idremote, a.outcome
+    WHERE a.submission_id = :id AND a.sent_on = :day AND a.{which}
+        AND a.idremote = b.idremote AND a.line < b.last
+    RETURNING a.idremote, a.idstatus
 )
+INSERT INTO pg_temp.moved SELECT idremote, idstatus, -1 FROM dropped
+"""
+
+COUNT_MOVED = """
 INSERT INTO pg_temp.counted (country, variant, segments, outcome, messages)
-SELECT m.country, m.variant, m.segments, d.outcome, -1
-FROM dropped d JOIN sms.message m
-    ON m.submission_id = :id AND m.sent_on = :day AND m.idremote = d.idremote
+SELECT m.country, m.variant, m.segments, sms.outcome_of(c.idstatus), sum(c.messages)
+FROM pg_temp.moved c JOIN sms.message m
+    ON m.submission_id = :id AND m.sent_on = :day AND m.{which} AND m.idremote = c.idremote
+GROUP BY m.country, m.variant, m.segments, c.idstatus
 """
 
 # How many messages there are of a kind is known since the upload; what no row tells of is missing.
@@ -179,21 +209,24 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         delete(receipt).where(receipt.c.submission_id == held.id, receipt.c.sent_on == day)
     )
     tx.db.execute(delete(stranger).where(stranger.c.submission_id == held.id))
-    table = rows if isinstance(rows, pa.Table) else _whole(rows)
-    repeated = _repeated(table)
-    count = copy_rows(tx, "sms.receipt", RECEIPTS, _in_order(table, held.id, day))
     ours = {"id": held.id, "day": day}
+    runs = _Runs(rows, held.id, day)
+    count = copy_rows(tx, "sms.receipt", RECEIPTS, runs)
+    for statement in MAKE_ROOM:
+        tx.db.execute(text(statement))
+    copy_rows(tx, "pg_temp.foreign_id", FOREIGN, runs.foreign)
     with _planned(tx, MERGED):
-        tx.db.execute(text(COUNT), ours)
-    for statement in (UNMATCHED, FIND_BY_NUMBER, CORRECT):
-        tx.db.execute(text(statement), ours)
+        tx.db.execute(text(COUNT), {**ours, "middle": MIDDLE})
+    places = _unmatched(tx)
+    _match_by_number(tx, ours, places)
     lacks_people = _lacks_people(tx, held.id)
     if lacks_people:
-        tx.db.execute(text(COUNT_STRANGERS), {**ours, "outcomes": list(OUTCOMES)})
+        _fetch(tx, COUNT_STRANGERS, {**ours, "outcomes": list(OUTCOMES)}, places)
     else:
-        tx.db.execute(text(SET_STRANGERS_ASIDE), ours)
-    repeated += tx.db.scalars(text(CORRECTED))
-    duplicates = _drop_superseded(tx, ours, repeated) if repeated else 0
+        _fetch(tx, SET_STRANGERS_ASIDE, ours, places)
+        with _planned(tx, HASHED):
+            tx.db.execute(text(NAME_STRANGERS), ours)
+    duplicates = _drop_superseded(tx, ours, runs.repeated())
     if not lacks_people:  # what those who are gone counted for is in the counts as they are
         _count_anew(tx, ours)
     tx.db.execute(
@@ -215,12 +248,50 @@ def _lacks_people(tx: Transaction, submission_id: int) -> bool:
     return bool(tx.db.execute(select(ours)).scalar_one())
 
 
-def _drop_superseded(tx: Transaction, ours: Mapping[str, Any], repeated: list[str]) -> int:
-    """Keep the last row of each message that may have several; how many rows went."""
-    if len(repeated) < FEW:
-        statement = text(DROP_SUPERSEDED.format(which="AND idremote = ANY(:repeated)"))
-        return tx.db.execute(statement, {**ours, "repeated": repeated}).rowcount
-    return tx.db.execute(text(DROP_SUPERSEDED.format(which="")), ours).rowcount
+def _unmatched(tx: Transaction) -> list[str]:
+    """Where rows lie whose IDREMOTE is none of the file's; not all, if they are many."""
+    listed = "SELECT CAST(unnest(unmatched) AS text) FROM pg_temp.counted WHERE country IS NULL"
+    return list(tx.db.scalars(text(f"{listed} LIMIT {FEW}")))
+
+
+def _match_by_number(tx: Transaction, ours: Mapping[str, Any], places: list[str]) -> None:
+    """Find the messages of those rows by their numbers (R30)."""
+    _fetch(tx, UNMATCHED, ours, places)
+    which, told = "IN (SELECT msisdn FROM pg_temp.unmatched)", {**ours}
+    if len(places) < FEW:
+        numbers = tx.db.scalars(text("SELECT DISTINCT msisdn FROM pg_temp.unmatched"))
+        which, told = "= ANY(:numbers)", {**ours, "numbers": list(numbers)}
+    with _planned(tx, HASHED):
+        tx.db.execute(text(FIND_BY_NUMBER.format(which=which)), told)
+    _fetch(tx, CORRECT, ours, places)
+
+
+def _fetch(tx: Transaction, statement: str, told: Mapping[str, Any], places: list[str]) -> None:
+    """Carry out what is about the rows at those places."""
+    settings, fetched = HASHED, "true"
+    if len(places) < FEW:
+        settings, fetched = HASHED | FETCHED, "a.ctid = ANY(CAST(:places AS tid[]))"
+        told = {**told, "places": places}
+    with _planned(tx, settings):
+        tx.db.execute(text(statement.format(fetched=fetched)), told)
+
+
+def _drop_superseded(tx: Transaction, ours: Mapping[str, Any], repeated: list[UUID]) -> int:
+    """Keep the last row of each message that may have several; how many rows went.
+
+    And count what moved by then, to its message or away.
+    """
+    corrected = tx.db.scalars(text(f"SELECT DISTINCT idremote FROM pg_temp.moved LIMIT {FEW}"))
+    keys = [*repeated, *corrected]
+    if not keys:
+        return 0
+    which, told = "idremote = ANY(:keys)", {**ours, "keys": keys}
+    if len(keys) >= FEW:
+        which, told = "idremote IS NOT NULL", {**ours}
+    with _planned(tx, HASHED):
+        dropped = tx.db.execute(text(DROP_SUPERSEDED.format(which=which)), told).rowcount
+        tx.db.execute(text(COUNT_MOVED.format(which=which)), told)
+    return dropped
 
 
 @contextmanager
@@ -233,65 +304,37 @@ def _planned(tx: Transaction, settings: Mapping[str, str]) -> Iterator[None]:
         tx.db.execute(text(f"SET LOCAL {setting} TO DEFAULT"))
 
 
-def _whole(rows: Any) -> pa.Table:
-    batches = list(rows)
-    return pa.Table.from_batches(batches) if batches else RECEIPTS.empty_table()
+class _Runs:
+    """The rows on their way into the table, in runs that are sorted by their keys.
 
+    An index grows several times faster by keys in order. To sort all rows would take a little
+    less time there, and more in the end: the server would wait until the last one is read.
+    """
 
-def _in_order(table: pa.Table, submission_id: int, day: date) -> Iterator[pa.RecordBatch]:
-    """The rows in the order of the index, which then grows several times faster, and at its end."""
-    order = np.argsort(_words(table, 0), kind="stable")
-    pieces = table.to_batches()
-    ends = np.cumsum([piece.num_rows for piece in pieces])
-    for at in range(0, len(order), CHUNK):
-        rows = np.sort(order[at : at + CHUNK])
-        cuts = np.searchsorted(rows, ends)
-        taken = [
-            piece.take(pa.array(rows[begin:end] - (last - piece.num_rows)))
-            for piece, begin, end, last in zip(
-                pieces, [0, *cuts[:-1]], cuts, ends.tolist(), strict=True
-            )
-            if begin < end
-        ]
-        [batch] = pa.Table.from_batches(taken).combine_chunks().sort_by("idremote").to_batches()
-        batch = batch.append_column("sent_on", pa.repeat(pa.scalar(day, pa.date32()), len(rows)))
-        yield batch.append_column("submission_id", pa.repeat(submission_id, len(rows)))
+    def __init__(self, rows: Rows, submission_id: int, day: date) -> None:
+        self.foreign: list[pa.RecordBatch] = []  # IDREMOTEs that are none of ours, by line
+        self._keys = [np.zeros((0, idremotes.SIZE), np.uint8)]
+        self._rows = rows
+        self._id = submission_id
+        self._day = pa.scalar(day, pa.date32())
 
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for run in portions(self._rows, RUN):
+            keys, foreign = idremotes.keys(run.column("idremote"))
+            self._keys.append(keys)
+            if foreign.any():
+                self.foreign.append(run.select(FOREIGN.names).filter(pa.array(foreign)))
+            order = np.argsort(idremotes.first_words(keys))
+            batch = run.drop_columns(["idremote"]).take(pa.array(order))
+            batch = batch.append_column("idremote", idremotes.column(keys[order]))
+            batch = batch.append_column("sent_on", pa.repeat(self._day, len(order)))
+            yield batch.append_column("submission_id", pa.repeat(self._id, len(order)))
 
-def _repeated(table: pa.Table) -> list[str]:
-    """Every IDREMOTE that stands in several rows, and maybe a few that only look alike."""
-    digest = np.zeros(table.num_rows, np.uint64)
-    for place in range(0, 40, 8):  # R16: 40 characters are the most
-        digest = (digest ^ _words(table, place)) * np.uint64(0x9E3779B97F4A7C15)
-        digest ^= digest >> np.uint64(32)
-    order = np.argsort(digest, kind="stable")
-    alike = np.flatnonzero(digest[order][1:] == digest[order][:-1])
-    found: list[str] = table["idremote"].take(pa.array(np.unique(order[alike]))).to_pylist()
-    return found
-
-
-def _words(table: pa.Table, place: int) -> Words:
-    """Eight bytes of each IDREMOTE from a place on, zeros behind its end, as a number."""
-    return np.concatenate(
-        [np.zeros(0, np.uint64), *(_words_of(chunk, place) for chunk in table["idremote"].chunks)]
-    )
-
-
-def _words_of(chunk: pa.LargeStringArray, place: int) -> Words:
-    chunk = chunk.cast(pa.large_binary())
-    _, where, content = chunk.buffers()
-    offsets = np.frombuffer(where, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-    data = np.frombuffer(content, np.uint8) if content else np.zeros(0, np.uint8)
-    if not len(chunk) or not len(data):
-        return np.zeros(len(chunk), np.uint64)
-    width = int(offsets[1] - offsets[0])
-    if width % 8 == 0 and width > place and (np.diff(offsets) == width).all():
-        rows = data[offsets[0] : offsets[-1]].reshape(-1, width)  # our own IDREMOTE: 32 digits
-        return rows[:, place : place + 8].copy().view(">u8").ravel().astype(np.uint64)
-    word = np.zeros(len(chunk), np.uint64)
-    for at in range(place, place + 8):
-        position = offsets[:-1] + at
-        inside = position < offsets[1:]
-        byte = np.where(inside, data[np.minimum(position, len(data) - 1)], 0)
-        word = (word << np.uint64(8)) | byte.astype(np.uint64)
-    return word
+    def repeated(self) -> list[UUID]:
+        """Each key that stands in several rows, and maybe a few that only begin alike."""
+        keys = np.concatenate(self._keys)
+        words = idremotes.first_words(keys)
+        order = np.argsort(words)
+        ranked = words[order]
+        alike = order[:-1][ranked[1:] == ranked[:-1]]
+        return [idremotes.uuid(key) for key in np.unique(keys[alike], axis=0)]

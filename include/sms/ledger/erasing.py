@@ -35,7 +35,7 @@ WITH gone AS (
 ), told AS (
     DELETE FROM sms.receipt a USING gone
     WHERE a.submission_id = :id AND a.idremote = gone.idremote
-    RETURNING a.idremote, a.outcome
+    RETURNING a.idremote, sms.outcome_of(a.idstatus) AS outcome
 ), counted AS (
     SELECT coalesce(told.outcome, 'missing') AS what, variant, count(*) AS number
     FROM gone LEFT JOIN told USING (idremote)

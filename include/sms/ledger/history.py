@@ -38,14 +38,14 @@ WRITTEN_TO = text(
 FAILING = text(
     """
     WITH told AS (
-        SELECT m.msisdn, a.outcome,
+        SELECT m.msisdn, sms.outcome_of(a.idstatus) AS outcome,
             row_number() OVER (PARTITION BY m.msisdn ORDER BY s.send_at DESC, s.id DESC) AS nth
         FROM pg_temp.asked
         JOIN sms.message m USING (msisdn)
         JOIN sms.submission s ON s.id = m.submission_id
         JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
             AND a.sent_on = m.sent_on
-        WHERE s.send_at > :since AND a.outcome IN ('delivered', 'not_delivered')
+        WHERE s.send_at > :since AND sms.outcome_of(a.idstatus) IN ('delivered', 'not_delivered')
     )
     SELECT msisdn FROM told WHERE nth <= :times
     GROUP BY msisdn HAVING count(*) = :times AND bool_and(outcome = 'not_delivered')

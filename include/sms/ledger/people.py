@@ -38,8 +38,9 @@ REPLIES = text(
 SENT = text(
     """
     SELECT r.campaign, r.run_key, r.folder, s.stem, s.state, s.send_at, s.submitted_at, m.segments,
-        m.idremote, a.outcome, a.raw_status,
-        CASE WHEN a.outcome IS NOT NULL THEN s.report_loaded_at END AS reported_at
+        encode(uuid_send(m.idremote), 'hex') AS idremote, a.raw_status,
+        CASE WHEN a.line IS NOT NULL THEN sms.outcome_of(a.idstatus) END AS outcome,
+        CASE WHEN a.line IS NOT NULL THEN s.report_loaded_at END AS reported_at
     FROM sms.message m
     JOIN sms.submission s ON s.id = m.submission_id
     JOIN sms.campaign_run r USING (run_key)

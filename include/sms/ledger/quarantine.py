@@ -12,7 +12,7 @@ UNREADABLE = pa.schema(
     [
         pa.field("line", pa.int64(), nullable=False),
         pa.field("reason", pa.large_string(), nullable=False),
-        pa.field("raw", pa.large_string(), nullable=False),  # bytea's hex: \\x...
+        pa.field("raw", pa.large_binary(), nullable=False),
     ]
 )
 
@@ -33,7 +33,7 @@ WHERE u.report = :report AND u.gone_at IS NULL AND NOT EXISTS (
 
 
 def replace(tx: Transaction, report: str, rows: Rows) -> None:
-    """Make these rows (line, reason, raw as bytea's hex) what can't be read of a report now.
+    """Make these rows (line, reason, raw) what can't be read of a report now.
 
     A row of an earlier state is never deleted, only marked as gone.
     """

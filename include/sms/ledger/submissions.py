@@ -10,12 +10,13 @@ from dataclasses import fields
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from sms.errors import LedgerError, SubmissionTaken
-from sms.ledger import months
+from sms.ledger import idremotes, months
 from sms.ledger.copying import copy_rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Submission
@@ -29,7 +30,7 @@ MOMENTS = frozenset({"submitted_at", "verdict_at", "due_at", "reported_at"})
 MESSAGES = pa.schema(
     [
         pa.field("submission_id", pa.int64(), nullable=False),
-        pa.field("idremote", pa.large_string(), nullable=False),
+        pa.field("idremote", idremotes.KEY, nullable=False),
         pa.field("msisdn", pa.int64(), nullable=False),
         pa.field("key", pa.large_string(), nullable=False),
         pa.field("segments", pa.int16(), nullable=False),
@@ -321,10 +322,7 @@ class _Counted:
             batch = batch.append_column("country", country)
             batch = batch.append_column("sent_on", pa.repeat(self._day, batch.num_rows))
             self._count(batch)
-            # In the order of the index, which then grows several times faster.
-            yield batch.sort_by("idremote").append_column(
-                "submission_id", pa.repeat(self._id, batch.num_rows)
-            )
+            yield _by_key(batch).append_column("submission_id", pa.repeat(self._id, batch.num_rows))
 
     def _count(self, batch: pa.RecordBatch) -> None:
         group = ["country", "variant", "segments"]
@@ -345,3 +343,13 @@ class _Counted:
             }
             for (country, variant, segments), number in self._groups.items()
         ]
+
+
+def _by_key(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """In the order of the index, which then grows several times faster."""
+    keys, foreign = idremotes.keys(batch.column("idremote"))
+    if foreign.any():
+        raise ValueError(f"{foreign.sum()} IDREMOTEs are not 32 hexadecimal digits (R16)")
+    order = np.argsort(idremotes.first_words(keys))
+    place = batch.schema.get_field_index("idremote")
+    return batch.take(pa.array(order)).set_column(place, "idremote", idremotes.column(keys[order]))

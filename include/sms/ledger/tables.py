@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -158,7 +159,7 @@ message = Table(
     Column("sent_on", Date, nullable=False),
     Column("segments", SmallInteger, nullable=False),
     Column("country", Text, nullable=False),  # ISO 3166
-    Column("idremote", Text(collation="C"), nullable=False),
+    Column("idremote", Uuid, nullable=False),  # its 32 digits
     Column("key", Text, nullable=False),
     Column("variant", Text),  # null in a campaign without
     PrimaryKeyConstraint("submission_id", "idremote", "sent_on"),
@@ -174,14 +175,12 @@ receipt = Table(
     Column("msisdn", BigInteger),
     Column("sent_on", Date, nullable=False),
     Column("idstatus", SmallInteger),
-    Column("idremote", Text(collation="C"), nullable=False),  # the message's, once matched
-    Column("outcome", Text, nullable=False),
+    Column("idremote", Uuid, nullable=False),  # the message's, once matched
     Column("ackoperator", Text),
     Column("raw_status", Text),  # as the provider wrote it
     PrimaryKeyConstraint(
         "submission_id", "idremote", "sent_on", deferrable=True, initially="DEFERRED"
     ),
-    _one_of("outcome", *OUTCOMES),
     postgresql_partition_by="RANGE (sent_on)",
 )
 

@@ -82,15 +82,19 @@ class Cells:
     @classmethod
     def of(cls, block: bytes) -> "Cells":
         data = np.frombuffer(block, np.uint8)
-        end = np.flatnonzero(data == ord("\n"))
+        is_it = np.empty(len(data), np.bool_)  # one for all: fresh memory costs more than a look
+        end = _places(data, "\n", is_it)
         begin = np.concatenate(([0], end[:-1] + 1))
-        marks = np.flatnonzero(data == ord(";"))
+        marks = _places(data, ";", is_it)
         upto = np.searchsorted(marks, end)
         since = np.concatenate(([0], upto[:-1]))
         # An odd number of quotes may open a text that goes on in the next line.
         plain = (upto - since >= 6) & (end - begin <= LONGEST_ROW)
-        quotes = _count(data, end, '"')
-        plain &= (quotes % 2 == 0) & (_count(data, end, "\0") == 0)
+        quote = _places(data, '"', is_it)
+        quotes = _count(quote, end)
+        plain &= quotes % 2 == 0
+        if b"\0" in block:
+            plain &= _count(_places(data, "\0", is_it), end) == 0
         left, right = since[plain], upto[plain]
         lines = Span(begin[plain], end[plain])
         cuts = [lines.begin, marks[left], marks[left + 1]]
@@ -98,7 +102,7 @@ class Cells:
         whole = np.ones(len(left), dtype=bool)
         quoted = np.flatnonzero(quotes[plain])
         for outer in (cuts, tail):
-            whole[quoted] &= _none_torn(data, [cut[quoted] for cut in outer])
+            whole[quoted] &= _none_torn(quote, [cut[quoted] for cut in outer])
         idremote = Span.trimmed(data, lines.begin, marks[left])
         number = Span.trimmed(data, marks[left] + 1, marks[left + 1])
         signed = data[number.begin] == ord("+")
@@ -143,17 +147,21 @@ def _integers(block: Bytes, begin: Int64s, digits: int) -> Int64s:
     return np.where(good, value, -1)
 
 
-def _none_torn(data: Bytes, cuts: list[Int64s]) -> Bools:
+def _none_torn(quote: Int64s, cuts: list[Int64s]) -> Bools:
     """Whether all fields between these cuts hold even numbers of quotes, line by line.
 
     Else a `;` of a quoted field was taken for the end of it.
     """
-    marks = np.flatnonzero(data == ord('"')) if len(cuts[0]) else np.zeros(0, np.int64)
-    upto = np.stack([np.searchsorted(marks, cut) for cut in cuts])
+    upto = np.stack([np.searchsorted(quote, cut) for cut in cuts])
     even: Bools = (np.diff(upto, axis=0) % 2 == 0).all(axis=0)
     return even
 
 
-def _count(data: Bytes, end: Int64s, sign: str) -> Int64s:
-    """How often a character occurs in each line."""
-    return np.diff(np.searchsorted(np.flatnonzero(data == ord(sign)), end), prepend=0)
+def _places(data: Bytes, sign: str, is_it: Bools) -> Int64s:
+    """Where a character stands; `is_it` is overwritten."""
+    return np.flatnonzero(np.equal(data, ord(sign), out=is_it))
+
+
+def _count(places: Int64s, end: Int64s) -> Int64s:
+    """How many of these places each line holds."""
+    return np.diff(np.searchsorted(places, end), prepend=0)

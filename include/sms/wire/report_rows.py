@@ -9,7 +9,7 @@ differently from how it was read before.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
@@ -23,33 +23,48 @@ LONGEST_ROW = 64 << 10  # bytes: five SMS in UTF-8 have less than 4 KiB
 MOST_LINES = 100  # of one row, by line breaks in its text
 
 # Takes whole lines, the number of the first one and whether the file ends here; returns how many
-# bytes it took: fewer than all if a row may go on in the next block.
-Take = Callable[[bytes, int, bool], int]
+# bytes and lines it took: fewer than all if a row may go on in the next block.
+Take = Callable[[bytes, int, bool], tuple[int, int]]
 
 
-def walk(source: BinaryIO, take: Take, *, grows: bool) -> tuple[int, bool]:
-    """Hand a file's lines to `take`; how many bytes were read, and if a torn tail was left out."""
-    rest, line, size, cut_away = b"", 1, 0, 0
-    while block := source.read(BLOCK):
-        size += len(block)
-        if b"\n" in block:
-            cut_away = 0
-        rest += block
-        whole = rest.rfind(b"\n") + 1
-        if whole:
-            taken = take(rest[:whole], line, False)
-            line += rest.count(b"\n", 0, taken)
-            rest = rest[taken:]
-            whole -= taken
-        # A line beyond all measure is not kept, only that it is one.
-        kept = rest[: whole + LONGEST_ROW + 1]
-        cut_away += len(rest) - len(kept)
-        rest = kept
-    if grows:
-        return size - len(rest) - cut_away, bool(rest)
-    if rest:
-        take(rest if rest.endswith(b"\n") else rest + b"\n", line, True)
-    return size, False
+@dataclass(slots=True)
+class Walk:
+    """The way through a file: each step hands whole lines to `take`.
+
+    At its end, `size` tells how many bytes were read, and `torn` if a torn tail was left out.
+    """
+
+    source: BinaryIO
+    take: Take
+    grows: bool
+    size: int = 0
+    torn: bool = False
+
+    def __iter__(self) -> Iterator[None]:
+        rest, line, size, cut_away = b"", 1, 0, 0
+        while block := self.source.read(BLOCK):
+            size += len(block)
+            if b"\n" in block:
+                cut_away = 0
+            rest += block
+            whole = rest.rfind(b"\n") + 1
+            if whole:
+                taken, lines = self.take(rest[:whole], line, False)
+                line += lines
+                rest = rest[taken:]
+                whole -= taken
+            # A line beyond all measure is not kept, only that it is one.
+            kept = rest[: whole + LONGEST_ROW + 1]
+            cut_away += len(rest) - len(kept)
+            rest = kept
+            yield
+        if self.grows:
+            self.size, self.torn = size - len(rest) - cut_away, bool(rest)
+            return
+        if rest:
+            self.take(rest if rest.endswith(b"\n") else rest + b"\n", line, True)
+        self.size = size
+        yield
 
 
 _OPENING = re.compile(rb'[ \t]*"')

@@ -17,15 +17,15 @@ what others make of it:
 - A file that still grows may end in a torn row: it is left out and told. A file that grows no
   more has no torn row: its last line counts with or without a line end.
 
-A file is read in blocks of 4 MiB; beside one block only the columns that are kept stay in memory,
-about 150 bytes a row.
+A file is read in blocks of 4 MiB, and its rows are drawn as they are read: whoever passes them on
+holds one block in memory.
 """
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -36,10 +36,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.clock import PARIS
+from sms.columns import bytes_of
 from sms.errors import ReportUnreadable
 from sms.wire.names import ReportKind
 from sms.wire.report_cells import Cells, Int64s, Span
-from sms.wire.report_rows import DELIVERY_BEGINS, REPLY_BEGINS, Row, bare, number, rows_of, walk
+from sms.wire.report_rows import DELIVERY_BEGINS, REPLY_BEGINS, Row, Walk, bare, number, rows_of
 
 PATIENCE = 1000  # unreadable lines before the first row: then it is no report
 
@@ -67,15 +68,17 @@ OUTCOMES = {
 
 STOP_WORDS = frozenset({"stop", "arret", "arreter", "desabo", "desabonner", "unsubscribe"})  # R35
 
+FEW_TEXTS = pa.dictionary(pa.int32(), pa.large_string())  # the same ones again and again
+
 DELIVERIES = pa.schema(
     [
         ("line", pa.int64()),
         ("idremote", pa.large_string()),
         ("msisdn", pa.int64()),  # null: can't be read
         ("idstatus", pa.int16()),  # null: no number
-        ("outcome", pa.large_string()),
+        ("outcome", FEW_TEXTS),
         ("ackoperator", pa.large_string()),  # without its inner spaces (R30); null: empty
-        ("raw_status", pa.large_string()),  # IDSTATUS;STATUS as they stand in the file
+        ("raw_status", FEW_TEXTS),  # IDSTATUS;STATUS as they stand in the file
     ]
 )
 REPLIES = pa.schema(
@@ -102,10 +105,12 @@ UNREADABLE = pa.schema(
 class Report:
     """What a report says, what in it can't be read, and how far it was read.
 
-    `size_read` is where the torn tail begins, or the file's size in bytes.
+    `count` is how many rows were read, also where `rows` are kept elsewhere. `size_read` is where
+    the torn tail begins, or the file's size in bytes.
     """
 
     rows: pa.Table
+    count: int
     unreadable: pa.Table
     warnings: tuple[str, ...]
     torn_tail: bool
@@ -113,13 +118,17 @@ class Report:
 
 
 def read_delivery_report(source: BinaryIO) -> Report:
-    """The rows of an ACK (`DELIVERIES`), in the file's order. Raises ReportUnreadable.
+    """The rows of an ACK (`DELIVERIES`), in the file's order. Raises ReportUnreadable."""
+    deliveries = Deliveries(source)
+    rows = pa.Table.from_batches(deliveries, DELIVERIES)
+    return deliveries.report(rows)
 
-    The provider writes an ACK once, so its last line counts even if no line end closes it.
-    """
-    reader = _DeliveryReader()
-    size, torn = walk(source, reader.take, grows=False)
-    return reader.report(size, torn)
+
+def look_through(source: BinaryIO) -> Report:
+    """What an ACK says beside its rows, of which none is kept. Raises ReportUnreadable."""
+    deliveries = Deliveries(source)
+    deque(deliveries, maxlen=0)
+    return deliveries.report()
 
 
 def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> Report:
@@ -127,9 +136,9 @@ def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> R
 
     Without `grows`, a last line counts even if no line end closes it.
     """
-    reader = _ReplyReader(kind)
-    size, torn = walk(source, reader.take, grows=grows)
-    return reader.report(size, torn)
+    reader = _ReplyReader(source, kind, grows=grows)
+    rows = pa.Table.from_batches(reader, REPLIES)
+    return reader.report(rows)
 
 
 def is_stop(messages: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
@@ -146,16 +155,39 @@ def _asks_to_stop(text: str) -> bool:
     return word in STOP_WORDS or bool(run and run[0] in STOP_WORDS)
 
 
-@dataclass(slots=True)
 class _Reader:
-    """What all readers keep while they read."""
+    """A file's rows, to be drawn once, and what its reader keeps meanwhile."""
 
-    rows: int = 0
-    junk: int = 0  # unreadable lines before the first row
-    faults: list[tuple[int, int, str]] = field(default_factory=list)  # of this block
-    cp1252: int = 0
-    tables: list[pa.Table] = field(default_factory=list)
-    unreadable: list[pa.Table] = field(default_factory=list)
+    schema: pa.Schema
+
+    def __init__(self, source: BinaryIO, *, grows: bool) -> None:
+        self.walk = Walk(source, self.take, grows)
+        self.rows = 0
+        self.junk = 0  # unreadable lines before the first row
+        self.faults: list[tuple[int, int, str]] = []  # of this block
+        self.cp1252 = 0
+        self.read: list[pa.Table] = []  # and not drawn
+        self.unreadable: list[pa.Table] = []
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The rows as they are read. Raises ReportUnreadable."""
+        for _ in self.walk:
+            for table in self.read:
+                yield from table.combine_chunks().to_batches()
+            self.read = []
+        if self.rows:
+            return
+        for unreadable in self.unreadable:
+            for first in unreadable.slice(0, 1).to_pylist():
+                count = sum(table.num_rows for table in self.unreadable)
+                raise ReportUnreadable(
+                    f"none of its {count} lines can be read as a row; line {first['line']} "
+                    f"{first['reason']}"
+                )
+
+    def take(self, block: bytes, first: int, ends: bool) -> tuple[int, int]:
+        """Read whole lines: see `report_rows.Take`."""
+        raise NotImplementedError
 
     def text(self, cell: bytes) -> str:
         """A field's text; cp1252's five gaps become U+FFFD."""
@@ -167,7 +199,7 @@ class _Reader:
 
     def keep(self, table: pa.Table, first_line: int | None) -> None:
         """Add a block's rows, and give up on a file that is no report."""
-        self.tables.append(table)
+        self.read.append(table)
         if not self.rows:
             self.junk += sum(first_line is None or line < first_line for line, _, _ in self.faults)
             if self.junk >= PATIENCE:
@@ -181,17 +213,16 @@ class _Reader:
         if self.cp1252:
             yield f"{self.cp1252} fields are not UTF-8 and were read as cp1252"
 
-    def conclude(self, schema: pa.Schema, size: int, torn: bool) -> Report:
-        """The report, unless nothing in it could be read."""
-        unreadable = pa.concat_tables([UNREADABLE.empty_table(), *self.unreadable])
-        if unreadable.num_rows and not self.rows:
-            [first] = unreadable.slice(0, 1).to_pylist()
-            raise ReportUnreadable(
-                f"none of its {unreadable.num_rows} lines can be read as a row; line "
-                f"{first['line']} {first['reason']}"
-            )
-        rows = pa.concat_tables([schema.empty_table(), *self.tables])
-        return Report(rows, unreadable, tuple(self.warnings()), torn, size)
+    def report(self, rows: pa.Table | None = None) -> Report:
+        """What there is to say once all rows are drawn."""
+        return Report(
+            rows=self.schema.empty_table() if rows is None else rows,
+            count=self.rows,
+            unreadable=pa.concat_tables([UNREADABLE.empty_table(), *self.unreadable]),
+            warnings=tuple(self.warnings()),
+            torn_tail=self.walk.torn,
+            size_read=self.walk.size,
+        )
 
 
 def _without_mark(lines: bytes, first: int) -> bytes:
@@ -217,20 +248,22 @@ def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 class _ReplyReader(_Reader):
     """MSISDN;DATE;HOUR;MESSAGE;IDREMOTE, three fields from the left and one from the right."""
 
-    def __init__(self, kind: ReportKind) -> None:
-        super().__init__()
+    schema = REPLIES
+
+    def __init__(self, source: BinaryIO, kind: ReportKind, *, grows: bool) -> None:
+        super().__init__(source, grows=grows)
         self.kind = kind
         self.short = 0
         self.undated = 0
         self.seen: Counter[int] = Counter()
 
-    def take(self, block: bytes, first: int, ends: bool) -> int:
+    def take(self, block: bytes, first: int, ends: bool) -> tuple[int, int]:
         lines = _without_mark(block, first).split(b"\n")[:-1]
         rows, taken = rows_of(lines, first, REPLY_BEGINS, ends)
         read = [self._read(row) for row in rows if not _is_header(row, "MSISDN")]
         kept = [values for values in read if values is not None]
         self.keep(_table([values[1:] for values in kept], REPLIES), kept[0][0] if kept else None)
-        return sum(len(line) + 1 for line in lines[:taken])
+        return sum(len(line) + 1 for line in lines[:taken]), taken
 
     def _read(self, row: Row) -> tuple[Any, ...] | None:
         fields = row.fields
@@ -264,9 +297,6 @@ class _ReplyReader(_Reader):
             yield f"{self.short} rows have fewer than 5 fields"
         if self.undated:
             yield f"{self.undated} rows have a date or an hour in a format that is not known"
-
-    def report(self, size: int, torn: bool) -> Report:
-        return self.conclude(REPLIES, size, torn)
 
 
 _ROW_INSIDE = re.compile(rb"\r" + REPLY_BEGINS.pattern)
@@ -302,28 +332,31 @@ def moment(date: str, hour: str) -> datetime | None:
 # ACK ---------------------------------------------------------------------------------------------
 
 
-class _DeliveryReader(_Reader):
+class Deliveries(_Reader):
     """IDREMOTE;MSISDN;OADC;MSG;IDSTATUS;STATUS;ACKOPERATOR, three fields from either end (R30).
 
-    Lines that are rows by themselves are read as columns; what is left is read row by row.
+    Lines that are rows by themselves are read as columns; what is left is read row by row. The
+    provider writes an ACK once, so its last line counts even if no line end closes it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    schema = DELIVERIES
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__(source, grows=False)
         self.codes: Counter[int | None] = Counter()  # of the outcome `unknown`
 
-    def take(self, block: bytes, first: int, ends: bool) -> int:
+    def take(self, block: bytes, first: int, ends: bool) -> tuple[int, int]:
         block = _without_mark(block, first)
         cells = Cells.of(block)
         others: list[Row] = []
-        taken = len(block)
+        taken = len(block), len(cells.begin)
         for lines in _runs(np.flatnonzero(~cells.plain)):
             last = int(lines[-1]) == len(cells.begin) - 1
             texts = [block[cells.begin[i] : cells.end[i]] for i in lines]
             rows, count = rows_of(texts, first + int(lines[0]), DELIVERY_BEGINS, ends or not last)
             others += rows
             if count < len(lines):
-                taken = int(cells.begin[lines[count]])
+                taken = int(cells.begin[lines[count]]), int(lines[count])
         table = self._columns(cells, first)
         if others:
             table = pa.concat_tables([table, self._one_by_one(others)]).sort_by("line")
@@ -332,18 +365,18 @@ class _DeliveryReader(_Reader):
         return taken
 
     def _columns(self, cells: Cells, first: int) -> pa.Table:
-        idstatus = cells.idstatus
-        operator = pc.replace_substring(self._texts(cells, cells.operator), " ", "")
-        status = pc.replace_substring(self._texts(cells, cells.status), '"', "")
+        status = self._texts(cells, cells.status).dictionary_encode()
         return pa.Table.from_arrays(
             [
                 pa.array(np.flatnonzero(cells.plain) + first),
                 self._texts(cells, cells.idremote),
                 pa.array(cells.msisdn),
-                pa.array(idstatus.astype(np.int16)),
-                _outcomes(idstatus),
-                pc.if_else(pc.equal(operator, ""), None, operator),
-                status,
+                pa.array(cells.idstatus.astype(np.int16)),
+                _outcomes(cells.idstatus),
+                _compact(self._texts(cells, cells.operator)),
+                pa.DictionaryArray.from_arrays(
+                    status.indices, pc.replace_substring(status.dictionary, '"', "")
+                ),
             ],
             schema=DELIVERIES,
         )
@@ -387,17 +420,23 @@ class _DeliveryReader(_Reader):
             said = "that is no number" if code is None else str(code)
             yield f"{count} rows have an IDSTATUS {said}, whose meaning is not known"
 
-    def report(self, size: int, torn: bool) -> Report:
-        return self.conclude(DELIVERIES, size, torn)
-
 
 def _runs(lines: Int64s) -> list[Int64s]:
     """Line numbers, cut where one is missing."""
     return np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1) if len(lines) else []
 
 
-def _outcomes(idstatus: Int64s) -> pa.Array:
+def _outcomes(idstatus: Int64s) -> pa.DictionaryArray:
     listed = [*OUTCOMES.values(), Outcome.UNKNOWN]
-    which = np.full(10_000, len(OUTCOMES))
+    which = np.full(10_000, len(OUTCOMES), np.int32)
     which[list(OUTCOMES)] = np.arange(len(OUTCOMES))
-    return pa.array([o.value for o in listed], pa.large_string()).take(pa.array(which[idstatus]))
+    texts = pa.array([o.value for o in listed], pa.large_string())
+    return pa.DictionaryArray.from_arrays(pa.array(which[idstatus]), texts)
+
+
+def _compact(operator: pa.Array) -> pa.Array:
+    """Without inner spaces (R30), and null where nothing is left; most need no copy."""
+    if (bytes_of(operator)[0] == ord(" ")).any():
+        operator = pc.replace_substring(operator, " ", "")
+    empty = pc.equal(operator, "")
+    return pc.if_else(empty, None, operator) if pc.any(empty).as_py() else operator

@@ -16,7 +16,7 @@ RAW = pa.schema(
     [
         ("line", pa.int64()),
         ("reason", pa.large_string()),
-        ("raw", pa.large_string()),  # as PostgreSQL reads bytea: \x and hex digits
+        ("raw", pa.large_binary()),
     ]
 )
 
@@ -27,12 +27,12 @@ def raw_rows(source: BinaryIO, unreadable: pa.Table) -> Iterator[pa.RecordBatch]
     Of a row beyond all measure its first 64 KiB. In batches, so that memory stays flat.
     """
     lines = _lines(source)
-    found: list[tuple[int, str, str]] = []
+    found: list[tuple[int, str, bytes]] = []
     size = 0
     for batch in unreadable.to_batches(max_chunksize=1000):
         for row in batch.to_pylist():
             raw = _row(lines, row["line"], row["lines"])
-            found.append((row["line"], row["reason"], f"\\x{raw.hex()}"))
+            found.append((row["line"], row["reason"], raw))
             size += len(raw)
             if size >= TOGETHER:
                 yield _batch(found)
@@ -66,7 +66,7 @@ def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number + 1, rest
 
 
-def _batch(found: list[tuple[int, str, str]]) -> pa.RecordBatch:
+def _batch(found: list[tuple[int, str, bytes]]) -> pa.RecordBatch:
     columns = zip(*found, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, of.type) for column, of in zip(columns, RAW, strict=True)], schema=RAW
