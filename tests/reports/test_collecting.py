@@ -282,6 +282,7 @@ def test_stops_and_replies_come_home(home, reply):
         *("+33639980001", "0033639980001", "33639980001", "0639980001", "639980001"),
         *("06.39.98.00.01", "06-39-98-00-01", "06 39 98 00 01", "+33 (0)6 39 98 00 01"),
         *("'+33639980001", "33639980001.0", '"+33639980001"'),
+        *("+330639980001", "00330639980001", "+33 0 6 39 98 00 01"),
     ],
 )
 def test_a_stop_is_heard_however_the_number_is_written(home, spelled):
@@ -291,6 +292,17 @@ def test_a_stop_is_heard_however_the_number_is_written(home, spelled):
     home.collect_replies()
 
     assert home.stop_list() == [FIRST + 1]
+
+
+def test_a_row_with_an_endless_date_opts_out_and_stops_no_other_file(home, reply):
+    home.accepted(3)
+    date = "".join(f"{n:x}" for n in range(3_000))
+    home.gateway.shows(STOP, f"+{FIRST};{date};{date};STOP;x\r\n".encode() + reply(1))
+    home.gateway.shows(STOP.replace("spring1", "summer"), reply(2))
+
+    home.collect_replies()
+
+    assert home.stop_list() == [FIRST, FIRST + 1, FIRST + 2]
 
 
 def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply):

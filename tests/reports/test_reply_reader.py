@@ -198,6 +198,31 @@ def test_a_stray_quote_holds_up_a_file_for_few_lines_only():
     assert not report.torn_tail
 
 
+@pytest.mark.parametrize(
+    ("content", "lost"),
+    [
+        pytest.param(HEADER.strip() + "\r" + ROW, 1, id="behind the header"),
+        pytest.param((HEADER + ROW + ROW).replace("\n", ""), 1, id="everywhere"),
+        pytest.param("+33639980001;20260715\r" + ROW, 1, id="behind a row that is cut"),
+        pytest.param("+33639980001\r" + ROW + ROW, 1, id="behind a number"),
+    ],
+)
+def test_no_row_behind_a_line_end_that_is_a_bare_cr_is_lost_in_silence(content, lost):
+    try:
+        report = read(content, grows=False)
+    except ReportUnreadable:
+        return
+    assert report.unreadable.num_rows == lost
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("blank", [" ", "\t", " \t"])
+def test_a_line_of_blanks_behind_an_open_quote_is_read_at_once(blank):
+    report = read(ROW + '+33639980002;20260715;1205;"STOP\r\n' + blank * 30_000 + "\r\n" + ROW)
+
+    assert report.rows.num_rows == 3
+
+
 def test_texts_that_are_not_utf_8_are_read_as_cp1252_and_told():
     row = "+33639980001;20260715;1205;Arrêté;A1\r\n"
     report = read(row.encode("cp1252") + row.encode())

@@ -69,7 +69,8 @@ class Walk:
 
 _OPENING = re.compile(rb'[ \t]*"')
 _QUOTE = re.compile(rb'""|(?P<closing>"[ \t\r]*(?=;|\Z))')
-_NUMBER = rb'[ \t]*"?[ \t]*(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
+# Blanks stand in one place of it only: a line of them would be tried in every way to share them.
+_NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
 DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + _NUMBER)
 REPLY_BEGINS = re.compile(_NUMBER + rb'[ \t]*"?[\d/.-]{6,10}"?[ \t]*;[ \t]*"?[\d:]{1,8}"?[ \t]*;')
 
@@ -174,10 +175,10 @@ def number(cell: bytes) -> int | None:
     """
     text = bare(cell).decode("utf-8", "replace").lstrip("'").replace(" ", "").replace("\xa0", "")
     explicit = re.fullmatch(r"(?:\+|00)([1-9]\d{6,14})", text)
-    if explicit:
-        return int(explicit[1])
+    if explicit and re.fullmatch(r"33[67]\d{8}", explicit[1]):
+        return int(explicit[1])  # nearly all: no need to ask
     text = re.sub(r"\.0+$", "", text)  # a spreadsheet's float
     known = int(normalise(pa.array([text])).msisdn[0])
-    if known:
-        return known
+    if known or explicit:
+        return known or int(text.lstrip("+0"))
     return int(text) if re.fullmatch(r"[1-9]\d{9,14}", text) else None

@@ -21,6 +21,7 @@ A file is read in blocks of 4 MiB, and its rows are drawn as they are read: whoe
 holds one block in memory.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter, deque
@@ -42,6 +43,7 @@ from sms.wire.names import ReportKind
 from sms.wire.report_cells import Cells, Int64s, Span
 from sms.wire.report_rows import DELIVERY_BEGINS, REPLY_BEGINS, Row, Walk, bare, number, rows_of
 
+LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
 PATIENCE = 1000  # unreadable lines before the first row: then it is no report
 
 
@@ -233,7 +235,9 @@ def _without_mark(lines: bytes, first: int) -> bytes:
 
 
 def _is_header(row: Row, name: str) -> bool:
-    return bool(row.fields) and bare(row.fields[0]).upper() == name.encode()
+    """Whether this is the line of names, and no row stands behind it after a bare CR."""
+    names = b";".join(row.fields).rstrip()
+    return bool(row.fields) and bare(row.fields[0]).upper() == name.encode() and b"\r" not in names
 
 
 def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
@@ -271,7 +275,7 @@ class _ReplyReader(_Reader):
         fault = row.fault
         if not fault and msisdn is None:
             fault = "has no MSISDN that can be read"
-        if not fault and _ROW_INSIDE.search(b";".join(fields[3:])):
+        if not fault and _ROW_INSIDE.search(b";".join(fields)):
             fault = "holds another row behind a line end that is a bare CR"
         # In a STOP file the number alone says enough: whoever is listed there opted out (R35).
         if not fault and len(fields) < 4 and self.kind is not ReportKind.STOP:
@@ -282,7 +286,7 @@ class _ReplyReader(_Reader):
         self.short += len(fields) < 5
         idremote = fields[-1] if len(fields) > 4 else b""
         texts = [*fields[1:3], b"", b""][:2]
-        date, hour = (self.text(bare(cell)) for cell in texts)
+        date, hour = (_short(self.text(bare(cell))) for cell in texts)
         message = self.text(b";".join(fields[3 : max(4, len(fields) - 1)]).strip())
         replied_at = moment(date, hour)
         self.undated += replied_at is None
@@ -297,6 +301,13 @@ class _ReplyReader(_Reader):
             yield f"{self.short} rows have fewer than 5 fields"
         if self.undated:
             yield f"{self.undated} rows have a date or an hour in a format that is not known"
+
+
+def _short(text: str) -> str:
+    """A DATE or HOUR as it stands; of what is none, as much as an index of the ledger takes."""
+    if len(text) <= LONGEST_MOMENT:
+        return text
+    return f"{text[:LONGEST_MOMENT]}... {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 _ROW_INSIDE = re.compile(rb"\r" + REPLY_BEGINS.pattern)
