@@ -203,7 +203,7 @@ class LedgerUnreachable(LedgerError):
 
 
 class LedgerBusy(LedgerError):
-    """Somebody else holds what only one may hold at a time."""
+    """Not now: somebody holds what only one may hold at a time, or the server lacks room."""
 
     retryable = True
 

@@ -1,6 +1,8 @@
 """Every report comes home once, archived before it is read, and the sums are told (R29-R35)."""
 
 import pickle
+import random
+import string
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -398,6 +400,22 @@ def test_a_broken_file_stops_no_other_and_is_told_at_the_end(home, reply):
     assert failed.value.retryable
     assert "<html>" not in str(failed.value)
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
+
+
+def test_a_row_that_the_ledger_can_not_hold_stops_no_other_file(home, reply):
+    home.accepted(3)
+    endless = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=6000))
+    home.gateway.shows(
+        "STOP-12345-20260701-0900-aaa.csv", f"+{FIRST};{endless};1205;STOP;x\r\n".encode()
+    )
+    home.gateway.shows(STOP, reply(1))
+
+    with pytest.raises(ReportsFailed, match=r"refused: ProgramLimitExceeded \(54000\)") as failed:
+        home.collect_replies()
+
+    assert home.stop_list() == [FIRST, FIRST + 1]
+    assert not failed.value.retryable
+    assert endless[:20] not in str(failed.value)
 
 
 def test_an_unforeseen_failure_stops_no_other_and_quotes_nobody(home, reply, monkeypatch):
