@@ -291,7 +291,7 @@ def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
     clear(home)
     assert state(home, reported) is State.CLOSED
 
-    later(UNREAD + A_DAY)
+    later(UNREAD + A_DAY + REPORT_SETTLES)
     with pytest.raises(HousekeepingUnfinished, match="1 file needs a look") as alarm:
         clear(home)
 

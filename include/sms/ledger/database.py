@@ -107,7 +107,7 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
     """The error that tells what to do, and tells nothing of a row."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     where = f"the ledger {url.database!r} at {url.host or url.query.get('host', 'localhost')}"
-    if _is_away(cause):
+    if cause and _is_away(cause):
         return LedgerUnreachable(f"{where} did not answer or broke off: {_first_line(cause)}")
     if isinstance(cause, psycopg.OperationalError):
         refused = LedgerBusy if _is(cause, STRAINED) else LedgerError
@@ -124,7 +124,7 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
     return LedgerError(f"{where} failed: {type(cause).__name__}")
 
 
-def _is_away(cause: BaseException | None) -> bool:
+def _is_away(cause: BaseException) -> bool:
     """Whether the connection failed, and not what was asked: psycopg calls both operational."""
     if isinstance(cause, psycopg.OperationalError):
         return cause.sqlstate is None or _is(cause, AWAY)
