@@ -18,6 +18,7 @@ from sms import cli_keeping, settings
 from sms.campaign import Campaign, load, load_all
 from sms.cli_explain import explain
 from sms.cli_options import LedgerUrl, complain, instant, say
+from sms.cli_quarantine import quarantine_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
 from sms.errors import BadCampaign, SmsError
@@ -30,6 +31,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(stop_list_app, name="stop-list")
+app.add_typer(quarantine_app, name="quarantine")
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """What the commands share: the two consoles, and options that mean the same everywhere."""
 
+import getpass
+import os
 from datetime import datetime
 from typing import Annotated
 
@@ -30,6 +32,14 @@ def instant(written: str) -> datetime:
             f"{written!r} is no date and hour: write them such as 2027-03-15T10:00"
         ) from error
     return read if read.tzinfo else read.replace(tzinfo=PARIS)
+
+
+def person() -> str:
+    """Who is at the keyboard, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"
 
 
 def msisdn(written: str) -> int:

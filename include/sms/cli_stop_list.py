@@ -1,7 +1,5 @@
 """`sms stop-list`: who said no, as a list of its own. It is by number, never by campaign."""
 
-import getpass
-import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sms.cli_options import LedgerUrl, Msisdn, say
+from sms.cli_options import LedgerUrl, Msisdn, person, say
 from sms.errors import SmsError, SourceError
 
 if TYPE_CHECKING:
@@ -187,12 +185,4 @@ def remove(
 def _ledger(url: str, doing: str) -> "Ledger":
     from sms.ledger.ledger import Ledger
 
-    return Ledger.connect(url, actor=f"{_person()} by sms stop-list {doing}")
-
-
-def _person() -> str:
-    """Who is at the keyboard, as far as the machine knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"user {os.getuid()}"
+    return Ledger.connect(url, actor=f"{person()} by sms stop-list {doing}")

@@ -40,7 +40,8 @@ from sms.wire.unreadable import raw_rows
 log = logging.getLogger(__name__)
 
 # A delivery report is written at once: one that stood still for so long is whole, even if its last
-# line has no end. Shorter than the retries of a task last.
+# line has no end or it tells of fewer messages than were sent. Shorter than the retries of a task
+# last.
 REPORT_SETTLES = timedelta(minutes=5)
 
 # A last line without its end is torn as long as its file was seen to change within this time.
@@ -123,10 +124,25 @@ def archive_delivery_report(
     """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
     require_owner(stem, name, ledger)
     archived = archive_report(name, gateway, ledger, archive)
-    settled = now - archived.modified_at >= REPORT_SETTLES
-    if not archived.ends_whole and not settled:
+    if not has_settled(archived.modified_at, now) and not _is_whole(
+        archived, stem, ledger, archive
+    ):
         raise ReportUnfinished(name)
     return archived
+
+
+def has_settled(modified_at: datetime, now: datetime) -> bool:
+    """Whether a delivery report stood still for so long that nobody is writing it any more."""
+    return now - modified_at >= REPORT_SETTLES
+
+
+def _is_whole(archived: Archived, stem: str, ledger: Ledger, archive: Any) -> bool:
+    """Whether nothing seems to follow: it may have been caught between two of its lines."""
+    if not archived.ends_whole:
+        return False
+    report = _read(archived, archive, reports.look_through)
+    told: int = report.count + report.unreadable.num_rows
+    return told >= (ledger.submission(stem).messages or 0)
 
 
 def require_owner(stem: str, name: str, ledger: Ledger) -> None:
@@ -235,8 +251,9 @@ def collect_replies(
     """Bring home every STOP and SMSMO file that changed since it was last read, STOPs first.
 
     And every delivery report on a file that the ledger doesn't know, which nothing else looks for.
-    A broken file stops no other: what failed is told at the end, as ReportsFailed. Raises at once
-    only if the gateway gives no listing or the ledger does not answer.
+    A broken file stops no other: what failed is told at the end, as ReportsFailed. So is every row
+    in the ledger that can't be read and may be a STOP, each time until a person has seen it. Raises
+    at once only if the gateway gives no listing or the ledger does not answer.
     """
     match_late(ledger, archive)
     collected: list[Collected] = []
@@ -252,13 +269,13 @@ def collect_replies(
         else:
             if brought:
                 collected.append(brought)
-            if brought and brought.kind is ReportKind.STOP and brought.unreadable:
-                failures.append((file.name, _opt_outs_unread(brought)))
     for file in listing:
         if kept := keep_unmatched(file, gateway, ledger, archive):
             collected.append(kept)
-    if failures:
-        raise _failed(failures, collected)
+    # Not what this look met: whoever looks next, or tries again, must be held by it as well.
+    unseen = ledger.unseen_stops()
+    if failures or unseen:
+        raise _failed(failures, collected, unseen)
     return collected
 
 
@@ -339,14 +356,6 @@ def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
     return rows.rename_columns({"replied_at": "opted_out_at"})
 
 
-def _opt_outs_unread(brought: Collected) -> ReportUnreadable:
-    return ReportUnreadable(
-        f"{brought.unreadable} rows of {brought.name} can't be read, and each may be somebody's "
-        f"STOP: they are in the ledger's view sms.quarantine; all others were entered. Enter "
-        "these by hand"
-    )
-
-
 # Reports on files that nobody knows
 
 
@@ -418,10 +427,12 @@ def keep_unmatched(
     )
 
 
-def _failed(failures: list[tuple[str, BaseException]], collected: list[Collected]) -> ReportsFailed:
+def _failed(
+    failures: list[tuple[str, BaseException]], collected: list[Collected], unseen: dict[str, int]
+) -> ReportsFailed:
     retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
     told = tuple((name, sentence(error)) for name, error in failures)
-    return ReportsFailed(told, tuple(collected), retryable)
+    return ReportsFailed(told, tuple(collected), retryable, tuple(unseen.items()))
 
 
 def sentence(error: BaseException) -> str:
@@ -498,7 +509,8 @@ def _record(
     A file with a torn tail is recorded shorter than it is, so that every look reads it again.
     """
     with (archive / archived.place).open("rb") as file:
-        ledger.quarantine(archived.name, raw_rows(file, report.unreadable))
+        unread = raw_rows(file, report.unreadable)
+        ledger.quarantine(archived.name, _weighed(archived.report.kind, unread))
     read = ReportFile(
         name=archived.name,
         kind=archived.report.kind,
@@ -514,6 +526,16 @@ def _record(
     known = ledger.report_file(archived.name)
     if known is None or replace(known, loaded_at=None) != read:
         ledger.record_report_file(read)
+
+
+def _weighed(kind: ReportKind, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Unreadable rows, and whether each may be a STOP: all of a STOP file, replies by words."""
+    for batch in rows:
+        may = [
+            kind is ReportKind.STOP or (kind is ReportKind.SMSMO and reports.may_hold_stop(raw))
+            for raw in batch["raw"].to_pylist()
+        ]
+        yield batch.append_column("may_be_stop", pa.array(may, pa.bool_()))
 
 
 def _same(one: str, other: str) -> bool:

@@ -203,7 +203,7 @@ class LedgerUnreachable(LedgerError):
 
 
 class LedgerBusy(LedgerError):
-    """Somebody else holds what only one may hold at a time."""
+    """Not now: somebody holds what only one may hold at a time, or the server lacks room."""
 
     retryable = True
 
@@ -230,9 +230,10 @@ class ReportUnfinished(SmsError):
 
 
 class ReportsFailed(SmsError):
-    """Some reports could not be brought home; all others were.
+    """Some reports could not be brought home, or rows of them wait for a person; all else is home.
 
-    `failures` are (name, sentence) pairs; `collected` is what the others brought.
+    `failures` are (name, sentence) pairs; `collected` is what the others brought. `unseen` are
+    reports with how many of their rows can't be read, may be a STOP, and were seen by nobody.
     """
 
     def __init__(
@@ -240,13 +241,31 @@ class ReportsFailed(SmsError):
         failures: tuple[tuple[str, str], ...],
         collected: tuple[object, ...],
         retryable: bool,
+        unseen: tuple[tuple[str, int], ...] = (),
     ) -> None:
-        super().__init__(failures, collected, retryable)
+        super().__init__(failures, collected, retryable, unseen)
         self.failures = failures
         self.collected = collected
         self.retryable = retryable
+        self.unseen = unseen
 
     def __str__(self) -> str:
+        told = [self._unseen(), self._failures()]
+        return ". ".join(filter(None, told))
+
+    def _unseen(self) -> str:
+        if not self.unseen:
+            return ""
+        rows = ", ".join(f"{count} rows of {name}" for name, count in self.unseen)
+        return (
+            f"{rows} can't be read, and each may be somebody's STOP: nothing is sent until a "
+            "person has looked. Read them in the ledger's view sms.quarantine, enter whoever said "
+            f"STOP, then say so: sms quarantine seen {self.unseen[0][0]} --reason ..."
+        )
+
+    def _failures(self) -> str:
+        if not self.failures:
+            return ""
         told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
         return (
             f"{len(self.failures)} of the reports could not be brought home, the other "

@@ -12,7 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sms.archive import holds
-from sms.collecting import archive_file, bring_delivery_report, collect_replies, sentence
+from sms.collecting import (
+    archive_file,
+    bring_delivery_report,
+    collect_replies,
+    has_settled,
+    sentence,
+)
 from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
     GatewayUnreachable,
@@ -133,10 +139,12 @@ def _reports(listing: Iterable[RemoteFile], ledger: Ledger) -> Iterator[_Report]
 
 
 def _may_go(report: _Report, settings: Settings, now: datetime) -> bool:
-    """A delivery report at once; what may still grow, when its campaign is quiet (R32)."""
+    """A delivery report once it has settled; what may grow, when its campaign is quiet (R32)."""
     if not report.is_read or report.owner.state not in HOME:
         return False
-    return report.kind is ReportKind.ACK or _is_quiet(report.owner, settings, now)
+    if report.kind is ReportKind.ACK:
+        return has_settled(report.file.modified_at, now)
+    return _is_quiet(report.owner, settings, now)
 
 
 def _is_quiet(submission: Submission, settings: Settings, now: datetime) -> bool:
@@ -183,16 +191,18 @@ def _clear_send(
         owner = owners.get((stem_of(file.name) or "").lower())
         if owner is None:
             strange += 1
-        elif _is_over(file, owner, settings, now):
+        elif _is_over(file, owner, ledger, settings, now):
             deleted += _delete(Folder.SEND, file, gateway)
     return tuple(deleted), strange
 
 
-def _is_over(file: RemoteFile, owner: Submission, settings: Settings, now: datetime) -> bool:
+def _is_over(
+    file: RemoteFile, owner: Submission, ledger: Ledger, settings: Settings, now: datetime
+) -> bool:
     """Whether a file of ours in `Send` is of no more use; `.csv` and `.lock` are the provider's."""
     match phase_of(file.name, owner.stem):
         case Phase.DONE:
-            return owner.state in HOME
+            return owner.state in HOME and _is_reported(owner, ledger, now)
         case Phase.REJECT:
             heard = owner.verdict_at or now
             return owner.state is State.REJECTED and now - heard >= REJECT_STAYS
@@ -201,6 +211,12 @@ def _is_over(file: RemoteFile, owner: Submission, settings: Settings, now: datet
             return dead and owner.state in OVER | HOME
         case _:
             return False
+
+
+def _is_reported(owner: Submission, ledger: Ledger, now: datetime) -> bool:
+    """Whether its delivery report is home for good; one that never came keeps nothing."""
+    report = ledger.delivery_report(owner.stem)
+    return report is None or has_settled(report.modified_at, now)
 
 
 def _close(gateway: Gateway, ledger: Ledger, settings: Settings, now: datetime) -> Iterator[str]:

@@ -218,7 +218,7 @@ def hear_stops() -> dict[str, int]:
     """Bring every STOP home that lies at the gateway, right before the file goes there.
 
     What `collect_replies` does every five minutes, once more: nobody who said STOP by now is sent
-    a message. A STOP that can't be read ends the run here.
+    a message. A STOP that can't be read ends the run here, until a person has seen it.
     """
     return _bring_replies_home()
 

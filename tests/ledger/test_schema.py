@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
-from sms.errors import ConfigurationError, LedgerError, LedgerUnreachable
+from sms.errors import ConfigurationError, LedgerBusy, LedgerError, LedgerUnreachable
 from sms.ledger.ledger import Ledger
 from sms.ledger.tables import metadata
 
@@ -108,6 +108,33 @@ def test_a_ledger_without_schema_says_what_to_do(empty_database_url):
         ledger.require_current()
     with pytest.raises(LedgerError, match="lacks the tables of this version: upgrade it"):
         ledger.stop_list_size()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "kind", "retryable"),
+    [
+        pytest.param("08006", LedgerUnreachable, True, id="the connection failed"),
+        pytest.param("57P01", LedgerUnreachable, True, id="the server is stopped"),
+        pytest.param("53300", LedgerUnreachable, True, id="too many connections"),
+        pytest.param("40P01", LedgerUnreachable, True, id="a deadlock"),
+        pytest.param("55P03", LedgerUnreachable, True, id="a lock that is not to be had"),
+        pytest.param("53100", LedgerBusy, True, id="the disk is full"),
+        pytest.param("57014", LedgerBusy, True, id="it took too long"),
+        pytest.param("54000", LedgerError, False, id="a value that is too long"),
+    ],
+)
+def test_an_error_of_the_server_is_an_absent_ledger_only_if_the_connection_failed(
+    ledger, sqlstate, kind, retryable
+):
+    raised = f"DO $$ BEGIN RAISE 'of +33639980001' USING ERRCODE = '{sqlstate}'; END $$"
+
+    with pytest.raises(LedgerError) as error, ledger._transaction() as tx:
+        tx.db.execute(text(raised))
+
+    assert (type(error.value), error.value.retryable) == (kind, retryable)
+    if kind is not LedgerUnreachable:
+        assert f"({sqlstate})" in str(error.value)
+        assert "33639980001" not in str(error.value)
 
 
 def test_a_ledger_that_does_not_answer_may_be_tried_again():

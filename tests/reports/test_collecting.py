@@ -1,6 +1,8 @@
 """Every report comes home once, archived before it is read, and the sums are told (R29-R35)."""
 
 import pickle
+import random
+import string
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -191,6 +193,22 @@ def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
+def test_a_report_that_ends_between_two_lines_is_left_until_all_is_told_or_it_stands_still(
+    home, ack
+):
+    one = home.accepted(3)
+    home.gateway.shows(ACK, ack(1) + b"broken\r\n", at=home.now)
+
+    with pytest.raises(ReportUnfinished):
+        home.collect(one.stem)
+    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+
+    home.now += REPORT_SETTLES
+    assert home.collect(one.stem).reconciliation.missing == 2
+    home.gateway.shows(ACK, ack(2) + b"broken\r\n", at=home.now)
+    assert home.collect(one.stem).reconciliation.missing == 1
+
+
 def test_a_last_line_that_nobody_will_end_counts(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2)[:-2], at=home.now - REPORT_SETTLES)
@@ -313,11 +331,85 @@ def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply)
         home.collect_replies()
 
     assert home.stop_list() == [FIRST + 1, FIRST + 2]
-    [(name, sentence)] = failed.value.failures
-    assert name == STOP
-    assert "1 rows of STOP-" in sentence
-    assert "who?" not in sentence
+    told = str(failed.value)
+    assert told.startswith(f"1 rows of {STOP} can't be read, and each may be somebody's STOP")
+    assert told.endswith(f"then say so: sms quarantine seen {STOP} --reason ...")
+    assert "who?" not in told
     assert not failed.value.retryable
+    assert str(pickle.loads(pickle.dumps(failed.value))) == told
+
+
+def test_a_stop_that_can_not_be_read_fails_whoever_looks_until_a_person_has_seen_it(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
+    for _ in range(3):
+        with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}"):
+            home.collect_replies()
+
+    assert home.ledger.see_unreadable(STOP, reason="entered by hand") == [2]
+
+    assert home.collect_replies() == []
+    home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n" + b"and who?\r\n")
+    with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}"):
+        home.collect_replies()
+
+
+def test_a_stop_that_can_not_be_read_is_not_forgotten_over_a_file_that_is_tried_again(home, reply):
+    home.accepted(3)
+    other = "STOP-12345-20260701-0900-bbb.csv"
+    home.gateway.shows(STOP, b"who?;20260715;1205;STOP;id00002\r\n" + reply(1))
+    home.gateway.shows(other, reply(0))
+    home.gateway.unreachable.add(other)
+    with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}.*1 of the reports") as first:
+        home.collect_replies()
+    assert first.value.retryable
+
+    home.gateway.unreachable.clear()
+    with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}") as second:
+        home.collect_replies()
+
+    assert (second.value.failures, second.value.retryable) == ((), False)
+    assert home.stop_list() == [FIRST, FIRST + 1]
+
+
+def test_a_stop_that_can_be_read_at_last_waits_for_nobody(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+
+    home.gateway.shows(STOP, reply(1) + reply(2))
+
+    [collected] = home.collect_replies()
+    assert collected.opt_outs == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(b"who?;20260715;1205;Stop. Merci;A1", id="in the text"),
+        pytest.param("who?;20260715;1205;je dis ARRÊT;A1".encode(), id="anywhere in it"),
+        pytest.param("who?;20260715;1205;désabo;A1".encode("cp1252"), id="in another encoding"),
+        pytest.param(b"who?;20260715;1205;S.T.O.P;A1", id="with stops"),
+        pytest.param("who?;20260715;1205;stop;A1".encode("utf-16"), id="with zero bytes"),
+        pytest.param(
+            b"+33639980001;20260715;1205;oui;A1\r+33639980002;20260715;1205;STOP;A2",
+            id="behind a CR",
+        ),
+        pytest.param(b"who?;20260715;1205;" + b"z" * (1 << 17), id="in what is too long to keep"),
+    ],
+)
+def test_a_reply_that_can_not_be_read_and_may_ask_to_stop_is_an_alarm_as_well(home, reply, row):
+    home.accepted(3)
+    home.gateway.shows(
+        SMSMO, reply(0, "oui") + b"who?;20260715;1205;bonjour;A1\r\n" + row + b"\r\n"
+    )
+
+    for _ in range(2):
+        with pytest.raises(ReportsFailed, match=f"1 rows of {SMSMO} can't be read"):
+            home.collect_replies()
+
+    assert home.ledger.see_unreadable(SMSMO, [3], reason="entered") == [3]
     assert home.collect_replies() == []
 
 
@@ -410,6 +502,22 @@ def test_a_broken_file_stops_no_other_and_is_told_at_the_end(home, reply):
     assert failed.value.retryable
     assert "<html>" not in str(failed.value)
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
+
+
+def test_a_row_that_the_ledger_can_not_hold_stops_no_other_file(home, reply):
+    home.accepted(3)
+    endless = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=6000))
+    home.gateway.shows(
+        "STOP-12345-20260701-0900-aaa.csv", f"+{FIRST};{endless};1205;STOP;x\r\n".encode()
+    )
+    home.gateway.shows(STOP, reply(1))
+
+    with pytest.raises(ReportsFailed, match=r"refused: ProgramLimitExceeded \(54000\)") as failed:
+        home.collect_replies()
+
+    assert home.stop_list() == [FIRST, FIRST + 1]
+    assert not failed.value.retryable
+    assert endless[:20] not in str(failed.value)
 
 
 def test_an_unforeseen_failure_stops_no_other_and_quotes_nobody(home, reply, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.execution_time.context import set_current_context
 
 from sms import clock
+from sms.collecting import REPORT_SETTLES
 from sms.delivery import Folder
 from sms.errors import HousekeepingUnfinished
 from sms.housekeeping import REJECT_STAYS, Cleared, clear_gateway
@@ -71,13 +72,14 @@ def reported(home, gateway: Sandbox, later, ack, reply) -> Submission:
     gateway.put_report(name("ACK", one), ack(3))
     home.collect(one.stem)
     home.collect_replies()
+    later(A_DAY + REPORT_SETTLES)
     return one
 
 
 # What goes, and when
 
 
-def test_a_delivery_report_goes_at_once_with_its_done_and_the_rest_when_it_is_quiet(
+def test_a_delivery_report_goes_first_with_its_done_and_the_rest_when_it_is_quiet(
     home, gateway, later, reported
 ):
     first = clear(home)
@@ -96,6 +98,21 @@ def test_a_delivery_report_goes_at_once_with_its_done_and_the_rest_when_it_is_qu
     assert gateway.report_names() == in_send(gateway) == []
     assert state(home, reported) is State.CLOSED
     assert clear(home) == Cleared((), (), (), 0)
+
+
+def test_a_delivery_report_that_may_still_be_written_stays_with_its_done(home, gateway, later, ack):
+    one = home.accepted(3)
+    show(gateway, f"{one.stem}.done", b"people")
+    later(A_DAY)
+    gateway.put_report(name("ACK", one), ack(3))
+    home.collect(one.stem)
+
+    later(A_DAY + REPORT_SETTLES - timedelta(seconds=1))
+    assert clear(home) == Cleared((), (), (), 0)
+    assert in_send(gateway) == [f"{one.stem}.done"]
+
+    later(A_DAY + REPORT_SETTLES)
+    assert clear(home) == Cleared((name("ACK", one),), (f"{one.stem}.done",), (), 0)
 
 
 def test_nothing_of_an_open_file_goes(home, gateway, later, reply):
@@ -274,7 +291,7 @@ def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
     clear(home)
     assert state(home, reported) is State.CLOSED
 
-    later(UNREAD + A_DAY)
+    later(UNREAD + A_DAY + REPORT_SETTLES)
     with pytest.raises(HousekeepingUnfinished, match="1 file needs a look") as alarm:
         clear(home)
 

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from sms.errors import ReportsFailed
+from sms.errors import LedgerError, ReportsFailed
 from sms.wire import unreadable
 from sms.wire.names import ReportKind
 from sms.wire.report_rows import LONGEST_ROW
@@ -178,10 +178,42 @@ def test_the_alarm_for_a_stop_says_where_its_row_is_shown(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
 
-    with pytest.raises(ReportsFailed, match=r"they are in the ledger's view sms\.quarantine"):
+    with pytest.raises(ReportsFailed, match=r"in the ledger's view sms\.quarantine"):
         home.collect_replies()
 
     assert [row[5] for row in shown(home)] == ["who?;20260715;1205;STOP;id00002"]
+
+
+def test_who_has_seen_a_row_is_kept_beside_it_and_in_the_history(home, reply):
+    home.gateway.shows(STOP, reply(1) + b"who?\r\n" + b"and who?\r\n")
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+    seen = "SELECT line, seen_at, seen_by, seen_reason FROM sms.quarantine ORDER BY line"
+
+    home.ledger.see_unreadable(STOP, [3], reason="entered by hand")
+
+    assert home.ledger.unseen_stops() == {STOP: 1}
+    assert home.table(seen) == [
+        (2, None, None, None),
+        (3, home.now, "test", "entered by hand"),
+    ]
+    assert home.table("SELECT actor, detail FROM sms.event WHERE detail ? 'quarantine_seen'") == [
+        ("test", {"quarantine_seen": STOP, "rows": 1})
+    ]
+
+
+@pytest.mark.parametrize("lines", [[2, 3], [7]])
+def test_what_does_not_wait_is_not_seen(home, reply, lines):
+    home.gateway.shows(STOP, reply(1) + b"who?\r\n")
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+
+    with pytest.raises(LedgerError, match="Nothing was changed"):
+        home.ledger.see_unreadable(STOP, lines, reason="entered by hand")
+    with pytest.raises(LedgerError, match=f"no row of {SMSMO} waits"):
+        home.ledger.see_unreadable(SMSMO, reason="entered by hand")
+
+    assert home.ledger.unseen_stops() == {STOP: 1}
 
 
 def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantine(home, reply):

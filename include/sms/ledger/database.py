@@ -18,11 +18,17 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
-from sms.errors import ConfigurationError, LedgerError, LedgerUnreachable
+from sms.errors import ConfigurationError, LedgerBusy, LedgerError, LedgerUnreachable
 from sms.ledger.tables import SCHEMA, event
 
 UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
 CONNECT_TIMEOUT = 10  # seconds
+
+# PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P), there is none to be had
+# (53300), or somebody else was in the way (40, 55P03): the same call may do in a moment.
+AWAY = ("08", "57P", "53300", "40", "55P03")
+# No room, no memory, no time, a disk's error: of this statement perhaps, and not for ever.
+STRAINED = ("53", "57", "58")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +107,11 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
     """The error that tells what to do, and tells nothing of a row."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     where = f"the ledger {url.database!r} at {url.host or url.query.get('host', 'localhost')}"
-    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+    if cause and _is_away(cause):
         return LedgerUnreachable(f"{where} did not answer or broke off: {_first_line(cause)}")
+    if isinstance(cause, psycopg.OperationalError):
+        refused = LedgerBusy if _is(cause, STRAINED) else LedgerError
+        return refused(f"{where} refused: {type(cause).__name__} ({cause.sqlstate})")
     if isinstance(
         cause,
         refusals.UndefinedTable | refusals.UndefinedColumn | refusals.InvalidSchemaName,
@@ -113,6 +122,17 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
     if isinstance(cause, psycopg.Error) and cause.diag.message_primary:
         return LedgerError(f"{where} refused: {cause.diag.message_primary}")
     return LedgerError(f"{where} failed: {type(cause).__name__}")
+
+
+def _is_away(cause: BaseException) -> bool:
+    """Whether the connection failed, and not what was asked: psycopg calls both operational."""
+    if isinstance(cause, psycopg.OperationalError):
+        return cause.sqlstate is None or _is(cause, AWAY)
+    return isinstance(cause, psycopg.InterfaceError)
+
+
+def _is(cause: psycopg.Error, conditions: tuple[str, ...]) -> bool:
+    return (cause.sqlstate or "").startswith(conditions)
 
 
 def _first_line(error: BaseException) -> str:

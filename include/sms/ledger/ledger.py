@@ -414,12 +414,24 @@ class Ledger:
             reports.adopt(tx, file, submissions.known(tx, stem))
 
     def quarantine(self, report: str, rows: Rows) -> None:
-        """Make these rows (line, reason, raw) what can't be read of a report; none is forgotten.
-
-        `raw` holds a row's bytes as PostgreSQL writes them in hex: `\\x` and digits.
-        """
+        """Make these `quarantine.UNREADABLE` rows what can't be read of a report; none is lost."""
         with self._transaction() as tx:
             quarantine.replace(tx, report, rows)
+
+    def unseen_stops(self) -> dict[str, int]:
+        """How many unreadable rows may be a STOP and were seen by nobody, by report."""
+        with self._transaction() as tx:
+            return quarantine.unseen_stops(tx)
+
+    def see_unreadable(
+        self, report: str, lines: Sequence[int] | None = None, *, reason: str
+    ) -> list[int]:
+        """A person has looked at a report's unreadable rows, or at those; the lines.
+
+        LedgerError if one of them does not wait for that.
+        """
+        with self._transaction() as tx:
+            return quarantine.see(tx, report, lines, reason)
 
     # What others are told of
 

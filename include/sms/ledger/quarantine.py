@@ -1,10 +1,12 @@
 """Rows of reports that can't be read: kept with their bytes until a person has looked."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import pyarrow as pa
 from sqlalchemy import text
 
+from sms.errors import LedgerError
 from sms.ledger.copying import Rows, copy_rows
 from sms.ledger.database import Transaction
 
@@ -13,6 +15,7 @@ UNREADABLE = pa.schema(
         pa.field("line", pa.int64(), nullable=False),
         pa.field("reason", pa.large_string(), nullable=False),
         pa.field("raw", pa.large_binary(), nullable=False),
+        pa.field("may_be_stop", pa.bool_(), nullable=False),
     ]
 )
 
@@ -20,8 +23,8 @@ ALL = 1 << 31  # rows of one person, in one transaction
 
 # One by one in the order of the lines, so that two loads at once wait in one direction.
 KEEP = """
-INSERT INTO sms.unreadable_row AS kept (report, line, raw, reason, recorded_at)
-SELECT :report, line, raw, reason, :now FROM pg_temp.broken ORDER BY line
+INSERT INTO sms.unreadable_row AS kept (report, line, raw, reason, may_be_stop, recorded_at)
+SELECT :report, line, raw, reason, may_be_stop, :now FROM pg_temp.broken ORDER BY line
 ON CONFLICT (report, line, digest) DO UPDATE SET gone_at = NULL WHERE kept.gone_at IS NOT NULL
 """
 LET_GO = """
@@ -33,17 +36,51 @@ WHERE u.report = :report AND u.gone_at IS NULL AND NOT EXISTS (
 
 
 def replace(tx: Transaction, report: str, rows: Rows) -> None:
-    """Make these rows (line, reason, raw) what can't be read of a report now.
+    """Make these rows (line, reason, raw, may_be_stop) what can't be read of a report now.
 
     A row of an earlier state is never deleted, only marked as gone.
     """
     tx.db.execute(
-        text("CREATE TEMP TABLE broken (line bigint, reason text, raw bytea) ON COMMIT DROP")
+        text(
+            "CREATE TEMP TABLE broken (line bigint, reason text, raw bytea, may_be_stop boolean) "
+            "ON COMMIT DROP"
+        )
     )
     copy_rows(tx, "pg_temp.broken", UNREADABLE, rows)
     told = {"report": report, "now": tx.now}
     tx.db.execute(text(LET_GO), told)
     tx.db.execute(text(KEEP), told)
+
+
+UNSEEN = """
+SELECT report, count(*) AS rows FROM sms.unreadable_row
+WHERE may_be_stop AND gone_at IS NULL AND seen_at IS NULL GROUP BY report ORDER BY report
+"""
+SEE = """
+UPDATE sms.unreadable_row SET seen_at = :now, seen_by = :actor, seen_reason = :reason
+WHERE report = :report AND gone_at IS NULL AND seen_at IS NULL
+    AND (CAST(:lines AS bigint[]) IS NULL OR line = ANY(CAST(:lines AS bigint[])))
+RETURNING line
+"""
+
+
+def unseen_stops(tx: Transaction) -> dict[str, int]:
+    """How many rows may be somebody's STOP and were seen by nobody, by report."""
+    return {row.report: row.rows for row in tx.db.execute(text(UNSEEN))}
+
+
+def see(tx: Transaction, report: str, lines: Sequence[int] | None, reason: str) -> list[int]:
+    """Write down that a person has looked at a report's rows; their lines."""
+    told = {"report": report, "now": tx.now, "actor": tx.actor, "reason": reason}
+    at = sorted(tx.db.execute(text(SEE), told | {"lines": lines and list(lines)}).scalars())
+    if not at or not set(lines or ()).issubset(at):
+        rows = f"not every line of {', '.join(map(str, lines))}" if lines else "no row"
+        raise LedgerError(
+            f"{rows} of {report} waits for somebody to look at it: see sms.quarantine for the "
+            "names and lines that do. Nothing was changed"
+        )
+    tx.record(detail={"quarantine_seen": report, "rows": len(at)})
+    return at
 
 
 EXPIRE = """

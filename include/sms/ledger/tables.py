@@ -333,6 +333,15 @@ unreadable_row = Table(
     Column("reason", Text, nullable=False),
     Column("recorded_at", Moment, nullable=False),
     Column("gone_at", Moment),  # when the report no longer held it: read meanwhile, or vanished
+    Column("may_be_stop", Boolean, nullable=False),  # then nothing is sent until it was seen
+    Column("seen_at", Moment),  # when a person had looked at it
+    Column("seen_by", Text),
+    Column("seen_reason", Text),  # what became of it, in their words
+    Index(
+        "unreadable_row_unseen",
+        "report",
+        postgresql_where=text("may_be_stop AND gone_at IS NULL AND seen_at IS NULL"),
+    ),
 )
 
 stranger = Table(

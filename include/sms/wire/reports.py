@@ -41,7 +41,16 @@ from sms.columns import bytes_of
 from sms.errors import ReportUnreadable
 from sms.wire.names import ReportKind
 from sms.wire.report_cells import Cells, Int64s, Span
-from sms.wire.report_rows import DELIVERY_BEGINS, REPLY_BEGINS, Row, Walk, bare, number, rows_of
+from sms.wire.report_rows import (
+    DELIVERY_BEGINS,
+    LONGEST_ROW,
+    REPLY_BEGINS,
+    Row,
+    Walk,
+    bare,
+    number,
+    rows_of,
+)
 
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
 PATIENCE = 1000  # unreadable lines before the first row: then it is no report
@@ -146,6 +155,20 @@ def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> R
 def is_stop(messages: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
     """Which texts ask to be left alone: by their first word, whatever its case or accents (R35)."""
     return pa.array([_asks_to_stop(text or "") for text in messages.to_pylist()], pa.bool_())
+
+
+def may_hold_stop(raw: bytes) -> bool:
+    """Whether a word among the bytes of a row that can't be read asks to be left alone (R35).
+
+    Of a row beyond all measure nobody knows what its end says.
+    """
+    plain = raw.replace(b"\0", b"")  # UTF-16
+    try:
+        text = plain.decode()
+    except UnicodeDecodeError:
+        text = plain.decode("cp1252", "replace")
+    words = [*re.split(r'[;,"\s]+', text), *re.findall(r"[^\W\d_]+", text)]
+    return len(raw) >= LONGEST_ROW or any(map(_asks_to_stop, words))
 
 
 def _asks_to_stop(text: str) -> bool:

@@ -1,0 +1,51 @@
+"""`sms quarantine`, as a shell meets it."""
+
+import pyarrow as pa
+import pytest
+
+from sms.ledger.ledger import Ledger
+from sms.ledger.quarantine import UNREADABLE
+from tests.cli.test_cli import sms
+
+STOP = "STOP-12345-20260715-1200-spring1.csv"
+
+
+@pytest.fixture
+def ledger(ledger_url) -> Ledger:
+    """A ledger with two rows of a STOP file that can't be read."""
+    ledger = Ledger.connect(ledger_url, actor="test")
+    rows = [
+        {"line": line, "reason": "has 1 of 5 fields", "raw": b"who?", "may_be_stop": True}
+        for line in (2, 5)
+    ]
+    ledger.quarantine(STOP, [pa.RecordBatch.from_pylist(rows, UNREADABLE)])
+    return ledger
+
+
+def test_a_person_says_that_rows_were_seen_one_by_one_or_all_of_a_report(ledger, ledger_url):
+    told = ("--reason", "entered by hand", "--url", ledger_url)
+    one = sms("quarantine", "seen", STOP, "--line", "5", *told)
+
+    assert (one.returncode, one.stderr) == (0, "")
+    assert one.stdout.splitlines() == [
+        f"1 rows of {STOP} count as seen: line 5.",
+        f"Nobody has looked at 1 rows of {STOP} yet.",
+    ]
+    rest = sms("quarantine", "seen", STOP, *told)
+    assert rest.stdout == f"1 rows of {STOP} count as seen: line 2.\n"
+    assert ledger.unseen_stops() == {}
+
+
+def test_a_report_of_which_nothing_waits_is_refused_in_a_sentence(ledger, ledger_url):
+    done = sms("quarantine", "seen", "STOP-x.csv", "--reason", "entered", "--url", ledger_url)
+
+    assert done.returncode == 1
+    assert "no row of STOP-x.csv waits for somebody to look at it" in done.stderr
+    assert ledger.unseen_stops() == {STOP: 2}
+
+
+def test_nothing_is_seen_without_a_reason(ledger, ledger_url):
+    done = sms("quarantine", "seen", STOP, "--reason", " ", "--url", ledger_url)
+
+    assert done.returncode == 2
+    assert ledger.unseen_stops() == {STOP: 2}
