@@ -279,3 +279,20 @@ def test_the_stop_list_loses_its_words_and_keeps_its_numbers(office):
 
     assert office.ledger.require_safe_stop_list() == 3
     assert office.table("SELECT DISTINCT message FROM sms.opt_out") == [(None,)]
+
+
+def test_the_trace_of_a_removal_loses_its_words_and_nothing_else(office):
+    for person in range(3):
+        opt_out(office, person)
+        office.ledger.remove_opt_out(FIRST + person, reason="asked by post")
+    trace = "SELECT msisdn, removed_at, actor, reason, source, heard FROM sms.removal ORDER BY 1"
+    words = "SELECT message FROM sms.removal ORDER BY msisdn"
+    kept = office.table(trace)
+
+    assert not office.ledger.forget(FIRST).opted_out
+    assert [row[0] is None for row in office.table(words)] == [True, False, False]
+
+    later = office.hand() + timedelta(days=1)
+    assert [office.ledger.expire_words(later, most=1) for _ in range(3)] == [1, 1, 0]
+    assert office.table(words) == [(None,)] * 3
+    assert office.table(trace) == kept

@@ -213,3 +213,19 @@ def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path)
     assert "Erased: 1 messages with their outcomes" in done.stdout
     assert "their opt-out is kept" in done.stdout
     assert home.stop_list() == [33639980000]
+
+
+def test_the_command_says_that_a_forgotten_number_is_not_in_the_stop_list(home, tmp_path):
+    done = command(home, tmp_path, "forget", "+33639980001")
+
+    assert done.returncode == 0, done.stderr
+    assert "; the number is not in the stop list." in done.stdout
+
+
+def test_the_command_names_the_reports_that_no_file_of_ours_leads_to(home, tmp_path, reply):
+    home.gateway.shows("SMSMO-12345-20260715-1200-other.csv", reply(0, "oui"))
+    home.collect_replies()
+
+    done = command(home, tmp_path, "forget", "+33639980000")
+
+    assert "/archive/SMSMO/SMSMO-12345-20260715-1200-other until 2027-07-16" in done.stdout
