@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, Self
 
 from sms.errors import ConfigurationError
-from sms.wire.names import ReportName
+from sms.wire.names import ReportKind, ReportName
 
 PIECE = 1 << 20  # bytes
 
@@ -55,7 +55,7 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
         raise ValueError(f"{name} is no report's name")
     source.seek(0)
     sha256, size, last = _fingerprint(source)
-    place = f"{report.kind}/{name[: -len('.csv')]}"
+    place = place_of(report.kind, name)
     kept = Archived(
         name=name,
         place=f"{place}/{sha256[:12]}.csv",
@@ -77,6 +77,11 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
                 "the archive's folder; nothing was loaded"
             )
     return kept
+
+
+def place_of(kind: ReportKind, name: str) -> str:
+    """The folder in which all states of a report lie, side by side."""
+    return f"{kind}/{name[: -len('.csv')]}"
 
 
 def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived | None:

@@ -38,7 +38,7 @@ def forget(
     ledger = Ledger.connect(url, actor="sms forget")
     ledger.require_current()
     forgotten, kept = forget_person(wanted, ledger, settings.load(), clock.now())
-    stays = "their opt-out is kept" if forgotten.opted_out else "they never opted out"
+    stays = "their opt-out is kept" if forgotten.opted_out else "the number is not in the stop list"
     say.print(
         f"Erased: {forgotten.messages} messages with their outcomes, {forgotten.strangers} other "
         f"rows of reports, {forgotten.replies} replies, {forgotten.unreadable} rows that could not "
@@ -46,7 +46,8 @@ def forget(
         markup=False,
     )
     for each in kept:
-        say.print(f"still in {each.place} until {each.until:%Y-%m-%d}", markup=False)
+        end = f"{each.until:%Y-%m-%d}" if each.until else "somebody deletes it"
+        say.print(f"still in {each.place} until {end}", markup=False)
     say.print(
         "Folders of other runs may name them among candidates, until they expire too.",
         markup=False,

@@ -10,20 +10,24 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
+from sms.archive import place_of
 from sms.columns import TEXT
 from sms.errors import ConfigurationError
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Forgotten
 from sms.msisdn import normalise
-from sms.settings import Settings
+from sms.retention import day_of
+from sms.settings import MONTH, Settings
+from sms.wire import report_rows
+from sms.wire.names import ReportName
 
 
 @dataclass(frozen=True, slots=True)
 class StillKept:
-    """Somewhere that a person may still be found, and until when."""
+    """Somewhere that a person may still be found, and until when; None: until it is deleted."""
 
     place: str
-    until: datetime
+    until: datetime | None
 
 
 def forget(
@@ -33,17 +37,23 @@ def forget(
 
     Raises ConfigurationError if it is no number, LedgerError while a file of theirs is open.
     """
-    [msisdn] = normalise(pa.array([number], TEXT)).msisdn
+    forgotten = ledger.forget(_msisdn(number))
+    places = [*_of_files(forgotten, ledger, settings), *_of_reports(forgotten, ledger, settings)]
+    return forgotten, [each for each in places if each.until is None or each.until > now]
+
+
+def _msisdn(number: str) -> int:
+    """As screening reads it, else as reports are read: anybody's phone may answer."""
+    [mobile] = normalise(pa.array([number], TEXT)).msisdn
+    msisdn = int(mobile) or report_rows.number(number.encode())
     if not msisdn:
         raise ConfigurationError(
-            "this is no number of a mobile phone: write it with its country, such as +33..."
+            "this is no telephone number: write it with its country, such as +33..."
         )
-    forgotten = ledger.forget(int(msisdn))
-    kept = [each for each in _still_kept(forgotten, ledger, settings) if each.until > now]
-    return forgotten, kept
+    return msisdn
 
 
-def _still_kept(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
+def _of_files(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
     for run_key in dict.fromkeys(each.run_key for each in forgotten.files):
         latest = max(each.send_at for each in ledger.submissions(run_key))
         yield StillKept(ledger.run(run_key).folder, latest + _with_a_night(settings.keep_runs))
@@ -54,6 +64,24 @@ def _still_kept(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Ite
                 f"{settings.archive_folder}/{states}",
                 each.send_at + _with_a_night(settings.keep_archive),
             )
+
+
+def _of_reports(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
+    """Reports that named them without a file of theirs: nothing else leads there."""
+    told = {each.stem for each in forgotten.files}
+    for name in forgotten.reports:
+        report, file = ReportName.parse(name), ledger.report_file(name)
+        if report is None or (file and file.stem in told):
+            continue
+        day = day_of(report)
+        yield StillKept(
+            f"{settings.archive_folder}/{place_of(report.kind, name)}",
+            day + _with_a_night(settings.keep_archive) if day else None,
+        )
+        yield StillKept(
+            f"Report/{name} at the gateway, if it was not deleted there,",
+            file.modified_at + MONTH if file else None,
+        )
 
 
 def _with_a_night(keep: timedelta) -> timedelta:

@@ -80,7 +80,7 @@ def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime)
     for kind in ReportKind:
         for folder in _folders(archive / kind):
             report = ReportName.parse(f"{folder.name}.csv")
-            hour = _day(report) if report else None
+            hour = day_of(report) if report else None
             if report is None or hour is None or now - hour <= keep:
                 continue
             owner = ledger.find_submission(report)
@@ -91,7 +91,7 @@ def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime)
     return expired
 
 
-def _day(report: ReportName) -> datetime | None:
+def day_of(report: ReportName) -> datetime | None:
     """The day in a report's name; a store's own dates change when it is copied."""
     try:
         day = date.fromisoformat(report.date_hour[:8])

@@ -196,6 +196,59 @@ def test_who_is_forgotten_does_not_come_back_with_a_second_loading(office, one):
     assert office.ledger.reconcile(one.stem) == counts
 
 
+ANSWERS = "SELECT sum(stop_rows), sum(reply_rows), sum(people) FROM sms.answer_count"
+
+
+def test_a_file_of_replies_that_is_loaded_again_brings_nobody_back_and_counts_nobody_twice(
+    office, one
+):
+    closed(office, one)
+    view, counted = told(office), office.table(ANSWERS)
+    office.ledger.forget(FIRST + 10)
+
+    replies(office, one.stem, "STOP", 10, 14)
+    replies(office, one.stem, "SMSMO", 10, 11)
+
+    assert (FIRST + 10,) not in office.table("SELECT msisdn FROM sms.reply")
+    assert (told(office), office.table(ANSWERS)) == (view, counted)
+
+
+def test_a_new_reply_of_somebody_else_of_that_file_is_kept(office, one):
+    closed(office, one)
+    office.ledger.forget(FIRST + 10)
+
+    replies(office, one.stem, "STOP", 10, 14, 12)
+
+    assert (FIRST + 12,) in office.table("SELECT msisdn FROM sms.reply")
+    assert office.table(ANSWERS) == [(3, 1, 3)]
+
+
+def test_expired_replies_do_not_come_back_when_they_are_loaded_again(office, one):
+    closed(office, one)
+    view, counted = told(office), office.table(ANSWERS)
+    while any(office.ledger.expire(one.stem, most=1).values()):
+        pass
+
+    replies(office, one.stem, "STOP", 10, 14)
+
+    assert people(office)["reply"] == 0
+    assert (told(office), office.table(ANSWERS)) == (view, counted)
+
+
+def test_a_first_report_after_somebody_was_forgotten_counts_everybody_else(office, make_messages):
+    made = office.submitted(make_messages(5, start=10))
+    office.ledger.move(made.stem, to=State.ACCEPTED)
+    office.ledger.move(made.stem, to=State.CLOSED)
+    office.ledger.forget(FIRST + 10)
+
+    report(office, made.stem)
+
+    counts = office.ledger.reconcile(made.stem)
+    assert (counts.delivered, counts.not_delivered, counts.missing) == (1, 1, 3)
+    assert counts.balanced
+    assert (FIRST + 10,) not in office.table("SELECT msisdn FROM sms.receipt")
+
+
 @pytest.mark.parametrize("person", [10, 99], ids=["a recipient", "a stranger in its report"])
 def test_nobody_is_forgotten_while_the_provider_may_still_report(office, one, person):
     before = people(office)
@@ -226,3 +279,20 @@ def test_the_stop_list_loses_its_words_and_keeps_its_numbers(office):
 
     assert office.ledger.require_safe_stop_list() == 3
     assert office.table("SELECT DISTINCT message FROM sms.opt_out") == [(None,)]
+
+
+def test_the_trace_of_a_removal_loses_its_words_and_nothing_else(office):
+    for person in range(3):
+        opt_out(office, person)
+        office.ledger.remove_opt_out(FIRST + person, reason="asked by post")
+    trace = "SELECT msisdn, removed_at, actor, reason, source, heard FROM sms.removal ORDER BY 1"
+    words = "SELECT message FROM sms.removal ORDER BY msisdn"
+    kept = office.table(trace)
+
+    assert not office.ledger.forget(FIRST).opted_out
+    assert [row[0] is None for row in office.table(words)] == [True, False, False]
+
+    later = office.hand() + timedelta(days=1)
+    assert [office.ledger.expire_words(later, most=1) for _ in range(3)] == [1, 1, 0]
+    assert office.table(words) == [(None,)] * 3
+    assert office.table(trace) == kept

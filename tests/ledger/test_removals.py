@@ -258,6 +258,8 @@ REFUSED = [
     f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST + 1}",
     "DELETE FROM sms.removal",
     "UPDATE sms.removal SET reason = 'none'",
+    "UPDATE sms.removal SET message = 'other words'",
+    "UPDATE sms.removal SET message = NULL, actor = 'nobody'",
     "TRUNCATE sms.removal",
     "DELETE FROM sms.imported",
 ]

@@ -246,6 +246,39 @@ def test_a_report_about_a_file_we_never_sent_is_kept(office):
     assert office.table("SELECT submission_id, campaign_id FROM sms.reply") == [(None, "ghost")]
 
 
+COUNTED = "SELECT sum(stop_rows), sum(reply_rows), sum(people) FROM sms.answer_count"
+
+
+def test_answers_that_came_before_their_file_was_known_are_counted_when_read_again(
+    office, make_messages
+):
+    office.runs = 1
+    early = report_of("STOP", office.stem())
+    said = replies((0, "STOP", 1), (1, "STOP", 1))
+    office.ledger.load_replies(early, said)
+    office.runs = 0
+    one = office.submitted(make_messages(3))
+
+    assert office.ledger.load_replies(early, said) == 0
+    assert office.table(COUNTED) == [(2, 0, 2)]
+    assert office.ledger.load_replies(early, said) == 0
+    assert office.table(COUNTED) == [(2, 0, 2)]
+    assert office.table("SELECT DISTINCT submission_id FROM sms.reply") == [(one.id,)]
+
+
+def test_who_said_stop_before_and_after_their_file_was_known_is_one_person(office, make_messages):
+    office.runs = 1
+    early, late = (report_of(kind, office.stem()) for kind in ("STOP", "SMSMO"))
+    office.ledger.load_replies(early, replies((0, "STOP", 1), (1, "STOP", 1)))
+    office.runs = 0
+    office.submitted(make_messages(3))
+    office.ledger.load_replies(late, replies((0, "Stop", 1)))
+
+    office.ledger.load_replies(early, replies((2, "STOP", 1), (2, "STOP", 2)))
+
+    assert office.table(COUNTED) == [(4, 1, 3)]
+
+
 def test_a_report_under_another_hour_is_still_ours(office):
     one = office.submitted()
 

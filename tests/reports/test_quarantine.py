@@ -248,7 +248,11 @@ def test_rows_expire_with_the_people_that_they_tell_of(home, reply):
 
 
 @pytest.mark.parametrize(
-    "written", ["+33639980001", "06 39 98 00 01", "0033.639.98.00.01", "tel\xe9 (0)639-98-00-01"]
+    "written",
+    [
+        *("+33639980001", "06 39 98 00 01", "0033.639.98.00.01", "tel\xe9 (0)639-98-00-01"),
+        *("\\0639980001", "\\\\0639980001", "\xe9\\\xe90639980001"),
+    ],
 )
 def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, reply, written):
     home.gateway.shows(

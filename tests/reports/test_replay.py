@@ -151,6 +151,33 @@ def test_a_replay_closes_nothing_and_moves_a_file_to_reported(home, archived):
     assert home.ledger.submission(archived.stem).state is State.REPORTED
 
 
+def test_a_replay_counts_what_came_before_its_file_was_known(home, reply):
+    home.gateway.shows("STOP-12345-20260715-1200-spring1.csv", reply(0) + reply(1))
+    home.collect_replies()
+    one = home.accepted(3)
+
+    replay([home.archive], home.ledger, home.archive)
+    replay([home.archive], home.ledger, home.archive)
+
+    assert home.ledger.summary(one.run_key).stops == 2
+    assert home.table("SELECT stop_rows, people FROM sms.answer_count") == [(2, 2)]
+
+
+def test_a_replay_enters_the_opt_out_of_somebody_forgotten_and_brings_no_reply_back(home, archived):
+    home.ledger.move(archived.stem, to=State.CLOSED)
+    summary = home.ledger.summary(archived.run_key)
+    home.ledger.forget(33639980000)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        db.exec_driver_sql("DELETE FROM sms.opt_out")
+
+    replay([home.archive], home.ledger, home.archive)
+
+    assert home.stop_list() == [33639980000]
+    assert home.table("SELECT message FROM sms.reply") == []
+    assert home.ledger.summary(archived.run_key) == summary
+
+
 # The commands
 
 
@@ -186,3 +213,19 @@ def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path)
     assert "Erased: 1 messages with their outcomes" in done.stdout
     assert "their opt-out is kept" in done.stdout
     assert home.stop_list() == [33639980000]
+
+
+def test_the_command_says_that_a_forgotten_number_is_not_in_the_stop_list(home, tmp_path):
+    done = command(home, tmp_path, "forget", "+33639980001")
+
+    assert done.returncode == 0, done.stderr
+    assert "; the number is not in the stop list." in done.stdout
+
+
+def test_the_command_names_the_reports_that_no_file_of_ours_leads_to(home, tmp_path, reply):
+    home.gateway.shows("SMSMO-12345-20260715-1200-other.csv", reply(0, "oui"))
+    home.collect_replies()
+
+    done = command(home, tmp_path, "forget", "+33639980000")
+
+    assert "/archive/SMSMO/SMSMO-12345-20260715-1200-other until 2027-07-16" in done.stdout

@@ -192,8 +192,44 @@ def test_who_is_forgotten_is_told_where_they_still_are(home, ack):
     assert forget("+33639980001", home.ledger, settings, later)[1] == []
 
 
+OTHER = "SMSMO-12345-20260715-1200-other"
+
+
+@pytest.mark.parametrize("line", ["+33639980000;20260715;1205;merci;\r\n", "x 0639980000\r\n"])
+def test_who_is_in_a_report_on_no_file_of_ours_is_told_where_it_lies(home, reply, line):
+    home.gateway.shows(f"{OTHER}.csv", line.encode() + reply(1, "merci"))
+    home.collect_replies()
+    settings = Settings(archive_folder="/somewhere")
+
+    _, kept = forget("+33639980000", home.ledger, settings, home.now)
+
+    assert [each.place for each in kept] == [
+        f"file:///somewhere/SMSMO/{OTHER}",
+        f"Report/{OTHER}.csv at the gateway, if it was not deleted there,",
+    ]
+    assert forget("+33639980000", home.ledger, settings, home.now)[1] == []
+
+
+def test_a_report_whose_name_holds_no_day_is_kept_until_it_is_deleted(home, reply):
+    odd = OTHER.replace("0715", "9999")
+    home.gateway.shows(f"{odd}.csv", reply(0, "merci"))
+    home.collect_replies()
+
+    archived, _ = forget("+33639980000", home.ledger, Settings(), home.now)[1]
+
+    assert (archived.place.endswith(odd), archived.until) == (True, None)
+
+
+@pytest.mark.parametrize("number", ["+336399800007", "00 33 6399800007"])
+def test_whoever_answered_can_be_forgotten_even_if_nobody_would_write_to_them(home, number):
+    home.gateway.shows(f"{OTHER}.csv", b"+336399800007;20260715;1205;merci;\r\n")
+    home.collect_replies()
+
+    assert forget(number, home.ledger, Settings(), home.now)[0].replies == 1
+
+
 def test_what_is_no_number_is_not_repeated(home):
-    with pytest.raises(ConfigurationError, match="no number of a mobile phone") as refused:
+    with pytest.raises(ConfigurationError, match="no telephone number") as refused:
         forget("somebody, 12", home.ledger, Settings(), home.now)
 
     assert "somebody" not in str(refused.value)

@@ -133,6 +133,10 @@ def test_replies_and_opt_outs_are_matched_once_their_file_is_known(home, reply, 
     stops = home.table("SELECT DISTINCT stem, campaign FROM sms.stop_list")
     assert stops == [(one.stem, "spring")]
     assert home.ledger.summary(one.run_key).stops == 2
+    counted = "SELECT stop_rows, reply_rows, people FROM sms.answer_count"
+    assert home.table(counted) == [(2, 0, 2)]
+    assert home.collect_replies() == []
+    assert home.table(counted) == [(2, 0, 2)]
 
 
 # Reports that shrink

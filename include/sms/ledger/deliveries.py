@@ -227,7 +227,8 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         with _planned(tx, HASHED):
             tx.db.execute(text(NAME_STRANGERS), ours)
     duplicates = _drop_superseded(tx, ours, runs.repeated())
-    if not lacks_people:  # what those who are gone counted for is in the counts as they are
+    # What those who are gone counted for is in the counts as they are: without a report, missing.
+    if not (lacks_people and _was_told(tx, held.id)):
         _count_anew(tx, ours)
     tx.db.execute(
         update(submission)
@@ -246,6 +247,12 @@ def _lacks_people(tx: Transaction, submission_id: int) -> bool:
     """Whether rows about people of this file were erased."""
     ours = exists().where(erased.c.submission_id == submission_id)
     return bool(tx.db.execute(select(ours)).scalar_one())
+
+
+def _was_told(tx: Transaction, submission_id: int) -> bool:
+    """Whether a delivery report of this file was loaded before."""
+    loaded_at = select(submission.c.report_loaded_at).where(submission.c.id == submission_id)
+    return tx.db.execute(loaded_at).scalar_one() is not None
 
 
 def _unmatched(tx: Transaction) -> list[str]:

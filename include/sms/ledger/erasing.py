@@ -15,7 +15,7 @@ from sms.ledger.database import Transaction
 from sms.ledger.records import Forgotten, Submission
 from sms.ledger.states import OVER
 from sms.ledger.submissions import COLUMNS, locked
-from sms.ledger.tables import message, opt_out, reply, stranger, submission
+from sms.ledger.tables import message, opt_out, removal, reply, stranger, submission
 
 NOTE = """
 INSERT INTO sms.erased AS kept (submission_id, what, variant, number)
@@ -87,16 +87,24 @@ WITH gone AS (
     DELETE FROM sms.reply
     WHERE id IN (SELECT id FROM sms.reply
         WHERE submission_id IS NULL AND {whose} LIMIT :most)
-    RETURNING id
+    RETURNING report
 )
-SELECT count(*) FROM gone
+SELECT report, count(*) AS number FROM gone GROUP BY report
 """
 
-WORDS = """
-UPDATE sms.opt_out SET message = NULL
-WHERE msisdn IN (SELECT msisdn FROM sms.opt_out
-    WHERE message IS NOT NULL AND recorded_at < :before ORDER BY msisdn LIMIT :most)
-"""
+# In the stop list, and in the traces of who was taken off it.
+WORDS = (
+    """
+    UPDATE sms.opt_out SET message = NULL
+    WHERE msisdn IN (SELECT msisdn FROM sms.opt_out
+        WHERE message IS NOT NULL AND recorded_at < :before ORDER BY msisdn LIMIT :most)
+    """,
+    """
+    UPDATE sms.removal SET message = NULL
+    WHERE id IN (SELECT id FROM sms.removal
+        WHERE message IS NOT NULL AND recorded_at < :before ORDER BY id LIMIT :most)
+    """,
+)
 
 EVERYTHING = 1 << 31  # of one person, in one transaction
 
@@ -130,13 +138,13 @@ def expire(tx: Transaction, stem: str, most: int) -> dict[str, int]:
 
 def expire_strays(tx: Transaction, before: datetime, most: int) -> int:
     """Erase up to so many replies that belong to no file of ours."""
-    statement = text(STRAY_REPLIES.format(whose="recorded_at < :before"))
-    return int(tx.db.execute(statement, {"before": before, "most": most}).scalar_one())
+    return sum(_erase_strays(tx, "recorded_at < :before", most, before=before).values())
 
 
 def expire_words(tx: Transaction, before: datetime, most: int) -> int:
-    """Erase up to so many texts from the stop list, whose numbers stay."""
-    return tx.db.execute(text(WORDS), {"before": before, "most": most}).rowcount
+    """Erase up to so many texts each from the stop list and its removals; their numbers stay."""
+    told = {"before": before, "most": most}
+    return sum(tx.db.execute(text(each), told).rowcount for each in WORDS)
 
 
 def forget(tx: Transaction, msisdn: int) -> Forgotten:
@@ -151,18 +159,17 @@ def forget(tx: Transaction, msisdn: int) -> Forgotten:
             "`reports_quiet` after their hour)"
         )
     found = [_erase(tx, each.id, EVERYTHING, msisdn) for each in files]
-    stray = text(STRAY_REPLIES.format(whose="msisdn = :msisdn"))
-    strays = tx.db.execute(stray, {"msisdn": msisdn, "most": EVERYTHING}).scalar_one()
-    words = tx.db.execute(
-        update(opt_out).where(opt_out.c.msisdn == msisdn).values(message=None)
-    ).rowcount
+    strays = _erase_strays(tx, "msisdn = :msisdn", EVERYTHING, msisdn=msisdn)
+    unreadable = quarantine.forget(tx, msisdn)
+    opted_out = _erase_words(tx, msisdn)
     forgotten = Forgotten(
         messages=sum(each["messages"] for each in found),
         strangers=sum(each["strangers"] for each in found),
-        replies=sum(each["replies"] for each in found) + int(strays),
-        unreadable=quarantine.forget(tx, msisdn),
-        opted_out=bool(words),
+        replies=sum(each["replies"] for each in found) + sum(strays.values()),
+        unreadable=sum(unreadable.values()),
+        opted_out=opted_out,
         files=tuple(files),
+        reports=tuple(sorted({*strays, *unreadable})),
     )
     if forgotten.rows:
         # No number and no digest of one: who keeps that has forgotten nobody.
@@ -193,6 +200,24 @@ def _erase(
         if found[kind] == most:
             break
     return found
+
+
+def _erase_strays(tx: Transaction, whose: str, most: int, **told: object) -> dict[str, int]:
+    """Erase replies that belong to no file of ours; how many of each report."""
+    statement = text(STRAY_REPLIES.format(whose=whose))
+    found = tx.db.execute(statement, {**told, "most": most})
+    return {row.report: row.number for row in found}
+
+
+def _erase_words(tx: Transaction, msisdn: int) -> bool:
+    """Erase what a person wrote from the stop list and its removals; whether they are in it."""
+    tx.db.execute(
+        update(removal)
+        .where(removal.c.msisdn == msisdn, removal.c.message.is_not(None))
+        .values(message=None)
+    )
+    listed = update(opt_out).where(opt_out.c.msisdn == msisdn).values(message=None)
+    return bool(tx.db.execute(listed).rowcount)
 
 
 def _of_person(tx: Transaction, msisdn: int) -> Iterable[Submission]:

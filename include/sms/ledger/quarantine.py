@@ -90,22 +90,27 @@ WITH gone AS (
         SELECT report, line, digest FROM sms.unreadable_row WHERE {whose} LIMIT :most)
     RETURNING report
 )
-SELECT count(*) FROM gone
+SELECT report, count(*) AS number FROM gone GROUP BY report
 """
 # However the number is written, its last nine digits stand together, spaces and signs left out.
+# A backslash of the row's own is written as two, and digits behind it are no byte's.
 OF_PERSON = r"""
 position(right(CAST(:msisdn AS text), 9) IN
-    regexp_replace(encode(raw, 'escape'), '\\[0-7]{3}|\D', '', 'g')) > 0
+    regexp_replace(encode(raw, 'escape'), '\\\\|\\[0-7]{3}|\D', '', 'g')) > 0
 """
 
 
 def expire(tx: Transaction, before: datetime, most: int) -> int:
     """Erase up to so many rows that were met before that moment; `report_file` keeps the count."""
-    statement = text(EXPIRE.format(whose="recorded_at < :before"))
-    return int(tx.db.execute(statement, {"before": before, "most": most}).scalar_one())
+    return sum(_erase(tx, "recorded_at < :before", most, before=before).values())
 
 
-def forget(tx: Transaction, msisdn: int) -> int:
-    """Erase every row that holds a number's digits; how many they were."""
-    statement = text(EXPIRE.replace("{whose}", OF_PERSON))
-    return int(tx.db.execute(statement, {"msisdn": msisdn, "most": ALL}).scalar_one())
+def forget(tx: Transaction, msisdn: int) -> dict[str, int]:
+    """Erase every row that holds a number's digits; how many they were of each report."""
+    return _erase(tx, OF_PERSON, ALL, msisdn=msisdn)
+
+
+def _erase(tx: Transaction, whose: str, most: int, **told: object) -> dict[str, int]:
+    statement = text(EXPIRE.replace("{whose}", whose))
+    found = tx.db.execute(statement, {**told, "most": most})
+    return {row.report: row.number for row in found}

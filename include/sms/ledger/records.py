@@ -146,6 +146,7 @@ class Reconciliation:
 class Forgotten:
     """What was erased of one person; `files` are the submissions that held it.
 
+    `reports` are the names of those whose rows belonged to no file, or could not be read.
     `opted_out` says whether they are in the stop list, where they stay.
     """
 
@@ -155,6 +156,7 @@ class Forgotten:
     unreadable: int
     opted_out: bool
     files: tuple[Submission, ...]
+    reports: tuple[str, ...]
 
     @property
     def rows(self) -> int:

@@ -59,13 +59,10 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
     if not copy_rows(tx, "pg_temp.answers", REPLIES, _digested(rows)):
         return 0
     owner = find_submission(tx, report)
+    orphans: list[int] = []
     if owner:
-        # Before the rows: two files of one submission are counted one after the other.
-        tx.db.execute(
-            select(submission.c.id)
-            .where(submission.c.id == owner.id)
-            .with_for_update(key_share=True)
-        )
+        orphans = _take_orphans(tx, str(report), owner)
+        tx.db.execute(text(SET_GONE_ASIDE), {"id": owner.id})
     # Sorted, so that two loads at once wait for each other in one direction.
     stored = tx.db.scalars(
         text(
@@ -93,9 +90,37 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
             "now": tx.now,
         },
     ).all()
-    if owner and stored:
-        _count_answers(tx, owner, list(stored))
+    if owner:
+        _count_answers(tx, owner, [*orphans, *stored])
     return len(stored)
+
+
+# Of a file some of whose answers were erased, whoever is not among its messages may be one of
+# those people: they were counted, and are not to be written down again.
+SET_GONE_ASIDE = """
+DELETE FROM pg_temp.answers a
+WHERE EXISTS (SELECT FROM sms.erased WHERE submission_id = :id AND what IN ('STOP', 'SMSMO'))
+    AND NOT EXISTS (
+        SELECT FROM sms.message m
+        WHERE m.submission_id = :id AND m.msisdn = a.msisdn
+            AND m.sent_on = (SELECT sent_on FROM sms.submission WHERE id = :id))
+"""
+
+TAKE_ORPHANS = """
+UPDATE sms.reply SET submission_id = :id WHERE report = :name AND submission_id IS NULL
+RETURNING id
+"""
+
+
+def _take_orphans(tx: Transaction, name: str, owner: Submission) -> list[int]:
+    """Give a file the answers that its report brought home before the file was known; their ids.
+
+    The file is locked from then on: its answers are counted by one transaction after the other.
+    """
+    tx.db.execute(
+        select(submission.c.id).where(submission.c.id == owner.id).with_for_update(key_share=True)
+    )
+    return list(tx.db.scalars(text(TAKE_ORPHANS), {"id": owner.id, "name": name}))
 
 
 COUNT_ANSWERS = """
@@ -103,9 +128,10 @@ INSERT INTO sms.answer_count AS kept
     (submission_id, country, variant, segments, stop_rows, reply_rows, people)
 SELECT :id, m.country, m.variant, m.segments,
     count(*) FILTER (WHERE a.kind = 'STOP'), count(*) FILTER (WHERE a.kind = 'SMSMO'),
-    count(DISTINCT a.msisdn) FILTER (WHERE a.asks_to_stop AND NOT EXISTS (
-        SELECT FROM sms.reply b
-        WHERE b.submission_id = :id AND b.msisdn = a.msisdn AND b.asks_to_stop AND b.id < :first))
+    count(DISTINCT a.msisdn) FILTER (WHERE a.asks_to_stop AND a.msisdn NOT IN (
+        SELECT b.msisdn FROM sms.reply b
+        WHERE b.submission_id = :id AND b.asks_to_stop AND b.id NOT IN (
+            SELECT unnest(CAST(:new AS bigint[])))))
 FROM sms.reply a
 LEFT JOIN LATERAL (
     SELECT m.country, m.variant, m.segments
@@ -125,7 +151,8 @@ ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
 
 def _count_answers(tx: Transaction, owner: Submission, new: list[int]) -> None:
     """Add answers to what was counted; those that were erased meanwhile stay counted."""
-    tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id, "new": new, "first": min(new)})
+    if new:
+        tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id, "new": new})
 
 
 def _digested(rows: Rows) -> Iterator[pa.RecordBatch]:
@@ -164,7 +191,6 @@ def unmatched(tx: Transaction) -> list[ReportFile]:
 
 ADOPT = (
     "UPDATE sms.report_file SET submission_id = :id, stem = :stem WHERE name = :name",
-    "UPDATE sms.reply SET submission_id = :id WHERE report = :name AND submission_id IS NULL",
     "UPDATE sms.opt_out SET stem = :stem WHERE stem = :said AND stem <> :stem",
 )
 
@@ -176,6 +202,7 @@ def adopt(tx: Transaction, file: ReportFile, owner: Submission) -> None:
     told = {"id": owner.id, "stem": owner.stem, "name": file.name, "said": said}
     for statement in ADOPT:
         tx.db.execute(text(statement), told)
+    _count_answers(tx, owner, _take_orphans(tx, str(report or file.name), owner))
 
 
 def record(tx: Transaction, file: ReportFile) -> None:
