@@ -6,7 +6,6 @@ join finds the few that aren't, and counts all others on its way.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from sqlalchemy import delete, exists, select, text, update
 from sms.ledger import idremotes, months
 from sms.ledger.copying import Rows, copy_rows, portions
 from sms.ledger.database import Transaction
+from sms.ledger.planning import HASHED, planned
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
 
@@ -41,8 +41,6 @@ FOREIGN = pa.schema(
     ]
 )
 
-# The planner doesn't know the new rows: by its statistics, which may be from before them or from
-# the middle of the load, a million are a handful. So nothing here is left to its estimates.
 # Both tables give a file's rows in the order of their key, so they are merged as they come, in
 # no memory, however many other files the month holds.
 MERGED = {
@@ -53,9 +51,7 @@ MERGED = {
     "enable_bitmapscan": "off",
     "enable_sort": "off",
 }
-# What is looked up is at worst looked for once through the whole file, and a few rows are fetched
-# by their place.
-HASHED = {"enable_nestloop": "off", "enable_mergejoin": "off"}
+# A few rows are fetched by their place.
 FETCHED = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_bitmapscan": "off"}
 FEW = 20_000  # keys that are rather looked up singly
 RUN = 1 << 17  # rows that are sorted together
@@ -215,7 +211,7 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
     for statement in MAKE_ROOM:
         tx.db.execute(text(statement))
     copy_rows(tx, "pg_temp.foreign_id", FOREIGN, runs.foreign)
-    with _planned(tx, MERGED):
+    with planned(tx, MERGED):
         tx.db.execute(text(COUNT), {**ours, "middle": MIDDLE})
     places = _unmatched(tx)
     _match_by_number(tx, ours, places)
@@ -224,7 +220,7 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         _fetch(tx, COUNT_STRANGERS, {**ours, "outcomes": list(OUTCOMES)}, places)
     else:
         _fetch(tx, SET_STRANGERS_ASIDE, ours, places)
-        with _planned(tx, HASHED):
+        with planned(tx, HASHED):
             tx.db.execute(text(NAME_STRANGERS), ours)
     duplicates = _drop_superseded(tx, ours, runs.repeated())
     # What those who are gone counted for is in the counts as they are: without a report, missing.
@@ -268,7 +264,7 @@ def _match_by_number(tx: Transaction, ours: Mapping[str, Any], places: list[str]
     if len(places) < FEW:
         numbers = tx.db.scalars(text("SELECT DISTINCT msisdn FROM pg_temp.unmatched"))
         which, told = "= ANY(:numbers)", {**ours, "numbers": list(numbers)}
-    with _planned(tx, HASHED):
+    with planned(tx, HASHED):
         tx.db.execute(text(FIND_BY_NUMBER.format(which=which)), told)
     _fetch(tx, CORRECT, ours, places)
 
@@ -279,7 +275,7 @@ def _fetch(tx: Transaction, statement: str, told: Mapping[str, Any], places: lis
     if len(places) < FEW:
         settings, fetched = HASHED | FETCHED, "a.ctid = ANY(CAST(:places AS tid[]))"
         told = {**told, "places": places}
-    with _planned(tx, settings):
+    with planned(tx, settings):
         tx.db.execute(text(statement.format(fetched=fetched)), told)
 
 
@@ -295,20 +291,10 @@ def _drop_superseded(tx: Transaction, ours: Mapping[str, Any], repeated: list[UU
     which, told = "idremote = ANY(:keys)", {**ours, "keys": keys}
     if len(keys) >= FEW:
         which, told = "idremote IS NOT NULL", {**ours}
-    with _planned(tx, HASHED):
+    with planned(tx, HASHED):
         dropped = tx.db.execute(text(DROP_SUPERSEDED.format(which=which)), told).rowcount
         tx.db.execute(text(COUNT_MOVED.format(which=which)), told)
     return dropped
-
-
-@contextmanager
-def _planned(tx: Transaction, settings: Mapping[str, str]) -> Iterator[None]:
-    """The planner's settings inside the `with` block."""
-    for setting, value in settings.items():
-        tx.db.execute(text(f"SET LOCAL {setting} = {value}"))
-    yield
-    for setting in settings:
-        tx.db.execute(text(f"SET LOCAL {setting} TO DEFAULT"))
 
 
 class _Runs:

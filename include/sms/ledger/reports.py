@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from hashlib import sha256
+from typing import NamedTuple
 
 import pyarrow as pa
 from sqlalchemy import func, select, text
@@ -10,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sms.ledger.copying import Rows, batches, copy_rows
 from sms.ledger.database import Transaction
+from sms.ledger.planning import HASHED, planned
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
@@ -30,6 +32,13 @@ REPLIES = pa.schema(
         pa.field("asks_to_stop", pa.bool_(), nullable=False),
     ]
 )
+
+
+class Answer(NamedTuple):
+    """A row of `reply`, and whose it is."""
+
+    id: int
+    msisdn: int
 
 
 def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
@@ -59,12 +68,13 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
     if not copy_rows(tx, "pg_temp.answers", REPLIES, _digested(rows)):
         return 0
     owner = find_submission(tx, report)
-    orphans: list[int] = []
+    orphans: list[Answer] = []
     if owner:
         orphans = _take_orphans(tx, str(report), owner)
-        tx.db.execute(text(SET_GONE_ASIDE), {"id": owner.id})
+        with planned(tx, HASHED):
+            tx.db.execute(text(SET_GONE_ASIDE), {"id": owner.id})
     # Sorted, so that two loads at once wait for each other in one direction.
-    stored = tx.db.scalars(
+    stored = tx.db.execute(
         text(
             """
             INSERT INTO sms.reply (
@@ -78,7 +88,7 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
             FROM pg_temp.answers
             ORDER BY msisdn, raw_date, raw_hour, message_digest, occurrence
             ON CONFLICT ON CONSTRAINT reply_once DO NOTHING
-            RETURNING id
+            RETURNING id, msisdn
             """
         ),
         {
@@ -91,7 +101,7 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
         },
     ).all()
     if owner:
-        _count_answers(tx, owner, [*orphans, *stored])
+        _count_answers(tx, owner, [*orphans, *map(Answer._make, stored)])
     return len(stored)
 
 
@@ -108,38 +118,40 @@ WHERE EXISTS (SELECT FROM sms.erased WHERE submission_id = :id AND what IN ('STO
 
 TAKE_ORPHANS = """
 UPDATE sms.reply SET submission_id = :id WHERE report = :name AND submission_id IS NULL
-RETURNING id
+RETURNING id, msisdn
 """
 
 
-def _take_orphans(tx: Transaction, name: str, owner: Submission) -> list[int]:
-    """Give a file the answers that its report brought home before the file was known; their ids.
+def _take_orphans(tx: Transaction, name: str, owner: Submission) -> list[Answer]:
+    """Give a file the answers that its report brought home before the file was known.
 
     The file is locked from then on: its answers are counted by one transaction after the other.
     """
     tx.db.execute(
         select(submission.c.id).where(submission.c.id == owner.id).with_for_update(key_share=True)
     )
-    return list(tx.db.scalars(text(TAKE_ORPHANS), {"id": owner.id, "name": name}))
+    taken = tx.db.execute(text(TAKE_ORPHANS), {"id": owner.id, "name": name})
+    return list(map(Answer._make, taken))
 
 
 COUNT_ANSWERS = """
+WITH known AS (
+    SELECT DISTINCT ON (msisdn) msisdn, country, variant, segments FROM sms.message
+    WHERE submission_id = :id AND msisdn = ANY(:numbers)
+        AND sent_on = (SELECT sent_on FROM sms.submission WHERE id = :id)
+    ORDER BY msisdn, idremote
+), stopped AS (
+    SELECT DISTINCT msisdn FROM sms.reply
+    WHERE submission_id = :id AND asks_to_stop AND msisdn = ANY(:numbers) AND id <> ALL(:new)
+)
 INSERT INTO sms.answer_count AS kept
     (submission_id, country, variant, segments, stop_rows, reply_rows, people)
 SELECT :id, m.country, m.variant, m.segments,
     count(*) FILTER (WHERE a.kind = 'STOP'), count(*) FILTER (WHERE a.kind = 'SMSMO'),
-    count(DISTINCT a.msisdn) FILTER (WHERE a.asks_to_stop AND a.msisdn NOT IN (
-        SELECT b.msisdn FROM sms.reply b
-        WHERE b.submission_id = :id AND b.asks_to_stop AND b.id NOT IN (
-            SELECT unnest(CAST(:new AS bigint[])))))
+    count(DISTINCT a.msisdn) FILTER (WHERE a.asks_to_stop AND b.msisdn IS NULL)
 FROM sms.reply a
-LEFT JOIN LATERAL (
-    SELECT m.country, m.variant, m.segments
-    FROM sms.submission s
-    JOIN sms.message m ON m.submission_id = s.id AND m.sent_on = s.sent_on
-    WHERE s.id = :id AND m.msisdn = a.msisdn
-    ORDER BY m.idremote LIMIT 1
-) AS m ON true
+LEFT JOIN known m ON m.msisdn = a.msisdn
+LEFT JOIN stopped b ON b.msisdn = a.msisdn
 WHERE a.id = ANY(:new)
 GROUP BY m.country, m.variant, m.segments
 ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
@@ -149,10 +161,14 @@ ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
 """
 
 
-def _count_answers(tx: Transaction, owner: Submission, new: list[int]) -> None:
+def _count_answers(tx: Transaction, owner: Submission, new: list[Answer]) -> None:
     """Add answers to what was counted; those that were erased meanwhile stay counted."""
-    if new:
-        tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id, "new": new})
+    if not new:
+        return
+    ids, numbers = zip(*new, strict=True)
+    told = {"id": owner.id, "new": list(ids), "numbers": list(set(numbers))}
+    with planned(tx, HASHED):
+        tx.db.execute(text(COUNT_ANSWERS), told)
 
 
 def _digested(rows: Rows) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,25 @@
+"""How a statement is carried out, where the planner can't know: on rows that came a moment ago.
+
+By its statistics, which may be from before them or from the middle of a load, a million rows are a
+handful. So what joins new rows is not left to its estimates.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy import text
+
+from sms.ledger.database import Transaction
+
+# What is looked up is at worst looked for once through the whole file.
+HASHED = {"enable_nestloop": "off", "enable_mergejoin": "off"}
+
+
+@contextmanager
+def planned(tx: Transaction, settings: Mapping[str, str]) -> Iterator[None]:
+    """The planner's settings inside the `with` block."""
+    for setting, value in settings.items():
+        tx.db.execute(text(f"SET LOCAL {setting} = {value}"))
+    yield
+    for setting in settings:
+        tx.db.execute(text(f"SET LOCAL {setting} TO DEFAULT"))
