@@ -19,6 +19,7 @@ from sms.errors import (
     ReportUnreadable,
 )
 from sms.ledger.ledger import Reconciliation, State
+from sms.wire import reports
 
 FIRST = 33_639_980_000
 STEM = "SEND-12345-20260715-1200-spring1"
@@ -504,7 +505,8 @@ def test_a_broken_file_stops_no_other_and_is_told_at_the_end(home, reply):
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
 
 
-def test_a_row_that_the_ledger_can_not_hold_stops_no_other_file(home, reply):
+def test_a_row_that_the_ledger_can_not_hold_stops_no_other_file(home, reply, monkeypatch):
+    monkeypatch.setattr(reports, "LONGEST_MOMENT", 10_000)
     home.accepted(3)
     endless = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=6000))
     home.gateway.shows(
