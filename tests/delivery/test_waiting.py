@@ -300,7 +300,7 @@ def test_all_lose_the_line_at_once_and_get_it_back_by_one_attempt(
 def test_a_gateway_that_falls_silent_is_left_and_called_again(
     gateway: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sftp_gateway, "ANSWER", 2.0)  # in which a line must open, too
+    monkeypatch.setattr(sftp_gateway, "ANSWER", 4.0)  # in which a line must open, too
     monkeypatch.setattr(sftp_gateway, "GOODBYE", 0.1)
 
     async def waited() -> dict[str, Any]:
