@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
@@ -349,13 +349,46 @@ def test_what_was_counted_is_what_the_rows_say(office, people, states, said):
 # From the version before -------------------------------------------------------------------------
 
 
-def test_rows_of_the_version_before_are_carried_over(empty_database_url):
-    engine = create_engine(empty_database_url, poolclass=NullPool)
+def _ledger_of(url: str, version: str) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as db:
         db.execute(text("CREATE SCHEMA sms"))
         config = _alembic()
         config.attributes["connection"] = db
-        command.upgrade(config, "0006")
+        command.upgrade(config, version)
+    return engine
+
+
+def test_rows_that_could_not_be_read_before_wait_for_a_person_if_they_may_be_a_stop(
+    empty_database_url,
+):
+    engine = _ledger_of(empty_database_url, "0011")
+    rows = [
+        ("STOP-12345-20260715-1200-spring.csv", "?"),
+        ("stop-12345-20260715-1200-spring.csv", "?"),
+        ("SMSMO-12345-20260715-1200-spring.csv", "06;arr\u00eat !"),
+        ("SMSMO-12345-20260715-1200-summer.csv", "06;S.T.O.P"),
+        ("SMSMO-12345-20260715-1200-autumn.csv", "06;merci"),
+        ("ACK-12345-20260715-1200-spring.csv", "STOP"),
+    ]
+    with engine.begin() as db:
+        for report, raw in rows:
+            db.execute(
+                text(
+                    "INSERT INTO sms.unreadable_row (report, line, raw, reason, recorded_at) "
+                    "VALUES (:report, 1, :raw, 'is odd', now())"
+                ),
+                {"report": report, "raw": raw.encode()},
+            )
+
+    ledger = Ledger.connect(empty_database_url)
+    ledger.upgrade()
+
+    assert set(ledger.unseen_stops()) == {report for report, _ in rows[:4]}
+
+
+def test_rows_of_the_version_before_are_carried_over(empty_database_url):
+    engine = _ledger_of(empty_database_url, "0006")
     with engine.begin() as db:
         db.execute(text("DROP ROLE IF EXISTS reader"))
         db.execute(text("CREATE ROLE reader"))
