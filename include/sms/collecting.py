@@ -40,8 +40,7 @@ from sms.wire.unreadable import raw_rows
 log = logging.getLogger(__name__)
 
 # A delivery report is written at once: one that stood still for so long is whole, even if its last
-# line has no end or it tells of fewer messages than were sent. Shorter than the retries of a task
-# last.
+# line has no end. Shorter than the retries of a task last.
 REPORT_SETTLES = timedelta(minutes=5)
 
 # A last line without its end is torn as long as its file was seen to change within this time.
@@ -124,9 +123,7 @@ def archive_delivery_report(
     """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
     require_owner(stem, name, ledger)
     archived = archive_report(name, gateway, ledger, archive)
-    if not has_settled(archived.modified_at, now) and not _is_whole(
-        archived, stem, ledger, archive
-    ):
+    if not archived.ends_whole and not has_settled(archived.modified_at, now):
         raise ReportUnfinished(name)
     return archived
 
@@ -134,15 +131,6 @@ def archive_delivery_report(
 def has_settled(modified_at: datetime, now: datetime) -> bool:
     """Whether a delivery report stood still for so long that nobody is writing it any more."""
     return now - modified_at >= REPORT_SETTLES
-
-
-def _is_whole(archived: Archived, stem: str, ledger: Ledger, archive: Any) -> bool:
-    """Whether nothing seems to follow: it may have been caught between two of its lines."""
-    if not archived.ends_whole:
-        return False
-    report = _read(archived, archive, reports.look_through)
-    told: int = report.count + report.unreadable.num_rows
-    return told >= (ledger.submission(stem).messages or 0)
 
 
 def require_owner(stem: str, name: str, ledger: Ledger) -> None:

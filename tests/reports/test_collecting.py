@@ -194,22 +194,6 @@ def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
-def test_a_report_that_ends_between_two_lines_is_left_until_all_is_told_or_it_stands_still(
-    home, ack
-):
-    one = home.accepted(3)
-    home.gateway.shows(ACK, ack(1) + b"broken\r\n", at=home.now)
-
-    with pytest.raises(ReportUnfinished):
-        home.collect(one.stem)
-    assert home.ledger.submission(one.stem).state is State.ACCEPTED
-
-    home.now += REPORT_SETTLES
-    assert home.collect(one.stem).reconciliation.missing == 2
-    home.gateway.shows(ACK, ack(2) + b"broken\r\n", at=home.now)
-    assert home.collect(one.stem).reconciliation.missing == 1
-
-
 def test_a_last_line_that_nobody_will_end_counts(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2)[:-2], at=home.now - REPORT_SETTLES)
