@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import pyarrow as pa
-
 from sms.archive import place_of
-from sms.columns import TEXT
 from sms.errors import ConfigurationError
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Forgotten
-from sms.msisdn import normalise
 from sms.retention import day_of
 from sms.settings import MONTH, Settings
 from sms.wire import report_rows
@@ -43,10 +39,9 @@ def forget(
 
 
 def _msisdn(number: str) -> int:
-    """As screening reads it, else as reports are read: anybody's phone may answer."""
-    [mobile] = normalise(pa.array([number], TEXT)).msisdn
-    msisdn = int(mobile) or report_rows.number(number.encode())
-    if not msisdn:
+    """As reports are read: anybody's phone may answer."""
+    msisdn = report_rows.number(number.encode())
+    if msisdn is None:
         raise ConfigurationError(
             "this is no telephone number: write it with its country, such as +33..."
         )

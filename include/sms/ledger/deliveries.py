@@ -34,6 +34,7 @@ RECEIPTS = pa.schema(
     ]
 )
 
+TOLD = [name for name in RECEIPTS.names if name not in ("submission_id", "sent_on")]
 FOREIGN = pa.schema(
     [
         pa.field("line", pa.int64(), nullable=False),
@@ -313,15 +314,12 @@ class _Runs:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for run in portions(self._rows, RUN):
-            keys, foreign = idremotes.keys(run.column("idremote"))
+            batch, keys, foreign = idremotes.in_order(run.select(TOLD))
             self._keys.append(keys)
             if foreign.any():
                 self.foreign.append(run.select(FOREIGN.names).filter(pa.array(foreign)))
-            order = np.argsort(idremotes.first_words(keys))
-            batch = run.drop_columns(["idremote"]).take(pa.array(order))
-            batch = batch.append_column("idremote", idremotes.column(keys[order]))
-            batch = batch.append_column("sent_on", pa.repeat(self._day, len(order)))
-            yield batch.append_column("submission_id", pa.repeat(self._id, len(order)))
+            batch = batch.append_column("sent_on", pa.repeat(self._day, len(batch)))
+            yield batch.append_column("submission_id", pa.repeat(self._id, len(batch)))
 
     def repeated(self) -> list[UUID]:
         """Each key that stands in several rows, and maybe a few that only begin alike."""

@@ -52,6 +52,17 @@ def first_words(some: Keys) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(some[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
+def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Keys, Flags]:
+    """The rows sorted by keys, which replace their texts: an index grows several times faster so.
+
+    And the keys, and which texts are foreign, both in the order in which the rows came.
+    """
+    found, foreign = keys(batch.column("idremote"))
+    order = np.argsort(first_words(found))
+    ranked = batch.drop_columns(["idremote"]).take(pa.array(order))
+    return ranked.append_column("idremote", column(found[order])), found, foreign
+
+
 def _keys(texts: pa.LargeStringArray) -> tuple[Keys, Flags]:
     data, offsets = bytes_of(texts)
     foreign: Flags = np.diff(offsets) != DIGITS

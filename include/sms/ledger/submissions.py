@@ -10,7 +10,6 @@ from dataclasses import fields
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
@@ -346,10 +345,7 @@ class _Counted:
 
 
 def _by_key(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """In the order of the index, which then grows several times faster."""
-    keys, foreign = idremotes.keys(batch.column("idremote"))
+    ranked, _, foreign = idremotes.in_order(batch)
     if foreign.any():
         raise ValueError(f"{foreign.sum()} IDREMOTEs are not 32 hexadecimal digits (R16)")
-    order = np.argsort(idremotes.first_words(keys))
-    place = batch.schema.get_field_index("idremote")
-    return batch.take(pa.array(order)).set_column(place, "idremote", idremotes.column(keys[order]))
+    return ranked

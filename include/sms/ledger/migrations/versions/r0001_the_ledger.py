@@ -1,8 +1,6 @@
 """The ledger's tables, what the database itself refuses, and the views for analysts."""
 
-from pathlib import Path
-
-from alembic import op
+from sms.ledger.migrations import scripts
 
 revision = "0001"
 down_revision = None
@@ -12,9 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     for script in ("r0001_tables.sql", "r0001_refusals.sql", "r0001_views.sql"):
-        statements = (Path(__file__).parent / script).read_text(encoding="utf-8")
-        # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-        op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
+        scripts.run(script)
 
 
 def downgrade() -> None:

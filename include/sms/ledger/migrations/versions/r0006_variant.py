@@ -1,8 +1,8 @@
 """Which variant of a campaign's text a message is, and what became of each."""
 
-from pathlib import Path
-
 from alembic import op
+
+from sms.ledger.migrations import scripts
 
 revision = "0006"
 down_revision = "0005"
@@ -12,9 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("ALTER TABLE sms.message ADD COLUMN variant text")
-    views = (Path(__file__).parent / "r0006_views.sql").read_text(encoding="utf-8")
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(views, execution_options={"no_parameters": True})
+    scripts.run("r0006_views.sql")
 
 
 def downgrade() -> None:

@@ -1,8 +1,6 @@
 """The stop list's imports and removals, each with its trace, and what lets a number leave."""
 
-from pathlib import Path
-
-from alembic import op
+from sms.ledger.migrations import scripts
 
 revision = "0007"
 down_revision = "0006"
@@ -11,9 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    statements = (Path(__file__).parent / "r0007_stop_list.sql").read_text(encoding="utf-8")
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
+    scripts.run("r0007_stop_list.sql")
 
 
 def downgrade() -> None:

@@ -1,8 +1,8 @@
 """Rows about people expire: what they counted for is kept, and the summary still adds up."""
 
-from pathlib import Path
-
 from alembic import op
+
+from sms.ledger.migrations import scripts
 
 revision = "0008"
 down_revision = "0007"
@@ -21,9 +21,7 @@ def upgrade() -> None:
         "number bigint NOT NULL, "
         "PRIMARY KEY (submission_id, what, variant))"
     )
-    views = (Path(__file__).parent / "r0008_views.sql").read_text(encoding="utf-8")
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(views, execution_options={"no_parameters": True})
+    scripts.run("r0008_views.sql")
 
 
 def downgrade() -> None:

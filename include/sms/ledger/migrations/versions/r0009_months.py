@@ -1,9 +1,8 @@
 """The large tables by month, their messages' country, and counts that outlive them."""
 
-from pathlib import Path
-
 import phonenumbers
-from alembic import op
+
+from sms.ledger.migrations import scripts
 
 revision = "0009"
 down_revision = "0008"
@@ -32,13 +31,13 @@ END $$
 
 
 def upgrade() -> None:
-    _run("r0009_months.sql")
-    _execute(_country_of())
-    _run("r0009_carry_over.sql")
-    _execute("DROP FUNCTION sms.country_of")
-    _execute(GRANT_AGAIN)
-    _run("r0009_views.sql")
-    _execute("DROP TABLE sms.message_whole, sms.receipt_whole")
+    scripts.run("r0009_months.sql")
+    scripts.execute(_country_of())
+    scripts.run("r0009_carry_over.sql")
+    scripts.execute("DROP FUNCTION sms.country_of")
+    scripts.execute(GRANT_AGAIN)
+    scripts.run("r0009_views.sql")
+    scripts.execute("DROP TABLE sms.message_whole, sms.receipt_whole")
 
 
 def downgrade() -> None:
@@ -56,12 +55,3 @@ def _country_of() -> str:
         "CREATE FUNCTION sms.country_of(msisdn bigint) RETURNS text LANGUAGE sql IMMUTABLE "
         f"RETURN CASE {cases} ELSE '' END"
     )
-
-
-def _run(script: str) -> None:
-    _execute((Path(__file__).parent / script).read_text(encoding="utf-8"))
-
-
-def _execute(statements: str) -> None:
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})

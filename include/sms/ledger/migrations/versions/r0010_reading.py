@@ -1,8 +1,8 @@
 """What of the reports can't be read, and what tells of no file of ours; each file's sums."""
 
-from pathlib import Path
-
 from alembic import op
+
+from sms.ledger.migrations import scripts
 
 revision = "0010"
 down_revision = "0009"
@@ -18,9 +18,7 @@ def upgrade() -> None:
         "reason text NOT NULL, recorded_at timestamptz NOT NULL, gone_at timestamptz, "
         "CONSTRAINT unreadable_row_pkey PRIMARY KEY (report, line, digest))"
     )
-    views = (Path(__file__).parent / "r0010_views.sql").read_text(encoding="utf-8")
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(views, execution_options={"no_parameters": True})
+    scripts.run("r0010_views.sql")
 
 
 def downgrade() -> None:

@@ -1,8 +1,6 @@
 """Which rows that can't be read may be somebody's STOP, and who has looked at them."""
 
-from pathlib import Path
-
-from alembic import op
+from sms.ledger.migrations import scripts
 
 revision = "0012"
 down_revision = "0011"
@@ -11,9 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    statements = (Path(__file__).parent / "r0012_quarantine.sql").read_text(encoding="utf-8")
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
+    scripts.run("r0012_quarantine.sql")
 
 
 def downgrade() -> None:

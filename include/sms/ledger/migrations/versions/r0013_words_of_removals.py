@@ -1,8 +1,6 @@
 """The words of a removed opt-out may be erased; its trace stays final."""
 
-from pathlib import Path
-
-from alembic import op
+from sms.ledger.migrations import scripts
 
 revision = "0013"
 down_revision = "0012"
@@ -11,9 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    statements = (Path(__file__).parent / "r0013_words_of_removals.sql").read_text(encoding="utf-8")
-    # Not `op.execute`: it would take a colon or a percent sign for a parameter.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
+    scripts.run("r0013_words_of_removals.sql")
 
 
 def downgrade() -> None:

@@ -1,0 +1,17 @@
+"""How a revision runs SQL that lies in a file beside it."""
+
+from pathlib import Path
+
+from alembic import op
+
+VERSIONS = Path(__file__).parent / "versions"
+
+
+def run(name: str) -> None:
+    """Run the statements of a file of `versions`."""
+    execute((VERSIONS / name).read_text(encoding="utf-8"))
+
+
+def execute(statements: str) -> None:
+    """Run statements as they stand: `op.execute` would take a colon for a parameter."""
+    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
