@@ -18,7 +18,8 @@ with DAG(
       older than a month.
     - `expire_runs`, `expire_archive`, `expire_people`: delete run folders, archived reports and the
       ledger's rows about people that are older than `keep_runs`, `keep_archive`, `keep_people`. The
-      counts of each run stay, and so does the stop list.
+      counts of each run stay, and so does the stop list, with `hash_stop_list` its old numbers as
+      keyed hashes.
 
     Every task may be run again at any time; it goes on where it was stopped, and returns what it
     did as counts.

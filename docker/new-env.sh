@@ -15,7 +15,7 @@ fernet_key() { head -c 32 /dev/urandom | base64 | tr '+/' '-_'; }
 while IFS= read -r line; do
     case $line in
         *_FERNET_KEY=) echo "$line$(fernet_key)" ;;
-        *_PASSWORD= | *_SECRET=) echo "$line$(hexadecimal)" ;;
+        *_PASSWORD= | *_SECRET= | *_STOP_LIST_KEY=) echo "$line$(hexadecimal)" ;;
         *) printf '%s\n' "$line" ;;
     esac
 done <.env.example >.env.new

@@ -5,10 +5,13 @@ by then; the connections and the settings of the machine that runs the tests mus
 """
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+from sqlalchemy import URL, make_url
 
 ROOT = Path(__file__).resolve().parents[1]
 DAGS = ROOT / "dags"
@@ -33,3 +36,11 @@ def move_in() -> Path:
 
 
 HOME = move_in()
+
+
+def ledger_connection(url: str | URL) -> str:
+    """The ledger behind a URL, as Airflow's environment has it."""
+    where = make_url(url)
+    socket_folder = str(where.query["host"])
+    known_by = {"login": where.username, "schema": where.database}
+    return json.dumps({"conn_type": "postgres", "host": socket_folder, **known_by})

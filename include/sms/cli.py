@@ -17,7 +17,7 @@ from rich.markup import escape
 from sms import cli_keeping, settings
 from sms.campaign import Campaign, load, load_all
 from sms.cli_explain import explain
-from sms.cli_options import LedgerUrl, complain, instant, say
+from sms.cli_options import LedgerUrl, complain, instant, open_ledger, say
 from sms.cli_quarantine import quarantine_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
@@ -255,9 +255,8 @@ def settle(
 ) -> None:
     """Say what became of a submission whose fate could not be known."""
     from sms import settling
-    from sms.ledger.ledger import Ledger
 
-    ledger = Ledger.connect(url, actor="sms ledger settle")
+    ledger = open_ledger(url, "sms ledger settle")
     say.print(f"{settling.settle(stem, ledger, arrived=arrived)}.", markup=False)
 
 
@@ -265,9 +264,8 @@ def settle(
 def cancel(stem: str, url: LedgerUrl) -> None:
     """Call off a submission whose file can't have left yet."""
     from sms import settling
-    from sms.ledger.ledger import Ledger
 
-    ledger = Ledger.connect(url, actor="sms ledger cancel")
+    ledger = open_ledger(url, "sms ledger cancel")
     say.print(f"{settling.call_off(stem, ledger)}.", markup=False)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sms.cli_options import LedgerUrl, Msisdn, complain, instant, say
+from sms.cli_options import LedgerUrl, Msisdn, complain, instant, open_ledger, say
 
 if TYPE_CHECKING:
     from sms.explaining import Story
@@ -37,10 +37,8 @@ def explain(
 
     from sms import clock, explaining, settings
     from sms.campaign import load_all
-    from sms.ledger.ledger import Ledger
 
-    ledger = Ledger.connect(url, actor="sms explain")
-    ledger.require_current()
+    ledger = open_ledger(url, "sms explain")
     now = clock.now()
     story = explaining.explain(
         number,

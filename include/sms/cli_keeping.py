@@ -4,20 +4,9 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sms import clock, settings
-
-say = Console(highlight=False, soft_wrap=True)
-
-LedgerUrl = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        envvar="SMS_LEDGER_URL",
-        help="The ledger's database, as postgresql://user@host/database.",
-    ),
-]
+from sms.cli_options import LedgerUrl, open_ledger, say
 
 
 def forget(
@@ -32,13 +21,14 @@ def forget(
 ) -> None:
     """Erase a person's messages and replies from the ledger; their opt-out stays."""
     from sms.forgetting import forget as forget_person
-    from sms.ledger.ledger import Ledger
 
     wanted = sys.stdin.readline().strip() if number == "-" else number
-    ledger = Ledger.connect(url, actor="sms forget")
-    ledger.require_current()
-    forgotten, kept = forget_person(wanted, ledger, settings.load(), clock.now())
-    stays = "their opt-out is kept" if forgotten.opted_out else "the number is not in the stop list"
+    ledger = open_ledger(url, "sms forget")
+    rules = settings.load()
+    forgotten, kept = forget_person(wanted, ledger, rules, clock.now())
+    stays = "the number is not in the stop list"
+    if forgotten.opted_out:
+        stays = f"their opt-out is kept{', as a hash' if rules.hash_stop_list else ''}"
     say.print(
         f"Erased: {forgotten.messages} messages with their outcomes, {forgotten.strangers} other "
         f"rows of reports, {forgotten.replies} replies, {forgotten.unreadable} rows that could not "
@@ -67,11 +57,9 @@ def replay(
     """Load archived reports again, into a ledger that has lost them."""
     from upath import UPath
 
-    from sms.ledger.ledger import Ledger
     from sms.replaying import replay as replay_files
 
-    ledger = Ledger.connect(url, actor="sms replay")
-    ledger.require_current()
+    ledger = open_ledger(url, "sms replay")
     archive = UPath(settings.load().archive_folder)
     loaded = replay_files([UPath(file) for file in files], ledger, archive)
     for each in loaded:

@@ -3,12 +3,18 @@
 import getpass
 import os
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sms.clock import PARIS
+
+if TYPE_CHECKING:
+    from sms.ledger.ledger import Ledger
+    from sms.pseudonyms import Key
+
+STOP_LIST_KEY = "SMS_STOP_LIST_KEY"
 
 say = Console(highlight=False, soft_wrap=True)
 complain = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -21,6 +27,28 @@ LedgerUrl = Annotated[
         help="The ledger's database, as postgresql://user@host/database.",
     ),
 ]
+
+
+def open_ledger(url: str, actor: str) -> "Ledger":
+    """The ledger of a command, whose events `actor` signs, its schema checked."""
+    from sms.ledger.ledger import Ledger
+
+    ledger = Ledger.connect(url, actor=actor, key=_stop_list_key)
+    ledger.require_current()
+    return ledger
+
+
+def _stop_list_key() -> "Key":
+    from sms.errors import ConfigurationError
+    from sms.pseudonyms import Key
+
+    written = os.environ.get(STOP_LIST_KEY, "")
+    if not written:
+        raise ConfigurationError(
+            f"the stop list is kept as hashes: set {STOP_LIST_KEY} to the key that Airflow's "
+            "connection sms_stop_list_key has as its password"
+        )
+    return Key.of(written)
 
 
 def instant(written: str) -> datetime:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sms.cli_options import LedgerUrl, person, say
+from sms.cli_options import LedgerUrl, open_ledger, person, say
 
 quarantine_app = typer.Typer(
     no_args_is_help=True, help="Rows of reports that can't be read: say that you have looked."
@@ -37,12 +37,9 @@ def seen(
 
     Files are sent again from then on. A row that comes later is asked about anew.
     """
-    from sms.ledger.ledger import Ledger
-
     if not reason.strip():
         raise typer.BadParameter("say what became of them", param_hint="--reason")
-    ledger = Ledger.connect(url, actor=f"{person()} by sms quarantine seen")
-    ledger.require_current()
+    ledger = open_ledger(url, f"{person()} by sms quarantine seen")
     lines = ledger.see_unreadable(report, line or None, reason=reason.strip())
     say.print(
         f"{len(lines)} rows of {report} count as seen: line {', '.join(map(str, lines))}.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sms.cli_options import LedgerUrl, Msisdn, person, say
+from sms.cli_options import LedgerUrl, Msisdn, complain, open_ledger, person, say
 from sms.errors import SmsError, SourceError
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ def import_(
         raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
     columns.use_lean_memory()
     ledger = _ledger(url, "import")
-    ledger.require_current()
     reading = Reading.of(file, clock.now(), date_column)
     done = ledger.import_opt_outs(
         reading.batches(), named=source.strip(), file=file.name, trial=dry_run
@@ -139,9 +138,9 @@ def export(
     from sms import opt_out_files
 
     ledger = _ledger(url, "export")
-    ledger.require_current()
     if file == STDOUT:
         opt_out_files.write_csv(ledger.stop_list(), sys.stdout.buffer)
+        _tell_of_hashes(ledger)
         return
     if file.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{file} ends neither in .csv nor in .parquet", param_hint="FILE")
@@ -152,6 +151,16 @@ def export(
             f"{file} can't be written: {error.strerror or type(error).__name__}"
         ) from error
     say.print(f"{file}: {count:,} numbers", markup=False)
+    _tell_of_hashes(ledger)
+
+
+def _tell_of_hashes(ledger: "Ledger") -> None:
+    if hashed := ledger.hashed_opt_outs():
+        complain.print(
+            f"{hashed:,} more are kept as hashes and can't be exported: whoever sends by this file "
+            "alone writes to people who said no",
+            markup=False,
+        )
 
 
 @stop_list_app.command()
@@ -183,6 +192,4 @@ def remove(
 
 
 def _ledger(url: str, doing: str) -> "Ledger":
-    from sms.ledger.ledger import Ledger
-
-    return Ledger.connect(url, actor=f"{person()} by sms stop-list {doing}")
+    return open_ledger(url, f"{person()} by sms stop-list {doing}")

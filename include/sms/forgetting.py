@@ -31,9 +31,11 @@ def forget(
 ) -> tuple[Forgotten, list[StillKept]]:
     """Erase a person from the ledger; what was erased, and which files still hold them.
 
+    Their opt-out stays, by the settings as a hash.
+
     Raises ConfigurationError if it is no number, LedgerError while a file of theirs is open.
     """
-    forgotten = ledger.forget(_msisdn(number))
+    forgotten = ledger.forget(_msisdn(number), hashed=settings.hash_stop_list)
     places = [*_of_files(forgotten, ledger, settings), *_of_reports(forgotten, ledger, settings)]
     return forgotten, [each for each in places if each.until is None or each.until > now]
 

@@ -101,12 +101,17 @@ def day_of(report: ReportName) -> datetime | None:
 
 
 def expire_people(
-    ledger: Ledger, keep: timedelta, now: datetime, portion: int = PORTION
+    ledger: Ledger,
+    keep: timedelta,
+    now: datetime,
+    *,
+    hash_stop_list: bool = False,
+    portion: int = PORTION,
 ) -> dict[str, int]:
     """Erase rows about people that are older than `keep`; how many of each kind.
 
     Whole months of messages are dropped in an instant, where all of their files are over; the rest
-    goes in portions.
+    goes in portions. With `hash_stop_list`, the stop list's numbers of that age become hashes.
     """
     before = now - keep
     erased = {"months": _drop_months(ledger, before), "messages": 0, "strangers": 0, "replies": 0}
@@ -123,7 +128,21 @@ def expire_people(
         "and %(texts)d texts of the stop list",
         erased,
     )
+    if hash_stop_list:
+        erased["hashed"] = _hash(ledger, before, portion)
+        log.info("%d numbers of the stop list are hashes from now on", erased["hashed"])
     return erased
+
+
+def _hash(ledger: Ledger, before: datetime, portion: int) -> int:
+    """Hash the stop list's old numbers, portion after portion; how many it was."""
+    total = after = 0
+    while True:
+        done = ledger.hash_opt_outs(before, after=after, most=portion)
+        total += done.numbers
+        if done.last is None:
+            return total
+        after = done.last
 
 
 def _drop_months(ledger: Ledger, before: datetime) -> int:

@@ -137,6 +137,7 @@ class Settings(BaseModel):
     prices: dict[Country, Price] = Field(default_factory=dict)
 
     stop_list_minimum: Annotated[StrictInt, Field(ge=0)] = 0
+    hash_stop_list: bool = False
 
     campaigns_folder: Path = Path("include/campaigns")
     runs_folder: Folder = "data/runs"

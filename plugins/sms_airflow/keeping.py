@@ -68,12 +68,16 @@ def expire_archive() -> dict[str, int]:
 def expire_people() -> dict[str, int]:
     """Erase messages, outcomes and replies that are older than `keep_people` from the ledger.
 
-    What they counted for stays in each run's summary; the stop list stays.
+    What they counted for stays in each run's summary. The stop list stays, with `hash_stop_list` as
+    hashes.
     """
     from sms import clock, retention
     from sms_airflow import wiring
 
-    return retention.expire_people(_ledger(), wiring.settings().keep_people, clock.now())
+    settings = wiring.settings()
+    return retention.expire_people(
+        _ledger(), settings.keep_people, clock.now(), hash_stop_list=settings.hash_stop_list
+    )
 
 
 def _ledger() -> Any:

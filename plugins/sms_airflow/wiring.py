@@ -1,7 +1,8 @@
 """Airflow's connections and folders, turned into the product's own things.
 
-The only reader of Airflow's configuration: `sms_gateway`, `sms_ledger`, a campaign's warehouse,
-and the settings file. A missing connection ends here, in a sentence that names it.
+The only reader of Airflow's configuration: the connections (`sms_gateway`, `sms_ledger`, a
+campaign's warehouse, and what is optional), the kill switch, and the settings file. A missing
+connection ends here, in a sentence that names it.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from sms.delivery import Folder
 from sms.errors import ConfigurationError, SendingHalted
 from sms.ledger.ledger import Ledger
 from sms.limits import UNASKED, Balance
+from sms.pseudonyms import Key
 from sms.settings import Settings
 from sms.settings import load as load_settings
 from sms_airflow import notifying, warehouse
@@ -28,6 +30,7 @@ from sms_airflow.sftp_gateway import Account, SftpGateway
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
 BALANCE = "sms_balance"
+STOP_LIST_KEY = "sms_stop_list_key"
 HALT = "sms_halt"  # the kill switch: an Airflow variable
 NOT_HALTED = ("", "0", "no", "off", "false")
 
@@ -81,7 +84,8 @@ def balance() -> Balance:
 
 def ledger(actor: str = "", **how: Any) -> Ledger:
     """The ledger that the connection `sms_ledger` names, its schema checked."""
-    memory = Ledger.connect(_ledger_url().render_as_string(hide_password=False), actor=actor, **how)
+    url = _ledger_url().render_as_string(hide_password=False)
+    memory = Ledger.connect(url, actor=actor, key=_stop_list_key, **how)
     memory.require_current()
     return memory
 
@@ -120,6 +124,11 @@ def connection(conn_id: str, what: str) -> Connection:
             f"there is no connection {conn_id}: create it ({what}) in Admin > Connections, or "
             f"set AIRFLOW_CONN_{conn_id.upper()}"
         ) from error
+
+
+def _stop_list_key() -> Key:
+    """What the stop list's hashes are made with; asked for only where there are any."""
+    return Key.of(connection(STOP_LIST_KEY, "of any type, the key as its password").password or "")
 
 
 def _ledger_url() -> sa.URL:

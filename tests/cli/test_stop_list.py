@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from sms.ledger.ledger import Ledger
+from sms.pseudonyms import Key
 from tests.cli.test_cli import sms
 
 FIRST = 33_639_980_000
@@ -123,6 +124,49 @@ def test_a_removal_needs_a_reason_and_stays_on_record(ledger_url):
     assert "by sms stop-list remove: By post (was in it since 2026-07-01 12:05" in shown
     twice = sms("stop-list", "remove", number, "--reason", "By post", "--url", ledger_url)
     assert (twice.returncode, number in twice.stderr) == (1, False)
+
+
+def test_a_hashed_list_asks_the_shell_for_its_key_and_says_what_an_export_lacks(
+    ledger_url, tmp_path
+):
+    key = "k" * 40
+    ledger = Ledger.connect(ledger_url, key=lambda: Key.of(key))
+    said_stop(ledger, 1)
+    said_stop(ledger, 2)
+    forgotten = sms(
+        *("forget", "+33639980001", "--url", ledger_url),
+        SMS_STOP_LIST_KEY=key,
+        SMS_SETTINGS=str(settings(tmp_path, "hash_stop_list: true")),
+    )
+    assert "their opt-out is kept, as a hash" in forgotten.stdout
+
+    show = ("stop-list", "show", "+33639980001", "--url", ledger_url)
+    assert sms(*show, SMS_STOP_LIST_KEY=key).stdout.startswith(
+        "+33639980001: in the stop list since 2026-07-01 12:05, by the provider's STOP report"
+    )
+    for given, sentence in {
+        "": "the stop list is kept as hashes: set SMS_STOP_LIST_KEY",
+        "short": "the stop list's key has 5 characters and needs 32 or more",
+        "x" * 40: "the stop list is kept as hashes of another key than the one given",
+    }.items():
+        refused = sms(*show, SMS_STOP_LIST_KEY=given)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(sentence)
+
+    exported = sms("stop-list", "export", "-", "--url", ledger_url)
+    assert exported.stdout.splitlines()[1:] == ["+33639980002,2026-07-01T10:05:00.000000Z"]
+    assert exported.stderr == (
+        "1 more are kept as hashes and can't be exported: whoever sends by this file alone writes "
+        "to people who said no\n"
+    )
+    told = sms("explain", "+33639980001", "--url", ledger_url, SMS_STOP_LIST_KEY=key).stdout
+    assert "Now: not written to: in the stop list since 2026-07-01 12:05" in told
+
+
+def settings(folder, text):
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return path
 
 
 def test_what_is_no_number_and_an_old_ledger_are_refused(ledger_url, empty_database_url, crm):

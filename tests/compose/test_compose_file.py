@@ -19,6 +19,7 @@ PINNED = re.compile(r"[\w./-]+:\d+\.\d+(\.\d+)?(-[\w.-]+)?")
 SECRET = re.compile(r"PASSWORD$|SECRET|_KEY$")
 PASSWORD_IN_URL = re.compile(r"://\w*:([^@]*)@")
 REFERENCE = re.compile(r"\$\{\w+:\?[^}]+\}")  # the stack refuses to start without it
+OPTIONAL = "${SMS_STOP_LIST_KEY:-}"  # asked for only where the stop list is kept as hashes
 CONDITIONS = {"service_healthy", "service_completed_successfully"}
 
 
@@ -103,6 +104,7 @@ def test_the_parts_of_airflow_share_one_environment(compose: ComposeFile):
         "AIRFLOW__CORE__FERNET_KEY",
         "AIRFLOW_CONN_SMS_GATEWAY",
         "AIRFLOW_CONN_SMS_LEDGER",
+        "AIRFLOW_CONN_SMS_STOP_LIST_KEY",
         "AIRFLOW_CONN_SMS_WAREHOUSE",
         "PYTHONPATH",
     } <= first.keys()
@@ -112,12 +114,12 @@ def test_no_secret_is_written_into_the_file(compose: ComposeFile):
     found = 0
     for service in compose.services.values():
         for name, value in service.get("environment", {}).items():
-            if SECRET.search(name):
-                assert REFERENCE.fullmatch(value), name
+            if SECRET.search(name) and "://" not in value:
+                assert REFERENCE.fullmatch(value) or value == OPTIONAL, name
                 found += 1
         for text in strings(service):
             for password in PASSWORD_IN_URL.findall(text):
-                assert REFERENCE.fullmatch(password)
+                assert REFERENCE.fullmatch(password) or password == OPTIONAL
                 found += 1
 
     assert found > 10

@@ -38,7 +38,9 @@ def test_every_line_has_its_explanation_above_it(example: list[str]):
 def test_the_example_itself_holds_no_secret(example: list[str]):
     empty = {match[1] for line in example if (match := LINE.fullmatch(line)) and not match[2]}
 
-    secret = {name for name in names(example) if re.search(r"PASSWORD|SECRET|FERNET", name)}
+    secret = {
+        name for name in names(example) if re.search(r"PASSWORD|SECRET|FERNET|LIST_KEY", name)
+    }
     assert secret
     assert secret <= empty
 
@@ -57,9 +59,10 @@ def test_without_an_env_the_first_thing_said_is_what_to_do(compose: ComposeFile)
 
 
 def test_new_secrets_are_long_different_and_fit_into_urls(variables: dict[str, str]):
-    made = [value for name, value in variables.items() if re.search("_PASSWORD|_SECRET", name)]
+    secret = "_PASSWORD|_SECRET|_LIST_KEY"
+    made = [value for name, value in variables.items() if re.search(secret, name)]
 
-    assert len(made) == len(set(made)) == 7
+    assert len(made) == len(set(made)) == 8
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in made)
     Fernet(variables["AIRFLOW_FERNET_KEY"])
 

@@ -3,7 +3,6 @@
 A real Airflow, in the tests' own home; the gateway is the sandbox.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,14 +15,14 @@ from airflow import settings as airflow_settings
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.utils.db import initdb
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 
 from sms import clock
 from sms.clock import PARIS
 from sms.ledger.records import Part, PlannedRun, ReportFile
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
-from tests.airflow_home import DAGS
+from tests.airflow_home import DAGS, ledger_connection
 from tests.delivery.conftest import connection
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
@@ -50,10 +49,7 @@ def gateway(
     operator = tmp_path / "settings.yaml"
     operator.write_text(f"archive_folder: {tmp_path}/archive\nruns_folder: {tmp_path}/runs\n")
     monkeypatch.setenv("SMS_SETTINGS", str(operator))
-    url = make_url(ledger_url)
-    facts = {"conn_type": "postgres", "login": url.username, "schema": url.database}
-    facts["host"] = str(url.query["host"])
-    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", json.dumps(facts))
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(ledger_url))
     with Sandbox(tmp_path / "gateway", start=TUESDAY) as sandbox:
         monkeypatch.setenv(clock.VARIABLE, str(sandbox.clock_path))
         monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(sandbox))

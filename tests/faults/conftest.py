@@ -21,7 +21,7 @@ from sms import clock
 from sms.ledger.ledger import Ledger
 from sms.settings import load
 from sms_sandbox import Sandbox
-from tests.airflow_home import ROOT
+from tests.airflow_home import ROOT, ledger_connection
 from tests.conftest import fresh
 from tests.delivery.conftest import TUESDAY, Desk, connection
 from tests.faults.points import KILLED, Strike, strikes
@@ -31,9 +31,11 @@ AT_ONCE = 6  # worlds: an act mostly waits for others
 TRIES = 6
 
 # A dead try's claim may be taken over at once: here no two tries of a world run at the same time.
+KEY = "the-key-of-a-world-that-is-struck"
 SETTINGS = """\
 verdict_poll: 0.05
 claim_lease: 0 seconds
+hash_stop_list: true
 archive_folder: {folder}/archive
 """
 
@@ -168,19 +170,13 @@ def worlds(
                 "SMS_SETTINGS": str(settings),
                 "AIRFLOW_VAR_SMS_HALT": "",
                 "AIRFLOW_CONN_SMS_GATEWAY": connection(sandbox),
-                "AIRFLOW_CONN_SMS_LEDGER": ledger_connection(postgres, url),
+                "AIRFLOW_CONN_SMS_LEDGER": ledger_connection(url),
+                "AIRFLOW_CONN_SMS_STOP_LIST_KEY": f"generic://:{KEY}@",
             }
             desk = Desk(folder, Ledger.connect(url, actor="test"), load(settings))
             yield World(name, desk, sandbox, zygotes, env)
 
     return made
-
-
-def ledger_connection(postgres: PostgreSQL, url: str) -> str:
-    """As Airflow's environment has it."""
-    database = url.partition("@/")[2].partition("?")[0]
-    where = {"conn_type": "postgres", "host": postgres.socket_folder}
-    return json.dumps({**where, "login": "postgres", "schema": database})
 
 
 def strike_everywhere(

@@ -84,6 +84,8 @@ def judge(world: World, act: str, before: dict[str, Any]) -> None:
     kept = collecting.kept(world)
     assert kept["receipt"] == kept["stranger"] == []
     assert len(kept["opt_out"]) == len(before["tables"]["opt_out"])
+    by_number = [row[0] for row in kept["opt_out"] if row[0] > 0]
+    assert by_number == [33639980003]  # of the open file; all others are hashes now
     assert [row[1] for row in kept["reply"]] == [f"STOP{still_open.removeprefix('SEND')}.csv"]
 
 

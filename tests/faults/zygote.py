@@ -84,7 +84,9 @@ def expiry(order: dict[str, Any]) -> None:
     runs = Path(order["folders"][0])
     retention.expire_runs(runs.parent, ledger, settings.keep_runs, now)
     retention.expire_archive(wiring.archive(), ledger, settings.keep_archive, now)
-    retention.expire_people(ledger, settings.keep_people, now, portion=2)
+    retention.expire_people(
+        ledger, settings.keep_people, now, hash_stop_list=settings.hash_stop_list, portion=2
+    )
 
 
 ACTS = {

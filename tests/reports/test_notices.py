@@ -1,7 +1,6 @@
 """The operator's notifiers hear of each event once, in words without a person, and stop nothing."""
 
 import email
-import json
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from sms.settings import VARIABLE, load
 from sms_airflow import notifying, wiring
 from sms_airflow.operators import SubmitOperator
 from sms_airflow.sensors import ReportSensor
+from tests.airflow_home import ledger_connection
 from tests.notebook import lines
 
 ACK = "ACK-12345-20260715-1200-spring1.csv"
@@ -71,14 +71,7 @@ def home(home, module_ledger, monkeypatch):
     home.ledger = Ledger(
         module_ledger.engine, clock=lambda: home.now, actor="test", heard=notifying.of_move
     )
-    engine = module_ledger.engine
-    facts = {
-        "conn_type": "postgres",
-        "host": engine.url.query["host"],
-        "login": engine.url.username,
-        "schema": engine.url.database,
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", json.dumps(facts))
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(module_ledger.engine.url))
     return home
 
 

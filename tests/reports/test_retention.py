@@ -5,14 +5,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from upath import UPath
 
 from sms.errors import ConfigurationError, LedgerError
 from sms.forgetting import forget
 from sms.ledger.ledger import State, Submission
+from sms.pseudonyms import Key
 from sms.retention import expire_archive, expire_people, expire_runs
 from sms.settings import Settings
+from sms_airflow import wiring
+from tests.airflow_home import ledger_connection
 
 KEEP = timedelta(days=90)
 _numbers = itertools.count(1)
@@ -140,6 +144,61 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     assert home.table("SELECT submission_id, count(*) FROM sms.message GROUP BY 1") == [
         (still_open.id, 3)
     ]
+    assert home.stop_list() == [33639980000]
+
+
+def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply, monkeypatch):
+    monkeypatch.setattr(home.ledger, "_key", lambda: Key.of("k" * 32))
+    over = closed(home)
+    home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0) + reply(1) + reply(2))
+    home.collect_replies()
+    later = home.now + KEEP + timedelta(days=1)
+
+    assert "hashed" not in expire_people(home.ledger, KEEP, later)
+    assert home.stop_list() == [33639980000, 33639980001, 33639980002]
+    found = expire_people(home.ledger, KEEP, later, hash_stop_list=True, portion=2)
+    again = expire_people(home.ledger, KEEP, later, hash_stop_list=True, portion=2)
+
+    assert (found["hashed"], again["hashed"]) == (3, 0)
+    assert all(name < 0 for name in home.stop_list())
+    assert home.ledger.opted_out(np.arange(33639980000, 33639980009)).tolist() == [
+        *range(33639980000, 33639980003)
+    ]
+
+
+def test_tasks_take_the_stop_list_s_key_from_a_connection(home, reply, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(home.ledger.engine.url))
+    over = closed(home)
+    home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
+    home.collect_replies()
+    later = home.now + KEEP + timedelta(days=1)
+    asked = np.array([33639980000])
+    assert wiring.ledger().opted_out(asked).tolist() == [33639980000]  # it needs none yet
+
+    with pytest.raises(ConfigurationError, match="there is no connection sms_stop_list_key: cre"):
+        expire_people(wiring.ledger(), KEEP, later, hash_stop_list=True)
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY", f"generic://:{'k' * 32}@")
+    assert expire_people(wiring.ledger(), KEEP, later, hash_stop_list=True)["hashed"] == 1
+    assert wiring.ledger().opted_out(asked).tolist() == [33639980000]
+
+    monkeypatch.delenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY")
+    with pytest.raises(ConfigurationError, match="set AIRFLOW_CONN_SMS_STOP_LIST_KEY"):
+        wiring.ledger().require_safe_stop_list()
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY", '{"conn_type": "generic"}')
+    with pytest.raises(ConfigurationError, match="has 0 characters and needs 32"):
+        wiring.ledger().opted_out(asked)
+
+
+def test_without_the_stop_list_s_key_all_else_expires_first(home, reply):
+    over = closed(home)
+    home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
+    home.collect_replies()
+    later = home.now + KEEP + timedelta(days=1)
+
+    with pytest.raises(ConfigurationError, match="key was not given"):
+        expire_people(home.ledger, KEEP, later, hash_stop_list=True)
+
+    assert home.table("SELECT count(*) FROM sms.reply") == [(0,)]
     assert home.stop_list() == [33639980000]
 
 

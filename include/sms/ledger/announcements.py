@@ -4,10 +4,10 @@ Kept here and not by whoever tells: a try that fails after it loaded something t
 the next one finds nothing new to load.
 """
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
+from sms.ledger import holding
 from sms.ledger.database import Transaction
-from sms.ledger.removals import LOCK
 from sms.ledger.submissions import known
 
 # An announcement is itself among the events of opt-outs, with none of its own: so their index
@@ -33,7 +33,7 @@ IS_NEW_REPORT = text(
 
 def opt_outs(tx: Transaction) -> int:
     """How many opt-outs, imported ones too, nobody was told of yet; from now on they are told."""
-    tx.db.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    holding.hold(tx)
     new = int(tx.db.execute(NEW_OPT_OUTS).scalar_one())
     if new:
         tx.record(detail={"opted_out": 0, "announced": new})

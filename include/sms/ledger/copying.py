@@ -126,6 +126,13 @@ def _whole_rows(held: bytearray, row: np.dtype[np.void]) -> np.ndarray:
     return rows
 
 
+def numbers_out(tx: Transaction, query: str) -> np.ndarray:
+    """The int64 numbers that a query of one bigint column finds, none of them null."""
+    pieces = copied_out(tx, f"COPY ({query}) TO STDOUT (FORMAT binary)", _NUMBER)
+    found = [piece["number"].astype(np.int64) for piece in pieces]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
 def hand_over(tx: Transaction, numbers: Numbers) -> None:
     """Put these int64 numbers, each once, into the table `pg_temp.asked` of this transaction.
 

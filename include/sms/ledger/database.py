@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateSchema
 
 from sms.errors import ConfigurationError, LedgerBusy, LedgerError, LedgerUnreachable
 from sms.ledger.tables import SCHEMA, event
+from sms.pseudonyms import Key
 
 UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
 CONNECT_TIMEOUT = 10  # seconds
@@ -33,11 +34,15 @@ STRAINED = ("53", "57", "58")
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One transaction, with the instant and the author that it writes down."""
+    """One transaction, with the instant and the author that it writes down.
+
+    `key` is asked for only where the stop list is kept as hashes.
+    """
 
     db: Connection
     now: datetime
     actor: str
+    key: Callable[[], Key]
 
     @property
     def cursor(self) -> psycopg.Cursor[Any]:
@@ -93,11 +98,13 @@ def engine_of(url: str) -> Engine:
 
 
 @contextmanager
-def transaction(engine: Engine, clock: Callable[[], datetime], actor: str) -> Iterator[Transaction]:
+def transaction(
+    engine: Engine, clock: Callable[[], datetime], actor: str, key: Callable[[], Key]
+) -> Iterator[Transaction]:
     """A transaction that commits at its end; the database's errors come out in our words."""
     try:
         with engine.begin() as db:
-            yield Transaction(db, clock(), actor)
+            yield Transaction(db, clock(), actor, key)
     except (DBAPIError, psycopg.Error) as error:
         # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
         raise in_our_words(error, engine.url) from None

@@ -1,7 +1,8 @@
 """Rows about people out of the ledger: those whose time is over, and those of one person.
 
 What they counted for is noted in the same transaction, so a run's numbers stay true at every
-moment. Opt-outs stay: of them only the words that somebody wrote go.
+moment. Opt-outs stay: of them only the words that somebody wrote go, and the number where it is
+hashed.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Select, bindparam, exists, or_, select, text, update
 
 from sms.errors import LedgerError
-from sms.ledger import quarantine
+from sms.ledger import hashing, holding, quarantine
 from sms.ledger.database import Transaction
 from sms.ledger.records import Forgotten, Submission
 from sms.ledger.states import OVER
@@ -147,8 +148,11 @@ def expire_words(tx: Transaction, before: datetime, most: int) -> int:
     return sum(tx.db.execute(text(each), told).rowcount for each in WORDS)
 
 
-def forget(tx: Transaction, msisdn: int) -> Forgotten:
-    """Erase one person's rows, keep their opt-out; LedgerError while one of their files is open."""
+def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
+    """Erase one person's rows, keep their opt-out; LedgerError while one of their files is open.
+
+    `hashed`: the opt-out, too, no longer tells the number.
+    """
     files = [locked(tx, each.stem) for each in _of_person(tx, msisdn)]
     still_open = [each.stem for each in files if each.state not in OVER]
     if still_open:
@@ -161,7 +165,10 @@ def forget(tx: Transaction, msisdn: int) -> Forgotten:
     found = [_erase(tx, each.id, EVERYTHING, msisdn) for each in files]
     strays = _erase_strays(tx, "msisdn = :msisdn", EVERYTHING, msisdn=msisdn)
     unreadable = quarantine.forget(tx, msisdn)
+    (holding.hold if hashed else holding.hold_off)(tx)
     opted_out = _erase_words(tx, msisdn)
+    if hashed:
+        hashing.hash_one(tx, msisdn)
     forgotten = Forgotten(
         messages=sum(each["messages"] for each in found),
         strangers=sum(each["strangers"] for each in found),
@@ -211,12 +218,13 @@ def _erase_strays(tx: Transaction, whose: str, most: int, **told: object) -> dic
 
 def _erase_words(tx: Transaction, msisdn: int) -> bool:
     """Erase what a person wrote from the stop list and its removals; whether they are in it."""
+    names = hashing.names(tx, msisdn)
     tx.db.execute(
         update(removal)
-        .where(removal.c.msisdn == msisdn, removal.c.message.is_not(None))
+        .where(removal.c.msisdn.in_(names), removal.c.message.is_not(None))
         .values(message=None)
     )
-    listed = update(opt_out).where(opt_out.c.msisdn == msisdn).values(message=None)
+    listed = update(opt_out).where(opt_out.c.msisdn.in_(names)).values(message=None)
     return bool(tx.db.execute(listed).rowcount)
 
 

@@ -1,8 +1,8 @@
 """The door to the ledger: what may change, and what may be asked. Each call is one transaction.
 
-How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports` and
-`removals` (who said no), `reports` and `deliveries` (what comes home), `erasing` (what expires),
-`announcements`, `history`, `people` and `queries`.
+How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports`,
+`removals` and `hashing` (who said no), `reports` and `deliveries` (what comes home), `erasing`
+(what expires), `announcements`, `history`, `people` and `queries`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,11 +15,13 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 import sms.clock
+from sms.errors import ConfigurationError
 from sms.ledger import (
     announcements,
     database,
     deliveries,
     erasing,
+    hashing,
     history,
     imports,
     months,
@@ -36,6 +38,7 @@ from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import (
     Forgotten,
+    Hashed,
     History,
     Import,
     OpenRun,
@@ -49,6 +52,7 @@ from sms.ledger.records import (
     Summary,
 )
 from sms.ledger.states import NEXT, State
+from sms.pseudonyms import Key
 from sms.wire.names import ReportName
 
 __all__ = [
@@ -64,11 +68,17 @@ __all__ = [
 ]
 
 
+def no_key() -> Key:
+    """What is asked for a key where nobody gave one."""
+    raise ConfigurationError("the stop list is kept as hashes, and their key was not given")
+
+
 class Ledger:
     """Our memory; `actor` signs every event that this one writes.
 
     `heard` is told of every move of a file, after it is written down: the ledger, the stem, the
     state. By the one caller whose move it was, so of each move once at most.
+    `key` is asked for where the stop list is kept as hashes.
     Every call may raise LedgerUnreachable (try again: each may be repeated), or LedgerError.
     """
 
@@ -79,11 +89,13 @@ class Ledger:
         clock: Callable[[], datetime] = sms.clock.now,
         actor: str = "",
         heard: Callable[["Ledger", str, State], None] = lambda ledger, stem, state: None,
+        key: Callable[[], Key] = no_key,
     ) -> None:
         self.engine = engine
         self._clock = clock
         self._actor = actor
         self._heard = heard
+        self._key = key
 
     @classmethod
     def connect(cls, url: str, **how: Any) -> Self:
@@ -348,9 +360,17 @@ class Ledger:
             return imports.enter(tx, rows, named, file, trial=trial)
 
     def stop_list(self) -> Iterator[pa.RecordBatch]:
-        """The whole stop list by number (msisdn, opted_out_at), as one moment saw it, streamed."""
+        """The stop list by number (msisdn, opted_out_at), as one moment saw it, streamed.
+
+        Without the numbers that are hashed: `hashed_opt_outs` says how many those are.
+        """
         with self._snapshot() as tx:
             yield from stop_list.rows(tx)
+
+    def hashed_opt_outs(self) -> int:
+        """How many numbers of the stop list are kept as hashes."""
+        with self._transaction() as tx:
+            return hashing.count(tx)
 
     def remove_opt_out(self, msisdn: int, *, reason: str) -> None:
         """Take a number off the stop list and keep the trace; LedgerError if it isn't in it."""
@@ -470,18 +490,26 @@ class Ledger:
         with self._transaction() as tx:
             return erasing.expire_words(tx, before, most)
 
+    def hash_opt_outs(self, before: datetime, *, after: int, most: int) -> Hashed:
+        """Hash at most so many of the stop list's numbers that are older than `before`.
+
+        In the order of the numbers, beyond `after`. From then on the ledger needs this very key.
+        """
+        with self._transaction() as tx:
+            return hashing.hash_old(tx, before, after, most)
+
     def expire_unreadable(self, before: datetime, *, most: int) -> int:
         """Erase at most so many rows of reports that could not be read; their count stays."""
         with self._transaction() as tx:
             return quarantine.expire(tx, before, most)
 
-    def forget(self, msisdn: int) -> Forgotten:
+    def forget(self, msisdn: int, *, hashed: bool = False) -> Forgotten:
         """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.
 
-        LedgerError while one of their files is open.
+        `hashed`: the opt-out stays as a hash. LedgerError while one of their files is open.
         """
         with self._transaction() as tx:
-            return erasing.forget(tx, msisdn)
+            return erasing.forget(tx, msisdn, hashed=hashed)
 
     # What may be asked
 
@@ -516,8 +544,8 @@ class Ledger:
             return runs.recent(tx, since, most)
 
     def _transaction(self) -> AbstractContextManager[Transaction]:
-        return database.transaction(self.engine, self._clock, self._actor)
+        return database.transaction(self.engine, self._clock, self._actor, self._key)
 
     def _snapshot(self) -> AbstractContextManager[Transaction]:
         frozen = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        return database.transaction(frozen, self._clock, self._actor)
+        return database.transaction(frozen, self._clock, self._actor, self._key)

@@ -4,12 +4,13 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from sms.ledger import hashing
 from sms.ledger.database import Transaction
 from sms.ledger.records import History, Listed, OptOut, Removal, Reply, Sent
 from sms.ledger.states import State
 
 OPT_OUT = "opted_out_at, source, list, campaign, stem, message, recorded_at"
-STANDING = text(f"SELECT {OPT_OUT} FROM sms.stop_list WHERE msisdn = :msisdn")
+STANDING = text(f"SELECT {OPT_OUT} FROM sms.stop_list WHERE msisdn = ANY (:names)")
 REMOVALS = text(
     """
     SELECT removed_at, actor, reason, x.opted_out_at, x.source, x.list, r.campaign, x.stem,
@@ -17,13 +18,13 @@ REMOVALS = text(
     FROM sms.removal x
     LEFT JOIN sms.submission s USING (stem)
     LEFT JOIN sms.campaign_run r USING (run_key)
-    WHERE msisdn = :msisdn ORDER BY x.id
+    WHERE msisdn = ANY (:names) ORDER BY x.id
     """
 )
 LISTED = text(
     """
     SELECT list, opted_out_at, recorded_at FROM sms.imported
-    WHERE msisdn = :msisdn ORDER BY recorded_at, list, opted_out_at
+    WHERE msisdn = ANY (:names) ORDER BY recorded_at, list, opted_out_at
     """
 )
 REPLIES = text(
@@ -54,7 +55,7 @@ SENT = text(
 
 def history(tx: Transaction, msisdn: int) -> History:
     """All that the stop list ever heard of a number."""
-    asked = {"msisdn": msisdn}
+    asked = {"msisdn": msisdn, "names": hashing.names(tx, msisdn)}
     standing = tx.db.execute(STANDING, asked).first()
     return History(
         opt_out=OptOut(*standing) if standing else None,

@@ -213,6 +213,14 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
+class Hashed:
+    """How many numbers became pseudonyms, and the last that was looked at; None: there is none."""
+
+    numbers: int
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OptOut:
     """One row of the stop list, and how we know it."""
 

@@ -4,13 +4,12 @@ What was known at the removal never does, however often it is read again; whatev
 not know does, and where the two can't be told apart it does, too: a STOP wins.
 """
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
 from sms.errors import LedgerError
+from sms.ledger import hashing, holding
 from sms.ledger.database import Transaction
 from sms.wire.names import ReportName
-
-LOCK = 0x534D54  # the advisory lock at which removals and loads of opt-outs wait for each other
 
 KEYS = ("kind", "service_id", "campaign_id")
 
@@ -30,7 +29,7 @@ REMOVE = text(
         message, recorded_at, heard)
     SELECT msisdn, :now, :actor, :reason, opted_out_at, source, list, stem, message, recorded_at,
         ARRAY(SELECT {OF_REPLY} FROM sms.reply WHERE msisdn = :msisdn)
-    FROM sms.opt_out WHERE msisdn = :msisdn
+    FROM sms.opt_out WHERE msisdn = ANY (:names)
     """
 )
 # The very STOP that was removed is known even where its reply was not stored yet. Its twin of the
@@ -64,18 +63,16 @@ SET_ASIDE_LISTED = text(
 )
 
 
-def hold_off(tx: Transaction) -> None:
-    """Let no removal happen until this transaction ends; several may hold it off at once."""
-    tx.db.execute(select(func.pg_advisory_xact_lock_shared(LOCK)))
-
-
 def remove(tx: Transaction, msisdn: int, reason: str) -> None:
     """Take a number off the stop list, with its trace; LedgerError if it isn't there."""
-    tx.db.execute(select(func.pg_advisory_xact_lock(LOCK)))
-    told = {"now": tx.now, "actor": tx.actor, "reason": reason, "msisdn": msisdn}
+    holding.hold(tx)
+    told = {
+        **{"now": tx.now, "actor": tx.actor, "reason": reason},
+        **{"msisdn": msisdn, "names": hashing.names(tx, msisdn)},
+    }
     if not tx.db.execute(REMOVE, told).rowcount:
         raise LedgerError("the number is not in the stop list: nothing was removed")
-    tx.db.execute(text("DELETE FROM sms.opt_out WHERE msisdn = :msisdn"), {"msisdn": msisdn})
+    tx.db.execute(text("DELETE FROM sms.opt_out WHERE msisdn = ANY (:names)"), told)
     tx.record(detail={"removed": 1})
 
 

@@ -1,7 +1,7 @@
 """Who said no: entered once, kept, asked before every send, and trusted only if whole.
 
 By number, never by campaign. What lists of other tools say is beside, in `imports`; how a person
-takes a number away, in `removals`.
+takes a number away, in `removals`; how a number becomes a pseudonym, in `hashing`.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from sms.errors import StopListUnsafe
-from sms.ledger import removals
+from sms.ledger import hashing, holding, removals
 from sms.ledger.copying import Numbers, Rows, copied_out, copy_rows, hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.tables import opt_out
@@ -89,8 +89,25 @@ ONCE_HELD = text(
 
 
 def opted_out(tx: Transaction, msisdns: Numbers) -> np.ndarray:
-    """Which of these numbers are in the stop list, ascending, each once."""
-    hand_over(tx, msisdns)
+    """Which of these numbers are in the stop list, ascending, each once.
+
+    Those that are kept as hashes are found by one and the same statement, so that nobody who is
+    hashed meanwhile can be missed.
+    """
+    asked = np.unique(np.asarray(msisdns, dtype=np.int64))
+    key = hashing.key_in_use(tx)
+    if key is None:
+        found = _found(tx, asked)
+        key = hashing.key_in_use(tx)
+        if key is None:  # else the first of all were hashed right now
+            return found
+    pseudonyms = key.pseudonyms(asked)
+    found = _found(tx, np.concatenate([asked, pseudonyms]))
+    return asked[np.isin(asked, found) | np.isin(pseudonyms, found)]
+
+
+def _found(tx: Transaction, names: np.ndarray) -> np.ndarray:
+    hand_over(tx, names)
     found = tx.db.execute(
         text("SELECT msisdn FROM pg_temp.asked JOIN sms.opt_out USING (msisdn) ORDER BY msisdn")
     )
@@ -110,6 +127,7 @@ def require_safe(tx: Transaction) -> int:
     """
     try:
         present = size(tx)
+        hashing.key_in_use(tx)
     except ProgrammingError as error:
         raise StopListUnsafe(
             "the stop list can't be read, so nothing may be sent: restore the table sms.opt_out "
@@ -132,7 +150,7 @@ def add(
     A row without a moment counts from now on. A row of a `report` that was known when its number
     was removed does not bring the number back.
     """
-    removals.hold_off(tx)
+    holding.hold_off(tx)
     if not gather(tx, REPORTED if report else OPT_OUTS, rows):
         return 0
     if report:
@@ -144,10 +162,16 @@ def add(
 
 
 def gather(tx: Transaction, schema: pa.Schema, rows: Rows) -> int:
-    """Put rows into the table `pg_temp.leaving` of this transaction; how many those are."""
+    """Put rows into the table `pg_temp.leaving` of this transaction; how many those are.
+
+    Each under the name by which its person is known.
+    """
     tx.db.execute(text(LEAVING))
     tx.db.execute(text("TRUNCATE leaving"))
-    return copy_rows(tx, "pg_temp.leaving", schema, rows)
+    gathered = copy_rows(tx, "pg_temp.leaving", schema, rows)
+    if gathered:
+        hashing.stand_in(tx)
+    return gathered
 
 
 def enter(
@@ -163,9 +187,12 @@ def enter(
 
 
 def rows(tx: Transaction) -> Iterator[pa.RecordBatch]:
-    """The whole stop list by number (msisdn int64, opted_out_at), streamed from the server."""
+    """The stop list's numbers (msisdn int64, opted_out_at), streamed from the server.
+
+    Those that are kept as hashes are not among them: nobody knows them.
+    """
     statement = (
-        "COPY (SELECT msisdn, opted_out_at FROM sms.opt_out ORDER BY msisdn) "
+        "COPY (SELECT msisdn, opted_out_at FROM sms.opt_out WHERE msisdn > 0 ORDER BY msisdn) "
         "TO STDOUT (FORMAT binary)"
     )
     for cells in copied_out(tx, statement, LISTED_ROW):

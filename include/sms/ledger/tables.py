@@ -221,6 +221,7 @@ answer_count = Table(
     ),
 )
 
+# A negative `msisdn`, here and in `imported` and `removal`, is a pseudonym: see `hashing`.
 opt_out = Table(
     "opt_out",
     metadata,
@@ -267,6 +268,15 @@ removal = Table(
     Column("heard", ARRAY(Text), nullable=False),  # digests of the replies known by then
     CheckConstraint(r"reason ~ '\S'", name="reason"),
     Index(None, "msisdn"),
+)
+
+# The key that pseudonyms were made with: one for ever, and only known by its fingerprint.
+stop_list_key = Table(
+    "stop_list_key",
+    metadata,
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("used_since", Moment, nullable=False),
+    Index("stop_list_key_is_one", text("(true)"), unique=True),
 )
 
 reply = Table(

@@ -1,0 +1,457 @@
+"""Old numbers of the stop list as keyed hashes: found, removed and heard again, and never read."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+
+from sms.errors import ConfigurationError, LedgerError, StopListUnsafe
+from sms.ledger import erasing, hashing
+from sms.ledger.ledger import Ledger
+from sms.pseudonyms import Key
+from sms.wire.names import ReportName
+
+FIRST = 33_639_980_000
+JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
+STOPS = ReportName.parse("STOP-12345-20260701-1200-spring.csv")
+YEARS = timedelta(days=3 * 365)
+DAY = timedelta(days=1)
+KEY = Key.of("the key of a test, which nobody else has")
+OTHER = Key.of("another key, by which nobody is found...")
+TABLES = ("opt_out", "imported", "removal")
+
+
+@pytest.fixture
+def keyed(ledger_url, hand):
+    """A ledger whose process has the key, or another one, or none."""
+
+    def connect(key: Key | None = KEY) -> Ledger:
+        how = {"key": lambda: key} if key else {}
+        return Ledger.connect(ledger_url, clock=hand, actor="worker", **how)
+
+    return connect
+
+
+@pytest.fixture
+def desk(office, keyed):
+    """An office whose ledger has the key."""
+    office.ledger = keyed()
+    return office
+
+
+def stops(*numbers: int, hour: str = "1205") -> pa.Table:
+    count = len(numbers)
+    at = JULY.replace(hour=int(hour[:2]) - 2)
+    return pa.table(
+        {
+            "msisdn": pa.array([FIRST + number for number in numbers], pa.int64()),
+            "opted_out_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
+            "replied_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
+            "raw_date": ["20260701"] * count,
+            "raw_hour": [hour] * count,
+            "message": ["STOP, says Manon"] * count,
+            "idremote": pa.array([None] * count, pa.large_string()),
+            "occurrence": pa.array([1] * count, pa.int32()),
+        }
+    )
+
+
+def listed(*rows: tuple[int, datetime | None]) -> pa.Table:
+    return pa.table(
+        {
+            "msisdn": pa.array([FIRST + number for number, _ in rows], pa.int64()),
+            "opted_out_at": pa.array([at for _, at in rows], pa.timestamp("us", tz="UTC")),
+        }
+    )
+
+
+def hear(office, *numbers: int, hour: str = "1205") -> int:
+    said = stops(*numbers, hour=hour)
+    new = office.ledger.add_opt_outs(said, source="stop_report", stem="SEND-x", report=STOPS)
+    office.ledger.load_replies(STOPS, said)
+    return new
+
+
+def pass_by(office, time: timedelta) -> None:
+    """Time passes, and replies expire as housekeeping has it."""
+    office.hand.advance(time)
+    office.ledger.expire_strays(office.hand.at - YEARS, most=1000)
+
+
+def hash_all(office) -> int:
+    """Three years pass, and everybody of whom nothing was heard becomes a hash."""
+    pass_by(office, YEARS + DAY)
+    return office.ledger.hash_opt_outs(office.hand.at - YEARS, after=0, most=100).numbers
+
+
+def found(ledger: Ledger, *numbers: int) -> list[int]:
+    asked = np.array([FIRST + number for number in numbers], np.int64)
+    return (ledger.opted_out(asked) - FIRST).tolist()
+
+
+def plain(office) -> dict[str, list[int]]:
+    """Whose numbers can still be read, by table."""
+    return {
+        table: [
+            row[0] - FIRST
+            for row in office.table(f"SELECT msisdn FROM sms.{table} WHERE msisdn > 0")
+        ]
+        for table in TABLES
+    }
+
+
+def test_who_is_hashed_is_found_by_the_key_and_read_by_nobody(desk):
+    hear(desk, 1, 2)
+    desk.ledger.import_opt_outs(listed((2, None), (3, JULY)), named="crm", file="crm.csv")
+    desk.ledger.remove_opt_out(FIRST + 3, reason="asked for messages again")
+
+    assert hash_all(desk) == 3
+
+    assert plain(desk) == {table: [] for table in TABLES}
+    assert found(desk.ledger, 0, 1, 2, 3) == [1, 2]
+    assert desk.ledger.require_safe_stop_list() == 2
+    assert desk.ledger.hashed_opt_outs() == 2
+    assert list(desk.ledger.stop_list()) == []
+    rows = str([desk.table(f"SELECT * FROM sms.{table}") for table in (*TABLES, "event")])
+    assert str(FIRST)[:-1] not in rows
+    assert "Manon" not in rows
+    assert desk.table("SELECT detail FROM sms.event WHERE detail ? 'hashed'") == [({"hashed": 3},)]
+
+
+def test_only_who_was_not_heard_of_for_so_long_is_hashed(desk):
+    hear(desk, 1, 2, 3, 5)
+    desk.ledger.remove_opt_out(FIRST + 3, reason="asked for messages again")
+    desk.ledger.remove_opt_out(FIRST + 5, reason="asked for messages again")
+    hear(desk, 5, hour="1505")
+    desk.hand.advance(YEARS)
+    desk.ledger.remove_opt_out(FIRST + 5, reason="asked once more")
+    desk.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+    hear(desk, 3, 4, hour="1505")
+    pass_by(desk, DAY)
+
+    assert desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=0, most=100).numbers == 1
+
+    assert plain(desk) == {"opt_out": [2, 3, 4], "imported": [2], "removal": [3, 5, 5]}
+    assert found(desk.ledger, 1, 2, 3, 4, 5) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_portions_end_and_leave_nobody_out(desk, most):
+    hear(desk, 1, 2, 3, 4, 5)
+    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+    desk.hand.advance(YEARS)
+    desk.ledger.import_opt_outs(listed((3, JULY)), named="crm", file="crm.csv")
+    pass_by(desk, DAY)
+
+    after, numbers = 0, []
+    while after is not None:
+        done = desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=after, most=most)
+        after, numbers = done.last, [*numbers, done.numbers]
+
+    assert sum(numbers) == 4
+    assert max(numbers) <= most
+    assert plain(desk) == {"opt_out": [3], "imported": [3], "removal": []}
+
+
+def test_what_was_hashed_is_not_hashed_again(desk):
+    hear(desk, 1)
+    assert hash_all(desk) == 1
+    before = desk.table("SELECT * FROM sms.opt_out")
+
+    assert hash_all(desk) == 0
+
+    assert desk.table("SELECT * FROM sms.opt_out") == before
+    assert found(desk.ledger, 1) == [1]
+
+
+def test_a_stop_that_is_read_again_or_anew_stays_with_its_hash(desk):
+    hear(desk, 1)
+    hash_all(desk)
+
+    assert hear(desk, 1, 2) == 1
+    assert hear(desk, 1, hour="1505") == 0
+
+    assert plain(desk)["opt_out"] == [2]
+    assert desk.ledger.require_safe_stop_list() == 2
+    assert found(desk.ledger, 1, 2) == [1, 2]
+
+
+def test_an_earlier_moment_reaches_the_hash(desk):
+    hear(desk, 1)
+    hash_all(desk)
+
+    done = desk.ledger.import_opt_outs(listed((1, JULY - DAY)), named="crm", file="crm.csv")
+
+    assert (done.numbers, done.new, done.removed) == (1, 0, 0)
+    assert desk.table("SELECT opted_out_at, list FROM sms.opt_out") == [(JULY - DAY, "crm")]
+    assert plain(desk) == {table: [] for table in TABLES}
+
+
+def test_a_list_that_is_imported_every_day_finds_its_people_hashed(desk):
+    daily = listed(*((number, JULY) for number in range(50)), (50, None))
+    desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+    assert hash_all(desk) == 51
+
+    again = desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+
+    assert (again.numbers, again.new, again.again, again.removed) == (51, 0, 0, 0)
+    assert desk.table("SELECT count(*) FROM sms.imported") == [(51,)]
+    assert plain(desk) == {table: [] for table in TABLES}
+
+
+def test_who_is_hashed_can_be_shown_and_removed_and_says_stop_again(desk):
+    hear(desk, 1, 2)
+    desk.ledger.import_opt_outs(listed((1, None)), named="crm", file="crm.csv")
+    hash_all(desk)
+    history = desk.ledger.history(FIRST + 1)
+    assert [each.list for each in history.listed] == ["crm"]
+    assert (history.opt_out.opted_out_at, history.opt_out.stem) == (JULY, "SEND-x")
+    assert history.opt_out.message is None
+
+    desk.ledger.remove_opt_out(FIRST + 1, reason="asked for messages again")
+
+    assert found(desk.ledger, 1, 2) == [2]
+    history = desk.ledger.history(FIRST + 1)
+    assert history.opt_out is None
+    assert [each.reason for each in history.removals] == ["asked for messages again"]
+    assert hear(desk, 1, hour="1505") == 1
+    assert found(desk.ledger, 1, 2) == [1, 2]
+    assert desk.ledger.require_safe_stop_list() == 2
+    with pytest.raises(LedgerError, match="not in the stop list"):
+        desk.ledger.remove_opt_out(FIRST + 9, reason="a slip")
+
+
+def test_what_was_known_at_a_removal_is_known_after_it_was_hashed(desk):
+    hear(desk, 1)
+    desk.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+    for number in (1, 2):
+        desk.ledger.remove_opt_out(FIRST + number, reason="asked for messages again")
+    assert hash_all(desk) == 2
+
+    assert hear(desk, 1) == 0
+    done = desk.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+
+    assert (done.new, done.removed) == (0, 1)
+    assert found(desk.ledger, 1, 2) == []
+    assert desk.ledger.require_safe_stop_list() == 0
+
+
+def test_nobody_is_hashed_whose_number_is_told_elsewhere(desk, make_messages):
+    """An open file of so long ago still counts who said STOP before its hour."""
+    one = desk.submitted(make_messages(2))
+    desk.hand.advance(timedelta(minutes=1))
+    hear(desk, 0, 5, 6)
+    assert desk.ledger.late_stops(one.stem) == 1
+    pass_by(desk, YEARS + DAY)
+    hear(desk, 6, hour="1305")
+
+    assert desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=0, most=9).numbers == 1
+
+    assert plain(desk)["opt_out"] == [0, 6]
+    assert desk.ledger.late_stops(one.stem) == 1
+
+
+def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
+    hear(desk, 1, 2)
+    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+
+    assert desk.ledger.forget(FIRST + 1, hashed=True).opted_out
+    assert not desk.ledger.forget(FIRST + 2, hashed=True).opted_out
+    assert not desk.ledger.forget(FIRST + 3, hashed=True).opted_out
+
+    assert plain(desk) == {table: [] for table in TABLES}
+    assert found(desk.ledger, 1, 2, 3) == [1]
+    assert desk.ledger.forget(FIRST + 1, hashed=True).opted_out  # found again by its hash
+
+
+def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):
+    hear(desk, 1, 2)
+    hash_all(desk)
+    hear(desk, 1, 2, hour="0905")  # an earlier no, whose words replace those of the later one
+    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+
+    for number in (1, 2):
+        desk.ledger.forget(FIRST + number)
+
+    told = desk.table("SELECT message FROM sms.opt_out UNION ALL SELECT message FROM sms.removal")
+    assert told == [(None,), (None,)]
+
+
+def test_nobody_forgotten_needs_no_key(office):
+    assert not office.ledger.forget(FIRST, hashed=True).opted_out
+    assert office.table("SELECT * FROM sms.stop_list_key") == []
+
+
+CALLS = {
+    "asking": lambda ledger: ledger.opted_out(np.array([FIRST])),
+    "trusting": lambda ledger: ledger.require_safe_stop_list(),
+    "hearing": lambda ledger: ledger.add_opt_outs(stops(7), source="stop_report", report=STOPS),
+    "importing": lambda ledger: ledger.import_opt_outs(listed((7, JULY)), named="c", file="c.csv"),
+    "showing": lambda ledger: ledger.history(FIRST),
+    "removing": lambda ledger: ledger.remove_opt_out(FIRST, reason="a slip"),
+    "forgetting": lambda ledger: ledger.forget(FIRST),
+    "hashing": lambda ledger: ledger.hash_opt_outs(JULY + 9 * YEARS, after=0, most=9),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_without_the_very_key_nothing_is_done(desk, keyed, call):
+    hear(desk, 1)
+    hash_all(desk)
+    hear(desk, 2)
+    before = [desk.table(f"SELECT * FROM sms.{table}") for table in TABLES]
+
+    with pytest.raises(ConfigurationError, match="key was not given"):
+        call(keyed(None))
+    with pytest.raises(StopListUnsafe, match=r"another key.* in use since 2029-07-15"):
+        call(keyed(OTHER))
+
+    assert [desk.table(f"SELECT * FROM sms.{table}") for table in TABLES] == before
+
+
+def test_while_nothing_is_hashed_no_key_is_asked_for(office):
+    hear(office, 1)
+    office.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+    office.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+    office.ledger.forget(FIRST)
+
+    assert found(office.ledger, 1, 2) == [1]
+    assert office.ledger.hashed_opt_outs() == 0
+    with pytest.raises(ConfigurationError, match="key was not given"):
+        office.ledger.hash_opt_outs(JULY, after=0, most=9)
+
+
+def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, keyed, monkeypatch):
+    hear(desk, 1)
+    pass_by(desk, YEARS + DAY)
+    asking = keyed()
+    known = hashing.key_in_use
+    answers = []
+
+    def hashed_right_then(tx):
+        answer = known(tx)
+        answers.append(answer)
+        if len(answers) == 1:  # the others are asked by this very hashing, and after it
+            assert desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=0, most=9).numbers == 1
+        return answer
+
+    monkeypatch.setattr(hashing, "key_in_use", hashed_right_then)
+
+    assert found(asking, 1) == [1]
+    assert answers[0] is None
+
+
+def test_hashing_and_hearing_at_once_leave_each_person_one_name(desk, keyed):
+    numbers = range(300)
+    hear(desk, *numbers)
+    pass_by(desk, YEARS + DAY)
+    start = threading.Barrier(4)
+
+    def hash_them() -> None:
+        ledger, after = keyed(), 0
+        start.wait()
+        while after is not None:
+            after = ledger.hash_opt_outs(desk.hand.at - YEARS, after=after, most=10).last
+
+    def hear_them() -> None:
+        ledger = keyed()
+        start.wait()
+        for begin in range(0, 300, 30):
+            ledger.add_opt_outs(
+                stops(*range(begin, begin + 30)), source="stop_report", stem="SEND-x", report=STOPS
+            )
+
+    def ask() -> None:
+        ledger = keyed()
+        start.wait()
+        for _ in range(20):
+            assert found(ledger, *numbers, 999) == list(numbers)
+
+    with ThreadPoolExecutor(4) as pool:
+        for task in [pool.submit(each) for each in (hash_them, hear_them, ask, ask)]:
+            task.result(timeout=60)
+
+    assert desk.ledger.stop_list_size() == 300 == desk.ledger.hashed_opt_outs()
+
+
+CHANGES = {
+    "growing old": lambda tx, desk: hashing.hash_old(tx, desk.hand.at - YEARS, 0, 9),
+    "being forgotten": lambda tx, desk: erasing.forget(tx, FIRST + 1, hashed=True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, keyed, change):
+    hear(desk, 1)
+    pass_by(desk, YEARS + DAY)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+
+    with ThreadPoolExecutor(1) as pool:
+        with desk.ledger._transaction() as tx:
+            change(tx, desk)
+            loading = pool.submit(
+                keyed().add_opt_outs, stops(1), source="stop_report", report=STOPS
+            )
+            while not tx.db.scalar(waiting):
+                assert not loading.done(), "it did not wait"
+        assert loading.result(timeout=10) == 0
+
+    assert desk.ledger.stop_list_size() == 1 == desk.ledger.hashed_opt_outs()
+
+
+def test_a_number_beside_its_own_hash_stays_and_stops_nothing(desk):
+    hear(desk, 1, 2)
+    hash_all(desk)
+    with desk.ledger.engine.begin() as db:  # a row of a restored backup
+        db.execute(
+            text(
+                "INSERT INTO sms.opt_out (msisdn, opted_out_at, source, recorded_at) "
+                f"VALUES ({FIRST + 1}, '2020-01-01', 'import', '2020-01-01')"
+            )
+        )
+
+    assert hash_all(desk) == 0
+
+    assert plain(desk)["opt_out"] == [1]
+    assert found(desk.ledger, 1, 2) == [1, 2]
+    desk.ledger.remove_opt_out(FIRST + 1, reason="asked for messages again")
+    assert found(desk.ledger, 1, 2) == [2]
+
+
+REFUSED = {
+    "another number": "UPDATE sms.opt_out SET msisdn = msisdn + 1 WHERE msisdn > 0",
+    "a hash of nobody": "UPDATE sms.opt_out SET msisdn = msisdn + 1 WHERE msisdn < 0",
+    "a number again": f"UPDATE sms.opt_out SET msisdn = {FIRST} WHERE msisdn < 0",
+    "somebody's removal": "UPDATE sms.removal SET msisdn = msisdn + 1",
+    "another reason": "UPDATE sms.removal SET msisdn = -1, reason = 'none'",
+    "another list": "UPDATE sms.imported SET msisdn = -1, list = 'none'",
+    "somebody's import": "UPDATE sms.imported SET msisdn = msisdn + 1",
+    "no import": "DELETE FROM sms.imported",
+    "no opt-out": "DELETE FROM sms.opt_out WHERE msisdn < 0",
+    "another key": "UPDATE sms.stop_list_key SET fingerprint = 'x'",
+    "no key": "DELETE FROM sms.stop_list_key",
+}
+
+
+@pytest.mark.parametrize("statement", REFUSED.values(), ids=REFUSED.keys())
+def test_the_database_refuses_whatever_would_lose_a_hash(desk, statement):
+    hear(desk, 1)
+    hash_all(desk)
+    hear(desk, 2, 3, hour="1605")
+    desk.ledger.import_opt_outs(listed((4, JULY)), named="crm", file="crm.csv")
+    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+
+    with pytest.raises(LedgerError, match="refused"), desk.ledger._transaction() as tx:
+        assert tx.db.execute(text(statement)).rowcount
+
+
+def test_there_is_one_key(desk):
+    hear(desk, 1)
+    hash_all(desk)
+
+    with pytest.raises(LedgerError, match="stop_list_key_is_one"), desk.ledger._transaction() as tx:
+        tx.db.execute(text("INSERT INTO sms.stop_list_key VALUES ('x', now())"))

@@ -1,0 +1,69 @@
+"""Keyed hashes of numbers: as the RFC's own construction makes them, and never a number."""
+
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms.errors import ConfigurationError
+from sms.pseudonyms import Key
+
+SECRET = "a secret of forty characters, or so it is"
+MSISDN = st.integers(min_value=1_000_000, max_value=10**15 - 1)
+
+
+@given(st.lists(MSISDN, max_size=50))
+def test_each_is_the_keyed_hash_of_its_number_below_zero(numbers):
+    made = Key.of(SECRET).pseudonyms(np.array(numbers, dtype=np.int64))
+
+    key = blake2b(SECRET.encode()).digest()
+    for number, pseudonym in zip(numbers, made.tolist(), strict=True):
+        digest = blake2b(
+            number.to_bytes(8, "big"), key=key, digest_size=8, person=b"sms stop list"
+        ).digest()
+        assert pseudonym < 0
+        assert pseudonym % 2**63 == int.from_bytes(digest, "big") % 2**63
+
+
+def test_they_stay_what_they_are_for_ever():
+    """A list that was hashed with an older version must be found by this one."""
+    key = Key.of("the same secret in every version")
+
+    assert key.pseudonyms(np.array([33639980000, 33639980001])).tolist() == [
+        -2_818_086_261_764_908_131,
+        -7_874_368_074_137_920_651,
+    ]
+    assert key.fingerprint.hex() == "d2360b22a96393ae6bd42d80ae1ddac7"
+
+
+def test_another_key_makes_others_and_another_fingerprint():
+    one, other = Key.of(SECRET), Key.of(SECRET + "!")
+    numbers = np.arange(33639980000, 33639990000)
+
+    assert len(np.intersect1d(one.pseudonyms(numbers), other.pseudonyms(numbers))) == 0
+    assert len(np.unique(one.pseudonyms(numbers))) == len(numbers)
+    assert one.fingerprint != other.fingerprint
+
+
+def test_a_strided_column_is_hashed_as_what_it_shows():
+    numbers = np.arange(33639980000, 33639980100)
+
+    assert np.array_equal(
+        Key.of(SECRET).pseudonyms(numbers[::7]), Key.of(SECRET).pseudonyms(numbers)[::7]
+    )
+
+
+@pytest.mark.parametrize("written", ["", "   ", "x" * 31, f"  {'x' * 31}\n"])
+def test_a_key_that_could_be_guessed_is_refused_and_not_quoted(written):
+    with pytest.raises(ConfigurationError, match="needs 32 or more: make one by") as error:
+        Key.of(written)
+
+    assert "xxx" not in str(error.value)
+
+
+def test_a_key_is_the_same_with_a_line_end_and_shows_nothing_of_itself():
+    assert Key.of(f"{SECRET}\n") == Key.of(SECRET)
+    assert SECRET not in repr(Key.of(SECRET))
+    assert repr(Key.of(SECRET).secret)[2:20] not in repr(Key.of(SECRET))
