@@ -1,43 +1,69 @@
-"""What it costs to ask a stop list of ten million numbers about a million."""
+"""What it costs to ask a stop list of ten million numbers about a million, plain and hashed."""
 
 import numpy as np
 import psycopg
 
 from benchmarks import people
 from benchmarks.contest import Contest, Mismatch, Place, Side, benchmark, module
+from benchmarks.sides.asking import KEY
 from sms.ledger.ledger import Ledger
 
 TIMES = 10  # as many in the stop list as are asked about
 TOLD = "the same process without the question, which holds {peak:.0f} MiB"
+PLAIN = "the same question of the same list while it is plain numbers"
 
 
 @benchmark("stop_list_10m", rows=1_000_000)
 def ask(place: Place) -> Contest:
     """The whole process, its numbers loaded and its ledger there, that asks or doesn't."""
-    place.postgres.create_database("ledger")
-    url = place.postgres.url("ledger")
-    Ledger.connect(url).upgrade()
-    with place.postgres.connect("ledger") as ledger:
-        _fill(ledger, place.rows * TIMES)
-    # Every fiftieth of those asked about said STOP; the list's other numbers are nobody's here.
-    asked = np.arange(place.rows) + place.rows * TIMES
-    asked[:: people.STOPPED] -= place.rows * TIMES
-    numbers = people.numbers(asked)
-    source = place.folder / "numbers.npy"
-    np.save(source, numbers)
-    stopped = np.sort(numbers[:: people.STOPPED])
+    question = _Question(place)
+    url = question.ledger("plain")
+    return Contest(question.side("asks", url), question.side("silent", url), TOLD)
 
-    def side(way: str) -> Side:
-        out = place.folder / f"{way}.npy"
+
+@benchmark("stop_list_hashed_10m", rows=1_000_000)
+def ask_hashed(place: Place) -> Contest:
+    """The same process, and a list whose every number is a keyed hash."""
+    question = _Question(place)
+    hashed, plain = question.ledger("hashed", hashed=True), question.ledger("plain")
+    return Contest(question.side("asks", hashed), question.side("asks", plain), PLAIN)
+
+
+class _Question:
+    """A million numbers, every fiftieth of whom said STOP; the list's others are nobody's here."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._size = place.rows * TIMES
+        asked = np.arange(place.rows) + self._size
+        asked[:: people.STOPPED] -= self._size
+        numbers = people.numbers(asked)
+        self._source = place.folder / "numbers.npy"
+        np.save(self._source, numbers)
+        self._stopped = np.sort(numbers[:: people.STOPPED])
+
+    def ledger(self, name: str, *, hashed: bool = False) -> str:
+        """The URL of a ledger of its own, its list filled."""
+        self._place.postgres.create_database(name)
+        url = self._place.postgres.url(name)
+        Ledger.connect(url).upgrade()
+        with self._place.postgres.connect(name) as ledger:
+            _fill(ledger, self._size)
+            if hashed:
+                _hash(ledger, self._size)
+            ledger.execute("VACUUM FULL ANALYZE sms.opt_out")
+        return url
+
+    def side(self, way: str, url: str) -> Side:
+        """A process that asks, or doesn't, and what it must have found."""
+        out = self._place.folder / f"{way}-{url.partition('@/')[2].partition('?')[0]}.npy"
 
         def check(said: str) -> None:
             found = np.load(out)
-            if not np.array_equal(found, stopped if way == "asks" else stopped[:0]):
+            if not np.array_equal(found, self._stopped if way == "asks" else self._stopped[:0]):
                 raise Mismatch(f"{len(found)} numbers were found in the stop list")
 
-        return Side(module("asking", way, url, source, out), makes=out, check=check)
-
-    return Contest(side("asks"), side("silent"), TOLD)
+        return Side(module("asking", way, url, self._source, out), makes=out, check=check)
 
 
 def _fill(ledger: psycopg.Connection, size: int) -> None:
@@ -47,4 +73,18 @@ def _fill(ledger: psycopg.Connection, size: int) -> None:
         f"SELECT {people.numbers_sql('place')}, now(), 'import', now() "
         f"FROM generate_series(0, {size - 1}) AS place"
     )
-    ledger.execute("VACUUM ANALYZE sms.opt_out")
+
+
+def _hash(ledger: psycopg.Connection, size: int) -> None:
+    """What years of housekeeping make of them."""
+    numbers = people.numbers(np.arange(size))
+    pairs = np.column_stack((numbers, KEY.pseudonyms(numbers)))
+    ledger.execute("CREATE TEMP TABLE named (msisdn bigint, pseudonym bigint)")
+    with ledger.cursor() as cursor, cursor.copy("COPY named FROM STDIN") as copy:
+        for first in range(0, size, people.BATCH):
+            lines = (f"{a}\t{b}\n" for a, b in pairs[first : first + people.BATCH].tolist())
+            copy.write("".join(lines))
+    ledger.execute(
+        "UPDATE sms.opt_out o SET msisdn = n.pseudonym FROM named n WHERE o.msisdn = n.msisdn"
+    )
+    ledger.execute("INSERT INTO sms.stop_list_key VALUES (%s, now())", (KEY.fingerprint,))

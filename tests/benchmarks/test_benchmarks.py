@@ -29,7 +29,7 @@ NAMES = (
     *("prepare_1m", "prepare_5m", "prepare_1m_vs_bare_floor"),
     *("prepare_1m_vs_plain", "prepare_1m_vs_competent", "prepare_1m_vs_expert"),
     *("gsm_1m", "gsm_1m_foreign", "gsm_1m_vs_translate"),
-    *("stop_list_10m", "extract_1m", "extract_5m", "ack_1m"),
+    *("stop_list_10m", "stop_list_hashed_10m", "extract_1m", "extract_5m", "ack_1m"),
     *("upload_loopback", "upload_10ms", "upload_50ms", "upload_100mbit", "upload_20mbit"),
 )
 if lacking() and not os.environ.get("CI"):  # a laptop without OpenSSH measures the rest

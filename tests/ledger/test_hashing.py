@@ -313,6 +313,18 @@ def test_without_the_very_key_nothing_is_done(desk, keyed, call):
     assert [desk.table(f"SELECT * FROM sms.{table}") for table in TABLES] == before
 
 
+def test_hashes_of_which_nobody_knows_the_key_stop_everything(desk):
+    hear(desk, 1)
+    hash_all(desk)
+    with desk.ledger.engine.begin() as db:  # the list was restored, and nothing else
+        db.execute(text("SET LOCAL session_replication_role = replica"))
+        db.execute(text("DELETE FROM sms.stop_list_key"))
+
+    for call in (CALLS["asking"], CALLS["trusting"], CALLS["hearing"]):
+        with pytest.raises(StopListUnsafe, match="restore that table from the same backup"):
+            call(desk.ledger)
+
+
 def test_while_nothing_is_hashed_no_key_is_asked_for(office):
     hear(office, 1)
     office.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import exists, func, insert, select, text
 
 from sms.errors import StopListUnsafe
 from sms.ledger import holding
@@ -84,10 +84,16 @@ WHERE l.msisdn = n.msisdn AND n.pseudonym IN (
 def key_in_use(tx: Transaction) -> Key | None:
     """The key of the stop list's pseudonyms, or None while there are none.
 
-    ConfigurationError where this process has no key, StopListUnsafe where it has another one.
+    ConfigurationError where this process has no key, StopListUnsafe where it has another one, or
+    nobody can know which it was.
     """
     used = tx.db.execute(select(stop_list_key.c.fingerprint, stop_list_key.c.used_since)).first()
     if used is None:
+        if tx.db.scalar(select(exists().where(opt_out.c.msisdn < 0))):
+            raise StopListUnsafe(
+                "the stop list holds hashes, and sms.stop_list_key doesn't say of which key, so "
+                "nobody in it could be found: restore that table from the same backup"
+            )
         return None
     key = tx.key()
     if key.fingerprint != used.fingerprint:
