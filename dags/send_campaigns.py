@@ -4,6 +4,8 @@ Everything a campaign needs to say stands in its folder; a new folder is a new D
 A folder that can't be used is told by check_campaigns.py and hides no other campaign.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, CronTriggerTimetable, get_parsing_context
 
 from sms.campaign import Campaign, load_all
@@ -14,6 +16,9 @@ from sms_airflow.documentation import campaign_page
 from sms_airflow.operators import BookCollection, SubmitOperator
 from sms_airflow.sensors import HourSensor
 
+# First unpaused, a campaign waits for its next time. Airflow's default, False, would at once start
+# the run of a time that passed less than a tenth of its interval ago (2 hours, of a day).
+NEVER_LATE = timedelta(0)
 RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 
 
@@ -24,7 +29,9 @@ def build(campaign: Campaign, settings: Settings) -> None:
         description=campaign.description,
         doc_md=campaign_page(campaign, settings),
         schedule=campaign.schedule
-        and CronTriggerTimetable(campaign.schedule, timezone="Europe/Paris"),
+        and CronTriggerTimetable(
+            campaign.schedule, timezone="Europe/Paris", run_immediately=NEVER_LATE
+        ),
         params=form.params(campaign, settings),
         default_args={"owner": campaign.owner},
         tags={"sms", "send", campaign.kind.value, *campaign.tags},

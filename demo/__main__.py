@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import time
@@ -52,6 +53,9 @@ def up(screen: Screen, *, keep: bool) -> int:
         screen.tell(f"Each run leaves its files in {stack.folder}/runs")
         screen.tell("Ask the ledger, for example: SELECT * FROM sms.campaign_summary")
         screen.tell(f"  psql -h {stack.postgres.socket_folder} -U postgres ledger")
+        screen.tell("and let `sms` in another shell know the same ledger, settings and clock:")
+        for name, value in stack.for_a_shell.items():
+            screen.tell(f"  export {name}={shlex.quote(value)}")
         if real:
             screen.tell(f"{GATEWAY} is set: what you send goes to that gateway, in real time.")
         else:

@@ -110,6 +110,13 @@ class Stack:
         return self.postgres.url("ledger")
 
     @property
+    def for_a_shell(self) -> dict[str, str]:
+        """The variables by which `sms` in a shell of this machine knows all that the DAGs know."""
+        known = ("SMS_SETTINGS", "SMS_SANDBOX_CLOCK")
+        told = {name: self.environment[name] for name in known if name in self.environment}
+        return {"SMS_LEDGER_URL": self.ledger_url} | told
+
+    @property
     def warehouse_url(self) -> str:
         """For SQLAlchemy: the database that the campaigns' SQL asks."""
         return self.postgres.url("warehouse")

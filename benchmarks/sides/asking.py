@@ -10,7 +10,7 @@ import numpy as np
 from sms.ledger.ledger import Ledger
 from sms.pseudonyms import Key
 
-KEY = Key.of("the key of a list that is made for a benchmark")  # asked for where it is hashed
+KEY = Key.of("the-key-of-a-list-made-for-a-benchmark")  # asked for where it is hashed
 
 
 def main(way: str, url: str, source: str, out: str) -> None:

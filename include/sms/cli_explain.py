@@ -40,12 +40,13 @@ def explain(
 
     ledger = open_ledger(url, "sms explain")
     now = clock.now()
+    begin = since or now - LOOKED_BACK
     story = explaining.explain(
         number,
         ledger,
         load_all(settings.load().campaigns_folder)[0],
         UPath,
-        since=since or now - LOOKED_BACK,
+        since=begin,
         now=now,
     )
     if as_json:
@@ -55,7 +56,10 @@ def explain(
     for entry in story.entries:
         say.print(f"{explaining.moment(entry.at)}  {entry.told}", markup=False)
     if not story.entries:
-        say.print("No campaign and no message is known.")
+        say.print(
+            f"No campaign and no message is known since {explaining.moment(begin)}, and nothing "
+            "that the stop list ever heard."
+        )
     say.print(f"Now: {_now(story)}", markup=False)
     for sentence in story.untold:
         complain.print(sentence, markup=False)

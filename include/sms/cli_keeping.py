@@ -28,7 +28,7 @@ def forget(
     forgotten, kept = forget_person(wanted, ledger, rules, clock.now())
     stays = "the number is not in the stop list"
     if forgotten.opted_out:
-        stays = f"their opt-out is kept{', as a hash' if rules.hash_stop_list else ''}"
+        stays = f"their opt-out is kept{_how(forgotten.hashed, rules.hash_stop_list)}"
     say.print(
         f"Erased: {forgotten.messages} messages with their outcomes, {forgotten.strangers} other "
         f"rows of reports, {forgotten.replies} replies, {forgotten.unreadable} rows that could not "
@@ -42,6 +42,12 @@ def forget(
         "Folders of other runs may name them among candidates, until they expire too.",
         markup=False,
     )
+
+
+def _how(hashed: bool, wanted: bool) -> str:
+    if hashed:
+        return ", as a hash"
+    return ", as a number still, for it stands beside its own hash" if wanted else ""
 
 
 def replay(
@@ -69,6 +75,12 @@ def replay(
             markup=False,
         )
     say.print(f"{len(loaded)} reports are loaded.", markup=False)
+    for name, rows in ledger.unseen_stops().items():
+        say.print(
+            f"{rows} rows of {name} can't be read, and each may be a STOP: nothing is sent until "
+            "somebody has looked at them, and says so by `sms quarantine seen`.",
+            markup=False,
+        )
 
 
 def join(app: typer.Typer) -> None:

@@ -73,7 +73,9 @@ def standing(history: History) -> str:
     """Whether a number is in the stop list, in a sentence."""
     if history.opt_out is None:
         return "not in the stop list"
-    return f"in the stop list since {moment(history.opt_out.opted_out_at)}, {_by(history.opt_out)}"
+    kept = ", where only a hash of the number is left" if history.hashed else ""
+    since = moment(history.opt_out.opted_out_at)
+    return f"in the stop list since {since}, {_by(history.opt_out)}{kept}"
 
 
 def moment(at: datetime) -> str:
@@ -263,19 +265,22 @@ def _left_out(
         )
     for file in ledger.submissions(run.run_key):
         if file.stem not in {each.stem for each in sent} and search.message(run.folder, file.stem):
-            yield _prepared(run, file, facts)
+            yield _prepared(run, file, facts, unsure=ledger.lacks_people(file.stem))
 
 
-def _prepared(run: PlannedRun, file: Submission, facts: Mapping[str, Any]) -> Entry:
-    why = (
-        "left out of it right before it left: in the stop list by then"
-        if file.state in SENT
-        else f"nothing was sent by it, which is {file.state}"
-    )
+def _prepared(run: PlannedRun, file: Submission, facts: Mapping[str, Any], unsure: bool) -> Entry:
+    """Of a message that is in the run's folder, and not among those that the ledger has."""
+    if file.state not in SENT:
+        what, why = "not_sent", f"not sent: the file is {file.state}"
+    elif unsure:
+        what = "uncertain"
+        why = "perhaps sent: rows about people of this file were erased, theirs may be among them"
+    else:
+        what, why = "excluded", "left out right before it left: in the stop list by then"
     return Entry(
         run.chosen_at or run.planned_at,
-        "excluded" if file.state in SENT else "not_sent",
-        f"prepared by {run.campaign} in {file.stem}, and {why}",
+        what,
+        f"prepared by {run.campaign} in {file.stem}, {why}",
         {**facts, "stem": file.stem, "state": file.state},
     )
 

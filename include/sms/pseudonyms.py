@@ -6,6 +6,7 @@ int64, so it stands where a number stands and is never taken for one: 63 bits, o
 ten million has one in 10^6 chances to hold the pseudonym of any of a million others.
 """
 
+import re
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Self
@@ -15,6 +16,7 @@ import numpy as np
 from sms.errors import ConfigurationError
 
 SHORTEST = 32  # characters
+PLAIN = re.compile(f"[A-Za-z0-9_-]{{{SHORTEST},}}")
 BIG_ENDIAN = np.dtype(">i8")
 SIGN = np.int64(np.iinfo(np.int64).min)
 CHUNK = 65_536  # numbers whose digests are objects of Python at the same time
@@ -32,12 +34,18 @@ class Key:
 
     @classmethod
     def of(cls, written: str) -> Self:
-        """The key that somebody keeps as text; ConfigurationError if it can be guessed."""
+        """The key that somebody keeps as text; ConfigurationError if it could be guessed.
+
+        Of characters alone that mean the same in a URL, in JSON and in a shell.
+        """
         secret = written.strip()
-        if len(secret) < SHORTEST:
+        if not secret:
+            raise ConfigurationError("the stop list's key is empty: give the one that was made")
+        if not PLAIN.fullmatch(secret):
             raise ConfigurationError(
-                f"the stop list's key has {len(secret)} characters and needs {SHORTEST} or more: "
-                'make one by python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                f"the stop list's key has {len(secret)} characters, and needs {SHORTEST} or more, "
+                "each a letter, a digit, _ or -: is it the whole one? The runbook says how to make "
+                "a first one"
             )
         return cls(blake2b(secret.encode()).digest())
 

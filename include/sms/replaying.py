@@ -13,6 +13,7 @@ from typing import Any
 from sms.archive import Archived, keep
 from sms.collecting import Collected, load_delivery_report, load_replies, reconcile, sentence
 from sms.errors import (
+    ConfigurationError,
     LedgerError,
     LedgerUnreachable,
     ReplayUnfinished,
@@ -29,11 +30,12 @@ def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected
     """Load reports again, whichever they are by their names; folders with all that is in them.
 
     A delivery report needs its file in the ledger; STOPs and replies need nothing. One that fails
-    stops no other: ReplayUnfinished tells them at the end. Raises LedgerUnreachable at once.
+    stops no other: ReplayUnfinished tells them at the end. Raises ConfigurationError where there is
+    nothing to read, LedgerUnreachable at once.
     """
     loaded: list[Collected] = []
     failures: list[tuple[str, str]] = []
-    reports = sorted((each for path in paths for each in _files(path)), key=_in_order)
+    reports = sorted((each for path in paths for each in _found(path)), key=_in_order)
     latest = dict(reports)
     for name, path in reports:
         try:
@@ -46,6 +48,20 @@ def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected
     if failures:
         raise ReplayUnfinished(tuple(failures), len(loaded))
     return loaded
+
+
+def _found(path: Any) -> list[tuple[str, Any]]:
+    """The reports of a path that somebody gave; ConfigurationError if there are none."""
+    try:
+        found = list(_files(path)) if path.exists() else []
+    except (OSError, ImportError, ValueError) as error:
+        raise ConfigurationError(f"{path} can't be looked into: {error}") from error
+    if not found:
+        raise ConfigurationError(
+            f"there is no report in {path}: give the archive, a folder of it, or files, by a path "
+            "from here or a URL"
+        )
+    return found
 
 
 def _files(path: Any) -> Iterator[tuple[str, Any]]:

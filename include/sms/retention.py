@@ -141,8 +141,11 @@ def _hash(ledger: Ledger, before: datetime, portion: int) -> int:
         done = ledger.hash_opt_outs(before, after=after, most=portion)
         total += done.numbers
         if done.last is None:
-            return total
+            break
         after = done.last
+    if total:
+        ledger.renew_statistics()
+    return total
 
 
 def _drop_months(ledger: Ledger, before: datetime) -> int:

@@ -1,10 +1,18 @@
 """What is true of every DAG, and that these are all there are."""
 
 import itertools
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import timezone
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables import trigger
+from airflow.timetables.base import TimeRestriction
+from croniter import croniter
+
+from sms.clock import PARIS
 
 CAMPAIGNS = {"send__spring_sale", "send__parcel_ready"}
 COLLECTORS = {
@@ -69,6 +77,28 @@ def test_the_trigger_form_starts_with_the_campaign_and_explains_each_field(
         assert param.description is None  # or the page would not show the Markdown
         assert param.schema["title"]
         assert param.schema["description_md"]
+
+
+@pytest.mark.parametrize("minutes", [1, 6, 100, 24 * 60 - 1])
+def test_a_campaign_that_is_first_unpaused_waits_for_its_next_time(
+    dagbag: DagBag, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """Whoever unpauses it to trigger it by hand must not get a second run beside their own."""
+    scheduled = [dag for dag in dagbag.dags.values() if dag.dag_id in CAMPAIGNS and dag.schedule]
+    assert scheduled
+    for dag in scheduled:
+        timetable = decode_timetable(encode_timetable(dag.timetable))  # as the scheduler has it
+        noon = datetime(2027, 3, 2, 12, 0, tzinfo=PARIS)
+        passed = croniter(timetable._expression, noon).get_prev(datetime)
+        now = passed + timedelta(minutes=minutes)
+        monkeypatch.setattr(trigger, "utcnow", lambda now=now: timezone.coerce_datetime(now))
+
+        first = timetable.next_dagrun_info(
+            last_automated_data_interval=None,
+            restriction=TimeRestriction(earliest=None, latest=None, catchup=False),
+        )
+
+        assert first.run_after > now
 
 
 def test_a_daily_campaign_never_catches_up_on_missed_days(dagbag: DagBag) -> None:

@@ -115,9 +115,24 @@ def test_who_fell_out_right_before_a_file_left_is_told_so(desk: Desk, gateway: S
     desk.submit(file.stem)
 
     assert (
-        f"excluded: prepared by tests in {file.stem}, and left out of it right before it left: in "
-        "the stop list by then"
+        f"excluded: prepared by tests in {file.stem}, left out right before it left: in the stop "
+        "list by then"
     ) in told(story(desk, 1))
+
+
+def test_who_was_forgotten_is_told_as_perhaps_sent(desk: Desk, gateway: Sandbox) -> None:
+    """The run's folder still has the message, the ledger has not: nobody can know any more."""
+    [file] = desk.prepare(numbers(3))
+    desk.submit(file.stem)
+    for state in (State.ACCEPTED, State.REPORTED, State.CLOSED):
+        desk.ledger.move(file.stem, to=state)
+    desk.ledger.forget(33639980001)
+
+    [entry] = told(story(desk, 1))
+
+    assert entry.startswith(
+        f"uncertain: prepared by tests in {file.stem}, perhaps sent: rows about"
+    )
 
 
 def test_what_never_left_is_told_as_not_sent(desk: Desk, gateway: Sandbox) -> None:
@@ -125,7 +140,7 @@ def test_what_never_left_is_told_as_not_sent(desk: Desk, gateway: Sandbox) -> No
     desk.ledger.move(file.stem, to=State.CANCELLED)
 
     [entry] = told(story(desk, 1))
-    assert entry.endswith("and nothing was sent by it, which is cancelled")
+    assert entry.endswith(", not sent: the file is cancelled")
 
 
 def test_a_folder_that_has_expired_is_said_to_be_gone(desk: Desk, gateway: Sandbox) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sms.errors import ConfigurationError, LedgerError, StopListUnsafe
 from sms.ledger import erasing, hashing
 from sms.ledger.ledger import Ledger
+from sms.ledger.records import Hashed
 from sms.pseudonyms import Key
 from sms.wire.names import ReportName
 
@@ -20,8 +21,8 @@ JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
 STOPS = ReportName.parse("STOP-12345-20260701-1200-spring.csv")
 YEARS = timedelta(days=3 * 365)
 DAY = timedelta(days=1)
-KEY = Key.of("the key of a test, which nobody else has")
-OTHER = Key.of("another key, by which nobody is found...")
+KEY = Key.of("the-key-of-a-test-which-nobody-else-has")
+OTHER = Key.of("another-key-by-which-nobody-is-found-here")
 TABLES = ("opt_out", "imported", "removal")
 
 
@@ -85,7 +86,7 @@ def pass_by(office, time: timedelta) -> None:
 def hash_all(office) -> int:
     """Three years pass, and everybody of whom nothing was heard becomes a hash."""
     pass_by(office, YEARS + DAY)
-    return office.ledger.hash_opt_outs(office.hand.at - YEARS, after=0, most=100).numbers
+    return office.ledger.hash_opt_outs(office.hand.at - YEARS, after=0, most=1000).numbers
 
 
 def found(ledger: Ledger, *numbers: int) -> list[int]:
@@ -259,13 +260,18 @@ def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
     hear(desk, 1, 2)
     desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
 
-    assert desk.ledger.forget(FIRST + 1, hashed=True).opted_out
-    assert not desk.ledger.forget(FIRST + 2, hashed=True).opted_out
-    assert not desk.ledger.forget(FIRST + 3, hashed=True).opted_out
+    desk.ledger.hash_opt_outs(JULY, after=0, most=9)
+
+    forgotten = [desk.ledger.forget(FIRST + number, hashed=True) for number in (1, 2, 3)]
+
+    assert [(each.opted_out, each.hashed) for each in forgotten] == [
+        (True, True),
+        *[(False, False)] * 2,
+    ]
 
     assert plain(desk) == {table: [] for table in TABLES}
     assert found(desk.ledger, 1, 2, 3) == [1]
-    assert desk.ledger.forget(FIRST + 1, hashed=True).opted_out  # found again by its hash
+    assert desk.ledger.forget(FIRST + 1).hashed  # found again by its hash
 
 
 def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):
@@ -281,9 +287,19 @@ def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):
     assert told == [(None,), (None,)]
 
 
-def test_nobody_forgotten_needs_no_key(office):
-    assert not office.ledger.forget(FIRST, hashed=True).opted_out
-    assert office.table("SELECT * FROM sms.stop_list_key") == []
+def test_a_key_is_put_to_use_by_housekeeping_alone(desk, keyed):
+    """A shell with another key must not make that one the key for ever."""
+    hear(desk, 1)
+
+    with pytest.raises(LedgerError, match="its key is not in use yet: nothing was changed"):
+        keyed(OTHER).forget(FIRST + 1, hashed=True)
+    assert plain(desk)["opt_out"] == [1]
+    assert desk.ledger.hash_opt_outs(JULY, after=0, most=9) == Hashed(0, None)  # the first night
+    with pytest.raises(StopListUnsafe, match="another key"):
+        keyed(OTHER).forget(FIRST + 1, hashed=True)
+
+    assert desk.ledger.forget(FIRST + 1, hashed=True).hashed
+    assert found(desk.ledger, 1) == [1]
 
 
 CALLS = {
@@ -399,6 +415,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, keyed, change):
     hear(desk, 1)
+    desk.ledger.hash_opt_outs(JULY, after=0, most=9)
     pass_by(desk, YEARS + DAY)
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 
@@ -430,8 +447,60 @@ def test_a_number_beside_its_own_hash_stays_and_stops_nothing(desk):
 
     assert plain(desk)["opt_out"] == [1]
     assert found(desk.ledger, 1, 2) == [1, 2]
+    forgotten = desk.ledger.forget(FIRST + 1, hashed=True)
+    assert (forgotten.opted_out, forgotten.hashed) == (True, False)
     desk.ledger.remove_opt_out(FIRST + 1, reason="asked for messages again")
     assert found(desk.ledger, 1, 2) == [2]
+
+
+def test_an_import_after_a_half_restored_list_breaks_no_hashing(desk):
+    daily = listed((1, JULY))
+    desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+    kept = desk.table("SELECT msisdn, opted_out_at, recorded_at FROM sms.opt_out")
+    hash_all(desk)
+    with desk.ledger.engine.begin() as db:  # the stop list alone, as it was before it was hashed
+        db.execute(text("SET LOCAL session_replication_role = replica"))
+        db.execute(text("DELETE FROM sms.opt_out"))
+        entered = "INSERT INTO sms.opt_out (msisdn, opted_out_at, source, recorded_at) VALUES "
+        db.execute(
+            text(f"{entered} (:a, :b, 'import', :c)"), dict(zip("abc", kept[0], strict=True))
+        )
+
+    desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+
+    assert hash_all(desk) == 0
+    assert not desk.ledger.forget(FIRST + 1, hashed=True).hashed
+    assert found(desk.ledger, 1) == [1]
+
+
+def test_what_is_heard_while_the_list_is_trusted_is_no_loss(desk, monkeypatch):
+    hear(desk, 1)
+    known = hashing.key_in_use
+
+    def heard_right_then(tx):
+        monkeypatch.setattr(hashing, "key_in_use", known)
+        hear(desk, 2)
+        return known(tx)
+
+    monkeypatch.setattr(hashing, "key_in_use", heard_right_then)
+
+    assert desk.ledger.require_safe_stop_list() == 1
+    assert desk.ledger.require_safe_stop_list() == 2
+
+
+def test_the_statistics_tell_no_number_that_was_hashed(desk):
+    hear(desk, *range(200))
+    desk.ledger.renew_statistics()
+    sampled = (
+        "SELECT histogram_bounds::text FROM pg_stats "
+        "WHERE tablename = 'opt_out' AND attname = 'msisdn'"
+    )
+    assert str(FIRST)[:-3] in desk.table(sampled)[0][0]
+    assert hash_all(desk) == 200
+
+    desk.ledger.renew_statistics()
+
+    assert str(FIRST)[:-3] not in desk.table(sampled)[0][0]
 
 
 REFUSED = {

@@ -229,3 +229,34 @@ def test_the_command_names_the_reports_that_no_file_of_ours_leads_to(home, tmp_p
     done = command(home, tmp_path, "forget", "+33639980000")
 
     assert "/archive/SMSMO/SMSMO-12345-20260715-1200-other until 2027-07-16" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("nowhere", "there is no report in"),
+        ("empty", "there is no report in"),
+        ("s3://no-bucket/archive", "s3://no-bucket/archive can't be looked into: "),
+    ],
+)
+def test_the_command_says_so_where_there_is_nothing_to_load(home, tmp_path, place, sentence):
+    (tmp_path / "empty").mkdir()
+
+    done = command(home, tmp_path, "replay", place if ":" in place else tmp_path / place)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(sentence)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_says_that_what_it_loaded_lets_nothing_be_sent(home, tmp_path):
+    report = tmp_path / "STOP-12345-20260701-1200-nobody.csv"
+    report.write_bytes(b"+33639980000;20260701;1205;STOP;x\r\nwho;20260701;1205;STOP;x\r\n")
+
+    done = command(home, tmp_path, "replay", report)
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == (
+        f"1 rows of {report.name} can't be read, and each may be a STOP: nothing is sent until "
+        "somebody has looked at them, and says so by `sms quarantine seen`."
+    )

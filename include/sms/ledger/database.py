@@ -92,6 +92,7 @@ def engine_of(url: str) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
+        isolation_level="READ COMMITTED",  # what comes after a lock must see what it waited for
         hide_parameters=True,  # a failing statement's parameters may hold numbers
         connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "sms ledger"},
     )

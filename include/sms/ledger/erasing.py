@@ -151,8 +151,10 @@ def expire_words(tx: Transaction, before: datetime, most: int) -> int:
 def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
     """Erase one person's rows, keep their opt-out; LedgerError while one of their files is open.
 
-    `hashed`: the opt-out, too, no longer tells the number.
+    `hashed`: the opt-out, too, no longer tells the number; it needs the key that is in use.
     """
+    if hashed:
+        hashing.require_key(tx)
     files = [locked(tx, each.stem) for each in _of_person(tx, msisdn)]
     still_open = [each.stem for each in files if each.state not in OVER]
     if still_open:
@@ -175,6 +177,7 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
         replies=sum(each["replies"] for each in found) + sum(strays.values()),
         unreadable=sum(unreadable.values()),
         opted_out=opted_out,
+        hashed=opted_out and not hashing.is_told(tx, msisdn),
         files=tuple(files),
         reports=tuple(sorted({*strays, *unreadable})),
     )

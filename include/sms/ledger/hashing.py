@@ -6,16 +6,17 @@ whatever is entered later is entered under the name by which its person is known
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import exists, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 
-from sms.errors import StopListUnsafe
+from sms.errors import LedgerError, StopListUnsafe
 from sms.ledger import holding
 from sms.ledger.copying import copy_rows, numbers_out
 from sms.ledger.database import Transaction
+from sms.ledger.planning import planned
 from sms.ledger.records import Hashed
 from sms.ledger.tables import opt_out, stop_list_key
 from sms.pseudonyms import Key
@@ -26,8 +27,17 @@ NAMES = pa.schema(
         pa.field("pseudonym", pa.int64(), nullable=False),
     ]
 )
+TABLES = ("opt_out", "imported", "removal")
 MAKE_ROOM = "CREATE TEMP TABLE IF NOT EXISTS named (msisdn bigint, pseudonym bigint) ON COMMIT DROP"
 
+# In one statement, as one moment saw both.
+USED = text(
+    """
+    SELECT k.fingerprint, k.used_since,
+        EXISTS (SELECT FROM sms.opt_out WHERE msisdn < 0) AS has_hashes
+    FROM (SELECT) AS always LEFT JOIN sms.stop_list_key k ON true
+    """
+)
 # Whoever is in a list of another tool is, or was, in the stop list. Nobody is hashed of whom
 # anything newer is known, or whose number the ledger tells elsewhere: runs count late STOPs by it.
 OLD = text(
@@ -61,7 +71,7 @@ IS_HERE = text(
 # the two would have to be deleted.
 LEAVE_TWINS = tuple(
     f"DELETE FROM pg_temp.named n USING sms.{table} t WHERE t.msisdn = n.pseudonym"
-    for table in ("opt_out", "removal")
+    for table in TABLES
 )
 RENAME = tuple(
     f"UPDATE sms.{table} t SET msisdn = n.pseudonym{words} "
@@ -72,12 +82,15 @@ RENAME = tuple(
         ("removal", ", message = NULL"),
     )
 )
+# In the order of the numbers whatever the statistics say, so that a portion reads no whole table.
+IN_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
+PATIENCE = "SET LOCAL lock_timeout = '5s'"  # whoever waits for this lock holds up every STOP
+
 STAND_IN = """
 UPDATE pg_temp.leaving l SET msisdn = n.pseudonym FROM pg_temp.named n
-WHERE l.msisdn = n.msisdn AND n.pseudonym IN (
-    SELECT msisdn FROM sms.opt_out WHERE msisdn < 0
-    UNION ALL
-    SELECT msisdn FROM sms.removal WHERE msisdn < 0)
+WHERE l.msisdn = n.msisdn
+    AND (EXISTS (SELECT FROM sms.opt_out o WHERE o.msisdn = n.pseudonym)
+        OR EXISTS (SELECT FROM sms.removal r WHERE r.msisdn = n.pseudonym))
 """
 
 
@@ -87,9 +100,9 @@ def key_in_use(tx: Transaction) -> Key | None:
     ConfigurationError where this process has no key, StopListUnsafe where it has another one, or
     nobody can know which it was.
     """
-    used = tx.db.execute(select(stop_list_key.c.fingerprint, stop_list_key.c.used_since)).first()
-    if used is None:
-        if tx.db.scalar(select(exists().where(opt_out.c.msisdn < 0))):
+    used = tx.db.execute(USED).one()
+    if used.fingerprint is None:
+        if used.has_hashes:
             raise StopListUnsafe(
                 "the stop list holds hashes, and sms.stop_list_key doesn't say of which key, so "
                 "nobody in it could be found: restore that table from the same backup"
@@ -97,9 +110,10 @@ def key_in_use(tx: Transaction) -> Key | None:
         return None
     key = tx.key()
     if key.fingerprint != used.fingerprint:
+        since = used.used_since.astimezone(UTC)
         raise StopListUnsafe(
             "the stop list is kept as hashes of another key than the one given, so nobody in it "
-            f"could be found: give the key that is in use since {used.used_since:%Y-%m-%d}"
+            f"could be found: give the key that is in use since {since:%Y-%m-%d}"
         )
     return key
 
@@ -121,11 +135,14 @@ def stand_in(tx: Transaction) -> None:
 def hash_old(tx: Transaction, before: datetime, after: int, most: int) -> Hashed:
     """Hash up to so many numbers beyond `after` of which nothing was heard since `before`.
 
-    Whether there are any or not, it asks for the key: one that lacks is told on the first night.
+    Whether there are any or not, the key is in use from the first time on. LedgerUnreachable while
+    a long import goes on: try again.
     """
+    tx.db.execute(text(PATIENCE))
     holding.hold(tx)
-    key = key_in_use(tx) or tx.key()
-    found = tx.db.execute(OLD, {"before": before, "after": after, "most": most}).all()
+    key = key_in_use(tx) or _put_to_use(tx)
+    with planned(tx, IN_ORDER):
+        found = tx.db.execute(OLD, {"before": before, "after": after, "most": most}).all()
     silent = [row.msisdn for row in found if row.silent]
     return Hashed(
         numbers=_hash(tx, key, silent) if silent else 0,
@@ -133,13 +150,36 @@ def hash_old(tx: Transaction, before: datetime, after: int, most: int) -> Hashed
     )
 
 
+def require_key(tx: Transaction) -> Key:
+    """The key in use; LedgerError while there is none."""
+    key = key_in_use(tx)
+    if key is None:
+        raise LedgerError(
+            "the stop list is to be kept as hashes, and its key is not in use yet: nothing was "
+            "changed. The DAG housekeeping takes the key of Airflow's connection into use with its "
+            "task expire_people; do this again afterwards"
+        )
+    return key
+
+
 def hash_one(tx: Transaction, msisdn: int) -> None:
     """Hash a person's number in the stop list and its traces, if it is there.
 
     The caller holds the lock.
     """
-    if tx.db.execute(IS_HERE, {"msisdn": msisdn}).scalar_one():
-        _hash(tx, key_in_use(tx) or tx.key(), [msisdn])
+    if is_told(tx, msisdn) and _hash(tx, require_key(tx), [msisdn]):
+        renew_statistics(tx)
+
+
+def is_told(tx: Transaction, msisdn: int) -> bool:
+    """Whether the stop list or its traces have the number itself."""
+    return bool(tx.db.execute(IS_HERE, {"msisdn": msisdn}).scalar_one())
+
+
+def renew_statistics(tx: Transaction) -> None:
+    """Let the planner's samples of numbers go, too; the server only warns who may not do so."""
+    for table in TABLES:
+        tx.db.execute(text(f"ANALYZE sms.{table}"))
 
 
 def count(tx: Transaction) -> int:
@@ -149,16 +189,22 @@ def count(tx: Transaction) -> int:
     ).scalar_one()
 
 
+def _put_to_use(tx: Transaction) -> Key:
+    """Write down the key: the first is the one, for ever."""
+    key = tx.key()
+    tx.db.execute(insert(stop_list_key).values(fingerprint=key.fingerprint, used_since=tx.now))
+    return key
+
+
 def _hash(tx: Transaction, key: Key, msisdns: Sequence[int]) -> int:
     """Let these people be known by their pseudonyms alone; how many these are."""
-    if key_in_use(tx) is None:  # the first key is the one, for ever
-        tx.db.execute(insert(stop_list_key).values(fingerprint=key.fingerprint, used_since=tx.now))
     _name(tx, key, np.array(msisdns, np.int64))
     for statement in (*LEAVE_TWINS, *RENAME):
         tx.db.execute(text(statement))
-    hashed = tx.db.execute(text("SELECT count(*) FROM pg_temp.named")).scalar_one()
-    tx.record(detail={"hashed": hashed})
-    return int(hashed)
+    hashed = int(tx.db.execute(text("SELECT count(*) FROM pg_temp.named")).scalar_one())
+    if hashed:
+        tx.record(detail={"hashed": hashed})
+    return hashed
 
 
 def _name(tx: Transaction, key: Key, msisdns: np.ndarray) -> None:

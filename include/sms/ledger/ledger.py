@@ -331,7 +331,7 @@ class Ledger:
 
     def require_safe_stop_list(self) -> int:
         """The stop list's size; StopListUnsafe if it is unreadable or holds less than it did."""
-        with self._transaction() as tx:
+        with self._snapshot() as tx:
             return stop_list.require_safe(tx)
 
     def add_opt_outs(
@@ -494,9 +494,15 @@ class Ledger:
         """Hash at most so many of the stop list's numbers that are older than `before`.
 
         In the order of the numbers, beyond `after`. From then on the ledger needs this very key.
+        LedgerUnreachable while a long import goes on: try again.
         """
         with self._transaction() as tx:
             return hashing.hash_old(tx, before, after, most)
+
+    def renew_statistics(self) -> None:
+        """Let the server's statistics forget the numbers that were hashed."""
+        with self._transaction() as tx:
+            hashing.renew_statistics(tx)
 
     def expire_unreadable(self, before: datetime, *, most: int) -> int:
         """Erase at most so many rows of reports that could not be read; their count stays."""
@@ -506,7 +512,8 @@ class Ledger:
     def forget(self, msisdn: int, *, hashed: bool = False) -> Forgotten:
         """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.
 
-        `hashed`: the opt-out stays as a hash. LedgerError while one of their files is open.
+        `hashed`: the opt-out stays as a hash. LedgerError while one of their files is open, or the
+        key of hashes is not in use yet.
         """
         with self._transaction() as tx:
             return erasing.forget(tx, msisdn, hashed=hashed)
@@ -537,6 +544,11 @@ class Ledger:
         """Every message to one number in a file that was uploaded, the oldest first."""
         with self._snapshot() as tx:
             return people.sent_to(tx, msisdn, since)
+
+    def lacks_people(self, stem: str) -> bool:
+        """Whether rows about people of a file were erased: who is not in it may have been."""
+        with self._snapshot() as tx:
+            return people.were_erased(tx, stem)
 
     def recent_runs(self, *, since: datetime, most: int) -> list[PlannedRun]:
         """The runs planned since then, the newest first, at most so many."""

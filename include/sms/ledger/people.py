@@ -10,7 +10,9 @@ from sms.ledger.records import History, Listed, OptOut, Removal, Reply, Sent
 from sms.ledger.states import State
 
 OPT_OUT = "opted_out_at, source, list, campaign, stem, message, recorded_at"
-STANDING = text(f"SELECT {OPT_OUT} FROM sms.stop_list WHERE msisdn = ANY (:names)")
+STANDING = text(
+    f"SELECT msisdn, {OPT_OUT} FROM sms.stop_list WHERE msisdn = ANY (:names) ORDER BY msisdn DESC"
+)
 REMOVALS = text(
     """
     SELECT removed_at, actor, reason, x.opted_out_at, x.source, x.list, r.campaign, x.stem,
@@ -51,14 +53,23 @@ SENT = text(
     ORDER BY s.send_at, s.id
     """
 )
+WERE_ERASED = text(
+    """
+    SELECT s.dropped_at IS NOT NULL
+        OR EXISTS (SELECT FROM sms.erased e WHERE e.submission_id = s.id)
+    FROM sms.submission s WHERE s.stem = :stem
+    """
+)
 
 
 def history(tx: Transaction, msisdn: int) -> History:
     """All that the stop list ever heard of a number."""
     asked = {"msisdn": msisdn, "names": hashing.names(tx, msisdn)}
     standing = tx.db.execute(STANDING, asked).first()
+    name, *opt_out = standing or (None,)
     return History(
-        opt_out=OptOut(*standing) if standing else None,
+        opt_out=OptOut(*opt_out) if opt_out else None,
+        hashed=name is not None and name < 0,
         removals=tuple(
             Removal(at, actor, reason, OptOut(*removed))
             for at, actor, reason, *removed in tx.db.execute(REMOVALS, asked)
@@ -72,3 +83,8 @@ def sent_to(tx: Transaction, msisdn: int, since: datetime) -> list[Sent]:
     """The messages to a number in files that were uploaded, for an hour since then."""
     found = tx.db.execute(SENT, {"msisdn": msisdn, "since": since})
     return [Sent(**{**row._asdict(), "state": State(row.state)}) for row in found]
+
+
+def were_erased(tx: Transaction, stem: str) -> bool:
+    """Whether rows about people of a file are there no more: forgotten, expired, or dropped."""
+    return bool(tx.db.execute(WERE_ERASED, {"stem": stem}).scalar_one())

@@ -147,7 +147,8 @@ class Forgotten:
     """What was erased of one person; `files` are the submissions that held it.
 
     `reports` are the names of those whose rows belonged to no file, or could not be read.
-    `opted_out` says whether they are in the stop list, where they stay.
+    `opted_out` says whether they are in the stop list, where they stay; `hashed`, that they do so
+    as a hash alone.
     """
 
     messages: int
@@ -155,6 +156,7 @@ class Forgotten:
     replies: int
     unreadable: int
     opted_out: bool
+    hashed: bool
     files: tuple[Submission, ...]
     reports: tuple[str, ...]
 
@@ -285,9 +287,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that the stop list ever heard of one number."""
+    """All that the stop list ever heard of one number; `hashed`: it stands there as a hash."""
 
     opt_out: OptOut | None
+    hashed: bool
     removals: tuple[Removal, ...]
     listed: tuple[Listed, ...]
     replies: tuple[Reply, ...]

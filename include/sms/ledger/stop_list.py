@@ -123,15 +123,16 @@ def require_safe(tx: Transaction) -> int:
     """The stop list's size; StopListUnsafe if it can't be read, or holds less than it once did.
 
     What it once held is known twice: from the sizes that screenings saw, and from the events that
-    say how many numbers were ever entered. What was removed with its trace is not missing.
+    say how many numbers were ever entered. What was removed with its trace is not missing. All of
+    it as one moment saw it: what is entered meanwhile must not look as if it were lost.
     """
     try:
         present = size(tx)
         hashing.key_in_use(tx)
     except ProgrammingError as error:
         raise StopListUnsafe(
-            "the stop list can't be read, so nothing may be sent: restore the table sms.opt_out "
-            "and the ledger's right to read it"
+            "the stop list can't be read, so nothing may be sent: restore the tables sms.opt_out "
+            "and sms.stop_list_key, and the ledger's right to read them"
         ) from error
     before = int(tx.db.execute(ONCE_HELD).scalar_one() or 0)
     if present < before:
