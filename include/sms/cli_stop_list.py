@@ -113,7 +113,8 @@ def _rejected(reading: "Reading") -> SourceError:
     word = "lines" if file.delimiter else "rows"
     told = (
         f"{len(reading.rejects):,} rows of {file.path} can't be understood, and each may be "
-        f"somebody's no ({word} {', '.join(map(str, lines))}{more})"
+        f"somebody's no ({word} {', '.join(map(str, lines))}{more}; numbers were looked for in "
+        f"{reading.numbers!r})"
     )
     try:
         reading.write_rejects(beside)

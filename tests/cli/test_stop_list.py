@@ -59,8 +59,9 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
         "1 moments can't be read or lie ahead: these numbers count from now",
     ]
     assert done.stderr == (
-        f"1 rows of {crm} can't be understood, and each may be somebody's no (lines 4): all are "
-        f"listed in {crm}.rejects.csv. Correct them in the list and import it again\n"
+        f"1 rows of {crm} can't be understood, and each may be somebody's no (lines 4; numbers "
+        f"were looked for in 'phone'): all are listed in {crm}.rejects.csv. Correct them in the "
+        "list and import it again\n"
     )
     assert crm.with_name("crm.csv.rejects.csv").read_text().splitlines()[1].startswith("4,")
     assert Ledger.connect(ledger_url).stop_list_size() == 2

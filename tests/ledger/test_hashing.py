@@ -272,6 +272,8 @@ def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
     assert plain(desk) == {table: [] for table in TABLES}
     assert found(desk.ledger, 1, 2, 3) == [1]
     assert desk.ledger.forget(FIRST + 1).hashed  # found again by its hash
+    events = desk.table("SELECT count(*) FROM sms.event WHERE detail ? 'forgotten'")
+    assert events == [(2,)]  # 1 and 2, to be forgotten again after a restored backup
 
 
 def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):

@@ -169,8 +169,7 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
     unreadable = quarantine.forget(tx, msisdn)
     (holding.hold if hashed else holding.hold_off)(tx)
     opted_out = _erase_words(tx, msisdn)
-    if hashed:
-        hashing.hash_one(tx, msisdn)
+    newly_hashed = hashed and hashing.hash_one(tx, msisdn)
     forgotten = Forgotten(
         messages=sum(each["messages"] for each in found),
         strangers=sum(each["strangers"] for each in found),
@@ -181,7 +180,7 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
         files=tuple(files),
         reports=tuple(sorted({*strays, *unreadable})),
     )
-    if forgotten.rows:
+    if forgotten.rows or newly_hashed:
         # No number and no digest of one: who keeps that has forgotten nobody.
         tx.record(
             detail={

@@ -162,13 +162,15 @@ def require_key(tx: Transaction) -> Key:
     return key
 
 
-def hash_one(tx: Transaction, msisdn: int) -> None:
-    """Hash a person's number in the stop list and its traces, if it is there.
+def hash_one(tx: Transaction, msisdn: int) -> bool:
+    """Hash a person's number in the stop list and its traces; whether there was anything to hash.
 
     The caller holds the lock.
     """
-    if is_told(tx, msisdn) and _hash(tx, require_key(tx), [msisdn]):
+    hashed = is_told(tx, msisdn) and bool(_hash(tx, require_key(tx), [msisdn]))
+    if hashed:
         renew_statistics(tx)
+    return hashed
 
 
 def is_told(tx: Transaction, msisdn: int) -> bool:
