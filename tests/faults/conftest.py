@@ -30,8 +30,9 @@ from tests.faults.zygote import DONE
 AT_ONCE = 6  # worlds: an act mostly waits for others
 TRIES = 6
 
+KEY = "the-key-of-a-world-that-is-struck"  # of the stop list's hashes
+
 # A dead try's claim may be taken over at once: here no two tries of a world run at the same time.
-KEY = "the-key-of-a-world-that-is-struck"
 SETTINGS = """\
 verdict_poll: 0.05
 claim_lease: 0 seconds

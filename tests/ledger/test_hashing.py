@@ -2,7 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +14,8 @@ from sms.ledger import erasing, hashing
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Hashed
 from sms.pseudonyms import Key
-from sms.wire.names import ReportName
+from tests.ledger.said import FIRST, JULY, STOPS, listed, reported
 
-FIRST = 33_639_980_000
-JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
-STOPS = ReportName.parse("STOP-12345-20260701-1200-spring.csv")
 YEARS = timedelta(days=3 * 365)
 DAY = timedelta(days=1)
 KEY = Key.of("the-key-of-a-test-which-nobody-else-has")
@@ -45,29 +42,7 @@ def desk(office, keyed):
 
 
 def stops(*numbers: int, hour: str = "1205") -> pa.Table:
-    count = len(numbers)
-    at = JULY.replace(hour=int(hour[:2]) - 2)
-    return pa.table(
-        {
-            "msisdn": pa.array([FIRST + number for number in numbers], pa.int64()),
-            "opted_out_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
-            "replied_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
-            "raw_date": ["20260701"] * count,
-            "raw_hour": [hour] * count,
-            "message": ["STOP, says Manon"] * count,
-            "idremote": pa.array([None] * count, pa.large_string()),
-            "occurrence": pa.array([1] * count, pa.int32()),
-        }
-    )
-
-
-def listed(*rows: tuple[int, datetime | None]) -> pa.Table:
-    return pa.table(
-        {
-            "msisdn": pa.array([FIRST + number for number, _ in rows], pa.int64()),
-            "opted_out_at": pa.array([at for _, at in rows], pa.timestamp("us", tz="UTC")),
-        }
-    )
+    return reported(*((number, 1) for number in numbers), hour=hour, message="STOP, says Manon")
 
 
 def hear(office, *numbers: int, hour: str = "1205") -> int:
@@ -99,7 +74,7 @@ def plain(office) -> dict[str, list[int]]:
     return {
         table: [
             row[0] - FIRST
-            for row in office.table(f"SELECT msisdn FROM sms.{table} WHERE msisdn > 0")
+            for row in office.table(f"SELECT msisdn FROM sms.{table} WHERE msisdn > 0 ORDER BY 1")
         ]
         for table in TABLES
     }

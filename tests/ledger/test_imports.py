@@ -8,17 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-FIRST = 33_639_980_000
+from tests.ledger.said import FIRST, listed
+
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-def listed(*rows: tuple[int, datetime | None]) -> pa.Table:
-    return pa.table(
-        {
-            "msisdn": pa.array([FIRST + number for number, _ in rows], pa.int64()),
-            "opted_out_at": pa.array([at for _, at in rows], pa.timestamp("us", tz="UTC")),
-        }
-    )
 
 
 def test_a_list_is_entered_once_however_often_it_is_imported(office):

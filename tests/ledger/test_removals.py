@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
@@ -10,38 +10,9 @@ from sqlalchemy import text
 
 from sms.errors import LedgerError, StopListUnsafe
 from sms.wire.names import ReportName
+from tests.ledger.said import FIRST, JULY, STOPS, listed, reported
 
-FIRST = 33_639_980_000
-JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
-STOPS = ReportName.parse("STOP-12345-20260701-1200-spring.csv")
 HOUR = timedelta(hours=1)
-
-
-def rows(*said: tuple[int, int], hour: str = "1205", message: str = "STOP") -> pa.Table:
-    """STOPs as a report has them: whose, and the how manieth of its kind."""
-    count = len(said)
-    at = JULY.replace(hour=int(hour[:2]) - 2)
-    return pa.table(
-        {
-            "msisdn": pa.array([FIRST + number for number, _ in said], pa.int64()),
-            "opted_out_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
-            "replied_at": pa.array([at] * count, pa.timestamp("us", tz="UTC")),
-            "raw_date": ["20260701"] * count,
-            "raw_hour": [hour] * count,
-            "message": [message] * count,
-            "idremote": pa.array([None] * count, pa.large_string()),
-            "occurrence": pa.array([nth for _, nth in said], pa.int32()),
-        }
-    )
-
-
-def listed(*rows: tuple[int, datetime | None]) -> pa.Table:
-    return pa.table(
-        {
-            "msisdn": pa.array([FIRST + number for number, _ in rows], pa.int64()),
-            "opted_out_at": pa.array([at for _, at in rows], pa.timestamp("us", tz="UTC")),
-        }
-    )
 
 
 def hear(office, said: pa.Table, *, stored: bool = True) -> int:
@@ -63,7 +34,7 @@ def remove(office, number: int, reason: str = "asked for messages again") -> Non
 
 
 def test_a_removal_leaves_a_trace_of_who_when_why_and_what(office):
-    hear(office, rows((1, 1), (2, 1)))
+    hear(office, reported((1, 1), (2, 1)))
 
     remove(office, 1, "Wrote to us by post")
 
@@ -84,7 +55,7 @@ def test_a_removal_leaves_a_trace_of_who_when_why_and_what(office):
 
 @pytest.mark.parametrize("reason", ["", " \t"])
 def test_a_removal_without_a_reason_is_refused(office, reason):
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
 
     with pytest.raises(LedgerError, match="removal_reason"):
         remove(office, 1, reason)
@@ -101,7 +72,7 @@ def test_a_number_that_is_not_there_can_not_be_removed(office):
 
 
 def test_a_stop_that_was_known_at_the_removal_does_not_bring_the_number_back(office):
-    known = rows((1, 1), (2, 1))
+    known = reported((1, 1), (2, 1))
     hear(office, known)
     remove(office, 1)
 
@@ -110,15 +81,15 @@ def test_a_stop_that_was_known_at_the_removal_does_not_bring_the_number_back(off
 
 
 NEW = {
-    "a later hour": rows((1, 1), hour="1505"),
-    "another text": rows((1, 1), message="stop svp"),
-    "the same once more": rows((1, 1), (1, 2)),
+    "a later hour": reported((1, 1), hour="1505"),
+    "another text": reported((1, 1), message="stop svp"),
+    "the same once more": reported((1, 1), (1, 2)),
 }
 
 
 @pytest.mark.parametrize("more", NEW.values(), ids=NEW.keys())
 def test_a_stop_that_was_not_known_brings_it_back(office, more):
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
     remove(office, 1)
 
     assert hear(office, more) == 1
@@ -127,44 +98,44 @@ def test_a_stop_that_was_not_known_brings_it_back(office, more):
 
 
 def test_the_same_words_in_answer_to_another_campaign_bring_it_back(office):
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
     remove(office, 1)
     other = ReportName.parse("STOP-12345-20260701-1200-autumn.csv")
 
-    office.ledger.add_opt_outs(rows((1, 1)), source="stop_report", stem="SEND-y", report=other)
+    office.ledger.add_opt_outs(reported((1, 1)), source="stop_report", stem="SEND-y", report=other)
 
     assert stopped(office) == [1]
 
 
 def test_the_stop_that_was_removed_is_known_even_if_its_loading_died_in_between(office):
-    hear(office, rows((1, 1)), stored=False)
+    hear(office, reported((1, 1)), stored=False)
     remove(office, 1)
 
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
     assert stopped(office) == []
 
-    hear(office, rows((1, 1), (1, 2)))
+    hear(office, reported((1, 1), (1, 2)))
     assert stopped(office) == [1]
 
 
 def test_a_stop_stays_known_when_its_reply_was_erased(office):
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
     remove(office, 1)
     with office.ledger.engine.begin() as db:
         db.execute(text("DELETE FROM sms.reply"))
 
-    assert hear(office, rows((1, 1))) == 0
+    assert hear(office, reported((1, 1))) == 0
 
 
 def test_what_was_known_at_the_first_removal_is_known_after_the_second(office):
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
     remove(office, 1)
-    hear(office, rows((1, 1), (1, 2)))
+    hear(office, reported((1, 1), (1, 2)))
     with office.ledger.engine.begin() as db:
         db.execute(text("DELETE FROM sms.reply WHERE occurrence = 1"))
     remove(office, 1)
 
-    assert hear(office, rows((1, 1), (1, 2))) == 0
+    assert hear(office, reported((1, 1), (1, 2))) == 0
     assert stopped(office) == []
 
 
@@ -180,7 +151,7 @@ def test_a_list_that_says_nothing_new_does_not_bring_it_back(office):
 
 
 def test_an_old_export_does_not_bring_back_who_was_removed_since(office):
-    hear(office, rows((1, 1), (2, 1)))
+    hear(office, reported((1, 1), (2, 1)))
     exported = pa.Table.from_batches(office.ledger.stop_list())
     remove(office, 1)
 
@@ -217,7 +188,7 @@ def test_a_day_that_was_not_over_at_the_removal_may_hold_a_second_no(office):
 
 
 def test_a_removal_with_its_trace_is_no_loss(office):
-    hear(office, rows((1, 1), (2, 1)))
+    hear(office, reported((1, 1), (2, 1)))
     run, _ = office.ledger.plan(office.a_run(), office.stem())
     seen = office.ledger.require_safe_stop_list()
     office.ledger.record_screening(
@@ -230,7 +201,7 @@ def test_a_removal_with_its_trace_is_no_loss(office):
 
 
 def test_what_leaves_beside_a_removal_is_a_loss(office):
-    hear(office, rows((1, 1), (2, 1), (3, 1)))
+    hear(office, reported((1, 1), (2, 1), (3, 1)))
     remove(office, 1)
     with office.ledger.engine.begin() as db:
         db.execute(text("SET LOCAL session_replication_role = replica"))
@@ -241,7 +212,7 @@ def test_what_leaves_beside_a_removal_is_a_loss(office):
 
 
 def test_an_earlier_removal_does_not_excuse_what_a_screening_saw_after_it(office):
-    hear(office, rows((1, 1), (2, 1)))
+    hear(office, reported((1, 1), (2, 1)))
     remove(office, 1)
     office.hand.advance(timedelta(days=1))
     run, _ = office.ledger.plan(office.a_run(), office.stem())
@@ -268,9 +239,9 @@ REFUSED = [
 @pytest.mark.parametrize("statement", REFUSED)
 def test_nothing_leaves_the_list_or_its_history_without_a_trace(office, statement):
     """The number had been removed, and said STOP again: the old trace allows no new deletion."""
-    hear(office, rows((1, 1)))
+    hear(office, reported((1, 1)))
     remove(office, 1)
-    hear(office, rows((1, 2)))
+    hear(office, reported((1, 2)))
 
     with pytest.raises(Exception, match="is refused"), office.ledger.engine.begin() as db:
         db.execute(text(statement))
@@ -279,7 +250,7 @@ def test_nothing_leaves_the_list_or_its_history_without_a_trace(office, statemen
 def test_removals_and_loads_at_once_end_as_if_one_came_after_the_other(
     office, another_ledger: Callable
 ):
-    many = rows(*((number, 1) for number in range(200)))
+    many = reported(*((number, 1) for number in range(200)))
     hear(office, many)
     office.hand.advance(HOUR)
 

@@ -67,8 +67,11 @@ def remove(tx: Transaction, msisdn: int, reason: str) -> None:
     """Take a number off the stop list, with its trace; LedgerError if it isn't there."""
     holding.hold(tx)
     told = {
-        **{"now": tx.now, "actor": tx.actor, "reason": reason},
-        **{"msisdn": msisdn, "names": hashing.names(tx, msisdn)},
+        "now": tx.now,
+        "actor": tx.actor,
+        "reason": reason,
+        "msisdn": msisdn,
+        "names": hashing.names(tx, msisdn),
     }
     if not tx.db.execute(REMOVE, told).rowcount:
         raise LedgerError("the number is not in the stop list: nothing was removed")
