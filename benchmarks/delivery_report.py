@@ -38,7 +38,7 @@ WITH told AS (
     FROM bare ORDER BY idremote, ctid DESC
 ), kept AS (
     SELECT encode(uuid_send(idremote), 'hex') AS idremote, msisdn, idstatus, raw_status, ackoperator
-    FROM sms.receipt
+    FROM sms.receipt JOIN sms.message USING (submission_id, idremote, sent_on)
     UNION ALL
     SELECT idremote, msisdn, idstatus, raw_status, ackoperator FROM sms.stranger
 )

@@ -45,9 +45,8 @@ SELECT s.id, {people.numbers_sql("(s.id * 7919 + n)").replace("%", "%%")}, s.sen
     CASE WHEN s.stem LIKE '%%sales' THEN (ARRAY['long', 'short'])[1 + n / 10 %% 2] END
 FROM sms.submission s, generate_series(1, %(each)s) AS n
 WHERE s.sent_on >= %(day)s AND s.sent_on < %(day)s::date + 7;
-INSERT INTO sms.receipt (submission_id, line, msisdn, sent_on, idstatus, idremote, ackoperator,
-    raw_status)
-SELECT m.submission_id, 1, m.msisdn, m.sent_on,
+INSERT INTO sms.receipt (submission_id, line, sent_on, idstatus, idremote, ackoperator, raw_status)
+SELECT m.submission_id, 1, m.sent_on,
     CASE hashint8(m.msisdn) %% 40 WHEN 1 THEN 6 WHEN 2 THEN 4 WHEN 3 THEN 2 ELSE 3 END, m.idremote,
     CAST(m.idremote AS text), '3;delivered'
 FROM sms.message m

@@ -17,7 +17,7 @@ from tests.faults.points import Strike
 TABLES = {
     "opt_out": "msisdn, opted_out_at, source, stem, message",
     "reply": "kind, report, msisdn, raw_date, raw_hour, message, idremote, occurrence",
-    "receipt": "line, idremote, msisdn, idstatus, ackoperator, raw_status",
+    "receipt": "line, idremote, idstatus, ackoperator, raw_status",
     "stranger": "line, idremote, msisdn, outcome",
     "report_file": "name, kind, stem, size_bytes, sha256, rows, unreadable, archive",
     "submission": "stem, state, report_rows, report_duplicates",

@@ -411,6 +411,11 @@ def test_rows_of_the_version_before_are_carried_over(empty_database_url):
         counts = db.execute(text("SELECT country, outcome, messages FROM sms.outcome_count")).all()
         assert ("RE", "missing", 1) in counts
         assert sum(count for _, _, count in counts) == 5
+        receipts = db.scalars(text(RECEIPT_MONTHS)).all()
+        assert len(receipts) == 2
+        for month in receipts:
+            indexes = db.scalars(text(UNIQUE), {"month": month}).all()
+            assert indexes == ["submission_id, idremote"], month
         db.execute(text("SET LOCAL ROLE reader"))
         db.execute(text("SELECT count(*) FROM sms.message"))
     with engine.begin() as db:
@@ -419,6 +424,13 @@ def test_rows_of_the_version_before_are_carried_over(empty_database_url):
     assert ledger.reconcile("SEND-12345-20260715-1200-spring").delivered == 1
 
 
+RECEIPT_MONTHS = """
+SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'sms.receipt'::regclass
+"""
+UNIQUE = """
+SELECT substring(pg_get_indexdef(indexrelid) FROM '\\((.*)\\)') FROM pg_index
+WHERE indrelid = CAST(:month AS regclass) AND indisunique
+"""
 OLD = "SELECT key, msisdn, idremote, outcome, variant, stem FROM sms.delivery ORDER BY msisdn"
 BEFORE = (
     "INSERT INTO sms.campaign_run (run_key, campaign, kind, service_id, send_at, slot_reason, "

@@ -340,7 +340,7 @@ def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text
         ack(
             (f"{15:032X}", None, "delivered"),
             (stranger, 900, "delivered"),
-            (f"{99:032x}", 901, "refused"),
+            (f"{0xABC:032X}", 901, "refused"),
             (f"{98:031x}g", 902, "refused"),
         ),
     )
@@ -348,7 +348,7 @@ def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text
     assert office.ledger.reconcile(one.stem).delivered == 1
     assert office.table("SELECT idremote FROM sms.stranger ORDER BY line") == [
         (stranger,),
-        (f"{99:032x}",),
+        (f"{0xABC:032x}",),
         (f"{98:031x}g",),
     ]
 

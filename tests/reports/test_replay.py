@@ -20,7 +20,7 @@ TABLES = {
     "opt_out": "msisdn, opted_out_at, source, stem, message",
     "reply": "kind, report, submission_id, msisdn, replied_at, raw_date, raw_hour, message, "
     "message_digest, idremote, occurrence",
-    "receipt": "submission_id, line, idremote, msisdn, idstatus, ackoperator, raw_status",
+    "receipt": "submission_id, line, idremote, idstatus, ackoperator, raw_status",
     "stranger": "submission_id, line, idremote, msisdn, outcome, raw_status",
     "report_file": "name, kind, stem, submission_id, sha256, rows, archive",
     "submission": "stem, state, report_rows, report_duplicates",

@@ -4,8 +4,9 @@ Binary costs the server some 40 % less than text: no digit, date or quote has to
 type must be the table's own: `int16` for smallint, `int32` for integer, `int64` for bigint.
 """
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 Numbers: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray
 
 CHUNK = 65_536  # rows
+ENCODED = 1 << 15  # rows at once
+READY = 4  # so many of those, so that the server needn't wait for the next
 NUL = "\0"  # PostgreSQL's text holds every character but this one
 REPLACEMENT = "\ufffd"
 
@@ -36,26 +39,31 @@ def batches(rows: Rows) -> Iterator[pa.RecordBatch]:
     yield from rows.to_batches(max_chunksize=CHUNK) if isinstance(rows, pa.Table) else rows
 
 
-def portions(rows: Rows, most: int) -> Iterator[pa.RecordBatch]:
-    """The rows put together, about so many in each batch; fewer at first.
+def portions(rows: Rows, most: int, ready: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+    """The rows put together: what comes until they can be taken, then half as many more each time.
 
-    Whoever takes them needn't wait long for the first.
+    `most` is about the most that are put together. To put more together at once would let the
+    server wait for them.
     """
     held: list[pa.RecordBatch] = []
-    size = most // 8
+    size = 0  # until the first are taken
     for batch in batches(rows):
         held.append(batch)
-        if sum(each.num_rows for each in held) >= size:
-            yield _joined(held)
-            held, size = [], min(most, 2 * size)
+        count = sum(each.num_rows for each in held)
+        if count >= (size or most) or (not size and ready()):
+            # Not kept here while this one is worked on.
+            whole, held, size = joined(held), [], min(most, 3 * count // 2)
+            yield whole
+            del whole
     if held:
-        yield _joined(held)
+        yield joined(held)
 
 
-def _joined(held: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(held) == 1:
-        return held[0]
-    [whole] = pa.Table.from_batches(held).combine_chunks().to_batches() or [held[0]]
+def joined(some: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch of the rows of some."""
+    if len(some) == 1:
+        return some[0]
+    [whole] = pa.Table.from_batches(some).combine_chunks().to_batches() or [some[0]]
     return whole
 
 
@@ -71,20 +79,24 @@ def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int
     )
     encoder = ArrowToPostgresBinaryEncoder(schema)
     count = 0
-    # A thread of its own sends: the next portion is made while the server takes this one.
+    # A thread of its own sends: more is made ready while the server takes what is there.
     with (
         tx.cursor as cursor,
         cursor.copy(statement) as copy,
         ThreadPoolExecutor(1, thread_name_prefix="sms-copy") as sender,
     ):
-        sent: Future[None] = sender.submit(copy.write, encoder.write_header())
+        sent = deque([sender.submit(copy.write, encoder.write_header())])
         for batch in batches(rows):
-            encoded = encoder.write_batch(_fit(batch, schema))
-            sent.result()
-            sent = sender.submit(copy.write, encoded)
+            for first in range(0, batch.num_rows, ENCODED):
+                encoded = encoder.write_batch(_fit(batch.slice(first, ENCODED), schema))
+                if len(sent) == READY:
+                    sent.popleft().result()
+                sent.append(sender.submit(copy.write, encoded))
             count += batch.num_rows
-        sent.result()
-        copy.write(encoder.finish())
+            del batch  # not kept while the next one is made
+        sent.append(sender.submit(copy.write, encoder.finish()))
+        for each in sent:
+            each.result()
     return count
 
 

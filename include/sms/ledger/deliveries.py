@@ -1,23 +1,28 @@
-"""A delivery report into the ledger: COPY straight into its table, then only the exceptions.
+"""A delivery report into the ledger: each row is matched on its way, and goes where it belongs.
 
 The file's latest state wins: what it says replaces what it said before, and loading it again
-changes nothing. Nearly every row is about one of our messages and about no other row's, so one
-join finds the few that aren't, and counts all others on its way.
+changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Any
-from uuid import UUID
+from itertools import chain, islice
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import delete, exists, select, text, update
 
+from sms.columns import Flags, Ints
 from sms.ledger import idremotes, months
 from sms.ledger.copying import Rows, copy_rows, portions
 from sms.ledger.database import Transaction
-from sms.ledger.planning import HASHED, planned
+from sms.ledger.idremotes import Keys
+from sms.ledger.matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
+from sms.ledger.planning import planned
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
 
@@ -27,148 +32,50 @@ RECEIPTS = pa.schema(
         pa.field("sent_on", pa.date32(), nullable=False),
         pa.field("line", pa.int64(), nullable=False),
         pa.field("idremote", idremotes.KEY, nullable=False),
+        pa.field("idstatus", pa.int16()),
+        pa.field("ackoperator", pa.large_string()),
+        pa.field("raw_status", pa.large_string()),
+    ]
+)
+ASIDE = pa.schema(
+    [
+        pa.field("submission_id", pa.int64(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("idremote", pa.large_string(), nullable=False),
         pa.field("msisdn", pa.int64()),
         pa.field("idstatus", pa.int16()),
         pa.field("ackoperator", pa.large_string()),
         pa.field("raw_status", pa.large_string()),
     ]
 )
+TOLD = ["line", "idstatus", "ackoperator", "raw_status"]
 
-TOLD = [name for name in RECEIPTS.names if name not in ("submission_id", "sent_on")]
-FOREIGN = pa.schema(
-    [
-        pa.field("line", pa.int64(), nullable=False),
-        pa.field("idremote", pa.large_string(), nullable=False),
-    ]
-)
-
-# Both tables give a file's rows in the order of their key, so they are merged as they come, in
-# no memory, however many other files the month holds.
-MERGED = {
-    "enable_mergejoin": "on",
-    "enable_hashjoin": "off",
-    "enable_nestloop": "off",
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-    "enable_sort": "off",
-}
-# A few rows are fetched by their place.
-FETCHED = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_bitmapscan": "off"}
-FEW = 20_000  # keys that are rather looked up singly
 RUN = 1 << 17  # rows that are sorted together
-MIDDLE = UUID(int=1 << 127)  # half of all digests come before
+FEW = 10_000  # keys that are named in one statement
 
-MAKE_ROOM = (
-    "CREATE TEMP TABLE foreign_id (line bigint, idremote text) ON COMMIT DROP",
-    "CREATE TEMP TABLE moved (idremote uuid, idstatus smallint, messages integer) ON COMMIT DROP",
-)
+# Rows are read as they lie and grouped as they come, whatever the planner believes of them.
+AS_THEY_LIE = {"enable_indexscan": "off", "enable_sort": "off"}
+# A few rows are looked up by their keys.
+LOOKED_UP = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
-# Matched are rows by (IDREMOTE, MSISDN) (R30); where the number can't be read, by the IDREMOTE
-# alone, which is ours and unique in the file.
-# `ctid`: nothing else moves rows of this submission while we hold its lock.
-COUNT_PART = """
-SELECT m.country, m.variant, m.segments, sms.outcome_of(a.idstatus) AS outcome,
-    count(*) AS messages, array_agg(a.ctid) FILTER (WHERE m.idremote IS NULL) AS unmatched
-FROM sms.receipt a
-LEFT JOIN sms.message m ON m.submission_id = :id AND m.sent_on = :day
-    AND m.idremote = a.idremote AND coalesce(a.msisdn, m.msisdn) = m.msisdn
-    AND m.idremote {which}
-WHERE a.submission_id = :id AND a.sent_on = :day AND a.idremote {which}
-GROUP BY m.country, m.variant, m.segments, a.idstatus
-"""
-# In two halves, which the server counts at the same time where it has the workers.
-COUNT = f"""
-CREATE TEMP TABLE counted ON COMMIT DROP AS
-({COUNT_PART.format(which="< :middle")})
-UNION ALL
-({COUNT_PART.format(which=">= :middle")})
+MESSAGES = """
+SELECT country, variant, segments, string_agg(uuid_send(idremote) || int8send(msisdn), '')
+FROM sms.message WHERE submission_id = %(id)s AND sent_on = %(day)s
+GROUP BY country, variant, segments, msisdn & 31
 """
 
-UNMATCHED = """
-CREATE TEMP TABLE unmatched ON COMMIT DROP AS
-SELECT a.ctid AS place, a.msisdn, CAST(NULL AS uuid) AS message
-FROM (SELECT unnest(unmatched) AS place FROM pg_temp.counted WHERE country IS NULL) AS u
-JOIN sms.receipt a ON a.ctid = u.place
-WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
-"""
-
-FIND_BY_NUMBER = """
-UPDATE pg_temp.unmatched u SET message = m.idremote
-FROM (
-    SELECT msisdn, (array_agg(idremote))[1] AS idremote FROM sms.message
-    WHERE submission_id = :id AND sent_on = :day AND msisdn {which}
-    GROUP BY msisdn HAVING count(*) = 1
-) AS m
-WHERE u.msisdn = m.msisdn
-"""
-
-CORRECT = """
-WITH corrected AS (
-    UPDATE sms.receipt a SET idremote = u.message FROM pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
-        AND a.ctid = u.place AND u.message IS NOT NULL
-    RETURNING a.idremote, a.idstatus
-)
-INSERT INTO pg_temp.moved SELECT idremote, idstatus, 1 FROM corrected
+MAKE_WAY = """
+DELETE FROM sms.receipt
+WHERE submission_id = :id AND sent_on = :day AND idremote = ANY(:keys)
 """
 
 # Of a file whose people expired or were forgotten, a row without its message may be one of them:
 # it is counted, and not kept. What the counts of those people already hold is no stranger.
 COUNT_STRANGERS = """
-WITH aside AS (
-    DELETE FROM sms.receipt a USING pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
-        AND a.ctid = u.place AND u.message IS NULL
-    RETURNING a.line
-)
 INSERT INTO sms.erased (submission_id, what, number)
-SELECT :id, 'stranger', greatest(count(*) - (
-    SELECT coalesce(sum(number), 0) FROM sms.erased
-    WHERE submission_id = :id AND what = ANY(:outcomes)), 0)
-FROM aside
+SELECT :id, 'stranger', greatest(:strangers - coalesce(sum(number), 0), 0) FROM sms.erased
+WHERE submission_id = :id AND what = ANY(:outcomes)
 ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = excluded.number
-"""
-
-SET_STRANGERS_ASIDE = """
-WITH aside AS (
-    DELETE FROM sms.receipt a USING pg_temp.unmatched u
-    WHERE a.submission_id = :id AND a.sent_on = :day AND {fetched}
-        AND a.ctid = u.place AND u.message IS NULL
-    RETURNING a.*
-)
-INSERT INTO sms.stranger
-    (submission_id, line, idremote, msisdn, idstatus, outcome, ackoperator, raw_status)
-SELECT submission_id, line, encode(uuid_send(idremote), 'hex'), msisdn, idstatus,
-    sms.outcome_of(idstatus), ackoperator, raw_status
-FROM aside
-"""
-
-NAME_STRANGERS = """
-UPDATE sms.stranger s SET idremote = f.idremote FROM pg_temp.foreign_id f
-WHERE s.submission_id = :id AND s.line = f.line
-"""
-
-DROP_SUPERSEDED = """
-WITH dropped AS (
-    DELETE FROM sms.receipt a
-    USING (
-        SELECT idremote, max(line) AS last FROM sms.receipt
-        WHERE submission_id = :id AND sent_on = :day AND {which}
-        GROUP BY idremote HAVING count(*) > 1
-    ) AS b
-    WHERE a.submission_id = :id AND a.sent_on = :day AND a.{which}
-        AND a.idremote = b.idremote AND a.line < b.last
-    RETURNING a.idremote, a.idstatus
-)
-INSERT INTO pg_temp.moved SELECT idremote, idstatus, -1 FROM dropped
-"""
-
-COUNT_MOVED = """
-INSERT INTO pg_temp.counted (country, variant, segments, outcome, messages)
-SELECT m.country, m.variant, m.segments, sms.outcome_of(c.idstatus), sum(c.messages)
-FROM pg_temp.moved c JOIN sms.message m
-    ON m.submission_id = :id AND m.sent_on = :day AND m.{which} AND m.idremote = c.idremote
-GROUP BY m.country, m.variant, m.segments, c.idstatus
 """
 
 # How many messages there are of a kind is known since the upload; what no row tells of is missing.
@@ -177,16 +84,20 @@ WITH known AS (
     DELETE FROM sms.outcome_count WHERE submission_id = :id
     RETURNING country, variant, segments, messages
 ), told AS (
-    SELECT country, variant, segments, outcome, messages
-    FROM pg_temp.counted WHERE country IS NOT NULL
+    SELECT country, variant, segments, sms.outcome_of(idstatus) AS outcome, messages
+    FROM unnest(
+        CAST(:countries AS text[]), CAST(:variants AS text[]), CAST(:segments AS smallint[]),
+        CAST(:codes AS smallint[]), CAST(:messages AS integer[])
+    ) AS counted (country, variant, segments, idstatus, messages)
+), moved AS (
+    SELECT country, variant, segments, outcome, messages FROM told
     UNION ALL
     SELECT country, variant, segments, 'missing', messages FROM known
     UNION ALL
-    SELECT country, variant, segments, 'missing', -messages
-    FROM pg_temp.counted WHERE country IS NOT NULL
+    SELECT country, variant, segments, 'missing', -messages FROM told
 )
 SELECT country, variant, segments, outcome, CAST(sum(messages) AS integer) AS messages
-FROM told GROUP BY country, variant, segments, outcome HAVING sum(messages) > 0
+FROM moved GROUP BY country, variant, segments, outcome HAVING sum(messages) > 0
 """
 
 KEEP_COUNT = """
@@ -206,38 +117,50 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         delete(receipt).where(receipt.c.submission_id == held.id, receipt.c.sent_on == day)
     )
     tx.db.execute(delete(stranger).where(stranger.c.submission_id == held.id))
-    ours = {"id": held.id, "day": day}
-    runs = _Runs(rows, held.id, day)
-    count = copy_rows(tx, "sms.receipt", RECEIPTS, runs)
-    for statement in MAKE_ROOM:
-        tx.db.execute(text(statement))
-    copy_rows(tx, "pg_temp.foreign_id", FOREIGN, runs.foreign)
-    with planned(tx, MERGED):
-        tx.db.execute(text(COUNT), {**ours, "middle": MIDDLE})
-    places = _unmatched(tx)
-    _match_by_number(tx, ours, places)
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-messages") as reader:
+        reading = reader.submit(_messages, tx, held.id, day)
+        runs = portions(rows, RUN, ready=reading.done)
+        ahead = deque(islice(runs, 1))
+        messages = reading.result()
     lacks_people = _lacks_people(tx, held.id)
+    loading = _Loading(tx, messages, held.id, day, keeps_strangers=not lacks_people)
+    loading.store(chain(_emptied(ahead), runs))
     if lacks_people:
-        _fetch(tx, COUNT_STRANGERS, {**ours, "outcomes": list(OUTCOMES)}, places)
-    else:
-        _fetch(tx, SET_STRANGERS_ASIDE, ours, places)
-        with planned(tx, HASHED):
-            tx.db.execute(text(NAME_STRANGERS), ours)
-    duplicates = _drop_superseded(tx, ours, runs.repeated())
+        told = {"id": held.id, "strangers": loading.strangers, "outcomes": list(OUTCOMES)}
+        tx.db.execute(text(COUNT_STRANGERS), told)
     # What those who are gone counted for is in the counts as they are: without a report, missing.
     if not (lacks_people and _was_told(tx, held.id)):
-        _count_anew(tx, ours)
+        _count_anew(tx, held.id, messages)
     tx.db.execute(
         update(submission)
         .where(submission.c.id == held.id)
-        .values(report_rows=count, report_duplicates=duplicates, report_loaded_at=tx.now)
+        .values(
+            report_rows=loading.rows,
+            report_duplicates=loading.duplicates,
+            report_loaded_at=tx.now,
+        )
     )
 
 
-def _count_anew(tx: Transaction, ours: Mapping[str, Any]) -> None:
-    counts = tx.db.execute(text(COUNT_ANEW), ours).mappings().all()
+def _messages(tx: Transaction, submission_id: int, day: date) -> Messages:
+    """All that the file holds: 24 bytes each on the way."""
+    with planned(tx, AS_THEY_LIE), tx.cursor as cursor:
+        found = cursor.stream(MESSAGES, {"id": submission_id, "day": day}, binary=True)
+        return Messages((Kind(*kind), packed) for *kind, packed in found)
+
+
+def _count_anew(tx: Transaction, submission_id: int, messages: Messages) -> None:
+    told = messages.told()
+    arrays = {
+        "countries": [each.kind.country for each in told],
+        "variants": [each.kind.variant for each in told],
+        "segments": [each.kind.segments for each in told],
+        "codes": [each.idstatus for each in told],
+        "messages": [each.messages for each in told],
+    }
+    counts = tx.db.execute(text(COUNT_ANEW), {"id": submission_id, **arrays}).mappings().all()
     if counts:
-        tx.db.execute(text(KEEP_COUNT), [{"id": ours["id"], **each} for each in counts])
+        tx.db.execute(text(KEEP_COUNT), [{"id": submission_id, **each} for each in counts])
 
 
 def _lacks_people(tx: Transaction, submission_id: int) -> bool:
@@ -252,80 +175,140 @@ def _was_told(tx: Transaction, submission_id: int) -> bool:
     return tx.db.execute(loaded_at).scalar_one() is not None
 
 
-def _unmatched(tx: Transaction) -> list[str]:
-    """Where rows lie whose IDREMOTE is none of the file's; not all, if they are many."""
-    listed = "SELECT CAST(unnest(unmatched) AS text) FROM pg_temp.counted WHERE country IS NULL"
-    return list(tx.db.scalars(text(f"{listed} LIMIT {FEW}")))
+class _Receipts(NamedTuple):
+    """Rows as RECEIPTS, and the keys of those among them that replace a stored one."""
+
+    rows: pa.RecordBatch
+    replacing: Keys
 
 
-def _match_by_number(tx: Transaction, ours: Mapping[str, Any], places: list[str]) -> None:
-    """Find the messages of those rows by their numbers (R30)."""
-    _fetch(tx, UNMATCHED, ours, places)
-    which, told = "IN (SELECT msisdn FROM pg_temp.unmatched)", {**ours}
-    if len(places) < FEW:
-        numbers = tx.db.scalars(text("SELECT DISTINCT msisdn FROM pg_temp.unmatched"))
-        which, told = "= ANY(:numbers)", {**ours, "numbers": list(numbers)}
-    with planned(tx, HASHED):
-        tx.db.execute(text(FIND_BY_NUMBER.format(which=which)), told)
-    _fetch(tx, CORRECT, ours, places)
+class _Loading:
+    """The rows on their way: to the message that each is about, or aside.
 
-
-def _fetch(tx: Transaction, statement: str, told: Mapping[str, Any], places: list[str]) -> None:
-    """Carry out what is about the rows at those places."""
-    settings, fetched = HASHED, "true"
-    if len(places) < FEW:
-        settings, fetched = HASHED | FETCHED, "a.ctid = ANY(CAST(:places AS tid[]))"
-        told = {**told, "places": places}
-    with planned(tx, settings):
-        tx.db.execute(text(statement.format(fetched=fetched)), told)
-
-
-def _drop_superseded(tx: Transaction, ours: Mapping[str, Any], repeated: list[UUID]) -> int:
-    """Keep the last row of each message that may have several; how many rows went.
-
-    And count what moved by then, to its message or away.
-    """
-    corrected = tx.db.scalars(text(f"SELECT DISTINCT idremote FROM pg_temp.moved LIMIT {FEW}"))
-    keys = [*repeated, *corrected]
-    if not keys:
-        return 0
-    which, told = "idremote = ANY(:keys)", {**ours, "keys": keys}
-    if len(keys) >= FEW:
-        which, told = "idremote IS NOT NULL", {**ours}
-    with planned(tx, HASHED):
-        dropped = tx.db.execute(text(DROP_SUPERSEDED.format(which=which)), told).rowcount
-        tx.db.execute(text(COUNT_MOVED.format(which=which)), told)
-    return dropped
-
-
-class _Runs:
-    """The rows on their way into the table, in runs that are sorted by their keys.
-
-    An index grows several times faster by keys in order. To sort all rows would take a little
-    less time there, and more in the end: the server would wait until the last one is read.
+    They go in runs that are sorted by their keys: an index grows several times faster by keys in
+    order. To sort all rows would take a little less time there, and more in the end: the server
+    would wait until the last one is read.
     """
 
-    def __init__(self, rows: Rows, submission_id: int, day: date) -> None:
-        self.foreign: list[pa.RecordBatch] = []  # IDREMOTEs that are none of ours, by line
-        self._keys = [np.zeros((0, idremotes.SIZE), np.uint8)]
-        self._rows = rows
-        self._id = submission_id
-        self._day = pa.scalar(day, pa.date32())
+    def __init__(
+        self,
+        tx: Transaction,
+        messages: Messages,
+        submission_id: int,
+        day: date,
+        *,
+        keeps_strangers: bool,
+    ) -> None:
+        self.rows = 0
+        self.duplicates = 0
+        self.strangers = 0
+        self._tx = tx
+        self._messages = messages
+        self._ours = {"id": submission_id, "day": day}
+        self._keeps_strangers = keeps_strangers
+        self._held: _Receipts | None = None  # until what they replace is deleted
+        self._others: list[pa.RecordBatch] = []  # rows whose IDREMOTE is none of the file's
+        self._ended = False
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for run in portions(self._rows, RUN):
-            batch, keys, foreign = idremotes.in_order(run.select(TOLD))
-            self._keys.append(keys)
-            if foreign.any():
-                self.foreign.append(run.select(FOREIGN.names).filter(pa.array(foreign)))
-            batch = batch.append_column("sent_on", pa.repeat(self._day, len(batch)))
-            yield batch.append_column("submission_id", pa.repeat(self._id, len(batch)))
+    def store(self, runs: Iterator[pa.RecordBatch]) -> None:
+        """Write all rows, in as few COPYs as their order allows."""
+        while not self._ended:
+            if self._held:
+                self._delete(self._held.replacing)
+            copy_rows(self._tx, "sms.receipt", RECEIPTS, self._matched(runs))
+            if not self._held and (self._ended or self._is_full()):
+                self._settle_others()
 
-    def repeated(self) -> list[UUID]:
-        """Each key that stands in several rows, and maybe a few that only begin alike."""
-        keys = np.concatenate(self._keys)
-        words = idremotes.first_words(keys)
-        order = np.argsort(words)
-        ranked = words[order]
-        alike = order[:-1][ranked[1:] == ranked[:-1]]
-        return [idremotes.uuid(key) for key in np.unique(keys[alike], axis=0)]
+    def _matched(self, runs: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """As many rows as can be stored before something else must be done."""
+        if self._held:
+            yield self._held.rows
+            self._held = None
+        for run in runs:
+            self.rows += len(run)
+            receipts = self._match(run)
+            if len(receipts.replacing):
+                self._held = receipts
+                return
+            yield receipts.rows
+            if self._is_full():
+                return
+        self._ended = True
+
+    def _is_full(self) -> bool:
+        return sum(map(len, self._others)) >= RUN
+
+    def _settle_others(self) -> None:
+        """Store those whose number alone tells the message (R30), and the rest as strangers."""
+        whole = pa.Table.from_batches(self._others, ASIDE).combine_chunks()
+        self._others = []
+        for waiting in whole.to_batches():
+            places = self._messages.find_by_number(_integers(waiting, "msisdn", UNREADABLE))
+            found = places != NOWHERE
+            rows = np.flatnonzero(found)
+            rows = rows[np.argsort(places[rows])]
+            by_number = self._receipts(waiting, rows, places[rows])
+            self._delete(by_number.replacing)
+            copy_rows(self._tx, "sms.receipt", RECEIPTS, [by_number.rows])
+            self.strangers += len(waiting) - len(rows)
+            if self._keeps_strangers:
+                strange = waiting.filter(pa.array(~found))
+                copy_rows(self._tx, "sms.stranger", ASIDE, [strange])
+
+    def _match(self, run: pa.RecordBatch) -> _Receipts:
+        keys, foreign = idremotes.keys(run.column("idremote"))
+        words = idremotes.words(keys)
+        order = np.argsort(words.high)
+        msisdns = _integers(run, "msisdn", UNREADABLE)
+        places = self._messages.find(words.of(order), msisdns[order])
+        found = places != NOWHERE
+        if not found.all():
+            self._others.append(self._aside(run, order[~found], foreign))
+        return self._receipts(run, order[found], places[found])
+
+    def _receipts(self, run: pa.RecordBatch, rows: Ints, places: Ints) -> _Receipts:
+        """The rows about the messages at these places, each message's last one."""
+        lines = _integers(run, "line", 0)[rows]
+        codes = _integers(run, "idstatus", NO_CODE)[rows]
+        last, replaced = self._messages.tell(places, lines, codes)
+        self.duplicates += len(rows) - int(last.sum()) + len(replaced)
+        kept = run.select(TOLD).take(pa.array(rows[last]))
+        columns = {
+            "idremote": idremotes.column(self._messages.keys(places[last])),
+            "submission_id": pa.repeat(self._ours["id"], len(kept)),
+            "sent_on": pa.repeat(pa.scalar(self._ours["day"], pa.date32()), len(kept)),
+        }
+        for name, column in columns.items():
+            kept = kept.append_column(name, column)
+        return _Receipts(kept, self._messages.keys(replaced))
+
+    def _aside(self, run: pa.RecordBatch, rows: Ints, foreign: Flags) -> pa.RecordBatch:
+        """The rows as ASIDE: digits in one spelling, any other text as it stands."""
+        some = run.take(pa.array(rows))
+        texts = some.column("idremote")
+        columns = {
+            "submission_id": pa.repeat(self._ours["id"], len(some)),
+            "idremote": pc.if_else(pa.array(foreign[rows]), texts, pc.ascii_lower(texts)),
+            "msisdn": some.column("msisdn"),
+            **{name: some.column(name) for name in TOLD},
+        }
+        arrays = [columns[field.name].cast(field.type) for field in ASIDE]
+        return pa.RecordBatch.from_arrays(arrays, schema=ASIDE)
+
+    def _delete(self, keys: Keys) -> None:
+        """Delete stored rows, to make room for later ones about the same messages."""
+        for first in range(0, len(keys), FEW):
+            told = {"keys": [idremotes.uuid(key) for key in keys[first : first + FEW]]}
+            with planned(self._tx, LOOKED_UP):
+                self._tx.db.execute(text(MAKE_WAY), {**self._ours, **told})
+
+
+def _emptied(ahead: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    while ahead:
+        yield ahead.popleft()
+
+
+def _integers(run: pa.RecordBatch, name: str, instead: int) -> Ints:
+    """A column of integers; `instead` where it is null."""
+    numbers: Ints = run.column(name).fill_null(instead).to_numpy()
+    return numbers

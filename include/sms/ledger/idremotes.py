@@ -6,14 +6,14 @@ stays equal.
 """
 
 from binascii import unhexlify
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms.columns import TEXT, Bytes, Flags, bytes_of, ranges
+from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, ranges
 from sms.digests import digest
 
 Keys: TypeAlias = Bytes  # of shape (rows, 16)
@@ -47,20 +47,37 @@ def uuid(key: Bytes) -> UUID:
     return UUID(bytes=key.tobytes())
 
 
-def first_words(some: Keys) -> npt.NDArray[np.uint64]:
-    """The first half of each key as a number: in the keys' order, and nearly as distinct."""
-    return np.ascontiguousarray(some[:, :8]).view(">u8").ravel().astype(np.uint64)
+class Words(NamedTuple):
+    """Keys as two numbers each: in the keys' order, and the first nearly as distinct alone."""
+
+    high: npt.NDArray[np.uint64]
+    low: npt.NDArray[np.uint64]
+
+    def of(self, rows: Ints | Flags) -> "Words":
+        """The same of some rows."""
+        return Words(self.high[rows], self.low[rows])
 
 
-def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Keys, Flags]:
+def words(some: Keys) -> Words:
+    """The two halves of each key."""
+    halves = np.ascontiguousarray(some).view(">u8")
+    return Words(halves[:, 0].astype(np.uint64), halves[:, 1].astype(np.uint64))
+
+
+def of_words(some: Words) -> Keys:
+    """The keys again."""
+    return np.column_stack(some).astype(">u8").view(np.uint8)
+
+
+def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Flags]:
     """The rows sorted by keys, which replace their texts: an index grows several times faster so.
 
-    And the keys, and which texts are foreign, both in the order in which the rows came.
+    And which texts are foreign, in the order in which the rows came.
     """
     found, foreign = keys(batch.column("idremote"))
-    order = np.argsort(first_words(found))
+    order = np.argsort(words(found).high)
     ranked = batch.drop_columns(["idremote"]).take(pa.array(order))
-    return ranked.append_column("idremote", column(found[order])), found, foreign
+    return ranked.append_column("idremote", column(found[order])), foreign
 
 
 def _keys(texts: pa.LargeStringArray) -> tuple[Keys, Flags]:

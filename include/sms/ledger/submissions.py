@@ -345,7 +345,7 @@ class _Counted:
 
 
 def _by_key(batch: pa.RecordBatch) -> pa.RecordBatch:
-    ranked, _, foreign = idremotes.in_order(batch)
+    ranked, foreign = idremotes.in_order(batch)
     if foreign.any():
         raise ValueError(f"{foreign.sum()} IDREMOTEs are not 32 hexadecimal digits (R16)")
     return ranked

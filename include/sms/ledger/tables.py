@@ -172,15 +172,12 @@ receipt = Table(
     metadata,
     Column("submission_id", BigInteger, nullable=False),
     Column("line", BigInteger, nullable=False),
-    Column("msisdn", BigInteger),
     Column("sent_on", Date, nullable=False),
     Column("idstatus", SmallInteger),
-    Column("idremote", Uuid, nullable=False),  # the message's, once matched
+    Column("idremote", Uuid, nullable=False),  # the message's
     Column("ackoperator", Text),
     Column("raw_status", Text),  # as the provider wrote it
-    PrimaryKeyConstraint(
-        "submission_id", "idremote", "sent_on", deferrable=True, initially="DEFERRED"
-    ),
+    # Each month has a unique index of (submission_id, idremote): see the migration.
     postgresql_partition_by="RANGE (sent_on)",
 )
 
@@ -362,7 +359,7 @@ stranger = Table(
     Column("idremote", Text, nullable=False),
     Column("msisdn", BigInteger),
     Column("idstatus", SmallInteger),
-    Column("outcome", Text, nullable=False),
+    Column("outcome", Text, Computed("sms.outcome_of(idstatus)", persisted=True)),
     Column("ackoperator", Text),
     Column("raw_status", Text),
 )

@@ -116,7 +116,7 @@ class Cells:
             & (msisdn >= 1_000_000)
             & (data[number.begin] != ord("0"))
             # Without a sign it may be national: only of French mobiles one knows without asking.
-            & (signed | np.isin(msisdn // 100_000_000, (336, 337)))
+            & (signed | (msisdn // 100_000_000 == 336) | (msisdn // 100_000_000 == 337))
             & (msisdn // 1_000_000_000 != 330)  # +33 0 6...: a zero too many
             & (idstatus >= 0)
             & (marks[left] - lines.begin <= 60)  # else it does not begin like a row

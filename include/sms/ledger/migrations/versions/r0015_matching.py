@@ -1,0 +1,16 @@
+"""Receipts are stored once it is known which message each is about."""
+
+from sms.ledger.migrations import scripts
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    scripts.run("r0015_matching.sql")
+
+
+def downgrade() -> None:
+    raise RuntimeError("the ledger only goes forward: restore a backup instead")

@@ -1,0 +1,212 @@
+"""Each row of a delivery report finds its message, or is nobody's; each message keeps its last row.
+
+However the rows come: what the loader does to whole portions is compared with what a person would
+do row by row.
+"""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
+
+from sms.ledger import deliveries
+from sms.ledger.idremotes import Words
+from sms.ledger.matching import MESSAGE, NOWHERE, UNREADABLE, Kind, Messages
+from sms.wire.reports import OUTCOMES, Outcome
+
+FIRST = 33_639_980_000
+
+# Few halves, so that many keys begin alike, and the extremes.
+HALVES = st.sampled_from([0, 1, 2, 1 << 63, (1 << 64) - 1])
+KEYS = st.tuples(HALVES, HALVES)
+NUMBERS = st.integers(FIRST, FIRST + 4)
+KINDS = st.sampled_from(
+    [Kind("FR", None, 1), Kind("FR", "warm", 1), Kind("FR", "warm", 2), Kind("RE", None, 1)]
+)
+MESSAGES = st.dictionaries(KEYS, st.tuples(NUMBERS, KINDS), max_size=8)
+
+
+def packed(messages: dict[tuple[int, int], tuple[int, Kind]]) -> list[tuple[Kind, bytes]]:
+    """As the database sends them, but in portions of one."""
+    return [
+        (kind, np.array([(*key, number)], MESSAGE).tobytes())
+        for key, (number, kind) in messages.items()
+    ]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    messages=MESSAGES,
+    asked=st.lists(st.tuples(KEYS, st.one_of(NUMBERS, st.just(UNREADABLE))), max_size=12),
+)
+def test_a_key_finds_its_message_however_alike_the_keys_are(messages, asked):
+    held = Messages(packed(messages))
+    high, low = (np.array([key[half] for key, _ in asked], np.uint64) for half in (0, 1))
+    numbers = np.array([number for _, number in asked], np.int64)
+
+    places = held.find(Words(high, low), numbers)
+
+    for place, (key, number) in zip(places.tolist(), asked, strict=True):
+        known = messages.get(key)
+        if known is None or number not in (UNREADABLE, known[0]):
+            assert place == NOWHERE
+        else:
+            assert held.keys(np.array([place])).tobytes() == np.array(key, ">u8").tobytes()
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(messages=MESSAGES, asked=st.lists(st.one_of(NUMBERS, st.just(UNREADABLE)), max_size=8))
+def test_a_number_finds_the_only_message_to_it(messages, asked):
+    held = Messages(packed(messages))
+    whose = Counter(number for number, _ in messages.values())
+
+    places = held.find_by_number(np.array(asked, np.int64))
+
+    for place, number in zip(places.tolist(), asked, strict=True):
+        assert (place != NOWHERE) == (whose[number] == 1)
+        if place != NOWHERE:
+            [key] = [key for key, (known, _) in messages.items() if known == number]
+            assert held.keys(np.array([place])).tobytes() == np.array(key, ">u8").tobytes()
+
+
+def digits(key: tuple[int, int]) -> str:
+    return f"{key[0]:016x}{key[1]:016x}"
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.one_of(KEYS.map(digits), KEYS.map(digits), st.sampled_from(["torn", "Née"])),
+        st.one_of(NUMBERS, NUMBERS, st.none()),
+        st.sampled_from([0, 3, 4, 6, 77, None]),
+    ),
+    max_size=14,
+)
+Row = tuple[str, int | None, int | None]
+
+
+def by_hand(
+    messages: dict[tuple[int, int], tuple[int, Kind]], rows: list[Row]
+) -> tuple[dict[str, tuple[int, int | None]], list[tuple[int, str]], int]:
+    """The last line of each message and its code, the strangers, how many rows were replaced."""
+    keys = {digits(key): number for key, (number, _) in messages.items()}
+    whose = Counter(keys.values())
+    last: dict[str, tuple[int, int | None]] = {}
+    strangers, matched = [], 0
+    for line, (idremote, number, code) in enumerate(rows, 1):
+        if idremote in keys and number in (None, keys[idremote]):
+            mine = idremote
+        elif number is not None and whose[number] == 1:
+            [mine] = [key for key, known in keys.items() if known == number]
+        else:
+            strangers.append((line, idremote))
+            continue
+        matched += 1
+        last[mine] = (line, code)
+    return last, strangers, matched - len(last)
+
+
+def table(messages: dict[tuple[int, int], tuple[int, Kind]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            "idremote": pa.array(map(digits, messages), pa.large_string()),
+            "msisdn": pa.array([number for number, _ in messages.values()], pa.int64()),
+            "segments": pa.array([kind.segments for _, kind in messages.values()], pa.int16()),
+            "key": pa.array(map(str, range(len(messages))), pa.large_string()),
+            "variant": pa.array([kind.variant for _, kind in messages.values()], pa.large_string()),
+        }
+    )
+
+
+def report(rows: list[Row]) -> pa.Table:
+    idremotes, numbers, codes = zip(*rows, strict=True) if rows else ((), (), ())
+    return pa.table(
+        {
+            "line": pa.array(range(1, len(rows) + 1), pa.int64()),
+            "idremote": pa.array(idremotes, pa.large_string()),
+            "msisdn": pa.array(numbers, pa.int64()),
+            "idstatus": pa.array(codes, pa.int16()),
+            "ackoperator": pa.array(["op"] * len(rows), pa.large_string()),
+            "raw_status": pa.array([f"{code};said" for code in codes], pa.large_string()),
+        }
+    )
+
+
+ONE = {(7, 7): (FIRST, Kind("FR", None, 1))}
+
+
+@pytest.mark.parametrize("portion", [1, 3, 100])
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(messages=MESSAGES.filter(bool), rows=ROWS, cuts=st.lists(st.integers(0, 14), max_size=4))
+@example(  # a row that its number matched, and an earlier one of its key that comes in between
+    messages=ONE,
+    rows=[(digits((7, 7)), FIRST, 0), ("torn", FIRST, 3), (digits((7, 7)), FIRST, 4)],
+    cuts=[1, 2],
+)
+@example(  # one that makes others wait, whose last is the message's
+    messages=ONE,
+    rows=[(digits((7, 7)), FIRST, 0), (digits((7, 7)), FIRST, 3), ("torn", FIRST, 4)],
+    cuts=[1],
+)
+@example(messages=ONE, rows=[("torn", FIRST, 3)] * 4 + [("Née", 1, 3)] * 4, cuts=[1, 2, 3, 5])
+def test_what_is_stored_is_what_reading_row_by_row_comes_to(
+    office, monkeypatch, portion, messages, rows, cuts
+):
+    monkeypatch.setattr(deliveries, "RUN", portion)
+    monkeypatch.setattr(deliveries, "FEW", 2)
+    one = office.submitted(table(messages))
+    told = report(rows)
+    bounds = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
+    pieces = [told.slice(begin, end - begin).to_batches() for begin, end in pairwise(bounds)]
+
+    office.ledger.load_delivery_report(one.stem, iter([each for some in pieces for each in some]))
+
+    last, strangers, duplicates = by_hand(messages, rows)
+    receipts = office.table(
+        "SELECT encode(uuid_send(idremote), 'hex'), line, idstatus FROM sms.receipt "
+        f"WHERE submission_id = {one.id}"
+    )
+    assert {key: (line, code) for key, line, code in receipts} == last
+    assert len(receipts) == len(last)
+    found = office.table(
+        f"SELECT line, idremote FROM sms.stranger WHERE submission_id = {one.id} ORDER BY line"
+    )
+    assert found == strangers
+    counts = office.ledger.reconcile(one.stem)
+    assert (counts.rows, counts.duplicates) == (len(rows), duplicates)
+    assert counts.balanced
+    expected = Counter(
+        (kind.variant, kind.segments, _outcome(last.get(digits(key))))
+        for key, (_, kind) in messages.items()
+    )
+    counted = office.table(
+        "SELECT variant, segments, outcome, sum(messages) FROM sms.outcome_count "
+        f"WHERE submission_id = {one.id} GROUP BY 1, 2, 3"
+    )
+    assert {(variant, size, what): int(n) for variant, size, what, n in counted} == expected
+
+
+def _outcome(row: tuple[int, int | None] | None) -> str:
+    if row is None:
+        return "missing"
+    return str(OUTCOMES.get(-1 if row[1] is None else row[1], Outcome.UNKNOWN))
+
+
+def test_the_database_refuses_a_second_receipt_of_a_message(office, make_messages):
+    one = office.submitted(make_messages(1))
+    office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+
+    again = create_engine(office.ledger.engine.url, poolclass=NullPool)
+    with again.connect() as db, pytest.raises(IntegrityError, match="receipt_2026_07_once"):
+        db.execute(text("INSERT INTO sms.receipt SELECT * FROM sms.receipt"))
