@@ -1,8 +1,8 @@
 """The door to the ledger: what may change, and what may be asked. Each call is one transaction.
 
 How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports`,
-`removals` and `hashing` (who said no), `reports` and `deliveries` (what comes home), `erasing`
-(what expires), `announcements`, `history`, `people` and `queries`.
+`removals` and `hashing` (who said no), `reports`, `deliveries` and `matching` (what comes home),
+`erasing` (what expires), `announcements`, `history`, `people` and `queries`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
