@@ -5,6 +5,7 @@ number or a text of a recipient. `retryable` is the only thing that Airflow's si
 A bad row is never an exception: it is an excluded row with its Reason.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 SUPPORT = "support@mtarget.fr"  # spec, *Registration*
@@ -206,6 +207,19 @@ class LedgerBusy(LedgerError):
     """Not now: somebody holds what only one may hold at a time, or the server lacks room."""
 
     retryable = True
+
+
+class StillReported(LedgerError):
+    """Somebody is in files of which the provider may still report; the last one's hour."""
+
+    def __init__(self, stems: Sequence[str], last: datetime, from_when: str = "") -> None:
+        super().__init__(
+            f"this person is in {', '.join(stems)}, of which the provider may still report, and "
+            "would be written down again: nothing was erased. Enter their opt-out if they want no "
+            "more messages, and ask again when housekeeping has closed these files" + from_when
+        )
+        self.stems = stems
+        self.last = last
 
 
 class StopListUnsafe(LedgerError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sms.archive import place_of
-from sms.errors import ConfigurationError
+from sms.errors import ConfigurationError, StillReported
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Forgotten
 from sms.retention import day_of
@@ -33,9 +33,15 @@ def forget(
 
     Their opt-out stays, by the settings as a hash.
 
-    Raises ConfigurationError if it is no number, LedgerError while a file of theirs is open.
+    Raises ConfigurationError if it is no number, StillReported while a file of theirs is open.
     """
-    forgotten = ledger.forget(_msisdn(number), hashed=settings.hash_stop_list)
+    msisdn = _msisdn(number)
+    try:
+        forgotten = ledger.forget(msisdn, hashed=settings.hash_stop_list)
+    except StillReported as error:
+        day = error.last + _with_a_night(settings.reports_quiet)
+        from_when = f": from {day:%Y-%m-%d} on, if all their reports came home"
+        raise StillReported(error.stems, error.last, from_when) from None
     places = [*_of_files(forgotten, ledger, settings), *_of_reports(forgotten, ledger, settings)]
     return forgotten, [each for each in places if each.until is None or each.until > now]
 

@@ -204,6 +204,7 @@ def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path)
     refused = command(home, tmp_path, "forget", "+33639980000")
     assert refused.returncode == 1
     assert "nothing was erased" in refused.stderr
+    assert "from 2026-08-05 on" in " ".join(refused.stderr.split())  # 20 days and a night
     assert "Traceback" not in refused.stderr
 
     home.ledger.move(archived.stem, to=State.CLOSED)

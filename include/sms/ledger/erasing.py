@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Select, bindparam, exists, or_, select, text, update
 
-from sms.errors import LedgerError
+from sms.errors import LedgerError, StillReported
 from sms.ledger import hashing, holding, quarantine
 from sms.ledger.database import Transaction
 from sms.ledger.records import Forgotten, Submission
@@ -149,21 +149,17 @@ def expire_words(tx: Transaction, before: datetime, most: int) -> int:
 
 
 def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
-    """Erase one person's rows, keep their opt-out; LedgerError while one of their files is open.
+    """Erase one person's rows, keep their opt-out; StillReported while one of their files is open.
 
     `hashed`: the opt-out, too, no longer tells the number; it needs the key that is in use.
     """
     if hashed:
         hashing.require_key(tx)
     files = [locked(tx, each.stem) for each in _of_person(tx, msisdn)]
-    still_open = [each.stem for each in files if each.state not in OVER]
+    still_open = [each for each in files if each.state not in OVER]
     if still_open:
-        raise LedgerError(
-            f"this person is in {', '.join(still_open)}, of which the provider may still report, "
-            "and would be written down again: nothing was erased. Enter their opt-out if they want "
-            "no more messages, and ask again when these files are closed (some "
-            "`reports_quiet` after their hour)"
-        )
+        last = max(each.send_at for each in still_open)
+        raise StillReported([each.stem for each in still_open], last)
     found = [_erase(tx, each.id, EVERYTHING, msisdn) for each in files]
     strays = _erase_strays(tx, "msisdn = :msisdn", EVERYTHING, msisdn=msisdn)
     unreadable = quarantine.forget(tx, msisdn)
