@@ -4,7 +4,10 @@ However the rows come: what the loader does to whole portions is compared with w
 do row by row.
 """
 
+import signal
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +19,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
-from sms.ledger import deliveries
+from demo.processes import wait_until
+from sms.ledger import deliveries, matching
 from sms.ledger.idremotes import Words
 from sms.ledger.matching import MESSAGE, NOWHERE, UNREADABLE, Kind, Messages
 from sms.wire.reports import OUTCOMES, Outcome
@@ -210,3 +214,76 @@ def test_the_database_refuses_a_second_receipt_of_a_message(office, make_message
     again = create_engine(office.ledger.engine.url, poolclass=NullPool)
     with again.connect() as db, pytest.raises(IntegrityError, match="receipt_2026_07_once"):
         db.execute(text("INSERT INTO sms.receipt SELECT * FROM sms.receipt"))
+
+
+def strangers(count: int) -> list[Row]:
+    return [(f"stranger {n}", 1_000 + n, 3) for n in range(count)]
+
+
+def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
+    office, make_messages, monkeypatch
+):
+    one = office.submitted(make_messages(1))
+    monkeypatch.setattr(deliveries, "RUN", 10)
+    waiting, settle = [], deliveries._Loading._settle_others
+
+    def watched(loading: deliveries._Loading) -> None:
+        waiting.append(sum(map(len, loading._others)))
+        settle(loading)
+
+    monkeypatch.setattr(deliveries._Loading, "_settle_others", watched)
+    rows = [row for _ in range(50) for row in [(f"{0:032x}", FIRST, 3), *strangers(9)]]
+
+    office.ledger.load_delivery_report(one.stem, iter(report(rows).to_batches(max_chunksize=10)))
+
+    assert sum(waiting) == 450
+    assert max(waiting) <= 30
+
+
+@pytest.mark.timeout(60)
+def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_messages, monkeypatch):
+    one = office.submitted(make_messages(100))
+    unpacked, calls = matching._unpacked, []
+
+    def lacking_memory(kind: int, packed: bytes) -> tuple[np.ndarray, ...]:
+        calls.append(kind)
+        if len(calls) == 3:
+            raise MemoryError
+        return unpacked(kind, packed)
+
+    monkeypatch.setattr(matching, "_unpacked", lacking_memory)
+    with pytest.raises(MemoryError):
+        office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+
+    monkeypatch.setattr(matching, "_unpacked", unpacked)
+    office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+    assert office.ledger.reconcile(one.stem).delivered == 1
+
+
+class Told(BaseException):
+    """As Airflow tells a task to end."""
+
+
+@pytest.mark.timeout(60)
+def test_who_ends_a_load_need_not_wait_for_whom_it_waits_for(office, make_messages):
+    one = office.submitted(make_messages(2))
+    main = threading.main_thread().ident
+
+    def end(*_: object) -> None:
+        raise Told
+
+    def tell() -> None:
+        waits = "SELECT pid FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: bool(office.table(waits)), "a load that waits", timeout=30)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        with office.ledger.engine.connect() as holder, ThreadPoolExecutor(1) as pool:
+            holder.execute(text("LOCK TABLE sms.message_2026_07 IN ACCESS EXCLUSIVE MODE"))
+            told = pool.submit(tell)
+            with pytest.raises(Told):
+                office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+            told.result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)

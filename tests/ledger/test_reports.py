@@ -411,6 +411,28 @@ def test_a_report_s_load_reads_each_row_a_few_times_whatever_the_planner_believe
     assert 0 < max(misled.read) < 20 * (count + 3 * twice)
 
 
+def test_a_report_s_load_reads_no_other_file_of_the_month(office, make_messages):
+    count = 2_000
+    one = office.submitted(make_messages(count))
+    with office.ledger.engine.begin() as db:
+        db.execute(text("ALTER TABLE sms.message_2026_07 SET (autovacuum_enabled = off)"))
+        db.execute(text("ANALYZE sms.message_2026_07"))  # one file is all that it knows of
+        db.execute(text(OTHER_FILES), {"count": count})
+    read: list[int] = []
+    event.listen(office.ledger.engine, "commit", lambda db: read.append(db.scalar(text(READ)) or 0))
+
+    office.ledger.load_delivery_report(one.stem, ack(*(of(n, "delivered") for n in range(count))))
+
+    assert 0 < max(read) < 20 * count
+
+
+OTHER_FILES = """
+INSERT INTO sms.message (submission_id, msisdn, sent_on, segments, country, idremote, key)
+SELECT 1000 + k, n, '2026-07-15', 1, 'FR', CAST(md5(k || '-' || n) AS uuid), ''
+FROM generate_series(1, 40) AS k, generate_series(1, :count) AS n
+"""
+
+
 def test_answers_are_counted_by_reading_each_row_a_few_times_whatever_the_planner_believes(
     office, make_messages, misled
 ):

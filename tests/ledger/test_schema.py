@@ -115,6 +115,7 @@ def test_a_ledger_without_schema_says_what_to_do(empty_database_url):
     [
         pytest.param("08006", LedgerUnreachable, True, id="the connection failed"),
         pytest.param("57P01", LedgerUnreachable, True, id="the server is stopped"),
+        pytest.param("25P03", LedgerUnreachable, True, id="a connection that idled for too long"),
         pytest.param("53300", LedgerUnreachable, True, id="too many connections"),
         pytest.param("40P01", LedgerUnreachable, True, id="a deadlock"),
         pytest.param("55P03", LedgerUnreachable, True, id="a lock that is not to be had"),

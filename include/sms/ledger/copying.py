@@ -52,14 +52,14 @@ def portions(rows: Rows, most: int, ready: Callable[[], bool]) -> Iterator[pa.Re
         count = sum(each.num_rows for each in held)
         if count >= (size or most) or (not size and ready()):
             # Not kept here while this one is worked on.
-            whole, held, size = joined(held), [], min(most, 3 * count // 2)
+            whole, held, size = _joined(held), [], min(most, 3 * count // 2)
             yield whole
             del whole
     if held:
-        yield joined(held)
+        yield _joined(held)
 
 
-def joined(some: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+def _joined(some: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """One batch of the rows of some."""
     if len(some) == 1:
         return some[0]
@@ -86,17 +86,21 @@ def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int
         ThreadPoolExecutor(1, thread_name_prefix="sms-copy") as sender,
     ):
         sent = deque([sender.submit(copy.write, encoder.write_header())])
-        for batch in batches(rows):
-            for first in range(0, batch.num_rows, ENCODED):
-                encoded = encoder.write_batch(_fit(batch.slice(first, ENCODED), schema))
-                if len(sent) == READY:
-                    sent.popleft().result()
-                sent.append(sender.submit(copy.write, encoded))
-            count += batch.num_rows
-            del batch  # not kept while the next one is made
-        sent.append(sender.submit(copy.write, encoder.finish()))
-        for each in sent:
-            each.result()
+        try:
+            for batch in batches(rows):
+                for first in range(0, batch.num_rows, ENCODED):
+                    encoded = encoder.write_batch(_fit(batch.slice(first, ENCODED), schema))
+                    if len(sent) == READY:
+                        sent.popleft().result()
+                    sent.append(sender.submit(copy.write, encoded))
+                count += batch.num_rows
+                del batch  # not kept while the next one is made
+            sent.append(sender.submit(copy.write, encoder.finish()))
+            for each in sent:
+                each.result()
+        except BaseException:
+            sender.shutdown(wait=False, cancel_futures=True)  # what is under way ends, and no more
+            raise
     return count
 
 

@@ -25,9 +25,10 @@ from sms.pseudonyms import Key
 UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
 CONNECT_TIMEOUT = 10  # seconds
 
-# PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P), there is none to be had
-# (53300), or somebody else was in the way (40, 55P03): the same call may do in a moment.
-AWAY = ("08", "57P", "53300", "40", "55P03")
+# PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P; 25P03: it had idled), or
+# there is none to be had (53300), or somebody else was in the way (40, 55P03): the same call may do
+# in a moment.
+AWAY = ("08", "57P", "25P03", "53300", "40", "55P03")
 # No room, no memory, no time, a disk's error: of this statement perhaps, and not for ever.
 STRAINED = ("53", "57", "58")
 
@@ -45,10 +46,15 @@ class Transaction:
     key: Callable[[], Key]
 
     @property
+    def driver(self) -> psycopg.Connection[Any]:
+        """The driver's own connection, which this transaction is on."""
+        connection: psycopg.Connection[Any] = self.db.connection.driver_connection  # type: ignore[assignment]
+        return connection
+
+    @property
     def cursor(self) -> psycopg.Cursor[Any]:
         """The driver's own cursor, inside this transaction: COPY is its business."""
-        connection: psycopg.Connection[Any] = self.db.connection.driver_connection  # type: ignore[assignment]
-        return connection.cursor()
+        return self.driver.cursor()
 
     def record(
         self,
@@ -134,7 +140,7 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
 
 def _is_away(cause: BaseException) -> bool:
     """Whether the connection failed, and not what was asked: psycopg calls both operational."""
-    if isinstance(cause, psycopg.OperationalError):
+    if isinstance(cause, psycopg.OperationalError | psycopg.InternalError):
         return cause.sqlstate is None or _is(cause, AWAY)
     return isinstance(cause, psycopg.InterfaceError)
 

@@ -5,13 +5,15 @@ changes nothing.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import date
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import delete, exists, select, text, update
@@ -53,8 +55,8 @@ TOLD = ["line", "idstatus", "ackoperator", "raw_status"]
 RUN = 1 << 17  # rows that are sorted together
 FEW = 10_000  # keys that are named in one statement
 
-# Rows are read as they lie and grouped as they come, whatever the planner believes of them.
-AS_THEY_LIE = {"enable_indexscan": "off", "enable_sort": "off"}
+# A file's rows are read as they lie, no other's, and grouped as they come.
+AS_THEY_LIE = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_sort": "off"}
 # A few rows are looked up by their keys.
 LOOKED_UP = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
@@ -117,14 +119,10 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         delete(receipt).where(receipt.c.submission_id == held.id, receipt.c.sent_on == day)
     )
     tx.db.execute(delete(stranger).where(stranger.c.submission_id == held.id))
-    with ThreadPoolExecutor(1, thread_name_prefix="sms-messages") as reader:
-        reading = reader.submit(_messages, tx, held.id, day)
-        runs = portions(rows, RUN, ready=reading.done)
-        ahead = deque(islice(runs, 1))
-        messages = reading.result()
+    messages, runs = _read(tx, rows, held.id, day)
     lacks_people = _lacks_people(tx, held.id)
     loading = _Loading(tx, messages, held.id, day, keeps_strangers=not lacks_people)
-    loading.store(chain(_emptied(ahead), runs))
+    loading.store(runs)
     if lacks_people:
         told = {"id": held.id, "strangers": loading.strangers, "outcomes": list(OUTCOMES)}
         tx.db.execute(text(COUNT_STRANGERS), told)
@@ -142,11 +140,33 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
     )
 
 
+def _read(
+    tx: Transaction, rows: Rows, submission_id: int, day: date
+) -> tuple[Messages, Iterator[pa.RecordBatch]]:
+    """All messages of the file, and the rows of the report, whose first are read meanwhile."""
+    connection = tx.driver
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-messages") as reader:
+        reading = reader.submit(_messages, tx, submission_id, day)
+        runs = portions(rows, RUN, ready=reading.done)
+        try:
+            ahead = deque(islice(runs, 1))
+            messages = reading.result()
+        except BaseException:
+            # Whoever is told to end need not wait for the server, which may wait for a lock.
+            if not reading.done():
+                with suppress(psycopg.Error):
+                    connection.cancel_safe()
+            raise
+    return messages, chain(_emptied(ahead), runs)
+
+
 def _messages(tx: Transaction, submission_id: int, day: date) -> Messages:
     """All that the file holds: 24 bytes each on the way."""
+    told = {"id": submission_id, "day": day}
     with planned(tx, AS_THEY_LIE), tx.cursor as cursor:
-        found = cursor.stream(MESSAGES, {"id": submission_id, "day": day}, binary=True)
-        return Messages((Kind(*kind), packed) for *kind, packed in found)
+        found = cast(Generator[tuple[Any, ...]], cursor.stream(MESSAGES, told, binary=True))
+        with closing(found):  # until it is, it locks the connection for this thread alone
+            return Messages((Kind(*kind), packed) for *kind, packed in found)
 
 
 def _count_anew(tx: Transaction, submission_id: int, messages: Messages) -> None:
@@ -224,6 +244,8 @@ class _Loading:
         if self._held:
             yield self._held.rows
             self._held = None
+            if self._is_full():
+                return
         for run in runs:
             self.rows += len(run)
             receipts = self._match(run)

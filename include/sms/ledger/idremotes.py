@@ -28,12 +28,25 @@ _VALUE[np.frombuffer(b"0123456789ABCDEF", np.uint8)] = np.arange(16)
 _VALUE[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 
 
-def keys(texts: pa.Array | pa.ChunkedArray) -> tuple[Keys, Flags]:
+def keys(texts: pa.Array) -> tuple[Keys, Flags]:
     """A key for each text, and which of the texts are not 32 digits (of either case)."""
-    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    found = [_keys(chunk.cast(TEXT)) for chunk in (pa.array([], TEXT), *chunks)]
-    made, foreign = zip(*found, strict=True)
-    return np.concatenate(made), np.concatenate(foreign)
+    texts = texts.cast(TEXT)
+    data, offsets = bytes_of(texts)
+    foreign: Flags = np.diff(offsets) != DIGITS
+    known = np.flatnonzero(~foreign)
+    if len(known) < len(texts):
+        data = data[ranges(offsets[known], np.full(len(known), DIGITS))]
+    made = np.zeros((len(texts), SIZE), np.uint8)
+    try:
+        made[known] = np.frombuffer(unhexlify(data.data), np.uint8).reshape(-1, SIZE)
+    except ValueError:  # one of them is no number
+        values = _VALUE[data].reshape(-1, DIGITS)
+        foreign[known] = (values > 15).any(axis=1)
+        made[known] = values[:, ::2] << 4 | values[:, 1::2]
+    if foreign.any():
+        digests = digest(texts.filter(pa.array(foreign)), seed=OTHER)
+        made[foreign] = digests.view(np.uint8).reshape(-1, SIZE)
+    return made, foreign
 
 
 def column(some: Keys) -> pa.FixedSizeBinaryArray:
@@ -78,22 +91,3 @@ def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Flags]:
     order = np.argsort(words(found).high)
     ranked = batch.drop_columns(["idremote"]).take(pa.array(order))
     return ranked.append_column("idremote", column(found[order])), foreign
-
-
-def _keys(texts: pa.LargeStringArray) -> tuple[Keys, Flags]:
-    data, offsets = bytes_of(texts)
-    foreign: Flags = np.diff(offsets) != DIGITS
-    known = np.flatnonzero(~foreign)
-    if len(known) < len(texts):
-        data = data[ranges(offsets[known], np.full(len(known), DIGITS))]
-    made = np.zeros((len(texts), SIZE), np.uint8)
-    try:
-        made[known] = np.frombuffer(unhexlify(data.data), np.uint8).reshape(-1, SIZE)
-    except ValueError:  # one of them is no number
-        values = _VALUE[data].reshape(-1, DIGITS)
-        foreign[known] = (values > 15).any(axis=1)
-        made[known] = values[:, ::2] << 4 | values[:, 1::2]
-    if foreign.any():
-        digests = digest(texts.filter(pa.array(foreign)), seed=OTHER)
-        made[foreign] = digests.view(np.uint8).reshape(-1, SIZE)
-    return made, foreign

@@ -1,6 +1,4 @@
--- A stranger's outcome follows from its code, as everybody else's does.
-ALTER TABLE sms.stranger DROP COLUMN outcome,
-    ADD COLUMN outcome text GENERATED ALWAYS AS (sms.outcome_of(idstatus)) STORED;
+-- The tables in the order in which a load locks them.
 
 -- Whose receipt it is, its message says: the number need not stand here a second time.
 ALTER TABLE sms.receipt DROP CONSTRAINT receipt_pkey, DROP COLUMN msisdn;
@@ -19,6 +17,10 @@ BEGIN
             month || '_once', month);
     END LOOP;
 END $$;
+
+-- A stranger's outcome follows from its code, as everybody else's does.
+ALTER TABLE sms.stranger DROP COLUMN outcome,
+    ADD COLUMN outcome text GENERATED ALWAYS AS (sms.outcome_of(idstatus)) STORED;
 
 CREATE OR REPLACE FUNCTION sms.open_month(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
