@@ -64,6 +64,8 @@ def test_the_example_of_the_provider_s_page_is_read():
         pytest.param('"A1";"+33639980001";"Shop";"B";"3";"delivered";"ab-cd"\n', id="all quoted"),
         pytest.param('A1;+33639980001;Shop;B;3;delivered;"ab-cd"\n', id="one quoted"),
         pytest.param("A1;+33639980001;;;3;delivered;ab-cd\n", id="empty fields"),
+        pytest.param("A1;+33639980001;Shop;Oui\rnon;3;delivered;ab-cd\r\n", id="a CR in a text"),
+        pytest.param("A1;+33639980001;Shop;B;3;delivered;ab-cd\r\r\n", id="CR before CRLF"),
         pytest.param("A1;+33639980001;Shop;Bonjour;3;delivered;ab -c d\n", id="operator's spaces"),
         pytest.param(" \t" * 9 + ROW + " " * 99 + "\n", id="many spaces"),
         pytest.param(
@@ -129,6 +131,16 @@ def test_a_header_is_no_row():
         ),
         pytest.param("A1;+33639980001;S;B\0;3;d;t", "holds zero bytes", id="zero byte"),
         pytest.param("x" * 70_000, "is longer than 64 KiB", id="endless line"),
+        pytest.param(
+            "A1;+33639980001;S;B;6;failed;t\rA2;+33639980002;S;B;3;delivered;t",
+            "holds another row behind a line end that is a bare CR",
+            id="two rows",
+        ),
+        pytest.param(
+            'A1;+33639980001;S;B;6;failed;"t"\r "A2";"0639980002";S;B;3;delivered;t',
+            "holds another row behind a line end that is a bare CR",
+            id="two quoted rows",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_read_is_listed_with_its_line_and_the_reason(broken, reason):
@@ -170,6 +182,7 @@ def test_an_empty_file_is_an_empty_report():
         pytest.param(bytes(5000), id="zero bytes"),
         pytest.param(random.Random(1).randbytes(50_000), id="noise"),
         pytest.param(b"\xff\xfe" + ROW.encode("utf-16-le"), id="UTF-16"),
+        pytest.param(f"{ROW}\r".encode() * 3, id="line ends of bare CR"),
         pytest.param(b"PK\x03\x04" + random.Random(2).randbytes(9000), id="an archive"),
         pytest.param(b"<html><body>502 Bad Gateway</body></html>\n", id="a web page"),
         pytest.param(b"no row\n" * 5000 + ROW.encode(), id="a row after too much junk"),

@@ -129,7 +129,8 @@ CELLS = st.sampled_from(
     ]
 )
 LINES = st.tuples(
-    st.lists(CELLS, min_size=7, max_size=7), st.sampled_from([b"\n", b"\r\n", b" \r\n"])
+    st.lists(CELLS, min_size=7, max_size=7),
+    st.sampled_from([b"\n", b"\r\n", b" \r\n", b"\r", b"\r\r\n"]),
 ).map(lambda line: b";".join(line[0]) + line[1])
 SOUND = st.integers(0, 9).map(
     lambda n: b"A%d;+3363998000%d;Shop;Bonjour;3;delivered;t\r\n" % (n, n)

@@ -95,6 +95,9 @@ class Cells:
         plain &= quotes % 2 == 0
         if b"\0" in block:
             plain &= _count(_places(data, "\0", is_it), end) == 0
+        returns = data[end - 1] == ord("\r")
+        if block.count(b"\r") > returns.sum():  # one inside a line may be another line end
+            plain &= _count(_places(data, "\r", is_it), end) == returns
         left, right = since[plain], upto[plain]
         lines = Span(begin[plain], end[plain])
         cuts = [lines.begin, marks[left], marks[left + 1]]

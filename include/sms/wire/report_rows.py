@@ -70,9 +70,9 @@ class Walk:
 _OPENING = re.compile(rb'[ \t]*"')
 _QUOTE = re.compile(rb'""|(?P<closing>"[ \t\r]*(?=;|\Z))')
 # Blanks stand in one place of it only: a line of them would be tried in every way to share them.
-_NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
-DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + _NUMBER)
-REPLY_BEGINS = re.compile(_NUMBER + rb'[ \t]*"?[\d/.-]{6,10}"?[ \t]*;[ \t]*"?[\d:]{1,8}"?[ \t]*;')
+NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
+DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + NUMBER)
+REPLY_BEGINS = re.compile(NUMBER + rb'[ \t]*"?[\d/.-]{6,10}"?[ \t]*;[ \t]*"?[\d:]{1,8}"?[ \t]*;')
 
 
 @dataclass(frozen=True, slots=True)

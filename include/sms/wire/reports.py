@@ -44,6 +44,7 @@ from sms.wire.report_cells import Cells, Int64s, Span
 from sms.wire.report_rows import (
     DELIVERY_BEGINS,
     LONGEST_ROW,
+    NUMBER,
     REPLY_BEGINS,
     Row,
     Walk,
@@ -53,6 +54,7 @@ from sms.wire.report_rows import (
 )
 
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
+ANOTHER_INSIDE = "holds another row behind a line end that is a bare CR"
 PATIENCE = 1000  # unreadable lines before the first row: then it is no report
 
 
@@ -298,8 +300,8 @@ class _ReplyReader(_Reader):
         fault = row.fault
         if not fault and msisdn is None:
             fault = "has no MSISDN that can be read"
-        if not fault and _ROW_INSIDE.search(b";".join(fields)):
-            fault = "holds another row behind a line end that is a bare CR"
+        if not fault and _REPLY_INSIDE.search(b";".join(fields)):
+            fault = ANOTHER_INSIDE
         # In a STOP file the number alone says enough: whoever is listed there opted out (R35).
         if not fault and len(fields) < 4 and self.kind is not ReportKind.STOP:
             fault = f"has {len(fields)} of 5 fields"
@@ -333,7 +335,7 @@ def _short(text: str) -> str:
     return f"{text[:LONGEST_MOMENT]}... {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-_ROW_INSIDE = re.compile(rb"\r" + REPLY_BEGINS.pattern)
+_REPLY_INSIDE = re.compile(rb"\r" + REPLY_BEGINS.pattern)
 
 _DATES = (
     re.compile(r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"),
@@ -364,6 +366,8 @@ def moment(date: str, hour: str) -> datetime | None:
 
 
 # ACK ---------------------------------------------------------------------------------------------
+
+_DELIVERY_INSIDE = re.compile(rb'\r[ \t]*"?[A-Za-z0-9]{1,40}"?[ \t]*;' + NUMBER)
 
 
 class Deliveries(_Reader):
@@ -428,6 +432,10 @@ class Deliveries(_Reader):
 
     def _read(self, row: Row) -> tuple[Any, ...] | None:
         fault, fields = row.fault, row.fields
+        if not fault and _DELIVERY_INSIDE.search(b";".join(fields)):
+            fault = (
+                ANOTHER_INSIDE  # the last one's outcome would be told of the first one's message
+            )
         if not fault and len(fields) < 7:
             fault = f"has {len(fields)} of 7 fields"
         msisdn = None if fault else number(fields[1])
