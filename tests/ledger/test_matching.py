@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from demo.processes import wait_until
-from sms.ledger import deliveries, matching
+from sms.ledger import copying, deliveries, matching
 from sms.ledger.idremotes import Words
 from sms.ledger.matching import MESSAGE, NOWHERE, UNREADABLE, Kind, Messages
 from sms.wire.reports import OUTCOMES, Outcome
@@ -220,11 +220,18 @@ def strangers(count: int) -> list[Row]:
     return [(f"stranger {n}", 1_000 + n, 3) for n in range(count)]
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param((deliveries, "RUN", 10), id="rows"),
+        pytest.param((copying, "HEAVY", 10 * 80), id="bytes"),
+    ],
+)
 def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
-    office, make_messages, monkeypatch
+    office, make_messages, monkeypatch, limit
 ):
     one = office.submitted(make_messages(1))
-    monkeypatch.setattr(deliveries, "RUN", 10)
+    monkeypatch.setattr(*limit)
     waiting, settle = [], deliveries._Loading._settle_others
 
     def watched(loading: deliveries._Loading) -> None:
@@ -258,6 +265,16 @@ def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_message
     monkeypatch.setattr(matching, "_unpacked", unpacked)
     office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
     assert office.ledger.reconcile(one.stem).delivered == 1
+
+
+def test_long_rows_are_not_put_together_by_their_number():
+    text = pa.array(["x" * 100_000] * 50)
+    rows = (pa.RecordBatch.from_arrays([text], ["ackoperator"]) for _ in range(40))
+
+    sizes = [each.nbytes for each in copying.portions(rows, 1 << 17, ready=lambda: False)]
+
+    assert sum(sizes) > 190 << 20
+    assert max(sizes) < copying.HEAVY + (6 << 20)
 
 
 class Told(BaseException):

@@ -23,6 +23,7 @@ Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 Numbers: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray
 
 CHUNK = 65_536  # rows
+HEAVY = 32 << 20  # bytes of rows: more than as many usual ones as are put together
 ENCODED = 1 << 15  # rows at once
 READY = 4  # so many of those, so that the server needn't wait for the next
 NUL = "\0"  # PostgreSQL's text holds every character but this one
@@ -49,14 +50,21 @@ def portions(rows: Rows, most: int, ready: Callable[[], bool]) -> Iterator[pa.Re
     size = 0  # until the first are taken
     for batch in batches(rows):
         held.append(batch)
-        count = sum(each.num_rows for each in held)
-        if count >= (size or most) or (not size and ready()):
+        if are_full(held, size or most) or (not size and ready()):
             # Not kept here while this one is worked on.
-            whole, held, size = _joined(held), [], min(most, 3 * count // 2)
+            whole, held = _joined(held), []
+            size = min(most, 3 * whole.num_rows // 2)
             yield whole
             del whole
     if held:
         yield _joined(held)
+
+
+def are_full(held: Sequence[pa.RecordBatch], most: int) -> bool:
+    """Whether these are so many rows, or more bytes than should be held together."""
+    rows: int = sum(each.num_rows for each in held)
+    size: int = sum(each.nbytes for each in held)
+    return rows >= most or size >= HEAVY
 
 
 def _joined(some: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

@@ -20,7 +20,7 @@ from sqlalchemy import delete, exists, select, text, update
 
 from sms.columns import Flags, Ints
 from sms.ledger import idremotes, months
-from sms.ledger.copying import Rows, copy_rows, portions
+from sms.ledger.copying import Rows, are_full, copy_rows, portions
 from sms.ledger.database import Transaction
 from sms.ledger.idremotes import Keys
 from sms.ledger.matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
@@ -236,7 +236,7 @@ class _Loading:
             if self._held:
                 self._delete(self._held.replacing)
             copy_rows(self._tx, "sms.receipt", RECEIPTS, self._matched(runs))
-            if not self._held and (self._ended or self._is_full()):
+            if not self._held and (self._ended or are_full(self._others, RUN)):
                 self._settle_others()
 
     def _matched(self, runs: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -244,7 +244,7 @@ class _Loading:
         if self._held:
             yield self._held.rows
             self._held = None
-            if self._is_full():
+            if are_full(self._others, RUN):
                 return
         for run in runs:
             self.rows += len(run)
@@ -253,12 +253,9 @@ class _Loading:
                 self._held = receipts
                 return
             yield receipts.rows
-            if self._is_full():
+            if are_full(self._others, RUN):
                 return
         self._ended = True
-
-    def _is_full(self) -> bool:
-        return sum(map(len, self._others)) >= RUN
 
     def _settle_others(self) -> None:
         """Store those whose number alone tells the message (R30), and the rest as strangers."""
