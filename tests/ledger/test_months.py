@@ -353,10 +353,15 @@ def _ledger_of(url: str, version: str) -> Engine:
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as db:
         db.execute(text("CREATE SCHEMA sms"))
+    _upgrade(engine, version)
+    return engine
+
+
+def _upgrade(engine: Engine, version: str) -> None:
+    with engine.begin() as db:
         config = _alembic()
         config.attributes["connection"] = db
         command.upgrade(config, version)
-    return engine
 
 
 def test_rows_that_could_not_be_read_before_wait_for_a_person_if_they_may_be_a_stop(
@@ -431,6 +436,38 @@ UNIQUE = """
 SELECT substring(pg_get_indexdef(indexrelid) FROM '\\((.*)\\)') FROM pg_index
 WHERE indrelid = CAST(:month AS regclass) AND indisunique
 """
+
+
+def test_what_was_noted_of_erased_people_is_carried_over_without_their_variants(
+    empty_database_url,
+):
+    engine = _ledger_of(empty_database_url, "0006")
+    with engine.begin() as db:
+        for statement in BEFORE:
+            db.execute(text(statement))
+    _upgrade(engine, "0014")
+    with engine.begin() as db:
+        db.execute(text(NOTED))
+        db.execute(text("INSERT INTO sms.stranger VALUES (1, 9, 'x', 1, 6, 'not_delivered')"))
+        before = [db.execute(text(f"SELECT * FROM sms.{view}")).all() for view in SUMS]
+
+    ledger = Ledger.connect(empty_database_url)
+    ledger.upgrade()
+
+    with engine.begin() as db:
+        assert [db.execute(text(f"SELECT * FROM sms.{view}")).all() for view in SUMS] == before
+        noted = db.execute(text("SELECT what, number FROM sms.erased ORDER BY what")).all()
+        assert noted == [("delivered", 5), ("stranger", 4)]
+        assert db.scalars(text("SELECT outcome FROM sms.stranger")).all() == ["not_delivered"]
+    assert ledger.reconcile("SEND-12345-20260715-1200-spring").strangers == 5
+
+
+NOTED = """
+INSERT INTO sms.erased (submission_id, what, variant, number) VALUES
+    (1, 'delivered', 'a', 2), (1, 'delivered', 'b', 3), (1, 'segments', 'a', 2),
+    (1, 'stopped', 'a', 1), (1, 'stranger', '', 4)
+"""
+SUMS = ("campaign_summary", "variant_summary", "reconciliation", "delivery", "delivery_summary")
 OLD = "SELECT key, msisdn, idremote, outcome, variant, stem FROM sms.delivery ORDER BY msisdn"
 BEFORE = (
     "INSERT INTO sms.campaign_run (run_key, campaign, kind, service_id, send_at, slot_reason, "

@@ -77,7 +77,7 @@ COUNT_STRANGERS = """
 INSERT INTO sms.erased (submission_id, what, number)
 SELECT :id, 'stranger', greatest(:strangers - coalesce(sum(number), 0), 0) FROM sms.erased
 WHERE submission_id = :id AND what = ANY(:outcomes)
-ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = excluded.number
+ON CONFLICT (submission_id, what) DO UPDATE SET number = excluded.number
 """
 
 # How many messages there are of a kind is known since the upload; what no row tells of is missing.

@@ -19,40 +19,29 @@ from sms.ledger.submissions import COLUMNS, locked
 from sms.ledger.tables import message, opt_out, removal, reply, stranger, submission
 
 NOTE = """
-INSERT INTO sms.erased AS kept (submission_id, what, variant, number)
-SELECT :id, what, variant, number FROM counted WHERE number > 0
-ON CONFLICT (submission_id, what, variant) DO UPDATE SET number = kept.number + excluded.number
+INSERT INTO sms.erased AS kept (submission_id, what, number)
+SELECT :id, what, number FROM counted WHERE number > 0
+ON CONFLICT (submission_id, what) DO UPDATE SET number = kept.number + excluded.number
 """
 
 # A late STOP is somebody of the file who is in the stop list since its rename and said so before
-# its hour; stopped is who said STOP to a variant. The same questions as in `campaign_summary` and
-# `variant_summary`, asked for the last time.
+# its hour: the same question as in `campaign_summary`, asked for the last time.
 MESSAGES = """
 WITH gone AS (
     DELETE FROM sms.message
     WHERE submission_id = :id AND idremote IN (
         SELECT idremote FROM sms.message WHERE submission_id = :id {whose} LIMIT :most)
-    RETURNING idremote, msisdn, segments, coalesce(variant, '') AS variant
+    RETURNING idremote, msisdn
 ), told AS (
     DELETE FROM sms.receipt a USING gone
     WHERE a.submission_id = :id AND a.idremote = gone.idremote
     RETURNING a.idremote, sms.outcome_of(a.idstatus) AS outcome
 ), counted AS (
-    SELECT coalesce(told.outcome, 'missing') AS what, variant, count(*) AS number
+    SELECT coalesce(told.outcome, 'missing') AS what, count(*) AS number
     FROM gone LEFT JOIN told USING (idremote)
-    GROUP BY told.outcome, variant
+    GROUP BY told.outcome
     UNION ALL
-    SELECT 'segments', variant, sum(segments) FROM gone WHERE variant <> '' GROUP BY variant
-    UNION ALL
-    SELECT 'stopped', variant, count(*) FROM gone
-    WHERE variant <> '' AND msisdn IN (
-        SELECT msisdn FROM sms.reply WHERE submission_id = :id AND kind = 'STOP'
-        UNION
-        SELECT o.msisdn FROM sms.opt_out o JOIN sms.submission s ON s.stem = o.stem
-        WHERE s.id = :id)
-    GROUP BY variant
-    UNION ALL
-    SELECT 'late_stop', '', count(*)
+    SELECT 'late_stop', count(*)
     FROM gone JOIN sms.opt_out o USING (msisdn) JOIN sms.submission s ON s.id = :id
     WHERE o.recorded_at > s.submitted_at AND o.opted_out_at < greatest(s.send_at, s.submitted_at)
 ), noted AS ({note})
@@ -66,7 +55,7 @@ WITH gone AS (
         SELECT line FROM sms.stranger WHERE submission_id = :id {whose} LIMIT :most)
     RETURNING line
 ), counted AS (
-    SELECT 'stranger' AS what, '' AS variant, count(*) AS number FROM gone
+    SELECT 'stranger' AS what, count(*) AS number FROM gone
 ), noted AS ({note})
 SELECT count(*) FROM gone
 """
@@ -77,7 +66,7 @@ WITH gone AS (
     WHERE id IN (SELECT id FROM sms.reply WHERE submission_id = :id {whose} LIMIT :most)
     RETURNING kind
 ), counted AS (
-    SELECT kind AS what, '' AS variant, count(*) AS number FROM gone GROUP BY kind
+    SELECT kind AS what, count(*) AS number FROM gone GROUP BY kind
 ), noted AS ({note})
 SELECT count(*) FROM gone
 """

@@ -370,13 +370,11 @@ erased = Table(
     metadata,
     Column("submission_id", ForeignKey(submission.c.id), primary_key=True),
     Column("what", Text, primary_key=True),
-    Column("variant", Text, primary_key=True, server_default=""),  # of messages; else empty
     Column("number", BigInteger, nullable=False),
     _one_of(
         "what",
         *("delivered", "refused", "not_delivered", "pending", "unknown", "missing"),
         *("stranger", "late_stop", "STOP", "SMSMO"),
-        *("segments", "stopped"),  # of a variant: SMS, and people who said STOP to it
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Receipts are stored once it is known which message each is about."""
+"""Receipts are matched before they are stored, and nothing is noted that nobody asks for."""
 
 from sms.ledger.migrations import scripts
 

@@ -22,6 +22,19 @@ END $$;
 ALTER TABLE sms.stranger DROP COLUMN outcome,
     ADD COLUMN outcome text GENERATED ALWAYS AS (sms.outcome_of(idstatus)) STORED;
 
+-- What became of a variant is counted when its report is loaded, and stays: it need not be noted
+-- once more when its people are erased.
+CREATE TEMP TABLE noted ON COMMIT DROP AS
+SELECT submission_id, what, sum(number)::bigint AS number FROM sms.erased
+WHERE what NOT IN ('segments', 'stopped') GROUP BY submission_id, what;
+DELETE FROM sms.erased;
+ALTER TABLE sms.erased
+    DROP CONSTRAINT erased_pkey, DROP COLUMN variant, ADD PRIMARY KEY (submission_id, what),
+    DROP CONSTRAINT erased_what, ADD CONSTRAINT erased_what CHECK (what IN (
+        'delivered', 'refused', 'not_delivered', 'pending', 'unknown', 'missing',
+        'stranger', 'late_stop', 'STOP', 'SMSMO'));
+INSERT INTO sms.erased SELECT submission_id, what, number FROM pg_temp.noted;
+
 CREATE OR REPLACE FUNCTION sms.open_month(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
