@@ -432,10 +432,9 @@ class Deliveries(_Reader):
 
     def _read(self, row: Row) -> tuple[Any, ...] | None:
         fault, fields = row.fault, row.fields
+        # Read as one, the last row's outcome would be the first one's message's.
         if not fault and _DELIVERY_INSIDE.search(b";".join(fields)):
-            fault = (
-                ANOTHER_INSIDE  # the last one's outcome would be told of the first one's message
-            )
+            fault = ANOTHER_INSIDE
         if not fault and len(fields) < 7:
             fault = f"has {len(fields)} of 7 fields"
         msisdn = None if fault else number(fields[1])
