@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
 READY := .venv/.ready
+PROCESSES := 4
 PYTHONS := python3.13 python3.12 python3.11 python3
 # A name on PATH may be a shim of a version that is not there, so each is asked to work.
 # ensurepip is what Debian leaves out of a Python without python3-venv.
@@ -52,11 +53,11 @@ up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
 
 .PHONY: test
 test: lint ## Check and test everything
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(PROCESSES)
 
-.PHONY: chaos
-chaos: $(READY) ## Half an hour in which everything dies; MINUTES=5 SEED=7 make it another
-	@CHAOS_MINUTES="$(or $(MINUTES),30)" CHAOS_SEED="$(SEED)" $(BIN)/python -m pytest -q tests/chaos
+.PHONY: soak
+soak: $(READY) ## Half an hour in which everything dies, and more; MINUTES=5 SEED=7 make it another
+	@SOAK_MINUTES="$(MINUTES)" SOAK_SEED="$(SEED)" $(BIN)/python -m pytest -m soak
 
 .PHONY: bench
 bench: $(READY) ## Measure it; ONLY="prepare_1m gsm_1m" measures those alone

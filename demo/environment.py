@@ -62,7 +62,7 @@ def airflow(
         "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
-        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__EXECUTOR": "demo.executor.PreloadedLocalExecutor",
         "CORE__PARALLELISM": str(parallelism),
         "CORE__FERNET_KEY": Fernet.generate_key().decode(),
         "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",

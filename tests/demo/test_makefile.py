@@ -8,7 +8,7 @@ import pytest
 
 from demo.environment import ROOT
 
-TARGETS = ("help", "setup", "demo", "up", "test", "chaos", "bench", "lint", "lock", "clean")
+TARGETS = ("help", "setup", "demo", "up", "test", "soak", "bench", "lint", "lock", "clean")
 
 
 @pytest.fixture
