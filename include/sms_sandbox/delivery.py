@@ -63,7 +63,8 @@ class Delivery:
             if campaign.stage is Stage.WAITING:
                 yield campaign.send_at, campaign.id
             if campaign.stage is Stage.SENT:
-                yield campaign.ack_at + self.desk.knobs.ack_late_hours * 3600, campaign.id
+                late = self.desk.knobs_for(campaign.stem).ack_late_hours * 3600
+                yield campaign.ack_at + late, campaign.id
                 for due, _, _ in self._coming(campaign, 1):
                     yield due, campaign.id
             if campaign.tails:
@@ -118,7 +119,7 @@ class Delivery:
     def _answers_to(
         self, campaign: Campaign, lots: Iterable[tuple[checks.Row, Fate]]
     ) -> Iterator[tuple[float, str, str]]:
-        bare = self.desk.knobs.bare_reports
+        bare = self.desk.knobs_for(campaign.stem).bare_reports
         for row, lot in lots:
             if lot.answer is not None:
                 at = campaign.sent_at + lot.answer.after
@@ -175,13 +176,14 @@ class Delivery:
         fresh.replace(self.desk.place.report / name)
 
     def _write_ack(self, campaign: Campaign, path: Path) -> Counter[str]:
-        bare, counted = self.desk.knobs.bare_reports, Counter[str]()
+        knobs, counted = self.desk.knobs_for(campaign.stem), Counter[str]()
+        bare = knobs.bare_reports
         with path.open("w", encoding="utf-8", newline="") as report:
-            if self.desk.knobs.report_header:
+            if knobs.report_header:
                 report.write(reports.ACK_HEADER)
             for row, lot in self._lots(campaign):
                 if lot.is_reported:
-                    if self.desk.knobs.rows_twice:
+                    if knobs.rows_twice:
                         report.write(reports.delivery(row, Status.SENT, lot.ticket, bare=bare))
                     status = Status.REFUSED if campaign.is_closed else lot.status
                     report.write(reports.delivery(row, status, lot.ticket, bare=bare))
@@ -189,7 +191,7 @@ class Delivery:
         return counted
 
     def _report_names(self, campaign: Campaign, kind: str) -> list[str]:
-        knobs = self.desk.knobs
+        knobs = self.desk.knobs_for(campaign.stem)
         names = [campaign.name.report(kind, campaign.sent_at if knobs.report_hour_moves else None)]
         if knobs.report_copies:
             names.append(campaign.name.report(kind, campaign.sent_at + COPY_IS_LATER))

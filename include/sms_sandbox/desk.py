@@ -63,6 +63,10 @@ class Desk:
         """The knobs as they are turned now."""
         return self.panel.knobs
 
+    def knobs_for(self, stem: str) -> Knobs:
+        """The knobs as they are turned now for the campaign of a file."""
+        return self.knobs.for_campaign(stem.rpartition("-")[2])
+
     def now(self) -> datetime:
         """Sandbox time."""
         return clock.now(self.place.clock)

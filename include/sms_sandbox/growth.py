@@ -23,7 +23,7 @@ class Growth:
         """Add lines to reports, given by name; they bring so many answers."""
         pieces = {name: bytes.fromhex(tail) for name, tail in campaign.tails.items()}
         for name, text in lines.items():
-            pieces[name] = pieces.get(name, b"") + self._headed(name, text).encode()
+            pieces[name] = pieces.get(name, b"") + self._headed(campaign, name, text).encode()
         self._intend(campaign, pieces)
         campaign.tails = {}
         self._write({name: self._torn(campaign, name, piece) for name, piece in pieces.items()})
@@ -73,13 +73,14 @@ class Growth:
         campaign.growing = {}
         self.memory.keep(campaign)
 
-    def _headed(self, name: str, text: str) -> str:
+    def _headed(self, campaign: Campaign, name: str, text: str) -> str:
         is_new = not (self.desk.place.report / name).exists()
-        return reports.ANSWER_HEADER + text if is_new and self.desk.knobs.report_header else text
+        is_wanted = self.desk.knobs_for(campaign.stem).report_header
+        return reports.ANSWER_HEADER + text if is_new and is_wanted else text
 
     def _torn(self, campaign: Campaign, name: str, piece: bytes) -> bytes:
         """What is written of `piece` now: with the knob on, half of its last line comes later."""
-        if not self.desk.knobs.torn or not piece:
+        if not self.desk.knobs_for(campaign.stem).torn or not piece:
             return piece
         last = len(piece) - (piece.rfind(b"\n", 0, -1) + 1)
         cut = len(piece) - last // 2

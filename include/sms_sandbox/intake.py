@@ -35,20 +35,20 @@ class Intake:
 
     def dues(self) -> Iterator[float]:
         """When a .lock may end, in Unix seconds."""
-        if not self.desk.knobs.stuck:
-            for locked_at in self._files(".lock").values():
-                yield locked_at + self.desk.knobs.lock_seconds
+        for path, locked_at in self._files(".lock").items():
+            knobs = self.desk.knobs_for(path.stem)
+            if not knobs.stuck:
+                yield locked_at + knobs.lock_seconds
 
     async def take_in(self) -> bool:
         """Lock what is new, judge what is locked; True if anything moved."""
-        ready = {} if self.desk.knobs.silent else self._files(".csv")
-        taken = [path for path in ready if path not in self.uploading]
+        taken = [path for path in self._files(".csv") if self._may_take(path)]
         for path in taken:
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 self.desk.date(path)
                 self.desk.rename(path, path.with_suffix(".lock"))
         locked = self._files(".lock")
-        judged = [path for path, locked_at in locked.items() if self._may_judge(locked_at)]
+        judged = [path for path, locked_at in locked.items() if self._may_judge(path, locked_at)]
         for path in judged:
             with contextlib.suppress(FileNotFoundError):
                 await self._judge(path)
@@ -67,16 +67,18 @@ class Intake:
     def _files(self, suffix: str) -> dict[Path, float]:
         return self.desk.ages(self.desk.place.send, suffix)
 
-    def _may_judge(self, locked_at: float) -> bool:
-        if self.desk.knobs.stuck:
-            return False
-        return self.desk.now().timestamp() >= locked_at + self.desk.knobs.lock_seconds
+    def _may_take(self, csv: Path) -> bool:
+        return csv not in self.uploading and not self.desk.knobs_for(csv.stem).silent
+
+    def _may_judge(self, lock: Path, locked_at: float) -> bool:
+        knobs = self.desk.knobs_for(lock.stem)
+        return not knobs.stuck and self.desk.now().timestamp() >= locked_at + knobs.lock_seconds
 
     async def _judge(self, lock: Path) -> None:
         try:
             name = Name.parse(lock.stem, self.desk.account.service_id)
             content = await asyncio.to_thread(checks.check, lock, self.desk.account)
-            if self.desk.knobs.reject:
+            if self.desk.knobs_for(lock.stem).reject:
                 raise checks.Fault(None, "the knob `reject` is on")
         except (BadName, checks.Fault) as fault:
             self.desk.note("verdict", stem=lock.stem, accepted=False, reason=str(fault))
@@ -90,7 +92,8 @@ class Intake:
         sending = self._moment_of_sending(name, asked)
         id = self.memory.free_id(lock.stem)
         await asyncio.to_thread(shutil.copyfile, lock, self.memory.content(id))
-        balance = self.desk.knobs.balance
+        knobs = self.desk.knobs_for(lock.stem)
+        balance = knobs.balance
         campaign = Campaign(
             id=id,
             stem=lock.stem,
@@ -99,7 +102,7 @@ class Intake:
             messages=content.messages,
             paid=content.messages if balance is None else min(balance, content.messages),
             segments=content.segments,
-            shares=self._shares(),
+            shares=Shares(**{share: getattr(knobs, share) for share in Shares.__slots__}),
         )
         self.memory.keep(campaign)
         self.finish(campaign)
@@ -110,6 +113,3 @@ class Intake:
         if self.desk.account.is_marketing(name.campaign_id):
             return hours.moment_of_sending(asked)
         return asked
-
-    def _shares(self) -> Shares:
-        return Shares(**{share: getattr(self.desk.knobs, share) for share in Shares.__slots__})

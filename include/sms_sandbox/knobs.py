@@ -7,7 +7,9 @@ below) wins over them, and is read again before every operation if it changed.
 import contextlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -60,6 +62,8 @@ class Knobs:
     stop: float = 0.02  # shares of the recipients reached
     reply: float = 0.03
     drops: tuple[Drop, ...] = ()
+    # By shell-style patterns of campaign ids: what is turned otherwise for these campaigns' files.
+    campaigns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, turned: dict[str, Any], base: "Knobs") -> "Knobs":
@@ -67,9 +71,24 @@ class Knobs:
         unknown = turned.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"no such knob: {', '.join(sorted(unknown))}")
+        for pattern, special in turned.get("campaigns", {}).items():
+            if of_all := special.keys() & OF_ALL_CAMPAIGNS:
+                raise ValueError(f"{', '.join(sorted(of_all))} can't be turned for {pattern} alone")
+            cls.of(dict(special), base)
         drops = turned.get("drops", base.drops)
         listed = tuple(drop if isinstance(drop, Drop) else Drop.of(drop) for drop in drops)
         return replace(base, **{**turned, "drops": listed})
+
+    def for_campaign(self, campaign_id: str) -> "Knobs":
+        """As they are turned for one campaign; of several patterns that match, the last wins."""
+        special: dict[str, Any] = {}
+        for pattern, turned in self.campaigns.items():
+            if fnmatchcase(campaign_id, pattern):
+                special |= turned
+        return replace(self, **special) if special else self
+
+
+OF_ALL_CAMPAIGNS = {"refuse_logins", "drops", "campaigns"}
 
 
 class Panel:

@@ -30,11 +30,11 @@ class FileSession(asyncssh.SFTPServer):
     async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
         local = self._local(path)
         if not pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND):
-            await self._begin("get")
+            await self._begin("get", local)
             file = super().open(path, pflags, attrs)
             self._desk.note("get", name=self._desk.shown(local))
             return file
-        await self._begin("put")
+        await self._begin("put", local)
         self._provider.begin_upload(local)
         try:
             file = super().open(path, pflags, attrs)
@@ -45,7 +45,7 @@ class FileSession(asyncssh.SFTPServer):
         return file
 
     async def write(self, file_obj: Any, offset: int, data: bytes) -> Any:
-        await self._begin("write")
+        await self._begin("write", self._uploads[file_obj])
         written = super().write(file_obj, offset, data)
         self._end("write")
         return written
@@ -62,24 +62,24 @@ class FileSession(asyncssh.SFTPServer):
             self._end("put")
 
     async def rename(self, oldpath: bytes, newpath: bytes) -> None:
-        await self._begin("rename")
+        await self._begin("rename", self._local(oldpath))
         super().rename(oldpath, newpath)
         self._renamed(oldpath, newpath)
 
     async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
-        await self._begin("rename")
+        await self._begin("rename", self._local(oldpath))
         super().posix_rename(oldpath, newpath)
         self._renamed(oldpath, newpath)
 
     async def remove(self, path: bytes) -> None:
-        await self._begin("remove")
+        await self._begin("remove", self._local(path))
         super().remove(path)
         self._desk.note("remove", name=self._desk.shown(self._local(path)))
         self._provider.stir()
         self._end("remove")
 
     async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
-        await self._begin("list")
+        await self._begin("list", self._local(path))
         self._desk.note("listing", name=self._desk.shown(self._local(path)))
         # At once and by hand: the library's own fails if a file is renamed while it is listed.
         for name in [b".", b"..", *os.listdir(os.fsencode(self._local(path)))]:
@@ -89,7 +89,7 @@ class FileSession(asyncssh.SFTPServer):
         self._end("list")
 
     async def stat(self, path: bytes) -> Any:
-        await self._begin("stat")
+        await self._begin("stat", self._local(path))
         found = super().stat(path)
         self._end("stat")
         return found
@@ -118,11 +118,11 @@ class FileSession(asyncssh.SFTPServer):
         self._provider.stir()
         self._end("rename")
 
-    async def _begin(self, verb: Verb) -> None:
+    async def _begin(self, verb: Verb, path: Path) -> None:
         """Be as slow as the knob says, or break before anything is done."""
         if self._is_cut:  # what the client had sent before it noticed
             raise asyncssh.SFTPConnectionLost("cut by a knob")
-        latency = self._desk.knobs.latency
+        latency = self._desk.knobs_for(path.stem).latency
         if latency:
             await asyncio.sleep(latency)
         self._break_if(verb, "before")

@@ -68,6 +68,31 @@ def test_knobs_can_be_turned_by_writing_their_file(gateway, client):
     assert gateway.settled_names() == [f"{STEM}.reject"]
 
 
+def test_a_knob_is_turned_for_some_campaigns_alone(gateway, client):
+    gateway.turn(campaigns={"autumn*": {"reject": True}, "winter": {"stuck": True}})
+    for name in ("spring", "autumn2", "winter"):
+        submit(client, rows(1), f"SEND-12345-20260715-1000-{name}")
+
+    stem = "SEND-12345-20260715-1000"
+    assert gateway.settled_names() == [
+        f"{stem}-autumn2.reject",
+        f"{stem}-spring.done",
+        f"{stem}-winter.lock",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("turned", "told"),
+    [
+        ({"stcuk": True}, "no such knob: stcuk"),
+        ({"refuse_logins": True}, "refuse_logins can't be turned for spring alone"),
+    ],
+)
+def test_a_knob_that_no_campaign_can_have_is_named(turned, told):
+    with pytest.raises(ValueError, match=told):
+        Knobs.of({"campaigns": {"spring": turned}}, Knobs())
+
+
 def test_a_file_of_knobs_that_is_being_written_changes_nothing_yet(tmp_path):
     panel = Panel(tmp_path / "knobs.json", Knobs(stuck=True))
     panel.path.write_text('{"stuck": fal')
