@@ -51,9 +51,17 @@ demo: $(READY) ## Play the main job on a sandbox, from SQL to the delivery repor
 up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
 	@$(BIN)/python -m demo up
 
+.PHONY: check
+check: $(READY) ## Check what takes seconds: style, types, imports, and tests without servers
+	@$(MAKE) -j2 --output-sync lint quick
+
+.PHONY: quick
+quick: $(READY)
+	@$(BIN)/python -m pytest -q -n 2 --quick
+
 .PHONY: test
 test: lint ## Check and test everything
-	@$(BIN)/python -m pytest -n $(PROCESSES)
+	@$(BIN)/python -m pytest -q -n $(PROCESSES)
 
 .PHONY: soak
 soak: $(READY) ## Half an hour in which everything dies, and more; MINUTES=5 SEED=7 make it another

@@ -211,7 +211,12 @@ def tail(log: Path, lines: int = TAIL) -> str:
 
 
 def wait_until(
-    ready: Callable[[], bool], what: str, *, timeout: float, check: Callable[[], None] | None = None
+    ready: Callable[[], bool],
+    what: str,
+    *,
+    timeout: float,
+    check: Callable[[], None] | None = None,
+    pause: float = PAUSE,
 ) -> None:
     """Look until `ready` says yes; TimeoutError says what was waited for."""
     deadline = time.monotonic() + timeout
@@ -220,4 +225,4 @@ def wait_until(
             check()
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not happen within {timeout:.0f} s")
-        time.sleep(PAUSE)
+        time.sleep(pause)

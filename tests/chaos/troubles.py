@@ -41,15 +41,19 @@ class Troubles:
     def make_one(self) -> None:
         """One trouble, drawn by its weight."""
         weights: dict[Callable[[], str | None], int] = {
-            self._kill_part: 3,
-            self._kill_task: 3,
-            self._cut_database: 2,
-            self._kill_gateway: 2,
-            self._cut_line: 4,
-            self._slow_gateway: 1,
-            self._say_stop: 3,
+            self._kill_some_part: 3,
+            self.kill_task: 3,
+            self._cut_some_database: 2,
+            self._kill_gateway_that_is_up: 2,
+            self._cut_some_line: 4,
+            self.slow_gateway: 1,
+            self._let_somebody_say_stop: 3,
         }
         [trouble] = self.chance.choices([*weights], [*weights.values()])
+        self.make(trouble)
+
+    def make(self, trouble: Callable[[], str | None]) -> None:
+        """This trouble; one that could be made is counted."""
         if told := trouble():
             self.made[told] += 1
 
@@ -60,17 +64,21 @@ class Troubles:
             self.made[f"{name} ended by itself"] += 1
             self._down[name] = 0.0
         now = time.monotonic()
-        for name in [name for name, until in self._down.items() if all_of_it or now >= until]:
-            del self._down[name]
-            if name == GATEWAY:
-                self.stack.start_gateway()
-            else:
-                self.stack.start(name)
+        self.bring_back([name for name, until in self._down.items() if all_of_it or now >= until])
         if self._slow_until and (all_of_it or now >= self._slow_until):
             self._slow_until = 0.0
             self._turn()
         if all_of_it:
             self._turn()
+
+    def bring_back(self, names: Collection[str] | None = None) -> None:
+        """Start these parts anew, or all that are down."""
+        for name in [*self._down] if names is None else names:
+            del self._down[name]
+            if name == GATEWAY:
+                self.stack.start_gateway()
+            else:
+                self.stack.start(name)
 
     def restart_schedulers(self) -> None:
         """What a person does who sees tasks that stay queued.
@@ -84,17 +92,14 @@ class Troubles:
                 self._down[part] = 0.0
         self.made["schedulers restarted by hand"] += 1
 
-    def _kill_part(self) -> str | None:
-        up = [part for part in AIRFLOW_PARTS if part not in self._down]
-        if not up:
-            return None
-        part = self.chance.choice(up)
+    def kill_part(self, part: str) -> str:
+        """End a part of Airflow as a power cut does."""
         self.stack.parts.kill(part)
         self._away(part)
         return f"{part} killed"
 
-    def _kill_task(self) -> str | None:
-        """A process below a scheduler: a task's own, or the one that watches over it."""
+    def kill_task(self) -> str | None:
+        """End a process below a scheduler: a task's own, or the one that watches over it."""
         found: list[psutil.Process] = []
         for part in SCHEDULERS:
             if part not in self._down:
@@ -109,38 +114,35 @@ class Troubles:
             self.chance.choice(found).kill()
         return "task killed"
 
-    def _cut_database(self) -> str | None:
-        database = self.chance.choice(DATABASES)
+    def cut_database(self, database: str, share: float = 0.7) -> str:
+        """End this share of a database's connections."""
         with self.stack.postgres.connect() as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = %s AND random() < 0.7",
-                [database],
+                "WHERE datname = %s AND random() < %s",
+                [database, share],
             )
         return f"connections to {database} cut"
 
-    def _kill_gateway(self) -> str | None:
-        if GATEWAY in self._down:
-            return None
+    def kill_gateway(self) -> str:
+        """End the gateway as a power cut does."""
         self.stack.servers.kill(GATEWAY)
         self._away(GATEWAY)
         return "gateway killed"
 
-    def _cut_line(self) -> str | None:
-        verb, when = self.chance.choice(VERBS), self.chance.choice(("before", "after"))
-        self._turn(drops=[{"verb": verb, "when": when, "nth": self.chance.randint(1, 3)}])
+    def cut_line(self, verb: str, when: str, nth: int = 1) -> str:
+        """Cut the line at the n-th time of a verb from now."""
+        self._turn(drops=[{"verb": verb, "when": when, "nth": nth}])
         return f"line cut {when} {verb}"
 
-    def _slow_gateway(self) -> str | None:
+    def slow_gateway(self) -> str:
+        """Let each of the gateway's answers come late."""
         self._slow_until = time.monotonic() + self.chance.uniform(1, LONGEST_AWAY)
         self._turn(latency=0.3)
         return "gateway slow"
 
-    def _say_stop(self) -> str | None:
-        silent = sorted(set(self.people) - self.said_stop.keys())
-        if not silent:
-            return None
-        person = self.chance.choice(silent)
+    def say_stop(self, person: int) -> str | None:
+        """Let somebody say STOP."""
         rows = pa.table(
             {
                 "msisdn": pa.array([person], pa.int64()),
@@ -154,6 +156,24 @@ class Troubles:
             return None
         self.said_stop[person] = self.stack.now()
         return "STOP said"
+
+    def _kill_some_part(self) -> str | None:
+        up = [part for part in AIRFLOW_PARTS if part not in self._down]
+        return self.kill_part(self.chance.choice(up)) if up else None
+
+    def _cut_some_database(self) -> str:
+        return self.cut_database(self.chance.choice(DATABASES))
+
+    def _kill_gateway_that_is_up(self) -> str | None:
+        return None if GATEWAY in self._down else self.kill_gateway()
+
+    def _cut_some_line(self) -> str:
+        verb, when = self.chance.choice(VERBS), self.chance.choice(("before", "after"))
+        return self.cut_line(verb, when, self.chance.randint(1, 3))
+
+    def _let_somebody_say_stop(self) -> str | None:
+        silent = sorted(set(self.people) - self.said_stop.keys())
+        return self.say_stop(self.chance.choice(silent)) if silent else None
 
     def _away(self, name: str) -> None:
         self._down[name] = time.monotonic() + self.chance.uniform(0.5, LONGEST_AWAY)

@@ -1,12 +1,18 @@
-"""One real Airflow for all journeys: scheduler, triggerer, PostgreSQL, the sandbox gateway."""
+"""One real Airflow for all journeys: scheduler, triggerer, PostgreSQL, the sandbox gateway.
+
+A journey is a test that takes `world` alone and is marked so. All of them are played at once, see
+`ensemble`: each has a campaign, people and knobs of its own, and a pytest item waits for its end.
+"""
 
 import json
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -14,14 +20,25 @@ import pytest
 from demo.airflow_api import NotThere, Run, TaskInstance
 from demo.processes import wait_until
 from demo.stack import Stack
+from sms import send_window
+from sms.campaign import SLUG_LENGTH
 from sms.clock import PARIS
 from sms.ledger.ledger import Part, PlannedRun, State
+from sms.settings import Settings
+from sms_sandbox import clock
+from tests.journeys.ensemble import PATIENCE as PATIENCE_OF_ALL
+from tests.journeys.ensemble import Ensemble, Timekeeper
 from tests.notebook import lines
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
-DAY_IN_SECONDS = 6
-PATIENCE = 120  # seconds of real time, for a machine that is busy
+AT_ONCE = 6  # journeys at work
+PATIENCE = 600  # seconds of real time, for a machine that is busy
+LOOK = 0.25  # seconds of real time between two looks: all journeys look at one Airflow
 READING = timedelta(seconds=5)
+OPENS_AT, LATEST = 10, 17  # hours in Paris between which journeys begin
+FIRST = 33_639_980_000  # of the numbers kept for fiction
+NUMBER = re.compile(r"(\+|\b)3363998\d{4}|\b0?6 ?39 ?98 ?\d\d")
+BLOCK = 100  # numbers kept for each campaign, by its place
 
 YAML = """\
 description: A campaign of the journeys
@@ -35,40 +52,68 @@ SELECT 'k' || n AS key, '+3363998' || to_char(n, 'FM0000') AS msisdn, 'Léa' AS 
 FROM generate_series(%d, %d) AS n
 """
 TEXT = "Bonjour {{ name }}, à samedi !"
+IN_PARTS = "kind: transactional\nsender: JOURNEY\nmax_per_file: 4\n"
+HOMES = PEOPLE.replace("AS name", "AS name, CASE n %% 3 WHEN 0 THEN '97110' END AS home")
 
-CAMPAIGNS = {
-    "plain": (YAML, PEOPLE % (1, 40), TEXT),
-    "formal": (YAML + 'send_at: "10:30"\n', PEOPLE % (321, 322), TEXT),
-    "refused": (YAML, PEOPLE % (101, 103), TEXT),
-    "late": (YAML, PEOPLE % (201, 203), TEXT),
-    # Transactional: once one part is accepted the sandbox's hours fly, and a part that comes late
-    # on a busy machine would find the evening closed.
-    "in_parts": (
-        "kind: transactional\nsender: JOURNEY\nmax_per_file: 4\n",
-        PEOPLE % (301, 310),
-        TEXT,
-    ),
-    "twice": (YAML, PEOPLE % (231, 233), TEXT),
-    "cleared": (YAML, PEOPLE % (241, 243), TEXT),
-    "daily": (YAML + 'schedule: "30 8 * * *"\n', PEOPLE % (251, 253), TEXT),
+# What each is: its file, and how many people or its query.
+CAMPAIGNS: Mapping[str, tuple[str, int | str]] = {
+    "plain": (YAML, 40),
+    "again": (YAML, 5),
+    "answers": (YAML, 40),
+    "dry": (YAML, 30),
+    "graph": (YAML, 2),
+    "formal": (YAML + 'send_at: "10:30"\n', 2),
+    "refused": (YAML, 3),
+    "late": (YAML, 3),
+    "in_parts": (IN_PARTS, 10),
+    "held": (IN_PARTS, 10),
+    "twice": (YAML, 3),
+    "cleared": (YAML, 3),
+    "daily": (YAML + 'schedule: "30 8 * * *"\n', 3),
     **{
-        f"asks_{who}": (YAML + "approval: always\n", PEOPLE % (at, at + 2), TEXT)
-        for who, at in (("yes", 271), ("no", 281), ("nobody", 291), ("in_a_browser", 311))
+        f"{who}_asks": (YAML + "approval: always\n", 3)
+        for who in ("yes", "no", "silence", "browser")
     },
-    "messy": (YAML, PEOPLE % (411, 470), TEXT),
-    "partial": (YAML, PEOPLE % (471, 480), TEXT),
-    "unreported": (YAML, PEOPLE % (481, 487), TEXT),
-    "marked": (YAML, PEOPLE % (261, 263), TEXT),
-    "halted": (YAML, PEOPLE % (211, 213), TEXT),
-    "resent": (YAML, PEOPLE % (221, 223), TEXT),
-    "too_many": (YAML + "max_recipients: 2\n", PEOPLE % (401, 403), TEXT),
-    "no_such_column": (YAML, PEOPLE % (401, 403), "Bonjour {{ surname }} !"),
-    "no_such_table": (YAML, "SELECT * FROM nothing_like_this", TEXT),
-    "not_a_number": (YAML, "SELECT '06 39 98 05 05 ?'::bigint AS key", TEXT),
-    "nobody": (YAML, PEOPLE % (5, 4), TEXT),
-    "no_warehouse": (YAML + "warehouse: elsewhere\n", PEOPLE % (1, 2), TEXT),
-    "broken": (YAML.replace("sender: JOURNEY", "sender: Spring Sale!"), PEOPLE % (1, 2), TEXT),
+    "messy": (YAML, 60),
+    "balance": (YAML, 10),
+    "unreported": (YAML, 7),
+    "marked": (YAML, 3),
+    "halted": (YAML, 3),
+    "resent": (YAML, 3),
+    "too_many": (YAML + "max_recipients: 2\n", 3),
+    "column": (YAML, 3),
+    "table": (YAML, "SELECT * FROM nothing_like_this"),
+    "cast": (YAML, "SELECT '06 39 98 05 05 ?'::bigint AS key"),
+    "nobody": (YAML, PEOPLE % (5, 4)),
+    "elsewhere": (YAML + "warehouse: elsewhere\n", 2),
+    "misspelt": (YAML, 2),
+    "someday": (YAML, 2),
+    "broken": (YAML.replace("sender: JOURNEY", "sender: Spring Sale!"), 2),
+    "zones": (YAML + "postcode: home\n", HOMES % (9001, 9006)),
+    "shifted": (YAML, 2),
+    "punctual": (YAML + "outside_window: fail\n", 2),
+    "capped": (YAML + "at_most: 2 per 7 days\non_empty: skip\n", 3),
+    "grows": (YAML + "max_growth: 50%\n", 3),
+    "dear": (YAML + "budget: 0.10\n", 3),
+    "proved": (YAML + 'proof_to: ["+33639989901"]\n', 3),
 }
+PREPARING = ["plan", "extract", "screen", "render", "review"]
+STORY = [*PREPARING, "approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"]
+TEXTS = {"column": "Bonjour {{ surname }} !"}
+# Nobody says STOP or answers who isn't told to: whom a journey writes to is no matter of chance.
+QUIET = ("--jumps", "--stop", "0", "--reply", "0")
+
+
+def people(campaign: str, how_many: int) -> range:
+    """The last digits of the first numbers that are kept for a campaign."""
+    first = 1 + BLOCK * [*CAMPAIGNS].index(campaign)
+    return range(first, first + how_many)
+
+
+def query(campaign: str, how_many: int) -> str:
+    """SQL that returns so many of a campaign's people."""
+    numbers = people(campaign, how_many)
+    return PEOPLE % (numbers[0], numbers[-1])
 
 
 @dataclass
@@ -77,13 +122,40 @@ class World:
 
     stack: Stack
     campaigns: Path
+    timekeeper: Timekeeper | None = None
+    ensemble: Ensemble | None = None
+    _knobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _turning: threading.Lock = field(default_factory=threading.Lock)
 
     def trigger(self, campaign: str, **params: Any) -> Run:
-        """Start a run of a campaign as the form does, at an hour when time does not fly."""
-        if self.stack.gateway:
-            wait_until(lambda: self._pace() <= 1, "the end of quiet days", timeout=PATIENCE)
+        """Start a run of a campaign as the form does, at an hour at which shops write."""
+        if self.timekeeper and not self._is_open():
+            self.next_morning()
         self.stack.airflow.unpause(f"send__{campaign}")
         return self.stack.airflow.trigger(f"send__{campaign}", params)
+
+    def until(self, moment: datetime) -> None:
+        """Wait until the stack's clock shows this moment; it jumps once all journeys wait."""
+        assert self.timekeeper
+        self.timekeeper.until(moment)
+
+    def next_morning(self) -> None:
+        """Wait until ten o'clock on the next day that is open."""
+        tomorrow = self.stack.now().astimezone(PARIS) + timedelta(days=1)
+        opens = send_window.next_open(
+            tomorrow.replace(hour=OPENS_AT), "marketing", settings=Settings()
+        )
+        self.until(opens.astimezone(PARIS).replace(hour=OPENS_AT, minute=0))
+
+    def alone(self) -> AbstractContextManager[None]:
+        """For what concerns all campaigns: no other journey is at work in the block."""
+        assert self.timekeeper
+        return self.timekeeper.alone()
+
+    def _is_open(self) -> bool:
+        now = self.stack.now().astimezone(PARIS)
+        in_time = time(hour=8) <= now.time() < time(hour=LATEST)
+        return in_time and send_window.is_open(now, "marketing", settings=Settings())
 
     def finished(self, run: Run) -> Run:
         """The run once it has ended."""
@@ -100,9 +172,16 @@ class World:
         assert ended.state == "success", "\n".join([str(self.states(run)), *failed])
         return ended
 
-    def collected(self, stem: str) -> Run:
-        """The collection of a submission's report once it has ended."""
+    def collected(self, stem: str, late: timedelta = timedelta(0)) -> Run:
+        """The collection of a submission's report, once it was due and has ended."""
+        self.until_reported(stem, late)
         return self.ended("collect_delivery_report", f"ack__{stem}")
+
+    def until_reported(self, stem: str, late: timedelta = timedelta(0)) -> None:
+        """Wait until a file's report must be there, to a full hour that others wait for, too."""
+        due = self.stack.ledger.submission(stem).due_at
+        assert due, f"no collection of {stem} is booked"
+        self.until((due + late).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
 
     def unknown(self, campaign: str) -> str:
         """A file that is in the ledger as one whose fate can't be known; its campaign is on."""
@@ -154,13 +233,15 @@ class World:
         """What the last try of a task wrote."""
         return self.stack.airflow.log(run.dag_id, run.run_id, self.tasks(run)[task][0])
 
-    def turn(self, **knobs: Any) -> None:
-        """Turn the sandbox's knobs."""
+    def turn(self, campaign: str, **knobs: Any) -> None:
+        """Turn the sandbox's knobs for the files of a campaign: these, and no others."""
         assert self.stack.gateway
         file = self.stack.gateway.root / "knobs.json"
-        fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps(knobs))
-        fresh.replace(file)
+        with self._turning:
+            self._knobs[f"{slug(campaign)}????????*"] = knobs
+            fresh = file.with_suffix(".new")
+            fresh.write_text(json.dumps({"campaigns": self._knobs}))
+            fresh.replace(file)
 
     def journal(self, what: str, **facts: Any) -> list[dict[str, Any]]:
         """What the gateway saw of one kind, and with these facts."""
@@ -179,6 +260,16 @@ class World:
     def uploads(self, stem: str) -> list[dict[str, Any]]:
         """Every upload of a file, whichever try it was."""
         return [each for each in self.journal("put") if f"/{stem}." in each["name"]]
+
+    def uploads_of(self, campaign: str) -> list[dict[str, Any]]:
+        """Every upload of any of a campaign's files."""
+        return [each for each in self.journal("put") if f"-{slug(campaign)}" in each["name"]]
+
+    def wait_until_sent(self, stem: str, messages: int) -> None:
+        """Until the gateway has sent so many messages of a file."""
+        self.wait_until(
+            lambda: len(self.journal("sent", stem=stem)) == messages, f"{messages} SMS of {stem}"
+        )
 
     def question(self, run: Run) -> dict[str, Any]:
         """What a run asks a person, once that person has had time to read it.
@@ -204,9 +295,7 @@ class World:
 
     def parts(self, run: Run) -> list[str]:
         """A run's files, as soon as there are several."""
-        wait_until(
-            lambda: len(self.stems(run)) > 1, "the parts", timeout=PATIENCE, check=self.stack.check
-        )
+        self.wait_until(lambda: len(self.stems(run)) > 1, f"the parts of {run.dag_id}")
         return self.stems(run)
 
     def wait_until_renamed(self, stem: str) -> None:
@@ -215,7 +304,7 @@ class World:
 
     def wait_until(self, happened: Callable[[], bool], what: str) -> None:
         """Until something has happened."""
-        wait_until(happened, what, timeout=PATIENCE, check=self.stack.check)
+        wait_until(happened, what, timeout=PATIENCE, check=self.stack.check, pause=LOOK)
 
     def notices(self, stem: str) -> list[dict[str, Any]]:
         """What the operator's notifier was told of a file."""
@@ -226,11 +315,6 @@ class World:
         assert self.stack.gateway
         return (self.stack.gateway.root / "home" / "Send" / name).exists()
 
-    def _pace(self) -> float:
-        """Sandbox seconds in a real second."""
-        assert self.stack.gateway
-        return float(json.loads(self.stack.gateway.clock_file.read_text())["rate"])
-
     def ended(self, dag_id: str, run_id: str) -> Run:
         """A run by its id, once it is there and has ended."""
 
@@ -240,47 +324,92 @@ class World:
             except NotThere:
                 return False
 
-        what = f"the end of {dag_id} {run_id}"
-        wait_until(ended, what, timeout=PATIENCE, check=self.stack.check)
+        try:
+            self.wait_until(ended, f"the end of {dag_id} {run_id}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self._progress(dag_id, run_id)}") from error
         return self.stack.airflow.run(dag_id, run_id)
+
+    def _progress(self, dag_id: str, run_id: str) -> str:
+        """How far a run has come, and the log of each task that isn't done."""
+        told = []
+        for task in self.stack.airflow.task_instances(dag_id, run_id):
+            told.append(f"{task.task_id} is {task.state}, try {task.try_number}")
+            if task.state not in (None, "success", "skipped", "upstream_failed"):
+                told.append(self.stack.airflow.log(dag_id, run_id, task))
+        return "\n".join(told)
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Airflow with the campaigns of the journeys, its days a few seconds long."""
-    campaigns = tmp_path_factory.mktemp("some campaigns")
-    with a_world(CAMPAIGNS, campaigns, hurry=86400 / DAY_IN_SECONDS) as world:
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """Airflow with the campaigns of the journeys, all of which begin now."""
+    folder = tmp_path_factory.mktemp("some campaigns")
+    for name, (yaml, whom) in CAMPAIGNS.items():
+        sql = query(name, whom) if isinstance(whom, int) else whom
+        write_campaign(folder / name, yaml, sql, TEXTS.get(name, TEXT))
+    with a_stack(folder) as stack:
+        world = World(stack, folder, Timekeeper(stack.now, partial(jump, stack), places=AT_ONCE))
+        journeys = {
+            item.nodeid: partial(item.obj, world=world)
+            for item in request.session.items
+            if isinstance(item, pytest.Function) and item.get_closest_marker("journey")
+        }
+        world.ensemble = Ensemble(world.timekeeper, journeys)
         yield world
+        world.ensemble.wait()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """All journeys are of one process, and each may have to wait for all others."""
+    if "world" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group("journeys"))
+        item.add_marker(pytest.mark.timeout(2 * PATIENCE_OF_ALL))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A journey has begun with the world: what is left to do is to wait for its end."""
+    if not pyfuncitem.get_closest_marker("journey"):
+        return None
+    pyfuncitem.funcargs["world"].ensemble.result(pyfuncitem.nodeid)
+    return True
 
 
 @contextmanager
-def a_world(
-    campaigns: Mapping[str, tuple[str, str, str]],
-    folder: Path,
-    changes: Mapping[str, Any] = MappingProxyType({}),
-    **how: Any,
-) -> Iterator[World]:
-    """Airflow with these campaigns, on a Tuesday morning; `how` it runs is a stack's to know."""
-    for name, files in campaigns.items():
-        write_campaign(folder / name, *files)
+def a_stack(campaigns: Path) -> Iterator[Stack]:
+    """Airflow with these campaigns, on a Tuesday morning that stays until somebody moves on."""
     settings = {
-        "campaigns_folder": str(folder),
-        "approval_timeout": "60 seconds",
+        "campaigns_folder": str(campaigns),
+        "approval_timeout": "90 seconds",
+        "upload_lead": "30 minutes",
+        "prices": {"FR": 0.05},
         "notify": [
             {
                 "on": ["submitted", "accepted", "rejected", "reported", "overdue"],
                 "notifier": "tests.notebook.Notebook",
-                "arguments": {"path": str(notebook(folder)), "words": "{{ sms.sentence }}"},
+                "arguments": {"path": str(notebook(campaigns)), "words": "{{ sms.sentence }}"},
             },
             # Fails at an event of every journey, and stops none.
             {"on": ["accepted"], "notifier": "tests.notebook.Clumsy", "arguments": {}},
         ],
-        **changes,
     }
-    with Stack(clock=TUESDAY, changes=settings, **how) as stack:
+    with Stack(clock=TUESDAY, flags=QUIET, changes=settings) as stack:
         for dag_id in ("collect_delivery_report", "collect_replies", "settle_submission"):
             stack.airflow.unpause(dag_id)
-        yield World(stack, folder)
+        yield stack
+
+
+def jump(stack: Stack, to: datetime) -> None:
+    """Let the time until then have passed."""
+    assert stack.gateway
+    clock.move(stack.gateway.clock_file, to=to)
+
+
+def slug(campaign: str) -> str:
+    """What a campaign's files are called by."""
+    return campaign.replace("_", "")[:SLUG_LENGTH]
 
 
 def notebook(campaigns: Path) -> Path:

@@ -1,10 +1,13 @@
 """Reports of a gateway at its worst, and what the operator hears of it."""
 
+from datetime import timedelta
+
 import pytest
 
 from sms.ledger.states import State
 from tests.journeys.conftest import World
 
+pytestmark = pytest.mark.journey
 WORST = {
     "torn": True,
     "report_header": True,
@@ -20,10 +23,13 @@ WORST = {
 
 
 def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: World) -> None:
-    world.turn(**WORST)
+    world.turn("messy", **WORST)
     run = world.succeeded(world.trigger("messy"))
     [stem] = world.stems(run)
-    collection = world.collected(stem)
+    world.until_reported(stem, late=timedelta(hours=WORST["ack_late_hours"]))
+    world.wait_until(lambda: bool(world.journal("report", stem=stem)), "the report")
+    world.until(world.stack.now() + timedelta(minutes=10))  # until what was torn off has come
+    collection = world.ended("collect_delivery_report", f"ack__{stem}")
     assert world.replies().state == "success"
 
     assert collection.state == "success"
@@ -53,8 +59,8 @@ def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: Wo
 
 
 def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
-    world.turn(balance=6)
-    run = world.succeeded(world.trigger("partial"))
+    world.turn("balance", balance=6)
+    run = world.succeeded(world.trigger("balance"))
     [stem] = world.stems(run)
     world.collected(stem)
 
@@ -69,10 +75,13 @@ def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
 
 
 def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) -> None:
-    world.turn(ack_late_hours=24 * 4)
+    world.turn("unreported", ack_late_hours=24 * 4)
     run = world.succeeded(world.trigger("unreported"))
     [stem] = world.stems(run)
-    collection = world.collected(stem)
+    world.until_reported(stem)
+    booked = world.stack.airflow.run("collect_delivery_report", f"ack__{stem}")
+    world.wait_until(lambda: world.states(booked)["await_report"] == {"deferred"}, "the wait")
+    collection = world.collected(stem, late=timedelta(days=1))
 
     assert collection.state == "failed"
     assert world.stack.ledger.submission(stem).state is State.ACCEPTED
@@ -80,9 +89,3 @@ def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) 
     assert (told["event"], told["by"], told["messages"]) == ("overdue", "await_report", 7)
     assert f"the delivery report of {stem} on 7 messages is overdue: it was due" in told["words"]
     assert told["words"] in world.log(collection, "await_report")
-
-
-@pytest.fixture(autouse=True)
-def _good_manners(world: World) -> None:
-    """Every journey starts with the gateway on a good day."""
-    world.turn()

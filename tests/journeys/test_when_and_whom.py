@@ -1,55 +1,16 @@
 """The right hour, the right people, the right price, through a real Airflow."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from sms import send_window
 from sms.clock import PARIS
 from sms.ledger.states import State
-from sms.settings import Settings
-from sms_sandbox import clock
-from tests.journeys.conftest import PEOPLE, TEXT, YAML, World, a_world
+from tests.journeys.conftest import World, query
 
+pytestmark = pytest.mark.journey
 GUADELOUPE = ZoneInfo("America/Guadeloupe")
-CAMPAIGNS = {
-    "zones": (
-        YAML + "postcode: home\n",
-        PEOPLE.replace("AS name", "AS name, CASE n %% 3 WHEN 0 THEN '97110' END AS home")
-        % (321, 326),
-        TEXT,
-    ),
-    "shifted": (YAML, PEOPLE % (331, 332), TEXT),
-    "punctual": (YAML + "outside_window: fail\n", PEOPLE % (331, 332), TEXT),
-    "capped": (YAML + "at_most: 2 per 7 days\non_empty: skip\n", PEOPLE % (341, 343), TEXT),
-    "grows": (YAML + "max_growth: 50%\n", PEOPLE % (351, 353), TEXT),
-    "dear": (YAML + "budget: 0.10\n", PEOPLE % (351, 353), TEXT),
-    "proved": (YAML + 'proof_to: ["+33639989901"]\n', PEOPLE % (361, 363), TEXT),
-}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Airflow beside a gateway whose clock stands where the test puts it."""
-    campaigns = tmp_path_factory.mktemp("when and whom")
-    changes = {"prices": {"FR": 0.05}, "upload_lead": "30 minutes"}
-    with a_world(CAMPAIGNS, campaigns, changes, hurry=None, flags=("--jumps",)) as world:
-        yield world
-
-
-def jump(world: World, to: datetime) -> None:
-    """Let the time until then have passed."""
-    assert world.stack.gateway
-    clock.move(world.stack.gateway.clock_file, to=to)
-
-
-def next_morning(world: World) -> None:
-    """Ten o'clock on the next day that is open."""
-    tomorrow = world.stack.now().astimezone(PARIS) + timedelta(days=1)
-    opens = send_window.next_open(tomorrow.replace(hour=10), "marketing", settings=Settings())
-    jump(world, opens.astimezone(PARIS).replace(hour=10, minute=0))
 
 
 def next_sunday(world: World) -> datetime:
@@ -68,10 +29,10 @@ def test_people_of_two_zones_are_rung_in_hours_that_are_open_where_they_live(
     )
     world.wait_until(lambda: world.states(run)["submit"] == {"deferred"}, "the wait for the next")
     assert world.uploads(later) == []
-    jump(world, world.stack.ledger.submission(later).send_at - timedelta(minutes=20))
+    world.until(world.stack.ledger.submission(later).send_at - timedelta(minutes=20))
     world.succeeded(run)
-    jump(world, world.stack.ledger.submission(later).send_at + timedelta(minutes=1))
-    world.wait_until(lambda: len(world.journal("sent", stem=later)) == 2, "the second hour")
+    world.until(world.stack.ledger.submission(later).send_at + timedelta(minutes=1))
+    world.wait_until_sent(later, 2)
 
     files = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
     assert [each.zone for each in files] == ["FR", "GP"]
@@ -86,7 +47,6 @@ def test_people_of_two_zones_are_rung_in_hours_that_are_open_where_they_live(
         assert all(8 <= at.hour < 22 for at in rung)
     assert files[1].submitted_at
     assert files[1].submitted_at > files[1].send_at - timedelta(hours=1)
-    jump(world, world.stack.now() + timedelta(days=1, minutes=5))
     for each in files:
         world.succeeded(world.collected(each.stem))
     assert world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}").balanced
@@ -96,7 +56,7 @@ def test_a_sunday_becomes_the_monday_after_it_and_says_so(world: World) -> None:
     sunday = next_sunday(world)
     run = world.trigger("shifted", send_at=sunday.isoformat())
     world.wait_until(lambda: world.states(run)["await_hour"] == {"deferred"}, "the wait")
-    jump(world, sunday + timedelta(hours=21))
+    world.until(sunday + timedelta(hours=21))
     world.succeeded(run)
 
     [file] = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
@@ -120,13 +80,13 @@ def test_a_sunday_fails_where_the_campaign_says_so(world: World) -> None:
 def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
     runs = []
     for _ in range(3):
-        next_morning(world)
+        world.next_morning()
         runs.append(world.succeeded(world.trigger("capped")))
     first, second, third = runs
 
     for run in (first, second):
         [stem] = world.stems(run)
-        world.wait_until(lambda stem=stem: len(world.journal("sent", stem=stem)) == 3, stem)
+        world.wait_until_sent(stem, 3)
     assert world.states(third)["screen"] == {"skipped"}
     summary = world.stack.ledger.summary(f"{third.dag_id}/{third.run_id}")
     assert summary.excluded == {"at_most": 3}
@@ -135,10 +95,10 @@ def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
 
 
 def test_a_run_that_has_grown_too_much_stops_before_the_upload(world: World) -> None:
-    next_morning(world)
+    world.next_morning()
     world.succeeded(world.trigger("grows"))
-    (world.campaigns / "grows" / "recipients.sql").write_text(PEOPLE % (351, 359))
-    next_morning(world)
+    (world.campaigns / "grows" / "recipients.sql").write_text(query("grows", 9))
+    world.next_morning()
 
     run = world.finished(world.trigger("grows"))
 
@@ -158,7 +118,7 @@ def test_a_run_beyond_its_budget_stops_before_the_upload(world: World) -> None:
 
 
 def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> None:
-    next_morning(world)
+    world.next_morning()
     run = world.trigger("proved")
     question = world.question(run)
 
@@ -173,12 +133,5 @@ def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> No
     world.answer(run, question["options"][0])
     world.succeeded(run)
 
-    world.wait_until(lambda: len(world.journal("sent", stem=stem)) == 3, "everybody else")
-    jump(world, world.stack.now() + timedelta(days=1, minutes=5))
+    world.wait_until_sent(stem, 3)
     world.succeeded(world.collected(proof))
-
-
-@pytest.fixture(autouse=True)
-def _good_manners(world: World) -> None:
-    """Every journey starts with the gateway on a good day."""
-    world.turn()
