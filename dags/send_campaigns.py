@@ -19,13 +19,14 @@ from sms_airflow.sensors import HourSensor
 # First unpaused, a campaign waits for its next time. Airflow's default, False, would at once start
 # the run of a time that passed less than a tenth of its interval ago (2 hours, of a day).
 NEVER_LATE = timedelta(0)
+SEND = "send__"
 RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 
 
 def build(campaign: Campaign, settings: Settings) -> None:
     """The DAG of one campaign, which reads like its story."""
     with DAG(
-        f"send__{campaign.name}",
+        f"{SEND}{campaign.name}",
         description=campaign.description,
         doc_md=campaign_page(campaign, settings),
         schedule=campaign.schedule
@@ -58,6 +59,6 @@ def build(campaign: Campaign, settings: Settings) -> None:
 
 
 chosen, parsed = load(), get_parsing_context().dag_id
-for campaign in load_all(chosen.campaigns_folder)[0]:
-    if parsed in (None, f"send__{campaign.name}"):
-        build(campaign, chosen)
+only = parsed and parsed.removeprefix(SEND)  # a task's process builds the one DAG that it needs
+for campaign in load_all(chosen.campaigns_folder, only)[0]:
+    build(campaign, chosen)

@@ -35,10 +35,8 @@ def choose(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest
     chosen: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
-        needs_server = STARTS & {*getattr(item, "fixturenames", ())}
-        needs_server |= {*map(str, item.iter_markers("server"))}
-        quick = item.path not in airflow and not needs_server
-        (chosen if quick else others).append(item)
+        starts = item.get_closest_marker("server") or STARTS & {*getattr(item, "fixturenames", ())}
+        (others if starts or item.path in airflow else chosen).append(item)
     return chosen, others
 
 

@@ -533,13 +533,18 @@ def load(folder: Path) -> Campaign:
     )
 
 
-def load_all(root: Path) -> tuple[list[Campaign], list[BadCampaign]]:
-    """Every campaign below `root` by name, and every folder that can't be one."""
+def load_all(root: Path, only: str | None = None) -> tuple[list[Campaign], list[BadCampaign]]:
+    """Every campaign below `root` by name, and every folder that can't be one.
+
+    With `only`, the one of that name: a task needs no other, and there may be hundreds.
+    """
     if not root.is_dir():
         return [], [BadCampaign(str(root), None, "is no folder, so there are no campaigns")]
     campaigns, broken = [], []
     for folder in sorted(root.iterdir()):
         if not folder.is_dir() or folder.name.startswith((".", "__")):
+            continue
+        if only not in (None, folder.name):
             continue
         try:
             campaigns.append(load(folder))

@@ -282,6 +282,16 @@ def test_a_broken_folder_hides_no_other(tmp_path):
     assert [Path(error.path).parent.name for error in broken] == ["broken"]
 
 
+def test_one_campaign_is_read_without_all_others(tmp_path):
+    for name in ("winter", "autumn"):
+        folder(tmp_path, name)
+    folder(tmp_path, "broken", yaml="kind: [")
+
+    campaigns, broken = load_all(tmp_path, only="autumn")
+
+    assert ([campaign.name for campaign in campaigns], broken) == (["autumn"], [])
+
+
 def test_a_root_that_is_not_there_is_told(tmp_path):
     campaigns, [error] = load_all(tmp_path / "nowhere")
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import timezone
+from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables import trigger
@@ -13,6 +14,7 @@ from airflow.timetables.base import TimeRestriction
 from croniter import croniter
 
 from sms.clock import PARIS
+from tests.airflow_home import DAGS
 
 CAMPAIGNS = {"send__spring_sale", "send__parcel_ready"}
 COLLECTORS = {
@@ -27,6 +29,13 @@ def test_no_dag_fails_to_import(dagbag: DagBag) -> None:
 
 def test_these_are_all_the_dags(dagbag: DagBag) -> None:
     assert set(dagbag.dags) == CAMPAIGNS | COLLECTORS
+
+
+def test_a_tasks_process_builds_its_own_campaign_alone() -> None:
+    with _airflow_parsing_context_manager(dag_id="send__parcel_ready", task_id="plan"):
+        found = DagBag(dag_folder=str(DAGS / "send_campaigns.py"))
+
+    assert (set(found.dags), found.import_errors) == ({"send__parcel_ready"}, {})
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS | COLLECTORS))
