@@ -56,6 +56,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 for name, sentence in report.user_properties:
                     if name == TOLD and report.when == "call":
                         write(sentence)
+    if not seconds:
+        return
     by_folder: Counter[str] = Counter()
     for nodeid, taken in seconds.items():
         by_folder[_folder(nodeid)] += taken

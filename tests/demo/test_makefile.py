@@ -8,7 +8,10 @@ import pytest
 
 from demo.environment import ROOT
 
-TARGETS = ("help", "setup", "demo", "up", "test", "soak", "bench", "lint", "lock", "clean")
+TARGETS = (
+    *("help", "setup", "demo", "up", "check", "test", "soak"),
+    *("bench", "lint", "lock", "clean"),
+)
 
 
 @pytest.fixture
