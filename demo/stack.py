@@ -6,7 +6,6 @@ they end, in `processes`. Nothing of an earlier run is used, nothing stays behin
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from demo import environment, settings
 from demo.airflow_api import Airflow
 from demo.environment import ROOT, postgres_connection
 from demo.gateway import Gateway
+from demo.ports import free_port
 from demo.postgres import PostgreSQL, temporary_root
 from demo.processes import Guard, Processes, Session, wait_until
 from demo.warehouse import fill
@@ -295,11 +295,3 @@ class Stack:
     def _note(self, what: str, begun: float) -> None:
         self.timings[what] = time.monotonic() - begun
         self._tell(f"{what}: {self.timings[what]:.1f} s")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

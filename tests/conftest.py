@@ -2,97 +2,54 @@
 
 import itertools
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
+import shutil
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import PoolResetState, QueuePool
 
 import tests.airflow_home  # noqa: F401  (before anything imports airflow)
 from demo.postgres import PostgreSQL
+from sms.ledger.database import engine_of
 from sms.ledger.ledger import Ledger
-from tests import quick
 from tests.openssh import OpenSsh, lacking
 
+MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
+ROOM = 1 << 30  # bytes; a container may have no more than 64 MB of it
+
+pytest_plugins = ["tests.reporting"]
 _numbers = itertools.count(1)
 
 
-# Folders whose tests take longest; with several processes they begin first, so that none is left
-# over at the end.
-LONGEST_FIRST = ("chaos", "journeys", "compose", "faults", "benchmarks")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of our own."""
-    parser.addoption("--quick", action="store_true", help="only what needs no server, no Airflow")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes longest comes first."""
-    if config.getoption("--quick"):
-        items[:], others = quick.choose(items)
-        config.hook.pytest_deselected(items=others)
-    rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(_folder(item.nodeid), len(rank)))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_servers_where_all_is_quick(pytestconfig: pytest.Config) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if pytestconfig.getoption("--quick"):
-            quick.forbid_servers(patch)
+@pytest.fixture(autouse=True)
+def secrets() -> Iterator[None]:
+    """Let Airflow forget what it has to mask: each test's gateway makes its one pattern longer."""
+    masking = sys.modules.get("airflow.sdk._shared.secrets_masker")
+    if masking is None:
         yield
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests had to tell, and how long they took: by folder, and the slowest."""
-    write = terminalreporter.write_line
-    seconds: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                seconds[report.nodeid] += report.duration
-                for name, sentence in report.user_properties:
-                    if name == TOLD and report.when == "call":
-                        write(sentence)
-    if not seconds:
         return
-    by_folder: Counter[str] = Counter()
-    for nodeid, taken in seconds.items():
-        by_folder[_folder(nodeid)] += taken
-    tests = Counter(map(_folder, seconds))
-    terminalreporter.section("seconds and tests by folder")
-    for folder, taken in by_folder.most_common():
-        write(f"{taken:7.1f} s {tests[folder]:5} {folder}")
-    terminalreporter.section("the slowest")
-    for nodeid, taken in seconds.most_common(SLOWEST):
-        write(f"{taken:7.1f} s {nodeid}")
-
-
-SLOWEST = 10
-TOLD = "told"
-
-
-def _folder(nodeid: str) -> str:
-    """The folder of `tests` that a test is in."""
-    return nodeid.split("/")[1]
-
-
-@pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Says something at the end of all tests."""
-    return lambda sentence: record_property(TOLD, sentence)
+    masker = masking._secrets_masker()
+    before = set(masker.patterns), masker.replacer
+    yield
+    masker.patterns, masker.replacer = before
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgreSQL]:
-    """A real server, one for all tests."""
-    with PostgreSQL() as server:
-        with server.connect() as connection:  # what a test writes need not survive a power cut
-            connection.execute("ALTER SYSTEM SET fsync TO off")
-            connection.execute("SELECT pg_reload_conf()")
+    """A real server, one for all tests of this process."""
+    with PostgreSQL(memory()) as server:
         yield server
+
+
+def memory() -> str | None:
+    """Where a server's data may be in memory: each new database is 300 files, slow on a disk."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    return str(MEMORY) if has_room and os.access(MEMORY, os.W_OK) else None
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +68,32 @@ def ledger_url(postgres: PostgreSQL, ledger_template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Ledger:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """The ledger in a fresh database, by the real clock."""
-    return Ledger.connect(ledger_url, actor="test")
+    with keeping_connections(ledger_url) as engine:
+        yield Ledger(engine, actor="test")
+
+
+@contextmanager
+def keeping_connections(url: str) -> Iterator[Engine]:
+    """The product's engine, except that connections stay open between transactions.
+
+    The product opens one for each transaction, which takes longer than most transactions do.
+    """
+    engine = engine_of(url, QueuePool)
+    event.listen(engine, "reset", as_if_new)
+    yield engine
+    engine.dispose()
+
+
+def as_if_new(connection: psycopg.Connection, record: object, state: PoolResetState) -> None:
+    """Leave nothing of one transaction to the next: no setting, lock or temporary table."""
+    connection.rollback()
+    if not state.terminate_only:
+        connection._prepared.clear()  # the driver overlooks that DISCARD ALL ends these, too
+        connection.autocommit = True
+        connection.execute("DISCARD ALL", prepare=False)
+        connection.autocommit = False
 
 
 @pytest.fixture

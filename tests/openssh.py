@@ -5,7 +5,6 @@ import pwd
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import asyncssh
 import psutil
 import pytest
 
+from demo.ports import free_port
 from demo.processes import Guard, Processes, wait_until
 from sms_sandbox import clock
 from sms_sandbox.server import MARKER
@@ -185,7 +185,7 @@ class OpenSsh:
 
     def wait_for_goodbyes(self) -> None:
         """Wait until nobody is logged in any more, and the log tells all about it."""
-        wait_until(lambda: not self._sessions(), "the end of all sessions", timeout=10)
+        wait_until(lambda: not self._sessions(), "the end of all sessions", timeout=60)
 
     def _drop(self, verb: Verb, when: When, nth: int) -> None:
         def cut() -> None:
@@ -221,9 +221,7 @@ class OpenSsh:
     def _start(self, children: Processes) -> None:
         if IS_ROOT:
             Path("/run/sshd").mkdir(exist_ok=True)  # OpenSSH's own, of its service
-        with socket.socket() as free:
-            free.bind((self.host, 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         start = "/" if IS_ROOT else self.home
         said = CONFIGURATION.format(port=self.port, folder=self.folder, start=start)
         said += CHROOT.format(home=self.home) if IS_ROOT else ""
@@ -235,7 +233,7 @@ class OpenSsh:
         command = [program, "-D", "-e", "-f", str(path)]
         children.start("sshd", command, env=os.environ, cwd=ROOT, log=self._log)
         self._pid = children.pid("sshd")
-        wait_until(self._listens, "sshd", timeout=10, check=children.check)
+        wait_until(self._listens, "sshd", timeout=60, check=children.check)
 
     def _listens(self) -> bool:
         return "Server listening on" in self._log.read_text()

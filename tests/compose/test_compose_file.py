@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from demo.postgres import PostgreSQL
@@ -187,12 +186,7 @@ def test_the_sandbox_lets_dockers_networks_in(compose: ComposeFile):
     assert not any(network.is_global for network in allowed)
 
 
-def test_postgresql_is_the_one_that_the_tests_run_on(compose: ComposeFile):
+def test_postgresql_is_the_one_that_the_tests_run_on(compose: ComposeFile, postgres: PostgreSQL):
     _, _, version = compose.services["postgres"]["image"].partition(":")
-    with (
-        PostgreSQL() as server,
-        psycopg.connect(
-            host=server.socket_folder, user="postgres", dbname="postgres"
-        ) as connection,
-    ):
+    with postgres.connect() as connection:
         assert connection.info.server_version // 10_000 == int(version.split(".")[0])

@@ -30,7 +30,8 @@ STEM = "SEND-12345-20270301-1000-spring"
 FIRST = 33_639_980_000
 
 # The warnings of Airflow's own libraries are Airflow's business.
-pytestmark = pytest.mark.filterwarnings("ignore")
+# One process makes Airflow's database for all of them.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("assets")]
 
 Events = list[tuple[str, dict[str, Any]]]
 

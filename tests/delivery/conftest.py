@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -38,7 +38,7 @@ stop_mention: "STOP 36180"
 """
 LEASE = timedelta(minutes=10)
 STEM = "SEND-12345-20270302-1000-spring"
-SECONDS = 20
+PATIENCE = 120  # seconds, for a machine that is busy
 
 Gateway = Sandbox | OpenSsh
 # For what only the sandbox can do, or where no gateway matters.
@@ -237,7 +237,17 @@ def stop_answering(gateway: Gateway) -> None:
     if isinstance(gateway, OpenSsh):
         gateway.stop_answering()
     else:
-        gateway.turn(latency=2.0)
+        gateway.turn(latency=2.0 * PATIENCE)
+
+
+@contextlib.asynccontextmanager
+async def patience(what: str) -> AsyncIterator[None]:
+    """A limit for waits; TimeoutError says what was waited for."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield
+    except TimeoutError as error:
+        raise TimeoutError(f"{what} did not happen within {PATIENCE} s") from error
 
 
 def trigger(
@@ -250,7 +260,7 @@ def trigger(
 
 async def first_event(waiting: GatewayTrigger) -> dict[str, Any]:
     """What ends a wait."""
-    async with asyncio.timeout(SECONDS), contextlib.aclosing(waiting.run()) as events:
+    async with patience(f"an event of {waiting!r}"), contextlib.aclosing(waiting.run()) as events:
         return dict((await anext(events)).payload)
 
 
@@ -271,7 +281,7 @@ class Triggerer:
         number, key = next(self._numbers), waiting.shared_stream_key()
         stream = self._streams.subscribe(trigger_id=number, trigger=waiting, key=key)
         try:
-            async with asyncio.timeout(SECONDS):
+            async with patience(f"an event of {waiting!r}"):
                 return dict((await anext(waiting.filter_shared_stream(stream))).payload)
         finally:
             await self._streams.unsubscribe(number, key)

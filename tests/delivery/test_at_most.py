@@ -1,6 +1,5 @@
 """How often somebody may be written to is judged again when a file leaves, by all that left."""
 
-import os
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from demo.processes import wait_until
 from sms.errors import GatewayUnreachable, LedgerError
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
-from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, sent_to
+from tests.delivery.conftest import PATIENCE, SANDBOX_ONLY, Desk, numbers, sent_to
 from tests.delivery.test_submit import TO_CSV, interrupted
 
 pytestmark = SANDBOX_ONLY
@@ -79,7 +79,7 @@ def test_two_files_that_leave_at_the_same_moment_write_to_nobody_twice(
         asked[submission.stem] += 1
         if asked[submission.stem] == 3:  # before the upload, once it lies there, at the rename
             held.set()
-            assert go.wait(30)
+            assert go.wait(PATIENCE)
 
     def waits() -> bool:
         query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -88,12 +88,13 @@ def test_two_files_that_leave_at_the_same_moment_write_to_nobody_twice(
 
     with ThreadPoolExecutor(2) as both:
         one = both.submit(desk.submit, first.stem, also=wait_at_the_rename)
-        assert held.wait(30)
+        assert held.wait(PATIENCE)
         other = both.submit(desk.submit, second.stem, token="another try")
-        while not (waits() or other.done()):
-            os.sched_yield()
+        wait_until(lambda: waits() or other.done(), "the second's wait", timeout=PATIENCE)
         go.set()
-        arrived = {each.stem: each.messages for each in (one.result(30), other.result(30))}
+        arrived = {
+            each.stem: each.messages for each in (one.result(PATIENCE), other.result(PATIENCE))
+        }
 
     assert arrived == {first.stem: 3, second.stem: 2}
     gateway.settle()

@@ -37,7 +37,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, bytes],
             """Keep silent."""
 
     with HTTPServer(("127.0.0.1", 0), Desk) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         connect(monkeypatch, server.server_port)
         yield lambda status, body: answers.insert(0, (status, body))

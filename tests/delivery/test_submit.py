@@ -413,11 +413,17 @@ def test_a_gateway_that_stops_answering_is_not_waited_for_for_ever(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    monkeypatch.setattr(sftp_gateway, "ANSWER", 0.3)
-    slow = interrupted("upload", lambda: stop_answering(gateway), when="before")
+    upload = sftp_gateway.SftpGateway.upload
+
+    def unanswered(session: Any, name: str, source: Any) -> int:
+        stop_answering(gateway)
+        session._client.get_channel().settimeout(0.3)  # a minute, if nobody is in a hurry
+        return upload(session, name, source)
+
+    monkeypatch.setattr(sftp_gateway.SftpGateway, "upload", unanswered)
 
     with pytest.raises(GatewayUnreachable, match="can't be reached while uploading") as error:
-        desk.submit(prepared.stem, gateway=slow)
+        desk.submit(prepared.stem)
 
     assert error.value.retryable
     assert renames(gateway) == []

@@ -33,12 +33,12 @@ from sms_airflow.triggers import (
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import (
     SANDBOX_ONLY,
-    SECONDS,
     STEM,
     Gateway,
     Triggerer,
     connect,
     first_event,
+    patience,
     show,
     trigger,
 )
@@ -123,7 +123,7 @@ def test_a_report_ends_the_wait_once_it_no_longer_grows(gateway: Gateway) -> Non
 
     async def event() -> TriggerEvent:
         async with (
-            asyncio.timeout(SECONDS),
+            patience("a report that no longer grows"),
             contextlib.aclosing(listings()) as seen,
             contextlib.aclosing(waiting.filter_shared_stream(seen)) as events,
         ):
@@ -158,8 +158,7 @@ def test_a_hundred_that_wait_share_one_connection(gateway: Gateway) -> None:
             asyncio.create_task(triggerer.first_event(trigger(VerdictTrigger, stem)))
             for stem in stems
         ]
-        while not gateway.counts()["login"]:
-            await asyncio.sleep(0)
+        await until(lambda: gateway.counts()["login"], "the login")
         for stem in stems:
             show(gateway, f"{stem}.done")
         return await asyncio.gather(*waits)
@@ -175,7 +174,7 @@ def test_an_upload_waits_for_its_hour_on_a_clock_that_moves(gateway: Gateway) ->
     hour = clock.now() + timedelta(hours=2)
 
     async def waited() -> tuple[bool, dict[str, Any]]:
-        async with asyncio.timeout(SECONDS), contextlib.aclosing(_hour(hour)) as events:
+        async with patience("the hour"), contextlib.aclosing(_hour(hour)) as events:
             coming = asyncio.ensure_future(anext(events))
             early, _ = await asyncio.wait([coming], timeout=0.5)
             gateway.move_clock(to=hour)
@@ -190,7 +189,7 @@ def test_an_upload_waits_for_its_hour_on_a_clock_that_moves(gateway: Gateway) ->
 @SANDBOX_ONLY
 def test_an_hour_that_has_passed_is_not_waited_for(gateway: Gateway) -> None:
     async def waited() -> TriggerEvent:
-        async with asyncio.timeout(SECONDS), contextlib.aclosing(_hour(clock.now())) as events:
+        async with patience("an hour of now"), contextlib.aclosing(_hour(clock.now())) as events:
             return await anext(events)
 
     assert asyncio.run(waited())
@@ -202,9 +201,9 @@ def _hour(moment: datetime) -> AsyncGenerator[TriggerEvent, None]:
     return HourTrigger(**arguments).run()
 
 
-async def until(happened: Callable[[], object]) -> None:
+async def until(happened: Callable[[], object], what: str) -> None:
     """Let others work until it has."""
-    async with asyncio.timeout(SECONDS):
+    async with patience(what):
         while not happened():
             await asyncio.sleep(0.01)
 
@@ -234,14 +233,14 @@ def test_verdicts_and_reports_are_waited_for_over_one_line_that_closes_behind_th
         triggerer = Triggerer()
         verdict = asyncio.create_task(triggerer.first_event(trigger(VerdictTrigger)))
         other = asyncio.create_task(triggerer.first_event(trigger(ReportTrigger)))
-        await until(lambda: listings(gateway, "Send") and listings(gateway, "Report"))
+        await until(lambda: listings(gateway, "Send") and listings(gateway, "Report"), "listings")
         opened = [relay.open]
         show(gateway, f"{STEM}.done")
         events = [await verdict]
         opened.append(relay.open)
         await asyncio.to_thread(report, gateway)
         events.append(await other)
-        await until(lambda: not relay.open)
+        await until(lambda: not relay.open, "the end of the line")
         return opened, events
 
     opened, events = asyncio.run(both())
@@ -261,13 +260,12 @@ def test_whoever_gives_up_does_not_stop_the_connecting_of_all_others(
         triggerer = Triggerer()
         first = asyncio.create_task(triggerer.first_event(trigger(ReportTrigger)))
         second = asyncio.create_task(triggerer.first_event(trigger(VerdictTrigger)))
-        await until(lambda: relay.open)
+        await until(lambda: relay.open, "a connection")
         first.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await first
         relay.speak()
-        async with asyncio.timeout(SECONDS):
-            return await second
+        return await second
 
     assert asyncio.run(one_gives_up())["saw"] == "accepted"
     assert relay.connections == 1
@@ -284,13 +282,12 @@ def test_all_lose_the_line_at_once_and_get_it_back_by_one_attempt(
             asyncio.create_task(triggerer.first_event(trigger(kind)))
             for number, kind in enumerate(kinds)
         ]
-        await until(lambda: listings(gateway, "Send") and listings(gateway, "Report"))
+        await until(lambda: listings(gateway, "Send") and listings(gateway, "Report"), "listings")
         relay.cut()
-        await until(lambda: relay.connections == 2)
+        await until(lambda: relay.connections == 2, "a second connection")
         show(gateway, f"{STEM}.done")
         await asyncio.to_thread(report, gateway)
-        async with asyncio.timeout(SECONDS):
-            return await asyncio.gather(*waits)
+        return await asyncio.gather(*waits)
 
     assert [event["saw"] for event in asyncio.run(both())] == ["accepted", "report"]
     assert relay.connections == 2
@@ -300,14 +297,17 @@ def test_all_lose_the_line_at_once_and_get_it_back_by_one_attempt(
 def test_a_gateway_that_falls_silent_is_left_and_called_again(
     gateway: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sftp_gateway, "ANSWER", 4.0)  # in which a line must open, too
     monkeypatch.setattr(sftp_gateway, "GOODBYE", 0.1)
 
     async def waited() -> dict[str, Any]:
         waiting = asyncio.create_task(first_event(trigger(VerdictTrigger)))
-        await until(lambda: listings(gateway, "Send"))
-        relay.silence()  # nobody hangs up: neither side hears any more of the other
-        await until(lambda: not relay.open)
+        await until(lambda: listings(gateway, "Send"), "a listing of Send")
+        with monkeypatch.context() as hasty:
+            hasty.setattr(sftp_gateway, "ANSWER", 0.5)
+            seen = listings(gateway, "Send")
+            await until(lambda: listings(gateway, "Send") > seen + 1, "two that must not take long")
+            relay.silence()  # nobody hangs up: neither side hears any more of the other
+            await until(lambda: not relay.open, "the end of the line")
         relay.speak()
         show(gateway, f"{STEM}.done")
         return await waiting
@@ -327,8 +327,7 @@ def test_a_refused_login_is_told_to_all_and_not_repeated_for_who_comes_after(
             asyncio.create_task(triggerer.first_event(trigger(kind)))
             for number, kind in enumerate((VerdictTrigger, ReportTrigger, VerdictTrigger))
         ]
-        async with asyncio.timeout(SECONDS):
-            told = [event["saw"] for event in await asyncio.gather(*waits)]
+        told = [event["saw"] for event in await asyncio.gather(*waits)]
         later = [
             asyncio.create_task(triggerer.first_event(trigger(VerdictTrigger, f"{STEM}{number}")))
             for number in range(10, 20)
@@ -374,7 +373,7 @@ def test_a_listing_that_fails_at_the_gateway_ends_no_wait_and_costs_no_login(
         folder.rename(aside)
         folder.symlink_to(folder)  # which no server can follow
         facts = waiting.open_shared_stream(waiting.serialize()[1])
-        async with asyncio.timeout(SECONDS), contextlib.aclosing(facts):
+        async with patience("a listing of what is there again"), contextlib.aclosing(facts):
             failed = [await anext(facts) for _ in range(3)]
             folder.unlink()
             aside.rename(folder)
@@ -400,9 +399,9 @@ def test_a_listing_that_fails_after_an_outage_is_asked_for_at_its_own_pace(
 
     async def waited() -> tuple[list[Any], set[Any]]:
         facts = waiting.open_shared_stream(waiting.serialize()[1])
-        async with asyncio.timeout(SECONDS), contextlib.aclosing(facts):
+        async with patience("two failures"), contextlib.aclosing(facts):
             connecting = asyncio.ensure_future(anext(facts))
-            await until(lambda: relay.open)
+            await until(lambda: relay.open, "a connection")
             relay.cut()
             seen = [await connecting]
             folder.rmdir()
@@ -432,7 +431,7 @@ def test_a_listing_that_takes_too_long_does_not_cost_others_their_line(
         if folder is Folder.SEND:
             return await found(watch, account, folder)
         seen = listings(gateway, "Send")
-        await until(lambda: listings(gateway, "Send") > seen + 1)
+        await until(lambda: listings(gateway, "Send") > seen + 1, "two more listings of Send")
         raise GatewayUnreachable("it took longer than a minute")
 
     monkeypatch.setattr(sftp_gateway.SftpWatch, "listing", slow)
@@ -441,7 +440,7 @@ def test_a_listing_that_takes_too_long_does_not_cost_others_their_line(
         triggerer = Triggerer()
         reports = asyncio.create_task(triggerer.first_event(trigger(ReportTrigger)))
         verdict = asyncio.create_task(triggerer.first_event(trigger(VerdictTrigger)))
-        await until(lambda: listings(gateway, "Send") >= 6)
+        await until(lambda: listings(gateway, "Send") >= 6, "six listings of Send")
         show(gateway, f"{STEM}.done")
         event = await verdict
         reports.cancel()
@@ -573,9 +572,9 @@ def test_an_outage_is_in_the_log_of_every_task_that_waits_and_once_in_the_trigge
             asyncio.create_task(one(triggerer, number, trigger(VerdictTrigger, f"{STEM}{number}")))
             for number in (1, 2)
         ]
-        await until(lambda: listings(gateway, "Send"))
+        await until(lambda: listings(gateway, "Send"), "a listing of Send")
         relay.cut()
-        await until(lambda: len(logs.by_task) == 3)
+        await until(lambda: len(logs.by_task) == 3, "three who speak of the outage")
         for each in waits:
             each.cancel()
         await asyncio.wait(waits)

@@ -14,6 +14,7 @@ import pytest
 from demo.environment import ROOT
 from demo.processes import Guard, ProcessDied, Processes, Session, wait_until
 
+PATIENCE = 60  # seconds, for a machine that is busy
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
 FAMILY = f"""
 import os, subprocess, sys, time
@@ -42,7 +43,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_its_children_in_groups_of_t
 ) -> None:
     with Processes(guard, wave=0, grace=0.2) as processes:
         log = start(processes, tmp_path, FAMILY)
-        wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=20)
+        wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=PATIENCE)
         session = Session.of(processes.pid("child"))
         assert len(session.members()) == 2
 
@@ -61,9 +62,9 @@ def test_a_child_that_listens_to_sigterm_gets_the_time_to_say_goodbye(
     print("up", flush=True)
     time.sleep(600)
     """
-    with Processes(guard, wave=0, grace=20) as processes:
+    with Processes(guard, wave=0, grace=PATIENCE) as processes:
         log = start(processes, tmp_path, textwrap.dedent(polite))
-        wait_until(lambda: "up" in log.read_text(), "the child's start", timeout=20)
+        wait_until(lambda: "up" in log.read_text(), "the child's start", timeout=PATIENCE)
 
     assert log.read_text() == "up\ngoodbye\n"
 
@@ -73,7 +74,7 @@ def test_a_child_that_dies_is_told_with_its_last_words(guard: Guard, tmp_path: P
         start(processes, tmp_path, "raise SystemExit('no such database')", name="scheduler")
 
         with pytest.raises(ProcessDied, match=r"(?s)scheduler ended with code 1.*no such database"):
-            wait_until(lambda: False, "nothing", timeout=20, check=processes.check)
+            wait_until(lambda: False, "nothing", timeout=PATIENCE, check=processes.check)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
@@ -92,7 +93,7 @@ def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
     from demo.processes import Guard, Processes
     signal.signal({int(number)} if {number != signal.SIGKILL} else signal.SIGTERM, signal.SIG_DFL)
     folder = Path({str(folder)!r})
-    guard = Guard(Path({str(tmp_path / "guard.log")!r}))
+    guard = Guard(Path({str(tmp_path / "guard.log")!r}), grace=0.2)
     guard.remove(folder)
     processes = Processes(guard, wave=0, grace=1)
     processes.start("child", [sys.executable, "-c", {FAMILY!r}], env=os.environ, cwd=folder,
@@ -107,19 +108,19 @@ def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
         assert process.stdout
         session = Session.of(int(process.stdout.readline()))
         log = tmp_path / "child.log"
-        wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=20)
+        wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=PATIENCE)
 
         process.send_signal(number)
 
-    wait_until(lambda: not session.members(), "the end of all", timeout=30)
-    wait_until(lambda: not folder.exists(), "the folder's removal", timeout=10)
+    wait_until(lambda: not session.members(), "the end of all", timeout=PATIENCE)
+    wait_until(lambda: not folder.exists(), "the folder's removal", timeout=PATIENCE)
 
 
 def test_what_an_interrupted_goodbye_left_is_ended_by_the_guard(tmp_path: Path) -> None:
-    guard = Guard(tmp_path / "guard.log")
+    guard = Guard(tmp_path / "guard.log", grace=0.2)
     processes = Processes(guard, wave=0, grace=0.2)
     log = start(processes, tmp_path, FAMILY)
-    wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=20)
+    wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=PATIENCE)
     session = Session.of(processes.pid("child"))
 
     guard.close()

@@ -1,6 +1,6 @@
 """A ledger whose clock the test sets, and submissions at any point of their way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
+from tests.conftest import keeping_connections
 
 START = datetime(2026, 7, 15, 8, 0, tzinfo=UTC)
 LEASE = timedelta(minutes=10)
@@ -122,9 +123,10 @@ def hand() -> Hand:
 
 
 @pytest.fixture
-def another_ledger(ledger_url: str, hand: Hand) -> Callable[[str], Ledger]:
+def another_ledger(ledger_url: str, hand: Hand) -> Iterator[Callable[[str], Ledger]]:
     """More ledgers on the same database, as other workers have them."""
-    return lambda actor: Ledger.connect(ledger_url, clock=hand, actor=actor)
+    with keeping_connections(ledger_url) as engine:
+        yield lambda actor: Ledger(engine, clock=hand, actor=actor)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
+from demo.processes import wait_until
 from sms.errors import ConfigurationError, LedgerError, StopListUnsafe
 from sms.ledger import erasing, hashing
 from sms.ledger.ledger import Ledger
@@ -378,7 +379,7 @@ def test_hashing_and_hearing_at_once_leave_each_person_one_name(desk, keyed):
 
     with ThreadPoolExecutor(4) as pool:
         for task in [pool.submit(each) for each in (hash_them, hear_them, ask, ask)]:
-            task.result(timeout=60)
+            task.result(timeout=120)
 
     assert desk.ledger.stop_list_size() == 300 == desk.ledger.hashed_opt_outs()
 
@@ -402,9 +403,13 @@ def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, k
             loading = pool.submit(
                 keyed().add_opt_outs, stops(1), source="stop_report", report=STOPS
             )
-            while not tx.db.scalar(waiting):
+
+            def it_waits() -> bool:
                 assert not loading.done(), "it did not wait"
-        assert loading.result(timeout=10) == 0
+                return bool(tx.db.scalar(waiting))
+
+            wait_until(it_waits, "a load that waits", timeout=120)
+        assert loading.result(timeout=120) == 0
 
     assert desk.ledger.stop_list_size() == 1 == desk.ledger.hashed_opt_outs()
 

@@ -247,7 +247,7 @@ def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
     assert max(waiting) <= 30
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_messages, monkeypatch):
     one = office.submitted(make_messages(100))
     unpacked, calls = matching._unpacked, []
@@ -281,7 +281,7 @@ class Told(BaseException):
     """As Airflow tells a task to end."""
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_who_ends_a_load_need_not_wait_for_whom_it_waits_for(office, make_messages):
     one = office.submitted(make_messages(2))
     main = threading.main_thread().ident
@@ -291,7 +291,7 @@ def test_who_ends_a_load_need_not_wait_for_whom_it_waits_for(office, make_messag
 
     def tell() -> None:
         waits = "SELECT pid FROM pg_locks WHERE NOT granted"
-        wait_until(lambda: bool(office.table(waits)), "a load that waits", timeout=30)
+        wait_until(lambda: bool(office.table(waits)), "a load that waits", timeout=60)
         signal.pthread_kill(main, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, end)

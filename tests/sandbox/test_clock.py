@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from demo.processes import wait_until
 from sms.clock import SandboxClock
 from sms_sandbox import clock
 from tests.sandbox.wire import STEM, log_in, put, rows, submit
@@ -134,9 +135,7 @@ def test_a_hurrying_gateway_brings_the_ack_by_itself(open_gateway):
     with log_in(gateway) as client:
         submit(client, rows(50))
         gateway.settle()
-    deadline = time.monotonic() + 60
-    while not gateway.journal("report"):
-        assert time.monotonic() < deadline
+    wait_until(lambda: bool(gateway.journal("report")), "the report", timeout=60)
 
     assert gateway.now() - begin < timedelta(days=3)
     assert clock.read(gateway.clock_path).rate == 1.0
@@ -147,6 +146,4 @@ def test_a_clock_moved_by_its_file_is_noticed(gateway, client):
     client.rename(f"Send/{STEM}.tmp", f"Send/{STEM}.csv")
     gateway.settle()
     clock.move(gateway.clock_path, to=gateway.now() + timedelta(days=2))
-    deadline = time.monotonic() + 60
-    while not gateway.journal("report"):
-        assert time.monotonic() < deadline
+    wait_until(lambda: bool(gateway.journal("report")), "the report", timeout=60)

@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import sms_sandbox
+from demo.processes import wait_until
 from sms_sandbox import clock, journal
 from tests.sandbox.wire import STEM, rows
 
@@ -27,9 +27,9 @@ def running(root: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONPATH": str(INCLUDE)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(lambda: (root / "ready.json").exists() or process.poll() is not None)
+            wait_for(lambda: is_ready(root) or process.poll() is not None, "the gateway's start")
             yield process
-        except AssertionError:
+        except TimeoutError:
             process.kill()
             print(process.communicate()[1])
             raise
@@ -37,11 +37,12 @@ def running(root: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def wait_for(is_so) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        os.sched_yield()
+def is_ready(root: Path) -> bool:
+    return (root / "ready.json").exists()
+
+
+def wait_for(is_so: Callable[[], bool], what: str) -> None:
+    wait_until(is_so, what, timeout=60)
 
 
 def names(root: Path, folder: str) -> list[str]:
@@ -73,7 +74,7 @@ def test_it_says_where_it_listens(root):
 def test_a_signal_ends_it_cleanly(root, number):
     with running(root) as process:
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
 
     assert (process.returncode, errors) == (0, "")
     assert not (root / "ready.json").exists()
@@ -82,13 +83,13 @@ def test_a_signal_ends_it_cleanly(root, number):
 def test_after_a_kill_it_goes_on_and_brings_every_report_once(root):
     with running(root, "--start", "2026-07-15T10:00:00+02:00", "--stop", "1", "--reply", "0"):
         drop_in(root, rows(200))
-        wait_for(lambda: f"{STEM}.done" in names(root, "Send"))
+        wait_for(lambda: f"{STEM}.done" in names(root, "Send"), "the verdict")
         clock.move(root / "clock.json", to=clock.now(root / "clock.json") + timedelta(hours=3))
-        wait_for(lambda: names(root, "Report"))
+        wait_for(lambda: bool(names(root, "Report")), "a report")
     (root / "ready.json").unlink()
     with running(root, "--stop", "1", "--reply", "0"):
         clock.move(root / "clock.json", to=clock.now(root / "clock.json") + timedelta(days=2))
-        wait_for(lambda: any(name.startswith("ACK") for name in names(root, "Report")))
+        wait_for(lambda: any(name.startswith("ACK") for name in names(root, "Report")), "the ACK")
         stops = (root / "home" / "Report" / f"{STEM.replace('SEND', 'STOP')}.csv").read_bytes()
 
     counts = journal.counts(root / "journal.jsonl")
@@ -99,15 +100,15 @@ def test_after_a_kill_it_goes_on_and_brings_every_report_once(root):
 def test_what_was_locked_when_it_was_killed_is_judged_at_the_next_start(root):
     with running(root, "--stuck"):
         drop_in(root, rows(1))
-        wait_for(lambda: names(root, "Send") == [f"{STEM}.lock"])
+        wait_for(lambda: names(root, "Send") == [f"{STEM}.lock"], "the lock")
     (root / "ready.json").unlink()
     with running(root):
-        wait_for(lambda: names(root, "Send") == [f"{STEM}.done"])
+        wait_for(lambda: names(root, "Send") == [f"{STEM}.done"], "the verdict")
 
 
 def test_a_taken_port_is_said_in_a_sentence(root, gateway):
     with running(root, "--port", str(gateway.port)) as process:
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 1
     assert errors.startswith("sms_sandbox: ")

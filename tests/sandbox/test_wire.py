@@ -21,7 +21,7 @@ def test_the_home_shows_send_report_and_the_clocks_id(gateway, client):
 def test_the_host_key_is_the_one_published(gateway):
     kind, data = (gateway.root / "host_key.pub").read_text().split()
     with paramiko.Transport((gateway.host, gateway.port)) as transport:
-        transport.start_client(timeout=20)
+        transport.start_client(timeout=60)
         shown = transport.get_remote_server_key()
 
     assert (shown.get_name(), shown.asbytes()) == (kind, base64.b64decode(data))
@@ -29,7 +29,7 @@ def test_the_host_key_is_the_one_published(gateway):
 
 def test_another_key_is_refused(gateway):
     with paramiko.Transport((gateway.host, gateway.port)) as transport:
-        transport.start_client(timeout=20)
+        transport.start_client(timeout=60)
         with pytest.raises(paramiko.AuthenticationException):
             transport.auth_publickey(gateway.user, paramiko.ECDSAKey.generate())
 

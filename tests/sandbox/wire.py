@@ -38,7 +38,7 @@ def log_in(gateway: Sandbox, *, password: str | None = None) -> Iterator[paramik
             key_filename=key,
             look_for_keys=False,
             allow_agent=False,
-            timeout=20,
+            timeout=60,
         )
         yield ssh.open_sftp()
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from demo.processes import wait_until
 from sms_airflow import wiring
 
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds, for a machine that is busy
 WHERE = "spring_sale/recipients.sql"
 
 

@@ -320,7 +320,7 @@ def test_a_line_that_breaks_midway_is_tried_again(warehouse: Warehouse) -> None:
     next(stream)
     next(stream)
     warehouse.execute(
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
@@ -333,6 +333,7 @@ def test_bytes_that_are_not_utf8_are_told_by_column_and_row(
     postgres: Any, connect: Connect
 ) -> None:
     with postgres.connect() as connection:
+        connection.execute("DROP DATABASE IF EXISTS sql_ascii")
         connection.execute(
             "CREATE DATABASE sql_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
         )
@@ -352,6 +353,7 @@ def test_bytes_that_are_not_utf8_are_told_by_column_and_row(
 
 def test_a_latin_1_database_gives_its_texts_whole(postgres: Any, connect: Connect) -> None:
     with postgres.connect() as connection:
+        connection.execute("DROP DATABASE IF EXISTS latin")
         connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     connect("postgres", host=postgres.socket_folder, login="postgres", schema="latin")
 
