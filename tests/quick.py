@@ -16,7 +16,7 @@ from tests.openssh import OpenSsh
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("sms", "sms_airflow", "sms_sandbox", "demo", "benchmarks", "tests")
-STARTS = {"postgres", "openssh_server"}  # the fixtures that start a server for a whole session
+STARTS = {"postgres", "openssh_server", "open_gateway"}  # the fixtures that start servers
 
 
 def need_airflow() -> set[Path]:

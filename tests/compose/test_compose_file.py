@@ -186,6 +186,7 @@ def test_the_sandbox_lets_dockers_networks_in(compose: ComposeFile):
     assert not any(network.is_global for network in allowed)
 
 
+@pytest.mark.server
 def test_postgresql_is_the_one_that_the_tests_run_on(compose: ComposeFile, postgres: PostgreSQL):
     _, _, version = compose.services["postgres"]["image"].partition(":")
     with postgres.connect() as connection:

@@ -28,7 +28,7 @@ from tests.compose.reading import ComposeFile, interpolated
 from tests.conftest import memory
 
 # One stack for all of them, and time for a machine that is busy with other tests, too.
-pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(900), pytest.mark.server]
 
 PATIENCE = 300.0  # seconds; about 20 on a quiet machine
 

@@ -10,6 +10,7 @@ import pytest
 from demo.environment import ROOT
 from demo.postgres import PostgreSQL
 
+pytestmark = pytest.mark.server
 START = """
 from demo.postgres import PostgreSQL
 with PostgreSQL() as server, server.connect() as connection:

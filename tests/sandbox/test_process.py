@@ -17,6 +17,7 @@ from demo.processes import wait_until
 from sms_sandbox import clock, journal
 from tests.sandbox.wire import STEM, rows
 
+pytestmark = pytest.mark.server
 INCLUDE = Path(sms_sandbox.__file__).parents[1]
 
 
