@@ -5,6 +5,7 @@ A journey is a test that takes `world` alone and is marked so. All of them are p
 """
 
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -356,6 +357,8 @@ def world(
             for item in request.session.items
             if isinstance(item, pytest.Function) and item.get_closest_marker("journey")
         }
+        if "PYTEST_XDIST_WORKER" in os.environ:  # or each process would play all of them
+            assert all("@journeys" in name for name in journeys), "pytest-xdist keeps no groups"
         world.ensemble = Ensemble(world.timekeeper, journeys)
         yield world
         world.ensemble.wait()
