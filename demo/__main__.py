@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime
 from types import FrameType
 
@@ -43,8 +42,7 @@ def up(screen: Screen, *, keep: bool) -> int:
     real = GATEWAY in os.environ
     start = None if real else opening(datetime.now(PARIS).date())
     with Stack(hurry=HURRY, clock=start, real_gateway=real, keep=keep, tell=screen.tell) as stack:
-        for dag_id in (COLLECT_REPORT, COLLECT_REPLIES):
-            _when_known(stack, dag_id, stack.airflow.unpause)
+        stack.unpause(COLLECT_REPORT, COLLECT_REPLIES)
         screen.tell("")
         screen.tell(f"  {stack.airflow.url}")
         screen.tell(f"  login {stack.airflow.login}, password {stack.airflow.password}")
@@ -66,16 +64,6 @@ def up(screen: Screen, *, keep: bool) -> int:
         while True:
             stack.check()
             time.sleep(1)
-
-
-def _when_known(stack: Stack, dag_id: str, act: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + 60
-    while dag_id not in stack.airflow.dag_ids():
-        if time.monotonic() > deadline:
-            errors = "\n".join(stack.airflow.import_errors())
-            raise DemoFailed(f"Airflow does not know {dag_id}: {errors}")
-        time.sleep(0.2)
-    act(dag_id)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

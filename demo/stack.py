@@ -44,7 +44,8 @@ AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-HEALTHY_WITHIN = 120.0  # seconds; 12 on a quiet machine with 2 cores
+HEALTHY_WITHIN = 600.0  # seconds, on a machine that is busy; 12 on a quiet one with 2 cores
+LOOK = 0.2  # seconds between two questions to Airflow
 DATABASES = ("airflow", "warehouse", "ledger")
 AIRFLOW_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; the triggerer would take 12 to say goodbye
 
@@ -136,6 +137,18 @@ class Stack:
             text=True,
         )
         return done.stdout
+
+    def unpause(self, *dag_ids: str) -> None:
+        """Let these DAGs run, once Airflow has read them; a healthy one may not have begun to."""
+        wait_until(
+            lambda: {*dag_ids} <= self.airflow.dag_ids(),
+            f"Airflow's first reading of {', '.join(sorted(dag_ids))}",
+            timeout=HEALTHY_WITHIN,
+            check=self.check,
+            pause=LOOK,
+        )
+        for dag_id in dag_ids:
+            self.airflow.unpause(dag_id)
 
     def check(self) -> None:
         """Raise ProcessDied, with the end of its log, if a part has ended."""

@@ -47,8 +47,7 @@ def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chaos]:
         variables=VARIABLES,
         two_schedulers=True,
     ) as stack:
-        for dag_id in (*(f"send__{name}" for name in CAMPAIGNS), *COLLECTORS):
-            stack.airflow.unpause(dag_id)
+        stack.unpause(*(f"send__{name}" for name in CAMPAIGNS), *COLLECTORS)
         yield Chaos(stack, Troubles(stack, random.Random(seed), people))
 
 

@@ -28,8 +28,7 @@ def test_a_campaign_travels_through_a_plain_openssh(
 
     with Stack(real_gateway=True, changes={"campaigns_folder": str(campaigns)}) as stack:
         world = World(stack, campaigns)
-        for collector in ("collect_delivery_report", "collect_replies"):
-            stack.airflow.unpause(collector)
+        stack.unpause("collect_delivery_report", "collect_replies", "send__parcel")
         run = world.finished(world.trigger("parcel"))
 
         assert run.state == "success"
