@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGQUIT
 
 import psycopg
 import pytest
@@ -15,9 +16,12 @@ from sqlalchemy.pool import PoolResetState, QueuePool
 
 import tests.airflow_home  # noqa: F401  (before anything imports airflow)
 from demo.postgres import PostgreSQL
+from demo.processes import Guard, Session
 from sms.ledger.database import engine_of
 from sms.ledger.ledger import Ledger
 from tests.openssh import OpenSsh, lacking
+
+pytest_plugins = ["tests.groups"]
 
 MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
 ROOM = 1 << 30  # bytes; a container may have no more than 64 MB of it
@@ -40,10 +44,14 @@ def secrets() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgreSQL]:
-    """A real server, one for all tests of this process."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A real server, one for all tests of this process; it ends, too, if the process is killed."""
     with PostgreSQL(memory()) as server:
+        guard = Guard(tmp_path_factory.mktemp("postgres") / "guard.log")
+        guard.watch(0, Session.of(server.pid), ask=SIGQUIT)
+        guard.remove(server.folder)
         yield server
+    guard.close()
 
 
 def memory() -> str | None:
