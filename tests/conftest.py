@@ -21,8 +21,6 @@ from sms.ledger.database import engine_of
 from sms.ledger.ledger import Ledger
 from tests.openssh import OpenSsh, lacking
 
-pytest_plugins = ["tests.groups"]
-
 MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
 ROOM = 1 << 30  # bytes; a container may have no more than 64 MB of it
 
