@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sms import cli_keeping, settings
-from sms.campaign import Campaign, load, load_all
+from sms import cli_keeping
 from sms.cli_explain import explain
 from sms.cli_options import LedgerUrl, complain, instant, open_ledger, say
 from sms.cli_quarantine import quarantine_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
 from sms.errors import BadCampaign, SmsError
-from sms.template import Template
 
+# Each command imports what it needs, so that `--help` and a wrong call are answered at once.
 if TYPE_CHECKING:
+    from sms.campaign import Campaign
     from sms.offline import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -48,10 +48,12 @@ def check(
     For a CI: exit status 0 means that all are good, 1 that one is not, or the settings.
     """
     with _loading():
-        from sms import checking
+        from sms import campaign as folders
+        from sms import checking, settings
+        from sms.template import Template
 
     chosen = settings.load()
-    good, broken = _judged(campaigns) if campaigns else load_all(chosen.campaigns_folder)
+    good, broken = _judged(campaigns) if campaigns else folders.load_all(chosen.campaigns_folder)
     if not good and not broken:
         complain.print(f"{chosen.campaigns_folder} holds no campaign", markup=False)
     for campaign in good:
@@ -133,7 +135,7 @@ def prepare(
 ) -> None:
     """Make the very files that the DAG would upload, and say who is left out and why."""
     with _loading():
-        from sms import columns, offline, terminal
+        from sms import columns, offline, settings, terminal
 
     columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
@@ -183,7 +185,7 @@ def preview(
     Without recipients, a column's place is filled with its name.
     """
     with _loading():
-        from sms import columns, offline, terminal
+        from sms import columns, offline, settings, terminal
 
     columns.use_lean_memory()
     found, chosen = _campaign(campaign), settings.load()
@@ -223,7 +225,7 @@ def slots(
 
     Elsewhere it is open when it is in Paris and there.
     """
-    from sms import clock, send_window, zones
+    from sms import clock, send_window, settings, zones
 
     begin, where = (first or clock.now()).astimezone(PARIS).date(), zones.zone(zone)
     for day in send_window.calendar(begin, days, settings=settings.load(), zone=where):
@@ -290,8 +292,10 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def _campaign(named: str) -> Campaign:
+def _campaign(named: str) -> "Campaign":
     """A campaign by its folder, or by its name among the settings' campaigns."""
+    from sms import campaign, settings
+
     folder = Path(named)
     if not folder.is_dir():
         home = settings.load().campaigns_folder
@@ -303,7 +307,7 @@ def _campaign(named: str) -> Campaign:
                 None,
                 f"is no folder, and no campaign of {home}: known are {', '.join(known) or 'none'}",
             )
-    return load(folder.resolve())
+    return campaign.load(folder.resolve())
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -329,7 +333,7 @@ def _tell(outcome: "Outcome") -> None:
         complain.print(f"[yellow]slow[/] {escape(outcome.slow_because)}")
 
 
-def _judged(named: list[str]) -> tuple[list[Campaign], list[BadCampaign]]:
+def _judged(named: list[str]) -> tuple[list["Campaign"], list[BadCampaign]]:
     good, broken = [], []
     for each in named:
         try:

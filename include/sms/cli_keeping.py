@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from sms import clock, settings
 from sms.cli_options import LedgerUrl, open_ledger, say
 
 
@@ -20,6 +19,7 @@ def forget(
     url: LedgerUrl,
 ) -> None:
     """Erase a person's messages and replies from the ledger; their opt-out stays."""
+    from sms import clock, settings
     from sms.forgetting import forget as forget_person
 
     wanted = sys.stdin.readline().strip() if number == "-" else number
@@ -63,6 +63,7 @@ def replay(
     """Load archived reports again, into a ledger that has lost them."""
     from upath import UPath
 
+    from sms import settings
     from sms.replaying import replay as replay_files
 
     ledger = open_ledger(url, "sms replay")

@@ -5,13 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg import errors as refusals
 from sqlalchemy import URL, Connection, Engine, create_engine, func, insert, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -19,11 +15,15 @@ from sqlalchemy.pool import NullPool, Pool
 from sqlalchemy.schema import CreateSchema
 
 from sms.errors import ConfigurationError, LedgerBusy, LedgerError, LedgerUnreachable
-from sms.ledger.tables import SCHEMA, event
+from sms.ledger.tables import SCHEMA, VERSION, event
 from sms.pseudonyms import Key
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
 CONNECT_TIMEOUT = 10  # seconds
+VERSIONS = "alembic_version"  # the table in which Alembic keeps the schema's version
 
 # PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P; 25P03: it had idled), or
 # there is none to be had (53300), or somebody else was in the way (40, 55P03): the same call may do
@@ -155,6 +155,8 @@ def _first_line(error: BaseException) -> str:
 
 def upgrade(engine: Engine) -> None:
     """Bring the schema to this version; several processes may try at once, one does it."""
+    from alembic import command  # here, as it takes a quarter of a second to load
+
     try:
         with engine.begin() as db:
             db.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
@@ -172,19 +174,20 @@ def require_current(engine: Engine) -> None:
     """LedgerError unless the schema is exactly this version's."""
     try:
         with engine.connect() as db:
-            migrations = MigrationContext.configure(db, opts={"version_table_schema": SCHEMA})
-            present = migrations.get_current_revision()
+            known = db.scalar(text("SELECT to_regclass(:name)"), {"name": f"{SCHEMA}.{VERSIONS}"})
+            present = known and db.scalar(text(f"SELECT version_num FROM {known}"))
     except (DBAPIError, psycopg.Error) as error:
         raise in_our_words(error, engine.url) from error
-    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
-    if present != wanted:
+    if present != VERSION:
         raise LedgerError(
             f"the ledger {engine.url.database!r} is at schema version {present or 'none'}, this "
-            f"program needs {wanted}: upgrade the ledger, and run the same version everywhere"
+            f"program needs {VERSION}: upgrade the ledger, and run the same version everywhere"
         )
 
 
-def _alembic() -> Config:
+def _alembic() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     migrations = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", migrations.replace("%", "%%"))

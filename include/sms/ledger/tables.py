@@ -35,6 +35,7 @@ from sqlalchemy.engine import Dialect
 from sms.ledger.states import State
 
 SCHEMA = "sms"
+VERSION = "0015"  # the newest of `migrations`, which the schema must be at
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 MISSING = "missing"  # no row of the report tells of the message
 
