@@ -10,11 +10,13 @@ from typing import BinaryIO
 import pyarrow as pa
 import pytest
 from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from demo.postgres import PostgreSQL
 from sms.collecting import Collected, collect_delivery_report, collect_replies
 from sms.delivery import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
+from sms.ledger.database import engine_of
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
 from sms.ledger.tables import metadata
 
@@ -176,24 +178,24 @@ def reply_row(number: int, message: str = "STOP", hour: str = "1205") -> str:
     return f"+{FIRST + number};20260715;{hour};{message};{number:032x}\r\n"
 
 
-@pytest.fixture(scope="module")
-def module_ledger(
-    postgres: PostgreSQL, ledger_template: str, request: pytest.FixtureRequest
-) -> Iterator[Ledger]:
-    """A ledger for all tests of a module, which each of them finds empty."""
-    name = request.module.__name__.rpartition(".")[2]
-    postgres.create_database(name, ledger_template)
-    ledger = Ledger.connect(postgres.url(name), actor="test")
-    yield ledger
-    ledger.engine.dispose()
+@pytest.fixture(scope="session")
+def shared_ledger(postgres: PostgreSQL, ledger_template: str) -> Iterator[Ledger]:
+    """A ledger for all tests here, which each of them finds empty.
+
+    It keeps its connections: a new one for each transaction was two thirds of these tests' time.
+    """
+    postgres.create_database("reports", ledger_template)
+    engine = engine_of(postgres.url("reports"), QueuePool)
+    yield Ledger(engine, actor="test")
+    engine.dispose()
 
 
 @pytest.fixture
-def home(module_ledger: Ledger, tmp_path: Path) -> Home:
+def home(shared_ledger: Ledger, tmp_path: Path) -> Home:
     report = tmp_path / "Report"
     report.mkdir()
-    made = Home(FolderGateway(report), module_ledger, tmp_path / "archive")
-    made.ledger = Ledger(module_ledger.engine, clock=lambda: made.now, actor="test")
+    made = Home(FolderGateway(report), shared_ledger, tmp_path / "archive")
+    made.ledger = Ledger(shared_ledger.engine, clock=lambda: made.now, actor="test")
     made.empty()
     return made
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors as refusals
 from sqlalchemy import URL, Connection, Engine, create_engine, func, insert, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool
 from sqlalchemy.schema import CreateSchema
 
 from sms.errors import ConfigurationError, LedgerBusy, LedgerError, LedgerUnreachable
@@ -79,10 +79,11 @@ class Transaction:
         )
 
 
-def engine_of(url: str) -> Engine:
+def engine_of(url: str, pool: type[Pool] = NullPool) -> Engine:
     """An engine for any PostgreSQL URL; it keeps no connection open between transactions.
 
     A task that uploads for half an hour holds none meanwhile, and a forked process inherits none.
+    With another `pool` it keeps some.
     """
     try:
         parsed = make_url(url)
@@ -97,7 +98,7 @@ def engine_of(url: str) -> Engine:
         )
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
-        poolclass=NullPool,
+        poolclass=pool,
         isolation_level="READ COMMITTED",  # what comes after a lock must see what it waited for
         hide_parameters=True,  # a failing statement's parameters may hold numbers
         connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "sms ledger"},
