@@ -31,7 +31,7 @@ from demo.processes import Guard, Processes, Session, wait_until
 POLL = 15.0  # seconds, the default of `verdict_poll`
 FEW = 40  # stock triggers at most: with more, the sandbox's side of the logins fills the machine
 SPARE = 100  # places in the triggerer beyond those who wait, and files that it has open for itself
-PATIENCE = 90.0  # seconds within which all must wait, or have been resumed
+PATIENCE = 180.0  # seconds for a step: that all wait, that all have been resumed
 TICK = 0.01  # seconds, by which the kernel counts
 HURRIED = {f"AIRFLOW__{name}" for name in environment.BRISK}  # Airflow's own pace is meant here
 LEFT = "SELECT count(*) FROM task_instance WHERE state = 'deferred'"
@@ -77,11 +77,11 @@ class Waits:
     def result(self, name: str, rounds: int) -> Result:
         """CPU against one wait's, and the other figures by name."""
         rows = self._place.rows
-        with _scene(self._place) as scene:
-            one = scene.keep("verdict", 1, rounds)
-            many = scene.keep("verdict", rows, rounds)
-            stock = scene.keep("stock", min(FEW, rows), 1)
-            asleep = scene.keep("asleep", rows, 1)
+        with scene(self._place) as here:
+            one = here.keep("verdict", 1, rounds)
+            many = here.keep("verdict", rows, rounds)
+            stock = here.keep("stock", min(FEW, rows), 1)
+            asleep = here.keep("asleep", rows, 1)
         for each in (one, many):
             require_one_look_for_all(each, rounds)
         return Result(
@@ -162,7 +162,7 @@ def _allow_open_files(count: int) -> None:
 
 
 @contextmanager
-def _scene(place: Place) -> Iterator["Scene"]:
+def scene(place: Place) -> Iterator["Scene"]:
     """The gateway with a file for each who will wait, and Airflow's database to copy."""
     _allow_open_files(place.rows + 2 * SPARE)
     with ExitStack() as stack:
@@ -177,7 +177,7 @@ def _scene(place: Place) -> Iterator["Scene"]:
             cwd=place.folder,
             log=place.folder / "sandbox.log",
         )
-        wait_until(gateway.is_ready, "the sandbox's start", timeout=30, check=processes.check)
+        wait_until(gateway.is_ready, "the sandbox's start", timeout=PATIENCE, check=processes.check)
         scene = Scene(place, gateway, processes)
         scene.prepare()
         yield scene
@@ -282,7 +282,7 @@ class Scene:
         wait_until(
             lambda: self._asked()["listing"] > seen,
             "a listing",
-            timeout=2 * POLL,
+            timeout=2 * POLL + PATIENCE,
             check=self._processes.check,
         )
         time.sleep(1)  # until it has been read to its end and judged

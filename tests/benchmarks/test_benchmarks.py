@@ -1,4 +1,7 @@
-"""Benchmarks at a tiny size: each runs, writes what it found, and notices a side that cheats."""
+"""Benchmarks at a tiny size: each runs, writes what it found, and notices a side that cheats.
+
+At full size each is checked in a soak, one round of it, however many minutes that takes.
+"""
 
 import importlib
 import json
@@ -6,8 +9,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,25 +21,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import delivery_report, people, prepare, results, waits
+from benchmarks import contest, delivery_report, people, prepare, results, waits, year
 from benchmarks.__main__ import MODULES
 from benchmarks.__main__ import main as bench_main
 from benchmarks.agreement import require_same_messages, require_same_tables
-from benchmarks.contest import BENCHMARKS, Contest, Mismatch, Side, SideFailed, python
+from benchmarks.contest import BENCHMARKS, Contest, Mismatch, Place, Side, SideFailed, python
 from benchmarks.results import Result
+from demo.postgres import PostgreSQL
 from tests.airflow_home import ROOT
 from tests.openssh import lacking
 
+for _module in MODULES:
+    importlib.import_module(f"benchmarks.{_module}")
+
 ROWS = 2_000
-NAMES = (
-    *("prepare_1m", "prepare_5m", "prepare_1m_vs_bare_floor"),
-    *("prepare_1m_vs_plain", "prepare_1m_vs_competent", "prepare_1m_vs_expert"),
-    *("gsm_1m", "gsm_1m_foreign", "gsm_1m_vs_translate"),
-    *("stop_list_10m", "stop_list_hashed_10m", "extract_1m", "extract_5m", "ack_1m"),
-    *("upload_loopback", "upload_10ms", "upload_50ms", "upload_100mbit", "upload_20mbit"),
-)
-if lacking() and not os.environ.get("CI"):  # a laptop without OpenSSH measures the rest
-    NAMES = tuple(name for name in NAMES if not name.startswith("upload"))
+TIMEOUT = 200  # seconds, many times what a command at this size takes
+WAITS = "waits_1000"  # has tests of its own
+ALL = [name for name in BENCHMARKS if not lacking() or os.environ.get("CI") or "upload" not in name]
+# A benchmark of several sizes is one here, where each has as many rows.
+SMALL = {BENCHMARKS[name].prepare: name for name in reversed(ALL) if name != WAITS}
+HOURS = 2 * 3600  # seconds, for one at full size
 
 
 @pytest.fixture(scope="module")
@@ -42,55 +49,180 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
+class Lent:
+    """The server of all tests in place of a benchmark's own; what is made there goes."""
+
+    def __init__(self, server: PostgreSQL) -> None:
+        self._server = server
+        self._made: list[str] = []
+        self.socket_folder, self.url, self.connect = (
+            server.socket_folder,
+            server.url,
+            server.connect,
+        )
+
+    def create_database(self, name: str, template: str = "template0") -> None:
+        self._server.create_database(name, template)
+        self._made.append(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        with self._server.connect() as connection:
+            for name in self._made:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def lent(postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No benchmark starts a server of its own."""
+    for module in (contest, year):
+        monkeypatch.setattr(module, "PostgreSQL", lambda: Lent(postgres))
+
+
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
 
 
-def test_no_benchmark_is_forgotten_here() -> None:
-    for module in MODULES:
-        importlib.import_module(f"benchmarks.{module}")
+def test_no_benchmark_is_forgotten() -> None:
+    sources = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
 
-    alone = {"waits_1000"}  # has a test of its own below
-    assert set(BENCHMARKS) - set(NAMES) - alone <= {name for name in BENCHMARKS if lacking()}
+    assert {name for name, text in sources.items() if "\n@benchmark(" in text} == set(MODULES)
 
 
-def test_every_benchmark_runs_and_writes_its_entry(data: Path, tmp_path: Path) -> None:
+def unfinished(data: Path) -> list[str]:
+    """What a benchmark should have taken away."""
+    return [path.name for path in data.iterdir() if path.name.startswith(("at-", "unf"))]
+
+
+@pytest.mark.usefixtures("lent")
+@pytest.mark.parametrize("name", SMALL.values())
+def test_every_benchmark_runs_and_writes_its_entry(
+    name: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     file = tmp_path / "results.json"
-    done = bench(*NAMES, "--rows", ROWS, "--rounds", 1, "--data", data, "--results", file)
+    options = ["--rows", ROWS, "--rounds", 1, "--data", data, "--results", file]
+    monkeypatch.setattr(sys, "argv", ["bench", name, *map(str, options)])
+
+    status = bench_main()
+
+    printed = capsys.readouterr()
+    assert (status, printed.err) == (0, "")
+    [entry] = json.loads(file.read_text())
+    assert set(entry) == set(Result.__dataclass_fields__) - {"figures"}
+    assert entry["name"] == name
+    assert entry["seconds"] > 0
+    assert entry["peak_mib"] > 10
+    assert entry["reference"]
+    assert "{" not in entry["reference"]
+    assert entry["ratio"] == pytest.approx(
+        entry["seconds"] / entry["reference_seconds"], rel=0.3, abs=0.01
+    )
+    assert name in printed.out
+    assert unfinished(data) == []
+
+
+def test_the_command_measures_those_that_are_named(data: Path, tmp_path: Path) -> None:
+    file, names = tmp_path / "results.json", ["gsm_1m", "gsm_1m_foreign"]
+    done = bench(*names, "--rows", ROWS, "--rounds", 1, "--data", data, "--results", file)
 
     assert (done.returncode, done.stderr) == (0, "")
-    entries = json.loads(file.read_text())
-    assert {entry["name"] for entry in entries} == set(NAMES)
-    for entry in entries:
-        assert set(entry) == set(Result.__dataclass_fields__) - {"figures"}
-        assert entry["seconds"] > 0
-        assert entry["peak_mib"] > 10
-        assert entry["reference"]
-        assert "{" not in entry["reference"]
-        assert entry["ratio"] == pytest.approx(
-            entry["seconds"] / entry["reference_seconds"], rel=0.3, abs=0.01
-        )
-        assert entry["name"] in done.stdout
-    assert not [path.name for path in data.iterdir() if path.name.startswith(("at-", "unf"))]
+    assert [entry["name"] for entry in json.loads(file.read_text())] == names
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == names
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(HOURS)
+@pytest.mark.parametrize("name", ALL)
+def test_both_sides_agree_at_full_size(
+    name: str, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    found = BENCHMARKS[name].run(people.DATA, rounds=1)  # Mismatch, or SideFailed
+
+    results.put(found, ALL, tmp_path / "results.json")
+    assert results.read(tmp_path / "results.json") == [found]
+    tell(results.table([found]).splitlines()[1])
+
+
+VIGIL = waits.Vigil(
+    waits=1000,
+    watched=135,
+    cpu_seconds=1,
+    memory_mib=1,
+    asked=Counter(listing=9),
+    connections=1,
+    listed_bytes=1,
+    resumed_after=[1],
+)
+
+
+@pytest.fixture
+def scene(data: Path, lent: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[waits.Scene]:
+    """The gateway and Airflow's database, for twenty waits that look again every two seconds."""
+    monkeypatch.setattr(waits, "POLL", 2.0)
+    with ExitStack() as stack, waits.scene(Place(data, 20, stack)) as scene:
+        yield scene
 
 
 def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
+    scene: waits.Scene, data: Path
+) -> None:
+    one, many = (scene.keep("verdict", count, 2) for count in (1, 20))
+
+    for vigil, count in ((one, 1), (many, 20)):
+        waits.require_one_look_for_all(vigil, 2)
+        assert vigil.waits == len(vigil.resumed_after) == count
+        assert min(vigil.resumed_after) > 0
+        assert vigil.cpu_seconds > 0
+        assert vigil.memory_mib > 100
+
+
+def test_stock_triggers_and_sleeping_ones_are_measured_in_real_triggerers(
+    scene: waits.Scene,
+) -> None:
+    stock, asleep = (scene.keep(kind, 20, 1) for kind in ("stock", "asleep"))
+
+    assert stock.asked["connection"] >= 1  # a stock trigger connects at each look
+    assert not asleep.asked
+    for vigil in (stock, asleep):
+        assert vigil.waits == 20
+        assert vigil.memory_mib > 100
+
+
+def test_what_waits_took_becomes_an_entry(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waits, "POLL", 1.0)
+    vigils = {
+        ("verdict", 1, 2): replace(VIGIL, waits=1, asked=Counter(listing=2), resumed_after=[3]),
+        ("verdict", 20, 2): replace(
+            VIGIL, waits=20, cpu_seconds=2, asked=Counter(listing=2), resumed_after=[1, 2, 6]
+        ),
+        ("stock", 20, 1): replace(VIGIL, waits=20, watched=60, asked=Counter(connection=4)),
+        ("asleep", 20, 1): replace(VIGIL, waits=20),
+    }
 
-    found = BENCHMARKS["waits_1000"].run(data, 20, 2)
+    class Told:
+        def keep(self, *asked: object) -> waits.Vigil:
+            return vigils[asked]
 
-    results.put(found, ["waits_1000"], tmp_path / "results.json")
+    monkeypatch.setattr(waits, "scene", lambda place: nullcontext(Told()))
+    found = BENCHMARKS[WAITS].run(data, 20, 2)
+
+    results.put(found, [WAITS], tmp_path / "results.json")
     assert results.read(tmp_path / "results.json") == [found]
-    assert found.seconds > 0
-    assert found.peak_mib > 100
+    assert (found.seconds, found.reference_seconds, found.ratio) == (2, 1, 2)
     assert (found.figures["waits"], found.figures["connections"]) == (20, 1)
-    # A stock trigger connects at each look.
-    assert found.figures["stock_connections_an_hour_scaled"] >= 3600
-    assert 0 < found.figures["resumed_seconds_median"] <= found.figures["resumed_seconds_slowest"]
-    assert not [path.name for path in data.iterdir() if path.name.startswith("at-")]
+    assert found.figures["stock_connections_an_hour_scaled"] == 240
+    assert found.figures["resumed_seconds_median"] == 2
+    assert found.figures["resumed_seconds_slowest"] == 6
 
 
 @pytest.mark.parametrize(
@@ -102,26 +234,16 @@ def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
     ],
 )
 def test_waits_that_look_more_often_than_one_fail_the_benchmark(spoilt: dict, told: str) -> None:
-    vigil = waits.Vigil(
-        waits=1000,
-        watched=135,
-        cpu_seconds=1,
-        memory_mib=1,
-        asked=Counter(listing=9),
-        connections=1,
-        listed_bytes=1,
-        resumed_after=[1],
-    )
-
-    waits.require_one_look_for_all(vigil, 9)
+    waits.require_one_look_for_all(VIGIL, 9)
     with pytest.raises(Mismatch, match=told):
-        waits.require_one_look_for_all(replace(vigil, **spoilt), 9)
+        waits.require_one_look_for_all(replace(VIGIL, **spoilt), 9)
 
 
 def test_small_measures_do_not_reach_the_committed_results(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "PATH", tmp_path / "results.json")
+    monkeypatch.setitem(BENCHMARKS, "gsm_1m", replace(BENCHMARKS["gsm_1m"], rounds=1))
     monkeypatch.setattr(sys, "argv", ["bench", "gsm_1m", "--rows", "200", "--data", str(data)])
 
     assert bench_main() == 0
@@ -136,6 +258,7 @@ def test_a_name_that_is_no_benchmark_is_a_wrong_call() -> None:
     assert "there is no prepare_2m, only prepare_1m, " in done.stderr
 
 
+@pytest.mark.usefixtures("lent")
 def test_a_report_that_is_stored_otherwise_fails_the_benchmark(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,18 +269,18 @@ def test_a_report_that_is_stored_otherwise_fails_the_benchmark(
         BENCHMARKS["ack_1m"].run(data, ROWS, 1)
 
 
-def test_a_year_is_filled_and_asked() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.year", "--messages", "20000"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.usefixtures("lent")
+def test_a_year_is_filled_and_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["year", "--messages", "20000"])
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "365 rows" in done.stdout
-    assert "dropping a month" in done.stdout
+    year.main()
+
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "365 rows" in printed.out
+    assert "dropping a month" in printed.out
 
 
 # What a broken `prepare` could do to its file, by the row that tells.
@@ -171,10 +294,31 @@ SPOILT = {
 }
 
 
+@pytest.fixture(scope="module")
+def ours(data: Path) -> Iterator[Side]:
+    """The side of `sms prepare`, and the folder that it made."""
+    with ExitStack() as stack:
+        side = BENCHMARKS["prepare_1m"].prepare(Place(data, ROWS, stack)).ours
+        side.run()
+        yield side
+
+
 @pytest.mark.parametrize(("spoil", "told"), SPOILT.values(), ids=SPOILT.keys())
-def test_a_wrong_file_fails_the_benchmark(
-    data: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, told: str
-) -> None:
+def test_a_wrong_file_is_noticed(ours: Side, spoil: str, told: str) -> None:
+    [file] = ours.makes.glob("SEND-*.csv")
+    good = file.read_bytes()
+    lines = good.splitlines(keepends=True)
+    exec(spoil, {"lines": lines})
+    file.write_bytes(b"".join(lines))
+    try:
+        with pytest.raises(Mismatch, match=told):
+            ours.check("")
+    finally:
+        file.write_bytes(good)
+
+
+def test_a_wrong_file_fails_the_benchmark(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil, told = SPOILT["a changed letter"]
     script = (
         "import pathlib, subprocess, sys\n"
         "sms, *arguments = sys.argv[1:]\n"

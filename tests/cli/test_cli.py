@@ -1,4 +1,4 @@
-"""The command `sms`, as a shell meets it: what it prints, where, and its exit status."""
+"""The command `sms`: what it prints, where, and its exit status."""
 
 import os
 import subprocess
@@ -10,25 +10,16 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun
 from sms.ledger.states import State
 from tests.airflow_home import ROOT
+from tests.command_line import TIMEOUT, sms, sms_as_a_process
 
 STEM = "SEND-12345-20270302-1000-spring"
 NOW = datetime(2027, 3, 2, 9, 0, tzinfo=UTC)
 
 
-def sms(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from sms.cli import main; main()", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_good_campaigns_pass() -> None:
-    done = sms("check")
+    done = sms_as_a_process("check")
 
-    assert done.returncode == 0
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["parcel_ready: good", "spring_sale: good"]
 
 
@@ -115,10 +106,30 @@ def test_a_text_that_is_slow_is_good_and_says_why(tmp_path: Path) -> None:
     )
 
 
-def test_a_wrong_call_says_how_to_call() -> None:
-    done = sms("ledger", "settle", STEM)
+def test_help_is_shown_before_anything_heavy_is_loaded() -> None:
+    heavy = "numpy pandas pyarrow sqlalchemy alembic phonenumbers pydantic jinja2 holidays"
+    code = (
+        "import sys, sms.cli\n"
+        "try: sms.cli.main()\n"
+        f"finally: print([name for name in '{heavy}'.split() if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
 
-    assert done.returncode == 2
+    assert "stop-list" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_wrong_call_says_how_to_call() -> None:
+    done = sms_as_a_process("ledger", "settle", STEM)
+
+    assert (done.returncode, done.stdout) == (2, "")
     assert "SMS_LEDGER_URL" in done.stderr or "--url" in done.stderr
 
 
@@ -130,9 +141,10 @@ def test_the_ledger_is_made_by_one_command_that_may_be_repeated(empty_database_u
 
 
 def test_a_ledger_that_is_not_there_ends_in_a_sentence() -> None:
-    done = sms("ledger", "upgrade", SMS_LEDGER_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    url = "postgresql://nobody@127.0.0.1:1/nothing"
+    done = sms_as_a_process("ledger", "upgrade", SMS_LEDGER_URL=url)
 
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert "127.0.0.1" in done.stderr
 

@@ -1,11 +1,11 @@
-"""`sms quarantine`, as a shell meets it."""
+"""`sms quarantine`: what a person says of rows that can't be read."""
 
 import pyarrow as pa
 import pytest
 
 from sms.ledger.ledger import Ledger
 from sms.ledger.quarantine import UNREADABLE
-from tests.cli.test_cli import sms
+from tests.command_line import sms
 
 STOP = "STOP-12345-20260715-1200-spring1.csv"
 

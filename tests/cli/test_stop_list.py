@@ -1,4 +1,4 @@
-"""`sms stop-list` and `sms explain`, as a shell meets them."""
+"""`sms stop-list` and `sms explain`: what they change, print and refuse."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 
 from sms.ledger.ledger import Ledger
 from sms.pseudonyms import Key
-from tests.cli.test_cli import sms
+from tests.command_line import sms, sms_as_a_process
 
 FIRST = 33_639_980_000
 JULY = datetime(2026, 7, 1, 10, 5, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_an_export_imported_elsewhere_is_the_same_stop_list(
 def test_an_export_may_be_piped_and_its_suffix_decides_the_shape(ledger_url, tmp_path):
     said_stop(Ledger.connect(ledger_url), 1)
 
-    piped = sms("stop-list", "export", "-", "--url", ledger_url)
+    piped = sms_as_a_process("stop-list", "export", "-", "--url", ledger_url)
     wrong = sms("stop-list", "export", tmp_path / "stop.txt", "--url", ledger_url)
     nowhere = sms("stop-list", "export", tmp_path / "no" / "stop.csv", "--url", ledger_url)
 

@@ -2,16 +2,13 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.airflow_home import ROOT
+from tests.command_line import sms, sms_as_a_process
 
 AT = "2027-03-02T10:00"
 PEOPLE = [
@@ -23,16 +20,6 @@ PEOPLE = [
     ("k6", "0639980006", "Ben", "Lyon"),
 ]
 COLUMNS = ("key", "msisdn", "first_name", "store")
-
-
-def sms(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from sms.cli import main; main()", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -50,8 +37,10 @@ def stop_list(tmp_path: Path) -> Path:
     return path
 
 
-def prepared(campaign: Path, recipients: Path, stop_list: Path, out: Path, *more: object) -> dict:
-    done = sms(
+def prepared(
+    campaign: Path, recipients: Path, stop_list: Path, out: Path, *more: object, run=sms
+) -> dict:
+    done = run(
         *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
         *("--at", AT, "--out", out, *more),
     )
@@ -63,7 +52,7 @@ def prepared(campaign: Path, recipients: Path, stop_list: Path, out: Path, *more
 def test_everybody_is_in_a_file_or_left_out_with_a_reason(
     campaign, recipients, stop_list, tmp_path
 ):
-    summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
+    summary = prepared(campaign, recipients, stop_list, tmp_path / "out", run=sms_as_a_process)
 
     [file] = summary["files"]
     lines = (tmp_path / "out" / file["name"]).read_bytes().decode().split("\r\n")
@@ -216,6 +205,21 @@ def test_a_refusal_is_a_sentence_and_a_status_and_no_file(
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "out").glob("SEND-*.csv")) == []
+
+
+def test_a_shell_sees_that_there_was_nobody_to_write_to(campaign, stop_list, tmp_path):
+    people = tmp_path / "people.csv"
+    people.write_text("key,msisdn,first_name,store\n")
+    with (campaign / "campaign.yaml").open("a") as out:
+        out.write("on_empty: skip\n")
+
+    done = sms_as_a_process(
+        *("prepare", campaign, "--recipients", people, "--stop-list", stop_list),
+        *("--at", AT, "--out", tmp_path / "out"),
+    )
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.endswith("Nobody to write to: no file was made.\n")
 
 
 def test_a_wrong_call_says_what_to_write(campaign, recipients, stop_list, tmp_path):

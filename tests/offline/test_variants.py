@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sms.recipients import SENTENCES
-from tests.offline.test_prepare import AT, prepared, sms
+from tests.command_line import sms
+from tests.offline.test_prepare import AT, prepared
 
 PEOPLE = 400
 VARIANTS = """\

@@ -17,6 +17,7 @@ from sms.delivery import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
 from sms.ledger.tables import metadata
+from tests.conftest import keeping_connections
 
 NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=2)
@@ -176,24 +177,23 @@ def reply_row(number: int, message: str = "STOP", hour: str = "1205") -> str:
     return f"+{FIRST + number};20260715;{hour};{message};{number:032x}\r\n"
 
 
-@pytest.fixture(scope="module")
-def module_ledger(
-    postgres: PostgreSQL, ledger_template: str, request: pytest.FixtureRequest
-) -> Iterator[Ledger]:
-    """A ledger for all tests of a module, which each of them finds empty."""
-    name = request.module.__name__.rpartition(".")[2]
-    postgres.create_database(name, ledger_template)
-    ledger = Ledger.connect(postgres.url(name), actor="test")
-    yield ledger
-    ledger.engine.dispose()
+@pytest.fixture(scope="session")
+def shared_ledger(postgres: PostgreSQL, ledger_template: str) -> Iterator[Ledger]:
+    """A ledger for all tests here, which each of them finds empty.
+
+    It keeps its connections: a new one for each transaction was two thirds of these tests' time.
+    """
+    postgres.create_database("reports", ledger_template)
+    with keeping_connections(postgres.url("reports")) as engine:
+        yield Ledger(engine, actor="test")
 
 
 @pytest.fixture
-def home(module_ledger: Ledger, tmp_path: Path) -> Home:
+def home(shared_ledger: Ledger, tmp_path: Path) -> Home:
     report = tmp_path / "Report"
     report.mkdir()
-    made = Home(FolderGateway(report), module_ledger, tmp_path / "archive")
-    made.ledger = Ledger(module_ledger.engine, clock=lambda: made.now, actor="test")
+    made = Home(FolderGateway(report), shared_ledger, tmp_path / "archive")
+    made.ledger = Ledger(shared_ledger.engine, clock=lambda: made.now, actor="test")
     made.empty()
     return made
 

@@ -215,7 +215,7 @@ def test_no_row_behind_a_line_end_that_is_a_bare_cr_is_lost_in_silence(content, 
     assert report.unreadable.num_rows == lost
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("blank", [" ", "\t", " \t"])
 def test_a_line_of_blanks_behind_an_open_quote_is_read_at_once(blank):
     report = read(ROW + '+33639980002;20260715;1205;"STOP\r\n' + blank * 30_000 + "\r\n" + ROW)

@@ -1,4 +1,4 @@
-"""300,000 generated, mutated numbers: each difference from libphonenumber is explained.
+"""Generated, mutated numbers, 300,000 in a soak: each difference from libphonenumber is explained.
 
 `theirs` is what phonenumbers makes of the same text for a caller in France, if it is a mobile. A
 difference has a name if libphonenumber agrees with us on a plainer spelling of the same text, or
@@ -13,12 +13,14 @@ from functools import cache
 
 import phonenumbers
 import pyarrow as pa
+import pytest
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, ValidationResult
 
 from sms.msisdn import FRENCH, normalise
+from tests import soak
 
 MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-HOW_MANY = 300_000
+SOME, ALL_OF_THEM = 45_000, 300_000
 SPELLINGS_EACH = 3
 
 
@@ -183,17 +185,27 @@ def mutated(chance, text):
     return text
 
 
-def generated(chance):
-    """Numbers, and of each several spellings."""
-    texts = []
-    while len(texts) < HOW_MANY:
-        number = base_number(chance)
-        texts += [spelled(chance, *number) for _ in range(SPELLINGS_EACH)]
-    return texts
+def generated(chance, how_many):
+    """Texts, each of several numbers in several spellings; and the calling codes of all."""
+    texts, codes = [], set()
+    while len(texts) < how_many:
+        code, number = base_number(chance)
+        codes.add(int(code))
+        texts += [spelled(chance, code, number) for _ in range(SPELLINGS_EACH)]
+    return texts, codes
 
 
 def test_every_difference_from_phonenumbers_is_a_stated_choice():
-    texts = generated(random.Random(20260715))
+    require_stated_choices(20260715, SOME)
+
+
+@pytest.mark.soak
+def test_every_difference_of_many_is_a_stated_choice():
+    require_stated_choices(soak.SEED, ALL_OF_THEM)
+
+
+def require_stated_choices(seed, how_many):
+    texts, codes = generated(random.Random(seed), how_many)
     numbers = normalise(pa.array(texts))
     rows = zip(
         texts,
@@ -216,12 +228,13 @@ def test_every_difference_from_phonenumbers_is_a_stated_choice():
         else:
             unexplained.append((ascii(text), ours, reason, known))
 
-    assert unexplained == []
-    assert agreed.total() + explained.total() >= 300_000
-    assert agreed["mobile"] > HOW_MANY / 4
-    assert agreed["none"] > HOW_MANY / 10
+    assert unexplained == [], f"seed {seed}"
+    assert agreed.total() + explained.total() >= how_many
+    assert agreed["mobile"] > how_many / 4
+    assert agreed["none"] > how_many / 10
+    assert codes == {phonenumbers.country_code_for_region(region) for region in REGIONS}
     # Each class is seen more than by accident, or the explanation is a dead letter.
-    assert {name for name, count in explained.items() if count >= 20} == ALL
+    assert {name for name, count in explained.items() if count >= how_many / 15_000} == ALL
 
 
 # --- All regions: guards the judgement by patterns -----------------------------------------------
