@@ -1,5 +1,6 @@
 """What all tests share: a real PostgreSQL and a real OpenSSH for the whole session, found empty."""
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -43,13 +44,19 @@ def secrets() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    """A real server, one for all tests of this process; it ends, too, if the process is killed."""
-    with PostgreSQL(memory()) as server:
-        guard = Guard(tmp_path_factory.mktemp("postgres") / "guard.log")
+    """A real server, one for all tests of this process."""
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[PostgreSQL]:
+    """A server that ends with the block, or with this process if that is killed."""
+    guard = Guard(folder / "guard.log")
+    with contextlib.closing(guard), PostgreSQL(memory()) as server:
         guard.watch(0, Session.of(server.pid), ask=SIGQUIT)
         guard.remove(server.folder)
         yield server
-    guard.close()
 
 
 def memory() -> str | None:

@@ -25,7 +25,7 @@ from demo.postgres import PostgreSQL
 from demo.processes import Guard, Processes, tail
 from tests.compose import image
 from tests.compose.reading import ComposeFile, interpolated
-from tests.conftest import memory
+from tests.conftest import running_postgres
 
 # One stack for all of them, and time for a machine that is busy with other tests, too.
 pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(900), pytest.mark.server]
@@ -112,8 +112,8 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    with PostgreSQL(memory()) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as running:
         yield running
 
 
