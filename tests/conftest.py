@@ -95,8 +95,10 @@ def keeping_connections(url: str) -> Iterator[Engine]:
     """
     engine = engine_of(url, QueuePool)
     event.listen(engine, "reset", as_if_new)
-    yield engine
-    engine.dispose()
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def as_if_new(connection: psycopg.Connection, record: object, state: PoolResetState) -> None:

@@ -1,20 +1,23 @@
-"""Worlds in which a process is struck, and the processes that fork for each act."""
+"""Worlds in which a process is struck, and the process that forks for each act."""
 
 import itertools
 import json
 import os
 import queue
+import shutil
+import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import pytest
+from sqlalchemy import Engine, make_url
 
 from demo.postgres import PostgreSQL
 from sms import clock
@@ -22,13 +25,14 @@ from sms.ledger.ledger import Ledger
 from sms.settings import load
 from sms_sandbox import Sandbox
 from tests.airflow_home import ROOT, ledger_connection
-from tests.conftest import fresh
+from tests.conftest import fresh, keeping_connections
 from tests.delivery.conftest import TUESDAY, Desk, connection
-from tests.faults.points import KILLED, Strike, strikes
-from tests.faults.zygote import DONE
+from tests.faults.points import KILLED, Part, Strike, strikes
+from tests.faults.zygote import DONE, HUNG, PATIENCE
 
-AT_ONCE = 6  # worlds: an act mostly waits for others
+AT_ONCE = 2  # worlds in each process of the tests: an act often waits for others
 TRIES = 6
+SILENCE = 2 * PATIENCE  # seconds: an act that takes half of them ends itself
 
 KEY = "the-key-of-a-world-that-is-struck"  # of the stop list's hashes
 
@@ -46,22 +50,20 @@ class Ended:
     """How an act ended: exit status, the points it passed, and its last words."""
 
     status: int
-    names: list[str]
+    names: list[str] = field(repr=False)
     told: str
 
 
-class Zygotes:
-    """Some processes with everything loaded, each of which forks for one act at a time."""
+class Zygote:
+    """A process with everything loaded, which forks for several acts at a time."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._numbers = itertools.count(1)
-        self._free: queue.Queue[subprocess.Popen[str]] = queue.Queue()
-        for process in [self._start(number, stack) for number in range(AT_ONCE)]:
-            assert process.stdout
-            ready = process.stdout.readline()
-            assert ready == "ready\n", (folder / "stderr0").read_text()
-            self._free.put(process)
+        self._free: queue.Queue[TextIO] = queue.Queue()
+        for line in self._start(stack):
+            assert self._answer(line, "while it loaded Airflow") == "ready"
+            self._free.put(line)
 
     def play(self, order: dict[str, Any], strike: Strike | None) -> Ended:
         """One act in a fork, struck at one point or not at all."""
@@ -69,67 +71,73 @@ class Zygotes:
         told = self._folder / f"{number}.json"
         order |= {"token": f"try {number}", "report": str(told)}
         order["strike"] = asdict(strike) if strike else None
-        process = self._free.get()
+        line = self._free.get()
         try:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            status = int(process.stdout.readline())
+            line.write(json.dumps(order) + "\n")
+            line.flush()
+            status = int(self._answer(line, f"on the end of {order['act']}"))
         finally:
-            self._free.put(process)
+            self._free.put(line)
+        if status == HUNG:
+            hung = told.with_suffix(".hung").read_text()
+            raise AssertionError(f"it did not end in {PATIENCE} seconds:\n{hung}")
         report = json.loads(told.read_text()) if told.exists() else {"names": [], "told": ""}
         return Ended(status, report["names"], report["told"])
 
-    def _start(self, number: int, stack: ExitStack) -> "subprocess.Popen[str]":
+    def _answer(self, line: TextIO, when: str) -> str:
+        try:
+            answer = line.readline().strip()
+        except TimeoutError:
+            answer = ""
+        if not answer:
+            log = (self._folder / "log").read_text()
+            _fail(f"the zygote died, or said nothing for {SILENCE} seconds, {when}:\n{log}")
+        return answer
+
+    def _start(self, stack: ExitStack) -> list[TextIO]:
+        """The zygote's lines, one for each act that it can play at the same time."""
+        pairs = [socket.socketpair() for _ in range(AT_ONCE)]
+        theirs = [end.fileno() for _, end in pairs]
         path = os.pathsep.join(str(ROOT / folder) for folder in ("include", "plugins", "."))
+        log = stack.enter_context((self._folder / "log").open("w"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"],
+            [sys.executable, "-m", "tests.faults.zygote", *map(str, theirs)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stack.enter_context((self._folder / f"stderr{number}").open("w")),
-            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=theirs,
         )
-        stack.callback(_end, process)
-        return process
+        stack.callback(process.wait)
+        for ours, end in pairs:
+            end.close()
+            stack.enter_context(ours).settimeout(SILENCE)
+        return [stack.enter_context(ours.makefile("rw")) for ours, _ in pairs]
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin
-    assert process.stdout
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def zygotes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygotes]:
-    """A few for all tests of a module."""
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """One for all tests of a process."""
     with ExitStack() as stack:
-        yield Zygotes(tmp_path_factory.mktemp("zygotes"), stack)
-
-
-_THIS_PROCESS = threading.Lock()
+        yield Zygote(tmp_path_factory.mktemp("zygote"), stack)
 
 
 @dataclass
 class World:
     """A gateway, a ledger and a desk of its own."""
 
-    name: str
     desk: Desk
     sandbox: Sandbox
-    _zygotes: Zygotes
+    stems: list[str]
+    _zygote: Zygote
     _env: dict[str, str]
-    stems: list[str] = field(default_factory=list)
 
     def play(self, act: str, strike: Strike | None = None) -> Ended:
         """An act, in a process of its own."""
         folders = [str(self.desk.folder / name) for name in ("runs", "archive")]
         order = {"act": act, "env": self._env, "folders": folders, "stems": self.stems}
-        return self._zygotes.play(order, strike)
+        return self._zygote.play(order, strike)
 
     def play_until_done(self, act: str) -> Ended:
         """An act, run again as Airflow would; or until it asks a person."""
@@ -137,35 +145,87 @@ class World:
             ended = self.play(act)
             if ended.status == DONE or "may or may not have been delivered" in ended.told:
                 return ended
-        raise AssertionError(f"it never came to an end: {ended}")
+        raise AssertionError(f"it did not end well in {TRIES} tries, the last of which was {ended}")
 
     @contextmanager
     def here(self) -> Iterator[None]:
         """This process in this world: there is one environment, so one world at a time."""
-        with _THIS_PROCESS, pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             for name, value in self._env.items():
                 patch.setenv(name, value)
             yield
 
 
-@pytest.fixture
-def worlds(
-    postgres: PostgreSQL, ledger_template: str, zygotes: Zygotes, tmp_path: Path
-) -> Callable[[], Any]:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What an act finds: prepared once in a process, from another scene on, and then copied."""
+
+    prepare: Callable[[World], None]
+    after: "Scene | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A scene as it was left: to be copied and never used."""
+
+    database: str
+    built_in: Path
+    folder: Path
+    now: datetime
+    runs: list[str]
+    stems: list[str]
+
+
+@dataclass
+class Worlds:
     """Makes a world of its own for each strike."""
-    numbers = itertools.count(1)
+
+    _postgres: PostgreSQL
+    _empty: str
+    _zygote: Zygote
+    _folder: Path
+    _stack: ExitStack
+    _kept: dict[Scene, Kept] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @contextmanager
-    def made() -> Iterator[World]:
-        name = f"world{next(numbers)}"
-        folder = tmp_path / name
-        folder.mkdir()
+    def copy(self, scene: Scene) -> Iterator[World]:
+        """A copy of a scene, at the moment at which that was left."""
+        kept = self._keep(scene)
+        with fresh(self._postgres, kept.database) as url, self._open(url, kept) as world:
+            yield world
+
+    def _keep(self, scene: Scene) -> Kept:
+        if scene not in self._kept:
+            before = self._keep(scene.after) if scene.after else None
+            template = before.database if before else self._empty
+            url = self._stack.enter_context(fresh(self._postgres, template))
+            with self._open(url, before) as world:
+                scene.prepare(world)
+                now = world.sandbox.now()
+            built_in = world.desk.folder
+            # Away from where it was: a copy that still knew that place would find nothing there.
+            folder = built_in.rename(built_in.with_suffix(".kept"))
+            database = str(make_url(url).database)
+            self._kept[scene] = Kept(database, built_in, folder, now, world.desk.runs, world.stems)
+        return self._kept[scene]
+
+    @contextmanager
+    def _open(self, url: str, kept: Kept | None) -> Iterator[World]:
+        folder = self._folder / f"world{next(self._numbers)}"
+        if kept is None:
+            folder.mkdir()
+        else:
+            # Its gateway has a clock of its own, which begins where the scene was left.
+            shutil.copytree(kept.folder, folder, ignore=shutil.ignore_patterns("clock.json"))
         settings = folder / "settings.yaml"
         settings.write_text(SETTINGS.format(folder=folder))
         with (
-            fresh(postgres, ledger_template) as url,
-            Sandbox(folder / "gateway", start=TUESDAY) as sandbox,
+            keeping_connections(url) as engine,
+            Sandbox(folder / "gateway", start=kept.now if kept else TUESDAY) as sandbox,
         ):
+            if kept is not None:
+                _move(engine, kept.built_in, folder)
             env = {
                 clock.VARIABLE: str(sandbox.clock_path),
                 "SMS_SETTINGS": str(settings),
@@ -174,21 +234,47 @@ def worlds(
                 "AIRFLOW_CONN_SMS_LEDGER": ledger_connection(url),
                 "AIRFLOW_CONN_SMS_STOP_LIST_KEY": f"generic://:{KEY}@",
             }
-            desk = Desk(folder, Ledger.connect(url, actor="test"), load(settings))
-            yield World(name, desk, sandbox, zygotes, env)
+            runs, stems = ([*kept.runs], [*kept.stems]) if kept else ([], [])
+            desk = Desk(folder, Ledger(engine, actor="test"), load(settings), runs=runs)
+            yield World(desk, sandbox, stems, self._zygote, env)
 
-    return made
+
+def _move(engine: Engine, old: Path, new: Path) -> None:
+    """Let a ledger know where its runs' folders are now."""
+    sql = "UPDATE sms.campaign_run SET folder = replace(folder, %(old)s, %(new)s)"
+    with engine.begin() as db:
+        db.exec_driver_sql(sql, {"old": str(old), "new": str(new)})
+
+
+@pytest.fixture(scope="session")
+def worlds(
+    postgres: PostgreSQL,
+    ledger_template: str,
+    zygote: Zygote,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Worlds]:
+    """The scenes of all tests of a process, and their copies."""
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("worlds")
+        yield Worlds(postgres, ledger_template, zygote, folder, stack)
 
 
 def strike_everywhere(
-    act: str, names: Sequence[str], tried: Callable[[Strike, Callable[[World], Ended]], bool]
+    act: str,
+    names: Sequence[str],
+    part: Part,
+    tried: Callable[[Strike, Callable[[World], Ended]], bool],
 ) -> str:
-    """Try every strike, in worlds of their own, several at once; what came of it, in words.
+    """Try every strike of a part, in worlds of their own; what came of it, in words.
 
     `tried` makes a world, lets it be struck, judges it, and says whether a person was asked.
     """
+    plan = strikes(names)
     chosen = os.environ.get("STRIKE")  # such as "commit 7, killed after": that one alone
-    plan = [one for one in strikes(names) if chosen in (None, str(one))]
+    ours = [one for one in plan if one in part and chosen in (None, str(one))]
+    if chosen and not ours:
+        pytest.skip(f"{chosen} is not in this part")
+    assert ours
 
     def one(strike: Strike) -> bool:
         def struck(world: World) -> Ended:
@@ -199,11 +285,30 @@ def strike_everywhere(
 
         try:
             return tried(strike, struck)
-        except BaseException as error:
-            raise AssertionError(f"{act}, struck at {strike}") from error
+        except Exception as error:
+            _fail(
+                f"{act}, struck at {strike}: {_where(error)}: {error}\n"
+                f'STRIKE="{strike}" in the environment plays it alone'
+            )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        asked = sum(pool.map(one, plan))
-    assert plan
+        asked = sum(pool.map(one, ours))
     questions = f", {asked} of them asked a person" if asked else ""
-    return f"{act}: {len(plan)} strikes at {len(names)} points{questions}: 0 broken promises"
+    counts = f"{len(ours)} of {len(plan)} strikes at {len(names)} points"
+    return f"{act}, part {part}: {counts}{questions}: 0 broken promises"
+
+
+def _where(error: BaseException) -> str:
+    """The line of ours that raised it."""
+    trace, place = error.__traceback__, ""
+    while trace:
+        code = trace.tb_frame.f_code
+        if Path(code.co_filename).parent == Path(__file__).parent:
+            place = f"{Path(code.co_filename).name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _fail(sentence: str) -> NoReturn:
+    """End a test with a sentence, and none of the lines that led to it."""
+    raise pytest.fail.Exception(sentence, pytrace=False) from None

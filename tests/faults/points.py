@@ -5,7 +5,9 @@ SFTP's requests, at the files that are opened for writing. A new effect joins by
 """
 
 import os
+import socket
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,30 @@ class Strike:
         return f"{self.name} {self.nth}, {self.how}"
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several parts of a plan; each strike is in exactly one of them.
+
+    Which one, the strike alone decides, not its place in the plan: each part makes a plan of its
+    own by an untouched run, and one of these may take a look more than another.
+    """
+
+    number: int  # from 1
+    of: int
+
+    def __contains__(self, strike: Strike) -> bool:
+        kind = zlib.crc32(f"{strike.name}, {strike.how}".encode())
+        return (kind + strike.nth) % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of}"
+
+
+def parts(count: int) -> list[Part]:
+    """All parts of a plan that is cut into so many."""
+    return [Part(number, count) for number in range(1, count + 1)]
+
+
 @dataclass(slots=True)
 class Points:
     """Counts the effects of this process, and strikes at one of them."""
@@ -49,12 +75,15 @@ class Points:
     names: list[str] = field(default_factory=list)
     _opened: list[bool] = field(default_factory=list)  # remote files: whether only to be read
 
-    def pass_by(self, name: str, act: Callable[[], Result]) -> Result:
+    def pass_by(
+        self, name: str, act: Callable[[], Result], line: paramiko.SFTPClient | None = None
+    ) -> Result:
         """Do it, unless this is where the process is struck."""
         how = self._how(name)
         if how == "killed before":
             os._exit(KILLED)
         if how == "reset":
+            _break(line)
             raise ConnectionResetError("struck: the line broke before")
         result = act()
         if how == "killed after":
@@ -62,6 +91,7 @@ class Points:
         if how == "stalled":
             raise TimeoutError("struck: no answer came in time")
         if how == "answer lost":
+            _break(line)
             raise EOFError("struck: the line broke after it was done")
         return result
 
@@ -110,14 +140,18 @@ class Points:
         def _request(client: Any, kind: int, *args: Any) -> Any:
             inside.append(True)
             try:
-                return self.pass_by(self._told(kind, args), lambda: request(client, kind, *args))
+                return self.pass_by(
+                    self._told(kind, args), lambda: request(client, kind, *args), client
+                )
             finally:
                 inside.pop()
 
         def _send(client: Any, file: Any, kind: int, *args: Any) -> Any:
             if inside:
                 return send(client, file, kind, *args)
-            return self.pass_by(self._told(kind, args), lambda: send(client, file, kind, *args))
+            return self.pass_by(
+                self._told(kind, args), lambda: send(client, file, kind, *args), client
+            )
 
         paramiko.SSHClient.connect = _connect
         paramiko.SFTPClient._request = _request
@@ -160,6 +194,16 @@ class Points:
                 self.mark(f"file {event}")
 
         sys.addaudithook(hear)
+
+
+def _break(line: paramiko.SFTPClient | None) -> None:
+    """Break a line for all who use it.
+
+    Paramiko reads ahead in a thread of its own: an error that is raised there reaches nobody, and
+    the act would wait for an answer until its limit, on a line that is sound.
+    """
+    if line and (channel := line.get_channel()):
+        channel.get_transport().sock.shutdown(socket.SHUT_RDWR)
 
 
 def strikes(names: Sequence[str]) -> list[Strike]:

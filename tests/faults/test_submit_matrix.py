@@ -6,7 +6,6 @@ submitted file, nobody who said STOP, and the books balance.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,8 +13,8 @@ import pytest
 from sms import clock
 from sms.ledger.states import State
 from tests.delivery.conftest import numbers, renames
-from tests.faults.conftest import Ended, World, strike_everywhere
-from tests.faults.points import Strike
+from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
+from tests.faults.points import Part, Strike, parts
 from tests.faults.zygote import DONE
 
 PEOPLE = 5
@@ -60,18 +59,20 @@ def judge(world: World, last: Ended) -> bool:
     return False
 
 
+SCENE = Scene(prepare)
+
+
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", parts(8), ids=str)
 def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
-    worlds: Callable[[], Any], tell: Callable[[str], None]
+    part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
-    with worlds() as world:
-        prepare(world)
+    with worlds.copy(SCENE) as world:
         untouched = world.play("submit")
         assert not judge(world, untouched)
 
     def tried(strike: Strike, struck: Callable[[World], Ended]) -> bool:
-        with worlds() as world:
-            prepare(world)
+        with worlds.copy(SCENE) as world:
             return judge(world, struck(world))
 
-    tell(strike_everywhere("submit", untouched.names, tried))
+    tell(strike_everywhere("submit", untouched.names, part, tried))

@@ -1,14 +1,17 @@
 """A process that has everything loaded and forks for each act, so that one costs no imports.
 
-It reads a JSON object a line (`act`, `env`, `folders`, `stems`, `token`, `strike`, `report`) and
-answers with the exit status of the fork, which writes what it passed by into the file `report`.
+Its arguments are the numbers of sockets, each for one act at a time. From each it reads a JSON
+object a line (`act`, `env`, `folders`, `stems`, `token`, `strike`, `report`) and answers with the
+exit status of the fork, which writes what it passed by into the file `report`.
 """
 
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import json
 import os
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -23,6 +26,7 @@ sys.stdout = sys.stderr  # so is what it prints while it loads
 from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
+from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: E402
 
 import sms.housekeeping  # noqa: E402
 from sms import clock, collecting, retention, send_window, sending, zones  # noqa: E402,F401
@@ -30,7 +34,8 @@ from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
 DONE, WORTH_ANOTHER_TRY, FINAL, BROKEN = 0, 10, 11, 12
-PATIENCE = 12  # seconds
+HUNG = 1  # the exit status that faulthandler gives
+EVENT, PATIENCE = 60, 90  # seconds that a trigger, and a whole act, may take
 
 
 def submit(order: dict[str, Any]) -> None:
@@ -52,8 +57,11 @@ def submit(order: dict[str, Any]) -> None:
 
 
 async def _first(trigger: Any) -> Any:
-    async with asyncio.timeout(30), contextlib.aclosing(trigger.run()) as events:
-        return (await anext(events)).payload
+    try:
+        async with asyncio.timeout(EVENT), contextlib.aclosing(trigger.run()) as events:
+            return (await anext(events)).payload
+    except TimeoutError as error:
+        raise TimeoutError(f"{trigger} had no event in {EVENT} seconds") from error
 
 
 def replies(order: dict[str, Any]) -> None:
@@ -101,7 +109,8 @@ ACTS = {
 def live(order: dict[str, Any]) -> int:
     """One act in this process, struck or not; its exit status."""
     os.environ |= order["env"]
-    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # an act that hangs says where
+    hung = Path(order["report"]).with_suffix(".hung").open("w")  # an act that hangs says where
+    faulthandler.dump_traceback_later(PATIENCE, exit=True, file=hung)
     points = Points(Strike(**order["strike"]) if order["strike"] else None)
     points.watch([Path(folder) for folder in order["folders"]])
     told = ""
@@ -129,26 +138,47 @@ def warm_up() -> None:
     wiring.require_running()
     SFTPHook(ssh_conn_id="sms_gateway")
     operators.SubmitOperator(task_id="submit", stems=[])
+    get_hook_lineage_collector()  # asked for wherever a file is opened
+    wiring.archive().exists()
     zones.bank_holidays(zones.MAINLAND, 2027)
 
 
-def main() -> None:
-    """Fork for each line, until there is none."""
-    warm_up()
-    ExecutorSafeguard.test_mode = True
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever Airflow prints is no answer
+def serve(line: socket.socket) -> None:
+    """Fork for each order on a line, until there is none."""
+    orders, answers = line.makefile("r"), line.makefile("w")
     print("ready", file=answers, flush=True)
-    for line in sys.stdin:
+    for order in orders:
         child = os.fork()
         if not child:
             status = 99
             try:
-                status = live(json.loads(line))
+                status = live(json.loads(order))
             finally:
                 os._exit(status)
         _, ended = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(ended), file=answers, flush=True)
+
+
+def main() -> None:
+    """One fork of this process for each line, so that several acts are played at the same time."""
+    warm_up()
+    ExecutorSafeguard.test_mode = True
+    gc.collect()
+    gc.freeze()  # a fork that collects garbage would copy all of this first
+    lines = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]
+    for line in lines:
+        if not os.fork():
+            for other in lines:
+                if other is not line:
+                    other.close()  # or its reader would never see that it ended
+            try:
+                serve(line)
+            finally:
+                os._exit(0)
+    for line in lines:
+        line.close()
+    for _ in lines:
+        os.wait()
 
 
 if __name__ == "__main__":
