@@ -184,10 +184,10 @@ def test_what_can_not_be_read_is_found_in_the_file(kind, content):
 def test_any_amount_of_the_same_are_read_in_seconds(kind, piece):
     begin = time.process_time()
 
-    read(piece * (400_000 // len(piece)), kind)
+    read(piece * (200_000 // len(piece)), kind)
 
-    # Of this process's CPU; ten times what it takes, and minutes if it went by the square.
-    assert time.process_time() - begin < 20
+    # Of this process's CPU; ten times what it takes, and far more if it went by the square.
+    assert time.process_time() - begin < 8
 
 
 CASES, SEED = 1_000, 20260715
