@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,7 @@ from sms.ledger.ledger import Ledger
 from sms.settings import load
 from sms_sandbox import Sandbox
 from tests.airflow_home import ROOT, ledger_connection
-from tests.conftest import fresh, keeping_connections
+from tests.conftest import fresh, keeping_connections, memory
 from tests.delivery.conftest import TUESDAY, Desk, connection
 from tests.faults.points import KILLED, Part, Strike, strikes
 from tests.faults.zygote import DONE, HUNG, PATIENCE
@@ -247,16 +248,13 @@ def _move(engine: Engine, old: Path, new: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def worlds(
-    postgres: PostgreSQL,
-    ledger_template: str,
-    zygote: Zygote,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Worlds]:
-    """The scenes of all tests of a process, and their copies."""
-    with ExitStack() as stack:
-        folder = tmp_path_factory.mktemp("worlds")
-        yield Worlds(postgres, ledger_template, zygote, folder, stack)
+def worlds(postgres: PostgreSQL, ledger_template: str, zygote: Zygote) -> Iterator[Worlds]:
+    """The scenes of all tests of a process, and their copies: many small files, so in memory."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sms-worlds-", dir=memory()) as folder,
+        ExitStack() as stack,
+    ):
+        yield Worlds(postgres, ledger_template, zygote, Path(folder), stack)
 
 
 def strike_everywhere(
