@@ -148,7 +148,7 @@ class SftpGateway:
         try:
             with self._client.open(clock.MARKER) as file:
                 return file.read(200).decode("ascii", "replace").strip()
-        except OSError:
+        except (FileNotFoundError, PermissionError):  # a line that broke says nothing of a marker
             return None
 
 
@@ -322,7 +322,7 @@ async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
     try:
         async with client.open(clock.MARKER, "rb") as file:
             return bytes(await file.read(200)).decode("ascii", "replace").strip()
-    except asyncssh.SFTPError:
+    except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPPermissionDenied):
         return None
 
 

@@ -1,5 +1,6 @@
 """What a session at the gateway may rely on, whatever server is at the other end."""
 
+import asyncio
 import io
 import threading
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from sms.delivery import Folder
-from sms.errors import GatewayRefused
+from sms.errors import GatewayRefused, GatewayUnreachable
 from sms_airflow import wiring
+from sms_airflow.sftp_gateway import watching
+from sms_sandbox import Sandbox
 from tests import openssh
-from tests.delivery.conftest import STEM, Gateway, in_send, renames, show
+from tests.delivery.conftest import SANDBOX_ONLY, STEM, Gateway, in_send, renames, show
 
 
 def test_a_rename_onto_a_name_that_exists_is_refused_and_changes_nothing(gateway: Gateway) -> None:
@@ -74,3 +77,19 @@ def test_nothing_outside_the_home_can_be_reached(gateway: Gateway, tmp_path: Pat
 
     with wiring.gateway() as session, pytest.raises(GatewayRefused):
         session.fetch(Folder.SEND, climbing, io.BytesIO())
+
+
+@SANDBOX_ONLY
+def test_a_line_that_breaks_while_the_clock_is_compared_is_no_wrong_clock(
+    gateway: Sandbox,
+) -> None:
+    async def watch() -> None:
+        async with watching(wiring.account()):
+            pass
+
+    gateway.drop_connection_before("get")
+    with pytest.raises(GatewayUnreachable):
+        wiring.gateway().__enter__()
+    gateway.drop_connection_before("get")
+    with pytest.raises(GatewayUnreachable):
+        asyncio.run(watch())

@@ -490,7 +490,7 @@ def test_every_part_lies_there_before_the_first_is_renamed(desk: Desk, gateway: 
 
     assert renames(gateway) == [f"{first}.csv"]
     assert gateway.counts()["put"] == uploads + 1
-    assert in_send(gateway) == [f"{first}.done", f"{second}.tmp", f"{third}.tmp"]
+    assert gateway.settled_names() == [f"{first}.done", f"{second}.tmp", f"{third}.tmp"]
 
 
 def test_a_stop_while_a_later_part_waits_is_not_in_it(desk: Desk, gateway: Gateway) -> None:
@@ -516,7 +516,7 @@ def test_what_is_not_renamed_can_be_held_and_leaves_nothing_behind(
     held = delivery.hold([first, second, third], wiring.gateway, desk.ledger, "it was rejected")
 
     assert held == [second, third]
-    assert in_send(gateway) == [f"{first}.done"]
+    assert gateway.settled_names() == [f"{first}.done"]
     assert desk.ledger.submission(first).state is State.ACCEPTED
     with pytest.raises(LedgerError, match="was cancelled"):
         desk.submit(second)
@@ -531,7 +531,7 @@ def test_holding_goes_on_where_a_lost_line_broke_it_off(desk: Desk, gateway: Gat
         delivery.hold([second], wiring.gateway, desk.ledger, "it was rejected")
 
     assert delivery.hold([second], wiring.gateway, desk.ledger, "it was rejected") == [second]
-    assert in_send(gateway) == [f"{first}.done"]
+    assert gateway.settled_names() == [f"{first}.done"]
 
 
 def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
@@ -545,7 +545,7 @@ def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
         desk.submit(second)
 
     assert desk.ledger.submission(second).state is State.CANCELLED
-    assert in_send(gateway) == [f"{first}.done"]
+    assert gateway.settled_names() == [f"{first}.done"]
     assert renames(gateway) == [f"{first}.csv"]
 
 

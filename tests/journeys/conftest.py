@@ -147,6 +147,11 @@ class World:
         )
         self.until(opens.astimezone(PARIS).replace(hour=OPENS_AT, minute=0))
 
+    def off_clock(self) -> AbstractContextManager[None]:
+        """For what takes real time and no hour: days may pass for all others in the block."""
+        assert self.timekeeper
+        return self.timekeeper.off_clock()
+
     def alone(self) -> AbstractContextManager[None]:
         """For what concerns all campaigns: no other journey is at work in the block."""
         assert self.timekeeper
@@ -383,7 +388,7 @@ def a_stack(campaigns: Path) -> Iterator[Stack]:
     """Airflow with these campaigns, on a Tuesday morning that stays until somebody moves on."""
     settings = {
         "campaigns_folder": str(campaigns),
-        "approval_timeout": "90 seconds",
+        "approval_timeout": "4 minutes",
         "upload_lead": "30 minutes",
         "prices": {"FR": 0.05},
         "notify": [

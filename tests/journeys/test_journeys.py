@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from demo.airflow_api import AirflowRefused
+from demo.airflow_api import AirflowRefused, Run
 from sms.ledger.states import State
 from tests.journeys.conftest import FIRST, NUMBER, STORY, World, people
 
@@ -207,8 +207,8 @@ def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: W
 
 
 def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) -> None:
-    asking = {who: world.trigger(f"{who}_asks") for who in ("silence", "yes", "no")}
-    questions = {who: world.question(asking[who]) for who in ("yes", "no")}
+    asking = {who: world.trigger(f"{who}_asks") for who in ("yes", "no")}
+    questions = {who: world.question(run) for who, run in asking.items()}
     for who, option in (("yes", 0), ("no", 1)):
         world.answer(asking[who], questions[who]["options"][option])
 
@@ -222,14 +222,27 @@ def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) ->
     approved = world.stack.ledger.run(f"{sent.dag_id}/{sent.run_id}")
     assert approved.approved_by == world.stack.airflow.login
 
-    refused, unanswered = (world.finished(asking[who]) for who in ("no", "silence"))
+    refused = world.finished(asking["no"])
     assert world.states(refused)["approve"] == {"skipped"}
+    require_called_off(world, refused)
+
+
+def test_a_question_that_nobody_answers_is_a_no(world: World) -> None:
+    run = world.trigger("silence_asks")
+    world.question(run)
+    with world.off_clock():
+        unanswered = world.finished(run)
+
     assert (unanswered.state, world.states(unanswered)["approve"]) == ("failed", {"failed"})
     assert "nobody said yes to silence_asks in time" in world.log(unanswered, "approve")
-    for run in (refused, unanswered):
-        [stem] = world.stems(run)
-        assert world.stack.ledger.submission(stem).state is State.CANCELLED
-        assert world.uploads(stem) == []
+    require_called_off(world, unanswered)
+
+
+def require_called_off(world: World, run: Run) -> None:
+    """A run's file was cancelled, and never went up."""
+    [stem] = world.stems(run)
+    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    assert world.uploads(stem) == []
 
 
 def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) -> None:
