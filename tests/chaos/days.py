@@ -39,6 +39,7 @@ CAMPAIGNS = {  # name: its file, its people from and to
 COLLECTORS = ("collect_delivery_report", "collect_replies")
 # What a cluster that lives for months finds out in minutes, this one must in seconds.
 VARIABLES = {
+    **CALM,
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
