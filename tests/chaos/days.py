@@ -21,6 +21,7 @@ from sms.errors import LedgerUnreachable
 from sms_sandbox import clock
 from tests.chaos.books import faults
 from tests.chaos.troubles import SCHEDULERS, Troubles
+from tests.journeys.conftest import CALM
 
 SENDING, COLLECTING = 75.0, 45.0  # seconds of trouble in a day: two minutes
 HEALING = 900.0  # seconds until all is well again on a busy machine, or it never will be

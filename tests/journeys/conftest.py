@@ -103,8 +103,8 @@ STORY = [*PREPARING, "approve", "await_hour", "hear_stops", "submit", "book_coll
 TEXTS = {"column": "Bonjour {{ surname }} !"}
 # Nobody says STOP or answers who isn't told to: whom a journey writes to is no matter of chance.
 QUIET = ("--jumps", "--stop", "0", "--reply", "0")
-# Nobody edits these campaigns' files, and with so many runs a scheduler is seldom idle: what Airflow
-# does while nothing happens took a third of a core.
+# What Airflow does while nothing happens took a third of a core. Nobody edits these campaigns'
+# files, and with so many runs the scheduler is seldom idle.
 CALM = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
