@@ -1,11 +1,12 @@
 """In which order tests run, and what the end of a run tells of them."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import quick
+from tests import airflow_home, quick
 
 TOLD = "told"  # the property of a test that has a sentence to tell
 SLOWEST = 10
@@ -41,6 +42,11 @@ def _no_servers_where_all_is_quick(pytestconfig: pytest.Config) -> Iterator[None
         if pytestconfig.getoption("--quick"):
             quick.forbid_servers(patch)
         yield
+
+
+def pytest_unconfigure() -> None:
+    """Remove what a process of pytest-xdist leaves: it ends without Python's `atexit`."""
+    shutil.rmtree(airflow_home.HOME, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
