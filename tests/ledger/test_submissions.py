@@ -56,6 +56,19 @@ def test_of_all_who_take_over_at_once_one_holds(office, another_ledger, hand):
     assert office.events(one.stem)[3:] == [("uploading", "uploading")]
 
 
+def test_a_claim_is_given_back_by_its_own_try_alone(office, hand):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "dead", lease=LEASE)
+    hand.advance(LEASE + timedelta(seconds=1))
+    office.ledger.claim(one.stem, "alive", lease=LEASE)
+
+    office.ledger.release(one.stem, "dead")
+
+    assert office.ledger.holds(one.stem, "alive")
+    with pytest.raises(SubmissionTaken):
+        office.ledger.claim(one.stem, "another", lease=LEASE)
+
+
 @pytest.mark.parametrize("to", [State.SUBMITTED, State.UNKNOWN])
 def test_of_all_who_move_at_once_one_is_told_it_moved(office, another_ledger, to):
     one = office.intended()
