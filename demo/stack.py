@@ -140,13 +140,17 @@ class Stack:
 
     def unpause(self, *dag_ids: str) -> None:
         """Let these DAGs run, once Airflow has read them; a healthy one may not have begun to."""
-        wait_until(
-            lambda: {*dag_ids} <= self.airflow.dag_ids(),
-            f"Airflow's first reading of {', '.join(sorted(dag_ids))}",
-            timeout=HEALTHY_WITHIN,
-            check=self.check,
-            pause=LOOK,
-        )
+        try:
+            wait_until(
+                lambda: {*dag_ids} <= self.airflow.dag_ids(),
+                f"Airflow's first reading of {', '.join(sorted(dag_ids))}",
+                timeout=HEALTHY_WITHIN,
+                check=self.check,
+                pause=LOOK,
+            )
+        except TimeoutError as error:
+            broken = "\n".join(self.airflow.import_errors())
+            raise TimeoutError(f"{error}: {broken or 'it names no error'}") from error
         for dag_id in dag_ids:
             self.airflow.unpause(dag_id)
 

@@ -76,4 +76,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _folder(nodeid: str) -> str:
     """The folder of `tests` that a test is in."""
-    return nodeid.split("/")[1]
+    return nodeid.partition("tests/")[2].partition("/")[0]

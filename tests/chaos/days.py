@@ -175,7 +175,8 @@ class Chaos:
             f"what should come before {trouble}; the gateway saw {self._journal()[-5:]}",
             timeout=HEALING,
         )
-        self.troubles.make(trouble)
+        # There may be no task to kill at this very moment: it is no day by the book without.
+        wait_until(lambda: self.troubles.make(trouble), f"{trouble}", timeout=HEALING)
         self.troubles.bring_back()
 
     def _saw(self, what: str, of: str = "", *, times: int = 1) -> bool:

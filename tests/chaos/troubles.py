@@ -52,10 +52,12 @@ class Troubles:
         [trouble] = self.chance.choices([*weights], [*weights.values()])
         self.make(trouble)
 
-    def make(self, trouble: Callable[[], str | None]) -> None:
-        """This trouble; one that could be made is counted."""
-        if told := trouble():
+    def make(self, trouble: Callable[[], str | None]) -> bool:
+        """Whether this trouble could be made; then it is counted."""
+        told = trouble()
+        if told:
             self.made[told] += 1
+        return bool(told)
 
     def mend(self, *, all_of_it: bool = False) -> None:
         """Bring back what has been down for long enough, and what ended by itself."""

@@ -194,6 +194,14 @@ class World:
         assert due, f"no collection of {stem} is booked"
         self.until((due + late).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
 
+    def until_missed(self, stem: str) -> None:
+        """Wait until a file's report was due, did not come, and is waited for."""
+        self.until_reported(stem)
+        booked = self.stack.airflow.run("collect_delivery_report", f"ack__{stem}")
+        self.wait_until(
+            lambda: self.states(booked)["await_report"] == {"deferred"}, f"the wait for {stem}"
+        )
+
     def unknown(self, campaign: str) -> str:
         """A file that is in the ledger as one whose fate can't be known; its campaign is on."""
         ledger, now = self.stack.ledger, self.stack.now()

@@ -120,9 +120,7 @@ def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
     world.turn("late", ack_late_hours=9)
     run = world.succeeded(world.trigger("late"))
     [stem] = world.stems(run)
-    world.until_reported(stem)
-    booked = world.stack.airflow.run("collect_delivery_report", f"ack__{stem}")
-    world.wait_until(lambda: world.states(booked)["await_report"] == {"deferred"}, "the wait")
+    world.until_missed(stem)
     collection = world.collected(stem, late=timedelta(hours=9))
 
     assert collection.state == "success"

@@ -78,9 +78,7 @@ def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) 
     world.turn("unreported", ack_late_hours=24 * 4)
     run = world.succeeded(world.trigger("unreported"))
     [stem] = world.stems(run)
-    world.until_reported(stem)
-    booked = world.stack.airflow.run("collect_delivery_report", f"ack__{stem}")
-    world.wait_until(lambda: world.states(booked)["await_report"] == {"deferred"}, "the wait")
+    world.until_missed(stem)
     collection = world.collected(stem, late=timedelta(days=1))
 
     assert collection.state == "failed"
