@@ -180,12 +180,12 @@ class Airflow:
         """Delete a variable."""
         self._call("DELETE", f"/variables/{key}")
 
-    def log(self, dag_id: str, run_id: str, instance: TaskInstance) -> str:
-        """What the last try of a task wrote, as text."""
-        path = (
-            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{instance.task_id}"
-            f"/logs/{max(instance.try_number, 1)}"
-        )
+    def log(
+        self, dag_id: str, run_id: str, instance: TaskInstance, *, try_number: int | None = None
+    ) -> str:
+        """What the last try of a task wrote, or this one, as text."""
+        number = max(instance.try_number, 1) if try_number is None else try_number
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{instance.task_id}/logs/{number}"
         params = {"map_index": instance.map_index, "full_content": True}
         answer = self._call("GET", path, params=params, headers={"Accept": "application/json"})
         return "\n".join(_log_line(line) for line in answer["content"])

@@ -251,6 +251,22 @@ class World:
         """What the last try of a task wrote."""
         return self.stack.airflow.log(run.dag_id, run.run_id, self.tasks(run)[task][0])
 
+    def failed_for_good(self, run: Run, task: str, sentence: str) -> str:
+        """The log of the try in which a task failed with a sentence: no try came after it.
+
+        Tries before it may have failed of something else that passes, a server that was too busy.
+        """
+        [instance] = self.tasks(run)[task]
+        tries = range(1, instance.try_number + 1)
+        logs = [
+            self.stack.airflow.log(run.dag_id, run.run_id, instance, try_number=number)
+            for number in tries
+        ]
+        said_in = [number for number, log in zip(tries, logs, strict=True) if sentence in log]
+        told = "\n\n".join(logs)
+        assert (instance.state, said_in) == ("failed", [instance.try_number]), told
+        return logs[-1]
+
     def turn(self, campaign: str, **knobs: Any) -> None:
         """Turn the sandbox's knobs for the files of a campaign: these, and no others."""
         assert self.stack.gateway

@@ -81,11 +81,8 @@ def test_a_campaign_that_is_triggered_twice_at_once_is_sent_once(world: World) -
     assert sorted(run.state for run in ended) == ["failed", "success"]
     [sent] = [run for run in ended if run.state == "success"]
     [aside] = [run for run in ended if run.state == "failed"]
-    [plan] = world.tasks(aside)["plan"]
-    assert (plan.state, plan.try_number) == ("failed", 1)
-    assert f"twice was asked for twice within a minute: {sent.dag_id}/{sent.run_id} was first" in (
-        world.log(aside, "plan")
-    )
+    first = f"{sent.dag_id}/{sent.run_id} was first"
+    world.failed_for_good(aside, "plan", f"twice was asked for twice within a minute: {first}")
     assert world.stems(aside) == []
     [stem] = world.stems(sent)
     assert world.renamed(stem) == 1
@@ -105,10 +102,8 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
 
     assert run.state == "failed"
     [stem] = world.stems(run)
-    [submit] = world.tasks(run)["submit"]
-    assert (submit.state, submit.try_number) == ("failed", 1)
-    log = world.log(run, "submit")
-    assert f"the gateway rejected {stem}: no SMS was sent of this file" in log
+    rejected = f"the gateway rejected {stem}: no SMS was sent of this file"
+    log = world.failed_for_good(run, "submit", rejected)
     assert "our own check finds no fault in it, so ask support@mtarget.fr" in log
     assert world.stack.ledger.submission(stem).state is State.REJECTED
     assert world.states(run)["book_collection"] == {"skipped"}
@@ -174,9 +169,7 @@ def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> No
             world.stack.airflow.delete_variable("sms_halt")
 
     [stem] = world.stems(run)
-    [submit] = world.tasks(run)["submit"]
-    assert (submit.state, submit.try_number) == ("failed", 1)
-    assert "the Airflow variable sms_halt halts all sending" in world.log(run, "submit")
+    world.failed_for_good(run, "submit", "the Airflow variable sms_halt halts all sending")
     assert world.renamed(stem) == 0
 
     assert world.states(run)["book_collection"] == {"failed"}
@@ -310,10 +303,7 @@ def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World)
 
     for name, (task, sentence) in told.items():
         run = world.finished(runs[name])
-        [instance] = world.tasks(run)[task]
-        assert (instance.state, instance.try_number) == ("failed", 1), name
-        log = world.log(run, task)
-        assert sentence in log, name
+        log = world.failed_for_good(run, task, sentence)
         assert "Traceback" not in log, name
         assert world.uploads_of(name) == []
 
@@ -321,19 +311,14 @@ def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World)
 def test_an_hour_that_is_no_hour_is_refused_with_an_example(world: World) -> None:
     run = world.finished(world.trigger("someday", send_at="next week"))
 
-    [plan] = world.tasks(run)["plan"]
-    assert (plan.state, plan.try_number) == ("failed", 1)
-    assert "write a date and an hour such as" in world.log(run, "plan")
+    world.failed_for_good(run, "plan", "write a date and an hour such as")
 
 
 def test_a_misspelt_parameter_sends_nothing(world: World) -> None:
     run = world.finished(world.trigger("misspelt", dryrun=True))
 
-    [plan] = world.tasks(run)["plan"]
-    assert (plan.state, plan.try_number) == ("failed", 1)
-    assert "dryrun is no parameter of a campaign's run, did you mean dry_run?" in (
-        world.log(run, "plan")
-    )
+    misspelt = "dryrun is no parameter of a campaign's run, did you mean dry_run?"
+    world.failed_for_good(run, "plan", misspelt)
 
 
 def test_a_broken_folder_is_told_with_its_line_and_hides_no_other(world: World) -> None:

@@ -71,9 +71,8 @@ def test_a_sunday_becomes_the_monday_after_it_and_says_so(world: World) -> None:
 def test_a_sunday_fails_where_the_campaign_says_so(world: World) -> None:
     run = world.finished(world.trigger("punctual", send_at=next_sunday(world).isoformat()))
 
-    [plan] = world.tasks(run)["plan"]
-    assert (plan.state, plan.try_number) == ("failed", 1)
-    assert "is closed, and the campaign says `outside_window: fail`" in world.log(run, "plan")
+    closed = "is closed, and the campaign says `outside_window: fail`"
+    world.failed_for_good(run, "plan", closed)
     assert world.stems(run) == []
 
 

@@ -1,0 +1,45 @@
+"""What all journeys leave in Airflow, once they have ended."""
+
+from collections.abc import Callable
+
+from tests.journeys.conftest import NUMBER, World
+
+CLEARED = {"send__again", "send__cleared", "send__halted"}  # by their journeys
+
+
+def test_airflow_never_saw_a_number_or_a_text(world: World) -> None:
+    assert world.ensemble
+    world.ensemble.wait()
+    logs = "\n".join(
+        file.read_text(errors="replace")
+        for file in (world.stack.folder / "airflow" / "logs").rglob("*.log")
+    )
+    with world.stack.postgres.connect("airflow") as database:
+        xcoms = database.execute("SELECT value::text FROM xcom").fetchall()
+        kept = "\n".join(str(value) for (value,) in xcoms)
+
+    assert "SEND-12345-" in logs
+    assert "SEND-12345-" in kept
+    for place in (logs, kept):
+        assert not NUMBER.search(place)
+        assert "Bonjour Léa" not in place
+
+
+def test_a_task_is_tried_again_only_for_what_may_pass(
+    world: World, tell: Callable[[str], None]
+) -> None:
+    assert world.ensemble
+    world.ensemble.wait()
+    airflow = world.stack.airflow
+    logs = {
+        f"try {number} of {task.task_id} of {dag_id}": airflow.log(
+            dag_id, run.run_id, task, try_number=number
+        )
+        for dag_id in sorted(airflow.dag_ids() - CLEARED)
+        for run in airflow.runs(dag_id)
+        for task in airflow.task_instances(dag_id, run.run_id)
+        for number in range(1, task.try_number)
+    }
+    for which, log in logs.items():
+        tell(f"{which} was not the last:\n{log}")
+        assert "AirflowException: " in log, which  # a sentence of ours, of a server that was busy
