@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
@@ -257,15 +257,24 @@ class World:
         Tries before it may have failed of something else that passes, a server that was too busy.
         """
         [instance] = self.tasks(run)[task]
-        tries = range(1, instance.try_number + 1)
-        logs = [
-            self.stack.airflow.log(run.dag_id, run.run_id, instance, try_number=number)
-            for number in tries
-        ]
-        said_in = [number for number, log in zip(tries, logs, strict=True) if sentence in log]
+        logs = self.tries(run, instance)
+        said_in = [number for number, log in enumerate(logs, 1) if sentence in log]
         told = "\n\n".join(logs)
         assert (instance.state, said_in) == ("failed", [instance.try_number]), told
         return logs[-1]
+
+    def tries(self, run: Run, task: TaskInstance) -> list[str]:
+        """The log of each try of a task; of one that Airflow only counted it is empty.
+
+        Where a wait ends at once, its scheduler may hear that the task has given its worker back
+        when that has gone on already, takes it for a task that was killed, and counts a try.
+        """
+        logs = []
+        for number in range(1, task.try_number + 1):
+            logs.append("")
+            with suppress(NotThere):
+                logs[-1] = self.stack.airflow.log(run.dag_id, run.run_id, task, try_number=number)
+        return logs
 
     def turn(self, campaign: str, **knobs: Any) -> None:
         """Turn the sandbox's knobs for the files of a campaign: these, and no others."""
