@@ -17,10 +17,10 @@ with DAG(
     doc_md="""
     ### One file, one answer
 
-    When a line breaks at the very moment of a rename and the gateway shows nothing of the file,
-    its state is `unknown`, and nothing is sent again by itself: that could text everybody twice.
-    Ask support@mtarget.fr whether a file of that name was received, then trigger this with the
-    file's stem and what they said.
+    When a line breaks at the very moment of a rename and the gateway does not show that the file
+    arrived, its state is `unknown`, and nothing is sent again by itself: that could text everybody
+    twice. Ask support@mtarget.fr whether a file of that name was received, then trigger this with
+    the file's stem and what they said. The gateway is asked first, and refutes a wrong answer.
 
     - *It arrived*: it counts as submitted. Clear the task `submit` of its run, which goes on.
     - *It never arrived*: it is cancelled. If it was the only file of its run, a new run of the

@@ -245,24 +245,6 @@ def upgrade(url: LedgerUrl) -> None:
 
 
 @ledger_app.command()
-def settle(
-    stem: str,
-    url: LedgerUrl,
-    arrived: Annotated[
-        bool,
-        typer.Option(
-            "--arrived/--never-arrived", help="What the provider's support told you of the file."
-        ),
-    ],
-) -> None:
-    """Say what became of a submission whose fate could not be known."""
-    from sms import settling
-
-    ledger = open_ledger(url, "sms ledger settle")
-    say.print(f"{settling.settle(stem, ledger, arrived=arrived)}.", markup=False)
-
-
-@ledger_app.command()
 def cancel(stem: str, url: LedgerUrl) -> None:
     """Call off a submission whose file can't have left yet."""
     from sms import settling

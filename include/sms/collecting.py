@@ -27,6 +27,7 @@ from sms.errors import (
     ReportUnfinished,
     ReportUnreadable,
     SmsError,
+    StopTorn,
 )
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Reconciliation, ReportFile, Submission
@@ -34,6 +35,7 @@ from sms.ledger.states import State
 from sms.notices import shortfall
 from sms.wire import reports
 from sms.wire.names import STEM, ReportKind, ReportName
+from sms.wire.report_rows import LONGEST_ROW
 from sms.wire.reports import Report
 from sms.wire.unreadable import raw_rows
 
@@ -254,9 +256,9 @@ def collect_replies(
             raise
         except Exception as error:
             failures.append((file.name, error))
-        else:
-            if brought:
-                collected.append(brought)
+            brought = error.brought if isinstance(error, StopTorn) else None
+        if brought:
+            collected.append(brought)
     for file in listing:
         if kept := keep_unmatched(file, gateway, ledger, archive):
             collected.append(kept)
@@ -294,6 +296,8 @@ def collect_reply_file(
     # All that is new since the last look is time: see TAIL_WAITS.
     if known.loaded_at and now - known.loaded_at >= TAIL_WAITS:
         return load_replies(archived, ledger, archive, grows=False)
+    if _tail(archived, known.size_bytes, archive).undecided:
+        raise StopTorn(file.name)
     return None
 
 
@@ -303,14 +307,16 @@ def load_replies(
     """Load an archived STOP or SMSMO file: opt-outs first, then the rows themselves.
 
     A row that was there and has vanished is forgotten by nobody. Without `grows`, the last line
-    counts as it is.
+    counts as it is. Else whoever says STOP in it is entered at once, and the row when it is whole.
+    Raises StopTorn, when all else is loaded, where it can't be told whose STOP that may be.
     """
     name = archived.report
     report = _read(archived, archive, partial(reports.read_replies, kind=name.kind, grows=grows))
+    tail = _tail(archived, report.size_read, archive)
     known = ledger.report_file(archived.name)
     owner = ledger.find_submission(name)
     opt_outs = ledger.add_opt_outs(
-        _opt_outs(name.kind, report.rows),
+        pa.concat_tables([_opt_outs(name.kind, report.rows), _entered(tail.rows)]),
         source=SOURCE[name.kind],
         stem=owner.stem if owner else name.stem,
         report=name,
@@ -324,7 +330,7 @@ def load_replies(
         notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
     for note in notes:
         log.warning("%s: %s", archived.name, note)
-    return Collected(
+    brought = Collected(
         name=archived.name,
         kind=name.kind,
         stem=owner.stem if owner else None,
@@ -335,13 +341,28 @@ def load_replies(
         replies=replies,
         notes=notes,
     )
+    if tail.undecided:
+        raise StopTorn(archived.name, brought)
+    return brought
 
 
 def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
     """Everyone in a STOP file, whatever the text says; in SMSMO whoever asks to stop (R35)."""
     if kind is ReportKind.SMSMO:
         rows = rows.filter(reports.is_stop(rows["message"]))
-    return rows.rename_columns({"replied_at": "opted_out_at"})
+    return _entered(rows)
+
+
+def _entered(replies: pa.Table) -> pa.Table:
+    """Replies as the stop list takes them."""
+    return replies.rename_columns({"replied_at": "opted_out_at"})
+
+
+def _tail(archived: Archived, size_read: int, archive: Any) -> reports.Tail:
+    """What is known of the bytes behind a report's last whole row."""
+    with (archive / archived.place).open("rb") as file:
+        file.seek(size_read)
+        return reports.read_tail(file.read(LONGEST_ROW), archived.report.kind)
 
 
 # Reports on files that nobody knows

@@ -25,7 +25,10 @@ from sms.errors import (
     GatewayError,
     GatewayUnreachable,
     LedgerError,
+    LookExpired,
+    ReportsFailed,
     SmsError,
+    SubmissionContradicted,
     SubmissionTaken,
     SubmissionUnknown,
 )
@@ -36,6 +39,8 @@ from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of
 log = logging.getLogger(__name__)
 
 OPTED_OUT = "opted_out"
+LOOK_HOLDS = 5.0  # seconds of real time from asking whether a file may leave to asking for it
+LOOKS = 5  # that may expire before a try gives up
 MANY = 10_000  # spec, *Campaign stats*: from here on the statistics take four days
 
 
@@ -67,8 +72,11 @@ class Gateway(Protocol):
     def upload(self, name: str, source: BinaryIO) -> int:
         """Write a file into `Send`; returns the size that the gateway then reports."""
 
-    def rename(self, old: str, new: str) -> None:
-        """Rename within `Send`, never onto an existing name."""
+    def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
+        """Rename within `Send`, never onto an existing name.
+
+        `may_leave` is asked right before the request leaves, and refuses by raising: then none did.
+        """
 
     def remove(self, folder: Folder, name: str) -> bool:
         """Delete a file; False if there was none."""
@@ -132,6 +140,9 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
     SubmissionUnknown, GatewayError, LedgerError.
     """
     files = [this.ledger.submission(stem) for stem in parcels]
+    if any(each.state is State.UNKNOWN for each in files):
+        with this.gateway() as session:
+            files = [look_again(each, session, this.ledger) for each in files]
     if any(each.state is State.CANCELLED and not each.is_empty for each in files):
         # Whoever calls off one file of a run calls off what is left of it.
         hold(parcels, this.gateway, this.ledger, "another file of the run was called off")
@@ -195,10 +206,15 @@ def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: 
     if held:
         with gateway() as session:
             for stem in held:
-                sight = look(session, stem)
-                for file in (*sight.drafts, *([sight.tmp] if sight.tmp else [])):
-                    session.remove(Folder.SEND, file.name)
+                clear_away(stem, session)
     return held
+
+
+def clear_away(stem: str, session: Gateway) -> None:
+    """Remove what lies at the gateway of a file and was not renamed: numbers of people."""
+    sight = look_at(session, stem)
+    for file in (*sight.drafts, *([sight.tmp] if sight.tmp else [])):
+        session.remove(Folder.SEND, file.name)
 
 
 def _is_ahead(submission: Submission) -> bool:
@@ -241,7 +257,7 @@ class Sight:
         return self.phases.get(Phase.TMP)
 
 
-def look(session: Gateway, stem: str) -> Sight:
+def look_at(session: Gateway, stem: str) -> Sight:
     """Every file that the gateway shows for this stem."""
     listing = session.listing(Folder.SEND)
     phases = {phase_of(file.name, stem): file for file in listing}
@@ -251,13 +267,40 @@ def look(session: Gateway, stem: str) -> Sight:
     )
 
 
+def look_again(submission: Submission, session: Gateway, ledger: Ledger) -> Submission:
+    """A submission as it stands, once the gateway was asked about one in `unknown`.
+
+    What shows there now settles it; what doesn't leaves it as it is.
+    """
+    if submission.state is not State.UNKNOWN:
+        return submission
+    sight = look_at(session, submission.stem)
+    if not sight.arrived:
+        return submission
+    shown = ", ".join(sorted(phase.value for phase in ARRIVED & sight.phases.keys()))
+    log.warning("%s had arrived: the gateway shows it as %s", submission.stem, shown)
+    ledger.move(submission.stem, to=State.SUBMITTED, detail={"shown": shown})
+    return ledger.submission(submission.stem)
+
+
 def unknown(stem: str) -> SubmissionUnknown:
     """The sentence for a file whose fate can't be read from the gateway."""
     return SubmissionUnknown(
-        f"{stem} may or may not have been delivered: its rename was about to happen and the "
-        f"gateway shows nothing of it. Nothing is sent again by itself. Ask {SUPPORT} whether "
-        f"{stem} was received, then say so: trigger the DAG settle_submission, which goes on with "
-        "it or sends the campaign again under a new name (or `sms ledger settle`)"
+        f"{stem} may or may not have been delivered: its rename was about to happen, and the "
+        f"gateway does not show that it did. Nothing is sent again by itself. Ask {SUPPORT} "
+        f"whether {stem} was received, then say so: trigger the DAG settle_submission, which goes "
+        "on with it or sends the campaign again under a new name"
+    )
+
+
+def contradiction(stem: str, sight: Sight) -> SubmissionContradicted:
+    """The sentence for a file that is at the gateway, and that this ledger never let go."""
+    shown = ", ".join(sorted(f"{stem}.{phase.value}" for phase in ARRIVED & sight.phases.keys()))
+    return SubmissionContradicted(
+        f"the gateway shows {shown}, and this ledger never meant to rename it: somebody else has "
+        "put it there, or the ledger was restored from an older backup. Nothing is sent, and the "
+        "ledger does not know who was written to: compare it with the backup and with "
+        f"{SUPPORT} before anything is sent again"
     )
 
 
@@ -271,14 +314,18 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
     submission = this.ledger.claim(stem, this.token, lease=this.lease)
     if submission.state is not State.UPLOADING:
         return standing(submission)
-    sight = look(session, stem)
+    sight = look_at(session, stem)
     if not sight.phases:
         # A listing is no snapshot: a file that is renamed meanwhile can be missed, but not twice.
-        sight = look(session, stem)
+        sight = look_at(session, stem)
     if sight.arrived:
+        if submission.rename_intended_at is None:
+            raise contradiction(stem, sight)
         log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sight.phases))
         return _arrived(stem, this.ledger)
-    if submission.rename_intended_at and not sight.tmp:
+    if submission.may_have_left:
+        # A `.tmp` alone is no proof: a server may give a file its new name before it takes the old
+        # one away, and the provider may have been quicker.
         this.ledger.move(stem, to=State.UNKNOWN, token=this.token)
         raise unknown(stem)
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
@@ -305,23 +352,69 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
     )
 
 
+class Look:
+    """When it was last asked whether a file may leave; what was said holds for a few seconds."""
+
+    def __init__(self) -> None:
+        self._at = _real_seconds()
+
+    def require(self) -> None:
+        """LookExpired once it is too old."""
+        if _real_seconds() - self._at > LOOK_HOLDS:
+            raise LookExpired
+
+
+def _real_seconds() -> float:
+    """Seconds that pass while this process, or its machine, stands still."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the first is Linux's
+    return time.clock_gettime(clock)
+
+
 def _release(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
     """Rename the file that lies there, without whoever must be left out since."""
+    expired = 0
     while True:
         submission = _upload(stem, parcel, session, this)
         if submission.state is not State.UPLOADING:
             return submission
-        # Of two files that would write to somebody once too often, the second sees the first.
-        with this.ledger.turn(alone=this.cap is not None):
-            this.check(submission)
-            # Whoever was written to, or said STOP, while the file went up is read here.
-            if this.cap and len(this.cap.reached(parcel.msisdns())):
-                continue
-            if len(this.ledger.opted_out(parcel.msisdns())):
-                continue
-            # Last of all, so that whatever refuses before leaves no doubt behind.
-            this.ledger.intend_rename(stem, this.token)
-            return _rename(stem, session, this.ledger, this.token)
+        try:
+            if left := _leave(submission, parcel, session, this):
+                return left
+        except LookExpired as error:
+            expired += 1
+            if expired == LOOKS:
+                raise
+            log.warning("%s: %s", stem, error)
+
+
+def _leave(
+    submission: Submission, parcel: Parcel, session: Gateway, this: Try
+) -> Submission | None:
+    """Ask for the last time, and rename; None if the file must be written anew first.
+
+    All of it is one turn: whoever says STOP meanwhile waits until it is over. Of two files that
+    would write to somebody once too often, the second sees the first.
+    """
+    stem, people = submission.stem, parcel.msisdns()
+    with this.ledger.turn(alone=this.cap is not None) as turn:
+        # Whoever was written to, or said STOP, while the file went up is read here.
+        if this.cap and len(this.cap.reached(people)):
+            return None
+        if len(turn.opted_out(people)):
+            return None
+        if unseen := turn.unseen_stops():
+            raise ReportsFailed((), (), False, tuple(unseen.items()))
+        look = Look()
+        this.check(submission)
+        # Last of all, so that whatever refuses before leaves no doubt behind.
+        this.ledger.intend_rename(stem, this.token)
+        try:
+            turn.require()
+            look.require()
+            return _rename(stem, session, this.ledger, this.token, look)
+        except LookExpired:
+            this.ledger.withdraw_rename(stem, this.token, "the last look was too old")
+            raise
 
 
 def _leave_out(msisdns: npt.NDArray[np.int64], reason: str, stem: str, parcel: Parcel) -> None:
@@ -374,15 +467,18 @@ def _put_in_place(
     session.rename(name, f"{stem}.{Phase.TMP}")
 
 
-def _rename(stem: str, session: Gateway, ledger: Ledger, token: str) -> Submission:
+def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look) -> Submission:
     if not ledger.holds(stem, token):
         raise _taken(stem)
     try:
-        session.rename(f"{stem}.{Phase.TMP}", f"{stem}.{Phase.CSV}")
+        session.rename(f"{stem}.{Phase.TMP}", f"{stem}.{Phase.CSV}", look.require)
     except GatewayUnreachable:
         raise  # the server may have done it all the same: the next try looks
-    except GatewayError:
-        if not look(session, stem).arrived:
+    except GatewayError as error:
+        sight = look_at(session, stem)
+        if not sight.arrived:
+            if sight.tmp:  # else it may have been somebody else's rename that took it away
+                ledger.withdraw_rename(stem, token, str(error))
             raise
         log.warning("%s was renamed by another try", stem)
     return _arrived(stem, ledger)

@@ -7,6 +7,7 @@ A bad row is never an exception: it is an excluded row with its Reason.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 SUPPORT = "support@mtarget.fr"  # spec, *Registration*
 
@@ -187,6 +188,23 @@ class SubmissionUnknown(GatewayError):
     """Whether the file arrived can't be known from here: a person must look."""
 
 
+class SubmissionContradicted(GatewayError):
+    """The gateway shows a file that the ledger knows not to have left: a person must look."""
+
+
+class LookExpired(SmsError):
+    """Too long since the last look at what forbids a rename: nothing was renamed by it."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return (
+            "this process, or the line to the ledger, stood still between the last look at the "
+            "stop list, the hour and the halt, and the rename: nothing was renamed by that look, "
+            "and all of it is asked again"
+        )
+
+
 class SubmissionTaken(SmsError):
     """Another try holds this submission; this one stands aside."""
 
@@ -241,6 +259,24 @@ class ReportUnfinished(SmsError):
 
     def __str__(self) -> str:
         return f"{self.name} is still being written: it is read again later, nothing was loaded"
+
+
+class StopTorn(SmsError):
+    """A file ends in the middle of a row that may be a STOP; `brought` is what else it brought."""
+
+    retryable = True
+
+    def __init__(self, name: str, brought: Any = None) -> None:
+        super().__init__(name, brought)
+        self.name = name
+        self.brought = brought
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} ends in the middle of a row that may be somebody's STOP: nothing is sent "
+            "until the rest of it is there, or until it has not come for half an hour and the row "
+            "counts as it is"
+        )
 
 
 class ReportsFailed(SmsError):

@@ -19,7 +19,7 @@ from sms.collecting import (
     has_settled,
     sentence,
 )
-from sms.delivery import Folder, Gateway, RemoteFile
+from sms.delivery import Folder, Gateway, RemoteFile, look_again
 from sms.errors import (
     GatewayUnreachable,
     HousekeepingUnfinished,
@@ -93,6 +93,7 @@ def clear_gateway(
             raise
         except SmsError as error:
             failures.append((report.file.name, error))
+    _settle_unknown(gateway, ledger)
     sent, strange = _clear_send(gateway, ledger, settings, now)
     closed = tuple(_close(gateway, ledger, settings, now))
     cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(ours))
@@ -177,6 +178,15 @@ def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
     if there:
         gateway.remove(folder, file.name)
     return [file.name]
+
+
+def _settle_unknown(gateway: Gateway, ledger: Ledger) -> None:
+    """Let the gateway say what became of files of unknown fate."""
+    for each in ledger.submissions_in(State.UNKNOWN):
+        if look_again(each, gateway, ledger).state is not State.UNKNOWN:
+            log.warning(
+                "%s counts as submitted: clear its task submit, and the run goes on", each.stem
+            )
 
 
 def _clear_send(

@@ -19,6 +19,7 @@ from sms.errors import (
     ReplayUnfinished,
     ReportUnreadable,
     SmsError,
+    StopTorn,
 )
 from sms.ledger.ledger import Ledger
 from sms.wire.names import ReportKind, ReportName
@@ -104,7 +105,11 @@ def _load(archived: Archived, ledger: Ledger, archive: Any, *, grows: bool) -> C
     """One state of a report; only of the last one known may a line without its end count."""
     report = archived.report
     if report.kind is not ReportKind.ACK:
-        return load_replies(archived, ledger, archive, grows=grows)
+        try:
+            return load_replies(archived, ledger, archive, grows=grows)
+        except StopTorn as torn:  # a later state of it says how that row went on
+            brought: Collected = torn.brought
+            return brought
     owner = ledger.find_submission(report)
     if owner is None:
         raise LedgerError(

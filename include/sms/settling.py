@@ -1,9 +1,10 @@
 """Open cases that a person closes: a file whose fate can't be known, a file that must not leave.
 
-What belongs here: which answers there are, and what each changes in the ledger. Nothing here talks
-to the gateway, and nothing is sent.
+What belongs here: which answers there are, and what each changes in the ledger. The gateway is only
+looked at, and a `.tmp` that must not leave is removed; nothing is sent.
 """
 
+from sms.delivery import Gateway, clear_away, look_again
 from sms.errors import SUPPORT, LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import AHEAD, State
@@ -12,27 +13,45 @@ from sms.proving import is_proof
 STILL_HERE = (State.PLANNED, *sorted(AHEAD))
 
 
-def settle(stem: str, ledger: Ledger, *, arrived: bool) -> str:
+def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str:
     """Say what became of a submission in `unknown`; what to do next, in a sentence.
 
-    Raises LedgerError for any other submission.
+    The gateway is asked first. Raises LedgerError for any other submission, and for an answer that
+    the gateway refutes; GatewayError.
     """
-    to = State.SUBMITTED if arrived else State.CANCELLED
     _require(stem, ledger, (State.UNKNOWN,), "not unknown: nothing to settle")
-    if not ledger.move(stem, to=to, detail={"settled": "arrived" if arrived else "never arrived"}):
-        _require(stem, ledger, (), "settled by somebody else meanwhile")
-    proof = is_proof(ledger.submission(stem).run_key)
+    found = look_again(ledger.submission(stem), gateway, ledger)
+    if found.state is State.UNKNOWN:
+        if not arrived:
+            # First of all: what is gone can't be renamed late.
+            clear_away(stem, gateway)
+        answer = "arrived" if arrived else "never arrived"
+        to = State.SUBMITTED if arrived else State.CANCELLED
+        if not ledger.move(stem, to=to, detail={"settled": answer}):
+            _require(stem, ledger, (), "settled by somebody else meanwhile")
+    elif not arrived:
+        raise LedgerError(
+            f"the gateway shows that {stem} has arrived, whatever anybody says: it counts as "
+            f"submitted, and nothing is sent again. Clear its task {_task(stem, ledger)}, and the "
+            "run goes on"
+        )
     if arrived:
-        task = "send_proof" if proof else "submit"
-        return f"{stem} counts as submitted. Clear its task {task}, and the run goes on"
-    if proof:
+        return (
+            f"{stem} counts as submitted. Clear its task {_task(stem, ledger)}, and the run goes on"
+        )
+    if is_proof(found.run_key):
         return f"{stem} is cancelled. Clear the task prove of its run, which sends another proof"
     if is_alone(stem, ledger):
         return f"{stem} is cancelled, and nothing of its run was sent: it may be sent again"
     return (
-        f"{stem} is cancelled. Others of its {ledger.submission(stem).parts} parts may have gone "
+        f"{stem} is cancelled. Others of its {found.parts} parts may have gone "
         "out: a new run's query must leave out whoever is in sms.delivery"
     )
+
+
+def _task(stem: str, ledger: Ledger) -> str:
+    """The task that waits for a file's verdict."""
+    return "send_proof" if is_proof(ledger.submission(stem).run_key) else "submit"
 
 
 def is_alone(stem: str, ledger: Ledger) -> bool:

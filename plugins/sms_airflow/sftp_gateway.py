@@ -13,11 +13,11 @@ import os
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import asyncssh
 import paramiko
@@ -30,6 +30,7 @@ from sms.delivery import Folder, RemoteFile
 from sms.errors import ConfigurationError, GatewayError, GatewayRefused, GatewayUnreachable
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ANSWER = 60.0  # seconds that one request may take: neither library has a limit of its own
 PROGRESS = 10.0  # seconds between two lines in the log of an upload
@@ -119,9 +120,13 @@ class SftpGateway:
                 _write(target, source, Progress(name, _size(source)))
             return self._client.stat(path).st_size or 0
 
-    def rename(self, old: str, new: str) -> None:
-        """Rename within `Send` by the plain request, which refuses to overwrite (R27)."""
-        with self._spoken(f"renaming {old} to {new}"):
+    def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
+        """Rename within `Send` by the plain request, which refuses to overwrite (R27).
+
+        `may_leave` is asked right before the request's bytes leave this machine.
+        """
+        asked = self._asked_first(may_leave) if may_leave else contextlib.nullcontext()
+        with self._spoken(f"renaming {old} to {new}"), asked:
             self._client.rename(self._path(Folder.SEND, old), self._path(Folder.SEND, new))
 
     def remove(self, folder: Folder, name: str) -> bool:
@@ -132,6 +137,34 @@ class SftpGateway:
             except FileNotFoundError:
                 return False
         return True
+
+    @contextlib.contextmanager
+    def _asked_first(self, may_leave: Callable[[], None]) -> Iterator[None]:
+        """Ask before the first bytes that this thread writes to the line in the block.
+
+        As late as can be: whoever stands still for an hour while paramiko makes a packet of the
+        request is still refused. What refuses ends the line, which has counted that packet.
+        """
+        channel = self._client.get_channel()
+        assert channel
+        transport, us = channel.get_transport(), threading.get_ident()
+        write = transport.packetizer.write_all
+
+        def write_all(out: bytes) -> None:
+            if threading.get_ident() == us:
+                transport.packetizer.write_all = write
+                try:
+                    may_leave()
+                except BaseException:
+                    transport.close()
+                    raise
+            write(out)
+
+        transport.packetizer.write_all = write_all
+        try:
+            yield
+        finally:
+            transport.packetizer.write_all = write
 
     def _path(self, folder: Folder, name: str) -> str:
         return f"{self._folders[folder]}/{name}"
@@ -228,19 +261,40 @@ async def watching(account: Account) -> AsyncIterator["SftpWatch"]:
     stack = contextlib.AsyncExitStack()
     try:
         with spoken(account.address, "connecting"):
-            async with asyncio.timeout(ANSWER):
-                try:
-                    client = await stack.enter_async_context(_managed(account))
-                except (asyncssh.ConnectionLost, ConnectionResetError):
-                    await _compare_host_keys(account)
-                    raise
-                clock.verify(await _async_marker(client), account.address)
+            client = await _within(ANSWER, _connect(account, stack))
         yield SftpWatch(client)
     finally:
         # A gateway that has fallen silent answers no goodbye either.
         with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
-            async with asyncio.timeout(GOODBYE):
-                await stack.aclose()
+            await _within(GOODBYE, stack.aclose())
+
+
+async def _connect(account: Account, stack: contextlib.AsyncExitStack) -> asyncssh.SFTPClient:
+    try:
+        client = await stack.enter_async_context(_managed(account))
+    except (asyncssh.ConnectionLost, ConnectionResetError):
+        await _compare_host_keys(account)
+        raise
+    clock.verify(await _async_marker(client), account.address)
+    return client
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What the work comes to; TimeoutError after so long, whatever becomes of it then.
+
+    `asyncio.timeout` would wait until it has ended by itself. But asyncssh closes a directory whose
+    listing is cancelled, and waits for the answer to that: over a silent line for ever.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 class SftpWatch:
@@ -253,8 +307,7 @@ class SftpWatch:
     async def listing(self, account: Account, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
         with spoken(account.address, f"listing {folder}"), _changing(folder):
-            async with asyncio.timeout(ANSWER):
-                entries = await self._entries(account, folder)
+            entries = await _within(ANSWER, self._entries(account, folder))
         return [
             RemoteFile(str(entry.filename), entry.attrs.size or 0, _moment(entry.attrs.mtime))
             for entry in entries

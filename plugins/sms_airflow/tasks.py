@@ -266,15 +266,19 @@ def conclude(stems: list[str]) -> dict[str, int]:
 def settle(stem: str, answer: str) -> str:
     """Write a person's answer into the ledger; the DAG that sends the campaign again, if one shall.
 
-    A state that the answer doesn't fit is refused, and nothing changes.
+    A state that the answer doesn't fit is refused, and nothing changes; so is an answer that the
+    gateway refutes.
     """
     from sms import settling
+    from sms_airflow import wiring
 
     ledger = _ledger()
     if answer == "call_off":
         log.info("%s", settling.call_off(stem, ledger))
         return ""
-    log.info("%s", settling.settle(stem, ledger, arrived=answer == "arrived"))
+    with wiring.gateway() as session:
+        told = settling.settle(stem, session, ledger, arrived=answer == "arrived")
+    log.info("%s", told)
     if answer == "arrived" or not settling.is_alone(stem, ledger):
         return ""
     run_key = ledger.submission(stem).run_key

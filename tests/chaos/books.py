@@ -14,8 +14,16 @@ from tests.chaos.troubles import late
 Journal = Sequence[Mapping[str, Any]]
 
 
-def faults(stack: Stack, runs: Sequence[str], said_stop: Mapping[int, datetime]) -> list[str]:
-    """A sentence for each promise that was broken; `runs` are those that were to send."""
+def faults(
+    stack: Stack,
+    runs: Sequence[str],
+    beside: Sequence[str],
+    said_stop: Mapping[int, datetime],
+) -> list[str]:
+    """A sentence for each promise that was broken; `runs` are those that were to send.
+
+    `beside` are the stems that left of runs which could not go on.
+    """
     assert stack.gateway
     journal = stack.gateway.journal()
     known = {
@@ -24,7 +32,7 @@ def faults(stack: Stack, runs: Sequence[str], said_stop: Mapping[int, datetime])
         if number not in said_stop
     }
     found: list[str] = []
-    stems: set[str] = set()
+    stems = {*beside}
     for run in runs:
         files = stack.ledger.submissions(run)
         stems |= {each.stem for each in files}

@@ -1,7 +1,8 @@
 """Days on which campaigns go out while everything dies around them, and who cares for them.
 
-A person is played, too: whoever finds a failed task clears it, restarts the schedulers where tasks
-stay queued, and does no more.
+A person is played, too: whoever finds a failed task clears it, asks the provider about a file of
+unknown fate and says what they said, restarts the schedulers where tasks stay queued, and does no
+more.
 """
 
 import time
@@ -18,6 +19,8 @@ from demo.processes import PAUSE, wait_until
 from demo.stack import Stack
 from sms.clock import PARIS
 from sms.errors import LedgerUnreachable
+from sms.ledger.records import Submission
+from sms.ledger.states import SENT, State
 from sms_sandbox import clock
 from tests.chaos.books import faults
 from tests.chaos.troubles import SCHEDULERS, Troubles
@@ -63,6 +66,9 @@ class Chaos:
     troubles: Troubles
     days: int = 0
     sent: list[Run] = field(default_factory=list)  # those that were to send
+    # Those of which a part never arrived: another run would have to write to its people.
+    broken_off: list[Run] = field(default_factory=list)
+    _never_arrived: dict[str, tuple[str, str]] = field(default_factory=dict)  # stem: its run
     _today: list[Run] = field(default_factory=list)
 
     def day(self) -> None:
@@ -130,7 +136,10 @@ class Chaos:
     def faults(self) -> list[str]:
         """What does not add up."""
         keys = [f"{run.dag_id}/{run.run_id}" for run in self.sent]
-        return faults(self.stack, keys, self.troubles.said_stop)
+        gone = [
+            each.stem for run in self.broken_off for each in self._files(run) if each.state in SENT
+        ]
+        return faults(self.stack, keys, gone, self.troubles.said_stop)
 
     def _begin_day(self) -> None:
         self.days += 1
@@ -138,9 +147,18 @@ class Chaos:
 
     def _heal_sent(self) -> list[str]:
         """Until today's campaigns have done their work; the stems of their files."""
-        self._heal(self._today)
-        self.sent += [run for run in self._today if not self._stood_aside(run)]
-        return [each.stem for run in self._today for each in self._files(run)]
+        healed = 0
+        while healed < len(self._today):  # of what never arrived, another run begins
+            healed = len(self._today)
+            self._heal(self._today)
+        for run in self._today:
+            files = self._files(run)
+            if self._is_broken_off(run):
+                self.broken_off += [run] if len(files) > 1 else []
+            elif not self._stood_aside(run):
+                self.sent.append(run)
+        files = [each for run in self._today for each in self._files(run)]
+        return [each.stem for each in files if each.stem not in self._never_arrived]
 
     def _heal_collected(self, stems: Sequence[str]) -> None:
         """Until all reports on these files and all replies are home; then it is the next day."""
@@ -238,13 +256,33 @@ class Chaos:
     def _is_well(self, run: Run) -> None:
         """Return once the run has done its work; else clear what failed, and say no."""
         now = self.stack.airflow.run(run.dag_id, run.run_id)
-        if now.state == "success" or self._stood_aside(run):
+        if now.state == "success" or self._stood_aside(run) or self._is_broken_off(run):
             return
+        for each in self._files(run):
+            if each.state is State.UNKNOWN:
+                self._ask_provider(each.stem, run)
         tasks = self._tasks(run)
         stuck = ("up_for_retry",) if now.state != "failed" else ("failed", "upstream_failed")
         if failed := [task.task_id for task in tasks if task.state in stuck]:
             self.stack.airflow.clear(run.dag_id, run.run_id, failed, only_failed=False)
         raise NotThere("it is still at work")
+
+    def _ask_provider(self, stem: str, run: Run) -> None:
+        """Say of a file what the gateway's own journal says of it."""
+        arrived = any(
+            line["what"] == "rename" and line["to"].endswith(f"/{stem}.csv")
+            for line in self._journal()
+        )
+        settles = _run("settle_submission", f"settle__{stem}")
+        self._trigger(settles, stem=stem, answer="arrived" if arrived else "never_arrived")
+        self._is_well(settles)
+        if not arrived:
+            self._never_arrived[stem] = run.dag_id, run.run_id
+            if self.stack.ledger.submission(stem).parts == 1:
+                self._today.append(_run(run.dag_id, f"again__{stem}"))
+
+    def _is_broken_off(self, run: Run) -> bool:
+        return (run.dag_id, run.run_id) in self._never_arrived.values()
 
     def _states(self, run: Run) -> set[str | None]:
         found: set[str | None] = set()
@@ -288,7 +326,7 @@ class Chaos:
         assert self.stack.gateway
         clock.move(self.stack.gateway.clock_file, to=to)
 
-    def _files(self, run: Run) -> list[object]:
+    def _files(self, run: Run) -> list[Submission]:
         return self.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
 
     def _told(self, run: Run) -> str:

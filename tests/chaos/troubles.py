@@ -189,8 +189,10 @@ class Troubles:
 
 
 def late(said_at: datetime, renamed_at: datetime) -> bool:
-    """Whether a STOP came too late to be left out: while the last look had already been taken."""
-    return said_at > renamed_at - LOOK_TO_RENAME
+    """Whether a STOP came too late to be left out: when the rename was on its way already."""
+    return said_at > renamed_at - ON_ITS_WAY
 
 
-LOOK_TO_RENAME = timedelta(seconds=10)  # at most, on a machine that is busy dying
+# A STOP waits for a rename that is under way, unless the ledger has ended that turn: then it may be
+# entered before the gateway, which is slow now and then, has done what it was asked for.
+ON_ITS_WAY = timedelta(seconds=2)

@@ -127,7 +127,7 @@ def test_help_is_shown_before_anything_heavy_is_loaded() -> None:
 
 
 def test_a_wrong_call_says_how_to_call() -> None:
-    done = sms_as_a_process("ledger", "settle", STEM)
+    done = sms_as_a_process("ledger", "cancel", STEM)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "SMS_LEDGER_URL" in done.stderr or "--url" in done.stderr
@@ -147,33 +147,6 @@ def test_a_ledger_that_is_not_there_ends_in_a_sentence() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert "127.0.0.1" in done.stderr
-
-
-def test_an_unknown_submission_is_settled_as_the_provider_says(
-    ledger: Ledger, ledger_url: str
-) -> None:
-    for name, answer, state in (
-        ("a", "--arrived", State.SUBMITTED),
-        ("b", "--never-arrived", State.CANCELLED),
-    ):
-        stem = make_unknown(ledger, STEM + name)
-
-        done = sms("ledger", "settle", stem, answer, SMS_LEDGER_URL=ledger_url)
-
-        assert done.returncode == 0, done.stderr
-        assert stem in done.stdout
-        assert ledger.submission(stem).state is state
-
-
-def test_what_is_not_unknown_can_not_be_settled(ledger: Ledger, ledger_url: str) -> None:
-    stem = make_unknown(ledger, STEM)
-    sms("ledger", "settle", stem, "--arrived", SMS_LEDGER_URL=ledger_url)
-
-    done = sms("ledger", "settle", stem, "--never-arrived", SMS_LEDGER_URL=ledger_url)
-
-    assert done.returncode == 1
-    assert f"{stem} is submitted, not unknown" in done.stderr
-    assert ledger.submission(stem).state is State.SUBMITTED
 
 
 def test_only_what_has_not_left_can_be_cancelled(ledger: Ledger, ledger_url: str) -> None:

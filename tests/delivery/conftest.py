@@ -209,7 +209,8 @@ def renames(gateway: Gateway) -> list[str]:
 
 
 def sent_to(gateway: Gateway) -> list[str]:
-    """Everyone whom the gateway sends to: by its journal, or by what it accepted."""
+    """Everyone whom the gateway sends to, once it has done its work."""
+    gateway.settle()
     if isinstance(gateway, Sandbox):
         return sorted(entry["msisdn"] for entry in gateway.journal("sent"))
     accepted = b"".join(file.read_bytes() for file in gateway.send.glob("*.done"))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from demo.processes import wait_until
-from sms.errors import GatewayUnreachable, LedgerError
+from sms.errors import GatewayRefused, LedgerError
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
@@ -56,11 +56,11 @@ def test_a_run_that_has_nobody_left_is_called_off(desk: Desk, gateway: Sandbox) 
 def test_a_file_tried_again_does_not_count_itself(desk: Desk, gateway: Sandbox) -> None:
     [only] = desk.prepare(numbers(3), more=ONCE)
 
-    def dies() -> None:
-        raise GatewayUnreachable("cut")
+    def says_no() -> None:
+        raise GatewayRefused("no")
 
-    with pytest.raises(GatewayUnreachable, match="cut"):
-        desk.submit(only.stem, gateway=interrupted("rename", dies, when="before", nth=TO_CSV))
+    with pytest.raises(GatewayRefused, match="no"):
+        desk.submit(only.stem, gateway=interrupted("rename", says_no, when="before", nth=TO_CSV))
     assert desk.ledger.submission(only.stem).rename_intended_at
 
     assert desk.submit(only.stem, token="second try").messages == 3

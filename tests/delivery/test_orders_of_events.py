@@ -12,7 +12,7 @@ from sms import clock, frames, offline, proving, sending, settling
 from sms.campaign import load
 from sms.clock import PARIS
 from sms.errors import GatewayUnreachable, LedgerBusy, LedgerError, SmsError, WindowClosed
-from sms.ledger import history
+from sms.ledger import turn
 from sms.ledger.states import State
 from sms.msisdn import REGIONS
 from sms.places import Geography
@@ -600,7 +600,8 @@ def test_a_proof_of_unknown_fate_names_its_own_task(desk: Desk, gateway: Sandbox
     desk.ledger.claim(stem, "a try", lease=timedelta(minutes=1))
     desk.ledger.move(stem, to=State.UNKNOWN)
 
-    assert "send_proof" in settling.settle(stem, desk.ledger, arrived=True)
+    with wiring.gateway() as session:
+        assert "send_proof" in settling.settle(stem, session, desk.ledger, arrived=True)
 
 
 def test_a_plan_that_is_made_again_alone_waives_no_yes(desk: Desk, gateway: Sandbox) -> None:
@@ -645,7 +646,7 @@ def test_whoever_waits_for_a_turn_says_so_and_gives_up(
     desk: Desk, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another worker's machine vanished in its turn: the database holds the lock for hours."""
-    monkeypatch.setitem(history.PATIENCE, "lock_timeout", "300ms")
+    monkeypatch.setitem(turn.LIMITS, "lock_timeout", "300ms")
     [only] = desk.prepare(numbers(2), more=ONCE)
 
     with desk.ledger.turn(alone=True), pytest.raises(LedgerBusy, match="tries again later"):
@@ -656,7 +657,7 @@ def test_a_campaign_without_a_cap_takes_its_turn_too(
     desk: Desk, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between a capped file's last look and its rename a free one leaves to the same people."""
-    monkeypatch.setitem(history.PATIENCE, "lock_timeout", "300ms")
+    monkeypatch.setitem(turn.LIMITS, "lock_timeout", "300ms")
     [capped] = desk.prepare(numbers(2), run="capped", more=ONCE)
     [free] = desk.prepare(numbers(2), run="free")
     asked: list[str] = []

@@ -36,6 +36,7 @@ def test_what_was_changed_since_the_review_does_not_leave(
 
     if spoil is spoil_the_bytes:
         desk.submit(prepared.stem)  # which writes them anew, from the rows
+        assert gateway.settled_names() == [f"{prepared.stem}.done"]
         assert b"lundi!" not in (gateway.home / "Send" / f"{prepared.stem}.done").read_bytes()
         return
     with pytest.raises(LedgerError, match="is not what was prepared and reviewed") as refused:

@@ -7,6 +7,7 @@ import pytest
 from sms import clock, proving, sending, settling
 from sms.errors import LedgerError, NotApproved
 from sms.ledger.states import State
+from sms_airflow import wiring
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, sent_to
 from tests.delivery.test_submit import opt_out
@@ -110,7 +111,8 @@ def test_whoever_settles_a_proof_never_sends_the_campaign_again(
     desk.ledger.claim(stem, "a try", lease=timedelta(minutes=1))
     assert desk.ledger.move(stem, to=State.UNKNOWN)
 
-    told = settling.settle(stem, desk.ledger, arrived=False)
+    with wiring.gateway() as session:
+        told = settling.settle(stem, session, desk.ledger, arrived=False)
 
     assert "Clear the task prove" in told
     assert not settling.is_alone(stem, desk.ledger)

@@ -2,10 +2,12 @@
 
 import pytest
 
-from sms import settling
+from sms import clock, settling
 from sms.errors import GatewayUnreachable, LedgerError, SubmissionUnknown
+from sms.housekeeping import clear_gateway
 from sms.ledger.states import State
-from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
+from sms_airflow import wiring
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, in_send, numbers, renames, show
 
 pytestmark = SANDBOX_ONLY  # answers change the ledger; the gateway only leads to the question
 TO_CSV = 2  # of the renames of one try
@@ -23,10 +25,16 @@ def unknown(desk: Desk, gateway: Gateway, more: str = "") -> str:
     return stem
 
 
+def settled(stem: str, desk: Desk, *, arrived: bool) -> str:
+    """A person's answer, as the DAG writes it down."""
+    with wiring.gateway() as session:
+        return settling.settle(stem, session, desk.ledger, arrived=arrived)
+
+
 def test_what_arrived_goes_on_from_its_verdict(desk: Desk, gateway: Gateway) -> None:
     stem = unknown(desk, gateway)
 
-    told = settling.settle(stem, desk.ledger, arrived=True)
+    told = settled(stem, desk, arrived=True)
 
     assert told == f"{stem} counts as submitted. Clear its task submit, and the run goes on"
     assert desk.submit(stem, token="cleared").state is State.SUBMITTED
@@ -36,7 +44,7 @@ def test_what_arrived_goes_on_from_its_verdict(desk: Desk, gateway: Gateway) -> 
 def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, gateway: Gateway) -> None:
     stem = unknown(desk, gateway)
 
-    told = settling.settle(stem, desk.ledger, arrived=False)
+    told = settled(stem, desk, arrived=False)
 
     assert "it may be sent again" in told
     assert settling.is_alone(stem, desk.ledger)
@@ -51,9 +59,7 @@ def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, gateway: G
 def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gateway) -> None:
     stem = unknown(desk, gateway, more="max_per_file: 2\n")
 
-    assert "must leave out whoever is in sms.delivery" in settling.settle(
-        stem, desk.ledger, arrived=False
-    )
+    assert "must leave out whoever is in sms.delivery" in settled(stem, desk, arrived=False)
     assert not settling.is_alone(stem, desk.ledger)
 
 
@@ -63,12 +69,12 @@ def test_only_what_is_unknown_can_be_settled_and_once(
 ) -> None:
     [prepared] = desk.prepare(numbers(1))
     with pytest.raises(LedgerError, match="is prepared, not unknown: nothing to settle"):
-        settling.settle(prepared.stem, desk.ledger, arrived=arrived)
+        settled(prepared.stem, desk, arrived=arrived)
 
     stem = unknown(desk, gateway)
-    settling.settle(stem, desk.ledger, arrived=arrived)
+    settled(stem, desk, arrived=arrived)
     with pytest.raises(LedgerError, match="not unknown: nothing to settle"):
-        settling.settle(stem, desk.ledger, arrived=not arrived)
+        settled(stem, desk, arrived=not arrived)
 
 
 def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
@@ -90,3 +96,55 @@ def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
     desk.submit(third.stem)
     with pytest.raises(LedgerError, match="is submitted, and may be at the gateway"):
         settling.call_off(third.stem, desk.ledger)
+
+
+@pytest.mark.parametrize("phase", ["csv", "lock", "done", "reject"])
+def test_an_answer_that_the_gateway_refutes_is_refused(
+    desk: Desk, gateway: Gateway, phase: str
+) -> None:
+    gateway.turn(silent=True)
+    stem = unknown(desk, gateway)
+    show(gateway, f"{stem}.{phase}", b"")
+
+    with pytest.raises(LedgerError, match=f"the gateway shows that {stem} has arrived"):
+        settled(stem, desk, arrived=False)
+
+    assert desk.ledger.submission(stem).state is State.SUBMITTED
+    assert renames(gateway) == []
+
+
+def test_what_never_arrived_leaves_nothing_that_could_leave_late(
+    desk: Desk, gateway: Gateway
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    gateway.drop_connection_before("rename", TO_CSV)
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(prepared.stem)
+    with pytest.raises(SubmissionUnknown):
+        desk.submit(prepared.stem, token="second try")
+    assert in_send(gateway) == [f"{prepared.stem}.tmp"]
+
+    settled(prepared.stem, desk, arrived=False)
+
+    assert in_send(gateway) == []
+
+
+def test_housekeeping_lets_the_gateway_settle_what_was_unknown(
+    desk: Desk, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.turn(silent=True)
+    stem = unknown(desk, gateway)
+    clear(desk)
+    assert desk.ledger.submission(stem).state is State.UNKNOWN
+    show(gateway, f"{stem}.done", b"")
+
+    clear(desk)
+
+    assert desk.ledger.submission(stem).state is State.SUBMITTED
+    assert f"{stem} counts as submitted: clear its task submit" in caplog.text
+
+
+def clear(desk: Desk) -> None:
+    """What the task `clear_gateway` does."""
+    with wiring.gateway() as session:
+        clear_gateway(session, desk.ledger, wiring.archive(), desk.settings, clock.now())

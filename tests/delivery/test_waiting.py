@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
+from asyncssh.sftp import SFTPClientHandler
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from sms import clock
@@ -213,7 +214,7 @@ def listings(gateway: Sandbox, folder: str) -> int:
 
 
 @pytest.fixture
-def relay(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+def relay(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """The way to the sandbox that can be cut, and can fall silent."""
     with Relay(gateway.port) as way:
         facts = json.loads(os.environ["AIRFLOW_CONN_SMS_GATEWAY"])
@@ -305,6 +306,33 @@ def test_a_gateway_that_falls_silent_is_left_and_called_again(
         waiting = asyncio.create_task(first_event(trigger(VerdictTrigger)))
         await until(lambda: listings(gateway, "Send"), "a listing of Send")
         relay.silence()  # nobody hangs up: neither side hears any more of the other
+        await until(lambda: not relay.open, "the end of the line")
+        relay.speak()
+        show(gateway, f"{STEM}.done")
+        return await waiting
+
+    assert asyncio.run(waited())["saw"] == "accepted"
+
+
+def test_a_gateway_that_falls_silent_in_the_middle_of_a_listing_is_left_too(
+    gateway: Gateway, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncssh closes the directory of a listing that is cancelled, and waits for the answer."""
+    monkeypatch.setattr(sftp_gateway, "GOODBYE", 0.1)
+    monkeypatch.setattr(sftp_gateway, "ANSWER", 2.0)
+    readdir, asked = SFTPClientHandler.readdir, []
+
+    async def silenced(handler: SFTPClientHandler, directory: bytes) -> Any:
+        asked.append(directory)
+        if len(asked) == 5:
+            relay.silence()
+        return await readdir(handler, directory)
+
+    monkeypatch.setattr(SFTPClientHandler, "readdir", silenced)
+
+    async def waited() -> dict[str, Any]:
+        waiting = asyncio.create_task(first_event(trigger(VerdictTrigger)))
+        await until(lambda: len(asked) >= 5, "a listing that falls silent")
         await until(lambda: not relay.open, "the end of the line")
         relay.speak()
         show(gateway, f"{STEM}.done")

@@ -29,7 +29,7 @@ from tests.airflow_home import ROOT, ledger_connection
 from tests.conftest import fresh, keeping_connections, memory
 from tests.delivery.conftest import TUESDAY, Desk, connection
 from tests.faults.points import KILLED, Part, Strike, strikes
-from tests.faults.zygote import DONE, HUNG, PATIENCE
+from tests.faults.zygote import DONE, FINAL, HUNG, PATIENCE, PAUSED
 
 AT_ONCE = 2  # worlds in each process of the tests: an act often waits for others
 TRIES = 6
@@ -66,8 +66,13 @@ class Zygote:
             assert self._answer(line, "while it loaded Airflow") == "ready"
             self._free.put(line)
 
-    def play(self, order: dict[str, Any], strike: Strike | None) -> Ended:
-        """One act in a fork, struck at one point or not at all."""
+    def play(
+        self,
+        order: dict[str, Any],
+        strike: Strike | None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """One act in a fork, struck at one point or not at all; what happens while it is paused."""
         number = next(self._numbers)
         told = self._folder / f"{number}.json"
         order |= {"token": f"try {number}", "report": str(told)}
@@ -76,7 +81,15 @@ class Zygote:
         try:
             line.write(json.dumps(order) + "\n")
             line.flush()
-            status = int(self._answer(line, f"on the end of {order['act']}"))
+            answer = self._answer(line, f"on the end of {order['act']}")
+            if answer == PAUSED:
+                try:
+                    meanwhile()
+                finally:
+                    line.write("go on\n")
+                    line.flush()
+                    answer = self._answer(line, f"on the end of {order['act']}")
+            status = int(answer)
         finally:
             self._free.put(line)
         if status == HUNG:
@@ -134,11 +147,16 @@ class World:
     _zygote: Zygote
     _env: dict[str, str]
 
-    def play(self, act: str, strike: Strike | None = None) -> Ended:
+    def play(
+        self,
+        act: str,
+        strike: Strike | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Ended:
         """An act, in a process of its own."""
         folders = [str(self.desk.folder / name) for name in ("runs", "archive")]
         order = {"act": act, "env": self._env, "folders": folders, "stems": self.stems}
-        return self._zygote.play(order, strike)
+        return self._zygote.play(order, strike, meanwhile)
 
     def play_until_done(self, act: str) -> Ended:
         """An act, run again as Airflow would; or until it asks a person."""
@@ -236,7 +254,9 @@ class Worlds:
                 "AIRFLOW_CONN_SMS_STOP_LIST_KEY": f"generic://:{KEY}@",
             }
             runs, stems = ([*kept.runs], [*kept.stems]) if kept else ([], [])
-            desk = Desk(folder, Ledger(engine, actor="test"), load(settings), runs=runs)
+            desk = Desk(
+                folder, Ledger(engine, actor="test", clock=sandbox.now), load(settings), runs=runs
+            )
             yield World(desk, sandbox, stems, self._zygote, env)
 
 
@@ -261,13 +281,15 @@ def strike_everywhere(
     act: str,
     names: Sequence[str],
     part: Part,
-    tried: Callable[[Strike, Callable[[World], Ended]], bool],
+    tried: Callable[[Strike, Callable[..., Ended]], bool],
+    ways: Callable[[Sequence[str]], list[Strike]] = strikes,
 ) -> str:
     """Try every strike of a part, in worlds of their own; what came of it, in words.
 
-    `tried` makes a world, lets it be struck, judges it, and says whether a person was asked.
+    `tried` makes a world, lets it be struck, judges it, and says whether a person was asked. What
+    strikes it says, too, what happens while the process is paused.
     """
-    plan = strikes(names)
+    plan = ways(names)
     chosen = os.environ.get("STRIKE")  # such as "commit 7, killed after": that one alone
     ours = [one for one in plan if one in part and chosen in (None, str(one))]
     if chosen and not ours:
@@ -275,11 +297,12 @@ def strike_everywhere(
     assert ours
 
     def one(strike: Strike) -> bool:
-        def struck(world: World) -> Ended:
-            ended = world.play(act, strike)
+        def struck(world: World, meanwhile: Callable[[], None] = lambda: None) -> Ended:
+            ended = world.play(act, strike, meanwhile)
             if strike.how.startswith("killed"):
                 assert ended.status == KILLED, ended
-            return ended if ended.status == DONE else world.play_until_done(act)
+            again = ended.status not in (DONE, FINAL)
+            return world.play_until_done(act) if again else ended
 
         try:
             return tried(strike, struck)

@@ -5,6 +5,7 @@ SFTP's requests, at the files that are opened for writing. A new effect joins by
 """
 
 import os
+import signal
 import socket
 import sys
 import zlib
@@ -18,7 +19,7 @@ import paramiko
 from paramiko import sftp
 from sqlalchemy.engine.default import DefaultDialect
 
-How = Literal["killed before", "killed after", "reset", "stalled", "answer lost"]
+How = Literal["killed before", "killed after", "reset", "stalled", "answer lost", "paused"]
 Result = TypeVar("Result")
 
 KILLED = 77  # the exit status of a process that was struck dead
@@ -82,6 +83,8 @@ class Points:
         how = self._how(name)
         if how == "killed before":
             os._exit(KILLED)
+        if how == "paused":
+            os.kill(os.getpid(), signal.SIGSTOP)  # until somebody lets it go on
         if how == "reset":
             _break(line)
             raise ConnectionResetError("struck: the line broke before")
@@ -204,6 +207,15 @@ def _break(line: paramiko.SFTPClient | None) -> None:
     """
     if line and (channel := line.get_channel()):
         channel.get_transport().sock.shutdown(socket.SHUT_RDWR)
+
+
+def pauses(names: Sequence[str]) -> list[Strike]:
+    """A pause before each point that changes something."""
+    return [
+        Strike(name, names[: place + 1].count(name), "paused")
+        for place, name in enumerate(names)
+        if not name.startswith("sftp read")
+    ]
 
 
 def strikes(names: Sequence[str]) -> list[Strike]:

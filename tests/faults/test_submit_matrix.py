@@ -1,4 +1,4 @@
-"""`submit`, struck at every one of its effects in every way, and run again as Airflow would.
+"""`submit`, struck or paused at every one of its effects, and run again as Airflow would.
 
 Whatever was hit: at most one rename to `.csv` for each stem, every recipient in exactly one
 submitted file, nobody who said STOP, and the books balance.
@@ -10,12 +10,11 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from sms import clock
 from sms.ledger.states import State
-from tests.delivery.conftest import numbers, renames
+from tests.delivery.conftest import TUESDAY, numbers, renames
 from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
-from tests.faults.points import Part, Strike, parts
-from tests.faults.zygote import DONE
+from tests.faults.points import Part, Strike, parts, pauses
+from tests.faults.zygote import DONE, FINAL
 
 PEOPLE = 5
 STOPPED = 33639980002
@@ -26,12 +25,7 @@ def prepare(world: World) -> None:
     with world.here():
         parts = world.desk.prepare(numbers(PEOPLE), more="max_per_file: 3\n")
         world.stems = [part.stem for part in parts]
-        rows = {
-            "msisdn": pa.array([STOPPED], pa.int64()),
-            "opted_out_at": pa.array([clock.now()], pa.timestamp("us", "UTC")),
-            "message": pa.array(["STOP"]),
-        }
-        world.desk.ledger.add_opt_outs(pa.table(rows), source="import")
+        say_stop(world, STOPPED)
 
 
 def judge(world: World, last: Ended) -> bool:
@@ -76,3 +70,73 @@ def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
             return judge(world, struck(world))
 
     tell(strike_everywhere("submit", untouched.names, part, tried))
+
+
+NO = 33639980004  # somebody of the second file says so while the process stands still
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", parts(4), ids=str)
+def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late(
+    part: Part, worlds: Worlds, tell: Callable[[str], None]
+) -> None:
+    with worlds.copy(SCENE) as world:
+        untouched = world.play("submit")
+
+    def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
+        with worlds.copy(SCENE) as world:
+            gone: list[str] = []
+
+            def meanwhile() -> None:
+                say_stop(world, NO)
+                gone.extend(renames(world.sandbox))
+
+            last = struck(world, meanwhile)
+            assert last.status == DONE, last
+            [first, second] = world.stems
+            assert Counter(renames(world.sandbox)) == {f"{first}.csv": 1, f"{second}.csv": 1}
+            late = f"{second}.csv" in gone
+            world.sandbox.settle()
+            sent = {entry["msisdn"] for entry in world.sandbox.journal("sent")}
+            assert (f"+{NO}" in sent) == late, (gone, sent)
+            assert world.desk.ledger.late_stops(second) == late
+            assert world.desk.ledger.summary("one").balanced
+        return False
+
+    tell(strike_everywhere("submit", untouched.names, part, tried, pauses))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", parts(2), ids=str)
+def test_what_stands_still_until_the_hour_has_closed_is_not_renamed(
+    part: Part, worlds: Worlds, tell: Callable[[str], None]
+) -> None:
+    with worlds.copy(SCENE) as world:
+        untouched = world.play("submit")
+
+    def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
+        with worlds.copy(SCENE) as world:
+            gone: list[str] = []
+
+            def meanwhile() -> None:
+                say_stop(world, NO)  # it waits until the server has ended a turn
+                gone.extend(renames(world.sandbox))
+                world.sandbox.move_clock(to=TUESDAY.replace(hour=23))
+
+            last = struck(world, meanwhile)
+            assert renames(world.sandbox) == gone
+            assert last.status in (DONE, FINAL), last
+            assert len(gone) == 2 or "is closed" in last.told, last
+        return False
+
+    tell(strike_everywhere("submit", untouched.names, part, tried, pauses))
+
+
+def say_stop(world: World, msisdn: int) -> None:
+    """Somebody is entered into the stop list, once no file is between its look and its rename."""
+    rows = {
+        "msisdn": pa.array([msisdn], pa.int64()),
+        "opted_out_at": pa.array([None], pa.timestamp("us", "UTC")),
+        "message": pa.array(["STOP"]),
+    }
+    world.desk.ledger.add_opt_outs(pa.table(rows), source="import")

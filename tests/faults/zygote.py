@@ -11,6 +11,7 @@ import faulthandler
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -29,11 +30,13 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E
 from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: E402
 
 import sms.housekeeping  # noqa: E402
-from sms import clock, collecting, retention, send_window, sending, zones  # noqa: E402,F401
+from sms import clock, collecting, delivery, retention, send_window, sending, zones  # noqa: E402,F401
+from sms.ledger import turn  # noqa: E402
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
 DONE, WORTH_ANOTHER_TRY, FINAL, BROKEN = 0, 10, 11, 12
+PAUSED = "paused"
 HUNG = 1  # the exit status that faulthandler gives
 EVENT, PATIENCE = 60, 90  # seconds that a trigger, and a whole act, may take
 
@@ -109,6 +112,9 @@ ACTS = {
 def live(order: dict[str, Any]) -> int:
     """One act in this process, struck or not; its exit status."""
     os.environ |= order["env"]
+    if order["strike"] and order["strike"]["how"] == PAUSED:
+        delivery.LOOK_HOLDS = 0.3
+        turn.LIMITS["idle_in_transaction_session_timeout"] = "600ms"
     hung = Path(order["report"]).with_suffix(".hung").open("w")  # an act that hangs says where
     faulthandler.dump_traceback_later(PATIENCE, exit=True, file=hung)
     points = Points(Strike(**order["strike"]) if order["strike"] else None)
@@ -155,7 +161,12 @@ def serve(line: socket.socket) -> None:
                 status = live(json.loads(order))
             finally:
                 os._exit(status)
-        _, ended = os.waitpid(child, 0)
+        _, ended = os.waitpid(child, os.WUNTRACED)
+        if os.WIFSTOPPED(ended):
+            print(PAUSED, file=answers, flush=True)
+            orders.readline()
+            os.kill(child, signal.SIGCONT)
+            _, ended = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(ended), file=answers, flush=True)
 
 

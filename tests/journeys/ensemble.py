@@ -56,17 +56,6 @@ class Timekeeper:
             self._take_place(me)
 
     @contextmanager
-    def off_clock(self) -> Iterator[None]:
-        """Without a place in the block: any time may pass, and others may work."""
-        me = _me()
-        self._leave(me)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._take_place(me)
-
-    @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else is at work meanwhile, and no time passes."""
         me = _me()

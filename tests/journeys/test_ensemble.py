@@ -96,20 +96,6 @@ def test_who_is_alone_has_no_one_beside_and_no_time_passes() -> None:
     assert moves == [START + HOUR]
 
 
-def test_days_pass_beside_a_journey_that_is_off_the_clock() -> None:
-    passed = threading.Event()
-
-    def off(time: Timekeeper) -> None:
-        with time.off_clock():
-            assert passed.wait(60)
-
-    def waiting(time: Timekeeper) -> None:
-        time.until(START + HOUR)
-        passed.set()
-
-    assert play({"off": off, "waiting": waiting}, places=1) == [START + HOUR]
-
-
 def test_a_journey_that_fails_says_so_and_holds_up_nobody() -> None:
     hand = Hand()
     timekeeper = Timekeeper(hand.now, hand.moves.append, places=2)

@@ -221,8 +221,8 @@ def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) ->
 def test_a_question_that_nobody_answers_is_a_no(world: World) -> None:
     run = world.trigger("silence_asks")
     world.question(run)
-    with world.off_clock():
-        unanswered = world.finished(run)
+    world.let_time_run_out(run)
+    unanswered = world.finished(run)
 
     assert (unanswered.state, world.states(unanswered)["approve"]) == ("failed", {"failed"})
     assert "nobody said yes to silence_asks in time" in world.log(unanswered, "approve")

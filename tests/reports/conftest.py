@@ -63,7 +63,7 @@ class FolderGateway:
     def upload(self, name: str, source: BinaryIO) -> int:
         raise AssertionError("the way home uploads nothing")
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
         raise AssertionError("the way home renames nothing")
 
     def remove(self, folder: Folder, name: str) -> bool:

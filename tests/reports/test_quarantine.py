@@ -219,7 +219,8 @@ def test_what_does_not_wait_is_not_seen(home, reply, lines):
 def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantine(home, reply):
     home.accepted(3)
     home.gateway.shows(SMSMO, reply(0, "oui") + b"+3363998", at=home.now)
-    home.collect_replies()
+    with pytest.raises(ReportsFailed, match="in the middle of a row"):
+        home.collect_replies()
     home.now = home.now.replace(hour=14)
     home.collect_replies()
     assert [row[5] for row in shown(home)] == ["+3363998"]

@@ -6,7 +6,7 @@ the next one finds nothing new to load.
 
 from sqlalchemy import text
 
-from sms.ledger import holding
+from sms.ledger import locks
 from sms.ledger.database import Transaction
 from sms.ledger.submissions import known
 
@@ -33,7 +33,7 @@ IS_NEW_REPORT = text(
 
 def opt_outs(tx: Transaction) -> int:
     """How many opt-outs, imported ones too, nobody was told of yet; from now on they are told."""
-    holding.hold(tx)
+    locks.hold(tx)
     new = int(tx.db.execute(NEW_OPT_OUTS).scalar_one())
     if new:
         tx.record(detail={"opted_out": 0, "announced": new})

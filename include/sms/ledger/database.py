@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,11 @@ class Transaction:
     now: datetime
     actor: str
     key: Callable[[], Key]
+    clock: Callable[[], datetime]
+
+    def at_this_moment(self) -> "Transaction":
+        """The same transaction, once it has waited for others: it writes down the hour as it is."""
+        return replace(self, now=self.clock())
 
     @property
     def driver(self) -> psycopg.Connection[Any]:
@@ -111,7 +116,7 @@ def transaction(
     """A transaction that commits at its end; the database's errors come out in our words."""
     try:
         with engine.begin() as db:
-            yield Transaction(db, clock(), actor, key)
+            yield Transaction(db, clock(), actor, key, clock)
     except (DBAPIError, psycopg.Error) as error:
         # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
         raise in_our_words(error, engine.url) from None

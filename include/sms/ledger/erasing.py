@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Select, bindparam, exists, or_, select, text, update
 
 from sms.errors import LedgerError, StillReported
-from sms.ledger import hashing, holding, quarantine
+from sms.ledger import hashing, locks, quarantine
 from sms.ledger.database import Transaction
 from sms.ledger.records import Forgotten, Submission
 from sms.ledger.states import OVER
@@ -43,7 +43,8 @@ WITH gone AS (
     UNION ALL
     SELECT 'late_stop', count(*)
     FROM gone JOIN sms.opt_out o USING (msisdn) JOIN sms.submission s ON s.id = :id
-    WHERE o.recorded_at > s.submitted_at AND o.opted_out_at < greatest(s.send_at, s.submitted_at)
+    WHERE o.recorded_at > coalesce(s.rename_intended_at, s.submitted_at)
+        AND o.opted_out_at < greatest(s.send_at, s.submitted_at)
 ), noted AS ({note})
 SELECT count(*) FROM gone
 """
@@ -152,7 +153,7 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
     found = [_erase(tx, each.id, EVERYTHING, msisdn) for each in files]
     strays = _erase_strays(tx, "msisdn = :msisdn", EVERYTHING, msisdn=msisdn)
     unreadable = quarantine.forget(tx, msisdn)
-    (holding.hold if hashed else holding.hold_off)(tx)
+    (locks.hold if hashed else locks.hold_off)(tx)
     opted_out = _erase_words(tx, msisdn)
     newly_hashed = hashed and hashing.hash_one(tx, msisdn)
     forgotten = Forgotten(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import func, insert, select, text
 
 from sms.errors import LedgerError, StopListUnsafe
-from sms.ledger import holding
+from sms.ledger import locks
 from sms.ledger.copying import copy_rows, numbers_out
 from sms.ledger.database import Transaction
 from sms.ledger.planning import planned
@@ -139,7 +139,7 @@ def hash_old(tx: Transaction, before: datetime, after: int, most: int) -> Hashed
     a long import goes on: try again.
     """
     tx.db.execute(text(PATIENCE))
-    holding.hold(tx)
+    locks.hold(tx)
     key = key_in_use(tx) or _put_to_use(tx)
     with planned(tx, IN_ORDER):
         found = tx.db.execute(OLD, {"before": before, "after": after, "most": most}).all()

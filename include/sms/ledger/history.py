@@ -3,22 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from psycopg.errors import LockNotAvailable
-from sqlalchemy import bindparam, func, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import bindparam, text
 
-from sms.errors import LedgerBusy
 from sms.ledger.copying import hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.records import OpenRun
 from sms.ledger.states import AHEAD, SENT, UNCLAIMED, State
 
 MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and an upload whose rename is intended
-TURN = 7_777_002  # the key of an advisory lock
-PATIENCE = {
-    "lock_timeout": "15s",
-    **{"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"},
-}
 REMEMBERED = timedelta(days=365)  # how far back a failure counts
 
 WRITTEN_TO = text(
@@ -29,7 +21,8 @@ WRITTEN_TO = text(
     JOIN sms.submission s ON s.id = m.submission_id
     JOIN sms.campaign_run r USING (run_key)
     WHERE r.kind = :kind AND r.run_key <> :but AND NOT starts_with(r.run_key, :but || '/')
-        AND (s.state IN :states OR (s.state = 'uploading' AND s.rename_intended_at IS NOT NULL))
+        AND (s.state IN :states OR (s.state = 'uploading' AND s.rename_intended_at IS NOT NULL
+            AND s.rename_withdrawn_at IS NULL))
         AND greatest(s.send_at, s.submitted_at) > :since
     GROUP BY m.msisdn HAVING count(*) >= :times
     ORDER BY m.msisdn
@@ -91,27 +84,6 @@ def written_to(
     hand_over(tx, msisdns)
     told = {"kind": kind, "times": times, "since": since, "but": but, "states": MAY_HAVE_ARRIVED}
     return np.fromiter(tx.db.execute(WRITTEN_TO, told).scalars(), dtype=np.int64)
-
-
-def hold_turn(tx: Transaction, *, alone: bool) -> None:
-    """Wait until no file leaves that is judged by what was sent, and hold those off.
-
-    Until this transaction ends. Whoever is `alone` sees all that left before, and nothing leaves
-    meanwhile. LedgerBusy after some seconds.
-    """
-    # A worker whose machine vanished would hold its turn until the server looks for it.
-    for setting, value in PATIENCE.items():
-        tx.db.execute(select(func.set_config(setting, value, True)))
-    lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
-    try:
-        tx.db.execute(select(lock(TURN)))
-    except OperationalError as error:
-        if isinstance(error.orig, LockNotAvailable):
-            raise LedgerBusy(
-                "another file is being renamed for longer than it should take, and at_most is "
-                "judged one file at a time: this one tries again later"
-            ) from None
-        raise
 
 
 def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:

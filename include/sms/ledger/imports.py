@@ -3,7 +3,7 @@
 import pyarrow as pa
 from sqlalchemy import text
 
-from sms.ledger import holding, removals, stop_list
+from sms.ledger import locks, removals, stop_list
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Import
@@ -29,7 +29,7 @@ def enter(tx: Transaction, rows: Rows, named: str, file: str, *, trial: bool) ->
 
     A row without a moment counts from now on. A `trial` is undone, and tells what would be.
     """
-    holding.hold_off(tx)
+    locks.hold_off(tx)
     tx.db.execute(text("SET LOCAL work_mem = '256MB'"))  # a million numbers are sorted in memory
     with tx.db.begin_nested() as all_of_it:
         stop_list.gather(tx, LISTED, rows)

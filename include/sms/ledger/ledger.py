@@ -5,6 +5,7 @@ How it is done is beside: `runs` and `submissions` (a file's way out), `stop_lis
 `erasing` (what expires), `announcements`, `history`, `people` and `queries`.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime, timedelta
@@ -15,7 +16,7 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 import sms.clock
-from sms.errors import ConfigurationError
+from sms.errors import ConfigurationError, LedgerError
 from sms.ledger import (
     announcements,
     database,
@@ -33,6 +34,7 @@ from sms.ledger import (
     runs,
     stop_list,
     submissions,
+    turn,
 )
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
@@ -52,8 +54,11 @@ from sms.ledger.records import (
     Summary,
 )
 from sms.ledger.states import NEXT, State
+from sms.ledger.turn import Turn
 from sms.pseudonyms import Key
 from sms.wire.names import ReportName
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "NEXT",
@@ -249,6 +254,14 @@ class Ledger:
         with self._transaction() as tx:
             return submissions.intend_rename(tx, stem, token)
 
+    def withdraw_rename(self, stem: str, token: str, why: str) -> None:
+        """Take an intent back: it is certain that no rename was asked for, or it was refused.
+
+        Nothing changes if that try does not hold the file any more.
+        """
+        with self._transaction() as tx:
+            submissions.withdraw_rename(tx, stem, token, why)
+
     def end_empty(self, stem: str, token: str, *, left_out: Mapping[str, int]) -> Submission:
         """Cancel a file in which nobody is left, whose `.tmp` the holder has taken away.
 
@@ -300,14 +313,21 @@ class Ledger:
             return history.written_to(tx, msisdns, kind=kind, times=times, since=since, but=but)
 
     @contextmanager
-    def turn(self, *, alone: bool) -> Iterator[None]:
-        """A time in which nothing leaves that is judged by what was sent; `alone`: nothing at all.
+    def turn(self, *, alone: bool) -> Iterator[Turn]:
+        """The time of a last look and its rename, in which nothing enters the stop list.
 
-        LedgerBusy if that doesn't come within some seconds.
+        `alone`: and no other file leaves. LedgerBusy if that doesn't come within some seconds.
         """
-        with self._transaction() as tx:
-            history.hold_turn(tx, alone=alone)
-            yield
+        over = False
+        try:
+            with self._transaction() as tx:
+                yield turn.take(tx, alone=alone)
+                over = True
+        except LedgerError as error:
+            if not over:
+                raise
+            # It wrote nothing, and what it looked at was asked for again before the rename.
+            log.warning("the ledger ended a turn before its rename was answered: %s", error)
 
     def failing(self, msisdns: np.ndarray, *, times: int) -> np.ndarray:
         """Which of these numbers the latest `times` messages to them did not reach, ascending."""

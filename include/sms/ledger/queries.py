@@ -35,6 +35,8 @@ def reconcile(tx: Transaction, stem: str) -> Reconciliation:
 def late_stops(tx: Transaction, stem: str) -> int:
     """How many people of a file we know since its rename to have said STOP before its hour."""
     hour = func.greatest(submission.c.send_at, submission.c.submitted_at)
+    # What was entered before the rename was intended is not in the file: see `turn`.
+    left = func.coalesce(submission.c.rename_intended_at, submission.c.submitted_at)
     found = tx.db.execute(
         select(func.count())
         .select_from(message)
@@ -47,7 +49,7 @@ def late_stops(tx: Transaction, stem: str) -> int:
         )
         .join(opt_out, opt_out.c.msisdn == message.c.msisdn)
         .where(submission.c.stem == stem, submission.c.state.in_(SENT))
-        .where(opt_out.c.recorded_at > submission.c.submitted_at, opt_out.c.opted_out_at < hour)
+        .where(opt_out.c.recorded_at > left, opt_out.c.opted_out_at < hour)
     ).scalar_one()
     gone = _by(tx, _erased(and_(submission.c.stem == stem, submission.c.state.in_(SENT))))
     return int(found) + gone.get("late_stop", 0)

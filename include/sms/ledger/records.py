@@ -69,10 +69,16 @@ class Submission:
     claimed_at: datetime | None
     uploaded_at: datetime | None
     rename_intended_at: datetime | None
+    rename_withdrawn_at: datetime | None
     submitted_at: datetime | None
     verdict_at: datetime | None
     due_at: datetime | None
     reported_at: datetime | None
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether a rename was intended, and nothing shows that none came of it."""
+        return self.rename_intended_at is not None and self.rename_withdrawn_at is None
 
     @property
     def is_empty(self) -> bool:

@@ -7,7 +7,7 @@ not know does, and where the two can't be told apart it does, too: a STOP wins.
 from sqlalchemy import text
 
 from sms.errors import LedgerError
-from sms.ledger import hashing, holding
+from sms.ledger import hashing, locks
 from sms.ledger.database import Transaction
 from sms.wire.names import ReportName
 
@@ -65,7 +65,7 @@ SET_ASIDE_LISTED = text(
 
 def remove(tx: Transaction, msisdn: int, reason: str) -> None:
     """Take a number off the stop list, with its trace; LedgerError if it isn't there."""
-    holding.hold(tx)
+    locks.hold(tx)
     told = {
         "now": tx.now,
         "actor": tx.actor,

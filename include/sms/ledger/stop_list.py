@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from sms.errors import StopListUnsafe
-from sms.ledger import hashing, holding, removals
+from sms.ledger import hashing, locks, removals
 from sms.ledger.copying import Numbers, Rows, copied_out, copy_rows, hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.tables import opt_out
@@ -151,7 +151,7 @@ def add(
     A row without a moment counts from now on. A row of a `report` that was known when its number
     was removed does not bring the number back.
     """
-    holding.hold_off(tx)
+    locks.hold_off(tx)
     if not gather(tx, REPORTED if report else OPT_OUTS, rows):
         return 0
     if report:
@@ -181,7 +181,9 @@ def enter(
     """Enter what was gathered: how many numbers are new, and how many of these were removed once.
 
     In the order of the numbers, so that two loads at once wait for each other in one direction.
+    Whoever is entered while a file leaves is entered after it, and counts as late.
     """
+    tx = locks.after_turns(tx)
     told = {"now": tx.now, "source": source, "stem": stem, "list": named}
     new, again = tx.db.execute(ENTER, told).one()
     return new, again

@@ -83,7 +83,7 @@ def _no_such_file(stem: str) -> LedgerError:
 def may_move(held: Submission, to: State) -> bool:
     """Whether a submission that stands where this one does may go there."""
     if to is State.CANCELLED and held.state is State.UPLOADING:
-        return held.rename_intended_at is None  # after that the file may have left
+        return not held.may_have_left
     return to in NEXT[held.state]
 
 
@@ -254,10 +254,23 @@ def intend_rename(tx: Transaction, stem: str, token: str) -> Submission:
     if held.uploaded_at is None:
         raise LedgerError(f"{stem} was not uploaded: it must not be renamed")
     tx.db.execute(
-        update(submission).where(submission.c.id == held.id).values(rename_intended_at=tx.now)
+        update(submission)
+        .where(submission.c.id == held.id)
+        .values(rename_intended_at=tx.now, rename_withdrawn_at=None)
     )
     _note(tx, held, {"rename_intended": held.sha256, "messages": held.messages})
     return locked(tx, stem)
+
+
+def withdraw_rename(tx: Transaction, stem: str, token: str, why: str) -> None:
+    """Take back what `intend_rename` wrote: the file can't have left by it."""
+    held = locked(tx, stem)
+    if held.state is not State.UPLOADING or held.claim != token or not held.may_have_left:
+        return
+    tx.db.execute(
+        update(submission).where(submission.c.id == held.id).values(rename_withdrawn_at=tx.now)
+    )
+    _note(tx, held, {"rename_withdrawn": why})
 
 
 def _held_for_upload(tx: Transaction, stem: str, token: str) -> Submission:

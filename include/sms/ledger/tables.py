@@ -35,7 +35,7 @@ from sqlalchemy.engine import Dialect
 from sms.ledger.states import State
 
 SCHEMA = "sms"
-VERSION = "0015"  # the newest of `migrations`, which the schema must be at
+VERSION = "0016"  # the newest of `migrations`, which the schema must be at
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 MISSING = "missing"  # no row of the report tells of the message
 
@@ -125,6 +125,7 @@ submission = Table(
     Column("claimed_at", Moment),
     Column("uploaded_at", Moment),  # when its `.tmp` was whole, and its messages recorded
     Column("rename_intended_at", Moment),
+    Column("rename_withdrawn_at", Moment),  # nothing left by that intent; the next one clears it
     Column("submitted_at", Moment),
     Column("verdict_at", Moment),
     Column("due_at", Moment),

@@ -15,7 +15,8 @@ what others make of it:
 - A row that can't be read is listed with its line and the reason, never dropped in silence. A
   file without any row that can be read is a ReportUnreadable; an empty file is an empty report.
 - A file that still grows may end in a torn row: it is left out and told. A file that grows no
-  more has no torn row: its last line counts with or without a line end.
+  more has no torn row: its last line counts with or without a line end. Whoever said STOP in a
+  row whose end is not there yet has said so all the same: `read_tail` finds them.
 
 A file is read in blocks of 4 MiB, and its rows are drawn as they are read: whoever passes them on
 holds one block in memory.
@@ -154,6 +155,58 @@ def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> R
     return reader.report(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What may be said of the end of a STOP or SMSMO file that has no line end yet.
+
+    `rows` (`REPLIES`) are STOPs for certain: the number is whole, whatever of the row is not. With
+    `undecided` it may be, or become, the STOP of somebody whose number is not known.
+    """
+
+    rows: pa.Table
+    undecided: bool
+
+
+def read_tail(raw: bytes, kind: ReportKind) -> Tail:
+    """Who has said STOP in the bytes behind a file's last whole row."""
+    found: list[tuple[Any, ...]] = []
+    undecided = len(raw) >= LONGEST_ROW
+    for line in raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        if not bare(line) or HEADER.startswith(b";".join(map(bare, line.upper().split(b";")))):
+            continue
+        number_cell, *others = line.split(b";")
+        msisdn = number(number_cell) if others else None
+        message = _decoded(b";".join(others[2:]).strip())
+        if kind is ReportKind.SMSMO and len(others) > 2 and not _asks_to_stop(message):
+            undecided |= len(others) == 3 and _may_become_stop(message)
+            continue
+        if msisdn is None or (kind is ReportKind.SMSMO and len(others) < 3):
+            undecided = True
+            continue
+        # A moment whose end is missing would be another one.
+        date, hour = (_short(_decoded(bare(cell))) for cell in [*others[:2], b"", b""][:2])
+        said_at = moment(date, hour) if len(others) > 2 else None
+        text = _decoded(b";".join(others[2:-1] if len(others) > 3 else others[2:]).strip())
+        found.append((msisdn, date, hour, said_at, text, None, 1))
+    return Tail(_table(found, REPLIES), undecided)
+
+
+HEADER = b"MSISDN;DATE;HOUR;MESSAGE;IDREMOTE"
+
+
+def _decoded(cell: bytes) -> str:
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        return cell.decode("cp1252", errors="replace")
+
+
+def _may_become_stop(text: str) -> bool:
+    """Whether a text that is not whole may still turn out to be a STOP."""
+    begun = "".join(re.findall(r"[^\W\d_]", _plain(text)))
+    return any(word.startswith(begun) for word in STOP_WORDS)
+
+
 def is_stop(messages: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
     """Which texts ask to be left alone: by their first word, whatever its case or accents (R35)."""
     return pa.array([_asks_to_stop(text or "") for text in messages.to_pylist()], pa.bool_())
@@ -173,10 +226,15 @@ def may_hold_stop(raw: bytes) -> bool:
     return len(raw) >= LONGEST_ROW or any(map(_asks_to_stop, words))
 
 
-def _asks_to_stop(text: str) -> bool:
-    plain = "".join(
+def _plain(text: str) -> str:
+    """A text without accents and case."""
+    return "".join(
         sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign)
     ).casefold()
+
+
+def _asks_to_stop(text: str) -> bool:
+    plain = _plain(text)
     run = re.search(r"[^\W\d_]+", plain)  # "Stop.Merci", "STOP36123"
     word = re.sub(r"[\W\d_]", "", (plain.split() or [""])[0])  # "S.T.O.P"
     return word in STOP_WORDS or bool(run and run[0] in STOP_WORDS)
@@ -222,7 +280,7 @@ class _Reader:
             return cell.decode()
         except UnicodeDecodeError:
             self.cp1252 += 1
-            return cell.decode("cp1252", errors="replace")
+            return _decoded(cell)
 
     def keep(self, table: pa.Table, first_line: int | None) -> None:
         """Add a block's rows, and give up on a file that is no report."""

@@ -1,0 +1,225 @@
+"""The last look and the rename are one step for everybody else: what comes beside is late."""
+
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from demo.processes import wait_until
+from sms import delivery
+from sms.errors import LedgerBusy, LedgerError, LookExpired, ReportsFailed
+from sms.ledger import locks
+from sms.ledger.states import State
+from sms_airflow import wiring
+from tests.delivery.conftest import (
+    PATIENCE,
+    STEM,
+    Desk,
+    Gateway,
+    in_send,
+    numbers,
+    renames,
+    sent_to,
+)
+from tests.delivery.test_submit import at_check, interrupted, opt_out
+
+LAST = 3  # of the checks of a try: the turn is held
+
+
+def waits_for_a_turn(desk: Desk) -> bool:
+    query = text(
+        "SELECT count(*) FROM pg_locks WHERE relation = 'sms.opt_out'::regclass AND NOT granted"
+    )
+    with desk.ledger.engine.connect() as db:
+        return bool(db.execute(query).scalar_one())
+
+
+def test_a_stop_that_comes_in_a_turn_waits_until_it_is_over_and_counts_as_late(
+    desk: Desk, gateway: Gateway
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    with ThreadPoolExecutor(1) as beside:
+
+        def says_stop() -> None:
+            stop = beside.submit(opt_out, desk.ledger, 33639980001)
+            wait_until(lambda: waits_for_a_turn(desk), "the STOP's wait", timeout=PATIENCE)
+            assert not stop.done()
+
+        submission = desk.submit(prepared.stem, also=at_check(LAST, says_stop))
+
+    assert submission.messages == 3
+    gateway.settle()
+    assert len(sent_to(gateway)) == 3
+    assert desk.ledger.opted_out([33639980001]).tolist() == [33639980001]
+    assert desk.ledger.late_stops(prepared.stem) == 1
+
+
+def test_a_rename_waits_for_the_stop_that_is_being_entered(desk: Desk, gateway: Gateway) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    with ThreadPoolExecutor(1) as beside, desk.ledger.engine.connect() as db:
+        db.execute(
+            text(
+                "INSERT INTO sms.opt_out (msisdn, opted_out_at, source, recorded_at) "
+                "VALUES (33639980001, now(), 'import', now())"
+            )
+        )
+        sends = beside.submit(desk.submit, prepared.stem)
+        wait_until(lambda: waits_for_a_turn(desk), "the rename's wait", timeout=PATIENCE)
+        assert renames(gateway) == []
+        db.commit()
+
+        assert sends.result(PATIENCE).messages == 2
+
+
+def test_a_stop_waits_no_longer_than_a_turn_can_last_and_says_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LONGEST", "300ms")
+
+    with (
+        desk.ledger.turn(alone=False),
+        pytest.raises(LedgerBusy, match="nothing was entered into the stop list") as told,
+    ):
+        opt_out(desk.ledger, 33639980001)
+
+    assert told.value.retryable
+    opt_out(desk.ledger, 33639980001)
+
+
+def test_whoever_stands_still_in_a_turn_asks_everything_again(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LOOK_HOLDS", 0.0)
+    [prepared] = desk.prepare(numbers(3))
+    asked: list[Any] = []
+
+    with pytest.raises(LookExpired) as told:
+        desk.submit(prepared.stem, also=asked.append)
+
+    assert told.value.retryable
+    assert renames(gateway) == []
+    assert in_send(gateway) == [f"{prepared.stem}.tmp"]
+    assert len(asked) == 1 + 2 * delivery.LOOKS
+    assert not desk.ledger.submission(prepared.stem).may_have_left
+
+    monkeypatch.setattr(delivery, "LOOK_HOLDS", 60.0)
+    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+
+
+def test_what_the_server_ended_is_no_turn_any_more(desk: Desk, gateway: Gateway) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    def end_all_others() -> None:
+        with desk.ledger.engine.connect() as db:
+            db.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+                    "AND state = 'idle in transaction'"
+                )
+            )
+
+    desk.submit(prepared.stem, also=at_check(LAST, end_all_others))
+
+    told = [
+        detail
+        for (detail,) in _rows(desk, "SELECT detail FROM sms.event ORDER BY id")
+        if detail and "rename_withdrawn" in detail
+    ]
+    assert told == [{"rename_withdrawn": "the last look was too old"}]
+    assert renames(gateway) == [f"{prepared.stem}.csv"]
+
+
+def test_an_unreadable_stop_that_comes_before_the_rename_holds_the_file(
+    desk: Desk, gateway: Gateway
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    def comes() -> None:
+        with desk.ledger.engine.begin() as db:
+            db.execute(
+                text(
+                    "INSERT INTO sms.unreadable_row "
+                    "(report, line, reason, raw, may_be_stop, recorded_at) "
+                    "VALUES ('STOP-1', 1, 'torn', 'x', true, now())"
+                )
+            )
+
+    with pytest.raises(ReportsFailed, match="STOP-1"):
+        desk.submit(prepared.stem, gateway=interrupted("upload", comes))
+
+    assert renames(gateway) == []
+    assert not desk.ledger.submission(prepared.stem).may_have_left
+
+
+@pytest.mark.parametrize("error", [LookExpired(), LedgerError("no")], ids=["look", "other"])
+def test_a_rename_that_may_not_leave_any_more_never_reaches_the_server(
+    gateway: Gateway, error: Exception
+) -> None:
+    def may_not() -> None:
+        raise error
+
+    with wiring.gateway() as session:
+        session.upload(f"{STEM}.tmp", _bytes())
+        with pytest.raises(type(error)):
+            session.rename(f"{STEM}.tmp", f"{STEM}.csv", may_not)
+
+    assert renames(gateway) == []
+    assert in_send(gateway) == [f"{STEM}.tmp"]
+
+
+def test_a_rename_is_asked_once_whether_it_may_leave_before_it_does(gateway: Gateway) -> None:
+    asked: list[list[str]] = []
+
+    with wiring.gateway() as session:
+        session.upload(f"{STEM}.tmp", _bytes())
+        session.rename(f"{STEM}.tmp", f"{STEM}.csv", lambda: asked.append(renames(gateway)))
+        assert session.listing(delivery.Folder.SEND)
+
+    assert asked == [[]]
+    assert renames(gateway) == [f"{STEM}.csv"]
+
+
+def test_what_other_threads_write_to_the_line_is_not_asked(gateway: Gateway) -> None:
+    asked: list[int] = []
+
+    with wiring.gateway() as session:
+        session.upload(f"{STEM}.tmp", _bytes())
+        transport = session._client.get_channel().get_transport()
+
+        def keep_alive() -> None:
+            ask = partial(transport.global_request, "keepalive@openssh.com", wait=False)
+            other = threading.Thread(target=ask)
+            other.start()
+            other.join()
+
+        _before_request(session, keep_alive)
+        session.rename(f"{STEM}.tmp", f"{STEM}.csv", lambda: asked.append(threading.get_ident()))
+
+    assert asked == [threading.get_ident()]
+    assert renames(gateway) == [f"{STEM}.csv"]
+
+
+def _before_request(session: Any, act: Callable[[], None]) -> None:
+    """Let something happen once the rename has begun, and before its request is made."""
+    rename = session._client.rename
+
+    def renamed(old: str, new: str) -> None:
+        act()
+        rename(old, new)
+
+    session._client.rename = renamed
+
+
+def _bytes() -> io.BytesIO:
+    return io.BytesIO(b"ours")
+
+
+def _rows(desk: Desk, query: str) -> list[Any]:
+    with desk.ledger.engine.connect() as db:
+        return list(db.execute(text(query)))

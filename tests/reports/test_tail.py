@@ -1,0 +1,190 @@
+"""Whoever says STOP in a last row without a line end has said so: at once, or nothing is sent."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms.collecting import TAIL_WAITS
+from sms.errors import ReportsFailed
+from sms.wire.names import ReportKind
+from sms.wire.reports import REPLIES, read_replies, read_tail
+from tests.reports.conftest import FIRST, reply_row
+from tests.reports.test_collecting import SMSMO, STOP
+
+WHO = 33639980001
+NAMES = b"MSISDN;DATE;HOUR;MESSAGE;IDREMOTE"
+ROW = b"+33639980001;20260715;1205;STOP;A1"
+
+
+@pytest.mark.parametrize(
+    ("raw", "who", "undecided"),
+    [
+        (b"", None, False),
+        (b"\r\n \r\n", None, False),
+        (ROW, WHO, False),
+        (b"+33639980001;20260715;1205;STOP;", WHO, False),
+        (b"+33639980001;20260715;1205;ST", WHO, False),
+        (b"+33639980001;2026", WHO, False),
+        (b"+33639980001;", WHO, False),
+        (b"0639980001;20260715", WHO, False),
+        (b'"+33639980001";"20260715";"1205";"STOP', WHO, False),
+        (b"\xef\xbb\xbf+33639980001;", WHO, False),
+        (b"+33639980001", None, True),  # its last digit may be missing
+        (b"+3363998", None, True),
+        (b"+", None, True),
+        (b"nobody;20260715;1205;STOP;A1", None, True),
+        (NAMES, None, False),
+        (NAMES[:10].lower(), None, False),
+        (b"M", None, False),
+    ],
+)
+def test_in_a_stop_file_the_number_alone_says_enough(raw, who, undecided):
+    tail = read_tail(raw, ReportKind.STOP)
+
+    assert tail.rows["msisdn"].to_pylist() == ([who] if who else [])
+    assert tail.undecided == undecided
+
+
+@pytest.mark.parametrize(
+    ("raw", "who", "undecided"),
+    [
+        (b"+33639980001;20260715;1205;STOP;A1", WHO, False),
+        (b"+33639980001;20260715;1205;STOP", WHO, False),
+        (b"+33639980001;20260715;1205;stop merci; beaucoup", WHO, False),
+        (b'+33639980001;20260715;1205;"Arr\xc3\xaat', WHO, False),
+        (b"+33639980001;20260715;1205;S", None, True),
+        (b"+33639980001;20260715;1205;D\xc3\xa9s", None, True),
+        (b"+33639980001;20260715;1205;", None, True),
+        (b"+33639980001;20260715;12", None, True),
+        (b"+33639980001;", None, True),
+        (b"+3363998", None, True),
+        (b"+33639980001;20260715;1205;Bonj", None, False),
+        (b"+33639980001;20260715;1205;S;A1", None, False),  # that was all they wrote
+        (b"+33639980001;20260715;1205;Oui;A1", None, False),
+        (b"nobody;20260715;1205;STOP;A1", None, True),
+        (b"nobody;20260715;1205;Oui;A1", None, False),
+    ],
+)
+def test_in_a_file_of_replies_the_text_says_it(raw, who, undecided):
+    tail = read_tail(raw, ReportKind.SMSMO)
+
+    assert tail.rows["msisdn"].to_pylist() == ([who] if who else [])
+    assert tail.undecided == undecided
+
+
+def test_a_line_behind_an_open_quote_is_looked_at_as_well():
+    raw = b'+33639980001;20260715;1205;"STOP\r\n+33639980002;20260715;1206;STOP;A2'
+
+    assert read_tail(raw, ReportKind.STOP).rows["msisdn"].to_pylist() == [WHO, WHO + 1]
+
+
+def test_what_is_beyond_all_measure_may_be_anybodys():
+    assert read_tail(b"+33639980001;20260715;1205;" + b"x" * (64 << 10), ReportKind.SMSMO).undecided
+
+
+def test_an_hour_whose_end_is_missing_is_no_hour():
+    [cut] = read_tail(b"+33639980001;20260715;12", ReportKind.STOP).rows.to_pylist()
+    [whole] = read_tail(b"+33639980001;20260715;1205;", ReportKind.STOP).rows.to_pylist()
+
+    assert cut["replied_at"] is None
+    assert f"{whole['replied_at']:%H:%M}" == "10:05"
+
+
+@given(st.integers(0, len(ROW)), st.sampled_from([ReportKind.STOP, ReportKind.SMSMO]))
+def test_wherever_a_stop_is_cut_it_is_entered_or_holds_what_would_leave(cut, kind):
+    tail = read_tail(ROW[:cut], kind)
+
+    assert tail.undecided or tail.rows["msisdn"].to_pylist() == [WHO] or cut == 0
+    assert tail.rows.schema == REPLIES
+
+
+@given(st.binary(max_size=80), st.sampled_from([ReportKind.STOP, ReportKind.SMSMO]))
+def test_whoever_is_found_in_a_row_that_is_read_as_it_is_was_found_or_held_before(raw, kind):
+    """What counts when the time is over was never taken for nothing meanwhile."""
+    tail = read_tail(raw, kind)
+    try:
+        last = read_replies(pa.BufferReader(raw), kind, grows=False).rows
+    except Exception:  # nothing in it is a row
+        return
+    said = set(last["msisdn"].to_pylist()) if kind is ReportKind.STOP else set()
+
+    assert tail.undecided or said <= set(tail.rows["msisdn"].to_pylist())
+
+
+def test_rows_joined_by_line_ends_lose_nobody(home):
+    home.accepted(3)
+    joined = "".join(reply_row(n) for n in range(3)).removesuffix("\r\n").encode()
+    home.gateway.shows(STOP, joined)
+
+    [first] = home.collect_replies()
+
+    assert (first.opt_outs, first.replies) == (3, 2)
+    assert home.stop_list() == [FIRST, FIRST + 1, FIRST + 2]
+    assert home.collect_replies() == []
+
+    home.now += TAIL_WAITS
+    [second] = home.collect_replies()
+    assert (second.opt_outs, second.replies) == (0, 1)
+
+
+def test_the_same_in_a_file_of_replies(home):
+    home.accepted(3)
+    joined = (reply_row(0, "Oui") + reply_row(1, "STOP")).removesuffix("\r\n").encode()
+    home.gateway.shows(SMSMO, joined)
+
+    [first] = home.collect_replies()
+
+    assert (first.opt_outs, first.replies) == (1, 1)
+    assert home.stop_list() == [FIRST + 1]
+
+
+def test_where_nobody_knows_whose_it_is_every_look_fails_until_it_is_whole(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2)[:8])
+
+    for _ in range(2):
+        with pytest.raises(ReportsFailed, match="in the middle of a row that may be") as told:
+            home.collect_replies()
+        assert told.value.retryable
+        assert home.stop_list() == [FIRST + 1]
+
+    home.gateway.shows(STOP, reply(1) + reply(2))
+    home.collect_replies()
+    assert home.stop_list() == [FIRST + 1, FIRST + 2]
+
+
+def test_what_else_the_file_brought_is_told_with_it(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2)[:8])
+
+    with pytest.raises(ReportsFailed) as told:
+        home.collect_replies()
+
+    [brought] = told.value.collected
+    assert (brought.name, brought.opt_outs, brought.replies) == (STOP, 1, 1)
+
+
+def test_a_number_whose_end_never_comes_waits_for_a_person(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2)[:5])
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+
+    home.now += TAIL_WAITS
+    with pytest.raises(ReportsFailed, match="nothing is sent until a person has looked"):
+        home.collect_replies()
+
+
+def test_who_was_taken_off_the_list_does_not_come_back_by_the_same_last_row(home, reply):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(1) + reply(2)[:-2])
+    home.collect_replies()
+    home.ledger.remove_opt_out(FIRST + 2, reason="it was a test of theirs")
+
+    home.gateway.shows(STOP, reply(1) + reply(2)[:-2], at=home.now)
+    home.collect_replies()
+    home.now += TAIL_WAITS
+    home.collect_replies()
+
+    assert home.stop_list() == [FIRST + 1]
