@@ -3,6 +3,7 @@
 import ctypes
 import os
 import select
+import shutil
 import struct
 import threading
 from pathlib import Path
@@ -67,7 +68,7 @@ class Provider:
         with self._lock:
             for directory in (self.send, self.report):
                 for file in directory.iterdir():
-                    file.unlink()
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
             self._observe()
             self._journal.clear()
             self.manner = "accept"
@@ -128,7 +129,7 @@ class Provider:
             told = os.read(self._events, 1 << 16)
             while told:
                 _, kind, _, length = EVENT.unpack_from(told)
-                name = told[EVENT.size : EVENT.size + length].rstrip(b"\0").decode()
+                name = os.fsdecode(told[EVENT.size : EVENT.size + length].rstrip(b"\0"))
                 told = told[EVENT.size + length :]
                 if name != but:
                     self._journal.append(Seen(name, kind))

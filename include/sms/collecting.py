@@ -22,6 +22,7 @@ from sms.errors import (
     SUPPORT,
     GatewayError,
     LedgerUnreachable,
+    ReportMisnamed,
     ReportOverdue,
     ReportsFailed,
     ReportUnfinished,
@@ -34,7 +35,7 @@ from sms.ledger.records import Reconciliation, ReportFile, Submission
 from sms.ledger.states import State
 from sms.notices import shortfall
 from sms.wire import reports
-from sms.wire.names import STEM, ReportKind, ReportName
+from sms.wire.names import STEM, ReportKind, ReportName, misnamed_report, shown
 from sms.wire.report_rows import LONGEST_ROW
 from sms.wire.reports import Report
 from sms.wire.unreadable import raw_rows
@@ -259,6 +260,7 @@ def collect_replies(
             brought = error.brought if isinstance(error, StopTorn) else None
         if brought:
             collected.append(brought)
+    failures += _misnamed(listing)
     for file in listing:
         if kept := keep_unmatched(file, gateway, ledger, archive):
             collected.append(kept)
@@ -267,6 +269,14 @@ def collect_replies(
     if failures or unseen:
         raise _failed(failures, collected, unseen)
     return collected
+
+
+def _misnamed(listing: Iterable[RemoteFile]) -> Iterator[tuple[str, ReportMisnamed]]:
+    """What may hold STOPs, and has a name by which nothing can be placed."""
+    for file in listing:
+        kind = misnamed_report(file.name)
+        if kind in SOURCE:
+            yield shown(file.name), ReportMisnamed(kind, stops=True)
 
 
 def reply_files(listing: Iterable[RemoteFile]) -> list[RemoteFile]:

@@ -33,7 +33,7 @@ from sms.errors import (
     SubmissionUnknown,
 )
 from sms.ledger.ledger import Ledger, Submission
-from sms.ledger.states import AHEAD, State
+from sms.ledger.states import AHEAD, SENT, State
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of
 
 log = logging.getLogger(__name__)
@@ -293,13 +293,25 @@ def unknown(stem: str) -> SubmissionUnknown:
     )
 
 
+def what_left(files: Sequence[Submission]) -> str:
+    """A sentence on which of a run's files the provider has."""
+    has = ", ".join(f"{each.stem} ({each.state})" for each in files if each.state in SENT)
+    may = ", ".join(
+        each.stem
+        for each in files
+        if each.state is State.UNKNOWN or (each.state is State.UPLOADING and each.may_have_left)
+    )
+    told = [f"The provider has {has}" if has else "", f"It may have {may}" if may else ""]
+    return ". ".join(filter(None, told)) or "The provider has no file of this run"
+
+
 def contradiction(stem: str, sight: Sight) -> SubmissionContradicted:
     """The sentence for a file that is at the gateway, and that this ledger never let go."""
     shown = ", ".join(sorted(f"{stem}.{phase.value}" for phase in ARRIVED & sight.phases.keys()))
     return SubmissionContradicted(
         f"the gateway shows {shown}, and this ledger never meant to rename it: somebody else has "
-        "put it there, or the ledger was restored from an older backup. Nothing is sent, and the "
-        "ledger does not know who was written to: compare it with the backup and with "
+        "put it there, or the ledger was restored from an older backup. Nothing more is sent, and "
+        "the ledger does not know who was written to: compare it with the backup and with "
         f"{SUPPORT} before anything is sent again"
     )
 

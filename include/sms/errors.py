@@ -142,9 +142,9 @@ class SendingHalted(SmsError):
 
     def __str__(self) -> str:
         return (
-            f"the Airflow variable {self.variable} halts all sending: nothing was renamed. Delete "
-            "it when sending may go on, then clear all that failed in this run; or call the file "
-            "off by the DAG settle_submission"
+            f"the Airflow variable {self.variable} halts all sending: nothing more is renamed. "
+            "Delete it when sending may go on, then clear all that failed in this run; or call the "
+            "file off by the DAG settle_submission"
         )
 
 
@@ -259,6 +259,30 @@ class ReportUnfinished(SmsError):
 
     def __str__(self) -> str:
         return f"{self.name} is still being written: it is read again later, nothing was loaded"
+
+
+class ReportMisnamed(SmsError):
+    """A file in `Report` that may be a report of ours, under a name that is none's."""
+
+    retryable = True  # it may be on its way to its name
+
+    def __init__(self, kind: str, *, stops: bool) -> None:
+        super().__init__(kind, stops)
+        self.kind = kind
+        self.stops = stops
+
+    def __str__(self) -> str:
+        stopped = (
+            "it may hold STOPs, so nothing is sent until somebody has looked: enter whoever said "
+            "STOP (sms stop-list import), then rename it at the gateway as the provider's page "
+            "does, or remove it"
+            if self.stops
+            else "rename it at the gateway as the provider's page does, or remove it"
+        )
+        return (
+            f"it begins like {self.kind} and has no report's name, so nobody reads it, "
+            f"and the provider deletes it after a month. Ask {SUPPORT} what it is; {stopped}"
+        )
 
 
 class StopTorn(SmsError):

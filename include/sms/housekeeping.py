@@ -24,6 +24,7 @@ from sms.errors import (
     GatewayUnreachable,
     HousekeepingUnfinished,
     LedgerUnreachable,
+    ReportMisnamed,
     ReportsFailed,
     ReportUnfinished,
     SmsError,
@@ -32,7 +33,15 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import OVER, State
 from sms.settings import MONTH, UNREAD, Settings
-from sms.wire.names import Phase, ReportKind, ReportName, phase_of, stem_of
+from sms.wire.names import (
+    Phase,
+    ReportKind,
+    ReportName,
+    misnamed_report,
+    phase_of,
+    shown,
+    stem_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +107,7 @@ def clear_gateway(
     closed = tuple(_close(gateway, ledger, settings, now))
     cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(ours))
     _tell(cleared)
-    unread = _unread(ours, now)
+    unread = [*_unread(ours, now), *_misnamed(listing)]
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared
@@ -259,6 +268,16 @@ def _unread(reports: Iterable[_Report], now: datetime) -> list[tuple[str, str]]:
         for report in reports
         if not report.is_read and now - _hour(report.owner) >= UNREAD
     ]
+
+
+def _misnamed(listing: Iterable[RemoteFile]) -> Iterator[tuple[str, str]]:
+    """Delivery reports, perhaps, under names by which nothing can be placed.
+
+    Of STOPs and replies every look of their collector says so.
+    """
+    for file in listing:
+        if misnamed_report(file.name) is ReportKind.ACK:
+            yield shown(file.name), str(ReportMisnamed(ReportKind.ACK, stops=False))
 
 
 def _what_to_do(report: _Report) -> str:

@@ -35,7 +35,8 @@ class Journal:
     def write_all(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add a line for each entry, together."""
         text = "".join(f"{LINES.encode(entry)}\n" for entry in entries)
-        left = memoryview(text.encode())
+        # A name need not be UTF-8; what is not becomes an escape that JSON knows, too.
+        left = memoryview(text.encode(errors="backslashreplace"))
         with self._lock:
             while left:
                 left = left[os.write(self._file, left) :]

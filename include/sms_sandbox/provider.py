@@ -122,7 +122,7 @@ class Provider:
     def _purge(self) -> None:
         oldest = self.desk.now().timestamp() - MONTH
         for path, moment in self._files().items():
-            if moment <= oldest:
+            if moment <= oldest and not path.is_dir():
                 path.unlink(missing_ok=True)
                 self.desk.note("purged", name=self.desk.shown(path))
 

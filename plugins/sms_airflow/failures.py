@@ -14,10 +14,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def verdict_on(error: SmsError) -> AirflowException:
-    """The exception that makes Airflow retry, or fail at once, with the same sentence."""
+def verdict_on(error: SmsError, beside: str = "") -> AirflowException:
+    """The exception that makes Airflow retry, or fail at once, with the same sentence.
+
+    And with what there is to know beside it.
+    """
     kind = AirflowException if error.retryable else AirflowFailException
-    return kind(str(error))
+    return kind(f"{error}. {beside}" if beside else str(error))
 
 
 def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,27 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sms.errors import FileRejected, GatewayRefused, LedgerError, VerdictOverdue
-from sms_airflow.failures import in_a_sentence
+from sms.errors import FileRejected, GatewayRefused, LedgerError, SmsError, VerdictOverdue
+from sms_airflow.failures import in_a_sentence, verdict_on
 from sms_airflow.sensors import watch
 
 if TYPE_CHECKING:
     from sms.ledger.ledger import Ledger
     from sms.ledger.records import Submission
+
+
+def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """Let a failure of `submit` end with what has left, as the ledger knows it at that moment."""
+
+    @functools.wraps(work)
+    def told(self: SubmitOperator, *args: Any, **kwargs: Any) -> list[str]:
+        try:
+            return work(self, *args, **kwargs)
+        except SmsError as error:
+            self.log.debug("%s", error, exc_info=True)
+            raise verdict_on(error, self.what_left()) from None
+
+    return told
 
 
 class SubmitOperator(SFTPOperator):
@@ -38,12 +54,12 @@ class SubmitOperator(SFTPOperator):
         super().__init__(ssh_conn_id="sms_gateway", remote_filepath="", **kwargs)
         self.stems = stems
 
-    @in_a_sentence
+    @says_what_left
     def execute(self, context: Context) -> list[str]:
         """The stems, once the gateway has accepted them all."""
         return self._go_on(context)
 
-    @in_a_sentence
+    @says_what_left
     def concluded(self, context: Context, event: dict[str, Any]) -> list[str]:
         """Write the verdict on one file into the ledger, and go on with the next."""
         from sms import clock
@@ -68,7 +84,7 @@ class SubmitOperator(SFTPOperator):
                 notifying.of_overdue(ledger, error, stem)
                 raise error
 
-    @in_a_sentence
+    @says_what_left
     def reached(self, context: Context, event: dict[str, Any]) -> list[str]:
         """Go on with the files of a later hour."""
         self.log.info("It is %s", event["now"])
@@ -142,6 +158,17 @@ class SubmitOperator(SFTPOperator):
         causes = sending.likely_causes(folder, rejected, wiring.settings())
         sent = tuple(each.stem for each in files if each.state in SENT)
         return FileRejected(rejected.stem, causes, sent, tuple(held))
+
+    def what_left(self) -> str:
+        """What the provider has of this run, as the ledger knows it now."""
+        from sms import delivery
+        from sms_airflow import wiring
+
+        try:
+            ledger = wiring.ledger()
+            return delivery.what_left([ledger.submission(stem) for stem in self.stems])
+        except SmsError:
+            return "What of this run has left can't be told now, as the ledger does not say"
 
 
 class BookCollection(TriggerDagRunOperator):

@@ -24,10 +24,12 @@ import paramiko
 from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from paramiko.sftp import CMD_CLOSE, CMD_OPENDIR, CMD_READDIR
 
 from sms import clock
 from sms.delivery import Folder, RemoteFile
 from sms.errors import ConfigurationError, GatewayError, GatewayRefused, GatewayUnreachable
+from sms.wire.names import shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -100,9 +102,9 @@ class SftpGateway:
     def listing(self, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
         with self._spoken(f"listing {folder}"), _changing(folder):
-            entries = self._client.listdir_attr(self._folders[folder])
+            entries = _entries(self._client, self._folders[folder])
         return [
-            RemoteFile(entry.filename, entry.st_size or 0, _moment(entry.st_mtime))
+            RemoteFile(_name(entry.filename, entry.st_mode), entry.st_size or 0, _moment(entry))
             for entry in entries
             if not stat.S_ISDIR(entry.st_mode or 0)
         ]
@@ -174,7 +176,7 @@ class SftpGateway:
 
     def _look_around(self) -> None:
         clock.verify(self._marker(), self._account.address)
-        here = self._client.listdir(".")
+        here = [entry.filename for entry in _entries(self._client, ".")]
         self._folders = resolve(self._account, here)
 
     def _marker(self) -> str | None:
@@ -183,6 +185,33 @@ class SftpGateway:
                 return file.read(200).decode("ascii", "replace").strip()
         except (FileNotFoundError, PermissionError):  # a line that broke says nothing of a marker
             return None
+
+
+def _entries(client: paramiko.SFTPClient, path: str) -> list[paramiko.SFTPAttributes]:
+    """A directory's entries. Paramiko's own listing ends at the first name that is not UTF-8."""
+    _, answer = client._request(CMD_OPENDIR, path)
+    directory = answer.get_binary()
+    found: list[paramiko.SFTPAttributes] = []
+    with contextlib.suppress(EOFError):  # which is how it says that there are no more
+        while True:
+            _, answer = client._request(CMD_READDIR, directory)
+            for _ in range(answer.get_int()):
+                name, _ = answer.get_string(), answer.get_string()
+                entry = paramiko.SFTPAttributes._from_msg(answer, _decoded(name))
+                if name not in (b".", b".."):
+                    found.append(entry)
+    client._request(CMD_CLOSE, directory)
+    return found
+
+
+def _decoded(name: bytes) -> str:
+    """A name as text. Of one that is not UTF-8 nothing is ours, so it need not be found again."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _name(name: str, mode: int | None) -> str:
+    """An entry's name; a link, a pipe or a device gets one that no file of ours can have."""
+    return name if not mode or stat.S_ISREG(mode) else f"{name} (no regular file)"
 
 
 def _write(target: paramiko.SFTPFile, source: BinaryIO, progress: "Progress") -> None:
@@ -309,7 +338,11 @@ class SftpWatch:
         with spoken(account.address, f"listing {folder}"), _changing(folder):
             entries = await _within(ANSWER, self._entries(account, folder))
         return [
-            RemoteFile(str(entry.filename), entry.attrs.size or 0, _moment(entry.attrs.mtime))
+            RemoteFile(
+                _name(_decoded(_raw(entry.filename)), entry.attrs.permissions),
+                entry.attrs.size or 0,
+                _moment(entry.attrs),
+            )
             for entry in entries
             if entry.attrs.type != asyncssh.FILEXFER_TYPE_DIRECTORY
         ]
@@ -330,12 +363,13 @@ class SftpWatch:
                 f"{account.address} failed while listing {folder} ({error or 'Failure'})"
             ) from error
 
-    async def _path(self, account: Account, folder: Folder) -> str:
+    async def _path(self, account: Account, folder: Folder) -> bytes:
+        """In bytes, so that names are given in bytes: asyncssh ends at one that is not UTF-8."""
         wanted = account.folders[folder]
         if wanted not in self._spelled:
-            names = [str(name) for name in await self._client.listdir(".")]
+            names = [_decoded(name) for name in await self._client.listdir(b".")]
             self._spelled[wanted] = spell(account, folder, names)
-        return self._spelled[wanted]
+        return self._spelled[wanted].encode()
 
 
 @contextlib.asynccontextmanager
@@ -389,16 +423,23 @@ def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
     wanted = account.folders[folder]
     if "/" in wanted.strip("/"):  # deeper than the login directory: taken as it is
         return wanted.rstrip("/")
-    spelled = {name.casefold(): name for name in sorted(names)} | {name: name for name in names}
     bare = wanted.strip("/")
-    name = spelled.get(bare) or spelled.get(bare.casefold())
-    if name is None:
+    alike = [name for name in names if name.isascii() and name.lower() == bare.lower()]
+    if bare in names:
+        return bare
+    if len(alike) > 1:
+        raise GatewayRefused(
+            f"{account.address} has {' and '.join(sorted(alike))}, and no {wanted}: write which of "
+            f"them is meant as {folder.lower()}_dir into the extras of the connection "
+            f"{account.conn_id}"
+        )
+    if not alike:
         raise GatewayRefused(
             f"{account.address} has no directory {wanted}, only "
-            f"{', '.join(sorted(names)) or 'an empty directory'}: correct "
+            f"{', '.join(map(shown, sorted(names))) or 'an empty directory'}: correct "
             f"{folder.lower()}_dir in the extras of the connection {account.conn_id}"
         )
-    return name
+    return alike[0]
 
 
 @contextlib.contextmanager
@@ -420,6 +461,9 @@ def spoken(where: str, doing: str) -> Iterator[None]:
             f"{where} refused our login while {doing}: check the login and the key or password "
             "of the connection; it is not tried again, so that nothing gets blocked"
         ) from error
+    except paramiko.ssh_exception.NoValidConnectionsError as error:
+        # Nobody listens there at this moment. It has no number, as what a server answers.
+        raise _unreachable(where, doing, error) from error
     except paramiko.SSHException as error:
         if "known_hosts" in str(error):
             raise _wrong_host_key(where) from error
@@ -437,6 +481,10 @@ def spoken(where: str, doing: str) -> Iterator[None]:
         if answered or error.errno in (errno.ENOENT, errno.EACCES, errno.EEXIST):
             raise _refused(where, doing, error) from error
         raise _unreachable(where, doing, error) from error
+    except UnicodeError as error:
+        raise GatewayRefused(
+            f"{where} answered with something that is no text while {doing}"
+        ) from error
     except (AirflowException, ValueError) as error:
         raise ConfigurationError(f"the connection to {where} can't be used: {error}") from error
 
@@ -453,8 +501,8 @@ def _changing(folder: Folder) -> Iterator[None]:
 def _wrong_host_key(where: str) -> GatewayRefused:
     return GatewayRefused(
         f"the host key of {where} is not the one pinned in the connection (extra host_key): "
-        "somebody may be in between. Nothing was sent; compare the key with the provider's "
-        "before you change it"
+        "somebody may be in between, and got neither a login nor a file. Compare the key with the "
+        "provider's before you change it"
     )
 
 
@@ -468,5 +516,11 @@ def _unreachable(where: str, doing: str, error: Exception) -> GatewayUnreachable
     )
 
 
-def _moment(mtime: float | None) -> datetime:
-    return datetime.fromtimestamp(mtime or 0, UTC)
+def _moment(entry: paramiko.SFTPAttributes | asyncssh.SFTPAttrs) -> datetime:
+    """When a file was changed; a server that tells no such thing tells the beginning of time."""
+    paramikos = isinstance(entry, paramiko.SFTPAttributes)
+    return datetime.fromtimestamp((entry.st_mtime if paramikos else entry.mtime) or 0, UTC)
+
+
+def _raw(name: bytes | str) -> bytes:
+    return name if isinstance(name, bytes) else name.encode()

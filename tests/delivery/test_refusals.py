@@ -1,6 +1,9 @@
 """Whoever isn't let in, or isn't sure who is there, says so in a sentence and asks once."""
 
 import asyncio
+import json
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +13,7 @@ import asyncssh
 import paramiko
 import pytest
 
-from sms.errors import GatewayRefused
+from sms.errors import GatewayRefused, GatewayUnreachable
 from sms_airflow import line, wiring
 from sms_airflow.triggers import VerdictTrigger
 from sms_sandbox import Sandbox
@@ -161,3 +164,19 @@ def test_whoever_waits_after_a_refusal_is_let_in_once_the_key_is(
     show(gateway, f"{STEM}.done")
 
     assert asyncio.run(first_event(trigger(VerdictTrigger)))["saw"] == "accepted"
+
+
+@SANDBOX_ONLY
+def test_where_nobody_listens_is_no_refusal(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is started anew: the next try may find it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        facts = json.loads(os.environ["AIRFLOW_CONN_SMS_GATEWAY"])
+        facts["port"] = taken.getsockname()[1]
+        monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", json.dumps(facts))
+
+        told = pytest.raises(GatewayUnreachable, match="can't be reached while connecting")
+        with told, wiring.gateway():
+            pass

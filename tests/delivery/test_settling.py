@@ -147,4 +147,4 @@ def test_housekeeping_lets_the_gateway_settle_what_was_unknown(
 def clear(desk: Desk) -> None:
     """What the task `clear_gateway` does."""
     with wiring.gateway() as session:
-        clear_gateway(session, desk.ledger, wiring.archive(), desk.settings, clock.now())
+        clear_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())

@@ -648,7 +648,7 @@ def test_halted_sending_renames_nothing_whenever_it_is_halted(
         if next(asked) >= moment:
             raise SendingHalted("sms_halt")
 
-    with pytest.raises(SendingHalted, match="halts all sending: nothing was renamed") as error:
+    with pytest.raises(SendingHalted, match="halts all sending: nothing more is renamed") as error:
         desk.submit(prepared.stem, also=halted)
     assert not error.value.retryable
     assert renames(gateway) == []

@@ -15,7 +15,7 @@ STEM = "SEND-12345-20261201-1030-spring"
 RUN = PlannedRun("d/r", "spring", "marketing", "12345", NOON, "", False, NOON, "/runs/r")
 SUBMISSION = Submission(
     *(1, "d/r", STEM, "12345", "spring", 1, 1, State.REPORTED, NOON, "FR", 2, 2, "0", 9),
-    *[None] * 9,
+    *[None] * 10,
 )
 SUMMARY = Summary(
     run=RUN,

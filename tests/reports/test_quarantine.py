@@ -5,11 +5,12 @@ import tracemalloc
 
 import pytest
 
+from sms.collecting import TAIL_WAITS
 from sms.errors import LedgerError, ReportsFailed
 from sms.wire import unreadable
 from sms.wire.names import ReportKind
 from sms.wire.report_rows import LONGEST_ROW
-from sms.wire.reports import read_delivery_report, read_replies
+from sms.wire.reports import may_hold_stop, read_delivery_report, read_replies
 
 ACK = "ACK-12345-20260715-1200-spring1.csv"
 STOP = "STOP-12345-20260715-1200-spring1.csv"
@@ -266,3 +267,36 @@ def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, repl
 
     assert [row[5] for row in shown(home)] == ["x 0639980002"]
     assert home.ledger.forget(33639980001).unreadable == 0
+
+
+# Whatever the encoding, a STOP is one
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7", "cp500"]
+
+
+@pytest.mark.parametrize("encoding", [*ENCODINGS, "cp1252"])
+@pytest.mark.parametrize("word", ["STOP", "Arrêt", "stop!", "DÉSABONNER"])
+@pytest.mark.parametrize("row", ["{}", "+33639980001;20260715;1205;{};A1", 'x "{} merci"'])
+def test_no_encoding_hides_a_stop(encoding, word, row):
+    raw = row.format(word).encode(encoding)
+
+    assert may_hold_stop(raw)
+    assert may_hold_stop(raw[1:] if encoding.startswith("utf-16-") and row != "{}" else raw)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_says_no_stop_in_any_encoding_is_no_alarm(encoding):
+    for text in ("+33639980001;20260715;1205;Bonjour, à samedi;A1", "Oui, merci", "nonstop"):
+        assert not may_hold_stop(text.encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp500"])
+def test_a_file_of_replies_in_another_encoding_is_told_at_every_look(home, encoding):
+    home.accepted(3)
+    text = "+33639980001;20260715;1205;Oui;A1\r\n+33639980002;20260715;1206;STOP;A2\r\n"
+    home.gateway.shows(SMSMO, text.encode(encoding))
+
+    for _ in range(2):
+        with pytest.raises(ReportsFailed, match="SMSMO-12345"):
+            home.collect_replies()
+        home.now += TAIL_WAITS

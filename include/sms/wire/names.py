@@ -13,12 +13,16 @@ from enum import StrEnum
 from sms.clock import PARIS
 from sms.errors import ConfigurationError
 
-STEM = re.compile(r"SEND-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})")
-SEND_NAME = re.compile(rf"({STEM.pattern})(?:\.csv)?\.(tmp|csv|lock|done|reject)", re.IGNORECASE)
-DRAFT_NAME = re.compile(rf"({STEM.pattern})\.[0-9a-f]{{8}}\.tmp", re.IGNORECASE)
+STEM = re.compile(r"SEND-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})", re.ASCII)
+# In any case, but of ASCII alone: to others a long s and the sign of Kelvin are letters of a name.
+ANY_CASE = re.IGNORECASE | re.ASCII
+SEND_NAME = re.compile(rf"({STEM.pattern})(?:\.csv)?\.(tmp|csv|lock|done|reject)", ANY_CASE)
+DRAFT_NAME = re.compile(rf"({STEM.pattern})\.[0-9a-f]{{8}}\.tmp", ANY_CASE)
 REPORT_NAME = re.compile(
-    r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})\.csv", re.IGNORECASE
+    r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{2,6})-([A-Za-z0-9]{1,20})\.csv", ANY_CASE
 )
+# What begins like a report and is called otherwise, however the provider came to that.
+LIKE_REPORT = re.compile(r"[^A-Za-z0-9]*(ACK|STOP|SMSMO)(?![A-Za-z])", ANY_CASE)
 
 
 class Phase(StrEnum):
@@ -118,6 +122,19 @@ class ReportName:
             return None
         kind, service_id, date, hour, campaign_id = match.groups()
         return cls(ReportKind(kind.upper()), service_id, f"{date}-{hour}", campaign_id)
+
+
+def misnamed_report(name: str) -> ReportKind | None:
+    """The kind of report that a name seems to announce without being the name of one."""
+    match = LIKE_REPORT.match(name)
+    return ReportKind(match[1].upper()) if match and ReportName.parse(name) is None else None
+
+
+def shown(name: str) -> str:
+    """A foreign file's name as one line may hold it: what can't be printed is escaped."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name
+    )
 
 
 def phase_of(name: str, stem: str) -> Phase | None:

@@ -23,6 +23,7 @@ holds one block in memory.
 """
 
 import hashlib
+import quopri
 import re
 import unicodedata
 from collections import Counter, deque
@@ -215,15 +216,32 @@ def is_stop(messages: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
 def may_hold_stop(raw: bytes) -> bool:
     """Whether a word among the bytes of a row that can't be read asks to be left alone (R35).
 
-    Of a row beyond all measure nobody knows what its end says.
+    In whatever encoding they may be. Of a row beyond all measure nobody knows what its end says.
     """
-    plain = raw.replace(b"\0", b"")  # UTF-16
-    try:
-        text = plain.decode()
-    except UnicodeDecodeError:
-        text = plain.decode("cp1252", "replace")
+    return len(raw) >= LONGEST_ROW or any(map(_speaks_of_stop, _readings(raw)))
+
+
+# Of those in which a STOP is not the same bytes as in UTF-8. A row cut out of a file at its line
+# feeds may begin in the middle of a character.
+OTHER_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-7", "cp500")
+MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+def _readings(raw: bytes) -> Iterator[str]:
+    """Every text that these bytes may mean."""
+    for mark in MARKS:
+        raw = raw.removeprefix(mark)
+    yield _decoded(raw)
+    yield _decoded(raw.replace(b"\0", b""))  # of two encodings, mixed
+    yield _decoded(quopri.decodestring(raw))
+    for encoding in OTHER_ENCODINGS:
+        for skipped in range(4 if encoding.startswith("utf-32") else 2 if "16" in encoding else 1):
+            yield raw[skipped:].decode(encoding, "ignore")
+
+
+def _speaks_of_stop(text: str) -> bool:
     words = [*re.split(r'[;,"\s]+', text), *re.findall(r"[^\W\d_]+", text)]
-    return len(raw) >= LONGEST_ROW or any(map(_asks_to_stop, words))
+    return any(map(_asks_to_stop, words))
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,165 @@
+"""Other people's files at the gateway: whatever they are called and are, nothing stops at them."""
+
+import asyncio
+import os
+
+import pytest
+
+from sms import clock
+from sms.collecting import collect_replies
+from sms.delivery import Folder
+from sms.errors import GatewayRefused, HousekeepingUnfinished, ReportsFailed
+from sms.housekeeping import clear_gateway
+from sms.ledger.states import State
+from sms_airflow import wiring
+from sms_airflow.sftp_gateway import spell, watching
+from sms_airflow.triggers import ReportTrigger, VerdictTrigger
+from tests.delivery.conftest import (
+    STEM,
+    Desk,
+    Gateway,
+    first_event,
+    numbers,
+    renames,
+    show,
+    trigger,
+)
+
+FOREIGN = [
+    b"caf\xe9.csv",  # Latin-1
+    b"\xff\xfe",
+    b"\xed\xa0\x80.csv",  # half a surrogate pair
+    "\N{KELVIN SIGN}.csv".encode(),
+    "ACK-12345-20270302-1000-\N{LATIN SMALL LETTER LONG S}pring.csv".encode(),
+    "SEND-12345-20270302-1000-\N{LATIN SMALL LETTER LONG S}pring.done".encode(),
+    "SEND-12345-20270302-1000-\N{ARABIC-INDIC DIGIT ONE}.done".encode(),
+    b"a\nline",
+    b"\x1b[31mred",
+    b"-rf",
+    b"x" * 255,
+]
+
+
+@pytest.fixture
+def crowded(gateway: Gateway) -> Gateway:
+    """A gateway with foreign files in both directories, and in the login directory."""
+    for folder, end in (("Send", ".txt"), ("Report", ".csv")):  # a .csv in Send is a submission
+        there = gateway.home / folder
+        for name in FOREIGN:
+            (there / os.fsdecode(name).replace(".csv", end)).write_bytes(b"")
+        os.mkfifo(there / f"a pipe{end}")
+        (there / f"a link{end}").symlink_to("/nowhere")
+        (there / f"a folder{end}").mkdir()
+        for entry in there.iterdir():  # or the sandbox would take them for older than its month
+            os.utime(entry, (clock.now().timestamp(),) * 2, follow_symlinks=False)
+    return gateway
+
+
+def test_a_file_is_submitted_and_its_verdict_heard_among_them(crowded: Gateway, desk: Desk) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    assert desk.submit(prepared.stem).state is State.SUBMITTED
+
+    saw = asyncio.run(first_event(trigger(VerdictTrigger, prepared.stem)))
+    assert saw["saw"] == "accepted"
+    assert renames(crowded) == [f"{prepared.stem}.csv"]
+
+
+def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk: Desk) -> None:
+    ack = STEM.replace("SEND", "ACK") + ".csv"
+    crowded.put_report(ack, b"A1;+33639980001;TESTS;x;3;\r\n")
+    crowded.put_report(ack.replace("ACK", "STOP"), b"+33639980001;20270302;1015;STOP;A1\r\n")
+
+    saw = asyncio.run(first_event(trigger(ReportTrigger)))
+    assert (saw["saw"], saw["name"]) == ("report", ack)
+    with wiring.gateway() as session:
+        brought = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+        assert [each.opt_outs for each in brought if each.name.startswith("STOP")] == [1]
+        with pytest.raises(HousekeepingUnfinished, match=r"spring.csv: it begins like ACK") as told:
+            clear_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+        assert "1 file needs a look, everything else is done" in str(told.value)
+
+
+def test_both_sessions_show_the_same_and_nothing_that_is_no_file(crowded: Gateway) -> None:
+    async def watched() -> list[str]:
+        account = wiring.account()
+        async with watching(account) as watch:
+            return [file.name for file in await watch.listing(account, Folder.SEND)]
+
+    with wiring.gateway() as session:
+        listed = sorted(file.name for file in session.listing(Folder.SEND))
+
+    assert sorted(asyncio.run(watched())) == listed
+    assert "caf\\xe9.txt" in listed
+    assert "a folder.txt" not in listed
+    assert {"a pipe.txt (no regular file)", "a link.txt (no regular file)"} <= {*listed}
+
+
+def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk) -> None:
+    gateway.turn(silent=True)
+    target = show(gateway, "target.txt", b"people")
+    (gateway.home / "Send" / f"{STEM}.done").symlink_to(target)
+    stop = STEM.replace("SEND", "STOP") + ".csv"
+    (gateway.home / "Report" / stop).symlink_to(target)
+
+    with wiring.gateway() as session:
+        assert f"{STEM}.done" not in [file.name for file in session.listing(Folder.SEND)]
+        with pytest.raises(ReportsFailed, match=r"no regular file\): it begins like STOP"):
+            collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "STOP_12345_20270302_1000_spring.csv",
+        "STOP-12345-20270302-1000-spring (1).csv",
+        "STOP-12345-20270302-1000-spring.csv.gz",
+        "STOP-12345-20270302-1000-spring.txt",
+        "STOP-12345-20270302-1000-abcdefghijklmnopqrstu.csv",
+        "stop.csv",
+        "SMSMO 12345.csv",
+        "SMSMO-12345-20270302-1000-spring.csv\n",
+    ],
+)
+def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
+    gateway: Gateway, desk: Desk, name: str
+) -> None:
+    gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
+
+    with wiring.gateway() as session, pytest.raises(ReportsFailed) as told:
+        collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+
+    assert f"{name.strip()}" in str(told.value)
+    assert "\n" not in str(told.value)
+    assert "has no report's name" in str(told.value)
+    assert told.value.retryable
+
+
+@pytest.mark.parametrize("hour", ["100530", "10", "1000"])
+def test_an_odd_hour_hides_no_stop(gateway: Gateway, desk: Desk, hour: str) -> None:
+    name = f"STOP-12345-20270302-{hour}-spring.csv"
+    gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
+
+    with wiring.gateway() as session:
+        [brought] = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+
+    assert (brought.name, brought.opt_outs) == (name, 1)
+
+
+def test_other_peoples_files_are_no_alarm(gateway: Gateway, desk: Desk) -> None:
+    for name in ("README", "stopwatch.txt", "ackermann.csv", "nonstop-12345.csv"):
+        gateway.put_report(name, b"x")
+
+    with wiring.gateway() as session:
+        assert collect_replies(session, desk.ledger, desk.folder / "archive", clock.now()) == []
+
+
+def test_of_two_directories_that_may_be_meant_none_is_guessed() -> None:
+    account = wiring.Account("sms_gateway", "host:22", "12345", {Folder.SEND: "Send"})
+
+    with pytest.raises(GatewayRefused, match="has SEND and send, and no Send"):
+        spell(account, Folder.SEND, ["send", "SEND", "Report"])
+    assert spell(account, Folder.SEND, ["send", "Send"]) == "Send"
+    assert spell(account, Folder.SEND, ["send"]) == "send"
+    with pytest.raises(GatewayRefused, match="has no directory Send"):
+        spell(account, Folder.SEND, ["\N{LATIN SMALL LETTER LONG S}end"])

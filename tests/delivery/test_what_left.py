@@ -1,0 +1,96 @@
+"""No failure of `submit` denies a send: it ends with what the ledger knows to have left."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import asyncssh
+import pytest
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import AirflowException
+
+from sms.delivery import what_left
+from sms.errors import GatewayRefused, GatewayUnreachable, LedgerUnreachable
+from sms.ledger.states import State
+from sms_airflow import wiring
+from sms_airflow.operators import SubmitOperator
+from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, connect, numbers
+from tests.delivery.test_submit import TO_CSV
+
+pytestmark = SANDBOX_ONLY
+
+
+def failure(desk: Desk, stems: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the task `submit` says when it fails."""
+    monkeypatch.setattr(ExecutorSafeguard, "test_mode", True)
+    monkeypatch.setattr(wiring, "ledger_for", lambda ti: desk.ledger)
+    monkeypatch.setattr(wiring, "ledger", lambda: desk.ledger)
+    monkeypatch.setenv("AIRFLOW_VAR_SMS_HALT", "no")
+    context: Any = {"ti": SimpleNamespace(id="try")}
+    with pytest.raises(AirflowException) as told:
+        SubmitOperator(task_id="submit", stems=stems).execute(context)
+    return str(told.value)
+
+
+def change_host_key(monkeypatch: pytest.MonkeyPatch, gateway: Gateway) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    connect(monkeypatch, gateway, host_key=key.export_public_key().decode().strip())
+
+
+def test_a_changed_host_key_does_not_say_that_nothing_was_sent(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = [each.stem for each in desk.prepare(numbers(4), more="max_per_file: 2\n")]
+    desk.submit(first)
+    desk.accepted(first)
+    change_host_key(monkeypatch, gateway)
+
+    told = failure(desk, [first, second], monkeypatch)
+
+    assert "the host key of" in told
+    assert "othing was sent" not in told
+    assert told.endswith(f". The provider has {first} (accepted)")
+
+
+def test_what_may_have_left_is_told_as_such(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [only] = desk.prepare(numbers(2))
+    gateway.drop_connection_before("rename", TO_CSV)
+    with pytest.raises(GatewayUnreachable):
+        desk.submit(only.stem)
+
+    assert what_left([desk.ledger.submission(only.stem)]) == f"It may have {only.stem}"
+    told = failure(desk, [only.stem], monkeypatch)
+    assert desk.ledger.submission(only.stem).state is State.UNKNOWN
+    assert told.endswith(f". It may have {only.stem}")
+
+
+def test_what_has_not_left_is_told_too(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [only] = desk.prepare(numbers(2))
+    change_host_key(monkeypatch, gateway)
+
+    assert failure(desk, [only.stem], monkeypatch).endswith("The provider has no file of this run")
+
+
+def test_where_the_ledger_is_away_nothing_is_claimed(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [only] = desk.prepare(numbers(2))
+    submission = desk.ledger.submission
+    asked: list[str] = []
+
+    def goes_away(stem: str) -> Any:
+        if "connecting" in asked:
+            raise LedgerUnreachable("away")
+        return submission(stem)
+
+    def connects() -> Any:
+        asked.append("connecting")
+        raise GatewayRefused("no")
+
+    monkeypatch.setattr(desk.ledger, "submission", goes_away)
+    monkeypatch.setattr(wiring, "gateway", connects)
+
+    assert "can't be told now" in failure(desk, [only.stem], monkeypatch)
