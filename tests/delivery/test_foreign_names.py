@@ -75,7 +75,7 @@ def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk:
     with wiring.gateway() as session:
         brought = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
         assert [each.opt_outs for each in brought if each.name.startswith("STOP")] == [1]
-        with pytest.raises(HousekeepingUnfinished, match="pring.csv: it begins like ACK") as told:
+        with pytest.raises(HousekeepingUnfinished, match=r"pring\.csv: it begins like ACK") as told:
             clear_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
         assert "1 file needs a look, everything else is done" in str(told.value)
 
