@@ -302,7 +302,9 @@ class Stack:
             health = self.airflow.health()
             return parts <= health.keys() and all(health[each] == "healthy" for each in parts)
 
-        wait_until(healthy, "Airflow's health", timeout=HEALTHY_WITHIN, check=self.check)
+        wait_until(
+            healthy, "Airflow's health", timeout=HEALTHY_WITHIN, check=self.check, pause=LOOK
+        )
 
     def _step(self, what: str, work: Callable[[], None]) -> None:
         begun = time.monotonic()

@@ -29,6 +29,7 @@ from tests.journeys.conftest import CALM
 SENDING, COLLECTING = 75.0, 45.0  # seconds of trouble in a day: two minutes
 HEALING = 900.0  # seconds until all is well again on a busy machine, or it never will be
 QUEUED_FOR_LONG = 40.0
+LOOK = 0.25  # seconds between two looks
 FIRST = 33_639_980_000
 
 PARCEL = "kind: transactional\nsender: CHAOS\n"
@@ -183,7 +184,7 @@ class Chaos:
 
     def _do(self, deed: Deed) -> None:
         """Do it as soon as it can be done."""
-        wait_until(lambda: _done(deed), "an answer of Airflow's", timeout=HEALING)
+        wait_until(lambda: _done(deed), "an answer of Airflow's", timeout=HEALING, pause=LOOK)
 
     def _when(self, happened: Callable[[], bool], trouble: Callable[[], str | None]) -> None:
         """Make this trouble as soon as something has happened; what is down comes back at once."""
@@ -192,6 +193,7 @@ class Chaos:
             lambda: _done(lambda: made.append(happened())) and made[-1],
             f"what should come before {trouble}; the gateway saw {self._journal()[-5:]}",
             timeout=HEALING,
+            pause=LOOK,
         )
         # There may be no task to kill at this very moment: it is no day by the book without.
         wait_until(lambda: self.troubles.make(trouble), f"{trouble}", timeout=HEALING)
@@ -251,7 +253,7 @@ class Chaos:
             self.troubles.mend()
             left = [run for run in left if not _done(lambda: self._is_well(run))]  # noqa: B023
             assert time.monotonic() < begun + HEALING, "\n".join(map(self._told, left))
-            time.sleep(0.5)
+            time.sleep(1.0)
 
     def _is_well(self, run: Run) -> None:
         """Return once the run has done its work; else clear what failed, and say no."""

@@ -34,7 +34,9 @@ from tests.notebook import lines
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
 AT_ONCE = 6  # journeys at work
 PATIENCE = 600  # seconds of real time, for a machine that is busy
-LOOK = 0.25  # seconds of real time between two looks: all journeys look at one Airflow
+# Seconds of real time between two looks. All journeys look at one Airflow, and four looks a second
+# of each took a quarter of the machine.
+LOOK = 1.0
 READING = timedelta(seconds=5)
 OPENS_AT, LATEST = 10, 17  # hours in Paris between which journeys begin
 FIRST = 33_639_980_000  # of the numbers kept for fiction
