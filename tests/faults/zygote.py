@@ -24,14 +24,17 @@ from tests.airflow_home import move_in
 move_in()
 sys.stdout = sys.stderr  # so is what it prints while it loads
 
+import psycopg  # noqa: E402
 from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
 from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: E402
+from sqlalchemy import event  # noqa: E402
+from sqlalchemy.pool import QueuePool  # noqa: E402
 
 import sms.housekeeping  # noqa: E402
 from sms import clock, collecting, delivery, retention, send_window, sending, zones  # noqa: E402,F401
-from sms.ledger import turn  # noqa: E402
+from sms.ledger import database, turn  # noqa: E402
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
@@ -109,6 +112,20 @@ ACTS = {
 }
 
 
+def keep_a_connection() -> None:
+    """Let an act keep its connection to the ledger.
+
+    A new one for each of some seventy transactions cost the server as much as the act itself.
+    """
+    database.engine_of.__defaults__ = (QueuePool,)
+    event.listen(QueuePool, "connect", _never_prepare)
+
+
+def _never_prepare(connection: psycopg.Connection, record: object) -> None:
+    """What a transaction leaves to the next is nothing but this: all else of it ends with it."""
+    connection.prepare_threshold = None
+
+
 def live(order: dict[str, Any]) -> int:
     """One act in this process, struck or not; its exit status."""
     os.environ |= order["env"]
@@ -174,6 +191,7 @@ def main() -> None:
     """One fork of this process for each line, so that several acts are played at the same time."""
     warm_up()
     ExecutorSafeguard.test_mode = True
+    keep_a_connection()
     gc.collect()
     gc.freeze()  # a fork that collects garbage would copy all of this first
     lines = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]
