@@ -423,10 +423,12 @@ def _leave(
         try:
             turn.require()
             look.require()
-            return _rename(stem, session, this.ledger, this.token, look)
+            _rename(stem, session, this.ledger, this.token, look)
         except LookExpired:
             this.ledger.withdraw_rename(stem, this.token, "the last look was too old")
             raise
+    # Outside the turn: whoever is told of it, a mail server perhaps, holds up nobody's STOP.
+    return _arrived(stem, this.ledger)
 
 
 def _leave_out(msisdns: npt.NDArray[np.int64], reason: str, stem: str, parcel: Parcel) -> None:
@@ -479,7 +481,7 @@ def _put_in_place(
     session.rename(name, f"{stem}.{Phase.TMP}")
 
 
-def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look) -> Submission:
+def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look) -> None:
     if not ledger.holds(stem, token):
         raise _taken(stem)
     try:
@@ -493,7 +495,6 @@ def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look)
                 ledger.withdraw_rename(stem, token, str(error))
             raise
         log.warning("%s was renamed by another try", stem)
-    return _arrived(stem, ledger)
 
 
 def _vanished(stem: str, name: str) -> SubmissionTaken:

@@ -14,6 +14,7 @@ from demo.processes import wait_until
 from sms import delivery
 from sms.errors import LedgerBusy, LedgerError, LookExpired, ReportsFailed
 from sms.ledger import locks
+from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
 from sms_airflow import wiring
 from tests.delivery.conftest import (
@@ -89,6 +90,25 @@ def test_a_stop_waits_no_longer_than_a_turn_can_last_and_says_so(
 
     assert told.value.retryable
     opt_out(desk.ledger, 33639980001)
+
+
+def test_whoever_is_told_of_a_rename_holds_up_nobodys_stop(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LONGEST", "300ms")
+    [prepared] = desk.prepare(numbers(3))
+    told: list[State] = []
+
+    def heard(ledger: Ledger, stem: str, state: State) -> None:
+        opt_out(ledger, 33639980001)
+        told.append(state)
+
+    monkeypatch.setattr(desk.ledger, "_heard", heard)
+
+    desk.submit(prepared.stem)
+
+    assert told == [State.SUBMITTED]
+    assert desk.ledger.late_stops(prepared.stem) <= 1
 
 
 def test_whoever_stands_still_in_a_turn_asks_everything_again(
