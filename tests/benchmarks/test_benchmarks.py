@@ -295,8 +295,9 @@ SPOILT = {
 
 
 @pytest.fixture(scope="module")
-def ours(data: Path) -> Iterator[Side]:
-    """The side of `sms prepare`, and the folder that it made."""
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """The side of `sms prepare`, and the folder that it made: not where others look for rests."""
+    data = tmp_path_factory.mktemp("ours")
     with ExitStack() as stack:
         side = BENCHMARKS["prepare_1m"].prepare(Place(data, ROWS, stack)).ours
         side.run()
