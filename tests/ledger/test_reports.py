@@ -423,7 +423,9 @@ def test_a_report_s_load_reads_no_other_file_of_the_month(office, make_messages)
 
     office.ledger.load_delivery_report(one.stem, ack(*(of(n, "delivered") for n in range(count))))
 
-    assert 0 < max(read) < 20 * count
+    # Even none: where autovacuum was here before, the index alone tells all that is asked.
+    assert read
+    assert max(read) < 20 * count
 
 
 OTHER_FILES = """
