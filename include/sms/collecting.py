@@ -7,7 +7,7 @@ adds what is new and nothing else. What is said here names files and counts, nev
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -260,7 +260,7 @@ def collect_replies(
             brought = error.brought if isinstance(error, StopTorn) else None
         if brought:
             collected.append(brought)
-    failures += _misnamed(listing)
+    failures += misnamed(listing, SOURCE)
     for file in listing:
         if kept := keep_unmatched(file, gateway, ledger, archive):
             collected.append(kept)
@@ -271,12 +271,14 @@ def collect_replies(
     return collected
 
 
-def _misnamed(listing: Iterable[RemoteFile]) -> Iterator[tuple[str, ReportMisnamed]]:
-    """What may hold STOPs, and has a name by which nothing can be placed."""
+def misnamed(
+    listing: Iterable[RemoteFile], kinds: Container[ReportKind]
+) -> Iterator[tuple[str, ReportMisnamed]]:
+    """What may be a report of these kinds, and has a name by which nothing can be placed."""
     for file in listing:
         kind = misnamed_report(file.name)
-        if kind in SOURCE:
-            yield shown(file.name), ReportMisnamed(kind, stops=True)
+        if kind and kind in kinds:
+            yield shown(file.name), ReportMisnamed(kind, stops=kind in SOURCE)
 
 
 def reply_files(listing: Iterable[RemoteFile]) -> list[RemoteFile]:

@@ -251,6 +251,10 @@ class Sight:
         """Whether the provider has it, whatever it made of it."""
         return bool(ARRIVED & self.phases.keys())
 
+    def __str__(self) -> str:
+        """As what the provider has it."""
+        return ", ".join(sorted(ARRIVED & self.phases.keys()))
+
     @property
     def tmp(self) -> RemoteFile | None:
         """The whole file that waits for its rename."""
@@ -277,9 +281,8 @@ def look_again(submission: Submission, session: Gateway, ledger: Ledger) -> Subm
     sight = look_at(session, submission.stem)
     if not sight.arrived:
         return submission
-    shown = ", ".join(sorted(phase.value for phase in ARRIVED & sight.phases.keys()))
-    log.warning("%s had arrived: the gateway shows it as %s", submission.stem, shown)
-    ledger.move(submission.stem, to=State.SUBMITTED, detail={"shown": shown})
+    log.warning("%s had arrived: the gateway shows it as %s", submission.stem, sight)
+    ledger.move(submission.stem, to=State.SUBMITTED, detail={"shown": str(sight)})
     return ledger.submission(submission.stem)
 
 
@@ -307,11 +310,10 @@ def what_left(files: Sequence[Submission]) -> str:
 
 def contradiction(stem: str, sight: Sight) -> SubmissionContradicted:
     """The sentence for a file that is at the gateway, and that this ledger never let go."""
-    shown = ", ".join(sorted(f"{stem}.{phase.value}" for phase in ARRIVED & sight.phases.keys()))
     return SubmissionContradicted(
-        f"the gateway shows {shown}, and this ledger never meant to rename it: somebody else has "
-        "put it there, or the ledger was restored from an older backup. Nothing more is sent, and "
-        "the ledger does not know who was written to: compare it with the backup and with "
+        f"the gateway shows {stem} as {sight}, and this ledger never meant to rename it: somebody "
+        "else has put it there, or the ledger was restored from an older backup. Nothing more is "
+        "sent, and the ledger does not know who was written to: compare it with the backup and with "
         f"{SUPPORT} before anything is sent again"
     )
 

@@ -17,6 +17,7 @@ from sms.collecting import (
     bring_delivery_report,
     collect_replies,
     has_settled,
+    misnamed,
     sentence,
 )
 from sms.delivery import Folder, Gateway, RemoteFile, look_again
@@ -24,7 +25,6 @@ from sms.errors import (
     GatewayUnreachable,
     HousekeepingUnfinished,
     LedgerUnreachable,
-    ReportMisnamed,
     ReportsFailed,
     ReportUnfinished,
     SmsError,
@@ -33,15 +33,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import OVER, State
 from sms.settings import MONTH, UNREAD, Settings
-from sms.wire.names import (
-    Phase,
-    ReportKind,
-    ReportName,
-    misnamed_report,
-    phase_of,
-    shown,
-    stem_of,
-)
+from sms.wire.names import Phase, ReportKind, ReportName, phase_of, stem_of
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +99,9 @@ def clear_gateway(
     closed = tuple(_close(gateway, ledger, settings, now))
     cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(ours))
     _tell(cleared)
-    unread = [*_unread(ours, now), *_misnamed(listing)]
+    # Of STOPs and replies every look of their collector says so.
+    strangers = misnamed(listing, {ReportKind.ACK})
+    unread = [*_unread(ours, now), *((name, str(error)) for name, error in strangers)]
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared
@@ -268,16 +262,6 @@ def _unread(reports: Iterable[_Report], now: datetime) -> list[tuple[str, str]]:
         for report in reports
         if not report.is_read and now - _hour(report.owner) >= UNREAD
     ]
-
-
-def _misnamed(listing: Iterable[RemoteFile]) -> Iterator[tuple[str, str]]:
-    """Delivery reports, perhaps, under names by which nothing can be placed.
-
-    Of STOPs and replies every look of their collector says so.
-    """
-    for file in listing:
-        if misnamed_report(file.name) is ReportKind.ACK:
-            yield shown(file.name), str(ReportMisnamed(ReportKind.ACK, stops=False))
 
 
 def _what_to_do(report: _Report) -> str:

@@ -24,7 +24,14 @@ import paramiko
 from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
-from paramiko.sftp import CMD_CLOSE, CMD_OPENDIR, CMD_READDIR
+from paramiko.sftp import (
+    CMD_CLOSE,
+    CMD_HANDLE,
+    CMD_NAME,
+    CMD_NAMES,
+    CMD_OPENDIR,
+    CMD_READDIR,
+)
 
 from sms import clock
 from sms.delivery import Folder, RemoteFile
@@ -189,12 +196,11 @@ class SftpGateway:
 
 def _entries(client: paramiko.SFTPClient, path: str) -> list[paramiko.SFTPAttributes]:
     """A directory's entries. Paramiko's own listing ends at the first name that is not UTF-8."""
-    _, answer = client._request(CMD_OPENDIR, path)
-    directory = answer.get_binary()
+    directory = _answer(client, CMD_HANDLE, CMD_OPENDIR, path).get_binary()
     found: list[paramiko.SFTPAttributes] = []
     with contextlib.suppress(EOFError):  # which is how it says that there are no more
         while True:
-            _, answer = client._request(CMD_READDIR, directory)
+            answer = _answer(client, CMD_NAME, CMD_READDIR, directory)
             for _ in range(answer.get_int()):
                 name, _ = answer.get_string(), answer.get_string()
                 entry = paramiko.SFTPAttributes._from_msg(answer, _decoded(name))
@@ -202,6 +208,14 @@ def _entries(client: paramiko.SFTPClient, path: str) -> list[paramiko.SFTPAttrib
                     found.append(entry)
     client._request(CMD_CLOSE, directory)
     return found
+
+
+def _answer(client: paramiko.SFTPClient, kind: int, *request: Any) -> paramiko.Message:
+    """The server's answer to a request; any other kind than this one is not understood."""
+    came, answer = client._request(*request)
+    if came != kind:
+        raise paramiko.SFTPError(f"the server answered by {CMD_NAMES.get(came, came)}")
+    return answer
 
 
 def _decoded(name: bytes) -> str:

@@ -5,7 +5,9 @@ import io
 import threading
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.sftp import CMD_ATTRS, CMD_OPENDIR, CMD_READDIR
 
 from sms.delivery import Folder
 from sms.errors import GatewayRefused, GatewayUnreachable
@@ -29,6 +31,23 @@ def test_a_rename_onto_a_name_that_exists_is_refused_and_changes_nothing(gateway
         assert there.read_bytes() == b"another's"
         assert in_send(gateway) == [f"{STEM}.csv", f"{STEM}.tmp"]
         assert renames(gateway) == []
+
+
+@pytest.mark.parametrize("asked", [CMD_OPENDIR, CMD_READDIR])
+def test_an_answer_of_another_kind_is_no_empty_directory(
+    gateway: Gateway, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = paramiko.SFTPClient._request
+
+    def odd(client: paramiko.SFTPClient, kind: int, *more: object) -> object:
+        came, answer = request(client, kind, *more)
+        return (CMD_ATTRS, answer) if kind == asked else (came, answer)
+
+    with wiring.gateway() as session:
+        monkeypatch.setattr(paramiko.SFTPClient, "_request", odd)
+        with pytest.raises(GatewayUnreachable, match="answered by attrs"):
+            session.listing(Folder.SEND)
+        monkeypatch.undo()
 
 
 def test_a_file_goes_up_and_comes_back_byte_by_byte(gateway: Gateway) -> None:

@@ -341,7 +341,7 @@ def test_a_file_that_shows_though_nobody_meant_to_rename_it_is_a_contradiction(
     show(gateway, f"{prepared.stem}.{phase}", b"another's")
 
     for token in ("first try", "second try"):
-        with pytest.raises(SubmissionContradicted, match=f"shows {prepared.stem}") as told:
+        with pytest.raises(SubmissionContradicted, match=f"shows {prepared.stem} as ") as told:
             desk.submit(prepared.stem, token=token)
 
     assert not told.value.retryable

@@ -80,9 +80,6 @@ NO = 33639980004  # somebody of the second file says so while the process stands
 def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
-    with worlds.copy(SCENE) as world:
-        untouched = world.play("submit")
-
     def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
         with worlds.copy(SCENE) as world:
             gone: list[str] = []
@@ -104,7 +101,7 @@ def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late
             assert world.desk.ledger.summary("one").balanced
         return False
 
-    tell(strike_everywhere("submit", untouched.names, part, tried, pauses))
+    tell(strike_everywhere("submit", effects(worlds), part, tried, pauses))
 
 
 @pytest.mark.timeout(900)
@@ -112,9 +109,6 @@ def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late
 def test_what_stands_still_until_the_hour_has_closed_is_not_renamed(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
-    with worlds.copy(SCENE) as world:
-        untouched = world.play("submit")
-
     def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
         with worlds.copy(SCENE) as world:
             gone: list[str] = []
@@ -130,7 +124,13 @@ def test_what_stands_still_until_the_hour_has_closed_is_not_renamed(
             assert len(gone) == 2 or "outside 08:00-22:00" in last.told, last
         return False
 
-    tell(strike_everywhere("submit", untouched.names, part, tried, pauses))
+    tell(strike_everywhere("submit", effects(worlds), part, tried, pauses))
+
+
+def effects(worlds: Worlds) -> list[str]:
+    """What an untouched run passes by."""
+    with worlds.copy(SCENE) as world:
+        return world.play("submit").names
 
 
 def say_stop(world: World, msisdn: int) -> None:
