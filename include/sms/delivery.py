@@ -313,8 +313,8 @@ def contradiction(stem: str, sight: Sight) -> SubmissionContradicted:
     return SubmissionContradicted(
         f"the gateway shows {stem} as {sight}, and this ledger never meant to rename it: somebody "
         "else has put it there, or the ledger was restored from an older backup. Nothing more is "
-        "sent, and the ledger does not know who was written to: compare it with the backup and with "
-        f"{SUPPORT} before anything is sent again"
+        "sent, and the ledger does not know who was written to: compare it with the backup and "
+        f"with {SUPPORT} before anything is sent again"
     )
 
 
