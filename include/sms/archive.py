@@ -1,16 +1,22 @@
 """The raw bytes of every report, kept under names that their content decides.
 
-`<kind>/<name without .csv>/<sha256[:12]>.csv`: a report that grew lies beside what it was before,
-and nothing is ever overwritten with other bytes. Through any path object with pathlib's verbs.
+`<kind>/<name without .csv>/<sha256[:12]>.csv`, or `.csv.gz` as the provider packed it: a report
+that grew lies beside what it was before, and nothing is ever overwritten with other bytes. Through
+any path object with pathlib's verbs.
 """
 
+import gzip
 import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
-from sms.errors import ConfigurationError
-from sms.wire.names import ReportKind, ReportName
+from sms.errors import ConfigurationError, ReportUnfinished, ReportUnreadable
+from sms.wire.names import ReportKind, ReportName, is_compressed
 
 PIECE = 1 << 20  # bytes
 
@@ -20,7 +26,7 @@ class Archived:
     """One state of a report at the gateway, as it lies in the archive.
 
     `place` is relative to the archive's folder; `ends_whole` says that a line end is its last
-    byte.
+    byte, or that it is packed: then a missing end is noticed as it is unpacked.
     """
 
     name: str
@@ -58,11 +64,11 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
     place = place_of(report.kind, name)
     kept = Archived(
         name=name,
-        place=f"{place}/{sha256[:12]}.csv",
+        place=f"{place}/{sha256[:12]}.csv{'.gz' if is_compressed(name) else ''}",
         sha256=sha256,
         size_bytes=size,
         modified_at=modified_at,
-        ends_whole=last == b"\n",
+        ends_whole=last == b"\n" or is_compressed(name),
     )
     path = archive / kept.place
     if not holds(path, sha256):
@@ -81,7 +87,7 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
 
 def place_of(kind: ReportKind, name: str) -> str:
     """The folder in which all states of a report lie, side by side."""
-    return f"{kind}/{name[: -len('.csv')]}"
+    return f"{kind}/{re.sub(r'[.]csv([.]gz)?$', '', name, flags=re.IGNORECASE)}"
 
 
 def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived | None:
@@ -91,7 +97,26 @@ def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived
         return None
     with path.open("rb") as file:
         sha256, size, last = _fingerprint(file)
-    return Archived(name, place, sha256, size, modified_at, ends_whole=last == b"\n")
+    ends_whole = last == b"\n" or is_compressed(name)
+    return Archived(name, place, sha256, size, modified_at, ends_whole)
+
+
+@contextmanager
+def opened(archived: Archived, archive: Any) -> Iterator[BinaryIO]:
+    """What a report says, unpacked.
+
+    Raises ReportUnfinished if its packing has no end, ReportUnreadable if it is none.
+    """
+    with (archive / archived.place).open("rb") as file:
+        if not is_compressed(archived.name):
+            yield file
+            return
+        try:
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=file))
+        except EOFError as error:
+            raise ReportUnfinished(archived.name) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise ReportUnreadable(f"it is not packed by gzip ({error})") from error
 
 
 def holds(path: Any, sha256: str) -> bool:

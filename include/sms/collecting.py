@@ -11,11 +11,11 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from sms.archive import Archived, find, keep
+from sms.archive import Archived, find, keep, opened
 from sms.columns import use_lean_memory
 from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
@@ -31,20 +31,33 @@ from sms.errors import (
     StopTorn,
 )
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Reconciliation, ReportFile, Submission
+from sms.ledger.records import Reconciliation, RemoteState, ReportFile, Submission
 from sms.ledger.states import State
 from sms.notices import shortfall
 from sms.wire import reports
-from sms.wire.names import STEM, ReportKind, ReportName, misnamed_report, shown
+from sms.wire.names import (
+    STEM,
+    ReportKind,
+    ReportName,
+    is_compressed,
+    misnamed_report,
+    shown,
+)
 from sms.wire.report_rows import LONGEST_ROW
 from sms.wire.reports import Report
 from sms.wire.unreadable import raw_rows
 
 log = logging.getLogger(__name__)
 
-# A delivery report is written at once: one that stood still for so long is whole, even if its last
-# line has no end. Shorter than the retries of a task last.
+Read = TypeVar("Read")
+
+# A delivery report is written at once: one that we saw unchanged for so long is whole, even if its
+# last line has no end. Shorter than the retries of a task last.
 REPORT_SETTLES = timedelta(minutes=5)
+
+# The coarsest clock of a file server counts in steps of two seconds: within them a file may be
+# written again and show the same time.
+CLOCK_STEP = timedelta(seconds=2)
 
 # A last line without its end is torn as long as its file was seen to change within this time.
 # After that nobody is going to end it, and a STOP may stand there.
@@ -126,14 +139,18 @@ def archive_delivery_report(
     """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
     require_owner(stem, name, ledger)
     archived = archive_report(name, gateway, ledger, archive)
-    if not archived.ends_whole and not has_settled(archived.modified_at, now):
+    if not archived.ends_whole and unchanged_for(archived.name, ledger, now) < REPORT_SETTLES:
         raise ReportUnfinished(name)
     return archived
 
 
-def has_settled(modified_at: datetime, now: datetime) -> bool:
-    """Whether a delivery report stood still for so long that nobody is writing it any more."""
-    return now - modified_at >= REPORT_SETTLES
+def unchanged_for(name: str, ledger: Ledger, now: datetime) -> timedelta:
+    """How long a report has been as we fetched it last.
+
+    By our own fetches: the server's clock may be hours off.
+    """
+    seen = ledger.sighting(name)
+    return now - seen.since if seen else timedelta(0)
 
 
 def require_owner(stem: str, name: str, ledger: Ledger) -> None:
@@ -151,22 +168,20 @@ def overdue(stem: str, ledger: Ledger) -> ReportOverdue:
 
 
 def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive: Any) -> Collected:
-    """Load an archived delivery report and move its submission to `reported`.
+    """Merge an archived delivery report into what is known, and move its file to `reported`.
 
-    One that is shorter than what was read before takes nothing back: it was cut or replaced, and
-    a person must say which is right.
+    It takes nothing back: what it leaves out stays as an earlier report stated it. The first one
+    counts once it has a row: until then it is ReportUnfinished.
     """
     use_lean_memory()
-    read = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
-    before = max(read, key=lambda each: each.rows, default=None)
-    if before and (shorter := _shorter(archived, before, archive)):
-        report = shorter
-        notes: tuple[str, ...] = (_shrunk(archived, shorter, before),)
-    else:
-        report = _read(archived, archive, partial(_load, stem=stem, ledger=ledger))
-        _record(archived, report, ledger.submission(stem), ledger, archive)
-        notes = tuple(_notes(report))
-    notes += tuple(_mark_reported(stem, archived.name, ledger))
+    before = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
+    if not before and _read(archived, archive, reports.is_blank):
+        raise ReportUnfinished(archived.name)
+    latest = all(each.modified_at <= archived.modified_at for each in before)
+    load = partial(_load, stem=stem, ledger=ledger, latest=latest)
+    report = _read(archived, archive, load)
+    _record(archived, report, ledger.submission(stem), ledger, archive)
+    notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
     return Collected(
         name=archived.name,
         kind=ReportKind.ACK,
@@ -199,27 +214,11 @@ def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
         )
 
 
-def _load(file: BinaryIO, stem: str, ledger: Ledger) -> Report:
+def _load(file: BinaryIO, stem: str, ledger: Ledger, *, latest: bool) -> Report:
     """From the file into the ledger, a block after the other."""
     deliveries = reports.Deliveries(file)
-    ledger.load_delivery_report(stem, deliveries)
+    ledger.load_delivery_report(stem, deliveries, latest=latest)
     return deliveries.report()
-
-
-def _shorter(archived: Archived, before: ReportFile, archive: Any) -> Report | None:
-    """The report, if it holds less than what was read before."""
-    if archived.size_bytes >= before.size_bytes:
-        return None
-    report = _read(archived, archive, reports.look_through)
-    return report if report.count < before.rows else None
-
-
-def _shrunk(archived: Archived, report: Report, before: ReportFile) -> str:
-    return (
-        f"{archived.name} holds {report.count} rows, and {before.name} held {before.rows} "
-        f"when it was read: what was read stays. The shorter one lies in the archive as "
-        f"{archived.place}; ask {SUPPORT} which is right"
-    )
 
 
 def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
@@ -297,13 +296,13 @@ def collect_reply_file(
 ) -> Collected | None:
     """Bring one STOP or SMSMO file home; None if it says nothing new."""
     known = ledger.report_file(file.name)
-    if known and (known.size_bytes, known.modified_at) == (file.size, file.modified_at):
+    if known and is_unchanged(file, known, ledger):
         return None
-    archived = archive_file(file, gateway, archive)
+    archived = archive_file(file, gateway, ledger, archive)
     if known is None or known.sha256 != archived.sha256:
         return load_replies(archived, ledger, archive)
-    if known.size_bytes == archived.size_bytes:  # touched, not changed
-        ledger.record_report_file(replace(known, modified_at=archived.modified_at))
+    if known.size_bytes == archived.size_bytes:
+        _note_time(known, archived, ledger)
         return None
     # All that is new since the last look is time: see TAIL_WAITS.
     if known.loaded_at and now - known.loaded_at >= TAIL_WAITS:
@@ -311,6 +310,28 @@ def collect_reply_file(
     if _tail(archived, known.size_bytes, archive).undecided:
         raise StopTorn(file.name)
     return None
+
+
+def is_unchanged(file: RemoteFile, known: ReportFile, ledger: Ledger) -> bool:
+    """Whether a listed report is what was read of it.
+
+    One that was fetched within its server's CLOCK_STEP of its first sight may have been written
+    again since, at the same size and time: it is fetched once more.
+    """
+    if (known.size_bytes, known.modified_at) != (file.size, file.modified_at):
+        return False
+    seen = ledger.sighting(file.name)
+    return (
+        seen is not None
+        and seen.state == RemoteState(file.size, file.modified_at, known.sha256)
+        and seen.fetched_at - seen.since >= CLOCK_STEP
+    )
+
+
+def _note_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
+    """Write down a report's new time at the gateway, where its bytes are the same."""
+    if known.modified_at != archived.modified_at:
+        ledger.record_report_file(replace(known, modified_at=archived.modified_at))
 
 
 def load_replies(
@@ -323,6 +344,7 @@ def load_replies(
     Raises StopTorn, when all else is loaded, where it can't be told whose STOP that may be.
     """
     name = archived.report
+    grows = grows and not is_compressed(archived.name)
     report = _read(archived, archive, partial(reports.read_replies, kind=name.kind, grows=grows))
     tail = _tail(archived, report.size_read, archive)
     known = ledger.report_file(archived.name)
@@ -372,7 +394,7 @@ def _entered(replies: pa.Table) -> pa.Table:
 
 def _tail(archived: Archived, size_read: int, archive: Any) -> reports.Tail:
     """What is known of the bytes behind a report's last whole row."""
-    with (archive / archived.place).open("rb") as file:
+    with opened(archived, archive) as file:
         file.seek(size_read)
         return reports.read_tail(file.read(LONGEST_ROW), archived.report.kind)
 
@@ -417,14 +439,15 @@ def keep_unmatched(
     if report is None or report.kind is not ReportKind.ACK:
         return None
     known = ledger.report_file(file.name)
-    if known and (
-        known.stem or (known.size_bytes, known.modified_at) == (file.size, file.modified_at)
-    ):
+    if known and (known.stem or is_unchanged(file, known, ledger)):
         return None
     if ledger.find_submission(report):
         return None
     try:
-        archived = archive_file(file, gateway, archive)
+        archived = archive_file(file, gateway, ledger, archive)
+        if known and known.sha256 == archived.sha256:
+            _note_time(known, archived, ledger)
+            return None
         read = _read(archived, archive, reports.look_through)
         _record(archived, read, None, ledger, archive)
     except LedgerUnreachable:
@@ -485,23 +508,25 @@ def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) ->
                 f"hand, ask {SUPPORT}"
             )
         return kept
-    archived = archive_file(listed[0], gateway, archive)
+    archived = archive_file(listed[0], gateway, ledger, archive)
     if archived.size_bytes != listed[0].size:
         raise ReportUnfinished(name)
     return archived
 
 
-def archive_file(file: RemoteFile, gateway: Gateway, archive: Any) -> Archived:
+def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
     """Copy the very bytes of a listed report into the archive, grown meanwhile or not."""
     with tempfile.TemporaryFile() as copy:
         gateway.fetch(Folder.REPORT, file.name, copy)
-        return keep(copy, file.name, file.modified_at, archive)
+        archived = keep(copy, file.name, file.modified_at, archive)
+    ledger.sight(file.name, RemoteState(archived.size_bytes, file.modified_at, archived.sha256))
+    return archived
 
 
-def _read(archived: Archived, archive: Any, read: Callable[[BinaryIO], Report]) -> Report:
-    """The report's rows, and what is odd about it, by its name."""
+def _read(archived: Archived, archive: Any, read: Callable[[BinaryIO], Read]) -> Read:
+    """What a reader makes of an archived report; ReportUnreadable tells the report's name."""
     try:
-        with (archive / archived.place).open("rb") as file:
+        with opened(archived, archive) as file:
             return read(file)
     except ReportUnreadable as error:
         raise ReportUnreadable(
@@ -529,7 +554,7 @@ def _record(
 
     A file with a torn tail is recorded shorter than it is, so that every look reads it again.
     """
-    with (archive / archived.place).open("rb") as file:
+    with opened(archived, archive) as file:
         unread = raw_rows(file, report.unreadable)
         ledger.quarantine(archived.name, _weighed(archived.report.kind, unread))
     read = ReportFile(
@@ -537,7 +562,8 @@ def _record(
         kind=archived.report.kind,
         stem=owner.stem if owner else None,
         submission_id=owner.id if owner else None,
-        size_bytes=report.size_read,
+        # What is packed is whole, or was refused.
+        size_bytes=archived.size_bytes if is_compressed(archived.name) else report.size_read,
         modified_at=archived.modified_at,
         sha256=archived.sha256,
         rows=report.count,

@@ -323,6 +323,22 @@ def report_due(send_at: datetime, messages: int, segments: int) -> datetime:
     return send_at + timedelta(days=1 if max(messages, segments) < MANY else 4)
 
 
+def report_due_of(submission: Submission) -> datetime:
+    """When a submission's delivery report may be looked for."""
+    messages, segments = submission.messages or 0, submission.segments or 0
+    return report_due(submission.sent_at, messages, segments)
+
+
+def record_verdict(stem: str, ledger: Ledger, now: datetime, *, accepted: bool) -> None:
+    """Write down what the gateway made of a file: `.done`, or `.reject` (R27, R28)."""
+    if accepted:
+        due = report_due_of(ledger.submission(stem))
+        ledger.move(stem, to=State.ACCEPTED, verdict_at=now, due_at=due)
+        log.info("The gateway accepted %s; its report is due %s", stem, due)
+    else:
+        ledger.move(stem, to=State.REJECTED, verdict_at=now)
+
+
 def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
     """See to it that the file lies at the gateway as `.tmp`, or find that it went further."""
     submission = this.ledger.claim(stem, this.token, lease=this.lease)

@@ -164,7 +164,7 @@ class VerdictOverdue(GatewayError):
         }[self.phase]
         return (
             f"no verdict on {self.stem} in time: the gateway {seen}. It is not sent again. Ask "
-            f"{SUPPORT} what became of it, then clear this task to wait once more"
+            f"{SUPPORT} what became of it; the task submit of its run, cleared, waits once more"
         )
 
 
@@ -394,5 +394,6 @@ class ReportOverdue(GatewayError):
         since = "" if self.due_at is None else f": it was due {self.due_at:%Y-%m-%d %H:%M} UTC"
         return (
             f"the delivery report of {self.stem}{count} is overdue{since}. Ask {SUPPORT} for it, "
-            "then clear this task; the provider keeps reports for a month"
+            "then trigger collect_delivery_report with this stem; the provider keeps reports for a "
+            "month"
         )

@@ -1,27 +1,31 @@
 """What is no longer needed at the gateway: brought home, deleted there, closed here (R11, R32).
 
-Nothing is deleted that we did not archive and load in the very state in which it lies there, and
-nothing of a file whose story is still open. Whoever is killed in between is simply run again. What
-can't be done without a person is told at the end, by name, when all else is done.
+Nothing is deleted that we did not archive and load: its bytes are fetched once more and compared,
+and that is the last thing that happens to a report. Nothing goes of a file whose story is open.
+Whoever is killed in between is simply run again. What can't be done without a person is told at
+the end, by name, when all else is done.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sms.archive import holds
+from sms import overdue
 from sms.collecting import (
+    REPORT_SETTLES,
     archive_file,
     bring_delivery_report,
     collect_replies,
-    has_settled,
+    collect_reply_file,
     misnamed,
     sentence,
+    unchanged_for,
 )
-from sms.delivery import Folder, Gateway, RemoteFile, look_again
+from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
+    GatewayError,
     GatewayUnreachable,
     HousekeepingUnfinished,
     LedgerUnreachable,
@@ -32,7 +36,7 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import OVER, State
-from sms.settings import MONTH, UNREAD, Settings
+from sms.settings import UNREAD, Settings
 from sms.wire.names import Phase, ReportKind, ReportName, phase_of, stem_of
 
 log = logging.getLogger(__name__)
@@ -83,25 +87,28 @@ def clear_gateway(
     LedgerUnreachable.
     """
     failures = _bring_changes_home(gateway, ledger, archive, now)
+    failures += overdue.settle(overdue.Desk(gateway, ledger, archive, settings, now))
     listing = gateway.listing(Folder.REPORT)
     ours = list(_reports(listing, ledger))
     deleted: list[str] = []
     for report in ours:
         try:
-            if _may_go(report, settings, now) and _is_kept(report, gateway, archive):
-                deleted += _delete(Folder.REPORT, report.file, gateway)
+            if _may_go(report, ledger, settings, now):
+                deleted += _let_go(report, gateway, ledger, archive, now)
         except (GatewayUnreachable, LedgerUnreachable):
             raise
         except SmsError as error:
             failures.append((report.file.name, error))
-    _settle_unknown(gateway, ledger)
-    sent, strange = _clear_send(gateway, ledger, settings, now)
+    left = [each for each in ours if each.file.name not in deleted]
+    reported = {each.owner.id for each in left if each.kind is ReportKind.ACK}
+    sent, strange = _clear_send(gateway, ledger, settings, reported, now)
     closed = tuple(_close(gateway, ledger, settings, now))
     cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(ours))
     _tell(cleared)
     # Of STOPs and replies every look of their collector says so.
     strangers = misnamed(listing, {ReportKind.ACK})
-    unread = [*_unread(ours, now), *((name, str(error)) for name, error in strangers)]
+    told = {name for name, _ in failures}
+    unread = [*_unread(ours, told, now), *((name, str(error)) for name, error in strangers)]
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared
@@ -142,31 +149,62 @@ def _reports(listing: Iterable[RemoteFile], ledger: Ledger) -> Iterator[_Report]
             yield _Report(file, name.kind, owner, ledger.report_file(file.name))
 
 
-def _may_go(report: _Report, settings: Settings, now: datetime) -> bool:
-    """A delivery report once it has settled; what may grow, when its campaign is quiet (R32)."""
+def _may_go(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
+    """A delivery report once it is whole; what may grow, when its campaign is quiet (R32)."""
     if not report.is_read or report.owner.state not in HOME:
         return False
     if report.kind is ReportKind.ACK:
-        return has_settled(report.file.modified_at, now)
+        return _is_whole(report, ledger, settings, now)
     return _is_quiet(report.owner, settings, now)
 
 
+def _is_whole(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
+    """Whether nothing more is expected in a delivery report.
+
+    Standing still is not enough: one that does not cover every message may be half written.
+    """
+    unchanged = unchanged_for(report.file.name, ledger, now)
+    if unchanged < REPORT_SETTLES:
+        return False
+    missing = ledger.reconcile(report.owner.stem).missing
+    if missing and unchanged < settings.report_stays:
+        log.warning(
+            "%s does not cover %d messages: it stays until it does, or for %d days unchanged",
+            *(report.file.name, missing, settings.report_stays.days),
+        )
+        return False
+    return True
+
+
 def _is_quiet(submission: Submission, settings: Settings, now: datetime) -> bool:
-    return now - _hour(submission) >= settings.reports_quiet
+    return now - submission.sent_at >= settings.reports_quiet
 
 
-def _hour(submission: Submission) -> datetime:
-    """When it went out: at its hour, or at once if that had passed."""
-    return max(submission.send_at, submission.submitted_at or submission.send_at)
+def _let_go(
+    report: _Report, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> list[str]:
+    """Delete a report whose bytes are those that were loaded; its name, or nothing.
 
-
-def _is_kept(report: _Report, gateway: Gateway, archive: Any) -> bool:
-    """Whether the archive gives back the bytes that were loaded; if it lost them, once more."""
+    A size and a time tell less than the bytes: what differs is loaded instead.
+    """
     assert report.known
-    if holds(archive / report.known.archive, report.known.sha256):
-        return True
-    log.warning("%s is no longer in the archive: it is archived again", report.file.name)
-    return archive_file(report.file, gateway, archive).sha256 == report.known.sha256
+    name = report.file.name
+    try:
+        archived = archive_file(report.file, gateway, ledger, archive)
+    except GatewayUnreachable:
+        raise
+    except GatewayError:
+        if any(each.name == name for each in gateway.listing(Folder.REPORT)):
+            raise
+        return [name]  # somebody else has deleted it
+    if archived.sha256 == report.known.sha256:
+        return _delete(Folder.REPORT, report.file, gateway)
+    log.warning("%s was written anew with the same size and time: it is loaded again", name)
+    if report.kind is ReportKind.ACK:
+        bring_delivery_report(report.owner.stem, name, gateway, ledger, archive, now)
+    else:
+        collect_reply_file(report.file, gateway, ledger, archive, now)
+    return []
 
 
 def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
@@ -183,19 +221,13 @@ def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
     return [file.name]
 
 
-def _settle_unknown(gateway: Gateway, ledger: Ledger) -> None:
-    """Let the gateway say what became of files of unknown fate."""
-    for each in ledger.submissions_in(State.UNKNOWN):
-        if look_again(each, gateway, ledger).state is not State.UNKNOWN:
-            log.warning(
-                "%s counts as submitted: clear its task submit, and the run goes on", each.stem
-            )
-
-
 def _clear_send(
-    gateway: Gateway, ledger: Ledger, settings: Settings, now: datetime
+    gateway: Gateway, ledger: Ledger, settings: Settings, reported: Container[int], now: datetime
 ) -> tuple[tuple[str, ...], int]:
-    """Delete what is ours and over in `Send`; the names, and how many files are nobody's."""
+    """Delete what is ours and over in `Send`; the names, and how many files are nobody's.
+
+    `reported` are the ids of submissions whose delivery report is still at the gateway.
+    """
     listing = gateway.listing(Folder.SEND)
     owners = ledger.submissions_named([stem for each in listing if (stem := stem_of(each.name))])
     deleted: list[str] = []
@@ -204,18 +236,22 @@ def _clear_send(
         owner = owners.get((stem_of(file.name) or "").lower())
         if owner is None:
             strange += 1
-        elif _is_over(file, owner, ledger, settings, now):
+        elif _is_over(file, owner, settings, reported, now):
             deleted += _delete(Folder.SEND, file, gateway)
     return tuple(deleted), strange
 
 
 def _is_over(
-    file: RemoteFile, owner: Submission, ledger: Ledger, settings: Settings, now: datetime
+    file: RemoteFile,
+    owner: Submission,
+    settings: Settings,
+    reported: Container[int],
+    now: datetime,
 ) -> bool:
     """Whether a file of ours in `Send` is of no more use; `.csv` and `.lock` are the provider's."""
     match phase_of(file.name, owner.stem):
         case Phase.DONE:
-            return owner.state in HOME and _is_reported(owner, ledger, now)
+            return owner.state in HOME and owner.id not in reported
         case Phase.REJECT:
             heard = owner.verdict_at or now
             return owner.state is State.REJECTED and now - heard >= REJECT_STAYS
@@ -226,41 +262,34 @@ def _is_over(
             return False
 
 
-def _is_reported(owner: Submission, ledger: Ledger, now: datetime) -> bool:
-    """Whether its delivery report is home for good; one that never came keeps nothing."""
-    report = ledger.delivery_report(owner.stem)
-    return report is None or has_settled(report.modified_at, now)
-
-
 def _close(gateway: Gateway, ledger: Ledger, settings: Settings, now: datetime) -> Iterator[str]:
     """Close what is quiet and of which nothing lies at the gateway any more; by stem."""
     reports = list(_reports(gateway.listing(Folder.REPORT), ledger))
     sent = {(stem_of(each.name) or "").lower() for each in gateway.listing(Folder.SEND)}
     shown = {each.owner.id for each in reports}
-    acknowledged = {each.owner.id for each in reports if each.kind is ReportKind.ACK}
     for each in ledger.submissions_in(State.REPORTED):
         if (
             _is_quiet(each, settings, now)
             and each.id not in shown
             and each.stem.lower() not in sent
         ):
-            ledger.move(each.stem, to=State.CLOSED)
-            yield each.stem
-    for each in ledger.submissions_in(State.ACCEPTED):
-        if now - _hour(each) > MONTH and each.id not in acknowledged:
-            log.warning(
-                "%s is closed without a delivery report: the provider's month is over", each.stem
+            missing = ledger.reconcile(each.stem).missing
+            ledger.move(
+                each.stem, to=State.CLOSED, detail={"missing": missing} if missing else None
             )
-            ledger.move(each.stem, to=State.CLOSED, detail={"why": "no report within a month"})
             yield each.stem
 
 
-def _unread(reports: Iterable[_Report], now: datetime) -> list[tuple[str, str]]:
-    """What the provider may delete before we have read it (R11)."""
+def _unread(
+    reports: Iterable[_Report], told: Container[str], now: datetime
+) -> list[tuple[str, str]]:
+    """What the provider may delete before we have read it (R11), and is not told of already."""
     return [
         (report.file.name, _what_to_do(report))
         for report in reports
-        if not report.is_read and now - _hour(report.owner) >= UNREAD
+        if not report.is_read
+        and now - report.owner.sent_at >= UNREAD
+        and report.owner.stem not in told
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sms.errors import SUPPORT
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Reconciliation, Submission
 from sms.ledger.states import State
@@ -66,6 +67,11 @@ def shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
             f"the delivery report of {stem} tells of {part} of its {counts.sent} messages: "
             f"{counts.missing} are missing. They may never have been sent, for want of balance "
             "(R8): check the account, and ask the provider"
+        )
+    if counts.kept:
+        yield (
+            f"{counts.kept} messages of {stem} are in an earlier delivery report and not in the "
+            f"latest: what the earlier one stated stays. Ask {SUPPORT} which is right"
         )
     if counts.pending:
         yield f"{counts.pending} messages of {stem} have no final status"

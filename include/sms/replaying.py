@@ -22,7 +22,7 @@ from sms.errors import (
     StopTorn,
 )
 from sms.ledger.ledger import Ledger
-from sms.wire.names import ReportKind, ReportName
+from sms.wire.names import ReportKind, ReportName, is_compressed
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _name(path: Any) -> str:
     """`ACK-….csv` itself, or the folder of that name that the archive keeps its states in."""
     if ReportName.parse(path.name):
         return str(path.name)
-    return f"{path.parent.name}.csv"
+    return f"{path.parent.name}.csv{'.gz' if is_compressed(path.name) else ''}"
 
 
 def _in_order(report: tuple[str, Any]) -> tuple[float, bool, int]:

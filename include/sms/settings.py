@@ -127,6 +127,7 @@ class Settings(BaseModel):
 
     report_grace: Duration = timedelta(days=1)
     report_poll: Seconds = 300.0
+    report_stays: Duration = timedelta(days=7)
     reports_quiet: Duration = timedelta(days=20)
 
     notify: tuple[Notify, ...] = ()
@@ -171,6 +172,16 @@ class Settings(BaseModel):
                 "four, and the provider deletes what is older than a month (R11)"
             )
         return quiet
+
+    @field_validator("report_stays")
+    @classmethod
+    def _ends_within_the_provider_s_month(cls, stays: timedelta) -> timedelta:
+        if not timedelta(days=1) <= stays <= UNREAD:
+            raise ValueError(
+                f"{stays} is not between 1 day and {UNREAD.days} days: housekeeping looks once a "
+                "day, and the provider deletes what is older than a month (R11)"
+            )
+        return stays
 
     @field_validator("keep_runs", "keep_archive", "keep_people")
     @classmethod

@@ -62,20 +62,15 @@ class SubmitOperator(SFTPOperator):
     @says_what_left
     def concluded(self, context: Context, event: dict[str, Any]) -> list[str]:
         """Write the verdict on one file into the ledger, and go on with the next."""
-        from sms import clock
-        from sms.ledger.states import State
+        from sms import clock, delivery
         from sms_airflow import notifying, wiring
 
-        stem, now = event["stem"], clock.now()
+        stem = event["stem"]
         ledger = wiring.ledger_for(context["ti"])
         match event:
-            case {"saw": "accepted"}:
-                due = _due(ledger.submission(stem), now)
-                ledger.move(stem, to=State.ACCEPTED, verdict_at=now, due_at=due)
-                self.log.info("The gateway accepted %s; its report is due %s", stem, due)
-                return self._go_on(context)
-            case {"saw": "rejected"}:
-                ledger.move(stem, to=State.REJECTED, verdict_at=now)
+            case {"saw": "accepted" | "rejected" as verdict}:
+                accepted = verdict == "accepted"
+                delivery.record_verdict(stem, ledger, clock.now(), accepted=accepted)
                 return self._go_on(context)
             case {"saw": "refusal", "why": why}:
                 raise GatewayRefused(str(why))
@@ -218,11 +213,3 @@ class BookCollection(TriggerDagRunOperator):
         self.run_after = clock.earliest_wall_time(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, submission.due_at)
         super().execute(context)
-
-
-def _due(submission: Submission, now: datetime) -> datetime:
-    """When the report may be looked for, counted from when the messages go out."""
-    from sms.delivery import report_due
-
-    sent = max(submission.send_at, submission.submitted_at or now)
-    return report_due(sent, submission.messages or 0, submission.segments or 0)

@@ -257,7 +257,7 @@ class ReportTrigger(GatewayTrigger):
 
     def judge(self, listing: Sequence[RemoteFile], now: datetime) -> dict[str, Any] | None:
         """`report` once two listings in a row show the same file, or `overdue`."""
-        found = find_report(listing, self.stem)
+        found = find_report((file for file in listing if file.size), self.stem)
         settled = found is not None and found == self._before
         self._before = found
         if found is not None and settled:

@@ -449,13 +449,15 @@ def test_what_was_noted_of_erased_people_is_carried_over_without_their_variants(
     with engine.begin() as db:
         db.execute(text(NOTED))
         db.execute(text("INSERT INTO sms.stranger VALUES (1, 9, 'x', 1, 6, 'not_delivered')"))
-        before = [db.execute(text(f"SELECT * FROM sms.{view}")).all() for view in SUMS]
+        found = {view: db.execute(text(f"SELECT * FROM sms.{view}")) for view in SUMS}
+        asked = [f"SELECT {', '.join(rows.keys())} FROM sms.{view}" for view, rows in found.items()]
+        before = [db.execute(text(each)).all() for each in asked]
 
     ledger = Ledger.connect(empty_database_url)
     ledger.upgrade()
 
     with engine.begin() as db:
-        assert [db.execute(text(f"SELECT * FROM sms.{view}")).all() for view in SUMS] == before
+        assert [db.execute(text(each)).all() for each in asked] == before
         noted = db.execute(text("SELECT what, number FROM sms.erased ORDER BY what")).all()
         assert noted == [("delivered", 5), ("stranger", 4)]
         assert db.scalars(text("SELECT outcome FROM sms.stranger")).all() == ["not_delivered"]

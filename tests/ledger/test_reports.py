@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from threading import Barrier
 
 import pyarrow as pa
@@ -122,9 +123,52 @@ def test_a_report_read_again_changes_nothing_and_a_newer_one_wins(office, hand, 
     assert outcomes(office) == [(0, "delivered", 3), (1, "delivered", 3), (2, "refused", 4)]
     assert office.table("SELECT * FROM sms.stranger") == []
 
-    office.ledger.load_delivery_report(one.stem, ack(of(2, "refused")))
-    assert outcomes(office) == [(0, "missing", None), (1, "missing", None), (2, "refused", 4)]
-    assert office.ledger.reconcile(one.stem).balanced
+    office.ledger.load_delivery_report(one.stem, ack(of(1, "refused")))
+    assert outcomes(office) == [(0, "delivered", 3), (1, "refused", 4), (2, "refused", 4)]
+    counts = office.ledger.reconcile(one.stem)
+    assert (counts.delivered, counts.refused, counts.rows, counts.kept) == (1, 2, 1, 2)
+    assert counts.balanced
+
+
+def test_a_report_that_is_not_the_latest_adds_what_is_missing_alone(office, make_messages):
+    one = office.submitted(make_messages(4))
+    latest = ack(of(0, "delivered"), of(1, "refused"))
+    office.ledger.load_delivery_report(one.stem, latest)
+
+    office.ledger.load_delivery_report(
+        one.stem, ack(of(0, "pending"), of(1, "pending"), of(2, "delivered")), latest=False
+    )
+
+    assert [(n, outcome) for n, outcome, _ in outcomes(office)] == [
+        (0, "delivered"),
+        (1, "refused"),
+        (2, "delivered"),
+        (3, "missing"),
+    ]
+    counts = office.ledger.reconcile(one.stem)
+    assert (counts.delivered, counts.refused, counts.missing, counts.kept) == (2, 1, 1, 2)
+    assert (counts.rows, counts.duplicates) == (3, 2)
+    assert counts.balanced
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reports_merge_as_a_dictionary_would(office, make_messages, seed):
+    some = Random(seed)
+    one = office.submitted(make_messages(6))
+    known: dict[int, str] = {}
+    for _ in range(12):
+        latest = some.random() < 0.7
+        kinds = ("pending", "delivered", "refused", "unknown")
+        stated = [(some.randrange(6), some.choice(kinds)) for _ in range(some.randint(1, 7))]
+        report = ack(*(of(n, outcome) for n, outcome in stated), ("stranger", 50, "delivered"))
+
+        office.ledger.load_delivery_report(one.stem, report, latest=latest)
+
+        known = {**known, **dict(stated)} if latest else {**dict(stated), **known}
+        counts = office.ledger.reconcile(one.stem)
+        assert counts.balanced
+        assert (counts.missing, counts.rows) == (6 - len(known), len(stated) + 1)
+        assert {n: found for n, found, _ in outcomes(office) if found != "missing"} == known
 
 
 def test_the_last_row_about_a_message_counts(office, make_messages):

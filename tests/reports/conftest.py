@@ -134,7 +134,7 @@ class Home:
 
     def tables(self) -> dict[str, list[tuple[object, ...]]]:
         """All that a report may change, but for when the ledger was last told of it."""
-        told = "id, state, verdict_at, reported_at, report_rows, report_duplicates"
+        told = "id, state, verdict_at, reported_at, report_rows, report_duplicates, report_kept"
         return {
             name: self.table(
                 f"SELECT {told if name == 'submission' else '*'} FROM sms.{name} ORDER BY 1, 2"

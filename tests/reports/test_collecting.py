@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from sms.archive import Archived
-from sms.collecting import REPORT_SETTLES, TAIL_WAITS, find_report
+from sms.collecting import CLOCK_STEP, REPORT_SETTLES, TAIL_WAITS, find_report
 from sms.delivery import RemoteFile
 from sms.errors import (
     ReportOverdue,
@@ -196,8 +196,11 @@ def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
 
 def test_a_last_line_that_nobody_will_end_counts(home, ack):
     one = home.accepted(2)
-    home.gateway.shows(ACK, ack(2)[:-2], at=home.now - REPORT_SETTLES)
+    home.gateway.shows(ACK, ack(2)[:-2])
+    with pytest.raises(ReportUnfinished):
+        home.collect(one.stem)
 
+    home.now += REPORT_SETTLES
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
@@ -402,7 +405,9 @@ def test_a_look_that_finds_nothing_new_costs_one_listing(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1))
     home.gateway.shows(SMSMO, reply(2, "Oui"))
-    home.collect_replies()
+    for _ in range(2):
+        home.collect_replies()
+        home.now += CLOCK_STEP
     home.gateway.asked.clear()
 
     assert home.collect_replies() == []
@@ -413,13 +418,15 @@ def test_a_look_that_finds_nothing_new_costs_one_listing(home, reply):
     assert home.gateway.asked == ["listing", "listing", STOP]
 
 
-def test_a_file_that_was_only_touched_is_fetched_once(home, reply):
+def test_a_file_that_was_only_touched_changes_nothing(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1))
     home.collect_replies()
     home.gateway.shows(STOP, reply(1), at=home.now)
 
-    assert home.collect_replies() == []
+    for _ in range(2):
+        assert home.collect_replies() == []
+        home.now += CLOCK_STEP
     home.gateway.asked.clear()
     assert home.collect_replies() == []
     assert home.gateway.asked == ["listing"]

@@ -1,5 +1,6 @@
 """What is deleted at the gateway, and what never is (R11, R32)."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,7 +123,8 @@ def test_nothing_of_an_open_file_goes(home, gateway, later, reply):
     home.collect_replies()
     later(QUIET + timedelta(days=1))
 
-    assert clear(home) == Cleared((), (), (), 0)
+    with pytest.raises(HousekeepingUnfinished, match=f"the delivery report of {one.stem}"):
+        clear(home)
     assert gateway.report_names() == [name("STOP", one)]
     assert in_send(gateway) == [f"{one.stem}.done"]
 
@@ -146,7 +148,9 @@ def test_what_has_grown_is_read_again_before_it_goes(home, gateway, later, repor
 
     assert home.ledger.reconcile(reported.stem).refused == 3
     assert home.stop_list() == [33639980000, 33639980002]
-    assert len(cleared.reports) == 3
+    assert sorted(cleared.reports) == [name("SMSMO", reported), name("STOP", reported)]
+    later(QUIET + REPORT_SETTLES)  # what was new to us a moment ago may not be whole
+    assert clear(home).reports == (name("ACK", reported),)
     archived = sorted(path.read_bytes() for path in home.archive.rglob("STOP*/*.csv"))
     assert archived == [reply(0), reply(0) + reply(2)]
 
@@ -187,7 +191,7 @@ def test_a_file_that_vanishes_meanwhile_counts_as_deleted(
     def vanishing(folder: Folder) -> list:
         found = listing(folder)
         looks.append(folder)
-        if len(looks) == 3:
+        if folder is Folder.REPORT and looks.count(folder) == 3:
             ack_path.unlink()
         return found
 
@@ -220,6 +224,8 @@ def test_what_the_archive_holds_wrongly_does_not_count_as_held(home, gateway, re
 
 def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
     rejected, cancelled, open_one = home.submitted(), home.accepted(), home.accepted()
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("UPDATE sms.submission SET due_at = %s", (HOUR + 2 * REJECT_STAYS,))
     home.ledger.move(rejected.stem, to=State.REJECTED)
     unknown_stem = "SEND-12345-20260715-1200-nobody"
     with home.ledger.engine.begin() as db:
@@ -262,9 +268,10 @@ def test_what_the_provider_is_at_work_on_is_never_touched(home, openssh, monkeyp
         show(openssh, f"{over.stem}.{phase}")
     home.now = datetime.now(UTC) + timedelta(days=1)
 
-    with wiring.gateway() as home.gateway:
-        assert clear(home) == Cleared((), (f"{over.stem}.done",), (), 0)
+    with wiring.gateway() as home.gateway, pytest.raises(HousekeepingUnfinished) as alarm:
+        clear(home)
 
+    assert "still shows it as csv, lock, so it can't be closed" in str(alarm.value)
     assert in_send(openssh) == [f"{over.stem}.csv", f"{over.stem}.lock"]
     assert state(home, over) is State.REPORTED
 
@@ -286,6 +293,9 @@ def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
     home, gateway, later, reported, ack
 ):
     unread = home.accepted(3)  # a day after the other
+    with home.ledger.engine.begin() as db:
+        due = "UPDATE sms.submission SET due_at = %s WHERE stem = %s"
+        db.exec_driver_sql(due, (HOUR + MONTH, unread.stem))
     later(UNREAD + A_DAY - timedelta(minutes=1))
     gateway.put_report(name("ACK", unread), ack(3))
     clear(home)
@@ -317,21 +327,182 @@ def test_a_file_that_the_provider_never_reported_on_is_closed_when_its_month_is_
 ):
     one = home.accepted(3)
     later(MONTH)
-    assert clear(home).closed == ()
-
-    later(MONTH + timedelta(minutes=1))
-    assert clear(home).closed == (one.stem,)
-
-
-def test_an_unread_report_keeps_its_file_open_beyond_the_month(home, gateway, later, ack):
-    one = home.accepted(3)
-    later(timedelta(days=20))
-    gateway.put_report(name("ACK", one), ack(3))
-    later(MONTH + timedelta(days=1))
-
-    with pytest.raises(HousekeepingUnfinished):
+    with pytest.raises(HousekeepingUnfinished, match=f"the delivery report of {one.stem} on 3"):
         clear(home)
     assert state(home, one) is State.ACCEPTED
+
+    later(MONTH + timedelta(minutes=1))
+    with pytest.raises(HousekeepingUnfinished, match="it is closed without a delivery report"):
+        clear(home)
+    assert state(home, one) is State.CLOSED
+    assert clear(home) == Cleared((), (), (), 0)
+
+
+def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home, gateway, later):
+    one = home.accepted(3)
+    later(timedelta(days=20))
+    gateway.put_report(name("ACK", one), b"<html>\r\n" * 3)
+    later(MONTH + timedelta(days=1))
+
+    with pytest.raises(HousekeepingUnfinished, match=r"1 file needs a look.*is no report that we"):
+        clear(home)
+    assert state(home, one) is State.ACCEPTED
+    assert gateway.report_names() == [name("ACK", one)]
+
+
+# What a report may still get
+
+
+def test_a_report_of_some_messages_stays_until_it_covers_all(home, gateway, later, ack):
+    one = home.accepted(10)
+    show(gateway, f"{one.stem}.done")
+    later(A_DAY)
+    gateway.put_report(name("ACK", one), ack(4))
+    home.collect(one.stem)
+    later(2 * A_DAY)
+    assert clear(home) == Cleared((), (), (), 0)
+
+    gateway.put_report(name("ACK", one), ack(10))
+    later(3 * A_DAY)
+    assert clear(home) == Cleared((), (), (), 0)
+    assert home.ledger.reconcile(one.stem).delivered == 10
+    later(4 * A_DAY)
+    assert clear(home) == Cleared((name("ACK", one),), (f"{one.stem}.done",), (), 0)
+
+
+def test_a_report_that_never_covers_all_goes_at_last_and_its_file_says_so(
+    home, gateway, later, ack, caplog
+):
+    one = home.accepted(10)
+    later(A_DAY)
+    gateway.put_report(name("ACK", one), ack(4))
+    home.collect(one.stem)
+    later(A_DAY + SETTINGS.report_stays - timedelta(minutes=1))
+    assert clear(home).reports == ()
+    assert f"{name('ACK', one)} does not cover 6 messages" in caplog.text
+
+    later(A_DAY + SETTINGS.report_stays)
+    assert clear(home).reports == (name("ACK", one),)
+    later(QUIET)
+    assert clear(home).closed == (one.stem,)
+    told = "SELECT detail FROM sms.event WHERE to_state = 'closed'"
+    assert home.table(told) == [({"missing": 6},)]
+
+
+@pytest.mark.parametrize("kind", ["STOP", "SMSMO", "ACK"])
+def test_bytes_decide_before_anything_is_deleted(home, gateway, later, reported, kind, ack, reply):
+    """A tool may write a file anew and keep its size and its time."""
+    home.collect_replies()  # a second look: from now on size and time are believed
+    path = gateway.home / "Report" / name(kind, reported)
+    before = path.stat()
+    other = {"STOP": reply(2), "SMSMO": reply(2, "arret"), "ACK": ack(3, "6;delivered")}[kind]
+    assert len(other) == before.st_size
+    later(QUIET)
+    path.write_bytes(other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert name(kind, reported) not in clear(home).reports
+
+    if kind == "ACK":
+        assert home.ledger.reconcile(reported.stem).not_delivered == 3
+    else:
+        assert 33639980002 in home.stop_list()
+    later(QUIET + A_DAY)
+    assert name(kind, reported) in clear(home).reports
+
+
+# What no task waits for
+
+
+def broken_off(home, intended: datetime | None = None) -> Submission:
+    """A file whose last try died in the middle, with or without an intent to rename it."""
+    one = home.submitted(3)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        db.exec_driver_sql(
+            "UPDATE sms.submission SET state = 'uploading', claim = 'dead', submitted_at = NULL, "
+            "claimed_at = %s, rename_intended_at = %s",
+            (HOUR, intended),
+        )
+    return one
+
+
+def test_a_verdict_that_no_task_waited_for_is_written_down(home, gateway, later, ack):
+    """The DAG was deleted, or Airflow's database lost."""
+    done, refused, silent, young = (home.submitted(3) for _ in range(4))
+    show(gateway, f"{done.stem}.done")
+    show(gateway, f"{refused.stem}.reject")
+    with home.ledger.engine.begin() as db:
+        late = "UPDATE sms.submission SET submitted_at = %s WHERE stem = %s"
+        for each in (done, refused, silent):
+            db.exec_driver_sql(late, (HOUR, each.stem))
+        db.exec_driver_sql(late, (HOUR + timedelta(minutes=1), young.stem))
+    later(SETTINGS.verdict_timeout)
+
+    with pytest.raises(HousekeepingUnfinished, match="2 files need a look") as alarm:
+        clear(home)
+
+    told = str(alarm.value)
+    assert f"{refused.stem}: the gateway rejected it, and no task waited for that" in told
+    assert f"{silent.stem}: no verdict on {silent.stem} in time" in told
+    assert [state(home, each) for each in (done, refused, silent, young)] == [
+        *(State.ACCEPTED, State.REJECTED, State.SUBMITTED, State.SUBMITTED)
+    ]
+    assert home.ledger.submission(done.stem).due_at == HOUR + A_DAY
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_report_that_no_task_waited_for_is_fetched(home, gateway, later, ack, heard):
+    one = home.accepted(3) if heard else home.submitted(3)
+    later(120 * A_DAY)
+    gateway.put_report(name("ACK", one), ack(3))
+
+    assert clear(home).reports == ()
+    assert home.ledger.reconcile(one.stem).delivered == 3
+    assert state(home, one) is State.REPORTED
+    later(121 * A_DAY)
+    assert clear(home).reports == (name("ACK", one),)
+
+
+@pytest.mark.parametrize("age", [30 * A_DAY, 120 * A_DAY])
+def test_a_file_of_which_nothing_shows_any_more_is_told_every_night(home, gateway, later, age):
+    one = home.submitted(3)
+    later(age)
+
+    for _ in range(2):
+        with pytest.raises(HousekeepingUnfinished, match=f"no verdict on {one.stem} in time"):
+            clear(home)
+
+
+def test_an_upload_that_no_task_goes_on_with_is_told(home, gateway, later):
+    one = broken_off(home)
+    show(gateway, f"{one.stem}.tmp")
+    later(A_DAY - timedelta(minutes=1))
+    assert clear(home) == Cleared((), (), (), 0)
+
+    later(A_DAY)
+    with pytest.raises(HousekeepingUnfinished, match=f"{one.stem}: its upload was broken off"):
+        clear(home)
+    assert in_send(gateway) == [f"{one.stem}.tmp"]
+
+
+@pytest.mark.parametrize(("shown", "becomes"), [("done", "accepted"), ("tmp", "uploading")])
+def test_a_rename_of_which_nobody_heard_is_settled_by_what_shows(
+    home, gateway, later, shown, becomes
+):
+    one = broken_off(home, intended=HOUR)
+    show(gateway, f"{one.stem}.{shown}")
+    later(2 * A_DAY)
+
+    if becomes == "uploading":
+        with pytest.raises(HousekeepingUnfinished, match="may or may not have been delivered"):
+            clear(home)
+    else:
+        clear(home)
+        home.now += SETTINGS.verdict_timeout
+        clear(home)
+
+    assert state(home, one) == becomes
 
 
 # After it is gone

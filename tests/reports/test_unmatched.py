@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from sms.errors import ReportOverdue, ReportUnreadable
+from sms.collecting import CLOCK_STEP, REPORT_SETTLES
+from sms.errors import ReportOverdue, ReportUnfinished, ReportUnreadable
 from sms.ledger.ledger import State
 
 STRANGE_ACK = "ACK-12345-20260715-1200-spring1.csv"  # of the submission that `home` makes first
@@ -26,8 +27,10 @@ def test_a_delivery_report_on_an_unknown_file_is_archived_and_shown_once(home, a
     assert "a file that the ledger doesn't know" in kept.notes[0]
     assert (home.archive / kept.archived).read_bytes() == content
     assert unmatched(home) == [(STRANGE_ACK, "ACK", 2, 1)]
-    assert home.collect_replies() == []
-    assert home.gateway.asked.count(STRANGE_ACK) == 1
+    for _ in range(3):
+        home.now += CLOCK_STEP
+        assert home.collect_replies() == []
+    assert home.gateway.asked.count(STRANGE_ACK) == 2
 
 
 def test_a_delivery_report_that_changed_is_archived_again(home, ack):
@@ -146,15 +149,16 @@ def test_a_delivery_report_that_was_cut_short_takes_nothing_back(home, ack):
     one = home.accepted(3)
     home.gateway.shows(STRANGE_ACK, ack(3))
     home.collect(one.stem)
-    tables = home.tables()
+    receipts = home.tables()["receipt"]
     home.gateway.shows(STRANGE_ACK, ack(1))
 
     collected = home.collect(one.stem)
 
     [told] = collected.notes
-    assert told.startswith(f"{STRANGE_ACK} holds 1 rows, and {STRANGE_ACK} held 3 when it was read")
+    assert told.startswith(f"2 messages of {one.stem} are in an earlier delivery report and not in")
     assert (home.archive / collected.archived).read_bytes() == ack(1)
-    assert home.tables() == tables
+    assert home.tables()["receipt"] == receipts
+    assert collected.reconciliation.balanced
     assert home.collect(one.stem).notes == (told,)
 
 
@@ -163,8 +167,12 @@ def test_a_delivery_report_of_zero_bytes_takes_nothing_back(home, ack):
     home.gateway.shows(STRANGE_ACK, ack(3))
     home.collect(one.stem)
     home.gateway.shows(STRANGE_ACK, b"")
+    with pytest.raises(ReportUnfinished):
+        home.collect(one.stem)
+    home.now += REPORT_SETTLES
 
-    assert home.collect(one.stem).reconciliation.delivered == 3
+    counts = home.collect(one.stem).reconciliation
+    assert (counts.delivered, counts.kept, counts.rows) == (3, 3, 0)
 
 
 def test_a_delivery_report_that_was_replaced_by_one_as_long_counts(home, ack):

@@ -1,7 +1,7 @@
 """A delivery report into the ledger: each row is matched on its way, and goes where it belongs.
 
-The file's latest state wins: what it says replaces what it said before, and loading it again
-changes nothing.
+Reports are merged message by message: the latest statement about a message wins, and what a later
+report leaves out stays as it was. Loading a report again changes nothing.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ from sms.ledger.copying import Rows, are_full, copy_rows, portions
 from sms.ledger.database import Transaction
 from sms.ledger.idremotes import Keys
 from sms.ledger.matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
-from sms.ledger.planning import planned
+from sms.ledger.planning import HASHED, planned
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
 
@@ -64,6 +64,34 @@ MESSAGES = """
 SELECT country, variant, segments, string_agg(uuid_send(idremote) || int8send(msisdn), '')
 FROM sms.message WHERE submission_id = %(id)s AND sent_on = %(day)s
 GROUP BY country, variant, segments, msisdn & 31
+"""
+
+# What earlier reports stated, beside the table while a report is loaded.
+SET_ASIDE = """
+CREATE TEMP TABLE earlier ON COMMIT DROP AS
+SELECT idremote, line, idstatus, ackoperator, raw_status FROM sms.receipt
+WHERE submission_id = {id} AND sent_on = '{day}'
+"""
+
+STATED_AGAIN = """
+DELETE FROM pg_temp.earlier e USING sms.receipt r
+WHERE r.submission_id = :id AND r.sent_on = :day AND r.idremote = e.idremote
+"""
+
+STATED_BEFORE = """
+DELETE FROM sms.receipt r USING pg_temp.earlier e
+WHERE r.submission_id = :id AND r.sent_on = :day AND r.idremote = e.idremote
+"""
+
+KEEP = """
+INSERT INTO sms.receipt (submission_id, sent_on, line, idremote, idstatus, ackoperator, raw_status)
+SELECT :id, :day, line, idremote, idstatus, ackoperator, raw_status FROM pg_temp.earlier
+ORDER BY idremote
+"""
+
+KEPT = """
+SELECT idstatus, string_agg(uuid_send(idremote), '') FROM pg_temp.earlier
+GROUP BY idstatus, get_byte(uuid_send(idremote), 0) & 31
 """
 
 MAKE_WAY = """
@@ -108,13 +136,17 @@ VALUES (:id, :country, :variant, :segments, :outcome, :messages)
 """
 
 
-def load(tx: Transaction, stem: str, rows: Rows) -> None:
-    """Make the messages' outcomes, the strangers and the duplicates those of this report.
+def load(tx: Transaction, stem: str, rows: Rows, *, latest: bool = True) -> None:
+    """Merge a report into the messages' outcomes; the strangers and duplicates are those of it.
 
-    LedgerError once the messages were dropped with their month.
+    One that is not the `latest` only adds what no other report stated. LedgerError once the
+    messages were dropped with their month.
     """
     held = locked(tx, stem)
     day = months.day_of(tx, held.id)
+    was_told = _was_told(tx, held.id)
+    if was_told:
+        tx.db.execute(text(SET_ASIDE.format(id=held.id, day=day)))
     tx.db.execute(
         delete(receipt).where(receipt.c.submission_id == held.id, receipt.c.sent_on == day)
     )
@@ -123,11 +155,12 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
     lacks_people = _lacks_people(tx, held.id)
     loading = _Loading(tx, messages, held.id, day, keeps_strangers=not lacks_people)
     loading.store(runs)
+    kept = loading.keep_earlier(latest=latest) if was_told else 0
     if lacks_people:
         told = {"id": held.id, "strangers": loading.strangers, "outcomes": list(OUTCOMES)}
         tx.db.execute(text(COUNT_STRANGERS), told)
     # What those who are gone counted for is in the counts as they are: without a report, missing.
-    if not (lacks_people and _was_told(tx, held.id)):
+    if not (lacks_people and was_told):
         _count_anew(tx, held.id, messages)
     tx.db.execute(
         update(submission)
@@ -135,6 +168,7 @@ def load(tx: Transaction, stem: str, rows: Rows) -> None:
         .values(
             report_rows=loading.rows,
             report_duplicates=loading.duplicates,
+            report_kept=kept,
             report_loaded_at=tx.now,
         )
     )
@@ -238,6 +272,20 @@ class _Loading:
             copy_rows(self._tx, "sms.receipt", RECEIPTS, self._matched(runs))
             if not self._held and (self._ended or are_full(self._others, RUN)):
                 self._settle_others()
+
+    def keep_earlier(self, *, latest: bool) -> int:
+        """Put back what was set aside and this report leaves out; of how many messages that is."""
+        with planned(self._tx, HASHED):
+            if latest:
+                self._tx.db.execute(text(STATED_AGAIN), self._ours)
+            else:
+                overruled = self._tx.db.execute(text(STATED_BEFORE), self._ours)
+                self.duplicates += overruled.rowcount
+        with self._tx.cursor as cursor:
+            for code, packed in cursor.stream(KEPT, binary=True):
+                keys: Keys = np.frombuffer(packed, np.uint8).reshape(-1, idremotes.SIZE)
+                self._messages.keep(keys, NO_CODE if code is None else code)
+        return self._tx.db.execute(text(KEEP), self._ours).rowcount
 
     def _matched(self, runs: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """As many rows as can be stored before something else must be done."""

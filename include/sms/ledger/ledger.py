@@ -32,6 +32,7 @@ from sms.ledger import (
     removals,
     reports,
     runs,
+    sightings,
     stop_list,
     submissions,
     turn,
@@ -47,9 +48,11 @@ from sms.ledger.records import (
     Part,
     PlannedRun,
     Reconciliation,
+    RemoteState,
     ReportFile,
     RunFolder,
     Sent,
+    Sighting,
     Submission,
     Summary,
 )
@@ -409,10 +412,14 @@ class Ledger:
         with self._transaction() as tx:
             return reports.load_replies(tx, report, rows)
 
-    def load_delivery_report(self, stem: str, rows: Rows) -> None:
-        """Make a file's outcomes, strangers and duplicates what this report says."""
+    def load_delivery_report(self, stem: str, rows: Rows, *, latest: bool = True) -> None:
+        """Merge a delivery report into what is known of a file's messages.
+
+        What it states about a message replaces what was known, unless it is not the `latest`: then
+        it only adds what was missing. What it leaves out stays as it was.
+        """
         with self._transaction() as tx:
-            deliveries.load(tx, stem, rows)
+            deliveries.load(tx, stem, rows, latest=latest)
 
     def drop_months(self, before: date) -> list[date]:
         """Drop the messages and receipts of each month that ended by that day; the months.
@@ -442,6 +449,16 @@ class Ledger:
         """Write down that a report was read."""
         with self._transaction() as tx:
             reports.record(tx, file)
+
+    def sight(self, name: str, state: RemoteState) -> Sighting:
+        """Write down that a report was fetched in this state; since when it is in it."""
+        with self._transaction() as tx:
+            return sightings.record(tx, name, state)
+
+    def sighting(self, name: str) -> Sighting | None:
+        """The state in which a report was fetched last, or None."""
+        with self._transaction() as tx:
+            return sightings.of(tx, name)
 
     def unmatched_reports(self) -> list[ReportFile]:
         """The reports that were read and tell of no file that was known then, by name."""

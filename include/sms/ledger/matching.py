@@ -22,6 +22,7 @@ NO_CODE = -1  # the IDSTATUS of a row whose IDSTATUS is no number
 CODES = 1 << 16  # more than there are
 NOWHERE = -1  # the place of what is not there
 UNTOLD = -1  # the line of a message that no row tells of
+EARLIER = -2  # of one whose outcome an earlier report stated
 
 
 class Kind(NamedTuple):
@@ -117,6 +118,14 @@ class Messages:
         last: Flags = self._line[places] == lines
         self._idstatus[places[last]] = idstatus[last]
         return last, places[last & (before != UNTOLD)]
+
+    def keep(self, keys: Keys, idstatus: int) -> None:
+        """Let an earlier report's IDSTATUS stand for the messages of some keys."""
+        words = idremotes.words(keys)
+        places = self.find(words, np.full(len(keys), UNREADABLE))
+        places = places[places != NOWHERE]
+        self._line[places] = EARLIER
+        self._idstatus[places] = idstatus
 
     def told(self) -> list[Told]:
         """What the last rows say, counted; messages without a row are not among them."""

@@ -109,6 +109,7 @@ def _reconciliation(tx: Transaction, ours: ColumnElement[bool]) -> Reconciliatio
         rows=_sum_of_sent(tx, "report_rows", ours),
         strangers=strangers + gone.get("stranger", 0),
         duplicates=_sum_of_sent(tx, "report_duplicates", ours),
+        kept=_sum_of_sent(tx, "report_kept", ours),
     )
 
 

@@ -81,6 +81,11 @@ class Submission:
         return self.rename_intended_at is not None and self.rename_withdrawn_at is None
 
     @property
+    def sent_at(self) -> datetime:
+        """When its messages go out: at its hour, or at once if that had passed."""
+        return max(self.send_at, self.submitted_at or self.send_at)
+
+    @property
     def is_empty(self) -> bool:
         """Whether it ended because everybody in it had to be left out: nobody called it off."""
         return self.state is State.CANCELLED and self.messages == 0
@@ -120,11 +125,30 @@ class ReportFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteState:
+    """A report at the gateway, by its size, its modification time and its bytes."""
+
+    size_bytes: int
+    modified_at: datetime
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A state of a report at the gateway, when it was first fetched in it, and when last."""
+
+    state: RemoteState
+    since: datetime
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """What became of the messages sent: by outcome, and what the reports said beyond them.
 
-    `rows` counts the report's readable rows: duplicates and strangers are among them, a message
-    that no row tells of is `missing`.
+    `rows` counts the latest report's readable rows: duplicates and strangers are among them.
+    `kept` are outcomes that an earlier report stated and the latest one leaves out; a message that
+    no report ever covered is `missing`.
     """
 
     sent: int
@@ -137,6 +161,7 @@ class Reconciliation:
     rows: int
     strangers: int
     duplicates: int
+    kept: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -144,7 +169,7 @@ class Reconciliation:
         reported = self.delivered + self.refused + self.not_delivered + self.pending + self.unknown
         return (
             self.sent == reported + self.missing
-            and self.rows == reported + self.strangers + self.duplicates
+            and self.rows == reported - self.kept + self.strangers + self.duplicates
         )
 
 

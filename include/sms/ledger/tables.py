@@ -35,7 +35,7 @@ from sqlalchemy.engine import Dialect
 from sms.ledger.states import State
 
 SCHEMA = "sms"
-VERSION = "0016"  # the newest of `migrations`, which the schema must be at
+VERSION = "0017"  # the newest of `migrations`, which the schema must be at
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 MISSING = "missing"  # no row of the report tells of the message
 
@@ -133,6 +133,7 @@ submission = Table(
     Column("late_out", JSONB),  # {reason: count}: who fell out between preparing and renaming
     Column("report_rows", Integer),  # readable rows of the delivery report loaded last
     Column("report_duplicates", Integer),  # of those, rows about a message that has a later row
+    Column("report_kept", Integer),  # outcomes that an earlier report stated, and this one doesn't
     Column("report_loaded_at", Moment),
     Column("dropped_at", Moment),  # when its messages went with their month
     UniqueConstraint("stem"),
@@ -329,6 +330,18 @@ report_file = Table(
     Column("loaded_at", Moment, nullable=False),
     _one_of("kind", "ACK", "STOP", "SMSMO"),
     Index(None, "submission_id"),
+)
+
+# Reports at the gateway as they were fetched last, and since when they are unchanged.
+sighting = Table(
+    "sighting",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("modified_at", Moment, nullable=False),  # by the server's clock
+    Column("sha256", Text, nullable=False),
+    Column("since", Moment, nullable=False),  # by ours, as is `fetched_at`
+    Column("fetched_at", Moment, nullable=False),
 )
 
 # Rows of reports that could not be read: personal data, as replies are.

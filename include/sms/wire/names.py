@@ -19,7 +19,8 @@ ANY_CASE = re.IGNORECASE | re.ASCII
 SEND_NAME = re.compile(rf"({STEM.pattern})(?:\.csv)?\.(tmp|csv|lock|done|reject)", ANY_CASE)
 DRAFT_NAME = re.compile(rf"({STEM.pattern})\.[0-9a-f]{{8}}\.tmp", ANY_CASE)
 REPORT_NAME = re.compile(
-    r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{2,6})-([A-Za-z0-9]{1,20})\.csv", ANY_CASE
+    r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{2,6})-([A-Za-z0-9]{1,20})\.csv(\.gz)?",
+    ANY_CASE,
 )
 # What begins like a report and is called otherwise, however the provider came to that.
 LIKE_REPORT = re.compile(r"[^A-Za-z0-9]*(ACK|STOP|SMSMO)(?![A-Za-z])", ANY_CASE)
@@ -120,8 +121,13 @@ class ReportName:
         match = REPORT_NAME.fullmatch(name)
         if not match:
             return None
-        kind, service_id, date, hour, campaign_id = match.groups()
+        kind, service_id, date, hour, campaign_id, _ = match.groups()
         return cls(ReportKind(kind.upper()), service_id, f"{date}-{hour}", campaign_id)
+
+
+def is_compressed(name: str) -> bool:
+    """Whether a report's name says that gzip has packed it."""
+    return name.lower().endswith(".gz")
 
 
 def misnamed_report(name: str) -> ReportKind | None:

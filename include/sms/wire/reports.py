@@ -146,6 +146,12 @@ def look_through(source: BinaryIO) -> Report:
     return deliveries.report()
 
 
+def is_blank(source: BinaryIO) -> bool:
+    """Whether an ACK holds no row yet: nothing at all, or a header. Raises ReportUnreadable."""
+    deliveries = Deliveries(source)
+    return not any(batch.num_rows for batch in deliveries)
+
+
 def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> Report:
     """The rows of a STOP or SMSMO file (`REPLIES`). Raises ReportUnreadable.
 

@@ -1,0 +1,172 @@
+"""Submissions that are older than their state may be: settled where the gateway proves it, or told.
+
+Tasks wait for verdicts and reports, but a DAG may be deleted and Airflow's database lost. So this
+asks the ledger and the gateway alone, and each submission that is not over is found here.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from sms.collecting import bring_delivery_report, find_report
+from sms.delivery import (
+    Folder,
+    Gateway,
+    RemoteFile,
+    look_again,
+    record_verdict,
+    report_due_of,
+    unknown,
+)
+from sms.errors import (
+    SUPPORT,
+    GatewayUnreachable,
+    LedgerUnreachable,
+    ReportOverdue,
+    SmsError,
+    VerdictOverdue,
+)
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
+from sms.ledger.states import State
+from sms.settings import MONTH, Settings
+from sms.wire.names import ARRIVED, Phase, phase_of
+
+log = logging.getLogger(__name__)
+
+# How long after its hour a try may be in the middle of an upload: by then no retry is left.
+TRIES_LAST = timedelta(days=1)
+
+
+@dataclass
+class Desk:
+    """What the answers are looked up in; a directory is listed once, and only if it is needed."""
+
+    gateway: Gateway
+    ledger: Ledger
+    archive: Any
+    settings: Settings
+    now: datetime
+
+    @cached_property
+    def sent(self) -> list[RemoteFile]:
+        """The files in `Send`."""
+        return self.gateway.listing(Folder.SEND)
+
+    @cached_property
+    def reports(self) -> list[RemoteFile]:
+        """The files in `Report`."""
+        return self.gateway.listing(Folder.REPORT)
+
+    def phases(self, stem: str) -> set[Phase]:
+        """As what the gateway shows a submission."""
+        return {phase for file in self.sent if (phase := phase_of(file.name, stem))}
+
+
+def settle(desk: Desk) -> list[tuple[str, SmsError]]:
+    """Move what the gateway proves; each other submission that is overdue, with its sentence.
+
+    Raises GatewayUnreachable, LedgerUnreachable.
+    """
+    problems: list[tuple[str, SmsError]] = []
+    for state, judge in JUDGES.items():
+        for each in desk.ledger.submissions_in(state):
+            try:
+                problem = judge(each, desk)
+            except (GatewayUnreachable, LedgerUnreachable):
+                raise
+            except SmsError as error:
+                problem = error
+            if problem:
+                problems.append((each.stem, problem))
+    return problems
+
+
+def _uploading(each: Submission, desk: Desk) -> SmsError | None:
+    """One that was left in the middle of its upload."""
+    if desk.now - max(each.send_at, each.claimed_at or each.send_at) < TRIES_LAST:
+        return None
+    if not each.may_have_left:
+        return SmsError(
+            f"its upload was broken off, and no task tried again since: its {each.messages} "
+            "messages are not sent. Call it off by the DAG settle_submission; to send it, trigger "
+            "a new run"
+        )
+    if not ARRIVED & desk.phases(each.stem):
+        return unknown(each.stem)
+    desk.ledger.move(each.stem, to=State.SUBMITTED, detail={"shown": "at the gateway"})
+    return _submitted(desk.ledger.submission(each.stem), desk)
+
+
+def _unknown(each: Submission, desk: Desk) -> SmsError | None:
+    """One of which nobody knows whether it arrived."""
+    if look_again(each, desk.gateway, desk.ledger).state is State.UNKNOWN:
+        return unknown(each.stem)
+    log.warning("%s counts as submitted: clear its task submit, and the run goes on", each.stem)
+    return None
+
+
+def _submitted(each: Submission, desk: Desk) -> SmsError | None:
+    """One whose verdict should be known: by `.done`, `.reject`, or a delivery report."""
+    if desk.now - (each.submitted_at or each.send_at) < desk.settings.verdict_timeout:
+        return None
+    phases = desk.phases(each.stem)
+    if Phase.REJECT in phases:
+        record_verdict(each.stem, desk.ledger, desk.now, accepted=False)
+        return SmsError(
+            f"the gateway rejected it, and no task waited for that: none of its {each.messages} "
+            f"messages is sent. Ask {SUPPORT} why"
+        )
+    if Phase.DONE in phases:
+        record_verdict(each.stem, desk.ledger, desk.now, accepted=True)
+        log.warning("%s was accepted, and no task waited for that", each.stem)
+        return _accepted(desk.ledger.submission(each.stem), desk)
+    if find_report(desk.reports, each.stem):
+        return _accepted(each, desk)
+    seen = next((phase for phase in (Phase.LOCK, Phase.CSV) if phase in phases), None)
+    return VerdictOverdue(each.stem, seen.value if seen else None)
+
+
+def _accepted(each: Submission, desk: Desk) -> SmsError | None:
+    """One whose delivery report should be there (R29)."""
+    due = each.due_at or report_due_of(each)
+    if desk.now < due + desk.settings.report_grace:
+        return None
+    if report := find_report(desk.reports, each.stem):
+        bring_delivery_report(
+            each.stem, report.name, desk.gateway, desk.ledger, desk.archive, desk.now
+        )
+        log.warning("%s was fetched, and no task waited for it", report.name)
+        return None
+    if desk.now - each.sent_at <= MONTH:
+        return ReportOverdue(each.stem, each.messages, due)
+    why = "no report within a month"
+    desk.ledger.move(each.stem, to=State.CLOSED, detail={"why": why})
+    return SmsError(
+        "it is closed without a delivery report: the provider's month is over, and what became of "
+        f"its {each.messages} messages stays unknown"
+    )
+
+
+def _reported(each: Submission, desk: Desk) -> SmsError | None:
+    """One that is over, while the provider still shows it as not processed."""
+    stays = desk.phases(each.stem) & {Phase.CSV, Phase.LOCK}
+    if not stays or desk.now - each.sent_at < desk.settings.reports_quiet:
+        return None
+    return SmsError(
+        f"its delivery report was loaded, and the gateway still shows it as "
+        f"{', '.join(sorted(stays))}, so it can't be closed. Housekeeping never deletes such a "
+        f"file: ask {SUPPORT} to remove it"
+    )
+
+
+JUDGES: dict[State, Callable[[Submission, Desk], SmsError | None]] = {
+    State.UPLOADING: _uploading,
+    State.UNKNOWN: _unknown,
+    State.SUBMITTED: _submitted,
+    State.ACCEPTED: _accepted,
+    State.REPORTED: _reported,
+}
