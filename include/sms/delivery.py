@@ -78,8 +78,10 @@ class Gateway(Protocol):
         `may_leave` is asked right before the request leaves, and refuses by raising: then none did.
         """
 
-    def remove(self, folder: Folder, name: str) -> bool:
-        """Delete a file; False if there was none."""
+    def remove(
+        self, folder: Folder, name: str, may_leave: Callable[[], None] | None = None
+    ) -> bool:
+        """Delete a file, False if there was none; `may_leave` is asked as by `rename`."""
 
 
 class Parcel(Protocol):

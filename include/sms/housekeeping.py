@@ -23,12 +23,13 @@ from sms.collecting import (
     sentence,
     unchanged_for,
 )
-from sms.delivery import Folder, Gateway, RemoteFile
+from sms.delivery import Folder, Gateway, Look, RemoteFile
 from sms.errors import (
     GatewayError,
     GatewayUnreachable,
     HousekeepingUnfinished,
     LedgerUnreachable,
+    LookExpired,
     ReportsFailed,
     ReportUnfinished,
     SmsError,
@@ -210,14 +211,22 @@ def _let_go(
 def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
     """Delete a file that still is what was judged; its name, or nothing if it has changed.
 
-    A listing may be minutes old by now, and the provider appends at any time.
+    A listing may be minutes old by now, and the provider appends at any time: so it is looked at
+    once more, and GatewayUnreachable if that look is too old by the time the request leaves.
     """
+    look = Look()
     there = [each for each in gateway.listing(folder) if each.name == file.name]
     if there and there != [file]:
         log.info("%s has changed since it was looked at: it stays until the next time", file.name)
         return []
-    if there:
-        gateway.remove(folder, file.name)
+    try:
+        if there:
+            gateway.remove(folder, file.name, look.require)
+    except LookExpired as error:
+        raise GatewayUnreachable(
+            f"this process stood still between the last look at {file.name} and its deletion: "
+            "nothing was deleted by that look"
+        ) from error
     return [file.name]
 
 

@@ -138,9 +138,12 @@ class SftpGateway:
         with self._spoken(f"renaming {old} to {new}"), asked:
             self._client.rename(self._path(Folder.SEND, old), self._path(Folder.SEND, new))
 
-    def remove(self, folder: Folder, name: str) -> bool:
-        """Delete a file; False if there was none."""
-        with self._spoken(f"removing {name}"):
+    def remove(
+        self, folder: Folder, name: str, may_leave: Callable[[], None] | None = None
+    ) -> bool:
+        """Delete a file, False if there was none; `may_leave` is asked as by `rename`."""
+        asked = self._asked_first(may_leave) if may_leave else contextlib.nullcontext()
+        with self._spoken(f"removing {name}"), asked:
             try:
                 self._client.remove(self._path(folder, name))
             except FileNotFoundError:

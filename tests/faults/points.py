@@ -218,6 +218,11 @@ def pauses(names: Sequence[str]) -> list[Strike]:
     ]
 
 
+def kills(names: Sequence[str]) -> list[Strike]:
+    """Only the deaths: how lines break is tried with the same reports in another scene."""
+    return [each for each in strikes(names) if each.how in ("killed before", "killed after")]
+
+
 def strikes(names: Sequence[str]) -> list[Strike]:
     """Every way to strike each of the points that an untouched run passes.
 

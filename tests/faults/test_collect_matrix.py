@@ -1,10 +1,11 @@
-"""The collectors, struck at every one of their effects in every way, and run again.
+"""The collectors, struck or paused at every one of their effects, and run again.
 
 Whatever was hit: the ledger holds what an untouched run leaves in it, each row once; every report's
 bytes lie in the archive; and nothing is gone from the gateway.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from sms.ledger.states import State
 from tests.delivery.conftest import numbers
 from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
-from tests.faults.points import Part, Strike, parts
+from tests.faults.points import Part, Strike, parts, pauses
+from tests.faults.zygote import DONE
 
 TABLES = {
     "opt_out": "msisdn, opted_out_at, source, stem, message",
@@ -20,7 +22,7 @@ TABLES = {
     "receipt": "line, idremote, idstatus, ackoperator, raw_status",
     "stranger": "line, idremote, msisdn, outcome",
     "report_file": "name, kind, stem, size_bytes, sha256, rows, unreadable, archive",
-    "submission": "stem, state, report_rows, report_duplicates",
+    "submission": "stem, state, report_rows, report_duplicates, report_kept",
 }
 
 
@@ -95,3 +97,43 @@ def test_no_strike_at_any_effect_of_a_collector_breaks_a_promise(
         return False
 
     tell(strike_everywhere(act, untouched.names, part, tried))
+
+
+def append(world: World, kind: str, row: bytes) -> bool:
+    """Let the provider add a row to a report of the first file; False if that is gone."""
+    name = f"{kind}{world.stems[0].removeprefix('SEND')}.csv"
+    path = world.sandbox.home / "Report" / name
+    if not path.exists():
+        return False
+    world.sandbox.put_report(name, path.read_bytes() + row)
+    return True
+
+
+def grow(world: World) -> None:
+    """The provider goes on writing: a STOP more, and an outcome more; and minutes pass."""
+    append(world, "STOP", b"+33639980002;20270302;0945;STOP;x\r\n")
+    append(world, "ACK", b"x2;+33639980003;TESTS;y;4;refused;op\r\n")
+    world.sandbox.move_clock(to=world.sandbox.now() + timedelta(minutes=10))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("act", ["replies", "report"])
+def test_what_is_written_while_a_collector_stands_still_is_read_by_the_next_look(
+    act: str, worlds: Worlds, tell: Callable[[str], None]
+) -> None:
+    with worlds.copy(SCENE) as world:
+        untouched = world.play_until_done(act)
+        grow(world)
+        assert world.play_until_done(act).status == DONE
+        expected = kept(world)
+        require_archived(world)
+
+    def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
+        with worlds.copy(SCENE) as world:
+            struck(world, lambda: grow(world))
+            assert world.play_until_done(act).status == DONE
+            assert kept(world) == expected
+            require_archived(world)
+        return False
+
+    tell(strike_everywhere(act, untouched.names, Part(1, 1), tried, pauses))

@@ -1,4 +1,4 @@
-"""Housekeeping, struck at every one of its effects in every way, and run again.
+"""Housekeeping, struck or paused at every one of its effects, and run again.
 
 Whatever was hit: every report that ever was there is archived and loaded, the counts of the run are
 what they were, what is over is gone, and nothing of an open file is.
@@ -6,6 +6,7 @@ what they were, what is over is gone, and nothing of an open file is.
 
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from sms.ledger.states import State
 from tests.delivery.conftest import numbers
 from tests.faults import test_collect_matrix as collecting
 from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
-from tests.faults.points import Part, Strike, parts
-from tests.faults.zygote import DONE
+from tests.faults.points import Part, Strike, kills, parts, pauses
+from tests.faults.zygote import DONE, LOOK_HOLDS
 
 
 def one_over(world: World) -> None:
@@ -26,6 +27,10 @@ def one_over(world: World) -> None:
         [part] = world.desk.prepare(numbers(5)[3:], run="two")
         world.desk.submit(part.stem)
         world.desk.accepted(part.stem)
+        years = timedelta(days=9 * 365)  # in which its report may come
+        due = "UPDATE sms.submission SET due_at = %s WHERE stem = %s"
+        with world.desk.ledger.engine.begin() as db:
+            db.exec_driver_sql(due, (world.sandbox.now() + years, part.stem))
     world.stems.append(part.stem)
     world.sandbox.settle()
     row = b"+33639980003;20270302;0941;STOP;x\r\n"
@@ -40,6 +45,19 @@ def years_later(world: World) -> None:
     world.sandbox.move_clock(to=world.sandbox.now() + timedelta(days=4 * 365))
 
 
+def no_task_waits(world: World) -> None:
+    """Reports that no collector has fetched, a verdict that no task has heard; time passes."""
+    with world.here():
+        [part] = world.desk.prepare(numbers(6)[4:], run="two")
+        world.desk.submit(part.stem)
+    world.stems.append(part.stem)
+    world.sandbox.settle()
+    row = b"x;+33639980004;TESTS;y;3;delivered;op\r\n"
+    world.sandbox.put_report(f"ACK{part.stem.removeprefix('SEND')}.csv", row)
+    world.sandbox.move_clock(to=world.sandbox.now() + timedelta(days=10))
+
+
+ALONE = Scene(no_task_waits, after=collecting.SCENE)
 HOUSEKEEPING = Scene(one_over, after=collecting.SCENE)
 SCENES = {"housekeeping": HOUSEKEEPING, "expiry": Scene(years_later, after=HOUSEKEEPING)}
 
@@ -121,3 +139,64 @@ def test_no_strike_at_any_effect_of_housekeeping_breaks_a_promise(
         return False
 
     tell(strike_everywhere(act, untouched.names, part, tried))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", parts(2), ids=str)
+def test_no_strike_loses_what_no_task_waits_for(
+    part: Part, worlds: Worlds, tell: Callable[[str], None]
+) -> None:
+    with worlds.copy(ALONE) as world:
+        untouched = world.play("housekeeping")
+        assert untouched.status == DONE, untouched
+        expected = collecting.kept(world)
+        shown = at_gateway(world)
+        assert [row[1] for row in expected["submission"]] == [State.REPORTED, State.REPORTED]
+        assert len(expected["report_file"]) == 4
+
+    def tried(strike: Strike, struck: Callable[[World], Ended]) -> bool:
+        with worlds.copy(ALONE) as world:
+            struck(world)
+            assert collecting.kept(world) == expected
+            assert at_gateway(world) == shown
+            collecting.require_archived(world)
+        return False
+
+    tell(strike_everywhere("housekeeping", untouched.names, part, tried, kills))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", parts(2), ids=str)
+def test_what_is_written_while_housekeeping_stands_still_is_not_deleted_unread(
+    part: Part, worlds: Worlds, tell: Callable[[str], None]
+) -> None:
+    """A STOP, and an outcome: whatever is deleted was read before."""
+    late = 33639980009
+    with worlds.copy(HOUSEKEEPING) as world:
+        untouched = world.play("housekeeping")
+
+    def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
+        with worlds.copy(HOUSEKEEPING) as world:
+            grown: dict[str, bool] = {}
+
+            def meanwhile() -> None:
+                for kind, row in (
+                    ("STOP", f"+{late};20270302;0945;STOP;x\r\n"),
+                    ("ACK", "x2;+33639980003;TESTS;y;4;refused;op\r\n"),
+                ):
+                    grown[kind] = collecting.append(world, kind, row.encode())
+                # Until a look at the gateway is too old: see `zygote.live`.
+                Event().wait(2 * LOOK_HOLDS)
+
+            struck(world, meanwhile)
+            for _ in range(2):
+                world.sandbox.move_clock(to=world.sandbox.now() + timedelta(days=1))
+                assert world.play_until_done("housekeeping").status == DONE
+            tables = collecting.kept(world)
+            stopped = any(abs(row[0]) == late for row in tables["opt_out"])
+            refused = any(row[2] == 4 for row in tables["receipt"])
+            assert {"STOP": stopped, "ACK": refused} == grown
+            assert world.desk.ledger.submission(world.stems[0]).state is State.CLOSED
+        return False
+
+    tell(strike_everywhere("housekeeping", untouched.names, part, tried, pauses))

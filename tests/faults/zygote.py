@@ -41,6 +41,7 @@ from tests.faults.points import Points, Strike  # noqa: E402
 DONE, WORTH_ANOTHER_TRY, FINAL, BROKEN = 0, 10, 11, 12
 PAUSED = "paused"
 HUNG = 1  # the exit status that faulthandler gives
+LOOK_HOLDS = 0.3  # seconds, of an act that is paused
 EVENT, PATIENCE = 60, 90  # seconds that a trigger, and a whole act, may take
 
 
@@ -130,7 +131,7 @@ def live(order: dict[str, Any]) -> int:
     """One act in this process, struck or not; its exit status."""
     os.environ |= order["env"]
     if order["strike"] and order["strike"]["how"] == PAUSED:
-        delivery.LOOK_HOLDS = 0.3
+        delivery.LOOK_HOLDS = LOOK_HOLDS
         turn.LIMITS["idle_in_transaction_session_timeout"] = "600ms"
     hung = Path(order["report"]).with_suffix(".hung").open("w")  # an act that hangs says where
     faulthandler.dump_traceback_later(PATIENCE, exit=True, file=hung)

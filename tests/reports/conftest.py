@@ -66,7 +66,9 @@ class FolderGateway:
     def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
         raise AssertionError("the way home renames nothing")
 
-    def remove(self, folder: Folder, name: str) -> bool:
+    def remove(
+        self, folder: Folder, name: str, may_leave: Callable[[], None] | None = None
+    ) -> bool:
         raise AssertionError("collecting deletes nothing")
 
     def shows(self, name: str, content: bytes, at: datetime = LONG_AGO) -> None:
