@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from sms.archive import Archived, find, keep, opened
+from sms.archive import PIECE, Archived, find, keep, opened
 from sms.columns import use_lean_memory
 from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
@@ -62,6 +62,9 @@ CLOCK_STEP = timedelta(seconds=2)
 # A last line without its end is torn as long as its file was seen to change within this time.
 # After that nobody is going to end it, and a STOP may stand there.
 TAIL_WAITS = timedelta(minutes=30)
+
+# A file that gained more than this since it was read is read from its beginning, block by block.
+MOST_GAINED = 8 << 20  # bytes
 
 PROVEN = (State.SUBMITTED, State.ACCEPTED, State.REPORTED)  # by a delivery report, in this order
 SOURCE = {ReportKind.STOP: "stop_report", ReportKind.SMSMO: "reply"}  # of an opt-out
@@ -344,19 +347,13 @@ def load_replies(
     Raises StopTorn, when all else is loaded, where it can't be told whose STOP that may be.
     """
     name = archived.report
-    grows = grows and not is_compressed(archived.name)
-    report = _read(archived, archive, partial(reports.read_replies, kind=name.kind, grows=grows))
-    tail = _tail(archived, report.size_read, archive)
     known = ledger.report_file(archived.name)
     owner = ledger.find_submission(name)
-    opt_outs = ledger.add_opt_outs(
-        pa.concat_tables([_opt_outs(name.kind, report.rows), _entered(tail.rows)]),
-        source=SOURCE[name.kind],
-        stem=owner.stem if owner else name.stem,
-        report=name,
-    )
-    replies = ledger.load_replies(name, report.rows)
-    _record(archived, report, owner, ledger, archive)
+    loading = _ReplyLoading(archived, owner, ledger, archive, grows=grows)
+    report = (known and loading.go_on(known)) or loading.begin()
+    opt_outs, replies = loading.opt_outs, loading.replies
+    tail = _tail(archived, report.size_read, archive)
+    opt_outs += loading.enter(_entered(tail.rows))
     notes = tuple(_notes(report))
     if known and known.rows > report.count:
         notes += (f"it held {known.rows} rows, and holds fewer now: what was read stays",)
@@ -378,6 +375,92 @@ def load_replies(
     if tail.undecided:
         raise StopTorn(archived.name, brought)
     return brought
+
+
+class _ReplyLoading:
+    """A STOP or SMSMO file on its way into the ledger: opt-outs first, then the rows themselves."""
+
+    def __init__(
+        self,
+        archived: Archived,
+        owner: Submission | None,
+        ledger: Ledger,
+        archive: Any,
+        *,
+        grows: bool,
+    ) -> None:
+        self.opt_outs = 0
+        self.replies = 0
+        self._archived = archived
+        self._name = archived.report
+        self._owner = owner
+        self._ledger = ledger
+        self._archive = archive
+        self._grows = grows and not is_compressed(archived.name)
+
+    def begin(self) -> Report:
+        """Load all of it, a block after the other."""
+        report = self._read(reports.BEGINNING, self._store)
+        _record(self._archived, report, self._owner, self._ledger, self._archive)
+        return report
+
+    def go_on(self, known: ReportFile) -> Report | None:
+        """Load what it gained since it was read, if that is all that changed; None otherwise."""
+        start = _start(known, self._archived, self._archive)
+        if start is None:
+            return None
+        blocks = [reports.REPLIES.empty_table()]
+        report = self._read(start, blocks.append)
+        rows = self._ledger.count_on(self._name, known.rows, pa.concat_tables(blocks))
+        if rows is None:
+            return None
+        self._store(rows)
+        _quarantine(self._archived, report, self._ledger, self._archive, after=start.lines)
+        read = _as_read(self._archived, report, self._owner)
+        unreadable = known.unreadable + report.unreadable.num_rows
+        self._ledger.record_report_file(replace(read, unreadable=unreadable))
+        return report
+
+    def _store(self, rows: pa.Table) -> None:
+        self.opt_outs += self.enter(_opt_outs(self._name.kind, rows))
+        self.replies += self._ledger.load_replies(self._name, rows)
+
+    def enter(self, opt_outs: pa.Table) -> int:
+        """Enter opt-outs into the stop list; how many are new."""
+        return self._ledger.add_opt_outs(
+            opt_outs,
+            source=SOURCE[self._name.kind],
+            stem=self._owner.stem if self._owner else self._name.stem,
+            report=self._name,
+        )
+
+    def _read(self, start: reports.Start, store: Callable[[pa.Table], None]) -> Report:
+        def read(file: BinaryIO) -> Report:
+            replies = reports.Replies(file, self._name.kind, grows=self._grows, start=start)
+            for block in replies:
+                store(pa.Table.from_batches([block]))
+            return replies.report()
+
+        return _read(self._archived, self._archive, read)
+
+
+def _start(known: ReportFile, archived: Archived, archive: Any) -> reports.Start | None:
+    """Where a file goes on that only grew since it was read; None to read it from its beginning."""
+    gained = archived.size_bytes - known.size_bytes
+    if not known.rows or not 0 < gained <= MOST_GAINED or is_compressed(archived.name):
+        return None
+    before, lines, left, piece = archive / known.archive, 0, known.size_bytes, b""
+    if not before.exists():
+        return None
+    with before.open("rb") as former, opened(archived, archive) as file:
+        while left:
+            piece = file.read(min(left, PIECE))
+            if not piece or former.read(len(piece)) != piece:
+                return None
+            lines += piece.count(b"\n")
+            left -= len(piece)
+    # A last line that counted without its end may have been ended since.
+    return reports.Start(known.size_bytes, lines, known.rows) if piece.endswith(b"\n") else None
 
 
 def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
@@ -550,14 +633,27 @@ def _notes(report: Report) -> Iterator[str]:
 def _record(
     archived: Archived, report: Report, owner: Submission | None, ledger: Ledger, archive: Any
 ) -> None:
-    """Write down how far a report was read, and what in it could not be read.
+    """Write down how far a report was read, and what in it could not be read."""
+    _quarantine(archived, report, ledger, archive)
+    read = _as_read(archived, report, owner)
+    known = ledger.report_file(archived.name)
+    if known is None or replace(known, loaded_at=None) != read:
+        ledger.record_report_file(read)
 
-    A file with a torn tail is recorded shorter than it is, so that every look reads it again.
-    """
+
+def _quarantine(
+    archived: Archived, report: Report, ledger: Ledger, archive: Any, *, after: int = 0
+) -> None:
+    """Write down what could not be read of a report, or of its lines `after` one."""
     with opened(archived, archive) as file:
         unread = raw_rows(file, report.unreadable)
-        ledger.quarantine(archived.name, _weighed(archived.report.kind, unread))
-    read = ReportFile(
+        rows = _weighed(archived.report.kind, unread)
+        ledger.quarantine(archived.name, rows, after=after)
+
+
+def _as_read(archived: Archived, report: Report, owner: Submission | None) -> ReportFile:
+    """A report as it was read: one with a torn tail is shorter than it is, and read again."""
+    return ReportFile(
         name=archived.name,
         kind=archived.report.kind,
         stem=owner.stem if owner else None,
@@ -570,9 +666,6 @@ def _record(
         unreadable=report.unreadable.num_rows,
         archive=archived.place,
     )
-    known = ledger.report_file(archived.name)
-    if known is None or replace(known, loaded_at=None) != read:
-        ledger.record_report_file(read)
 
 
 def _weighed(kind: ReportKind, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -113,6 +113,16 @@ def test_a_claim_lasts_for_its_lease_and_its_holder_may_renew_it(office, hand):
     assert office.ledger.holds(one.stem, "try-1")
 
 
+@pytest.mark.parametrize("back", [LEASE + timedelta(seconds=1), timedelta(days=3)])
+def test_a_clock_that_goes_back_makes_no_claim_outlive_its_lease(office, hand, back):
+    one = office.prepared()
+    office.ledger.claim(one.stem, "dead", lease=LEASE)
+
+    hand.advance(-back)
+
+    assert office.ledger.claim(one.stem, "alive", lease=LEASE).claim == "alive"
+
+
 def test_a_file_beyond_uploading_comes_back_unclaimed(office):
     one = office.submitted()
 

@@ -8,6 +8,7 @@ import pytest
 from sms.collecting import CLOCK_STEP, REPORT_SETTLES
 from sms.errors import ReportsFailed, ReportUnfinished
 from sms.ledger.ledger import State
+from sms.wire import reports
 from tests.reports.conftest import FIRST, reply_row
 
 STOP = "STOP-12345-20260715-1200-spring1.csv"
@@ -170,3 +171,94 @@ def test_a_packed_file_that_is_not_whole_or_none_holds_what_would_leave(home, re
     home.gateway.shows(f"{STOP}.gz", packed)
     home.collect_replies()
     assert len(home.stop_list()) == 3
+
+
+# What a file gained
+
+
+@pytest.fixture
+def begun_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where each reading of a STOP or SMSMO file began, in bytes."""
+    found: list[int] = []
+    begin = reports.Replies
+
+    def watched(*args: object, start: reports.Start, **how: object) -> reports.Replies:
+        found.append(start.size)
+        return begin(*args, start=start, **how)
+
+    monkeypatch.setattr(reports, "Replies", watched)
+    return found
+
+
+def test_of_a_file_that_grew_what_it_gained_alone_is_read(home, reply, begun_at):
+    home.accepted(3)
+    whole = reply(0) + b"who?;20260715;1205;STOP;x\r\n" + reply(1, "merci")
+    home.gateway.shows(SMSMO, whole)
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+    gained = reply(1, "merci") + b"whose?;20260715;1206;oui;x\r\n"
+    home.gateway.shows(SMSMO, whole + gained, at=home.now)
+
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+
+    assert begun_at == [0, len(whole)]
+    assert home.table("SELECT msisdn, occurrence FROM sms.reply ORDER BY 1, 2") == [
+        (FIRST, 1),
+        (FIRST + 1, 1),
+        (FIRST + 1, 2),
+    ]
+    assert home.table("SELECT line, gone_at FROM sms.unreadable_row ORDER BY 1") == [
+        (2, None),
+        (5, None),
+    ]
+    read = home.ledger.report_file(SMSMO)
+    assert (read.rows, read.unreadable, read.size_bytes) == (3, 2, len(whole + gained))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda before: before.replace(b"merci", b"STOP!"),
+        lambda before: before[before.index(b"\n") + 1 :],
+        lambda before: before.replace(b"\r\n", b"\n"),
+    ],
+)
+def test_a_file_that_changed_in_what_was_read_is_read_from_its_beginning(
+    home, reply, begun_at, change
+):
+    home.accepted(9)
+    before = reply(0) + reply(1, "merci")
+    home.gateway.shows(SMSMO, before)
+    home.collect_replies()
+
+    home.gateway.shows(SMSMO, change(before) + reply(2) + reply(3), at=home.now)
+    home.collect_replies()
+
+    assert begun_at == [0, 0]
+    assert {FIRST + 2, FIRST + 3} <= set(home.stop_list())
+
+
+def test_what_a_file_gained_is_counted_on_even_where_rows_were_read_twice(home, reply, begun_at):
+    """A shorter state of it was read last: then the whole file tells which row is which."""
+    home.accepted(9)
+    states = [reply(0) * 2, reply(0), reply(0) * 2, reply(0) * 3]
+    for step, state in enumerate(states):
+        home.gateway.shows(STOP, state, at=home.now + timedelta(hours=step))
+        home.collect_replies()
+
+    assert home.table("SELECT max(occurrence), count(*) FROM sms.reply") == [(3, 3)]
+    assert begun_at[-1] == 2 * len(reply(0))
+
+
+def test_a_file_that_lost_its_archive_is_read_from_its_beginning(home, reply, begun_at):
+    home.accepted(9)
+    home.gateway.shows(STOP, reply(0))
+    [brought] = home.collect_replies()
+    (home.archive / brought.archived).unlink()
+    home.gateway.shows(STOP, reply(0) + reply(1), at=home.now)
+
+    home.collect_replies()
+
+    assert begun_at == [0, 0]
+    assert home.stop_list() == [FIRST, FIRST + 1]

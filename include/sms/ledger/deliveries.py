@@ -24,7 +24,7 @@ from sms.ledger.copying import Rows, are_full, copy_rows, portions
 from sms.ledger.database import Transaction
 from sms.ledger.idremotes import Keys
 from sms.ledger.matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
-from sms.ledger.planning import HASHED, planned
+from sms.ledger.planning import HASHED, LOOKED_UP, planned
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
 
@@ -57,8 +57,6 @@ FEW = 10_000  # keys that are named in one statement
 
 # A file's rows are read as they lie, no other's, and grouped as they come.
 AS_THEY_LIE = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_sort": "off"}
-# A few rows are looked up by their keys.
-LOOKED_UP = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
 MESSAGES = """
 SELECT country, variant, segments, string_agg(uuid_send(idremote) || int8send(msisdn), '')

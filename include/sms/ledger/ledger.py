@@ -412,6 +412,14 @@ class Ledger:
         with self._transaction() as tx:
             return reports.load_replies(tx, report, rows)
 
+    def count_on(self, report: ReportName, before: int, rows: pa.Table) -> pa.Table | None:
+        """Rows that a STOP or SMSMO file gained, their occurrences counted on from those before.
+
+        `before`: how many rows it had. None if the ledger does not hold exactly these.
+        """
+        with self._transaction() as tx:
+            return reports.count_on(tx, report, before, rows)
+
     def load_delivery_report(self, stem: str, rows: Rows, *, latest: bool = True) -> None:
         """Merge a delivery report into what is known of a file's messages.
 
@@ -470,10 +478,13 @@ class Ledger:
         with self._transaction() as tx:
             reports.adopt(tx, file, submissions.known(tx, stem))
 
-    def quarantine(self, report: str, rows: Rows) -> None:
-        """Make these `quarantine.UNREADABLE` rows what can't be read of a report; none is lost."""
+    def quarantine(self, report: str, rows: Rows, *, after: int = 0) -> None:
+        """Make these `quarantine.UNREADABLE` rows what can't be read of a report; none is lost.
+
+        Those of its first lines, up to `after`, stay as they are.
+        """
         with self._transaction() as tx:
-            quarantine.replace(tx, report, rows)
+            quarantine.replace(tx, report, rows, after)
 
     def unseen_stops(self) -> dict[str, int]:
         """How many unreadable rows may be a STOP and were seen by nobody, by report."""

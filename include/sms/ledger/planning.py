@@ -14,6 +14,12 @@ from sms.ledger.database import Transaction
 # What is looked up is at worst looked for once through the whole file.
 HASHED = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 
+# A few rows are looked up by their keys.
+LOOKED_UP = {
+    **{"enable_seqscan": "off", "enable_bitmapscan": "off"},
+    **{"enable_hashjoin": "off", "enable_mergejoin": "off"},
+}
+
 
 @contextmanager
 def planned(tx: Transaction, settings: Mapping[str, str]) -> Iterator[None]:

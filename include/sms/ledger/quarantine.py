@@ -29,14 +29,14 @@ ON CONFLICT (report, line, digest) DO UPDATE SET gone_at = NULL WHERE kept.gone_
 """
 LET_GO = """
 UPDATE sms.unreadable_row u SET gone_at = :now
-WHERE u.report = :report AND u.gone_at IS NULL AND NOT EXISTS (
+WHERE u.report = :report AND u.line > :after AND u.gone_at IS NULL AND NOT EXISTS (
     SELECT FROM pg_temp.broken b WHERE b.line = u.line AND sha256(b.raw) = u.digest
 )
 """
 
 
-def replace(tx: Transaction, report: str, rows: Rows) -> None:
-    """Make these rows (line, reason, raw, may_be_stop) what can't be read of a report now.
+def replace(tx: Transaction, report: str, rows: Rows, after: int) -> None:
+    """Make these rows (line, reason, raw, may_be_stop) what can't be read behind a report's line.
 
     A row of an earlier state is never deleted, only marked as gone.
     """
@@ -48,7 +48,7 @@ def replace(tx: Transaction, report: str, rows: Rows) -> None:
     )
     copy_rows(tx, "pg_temp.broken", UNREADABLE, rows)
     told = {"report": report, "now": tx.now}
-    tx.db.execute(text(LET_GO), told)
+    tx.db.execute(text(LET_GO), {**told, "after": after})
     tx.db.execute(text(KEEP), told)
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from hashlib import sha256
-from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from sms.ledger.copying import Rows, batches, copy_rows
 from sms.ledger.database import Transaction
-from sms.ledger.planning import HASHED, planned
+from sms.ledger.planning import HASHED, LOOKED_UP, planned
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
@@ -33,12 +33,7 @@ REPLIES = pa.schema(
     ]
 )
 
-
-class Answer(NamedTuple):
-    """A row of `reply`, and whose it is."""
-
-    id: int
-    msisdn: int
+FEW = 1_000  # answers that are looked up one by one
 
 
 def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
@@ -56,8 +51,62 @@ def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
     return Submission.of(candidates[0]) if len(candidates) == 1 else None
 
 
-def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
-    """Store the rows of a STOP or SMSMO file that aren't stored yet; how many those were."""
+def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -> pa.Table | None:
+    """Rows that a STOP or SMSMO file gained, counted on from the `before` rows that it had.
+
+    None if those are not exactly what is stored: then only the whole file tells which is which.
+    """
+    whose = {
+        "kind": report.kind,
+        "service_id": report.service_id,
+        "campaign_id": report.campaign_id,
+    }
+    if tx.db.execute(text(STORED), whose).scalar_one() != before:
+        return None
+    tx.db.execute(text(MORE))
+    keys = rows.select(["msisdn", "raw_date", "raw_hour", "message"])
+    keys = keys.append_column("row", pa.array(np.arange(len(rows)), pa.int64()))
+    copy_rows(tx, "pg_temp.more", MORE_ROWS, _digested(keys))
+    occurrence = rows["occurrence"].to_numpy().copy()
+    with planned(tx, LOOKED_UP):
+        for row, known in tx.db.execute(text(KNOWN_BEFORE), whose):
+            occurrence[row] += known
+    at = rows.schema.get_field_index("occurrence")
+    return rows.set_column(at, rows.schema.field(at), pa.array(occurrence, pa.int32()))
+
+
+STORED = """
+SELECT count(*) FROM sms.reply
+WHERE kind = :kind AND service_id = :service_id AND campaign_id = :campaign_id
+"""
+
+MORE = """
+CREATE TEMP TABLE more (
+    "row" bigint, msisdn bigint, raw_date text, raw_hour text, message_digest text
+) ON COMMIT DROP
+"""
+
+MORE_ROWS = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        *(REPLIES.field(name) for name in ("msisdn", "raw_date", "raw_hour", "message_digest")),
+    ]
+)
+
+KNOWN_BEFORE = """
+SELECT m."row", max(r.occurrence) FROM pg_temp.more m
+JOIN sms.reply r ON r.kind = :kind AND r.service_id = :service_id
+    AND r.campaign_id = :campaign_id AND r.msisdn = m.msisdn AND r.raw_date = m.raw_date
+    AND r.raw_hour = m.raw_hour AND r.message_digest = m.message_digest
+GROUP BY m."row"
+"""
+
+
+def load_replies(tx: Transaction, report: ReportName, rows: Rows, *, goes_on: bool = False) -> int:
+    """Store the rows of a STOP or SMSMO file that aren't stored yet; how many those were.
+
+    Where it `goes_on`, all of the rows are new: their occurrences count from those stored before.
+    """
     tx.db.execute(
         text(
             "CREATE TEMP TABLE answers (msisdn bigint, raw_date text, raw_hour text, "
@@ -65,32 +114,16 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
             "occurrence integer, asks_to_stop boolean) ON COMMIT DROP"
         )
     )
-    if not copy_rows(tx, "pg_temp.answers", REPLIES, _digested(rows)):
+    if not copy_rows(tx, "pg_temp.answers", REPLIES, _judged(rows)):
         return 0
     owner = find_submission(tx, report)
-    orphans: list[Answer] = []
+    tx.db.execute(text(NEWS))
     if owner:
-        orphans = _take_orphans(tx, str(report), owner)
+        _take_orphans(tx, str(report), owner)
         with planned(tx, HASHED):
             tx.db.execute(text(SET_GONE_ASIDE), {"id": owner.id})
-    # Sorted, so that two loads at once wait for each other in one direction.
     stored = tx.db.execute(
-        text(
-            """
-            INSERT INTO sms.reply (
-                kind, service_id, campaign_id, report, submission_id, msisdn, replied_at,
-                raw_date, raw_hour, message, message_digest, idremote, occurrence, asks_to_stop,
-                recorded_at)
-            SELECT
-                :kind, :service_id, :campaign_id, :report, :submission_id, msisdn, replied_at,
-                raw_date, raw_hour, message, message_digest, idremote, occurrence,
-                :kind = 'STOP' OR asks_to_stop, :now
-            FROM pg_temp.answers
-            ORDER BY msisdn, raw_date, raw_hour, message_digest, occurrence
-            ON CONFLICT ON CONSTRAINT reply_once DO NOTHING
-            RETURNING id, msisdn
-            """
-        ),
+        text(STORE),
         {
             "kind": report.kind,
             "service_id": report.service_id,
@@ -99,10 +132,33 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
             "submission_id": owner.id if owner else None,
             "now": tx.now,
         },
-    ).all()
+    )
     if owner:
-        _count_answers(tx, owner, [*orphans, *map(Answer._make, stored)])
-    return len(stored)
+        _count_answers(tx, owner)
+    return stored.rowcount
+
+
+# Answers that a file has not counted yet.
+NEWS = "CREATE TEMP TABLE news (id bigint, msisdn bigint) ON COMMIT DROP"
+
+# Sorted, so that two loads at once wait for each other in one direction.
+STORE = """
+WITH stored AS (
+    INSERT INTO sms.reply (
+        kind, service_id, campaign_id, report, submission_id, msisdn, replied_at,
+        raw_date, raw_hour, message, message_digest, idremote, occurrence, asks_to_stop,
+        recorded_at)
+    SELECT
+        :kind, :service_id, :campaign_id, :report, :submission_id, msisdn, replied_at,
+        raw_date, raw_hour, message, message_digest, idremote, occurrence,
+        :kind = 'STOP' OR asks_to_stop, :now
+    FROM pg_temp.answers
+    ORDER BY msisdn, raw_date, raw_hour, message_digest, occurrence
+    ON CONFLICT ON CONSTRAINT reply_once DO NOTHING
+    RETURNING id, msisdn
+)
+INSERT INTO pg_temp.news SELECT id, msisdn FROM stored
+"""
 
 
 # Of a file some of whose answers were erased, whoever is not among its messages may be one of
@@ -117,12 +173,15 @@ WHERE EXISTS (SELECT FROM sms.erased WHERE submission_id = :id AND what IN ('STO
 """
 
 TAKE_ORPHANS = """
-UPDATE sms.reply SET submission_id = :id WHERE report = :name AND submission_id IS NULL
-RETURNING id, msisdn
+WITH taken AS (
+    UPDATE sms.reply SET submission_id = :id WHERE report = :name AND submission_id IS NULL
+    RETURNING id, msisdn
+)
+INSERT INTO pg_temp.news SELECT id, msisdn FROM taken
 """
 
 
-def _take_orphans(tx: Transaction, name: str, owner: Submission) -> list[Answer]:
+def _take_orphans(tx: Transaction, name: str, owner: Submission) -> None:
     """Give a file the answers that its report brought home before the file was known.
 
     The file is locked from then on: its answers are counted by one transaction after the other.
@@ -130,29 +189,33 @@ def _take_orphans(tx: Transaction, name: str, owner: Submission) -> list[Answer]
     tx.db.execute(
         select(submission.c.id).where(submission.c.id == owner.id).with_for_update(key_share=True)
     )
-    taken = tx.db.execute(text(TAKE_ORPHANS), {"id": owner.id, "name": name})
-    return list(map(Answer._make, taken))
+    tx.db.execute(text(TAKE_ORPHANS), {"id": owner.id, "name": name})
 
 
 COUNT_ANSWERS = """
 WITH known AS (
-    SELECT DISTINCT ON (msisdn) msisdn, country, variant, segments FROM sms.message
-    WHERE submission_id = :id AND msisdn = ANY(:numbers)
-        AND sent_on = (SELECT sent_on FROM sms.submission WHERE id = :id)
-    ORDER BY msisdn, idremote
+    SELECT DISTINCT ON (m.msisdn) m.msisdn, m.country, m.variant, m.segments
+    FROM (SELECT DISTINCT msisdn FROM pg_temp.news) n
+    JOIN sms.message m ON m.msisdn = n.msisdn
+    WHERE m.submission_id = :id
+        AND m.sent_on = (SELECT sent_on FROM sms.submission WHERE id = :id)
+    ORDER BY m.msisdn, m.idremote
 ), stopped AS (
-    SELECT DISTINCT msisdn FROM sms.reply
-    WHERE submission_id = :id AND asks_to_stop AND msisdn = ANY(:numbers) AND id <> ALL(:new)
+    SELECT DISTINCT r.msisdn
+    FROM (SELECT DISTINCT msisdn FROM pg_temp.news) n
+    JOIN sms.reply r ON r.msisdn = n.msisdn
+    WHERE r.submission_id = :id AND r.asks_to_stop
+        AND NOT EXISTS (SELECT FROM pg_temp.news f WHERE f.id = r.id)
 )
 INSERT INTO sms.answer_count AS kept
     (submission_id, country, variant, segments, stop_rows, reply_rows, people)
 SELECT :id, m.country, m.variant, m.segments,
     count(*) FILTER (WHERE a.kind = 'STOP'), count(*) FILTER (WHERE a.kind = 'SMSMO'),
     count(DISTINCT a.msisdn) FILTER (WHERE a.asks_to_stop AND b.msisdn IS NULL)
-FROM sms.reply a
+FROM pg_temp.news f
+JOIN sms.reply a ON a.id = f.id
 LEFT JOIN known m ON m.msisdn = a.msisdn
 LEFT JOIN stopped b ON b.msisdn = a.msisdn
-WHERE a.id = ANY(:new)
 GROUP BY m.country, m.variant, m.segments
 ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
     stop_rows = kept.stop_rows + excluded.stop_rows,
@@ -161,20 +224,23 @@ ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
 """
 
 
-def _count_answers(tx: Transaction, owner: Submission, new: list[Answer]) -> None:
-    """Add answers to what was counted; those that were erased meanwhile stay counted."""
-    if not new:
-        return
-    ids, numbers = zip(*new, strict=True)
-    told = {"id": owner.id, "new": list(ids), "numbers": list(set(numbers))}
-    with planned(tx, HASHED):
-        tx.db.execute(text(COUNT_ANSWERS), told)
+def _count_answers(tx: Transaction, owner: Submission) -> None:
+    """Add the news to what was counted; what was erased meanwhile stays counted."""
+    number = tx.db.execute(text("SELECT count(*) FROM pg_temp.news")).scalar_one()
+    if number:
+        # A few are looked up; of many, each table is read once.
+        with planned(tx, LOOKED_UP if number < FEW else HASHED):
+            tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id})
 
 
 def _digested(rows: Rows) -> Iterator[pa.RecordBatch]:
     for batch in batches(rows):
         digests = [sha256(text.encode()).hexdigest() for text in batch["message"].to_pylist()]
-        batch = batch.append_column("message_digest", pa.array(digests, pa.large_string()))
+        yield batch.append_column("message_digest", pa.array(digests, pa.large_string()))
+
+
+def _judged(rows: Rows) -> Iterator[pa.RecordBatch]:
+    for batch in _digested(rows):
         yield batch.append_column("asks_to_stop", is_stop(batch["message"]))
 
 
@@ -218,7 +284,9 @@ def adopt(tx: Transaction, file: ReportFile, owner: Submission) -> None:
     told = {"id": owner.id, "stem": owner.stem, "name": file.name, "said": said}
     for statement in ADOPT:
         tx.db.execute(text(statement), told)
-    _count_answers(tx, owner, _take_orphans(tx, str(report or file.name), owner))
+    tx.db.execute(text(NEWS))
+    _take_orphans(tx, str(report or file.name), owner)
+    _count_answers(tx, owner)
 
 
 def record(tx: Transaction, file: ReportFile) -> None:

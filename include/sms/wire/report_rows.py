@@ -31,17 +31,19 @@ Take = Callable[[bytes, int, bool], tuple[int, int]]
 class Walk:
     """The way through a file: each step hands whole lines to `take`.
 
-    At its end, `size` tells how many bytes were read, and `torn` if a torn tail was left out.
+    `size` and `lines` tell what was read before of a file that goes on; at its end, `size` tells
+    how many bytes were read, and `torn` if a torn tail was left out.
     """
 
     source: BinaryIO
     take: Take
     grows: bool
     size: int = 0
+    lines: int = 0
     torn: bool = False
 
     def __iter__(self) -> Iterator[None]:
-        rest, line, size, cut_away = b"", 1, 0, 0
+        rest, line, size, cut_away = b"", self.lines + 1, self.size, 0
         while block := self.source.read(BLOCK):
             size += len(block)
             if b"\n" in block:

@@ -117,6 +117,18 @@ UNREADABLE = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Where a reader begins: behind so many bytes, lines and rows that were read before."""
+
+    size: int = 0
+    lines: int = 0
+    rows: int = 0
+
+
+BEGINNING = Start()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a report says, what in it can't be read, and how far it was read.
 
@@ -157,7 +169,7 @@ def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> R
 
     Without `grows`, a last line counts even if no line end closes it.
     """
-    reader = _ReplyReader(source, kind, grows=grows)
+    reader = Replies(source, kind, grows=grows)
     rows = pa.Table.from_batches(reader, REPLIES)
     return reader.report(rows)
 
@@ -269,9 +281,11 @@ class _Reader:
 
     schema: pa.Schema
 
-    def __init__(self, source: BinaryIO, *, grows: bool) -> None:
-        self.walk = Walk(source, self.take, grows)
-        self.rows = 0
+    def __init__(self, source: BinaryIO, *, grows: bool, start: Start = BEGINNING) -> None:
+        if start.size:
+            source.seek(start.size)
+        self.walk = Walk(source, self.take, grows, start.size, start.lines)
+        self.rows = start.rows
         self.junk = 0  # unreadable lines before the first row
         self.faults: list[tuple[int, int, str]] = []  # of this block
         self.cp1252 = 0
@@ -356,13 +370,18 @@ def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 # STOP and SMSMO ----------------------------------------------------------------------------------
 
 
-class _ReplyReader(_Reader):
-    """MSISDN;DATE;HOUR;MESSAGE;IDREMOTE, three fields from the left and one from the right."""
+class Replies(_Reader):
+    """MSISDN;DATE;HOUR;MESSAGE;IDREMOTE, three fields from the left and one from the right.
+
+    Begun behind a `start`, `occurrence` counts the rows from there on.
+    """
 
     schema = REPLIES
 
-    def __init__(self, source: BinaryIO, kind: ReportKind, *, grows: bool) -> None:
-        super().__init__(source, grows=grows)
+    def __init__(
+        self, source: BinaryIO, kind: ReportKind, *, grows: bool, start: Start = BEGINNING
+    ) -> None:
+        super().__init__(source, grows=grows, start=start)
         self.kind = kind
         self.short = 0
         self.undated = 0
