@@ -1,6 +1,7 @@
 """A campaign's life after .done: the send at its hour, STOPs and replies, the ACK."""
 
 import asyncio
+import gzip
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -170,8 +171,12 @@ class Delivery:
         self._answers.pop(campaign.id, None)
 
     def _show(self, campaign: Campaign, name: str, fresh: Path) -> None:
-        """Let a report appear, but for what the knob tears off."""
-        self.growth.tear(campaign, name, fresh)
+        """Let a report appear, packed, or but for what a knob tears off."""
+        if self.desk.knobs_for(campaign.stem).packed_acks:
+            name += ".gz"
+            fresh.write_bytes(gzip.compress(fresh.read_bytes()))
+        else:
+            self.growth.tear(campaign, name, fresh)
         self.desk.date(fresh)
         fresh.replace(self.desk.place.report / name)
 

@@ -1,4 +1,4 @@
-"""How files in `Report` grow: by appended bytes, sometimes torn in the middle of a line."""
+"""How files in `Report` grow: by bytes appended or put on top, sometimes torn or halved."""
 
 import os
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from sms_sandbox.campaigns import Campaign, Memory
 from sms_sandbox.desk import Desk
 
 TORN_FOR = 60.0  # sandbox seconds until the rest of a torn line follows
+HALVED_FOR = 3600.0  # sandbox seconds until the second half of an ACK follows
 LONGEST_LINE = 8192  # bytes of a report's line, at most
 
 
@@ -26,7 +27,8 @@ class Growth:
             pieces[name] = pieces.get(name, b"") + self._headed(campaign, name, text).encode()
         self._intend(campaign, pieces)
         campaign.tails = {}
-        self._write({name: self._torn(campaign, name, piece) for name, piece in pieces.items()})
+        torn = {name: self._torn(campaign, name, piece) for name, piece in pieces.items()}
+        self._write(campaign, torn)
         campaign.answered += answers
         self._done(campaign)
         for name, text in lines.items():
@@ -35,12 +37,15 @@ class Growth:
     def complete(self, campaign: Campaign) -> None:
         """Add what was torn off."""
         self._intend(campaign, campaign.tails)
-        self._write({name: bytes.fromhex(tail) for name, tail in campaign.tails.items()})
+        self._write(campaign, {name: bytes.fromhex(tail) for name, tail in campaign.tails.items()})
         campaign.tails = {}
         self._done(campaign)
 
     def tear(self, campaign: Campaign, name: str, whole: Path) -> None:
-        """Cut a report that is about to appear, if the knob is on."""
+        """Cut a report that is about to appear, if a knob says so."""
+        if self.desk.knobs_for(campaign.stem).ack_in_halves:
+            self._halve(campaign, name, whole)
+            return
         size = whole.stat().st_size
         with whole.open("r+b") as report:
             report.seek(max(size - LONGEST_LINE, 0))
@@ -51,9 +56,30 @@ class Growth:
         """Take back what was half done when a former process was stopped."""
         for name, size in campaign.growing.items():
             path = self.desk.place.report / name
-            if path.exists():
+            if path.exists() and self._newest_first(campaign, name):
+                content = path.read_bytes()
+                self._replace(path, content[len(content) - size :])
+            elif path.exists():
                 os.truncate(path, size)
         campaign.growing = {}
+
+    def _halve(self, campaign: Campaign, name: str, whole: Path) -> None:
+        rows = whole.read_bytes().splitlines(keepends=True)
+        half = (len(rows) + 1) // 2
+        whole.write_bytes(b"".join(rows[:half]))
+        if rows[half:]:
+            campaign.tails[name] = b"".join(rows[half:]).hex()
+            campaign.tails_due = self.desk.now().timestamp() + HALVED_FOR
+
+    def _newest_first(self, campaign: Campaign, name: str) -> bool:
+        knobs = self.desk.knobs_for(campaign.stem)
+        return knobs.newest_first and not name.startswith("ACK")
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        fresh = self.desk.place.state / "grown.part"
+        fresh.write_bytes(content)
+        self.desk.date(fresh)
+        fresh.replace(path)
 
     def _intend(self, campaign: Campaign, names: Iterable[str]) -> None:
         """Remember how large the reports are, before anything changes."""
@@ -62,9 +88,12 @@ class Growth:
         campaign.growing = sizes
         self.memory.keep(campaign)
 
-    def _write(self, pieces: dict[str, bytes]) -> None:
+    def _write(self, campaign: Campaign, pieces: dict[str, bytes]) -> None:
         for name, piece in pieces.items():
             path = self.desk.place.report / name
+            if self._newest_first(campaign, name):
+                self._replace(path, piece + (path.read_bytes() if path.exists() else b""))
+                continue
             with path.open("ab") as report:
                 report.write(piece)
             self.desk.date(path)
@@ -80,7 +109,8 @@ class Growth:
 
     def _torn(self, campaign: Campaign, name: str, piece: bytes) -> bytes:
         """What is written of `piece` now: with the knob on, half of its last line comes later."""
-        if not self.desk.knobs_for(campaign.stem).torn or not piece:
+        torn = self.desk.knobs_for(campaign.stem).torn and not self._newest_first(campaign, name)
+        if not torn or not piece:
             return piece
         last = len(piece) - (piece.rfind(b"\n", 0, -1) + 1)
         cut = len(piece) - last // 2

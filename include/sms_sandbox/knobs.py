@@ -49,6 +49,9 @@ class Knobs:
     reject: bool = False  # every file gets .reject
     ack_late_hours: float = 0.0  # sandbox hours
     torn: bool = False  # the last line of a growing report comes in two pieces
+    ack_in_halves: bool = False  # half of an ACK's rows come an hour after the others
+    packed_acks: bool = False  # an ACK comes as .csv.gz
+    newest_first: bool = False  # a growing report is written anew, its latest rows on top
     bare_reports: bool = False  # reports as in the page's example: no quotes, "2 ", a broken UUID
     report_header: bool = False
     report_hour_moves: bool = False  # a report's name shows the hour of the real send

@@ -9,7 +9,9 @@ import pytest
 
 from sms.collecting import Collected
 from sms.errors import ReportOverdue, ReportsFailed, ReportUnfinished
+from sms.housekeeping import Cleared, clear_gateway
 from sms.ledger.ledger import State
+from sms.settings import Settings
 from sms_airflow import wiring
 from sms_sandbox import Knobs, Sandbox
 from tests.delivery.conftest import Gateway, connect
@@ -118,6 +120,56 @@ def test_a_line_that_breaks_while_a_report_is_fetched_loses_nothing(home, shelf,
     with wiring.gateway() as home.gateway:
         home.collect_replies()
     assert home.stop_list() == [33639980000]
+
+
+def test_a_report_that_comes_in_halves_is_home_before_it_is_deleted(home, tmp_path, monkeypatch):
+    """Nobody waits for the second half: housekeeping reads it, and deletes the report at last."""
+    knobs = Knobs(stop=0.1, reply=0.2, ack_in_halves=True, newest_first=True)
+    with Sandbox(tmp_path / "gateway", knobs=knobs, start=START) as gateway:
+        connect(monkeypatch, gateway)
+        one = home.accepted(MESSAGES)
+        with log_in(gateway) as client:
+            submit(client, send_file(MESSAGES), one.stem)
+        with wiring.gateway() as home.gateway:
+            gateway.settle()
+            for hours in (1, 2, 5, 12):
+                look(home, gateway, START + timedelta(hours=hours))
+            look(home, gateway, START + timedelta(days=1, minutes=30))
+            first = home.collect(one.stem).reconciliation
+            assert first.missing == MESSAGES // 2
+            look(home, gateway, START + timedelta(days=1, hours=6))
+            assert clear(home).reports == ()
+            assert home.ledger.reconcile(one.stem).missing == 0
+            look(home, gateway, START + timedelta(days=2))
+            assert len(clear(home).reports) == 1
+
+    assert first.balanced
+    counts, truth = home.ledger.reconcile(one.stem), gateway.journal("report")[0]["outcomes"]
+    assert (counts.delivered, counts.refused) == (truth["delivered"], truth["refused"])
+    answers = Counter(dict(home.table("SELECT kind, count(*) FROM sms.reply GROUP BY 1")))
+    written = Counter[str]()
+    for entry in gateway.journal("grown"):
+        written[entry["name"].partition("-")[0]] += entry["rows"]
+    assert answers == written
+
+
+def test_a_packed_report_comes_home(home, tmp_path, monkeypatch):
+    with Sandbox(tmp_path / "gateway", knobs=Knobs(packed_acks=True), start=START) as gateway:
+        connect(monkeypatch, gateway)
+        one = home.accepted(MESSAGES)
+        with log_in(gateway) as client:
+            submit(client, send_file(MESSAGES), one.stem)
+        with wiring.gateway() as home.gateway:
+            gateway.settle()
+            look(home, gateway, START + timedelta(days=1, hours=1))
+            assert home.collect(one.stem).reconciliation.missing == 0
+            look(home, gateway, START + timedelta(days=2))
+            assert clear(home).reports == (f"{one.stem.replace('SEND', 'ACK')}.csv.gz",)
+
+
+def clear(home) -> Cleared:
+    """Housekeeping at the gateway."""
+    return clear_gateway(home.gateway, home.ledger, home.archive, Settings(), home.now)
 
 
 def assert_adds_up(collected: Collected, truth: dict[str, int]) -> None:

@@ -1,6 +1,7 @@
 """What comes to Report, and when."""
 
 import csv
+import gzip
 import io
 import json
 from collections import Counter
@@ -228,3 +229,46 @@ def test_a_report_can_tell_of_each_message_twice(open_gateway):
 
     first, second = dict.fromkeys(id for id, _ in told)
     assert told == [(first, "2"), (first, "4"), (second, "2"), (second, "4")]
+
+
+def test_an_ack_may_come_in_two_halves(open_gateway):
+    gateway = open_gateway(knobs=Knobs(ack_in_halves=True))
+    with log_in(gateway) as client:
+        submit(client, rows(9))
+        gateway.settle()
+        gateway.move_clock(to=gateway.now() + DAY)
+        first = read(client, "ACK")
+        gateway.move_clock(to=gateway.now() + timedelta(hours=1))
+        whole = read(client, "ACK")
+
+    assert (len(fields(first)), len(fields(whole))) == (5, 9)
+    assert whole.startswith(first)
+    assert first.endswith(b"\n")
+
+
+def test_an_ack_may_be_packed(open_gateway):
+    gateway = open_gateway(knobs=Knobs(packed_acks=True))
+    with log_in(gateway) as client:
+        submit(client, rows(9))
+        gateway.move_clock(to=gateway.now() + DAY + MINUTE)
+        [name] = [name for name in client.listdir("Report") if name.startswith("ACK")]
+        with client.open(f"Report/{name}") as file:
+            packed = file.read()
+
+    assert name == f"{STEM.replace('SEND', 'ACK')}.csv.gz"
+    assert len(fields(gzip.decompress(packed))) == 9
+
+
+def test_a_growing_report_may_show_its_latest_rows_first(open_gateway):
+    gateway = open_gateway(knobs=Knobs(stop=0.5, newest_first=True))
+    with log_in(gateway) as client:
+        submit(client, rows(400))
+        gateway.settle()
+        begin = gateway.now()
+        seen = []
+        for hours in (2, 12):
+            gateway.move_clock(to=begin + timedelta(hours=hours))
+            seen.append(read(client, "STOP"))
+
+    assert len(seen[0]) < len(seen[1])
+    assert seen[1].endswith(seen[0])
