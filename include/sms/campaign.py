@@ -6,6 +6,7 @@ folder again and again, so nothing here imports pandas, pyarrow or the code that
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from datetime import time, timedelta
@@ -30,11 +31,15 @@ from pydantic import (
 )
 
 from sms import documents, template
+from sms import folder as folders
 from sms.documents import Fault
 from sms.errors import BadCampaign
 from sms.settings import CLOSES, OPENS, Duration
+from sms.wire.names import shown
 
 YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
+# Ten times the longest that people wrote by hand, and read within a fraction of a second.
+MOST_BYTES, MOST_SQL = 64 * 1024, 1024 * 1024
 
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 SENDER = re.compile(r"[A-Za-z0-9]{1,11}")  # R18
@@ -43,8 +48,9 @@ HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
 STOP_CODE = re.compile(r"\bstop\b.*\d{5}", re.IGNORECASE)
-PERCENT = re.compile(r"(\d+(?:\.\d{1,4})?) ?%")  # a plan writes no more, and is read again
+PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,4})?) ?%")  # a plan writes no more, and is read again
 VARIANT = re.compile(r"[a-z0-9_]{1,32}")
+UNSTORABLE = re.compile(r"[\x00-\x08\x0e-\x1f]")  # PostgreSQL takes no DAG that holds NUL
 VARIANT_TEXT = re.compile(r"[\w-][\w.-]*\.txt", re.ASCII)
 SO_OFTEN = re.compile(r"(\d{1,3}) per (\d{1,3}) days?")
 ALL = 1_000_000  # of which a share is so many: four decimals of a percent
@@ -52,6 +58,7 @@ MOST_VARIANTS = 10
 VARIANTS_KEY = re.compile(r"^variants\s*:", re.MULTILINE)
 EVERY_CAMPAIGN = "every campaign has one"
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+LONGEST_SCHEDULE = 100  # Airflow stores it in words, 1,000 characters of them
 MAX_PER_FILE = 1_000_000  # R1
 LONGEST_DAY = timedelta(hours=CLOSES.hour - OPENS.hour)
 
@@ -151,9 +158,17 @@ def _number_of_ours(written: str) -> str:
     return number
 
 
+def _counted(limit: tuple[int, int]) -> tuple[int, int]:
+    if not all(1 <= number <= 999 for number in limit):
+        raise ValueError(f"{limit} is no frequency: write it as `2 per 7 days`, 999 at most")
+    return limit
+
+
 Approval = Annotated[int, BeforeValidator(_approval)]
 Share = Annotated[float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share:.4%}")]
-AtMost = Annotated[tuple[int, int], BeforeValidator(_at_most)]  # times, days
+AtMost = Annotated[  # times, days
+    tuple[int, int], BeforeValidator(_at_most), AfterValidator(_counted)
+]
 Minutes = Annotated[
     Duration,
     AfterValidator(_whole_minutes),
@@ -219,7 +234,7 @@ class CampaignFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     description: str = ""
-    owner: Annotated[str, Field(min_length=1)] = "sms"
+    owner: Annotated[str, Field(min_length=1, max_length=100)] = "sms"
     sender: Annotated[
         str,
         Field(description="write who the message is from, at most 11 letters or digits (R18)"),
@@ -254,7 +269,7 @@ class CampaignFile(BaseModel):
     max_growth: Share | None = None
     max_invalid_share: Annotated[Share, AfterValidator(_part)] | None = None
     max_segments: Annotated[StrictInt, Field(ge=1)] | None = None
-    budget: Annotated[float, Field(gt=0)] | None = None
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     at_most: AtMost | None = None
     approval: Approval = 0
     proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
@@ -286,6 +301,11 @@ class CampaignFile(BaseModel):
     def _a_schedule_that_comes(cls, schedule: str | None) -> str | None:
         if schedule is None or schedule in CRON_NAMES:
             return schedule
+        if len(schedule) > LONGEST_SCHEDULE:
+            raise ValueError(
+                f"{schedule!r} is longer than {LONGEST_SCHEDULE} characters: write ranges and "
+                "steps, such as */15"
+            )
         if len(schedule.split()) != 5:
             raise ValueError(
                 f"{schedule!r} is no cron schedule: five fields, minute hour day month weekday, "
@@ -498,13 +518,31 @@ class Campaign(CampaignFile):
 
 
 def load(folder: Path) -> Campaign:
-    """The campaign in a folder; BadCampaign tells everything that is wrong with it."""
+    """The campaign in a folder; BadCampaign tells everything that is wrong with it.
+
+    Whatever is in the folder, no other exception leaves here: it would hide all campaigns.
+    """
+    try:
+        return _load(folder, folders.home(folder))
+    except BadCampaign:
+        raise
+    except folders.Refused as error:
+        raise BadCampaign(shown(str(folder)), None, str(error)) from error
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    except Exception as error:
+        problem = f"can't be read as a campaign ({type(error).__name__}): write it more simply"
+        raise BadCampaign(shown(str(folder)), None, problem) from error
+
+
+def _load(folder: Path, home: str) -> Campaign:
     faults: list[tuple[Path, Fault]] = []
     if not NAME.fullmatch(folder.name):
         problem = "is no name for a campaign: small letters without accents, digits and _ only"
         faults.append((folder, Fault(None, f"{folder.name!r} {problem}, at most 64")))
 
-    yaml, sql = (_text(folder / name, faults) for name in (YAML_FILE, SQL_FILE))
+    yaml = _text(folder, home, YAML_FILE, faults)
+    sql = _text(folder, home, SQL_FILE, faults, most=MOST_SQL)
     settings = None
     if yaml is not None:
         reading = documents.read(yaml, CampaignFile)
@@ -516,8 +554,8 @@ def load(folder: Path) -> Campaign:
     texts = {name: each.text for name, each in variants.items()} or {"": TEXT_FILE}
     if settings is None and VARIANTS_KEY.search(yaml or ""):
         texts = {}  # which ones there should be is not known
-    written = {name: _judged_text(folder, file, name, faults) for name, file in texts.items()}
-    if variants and TEXT_FILE not in texts.values() and (folder / TEXT_FILE).exists():
+    written = {name: _judged_text(folder, home, file, name, faults) for name, file in texts.items()}
+    if variants and TEXT_FILE not in texts.values() and os.path.lexists(folder / TEXT_FILE):
         problem = "is read by nobody beside variants: name it as the text of one, or take it away"
         faults.append((folder / TEXT_FILE, Fault(None, problem)))
     said = {name: text for name, text in written.items() if text is not None}
@@ -538,19 +576,38 @@ def load_all(root: Path, only: str | None = None) -> tuple[list[Campaign], list[
 
     With `only`, the one of that name: a task needs no other, and there may be hundreds.
     """
-    if not root.is_dir():
+    try:
+        names = sorted(os.listdir(root))
+    except (FileNotFoundError, NotADirectoryError):
         return [], [BadCampaign(str(root), None, "is no folder, so there are no campaigns")]
+    except OSError as error:
+        return [], [_unreadable(root, error)]
     campaigns, broken = [], []
-    for folder in sorted(root.iterdir()):
-        if not folder.is_dir() or folder.name.startswith((".", "__")):
-            continue
-        if only not in (None, folder.name):
+    for name in names:
+        if name.startswith((".", "__")) or only not in (None, name):
             continue
         try:
-            campaigns.append(load(folder))
+            if _is_folder(root / name):
+                campaigns.append(load(root / name))
         except BadCampaign as error:
             broken.append(error)
     return campaigns, broken
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return folders.is_folder(path)
+    except folders.Refused as error:
+        raise BadCampaign(shown(str(path)), None, str(error)) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> BadCampaign:
+    problem = f"can't be read ({error.strerror}): let Airflow's user read it, or remove it"
+    if isinstance(error, FileNotFoundError):
+        problem = "is no folder: put the campaign's folder there"
+    return BadCampaign(shown(str(path)), None, problem)
 
 
 def campaign_id(campaign_name: str, run_key: str, attempt: int = 1) -> str:
@@ -563,40 +620,61 @@ def campaign_id(campaign_name: str, run_key: str, attempt: int = 1) -> str:
 
 
 def _judged_text(
-    folder: Path, file: str, variant: str, faults: list[tuple[Path, Fault]]
+    folder: Path, home: str, file: str, variant: str, faults: list[tuple[Path, Fault]]
 ) -> str | None:
     """What phones show, of a variant or (by "") of the campaign; None if it says nothing."""
     why = f"it is the text of the variant {variant}" if variant else EVERY_CAMPAIGN
-    text = _text(folder / file, faults, why)
+    text = _text(folder, home, file, faults, why)
     if text is not None:
         faults += [(folder / file, fault) for fault in template.faults(text)]
     return text
 
 
-def _text(path: Path, faults: list[tuple[Path, Fault]], why: str = EVERY_CAMPAIGN) -> str | None:
+def _text(
+    folder: Path,
+    home: str,
+    name: str,
+    faults: list[tuple[Path, Fault]],
+    why: str = EVERY_CAMPAIGN,
+    most: int = MOST_BYTES,
+) -> str | None:
     """What a file of the folder says; None, and a fault, if it says nothing."""
     try:
-        content = path.read_bytes()
+        return _decoded(folders.read(home, name, most))
     except FileNotFoundError:
-        faults.append((path, Fault(None, f"is missing: {why}")))
-        return None
+        fault = Fault(None, f"is missing: {why}")
     except OSError as error:
-        faults.append((path, Fault(None, f"can't be read ({error.strerror})")))
-        return None
+        fault = Fault(None, f"can't be read ({error.strerror})")
+    except folders.Refused as error:
+        fault = Fault(None, str(error))
+    except _NoText as error:
+        fault = error.fault
+    faults.append((folder / name, fault))
+    return None
+
+
+class _NoText(Exception):
+    def __init__(self, line: int | None, problem: str) -> None:
+        super().__init__(line, problem)
+        self.fault = Fault(line, problem)
+
+
+def _decoded(content: bytes) -> str:
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        faults.append((path, Fault(line, "is not UTF-8: save it again in that encoding")))
-        return None
+        raise _NoText(line, "is not UTF-8: save it again in that encoding") from error
     if not text.strip():
-        faults.append((path, Fault(None, "is empty")))
-        return None
+        raise _NoText(None, "is empty")
+    if control := UNSTORABLE.search(text):
+        line = text.count("\n", 0, control.start()) + 1
+        raise _NoText(line, f"holds the control character {control[0]!r}: take it away")
     return text
 
 
 def _says_anything(sql: str) -> bool:
-    return bool(re.sub(r"--[^\n]*|/\*.*?\*/", "", sql, flags=re.DOTALL).strip(" \t\n;"))
+    return bool(re.sub(r"--[^\n]*|/\*.*?(?:\*/|\Z)", "", sql, flags=re.DOTALL).strip(" \t\n;"))
 
 
 def _bad(folder: Path, faults: list[tuple[Path, Fault]]) -> BadCampaign:
@@ -604,5 +682,10 @@ def _bad(folder: Path, faults: list[tuple[Path, Fault]]) -> BadCampaign:
     first_ones = (folder, folder / YAML_FILE, folder / SQL_FILE)
     faults.sort(key=lambda fault: first_ones.index(fault[0]) if fault[0] in first_ones else 3)
     (path, first), *others = faults
-    told = [str(BadCampaign(where.name, fault.line, fault.problem)) for where, fault in others]
-    return BadCampaign(str(path), first.line, "; also ".join([first.problem, *told]))
+    if (more := len(others) - documents.MOST_FAULTS) > 0:
+        problem = f"has {more} more faults: correct these first"
+        others = [*others[: documents.MOST_FAULTS], (folder, Fault(None, problem))]
+    told = [
+        str(BadCampaign(shown(where.name), fault.line, fault.problem)) for where, fault in others
+    ]
+    return BadCampaign(shown(str(path)), first.line, "; also ".join([first.problem, *told]))

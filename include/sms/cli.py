@@ -5,6 +5,7 @@ to write to where the campaign says `on_empty: skip`.
 """
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -289,7 +290,7 @@ def _campaign(named: str) -> "Campaign":
                 None,
                 f"is no folder, and no campaign of {home}: known are {', '.join(known) or 'none'}",
             )
-    return campaign.load(folder.resolve())
+    return campaign.load(Path(os.path.abspath(folder)))  # a link is judged as Airflow would
 
 
 def _tell(outcome: "Outcome") -> None:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -20,6 +21,14 @@ Model = TypeVar("Model", bound=BaseModel)
 GROUPING = re.compile("[ .,'’_\u00a0\u202f]")  # what people put between thousands
 GROUPED = re.compile(rf"[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+")
 DECIMAL_COMMA = re.compile(rf"(\d+|[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+),(\d{{1,4}})")
+
+# What no hand has written. Without these, 64 KiB of YAML keep a process busy for a minute.
+MOST_DEPTH, MOST_VALUES, MOST_CHARACTERS, MOST_DIGITS = 10, 2_000, 4_096, 18
+MOST_FAULTS = 20
+LONGEST_PROBLEM = 1_000
+# PostgreSQL stores no NUL and no half of a character, and Airflow stores all DAGs in one go.
+UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+INTEGER, TEXT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "str", "timestamp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +50,70 @@ class Reading(Generic[Model]):
 def read(text: str, model: type[Model]) -> Reading[Model]:
     """Judge a YAML document by its model; an empty document leaves every key to its default."""
     try:
-        written = YAML(typ="rt").load(text)
+        return _judged(_load(text), model)
     except MarkedYAMLError as error:
         return Reading(None, (_unparsable(error),))
     except YAMLError as error:
         return Reading(None, (Fault(None, f"is not YAML ({_one_line(error)})"),))
+    except Exception as error:
+        # Not its message: that may quote a number of the document's.
+        problem = f"can't be read ({type(error).__name__}): write plain `key: value` lines"
+        return Reading(None, (Fault(None, problem),))
+
+
+def line_of(key: str, text: str) -> int | None:
+    """The line of a key at the top of a good document, None where it isn't written."""
+    return _line(_load(text), (key,))
+
+
+class _Refused(MarkedYAMLError):
+    """YAML that is not read here, though it is YAML."""
+
+
+class _Bounded(Composer):
+    """Refuses what only a program writes, as soon as the parser meets it."""
+
+    values = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next value, if it may be one."""
+        event = self.parser.peek_event()
+        self.values += 1
+        if getattr(event, "anchor", None) is not None:
+            raise _refused("anchors (`&`) and aliases (`*`) are not read: write the value", event)
+        if getattr(event, "ctag", None) is not None:
+            raise _refused("tags (`!`) are not read: write the value without its tag", event)
+        if self.depth >= MOST_DEPTH:
+            raise _refused(f"is nested more than {MOST_DEPTH} deep: write it flat", event)
+        if self.values > MOST_VALUES:
+            raise _refused(f"holds more than {MOST_VALUES:,} values: shorten it", event)
+        return super().compose_node(parent, index)
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        """The next value that is no list and no mapping; a date is text."""
+        node = super().compose_scalar_node(anchor)
+        if len(node.value) > MOST_CHARACTERS:
+            raise _refused(f"a value is longer than {MOST_CHARACTERS:,} characters", node)
+        if found := UNSTORABLE.search(node.value):
+            raise _refused(f"a value holds {found[0]!r}: take that character away", node)
+        if node.tag == TIMESTAMP:
+            node.tag = TEXT
+        if node.tag == INTEGER and sum(map(str.isalnum, node.value)) > MOST_DIGITS:
+            raise _refused(f"a number has more than {MOST_DIGITS} digits", node)
+        return node
+
+
+def _refused(problem: str, at: Any) -> _Refused:
+    return _Refused(problem=problem, problem_mark=at.start_mark)
+
+
+def _load(text: str) -> Any:
+    yaml = YAML(typ="rt")
+    yaml.Composer = _Bounded
+    return yaml.load(text)
+
+
+def _judged(written: Any, model: type[Model]) -> Reading[Model]:
     if written is None:
         written = {}
     if not isinstance(written, Mapping):
@@ -53,21 +121,34 @@ def read(text: str, model: type[Model]) -> Reading[Model]:
     try:
         return Reading(model.model_validate(_plain(written)))
     except ValidationError as invalid:
-        faults = [_fault(detail, written, model) for detail in invalid.errors(include_url=False)]
-        return Reading(None, tuple(sorted(faults, key=lambda fault: fault.line or 0)))
+        return Reading(None, _faults(invalid, written, model))
 
 
-def line_of(key: str, text: str) -> int | None:
-    """The line of a key at the top of a good document, None where it isn't written."""
-    return _line(YAML(typ="rt").load(text), (key,))
+def _faults(invalid: ValidationError, written: Any, model: type[BaseModel]) -> tuple[Fault, ...]:
+    """The first faults by their lines; a sentence for each of thousands takes minutes."""
+    details = invalid.errors(include_url=False)
+    details.sort(key=lambda detail: _line(written, detail["loc"]) or 0)
+    faults = [_fault(detail, written, model) for detail in details[:MOST_FAULTS]]
+    if (more := len(details) - MOST_FAULTS) > 0:
+        faults.append(Fault(None, f"has {more} more faults: correct these first"))
+    return tuple(faults)
 
 
 def _unparsable(error: MarkedYAMLError) -> Fault:
     mark = error.problem_mark or error.context_mark
-    problem = _one_line(error.problem or error)
+    problem = shortened(_one_line(error.problem or error))
     if "alias" in problem or "alias" in str(error.context):
         problem += "; a value that begins with `*` needs quotes around it"
-    return Fault(None if mark is None else mark.line + 1, f"is not YAML: {problem}")
+    if not isinstance(error, _Refused):
+        problem = f"is not YAML: {problem}"
+    return Fault(None if mark is None else mark.line + 1, problem)
+
+
+def shortened(problem: str) -> str:
+    """A sentence without its middle if it is long: its end says what to do."""
+    if len(problem) <= LONGEST_PROBLEM:
+        return problem
+    return f"{problem[:200]} … {problem[203 - LONGEST_PROBLEM :]}"
 
 
 def _one_line(said: object) -> str:
@@ -92,7 +173,8 @@ def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Fault:
     where = detail["loc"]
     named = [part for part in where if isinstance(part, str) and part != "[key]"]
     key = ".".join(named) or "the document"
-    return Fault(_line(written, where), f"{key}: {_sentence(detail, _model_at(where, model))}")
+    problem = f"{key}: {_sentence(detail, _model_at(where, model))}"
+    return Fault(_line(written, where), shortened(problem))
 
 
 def _model_at(where: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:

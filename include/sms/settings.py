@@ -45,7 +45,10 @@ def _duration(written: Any) -> Any:
             f"{written!r} is no duration: write a number and seconds, minutes, hours or days, "
             "such as `10 minutes`"
         )
-    return timedelta(**{f"{match[2]}s": int(match[1])})
+    try:
+        return timedelta(**{f"{match[2]}s": int(match[1])})
+    except OverflowError as error:
+        raise ValueError(f"{written!r} is longer than any calendar: write less") from error
 
 
 def _hour(written: Any) -> Any:

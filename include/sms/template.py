@@ -5,20 +5,26 @@ whole columns, and Python has to run for the logic alone. No data is read here, 
 imported that Airflow would have to load at each parse of a DAG.
 """
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import jinja2
-from jinja2 import meta, nodes
+from jinja2 import meta, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sms.documents import Fault
+from sms.documents import Fault, shortened
 from sms.errors import BadCampaign
 
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_OF_PAGES = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)  # compiling computes them
+# What no text of ten SMS needs. Without these, Python's compiler may fail, or take minutes.
+_MOST_TOKENS, _MOST_DEPTH = 2_000, 50
+_LARGEST = 1_000_000_000
+_NO_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 # With one of these a piece may depend on what came before it, or appear somewhere else.
 _INSEPARABLE = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Block)
 
@@ -39,7 +45,8 @@ class _Null(jinja2.StrictUndefined):
     __hash__ = jinja2.Undefined.__hash__  # type: ignore[assignment]
 
 
-def _never_null(value: Any) -> Any:
+@pass_context  # or Jinja would work constants out when it compiles them
+def _never_null(context: Any, value: Any) -> Any:
     """Refuse what an expression must not write into a text: None, or a float's nan."""
     if value is None or value != value:
         raise _ValueMissing("a value that the text computes")
@@ -47,8 +54,9 @@ def _never_null(value: Any) -> Any:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
+    # Not optimized: each parse of a DAG would make the text of `{{ 'a' * 4000000000 }}`.
     environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, finalize=_never_null, autoescape=False
+        undefined=jinja2.StrictUndefined, finalize=_never_null, autoescape=False, optimized=False
     )
     # Every other name is a column. `random` would write a different text on each try.
     environment.globals = {"range": environment.globals["range"]}
@@ -177,33 +185,83 @@ class Template:
     def _logic(self, body: list[nodes.Node]) -> Logic:
         alone = nodes.Template(body, lineno=1)
         alone.set_environment(_JINJA)
-        columns = meta.find_undeclared_variables(alone) - set(_JINJA.globals)
+        columns = _columns(alone)
         asked = tuple(name for name in self.columns if name in columns)
         return Logic(asked, self.path, _JINJA.from_string(alone))
 
 
-def faults(text: str) -> Iterator[Fault]:
-    """Everything that is wrong with a text, as far as no data is needed to see it."""
+def faults(text: str) -> tuple[Fault, ...]:
+    """Everything that is wrong with a text, as far as no data is needed to see it.
+
+    Nothing in it is worked out here, not even `2 + 2`.
+    """
+    try:
+        return tuple(_faults(text))
+    except jinja2.TemplateSyntaxError as error:
+        return (Fault(error.lineno, shortened(f"is no template: {error.message}")),)
+    except SyntaxError as error:  # of the Python that Jinja makes of it
+        return (Fault(None, shortened(f"is no template: {error.msg}")),)
+    except Exception as error:
+        problem = f"is no template that can be read ({type(error).__name__}): write it more simply"
+        return (Fault(None, problem),)
+
+
+def _faults(text: str) -> Iterator[Fault]:
     if not text.strip():
         yield Fault(1, "is empty: write what the message shall say")
         return
-    try:
-        tree = _JINJA.parse(text)
-        _JINJA.compile(tree)
-    except jinja2.TemplateSyntaxError as error:
-        yield Fault(error.lineno, f"is no template: {error.message}")
+    if too_much := _too_much(text):
+        yield too_much
         return
+    tree = _JINJA.parse(text)
+    if deepest := _below(tree, _MOST_DEPTH):
+        yield Fault(deepest.lineno, f"is nested more than {_MOST_DEPTH} deep: write it more simply")
+        return
+    if page := next(tree.find_all(_OF_PAGES), None):
+        yield Fault(page.lineno, "uses autoescape, which is for web pages: take it away")
+        return
+    _JINJA.compile(tree)
     for node in tree.find_all(_OTHER_FILES):
         yield Fault(node.lineno, "takes in another file: a campaign's text stands by itself")
     for known, kind in ((_JINJA.filters, nodes.Filter), (_JINJA.tests, nodes.Test)):
         for used in tree.find_all(kind):  # inside an `if`, compiling doesn't look at them
             if used.name not in known:
-                yield Fault(used.lineno, f"uses {used.name!r}, which is not known here")
+                problem = shortened(f"uses {used.name!r}, which is not known here")
+                yield Fault(used.lineno, problem)
+    for said in tree.find_all(nodes.Const):
+        if isinstance(said.value, str) and (found := _NO_CHARACTER.search(said.value)):
+            yield Fault(said.lineno, f"writes {found[0]!r}, which no phone shows: take it away")
+        if isinstance(said.value, int) and said.value > _LARGEST:
+            yield Fault(said.lineno, f"holds a number above {_LARGEST:,}: write a smaller one")
+
+
+def _too_much(text: str) -> Fault | None:
+    """The place where a text has more signs of Jinja's than are read."""
+    for number, (line, _, _) in enumerate(_JINJA.lex(text), start=1):
+        if number > _MOST_TOKENS:
+            return Fault(line, f"has more than {_MOST_TOKENS:,} words of logic: write it shorter")
+    return None
+
+
+def _below(tree: nodes.Node, depth: int) -> nodes.Node | None:
+    """The first node that is so deep in a tree; without recursion, which has an end of its own."""
+    level: list[nodes.Node] = [tree]
+    for _ in range(depth):
+        level = [child for node in level for child in node.iter_child_nodes()]
+    return level[0] if level else None
+
+
+def _columns(tree: nodes.Template) -> set[str]:
+    """What a text names and doesn't set itself. Jinja's own function would work constants out."""
+    found = meta.TrackingCodeGenerator(_JINJA)
+    found.optimizer = None
+    found.visit(tree)
+    return found.undeclared_identifiers - set(_JINJA.globals)
 
 
 def _column_lines(tree: nodes.Template) -> dict[str, int]:
     """Each column that the text names, in order, with the line where it does so first."""
-    columns = meta.find_undeclared_variables(tree) - set(_JINJA.globals)
+    columns = _columns(tree)
     lines: dict[str, int] = {}
     for name in tree.find_all(nodes.Name):
         if name.name in columns:
