@@ -7,8 +7,11 @@ raised here, the same sentences stand on Airflow's page of import errors and hid
 from sms import settings
 from sms.campaign import load_all
 from sms_airflow import notifying
+from sms_airflow.campaign_dag import build_all
 
 chosen = settings.load()
-broken = [*map(str, load_all(chosen.campaigns_folder)[1]), *notifying.faults(chosen)]
+campaigns, unread = load_all(chosen.campaigns_folder)
+_, unbuilt = build_all(campaigns, chosen)  # as send_campaigns.py does, and kept out of Airflow
+broken = [*map(str, (*unread, *unbuilt)), *notifying.faults(chosen)]
 if broken:
     raise ImportError("\n".join(broken))

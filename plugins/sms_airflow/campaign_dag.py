@@ -1,0 +1,74 @@
+"""The DAG of one campaign, which reads like its story."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from sms.campaign import Campaign
+from sms.errors import BadCampaign
+from sms.settings import Settings
+from sms.wire.names import shown
+from sms_airflow import form, tasks
+from sms_airflow.approval import ApproveOperator
+from sms_airflow.documentation import campaign_page
+from sms_airflow.operators import BookCollection, SubmitOperator
+from sms_airflow.sensors import HourSensor
+
+# First unpaused, a campaign waits for its next time. Airflow's default, False, would at once start
+# the run of a time that passed less than a tenth of its interval ago (2 hours, of a day).
+NEVER_LATE = timedelta(0)
+SEND = "send__"
+RUN_TYPES = ("scheduled", "manual", "operator_triggered")
+
+
+def build_all(
+    campaigns: Iterable[Campaign], settings: Settings
+) -> tuple[list[DAG], list[BadCampaign]]:
+    """The DAG of each campaign, and a sentence for each that no DAG can be made of."""
+    dags, broken = [], []
+    for campaign in campaigns:
+        try:
+            dags.append(build(campaign, settings))
+        except Exception as error:  # of Airflow's or ours; it would hide all other campaigns
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            problem = f"Airflow can't make a DAG of it ({why}): correct the folder"
+            broken.append(BadCampaign(shown(str(campaign.folder)), None, problem))
+    return dags, broken
+
+
+def build(campaign: Campaign, settings: Settings) -> DAG:
+    """The DAG of one campaign. It is not registered by itself: half of one must not be."""
+    with DAG(
+        f"{SEND}{campaign.name}",
+        description=campaign.description,
+        doc_md=campaign_page(campaign, settings),
+        schedule=campaign.schedule
+        and CronTriggerTimetable(
+            campaign.schedule, timezone="Europe/Paris", run_immediately=NEVER_LATE
+        ),
+        params=form.params(campaign, settings),
+        default_args={"owner": campaign.owner},
+        tags={"sms", "send", campaign.kind.value, *campaign.tags},
+        # A backfill is refused by Airflow itself: it would send each of its days today.
+        catchup=False,
+        allowed_run_types=RUN_TYPES,
+        max_active_runs=4,
+        auto_register=False,
+    ) as dag:
+        planned = tasks.plan(campaign.name)
+        stems = tasks.review()
+        approve = ApproveOperator(task_id="approve", stems=stems, **tasks.PATIENT)
+        hour = HourSensor(task_id="await_hour", stems=stems, **tasks.PATIENT)
+        submit = SubmitOperator(task_id="submit", stems=stems, **tasks.STUBBORN)
+        booked = BookCollection.of_each(stems, task_id="book_collection", **tasks.PATIENT)
+        planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> stems
+        if campaign.proof_to:
+            proof = tasks.prove()
+            proved = SubmitOperator(task_id="send_proof", stems=proof, **tasks.STUBBORN)
+            stems >> proof
+            booked_proof = BookCollection.of_each(proof, task_id="book_proof", **tasks.PATIENT)
+            proved >> [approve, booked_proof]
+        approve >> hour >> tasks.hear_stops() >> submit >> booked
+        [submit, booked] >> tasks.conclude(stems)
+    return dag
