@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jinja2
 from jinja2 import meta, nodes, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from sms.bounded_jinja import BoundedEnvironment, TooMuch
 from sms.documents import Fault, shortened
 from sms.errors import BadCampaign
 
@@ -53,13 +53,12 @@ def _never_null(context: Any, value: Any) -> Any:
     return value
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> BoundedEnvironment:
     # Not optimized: each parse of a DAG would make the text of `{{ 'a' * 4000000000 }}`.
-    environment = ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         undefined=jinja2.StrictUndefined, finalize=_never_null, autoescape=False, optimized=False
     )
-    # Every other name is a column. `random` would write a different text on each try.
-    environment.globals = {"range": environment.globals["range"]}
+    # `random` would write a different text on each try.
     del environment.filters["random"]
     return environment
 
@@ -103,6 +102,7 @@ class Logic:
         Raises BadCampaign, without the values, where the logic fails on them.
         """
         try:
+            _JINJA.begin()
             known = {name: _or_null(name, value) for name, value in values.items()}
             return Written(self.compiled.render(known))
         except jinja2.UndefinedError as error:
@@ -313,6 +313,8 @@ def _line_of(error: Exception) -> int | None:
 
 
 def _problem(error: Exception) -> str:
+    if isinstance(error, TooMuch):
+        return "the text repeats, pads or counts more than an SMS needs: write it more simply"
     if isinstance(error, SecurityError):
         return "the text asks for something that a text may not do"
     return f"the text can't be rendered for a row of the audience ({type(error).__name__})"

@@ -1,0 +1,173 @@
+"""The Jinja of campaign texts: sandboxed, and bounded in what it may work out while it renders.
+
+`{{ 'a' * 4000000000 }}`, or a macro that calls itself twice, would take the memory or the time of a
+worker that other campaigns need. Which texts are good is judged in `sms.template`.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from functools import wraps
+from types import BuiltinFunctionType
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+LARGEST = 10_000  # of what a text repeats, pads or counts to; ten SMS have 1,530 characters
+LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS does
+MOST_BITS = 256
+STEPS = 100_000  # rounds of loops and calls in one rendering
+# A width or precision of five digits in a format, or one that a value tells.
+WIDE = re.compile(
+    r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)"  # of "%6.2f"
+    r"|\{[^{}]*:[^{}]*(?:\d{5}|\{)"  # of "{:>6}"
+)
+COUNTING = ("batch", "center", "indent", "round", "slice", "tojson")  # filters
+
+_left: ContextVar[int] = ContextVar("_left", default=STEPS)
+
+
+def bounded_range(*args: int) -> range:
+    """Python's range, where it isn't long."""
+    made = range(*args)
+    _require(len(made) <= LARGEST)
+    return made
+
+
+class TooMuch(SecurityError):
+    """A text works out more than a text may."""
+
+
+class _Generator(CodeGenerator):
+    """Writes the same Python as Jinja does, with a count of rounds and of characters."""
+
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:
+        counted = copy.copy(node)
+        counter = nodes.EnvironmentAttribute("rounds", lineno=node.lineno)
+        counted.iter = nodes.Call(counter, [node.iter], [], None, None, lineno=node.lineno)
+        super().visit_For(counted, frame)
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        self.write("environment.concat(map(str, (")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write(")))")
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """A sandbox in which no step makes more than a text needs, and there are not too many steps."""
+
+    code_generator_class = _Generator
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.filters = {name: _bounded(name, each) for name, each in self.filters.items()}
+        self.globals = {"range": bounded_range}
+
+    @staticmethod
+    def begin() -> None:
+        """Give the rendering that begins all of its steps."""
+        _left.set(STEPS)
+
+    @staticmethod
+    def rounds(items: Iterable[Any]) -> Iterator[Any]:
+        """What a loop runs over, each of its rounds counted."""
+        for item in items:
+            _step()
+            yield item
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """The parts as one text."""
+        held, length = [], 0
+        for part in parts:
+            held.append(part)
+            length += len(part)
+            _require(length <= LONGEST)
+        return "".join(held)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """An operator's result, where it is small enough to be worked out."""
+        _require(_is_small(operator, left, right))
+        return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A call's result; the arguments of Python's own methods may be widths and counts."""
+        _step()
+        if isinstance(__obj, BuiltinFunctionType):
+            _require_small_numbers(args, kwargs)
+            if __obj.__name__ == "replace":
+                _require(_grows_little(__obj.__self__, *args))
+        return _not_long(super().call(__context, __obj, *args, **kwargs))
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """`str.format` of a format that is not wide."""
+        formatted = super().wrap_str_format(value)
+        if formatted is not None:
+            _require(not WIDE.search(value.__self__))
+        return formatted
+
+
+def _bounded(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that refuses widths and counts beyond what a text needs."""
+    passed = 1 if hasattr(of_jinja, "jinja_pass_arg") else 0
+
+    @wraps(of_jinja)  # which also keeps what Jinja passes to it first
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        value, others = args[passed], args[passed + 1 :]
+        if name in COUNTING:
+            _require_small_numbers(others, kwargs)
+        if name == "format":
+            _require(not WIDE.search(str(value)))
+        if name == "replace":
+            _require(_grows_little(value, *others, **kwargs))
+        return _not_long(of_jinja(*args, **kwargs))
+
+    return bounded
+
+
+def _step() -> None:
+    _left.set(_left.get() - 1)
+    _require(_left.get() >= 0)
+
+
+def _require(bounded: bool) -> None:
+    if not bounded:
+        raise TooMuch("more than a text may work out")
+
+
+def _not_long(result: Any) -> Any:
+    _require(not isinstance(result, str | list | tuple) or len(result) <= LONGEST)
+    return result
+
+
+def _require_small_numbers(args: Iterable[Any], kwargs: dict[str, Any]) -> None:
+    for each in (*args, *kwargs.values()):
+        _require(not isinstance(each, int) or abs(each) <= LARGEST)
+
+
+def _is_small(operator: str, left: Any, right: Any) -> bool:
+    if operator == "%":
+        return not (isinstance(left, str) and WIDE.search(left))
+    sizes = [len(each) for each in (left, right) if isinstance(each, str | list | tuple)]
+    if operator == "+":
+        return sum(sizes) <= LONGEST
+    numbers = [each for each in (left, right) if isinstance(each, int)]
+    if sizes and numbers:
+        return sizes[0] * numbers[0] <= LARGEST
+    if len(numbers) < 2:
+        return True
+    bits = left.bit_length()
+    return bool((bits * right if operator == "**" else bits + right.bit_length()) <= MOST_BITS)
+
+
+def _grows_little(value: Any, old: Any = "", new: Any = "", *_: Any, **__: Any) -> bool:
+    text = str(value)
+    return len(text) + text.count(str(old)) * len(str(new)) <= LONGEST

@@ -1,0 +1,104 @@
+"""A campaign's text works out what an SMS needs, as Jinja does, and nothing that takes a worker."""
+
+import time
+
+import pytest
+from jinja2 import StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sms.bounded_jinja import BoundedEnvironment
+from sms.errors import BadCampaign
+from sms.template import Logic, Template, faults
+
+DOUBLED = "{% set a = 'abcdefgh' %}" + 24 * "{% set a = ? %}" + "{{ a | length }}"
+
+TOO_MUCH = [
+    "{{ 'a' * 900000000 }}",
+    "{{ 900000000 * 'a' }}",
+    "{{ [1] * 900000000 }}",
+    "{{ 9 ** 9 ** 9 }}",
+    "{{ ['a'] | map('center', 900000000) | list }}",
+    "{{ 'a' | center(900000000) }}",
+    "{{ 'a' | indent(900000000, true) }}",
+    "{{ [1] | batch(900000000, 1) | list }}",
+    "{{ [1] | slice(900000000) | list }}",
+    "{{ 1.5 | round(900000000, 'floor') }}",
+    "{{ '%900000000d' | format(1) }}",
+    "{{ '%.900000000f' % 1 }}",
+    "{{ '%0900000000d' % 1 }}",
+    "{{ '%(a)900000000d' % {'a': 1} }}",
+    "{{ '%*d' % (900000000, 1) }}",
+    "{{ '{:>900000000}'.format(1) }}",
+    "{{ '{:>{}}'.format(1, 900000000) }}",
+    "{{ '{a:>{b}}'.format_map({'a': 1, 'b': 900000000}) }}",
+    "{{ 'a'.ljust(900000000) }}",
+    "{{ 'a'.zfill(900000000) }}",
+    "{{ (1).to_bytes(900000000, 'big') }}",
+    "{{ ('a' * 9999).replace('a', 'b' * 9999) }}",
+    "{{ ('a' * 9999) | replace('a', 'b' * 9999) }}",
+    "{{ range(900000000) | list }}",
+    "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    *(
+        DOUBLED.replace("?", twice)
+        for twice in ("a ~ a", "a + a", "[a, a] | join", "'%s%s' | format(a, a)", "a.join([a, a])")
+    ),
+    DOUBLED.replace(" = ? %}", " %}{{ a }}{{ a }}{% endset %}"),
+    DOUBLED.replace("'abcdefgh'", "[1]").replace("?", "(a, a) | sum(start=[])"),
+]
+
+GOOD = [
+    "{{ 'Code %05d, STOP 36180' | format(x | int) }}",
+    "{{ '{:>8} STOP 36180'.format(x) }} {{ '%.2f' % 3.14159 }} {{ '%d%%' % 20 }}",
+    "{{ x.replace('1', 'one') }} {{ x | replace('1', 'one') }} {{ x.ljust(9) }}|",
+    "{{ 2 * 3 + 4 ** 2 % 7 }} {{ 'ab' * 3 }} {{ 'a' + 'b' }} {{ [1] + [2] }} {{ 2 ** -1 }}",
+    "{{ 'a' ~ 1 ~ x ~ none }} {{ x | default(99999) }} {{ y | default(99999) }}",
+    "{{ 1234567 | round(2) }} {{ [1, 2, 3] | sum }} {{ x | center(11) }} {{ x | tojson }}",
+    "{% for a in x %}{{ loop.index }}/{{ loop.length }}{{ ', ' if not loop.last }}{% endfor %}",
+    "{% for a in x if a > '1' %}{{ a }}{% else %}none{% endfor %}{% for a in '' %}{% else %}none"
+    "{% endfor %}",
+    "{% for k, v in {'a': 1}.items() %}{{ k }}={{ v }}{% endfor %}{{ range(5) | join('-') }}",
+    "{% for a in [[1], [2, [3]]] recursive %}{{ loop(a) if a is iterable else a }}{% endfor %}",
+    "{% macro m(a, b=2) %}[{{ a }}{{ b }}]{% endmacro %}{{ m(x) }}"
+    "{% macro n() %}<{{ caller() }}>{% endmacro %}{% call n() %}!{% endcall %}",
+    "{% set y %}{{ x }}!{% endset %}{{ y }}{% filter upper %}{{ y }}b{% endfilter %}",
+    "{% with z = x | upper %}{{ z }}{% endwith %}{% block b %}{{ x }}{% endblock %}",
+]
+
+
+@pytest.mark.parametrize("text", TOO_MUCH, ids=range(len(TOO_MUCH)))
+def test_what_would_take_a_worker_is_refused_at_once(text):
+    assert faults(text) == ()
+    began = time.process_time()
+
+    with pytest.raises(BadCampaign, match="repeats, pads or counts more than an SMS needs"):
+        [piece.of({}) for piece in Template(text).pieces if isinstance(piece, Logic)]
+
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("text", GOOD, ids=range(len(GOOD)))
+def test_what_an_sms_needs_is_what_jinja_makes_of_it(text):
+    options = {"undefined": StrictUndefined, "autoescape": False}
+    usual = ImmutableSandboxedEnvironment(**options)
+    bounded = BoundedEnvironment(**options)
+    bounded.begin()
+
+    assert bounded.from_string(text).render(x="123") == usual.from_string(text).render(x="123")
+
+
+def test_each_text_has_all_steps_anew():
+    [logic] = Template("{% for a in range(9999) %}{{ x if loop.last }}{% endfor %}").pieces
+
+    assert {logic.of({"x": "!"}).text for _ in range(12)} == {"!"}
+
+
+def test_compiling_works_nothing_out(monkeypatch):
+    worked_out = []
+    monkeypatch.setattr("sms.bounded_jinja._require", worked_out.append)
+
+    for text in TOO_MUCH:
+        assert faults(text) == ()
+        Template(text)
+
+    assert worked_out == []
