@@ -1,6 +1,6 @@
-"""Campaign folders that are broken in every way that is known, each with a part of its sentence.
+"""Broken campaign folders, one for each known fault, each with a part of its sentence.
 
-Each of them once hid all other campaigns, or kept the process busy, or comes close to one that did.
+Many of them hid all other campaigns or kept the process busy; the rest are close to one that did.
 """
 
 import os

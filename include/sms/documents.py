@@ -22,7 +22,7 @@ GROUPING = re.compile("[ .,'’_\u00a0\u202f]")  # what people put between thous
 GROUPED = re.compile(rf"[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+")
 DECIMAL_COMMA = re.compile(rf"(\d+|[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+),(\d{{1,4}})")
 
-# What no hand has written. Without these, 64 KiB of YAML keep a process busy for a minute.
+# More than people write by hand. Beyond, a small file takes seconds, and nested aliases for ever.
 MOST_DEPTH, MOST_VALUES, MOST_CHARACTERS, MOST_DIGITS = 10, 2_000, 4_096, 18
 MOST_FAULTS = 20
 LONGEST_PROBLEM = 1_000

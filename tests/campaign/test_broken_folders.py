@@ -290,3 +290,9 @@ def test_any_text_is_read_or_told(sale, text):
 @given(st.sampled_from(sorted(GOOD)), st.binary(max_size=200))
 def test_any_bytes_are_read_or_told(sale, name, content):
     read_or_told(sale, name, content.decode(errors="surrogateescape").replace("\udc80", ""))
+
+
+def test_no_more_faults_are_worked_out_than_are_told():
+    reading = documents.read("".join(f"key{n}: 1\n" for n in range(900)), CampaignFile)
+
+    assert len(reading.faults) == documents.MOST_FAULTS + 1
