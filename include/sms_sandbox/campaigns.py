@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from sms_sandbox import private
 from sms_sandbox.names import Name
 from sms_sandbox.outcomes import Shares
 
@@ -76,7 +77,7 @@ class Memory:
     """The campaigns, each kept as it changes."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         self.folder = folder
         self.campaigns = {path.stem: _load(path) for path in sorted(folder.glob("SEND-*.json"))}
 
@@ -97,7 +98,7 @@ class Memory:
         self.campaigns[campaign.id] = campaign
         path = self.folder / f"{campaign.id}.json"
         fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(asdict(campaign)))
+        private.write(fresh, json.dumps(asdict(campaign)))
         fresh.replace(path)
 
 

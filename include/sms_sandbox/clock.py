@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sms_sandbox import private
+
 ANY_RATE = 1e12  # the `top_rate` of a clock that may jump
 LEAD = 0.005  # seconds: how far ahead a slower face is anchored, so that it is shown in time
 
@@ -112,8 +114,8 @@ def _turn(path: Path, face: Face, rate: float) -> Face:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("a") as lock:
+    private.make_folder(path.parent)
+    with private.opened(path.with_suffix(".lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -124,5 +126,5 @@ def _write(path: Path, face: Face) -> None:
 
 def _prepare(path: Path, face: Face) -> Path:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(face)))
+    private.write(fresh, json.dumps(asdict(face)))
     return fresh

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -10,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sms_sandbox import checks, gsm, journal, reports
+from sms_sandbox import checks, gsm, journal, private, reports
 from sms_sandbox.campaigns import Campaign, Memory, Stage
 from sms_sandbox.desk import Desk
 from sms_sandbox.growth import Growth
@@ -163,7 +162,7 @@ class Delivery:
         self.desk.note("report", name=name, stem=campaign.stem, rows=rows, outcomes=counted)
         for copy in copies:
             second = self.desk.place.state / "ack.copy"
-            await asyncio.to_thread(shutil.copyfile, fresh, second)
+            await asyncio.to_thread(private.copy, fresh, second)
             self._show(campaign, copy, second)
         self._show(campaign, name, fresh)
         campaign.stage = Stage.ACKNOWLEDGED
@@ -174,7 +173,7 @@ class Delivery:
         """Let a report appear, packed, or but for what a knob tears off."""
         if self.desk.knobs_for(campaign.stem).packed_acks:
             name += ".gz"
-            fresh.write_bytes(gzip.compress(fresh.read_bytes()))
+            private.write(fresh, gzip.compress(fresh.read_bytes()))
         else:
             self.growth.tear(campaign, name, fresh)
         self.desk.date(fresh)
@@ -183,7 +182,7 @@ class Delivery:
     def _write_ack(self, campaign: Campaign, path: Path) -> Counter[str]:
         knobs, counted = self.desk.knobs_for(campaign.stem), Counter[str]()
         bare = knobs.bare_reports
-        with path.open("w", encoding="utf-8", newline="") as report:
+        with private.opened(path, "w", encoding="utf-8", newline="") as report:
             if knobs.report_header:
                 report.write(reports.ACK_HEADER)
             for row, lot in self._lots(campaign):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from sms_sandbox import reports
+from sms_sandbox import private, reports
 from sms_sandbox.campaigns import Campaign, Memory
 from sms_sandbox.desk import Desk
 
@@ -77,7 +77,7 @@ class Growth:
 
     def _replace(self, path: Path, content: bytes) -> None:
         fresh = self.desk.place.state / "grown.part"
-        fresh.write_bytes(content)
+        private.write(fresh, content)
         self.desk.date(fresh)
         fresh.replace(path)
 
@@ -94,7 +94,7 @@ class Growth:
             if self._newest_first(campaign, name):
                 self._replace(path, piece + (path.read_bytes() if path.exists() else b""))
                 continue
-            with path.open("ab") as report:
+            with private.opened(path, "ab") as report:
                 report.write(piece)
             self.desk.date(path)
 

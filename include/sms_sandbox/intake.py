@@ -5,13 +5,12 @@ What a file's state is, its extension says; nothing else is remembered until it 
 
 import asyncio
 import contextlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from sms_sandbox import checks, hours
+from sms_sandbox import checks, hours, private
 from sms_sandbox.campaigns import Campaign, Memory, Stage
 from sms_sandbox.desk import Desk
 from sms_sandbox.names import BadName, Name
@@ -91,7 +90,7 @@ class Intake:
         asked = max(name.send_at(), self.desk.now())  # page: "a date in the past": immediately
         sending = self._moment_of_sending(name, asked)
         id = self.memory.free_id(lock.stem)
-        await asyncio.to_thread(shutil.copyfile, lock, self.memory.content(id))
+        await asyncio.to_thread(private.copy, lock, self.memory.content(id))
         knobs = self.desk.knobs_for(lock.stem)
         balance = knobs.balance
         campaign = Campaign(

@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sms_sandbox import private
+
 LINES = json.JSONEncoder(ensure_ascii=False)
 LONGEST = 1 << 24  # bytes that one write may have, at most
 
@@ -25,7 +27,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = private.descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         self._mend()
 
     def write(self, what: str, at: datetime, **facts: Any) -> None:

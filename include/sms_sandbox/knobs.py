@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from sms_sandbox import private
+
 Verb = Literal["login", "put", "write", "rename", "remove", "list", "stat", "get"]
 When = Literal["before", "after"]
 
@@ -121,7 +123,7 @@ class Panel:
         if "drops" in changes:
             self._times.clear()  # the same drop may be asked for again
         fresh = self.path.with_name(f".{self.path.name}")
-        fresh.write_text(json.dumps(asdict(turned)))
+        private.write(fresh, json.dumps(asdict(turned)))
         fresh.replace(self.path)
         return self.knobs
 

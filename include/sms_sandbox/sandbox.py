@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sms_sandbox import clock, journal
+from sms_sandbox import clock, journal, private
 from sms_sandbox.account import Account
 from sms_sandbox.knobs import Drop, Knobs, Verb
 from sms_sandbox.server import Gateway, Plan
@@ -150,7 +150,7 @@ class Sandbox:
 
     async def _put_report(self, name: str, content: bytes) -> None:
         fresh = self._gateway.place.state / "put.part"
-        fresh.write_bytes(content)
+        private.write(fresh, content)
         self._gateway.desk.date(fresh)
         fresh.replace(self._gateway.place.report / name)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncssh
 
-from sms_sandbox import clock
+from sms_sandbox import clock, private
 from sms_sandbox.account import Account
 from sms_sandbox.desk import Desk, Place
 from sms_sandbox.journal import Journal
@@ -56,11 +56,11 @@ class Gateway:
         self.plan = plan
         self.place = Place(plan.root.resolve())
         for folder in (self.place.send, self.place.report):
-            folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder)
         self.face = clock.create(self.place.clock, start=plan.start, top_rate=plan.top_rate)
-        (self.place.home / MARKER).write_text(self.face.id)
+        private.write(self.place.home / MARKER, self.face.id)
         self.host_key = _key(plan.host_key or self.place.root / "host_key")
-        (self.place.root / "host_key.pub").write_text(_public_line(self.host_key) + "\n")
+        private.write(self.place.root / "host_key.pub", _public_line(self.host_key) + "\n")
         self.client_key_path = self._client_key()
         panel = Panel(self.place.knobs, plan.knobs)
         journal = Journal(self.place.journal)
@@ -112,7 +112,7 @@ class Gateway:
         if account.authorized_key is not None or account.password is not None:
             return None
         path = self.place.root / "client_key"
-        path.with_suffix(".pub").write_text(_public_line(_key(path)) + "\n")
+        private.write(path.with_suffix(".pub"), _public_line(_key(path)) + "\n")
         return path
 
     def _authorized_keys(self) -> list[asyncssh.SSHKey]:
@@ -153,7 +153,7 @@ class Gateway:
             "pid": os.getpid(),
         }
         fresh = self._ready_file.with_suffix(".part")
-        fresh.write_text(json.dumps(facts, indent=1))
+        private.write(fresh, json.dumps(facts, indent=1))
         fresh.replace(self._ready_file)
 
 
@@ -227,8 +227,8 @@ class Door(asyncssh.SSHServer):
 def _key(path: Path) -> asyncssh.SSHKey:
     """The private key in a file; made and written there if there is none."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        private.make_folder(path.parent)
+        private.write(path, "")
         asyncssh.generate_private_key("ssh-ed25519", comment="sms_sandbox").write_private_key(path)
     return asyncssh.read_private_key(path)
 

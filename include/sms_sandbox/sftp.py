@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncssh
 
+from sms_sandbox import private
 from sms_sandbox.knobs import Verb, When
 from sms_sandbox.provider import Provider
 
@@ -36,6 +37,7 @@ class FileSession(asyncssh.SFTPServer):
             return file
         await self._begin("put", local)
         self._provider.begin_upload(local)
+        attrs.permissions = private.FILE
         try:
             file = super().open(path, pflags, attrs)
         except OSError:
