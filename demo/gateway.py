@@ -30,7 +30,7 @@ class Gateway:
     def prepare(cls, folder: Path) -> Self:
         """Make the folder and both pairs of keys."""
         root = folder / "gateway"
-        root.mkdir()
+        root.mkdir(0o700)
         client = asyncssh.generate_private_key("ssh-ed25519")
         host = asyncssh.generate_private_key("ssh-ed25519")
         for name, key in (("client_key", client), ("host_key", host)):

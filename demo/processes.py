@@ -22,6 +22,7 @@ import psutil
 
 TAIL = 25  # lines of a dead process's log that its error shows
 PAUSE = 0.05  # seconds between two looks
+PRIVATE = 0o077  # the umask of children: what they write may be about people
 
 
 class ProcessDied(RuntimeError):
@@ -148,6 +149,7 @@ class Processes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=PRIVATE,
             )
         session = Session.of(child.pid)
         self._guard.watch(self._wave, session)

@@ -181,7 +181,7 @@ class Stack:
             tempfile.mkdtemp(prefix="sms-", dir=temporary_root())
         )
         self.logs = self.folder / "logs"
-        self.logs.mkdir()
+        self.logs.mkdir(0o700)
         self._guard = Guard(self.logs / "guard.log")
         undo.callback(self._guard.close)
         undo.push(self._leave_folder)
@@ -238,7 +238,7 @@ class Stack:
 
     def _start_airflow(self, undo: ExitStack) -> None:
         home = self.folder / "airflow"
-        home.mkdir()
+        home.mkdir(0o700)
         (home / "airflow.cfg").touch()  # or five processes would write theirs at once
         port = free_port()
         self.environment = environment.airflow(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -36,6 +37,20 @@ def start(processes: Processes, folder: Path, code: str, name: str = "child") ->
     command = [sys.executable, "-c", code]
     processes.start(name, command, env=os.environ, cwd=folder, log=log)
     return log
+
+
+def test_what_a_child_writes_is_for_this_user_alone(guard: Guard, tmp_path: Path) -> None:
+    writes = "import os; open('file', 'w').close(); os.mkdir('folder')"
+    before = os.umask(0)
+    try:
+        with Processes(guard, wave=0, grace=0.2) as processes:
+            start(processes, tmp_path, writes)
+            processes.run("child", timeout=PATIENCE)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
 
 
 def test_a_child_that_ignores_sigterm_is_killed_with_its_children_in_groups_of_their_own(
