@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, Self, cast
 
+from sms import storage
 from sms.errors import ConfigurationError, ReportUnfinished, ReportUnreadable
 from sms.wire.names import ReportKind, ReportName, is_compressed
 
@@ -72,9 +73,9 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
     )
     path = archive / kept.place
     if not holds(path, sha256):
-        (archive / place).mkdir(parents=True, exist_ok=True)
+        storage.make_folder(archive / place)
         source.seek(0)
-        with path.open("wb") as target:
+        with storage.writing(path) as target:
             while piece := source.read(PIECE):
                 target.write(piece)
         if not holds(path, sha256):
@@ -93,9 +94,9 @@ def place_of(kind: ReportKind, name: str) -> str:
 def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived | None:
     """What lies in the archive at a place, or None if nothing does."""
     path = archive / place
-    if not path.exists():
+    if not storage.exists(path):
         return None
-    with path.open("rb") as file:
+    with storage.opened(path, "rb") as file:
         sha256, size, last = _fingerprint(file)
     ends_whole = last == b"\n" or is_compressed(name)
     return Archived(name, place, sha256, size, modified_at, ends_whole)
@@ -107,7 +108,7 @@ def opened(archived: Archived, archive: Any) -> Iterator[BinaryIO]:
 
     Raises ReportUnfinished if its packing has no end, ReportUnreadable if it is none.
     """
-    with (archive / archived.place).open("rb") as file:
+    with storage.opened(archive / archived.place, "rb") as file:
         if not is_compressed(archived.name):
             yield file
             return
@@ -121,9 +122,9 @@ def opened(archived: Archived, archive: Any) -> Iterator[BinaryIO]:
 
 def holds(path: Any, sha256: str) -> bool:
     """Whether the file that a path names is there, with these very bytes."""
-    if not path.exists():
+    if not storage.exists(path):
         return False
-    with path.open("rb") as file:
+    with storage.opened(path, "rb") as file:
         return _fingerprint(file)[0] == sha256
 
 

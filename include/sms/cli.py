@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sms import cli_keeping
+from sms import cli_keeping, storage
 from sms.cli_explain import explain
 from sms.cli_options import LedgerUrl, complain, instant, open_ledger, say
 from sms.cli_quarantine import quarantine_app
@@ -151,11 +151,7 @@ def prepare(
     )
     with terminal.progress(complain) as watch:
         screened = offline.screen(plan, recipients, stop_list, chosen, watch)
-        try:
-            made = offline.prepare(screened, chosen, out, watch)
-        except OSError as error:
-            where, why = error.filename or out, error.strerror or type(error).__name__
-            raise SmsError(f"{where} can't be written: {why}") from error
+        made = offline.prepare(screened, chosen, out, watch)
     _tell(made.outcome)
     for broken in offline.broken_limits(made.outcome, chosen):
         complain.print(f"[yellow]limit[/] {escape(broken)}: the DAG would not send this")
@@ -272,6 +268,10 @@ def main() -> None:
         app()
     except SmsError as error:
         complain.print(str(error), markup=False)
+        raise SystemExit(1) from None
+    except OSError as error:
+        where = str(error.filename or "a file or a connection")
+        complain.print(str(storage.in_our_words(error, where, "used")), markup=False)
         raise SystemExit(1) from None
 
 

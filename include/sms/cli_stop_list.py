@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sms.cli_options import LedgerUrl, Msisdn, complain, open_ledger, person, say
-from sms.errors import SmsError, SourceError
+from sms.errors import SourceError, StorageFailed
 
 if TYPE_CHECKING:
     from sms.ledger.ledger import Ledger
@@ -118,10 +118,10 @@ def _rejected(reading: "Reading") -> SourceError:
     )
     try:
         reading.write_rejects(beside)
-    except OSError as error:
+    except StorageFailed as error:
         return SourceError(
-            f"{told}. They can't be listed in {beside} ({error.strerror}). Correct them in the "
-            "list and import it again"
+            f"{told}. They can't be listed in {beside} ({error.why}). Correct them in the list and "
+            "import it again"
         )
     return SourceError(
         f"{told}: all are listed in {beside}. Correct them in the list and import it again"
@@ -145,12 +145,7 @@ def export(
         return
     if file.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{file} ends neither in .csv nor in .parquet", param_hint="FILE")
-    try:
-        count = opt_out_files.write(ledger.stop_list(), file)
-    except OSError as error:
-        raise SmsError(
-            f"{file} can't be written: {error.strerror or type(error).__name__}"
-        ) from error
+    count = opt_out_files.write(ledger.stop_list(), file)
     say.print(f"{file}: {count:,} numbers", markup=False)
     _tell_of_hashes(ledger)
 

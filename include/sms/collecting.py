@@ -6,7 +6,6 @@ adds what is new and nothing else. What is said here names files and counts, nev
 """
 
 import logging
-import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
+from sms import storage
 from sms.archive import PIECE, Archived, find, keep, opened
 from sms.columns import use_lean_memory
 from sms.delivery import Folder, Gateway, RemoteFile
@@ -450,9 +450,9 @@ def _start(known: ReportFile, archived: Archived, archive: Any) -> reports.Start
     if not known.rows or not 0 < gained <= MOST_GAINED or is_compressed(archived.name):
         return None
     before, lines, left, piece = archive / known.archive, 0, known.size_bytes, b""
-    if not before.exists():
+    if not storage.exists(before):
         return None
-    with before.open("rb") as former, opened(archived, archive) as file:
+    with storage.opened(before, "rb") as former, opened(archived, archive) as file:
         while left:
             piece = file.read(min(left, PIECE))
             if not piece or former.read(len(piece)) != piece:
@@ -599,7 +599,7 @@ def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) ->
 
 def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
     """Copy the very bytes of a listed report into the archive, grown meanwhile or not."""
-    with tempfile.TemporaryFile() as copy:
+    with storage.scratch() as copy:
         gateway.fetch(Folder.REPORT, file.name, copy)
         archived = keep(copy, file.name, file.modified_at, archive)
     ledger.sight(file.name, RemoteState(archived.size_bytes, file.modified_at, archived.sha256))

@@ -50,6 +50,25 @@ class BadCampaign(SmsError):
         return f"{where}: {self.problem}"
 
 
+class StorageFailed(SmsError):
+    """A disk or a store of ours fails, or refuses us."""
+
+    def __init__(self, where: str, doing: str, why: str, advice: str, retryable: bool) -> None:
+        super().__init__(where, doing, why, advice, retryable)
+        self.where = where
+        self.doing = doing
+        self.why = why
+        self.advice = advice
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return f"{self.where} can't be {self.doing} ({self.why}): {self.advice}"
+
+
+class StorageGone(StorageFailed):
+    """A file or folder of ours is not there."""
+
+
 class SourceError(SmsError):
     """The warehouse's answer can't be used: a SQL error, a missing column, nobody to write to."""
 
@@ -96,6 +115,12 @@ class GatewayUnreachable(GatewayError):
 
 class GatewayRefused(GatewayError):
     """The gateway refused us: its host key, our key, our address, a directory."""
+
+
+class UploadRefused(GatewayRefused):
+    """The gateway took no more bytes of an upload, and did not say why: its disk may be full."""
+
+    retryable = True
 
 
 class FileRejected(GatewayError):
@@ -219,6 +244,10 @@ class LedgerUnreachable(LedgerError):
     """The ledger did not answer."""
 
     retryable = True
+
+
+class LedgerReadOnly(LedgerUnreachable):
+    """The ledger answers and takes no writing: a standby, most often while another takes over."""
 
 
 class LedgerBusy(LedgerError):

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from sms import frames, sending
 from sms.campaign import Campaign
 from sms.clock import PARIS
+from sms.errors import StorageGone
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import History, Listed, OptOut, PlannedRun, Removal, Reply, Sent, Submission
 from sms.ledger.states import SENT, State
@@ -329,7 +330,7 @@ class _Search:
                 for batch in frames.batches(self._open(folder) / name, columns)
                 for row in chosen(batch).to_pylist()
             ]
-        except FileNotFoundError:
+        except StorageGone:
             return []
         except Exception as error:  # of any storage, or of a run that is being written
             self._untold.append(f"{folder}/{name} can't be read ({type(error).__name__})")

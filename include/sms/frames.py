@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sms import storage
 from sms.columns import TEXT, bytes_of, is_utf8
 from sms.errors import SourceError
 
@@ -64,7 +65,7 @@ def write(
 @contextmanager
 def writing(path: File, schema: pa.Schema) -> Iterator["Writer"]:
     """A Parquet file to write batches into; finished at the block's end, emptied if that fails."""
-    sink = path.open("wb")
+    sink = storage.opened(path, "wb")
     try:
         file = Writer(pq.ParquetWriter(sink, schema, compression="zstd"))
         try:
@@ -124,13 +125,12 @@ class Writer:
 def _empty(path: File, sink: IO[Any]) -> None:
     with suppress(Exception):
         sink.close()
-    with suppress(Exception):
-        path.open("wb").close()
+    storage.empty(path)
 
 
 def batches(path: File, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Read a file of the run as a stream of batches, all columns or those named."""
-    with path.open("rb") as source:
+    with storage.opened(path, "rb") as source:
         file = _finished(path, source)
         absent = set(columns or ()) - set(file.schema_arrow.names)
         if absent:
@@ -145,13 +145,13 @@ def batches(path: File, columns: Sequence[str] | None = None) -> Iterator[pa.Rec
 
 def columns(path: File) -> list[str]:
     """The names of a file's columns."""
-    with path.open("rb") as source:
+    with storage.opened(path, "rb") as source:
         return list(_finished(path, source).schema_arrow.names)
 
 
 def rows(path: File) -> int:
     """How many rows a file of the run holds, from its footer."""
-    with path.open("rb") as source:
+    with storage.opened(path, "rb") as source:
         count: int = _finished(path, source).metadata.num_rows
         return count
 

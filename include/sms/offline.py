@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from sms import limits, preparing, send_window
+from sms import limits, preparing, send_window, storage
 from sms.campaign import Campaign, campaign_id
 from sms.columns import give_memory_back
 from sms.errors import SourceError
@@ -277,18 +277,37 @@ def prepare(
     if not screened.survey.audience and plan.campaign.on_empty == "fail":
         raise SourceError(preparing.nobody_passed(screened.recipients.path, screened.survey))
     _make_room(out)
+    writer = preparing.Writer(plan, settings, screened.schedule)
+    try:
+        prepared = _written(screened, settings, out, writer, watch)
+    except BaseException as error:
+        for stem in writer.stems:
+            storage.discard(out / f"{stem}{UNFINISHED}")
+            storage.discard(out / f"{stem}.csv")
+        if not isinstance(error, SourceError):  # which says to look at who is left out
+            storage.discard(out / EXCLUDED)
+        raise
+    return prepared
+
+
+def _written(
+    screened: Screened, settings: Settings, out: Path, writer: preparing.Writer, watch: Watch
+) -> Prepared:
+    campaign = screened.plan.campaign
     tally, faults = preparing.Tally(), SourceFaults()
     files: list[tuple[str, send_file.Written]] = []
-    writer = preparing.Writer(plan, settings, screened.schedule)
     made: dict[str, send_file.Output] = {}
 
     @contextmanager
     def opening(stem: str) -> Iterator[send_file.Output]:
-        with (out / f"{stem}{UNFINISHED}").open("wb") as unfinished:
+        with storage.writing(out / f"{stem}{UNFINISHED}") as unfinished:
             made[stem] = send_file.Output(unfinished)
             yield made[stem]
 
-    with pa.csv.CSVWriter(out / EXCLUDED, EXCLUDED_SCHEMA) as excluded:
+    with (
+        storage.writing(out / EXCLUDED) as others,
+        pa.csv.CSVWriter(others, EXCLUDED_SCHEMA) as excluded,
+    ):
 
         def left_out(batch: pa.RecordBatch) -> None:
             faults.add(batch)
@@ -302,21 +321,22 @@ def prepare(
         if stem in made and made[stem].written.rows:
             files.append((stem, made[stem].written))
         elif stem in made:
-            (out / f"{stem}{UNFINISHED}").unlink()
+            storage.discard(out / f"{stem}{UNFINISHED}")
     faults.add_mojibake(**tally.mojibake)
-    if not files and plan.campaign.on_empty == "fail":
+    if not files and campaign.on_empty == "fail":
         audience = screened.survey.audience
-        raise SourceError(preparing.nothing_to_send(plan.campaign.text_path, audience, tally))
+        raise SourceError(preparing.nothing_to_send(campaign.text_path, audience, tally))
     give_memory_back()
     for stem, _ in files:
         watch("checking", 0, None)
         unfinished = out / f"{stem}{UNFINISHED}"
-        with unfinished.open("rb") as source:
+        with storage.opened(unfinished, "rb") as source:
             preparing.require_faultless(source, stem, settings)
-        unfinished.rename(out / f"{stem}.csv")
+        with storage.told(unfinished, "renamed"):
+            unfinished.rename(out / f"{stem}.csv")
     prepared = Prepared(Outcome(screened, tally, faults.found()), files)
-    told = json.dumps(prepared.as_json(), indent=1, ensure_ascii=False)
-    (out / SUMMARY).write_text(told + "\n", encoding="utf-8")
+    summary = json.dumps(prepared.as_json(), indent=1, ensure_ascii=False)
+    storage.write_text(out / SUMMARY, summary + "\n")
     return prepared
 
 
@@ -394,10 +414,7 @@ class _Longest:
 
 def _make_room(out: Path) -> None:
     """Make the folder, and take away what an earlier `prepare` wrote there, by its own list."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SourceError(f"{out} can't be a folder to write into: {error.strerror}") from error
+    storage.make_folder(out)
     known = set()
     if (out / SUMMARY).exists():
         try:
@@ -411,7 +428,8 @@ def _make_room(out: Path) -> None:
             f"{out} holds {others[0]}, which this command did not write: choose another folder"
         )
     for path in (*(out / name for name in known), *out.glob(f"SEND-*{UNFINISHED}"), out / SUMMARY):
-        path.unlink(missing_ok=True)
+        with storage.told(path, "removed"):
+            path.unlink(missing_ok=True)
 
 
 def _watched(

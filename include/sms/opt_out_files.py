@@ -5,6 +5,7 @@ Both are one shape, which `sms prepare --stop-list` reads too: a column `msisdn`
 """
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.csv import CSVWriter, WriteOptions
 
-from sms import frames
+from sms import frames, storage
 from sms.clock import PARIS
 from sms.columns import TEXT, Flags, flags_of
 from sms.errors import SourceError
@@ -117,7 +118,7 @@ class Reading:
     def write_rejects(self, path: Path) -> None:
         """Say where the rejects are, by line of a CSV or by row of a Parquet; never the number."""
         lines = lines_of(self.file, [row for row, _ in self.rejects])
-        with path.open("w", encoding="utf-8", newline="") as out:
+        with storage.writing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as out:
             writer = csv.writer(out)
             writer.writerow(("line" if self.file.delimiter else "row", "reason"))
             for line, (_, reason) in zip(lines, self.rejects, strict=True):
@@ -228,11 +229,13 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> int:
         if path.suffix.lower() == ".parquet":
             count = frames.write(unfinished, map(_listed, batches), LISTED)
         else:
-            with unfinished.open("wb") as out:
+            with storage.writing(unfinished) as out:
                 count = write_csv(batches, out)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        with storage.told(path, "written"):
+            unfinished.replace(path)
+    except BaseException:
+        storage.discard(unfinished)
+        raise
     return count
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sms import storage
 from sms.archive import Archived, keep
 from sms.collecting import Collected, load_delivery_report, load_replies, reconcile, sentence
 from sms.errors import (
@@ -97,7 +98,7 @@ def _archived(name: str, path: Any, archive: Any) -> Archived:
         )
     # When it changed at the gateway is forgotten; while it lies there, the next look reads it.
     at = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
-    with path.open("rb") as source:
+    with storage.opened(path, "rb") as source:
         return keep(source, name, at, archive)
 
 

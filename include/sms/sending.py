@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from sms import frames, limits, preparing, reviewing, send_window
+from sms import frames, limits, preparing, reviewing, send_window, storage
 from sms.campaign import Campaign, campaign_id
 from sms.clock import PARIS
 from sms.delivery import Cap, fingerprint, next_files, report_due
@@ -35,6 +35,7 @@ from sms.errors import (
     NotApproved,
     SourceError,
     StopListUnsafe,
+    StorageFailed,
     WindowClosed,
 )
 from sms.ledger.ledger import Ledger
@@ -97,18 +98,18 @@ class Rendered(BaseModel):
 
 def read_plan(folder: Any) -> Plan:
     """The plan that the first stage left in the run's folder."""
-    return Plan.model_validate_json((folder / PLAN).read_text())
+    return Plan.model_validate_json(storage.read_text(folder / PLAN))
 
 
 def read_schedule(folder: Any) -> Schedule:
     """The files and hours that the screening left in the run's folder."""
-    return Schedule.model_validate_json((folder / SCHEDULE).read_text())
+    return Schedule.model_validate_json(storage.read_text(folder / SCHEDULE))
 
 
 def write_schedule(dealt: Schedule, plan: Plan, folder: Any) -> None:
     """Leave the files and their hours in the run's folder, and whose they are."""
     whose = dealt.model_copy(update={"campaign_id": plan.campaign_id})
-    (folder / SCHEDULE).write_text(whose.model_dump_json(indent=1))
+    storage.write_text(folder / SCHEDULE, whose.model_dump_json(indent=1))
 
 
 def is_under_way(run_key: str, ledger: Ledger) -> bool:
@@ -216,7 +217,7 @@ def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetim
 def _is_ahead(kept: Plan, folder: Any, now: datetime, settings: Settings) -> bool:
     """Whether a plan's hours, or the first of them, can still be kept."""
     begins = kept.send_at
-    if (folder / SCHEDULE).exists():
+    if storage.exists(folder / SCHEDULE):
         begins = read_schedule(folder).begins or begins
     if kept.at_once and begins.astimezone(PARIS).date() == now.astimezone(PARIS).date():
         return True
@@ -225,7 +226,7 @@ def _is_ahead(kept: Plan, folder: Any, now: datetime, settings: Settings) -> boo
 
 def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
     """The plan in the folder, if it is the one that the ledger knows."""
-    if not live or not (folder / PLAN).exists():
+    if not live or not storage.exists(folder / PLAN):
         return None
     kept = read_plan(folder)
     # A file's own id is the plan's, or begins with it where it is one of several.
@@ -234,8 +235,8 @@ def _kept_plan(folder: Any, live: Sequence[Submission]) -> Plan | None:
 
 def write_plan(plan: Plan, folder: Any) -> Plan:
     """Leave the plan in the run's folder, for the later stages."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PLAN).write_text(plan.model_dump_json(indent=1))
+    storage.make_folder(folder)
+    storage.write_text(folder / PLAN, plan.model_dump_json(indent=1))
     return plan
 
 
@@ -296,13 +297,13 @@ def _dealt(plan: Plan, people: Mapping[str, int], folder: Any, settings: Setting
         hour, why, now = plan.send_at, plan.slot_reason, plan.planned_at
         return schedule(campaign, hour, why, people, now=now, settings=settings)
 
-    (folder / REFUSAL).write_text("")
+    storage.write_text(folder / REFUSAL, "")
     try:
         return dealt(plan.campaign)
     except WindowClosed as error:
         if not plan.dry_run:
             raise
-        (folder / REFUSAL).write_text(str(error))
+        storage.write_text(folder / REFUSAL, str(error))
     lenient = {"tail": "split", "outside_window": "shift"}
     return dealt(plan.campaign.model_copy(update=lenient))
 
@@ -361,7 +362,7 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     def opening(stem: str) -> Iterator[tuple[frames.Writer, send_file.Output]]:
         with (
             frames.writing(messages_file(folder, stem), messages_schema) as kept,
-            bytes_file(folder, stem).open("wb") as out,
+            storage.writing(bytes_file(folder, stem)) as out,
         ):
             output = send_file.Output(out)
             yield kept, output
@@ -379,11 +380,11 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
             tally.add(piece.rendering)
     written = [(stem, made[stem]) for stem in writer.stems if stem in made and made[stem].rows]
     ledger.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
-    (folder / MOJIBAKE).write_text(json.dumps(tally.mojibake))
+    storage.write_text(folder / MOJIBAKE, json.dumps(tally.mojibake))
     rendered = Rendered(
         plan=plan, encoding=settings.encoding, delimiter_in_text=settings.delimiter_in_text
     )
-    (folder / RENDERED).write_text(rendered.model_dump_json(indent=1))
+    storage.write_text(folder / RENDERED, rendered.model_dump_json(indent=1))
     if not written:
         if campaign.on_empty == "fail":
             audience = frames.rows(folder / AUDIENCE)
@@ -464,8 +465,8 @@ def review(
         if not plan.dry_run:
             raise
     finally:
-        (folder / REVIEW).write_text(
-            counts + reviewing.samples_page(_samples(plan, folder, files)), encoding="utf-8"
+        storage.write_text(
+            folder / REVIEW, counts + reviewing.samples_page(_samples(plan, folder, files))
         )
     return counts
 
@@ -476,7 +477,7 @@ def require_faultless(
     """The run's files, their very bytes judged by the provider's rules. Raises SourceError."""
     files = ledger.submissions(plan.run_key)
     for each in files:
-        with bytes_file(folder, each.stem).open("rb") as source:
+        with storage.opened(bytes_file(folder, each.stem), "rb") as source:
             preparing.require_faultless(source, each.stem, settings)
     return files
 
@@ -618,7 +619,7 @@ def _lateness(files: Sequence[Submission], settings: Settings) -> timedelta:
 
 def likely_causes(folder: Any, submission: Submission, settings: Settings) -> tuple[str, ...]:
     """Why the gateway may have rejected a file, which it doesn't say: what the bytes show."""
-    with bytes_file(folder, submission.stem).open("rb") as source:
+    with storage.opened(bytes_file(folder, submission.stem), "rb") as source:
         faults = inspection.check(source, preparing.dialect(settings), preparing.rules(settings))
     found = [f"line {fault.line}: {fault.sentence}" for fault in faults[:3]]
     quoted = sum(
@@ -659,7 +660,7 @@ class PreparedPart:
     def __init__(self, folder: Any, submission: Submission, settings: Settings) -> None:
         self._rows = messages_file(folder, submission.stem)
         self._bytes = bytes_file(folder, submission.stem)
-        rendered = Rendered.model_validate_json((folder / RENDERED).read_text())
+        rendered = Rendered.model_validate_json(storage.read_text(folder / RENDERED))
         self._dialect = send_file.Dialect(rendered.encoding, rendered.delimiter_in_text)
         self._is_planned_so = rendered.plan == read_plan(folder)
         self._left_out = np.empty(0, np.int64)
@@ -688,12 +689,9 @@ class PreparedPart:
                 f"{self._bytes} was made by another plan than the run has now: clear the task "
                 "render with what is downstream of it"
             )
-        if (
-            rows == sha256
-            and not len(self._left_out)
-            and fingerprint(self._bytes)["sha256"] != sha256
-        ):
-            self._write()  # an earlier try left out somebody who need not be left out any more
+        if rows == sha256 and not len(self._left_out) and not self._holds(sha256):
+            # An earlier try left out somebody who need not be left out any more, or had no room.
+            self._write()
         if rows != sha256:
             raise LedgerError(
                 f"{self._bytes} is not what was prepared and reviewed: somebody has rendered it "
@@ -711,8 +709,11 @@ class PreparedPart:
         """How many were left out since the file was first written, by Reason."""
         return dict(self._reasons)
 
+    def _holds(self, sha256: str) -> bool:
+        return storage.exists(self._bytes) and fingerprint(self._bytes)["sha256"] == sha256
+
     def _write(self) -> None:
-        with self._bytes.open("wb") as out:
+        with storage.writing(self._bytes) as out:
             send_file.write(self._batches(), out, self._dialect)
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -779,7 +780,7 @@ def _sendings(files: Sequence[Submission], now: datetime | None = None) -> list[
 
 def _refusal(folder: Any) -> str:
     """Why the files of a dry run could not go out when they should, if they couldn't."""
-    return (folder / REFUSAL).read_text() if (folder / REFUSAL).exists() else ""
+    return storage.read_text(folder / REFUSAL) if storage.exists(folder / REFUSAL) else ""
 
 
 def _reasons(plan: Plan, folder: Any) -> dict[str, str]:
@@ -830,7 +831,7 @@ def _before(plan: Plan, folder: Any, last: Summary, settings: Settings) -> revie
     cost = None if price is None else price * last.segments
     try:
         then = read_plan(folder.parent / last.run.folder.rstrip("/").rpartition("/")[2]).campaign
-    except (OSError, ValueError):  # gone, or of another version of ours
+    except (StorageFailed, ValueError):  # gone, or of another version of ours
         return reviewing.Before(last, cost, None, None)
     now = plan.campaign
     return reviewing.Before(last, cost, then.text != now.text, then.sql != now.sql)
@@ -842,5 +843,5 @@ def _source_faults(folder: Any) -> list[SourceFault]:
     for left_out in (EXCLUDED, UNRENDERED):
         for batch in frames.batches(folder / left_out, ["row", "reason", "detail"]):
             faults.add(batch)
-    faults.add_mojibake(**json.loads((folder / MOJIBAKE).read_text()))
+    faults.add_mojibake(**json.loads(storage.read_text(folder / MOJIBAKE)))
     return faults.found()

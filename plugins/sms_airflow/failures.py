@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from sms import storage
 from sms.errors import SmsError
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,25 @@ def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return work(*args, **kwargs)
-        except SmsError as error:
-            log.debug("%s", error, exc_info=True)
-            raise verdict_on(error) from None
+        except (SmsError, OSError) as error:
+            raise verdict_on(in_our_words(error)) from None
 
     return told
+
+
+def in_our_words(error: SmsError | OSError) -> SmsError:
+    """The error itself; an unforeseen one of the operating system's as what it says of a disk."""
+    if isinstance(error, SmsError):
+        log.debug("%s", error, exc_info=True)
+        return error
+    log.info("Unforeseen: its trace follows", exc_info=error)
+    where = str(error.filename or f"a file or a connection{_place(error)}")
+    return storage.in_our_words(error, where, "used")
+
+
+def _place(error: OSError) -> str:
+    """The line that raised it."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f" ({trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno})" if trace else ""

@@ -14,7 +14,7 @@ from airflow.sdk import Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sms.errors import FileRejected, GatewayRefused, LedgerError, SmsError, VerdictOverdue
-from sms_airflow.failures import in_a_sentence, verdict_on
+from sms_airflow.failures import in_a_sentence, in_our_words, verdict_on
 from sms_airflow.sensors import watch
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
     def told(self: SubmitOperator, *args: Any, **kwargs: Any) -> list[str]:
         try:
             return work(self, *args, **kwargs)
-        except SmsError as error:
-            self.log.debug("%s", error, exc_info=True)
-            raise verdict_on(error, self.what_left()) from None
+        except (SmsError, OSError) as error:
+            raise verdict_on(in_our_words(error), self.what_left()) from None
 
     return told
 

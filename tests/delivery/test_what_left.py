@@ -1,5 +1,7 @@
 """No failure of `submit` denies a send: it ends with what the ledger knows to have left."""
 
+import errno
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,6 +74,34 @@ def test_what_has_not_left_is_told_too(
     change_host_key(monkeypatch, gateway)
 
     assert failure(desk, [only.stem], monkeypatch).endswith("The provider has no file of this run")
+
+
+def test_a_run_folder_that_is_gone_is_told_with_what_has_left(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [only] = desk.prepare(numbers(2))
+    shutil.rmtree(desk.run_folder("one"))
+
+    told = failure(desk, [only.stem], monkeypatch)
+
+    assert "00_plan.json can't be read (No such file or directory)" in told
+    assert told.endswith(". The provider has no file of this run")
+
+
+def test_what_the_operating_system_raises_is_told_with_what_has_left(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [only] = desk.prepare(numbers(2))
+
+    def unforeseen() -> None:
+        raise OSError(errno.EMFILE, "any")
+
+    monkeypatch.setattr(wiring, "gateway", unforeseen)
+
+    told = failure(desk, [only.stem], monkeypatch)
+
+    assert "(Too many open files): raise the limit" in told
+    assert told.endswith(". The provider has no file of this run")
 
 
 def test_where_the_ledger_is_away_nothing_is_claimed(

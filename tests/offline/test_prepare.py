@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import sms, sms_as_a_process
+from tests.disks import small_disk
 
 AT = "2027-03-02T10:00"
 PEOPLE = [
@@ -279,6 +280,31 @@ def test_a_folder_that_can_not_be_one_is_refused(campaign, recipients, stop_list
         told = refused(recipients, stop_list, campaign, place)
         assert "can't be a folder to write into" in told
         assert why in told
+
+
+def test_a_disk_without_room_keeps_nobody_s_number(campaign, stop_list, tmp_path, monkeypatch):
+    people = tmp_path / "people.csv"
+    with people.open("w", newline="", encoding="utf-8") as out:
+        rows = [(f"k{at}", f"+3363998{at:04d}", "Zoé", "x" * 40) for at in range(500)]
+        csv.writer(out).writerows([COLUMNS, *rows, ("bad", "1", "Léa", "Lyon")])
+    with small_disk(tmp_path / "disk", monkeypatch) as disk:
+        told = []
+        for pages in range(40):
+            disk.fill(but=pages)
+            done = sms(
+                *("prepare", campaign, "--recipients", people, "--stop-list", stop_list),
+                *("--at", AT, "--out", disk.folder / "out"),
+            )
+            disk.make_room()
+            if done.returncode == 0:
+                break
+            told.append(done.stderr)
+            left = [path for path in disk.folder.rglob("*") if path.is_file()]
+            assert [path for path in left if path.stat().st_size] == []
+        assert len(told) > 5
+        assert all("can't be written (No space left on device): make room" in one for one in told)
+        assert len(list((disk.folder / "out").glob("SEND-*.csv"))) == 1
+        assert len((disk.folder / "out" / "excluded.csv").read_text().splitlines()) == 3
 
 
 def test_lists_in_a_parquet_are_written_as_text(campaign, stop_list, tmp_path):
