@@ -14,7 +14,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, Pool
 from sqlalchemy.schema import CreateSchema
 
-from sms.errors import ConfigurationError, LedgerBusy, LedgerError, LedgerUnreachable
+from sms.errors import (
+    ConfigurationError,
+    LedgerBusy,
+    LedgerError,
+    LedgerReadOnly,
+    LedgerUnreachable,
+)
 from sms.ledger.tables import SCHEMA, VERSION, event
 from sms.pseudonyms import Key
 
@@ -128,6 +134,12 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
     where = f"the ledger {url.database!r} at {url.host or url.query.get('host', 'localhost')}"
     if cause and _is_away(cause):
         return LedgerUnreachable(f"{where} did not answer or broke off: {_first_line(cause)}")
+    if isinstance(cause, refusals.ReadOnlySqlTransaction):
+        return LedgerReadOnly(
+            f"{where} is read-only: it is a standby, or default_transaction_read_only is on. A "
+            "failover may be under way, so it is tried again; if that goes on, let the connection "
+            "lead to the server that takes writing, or make this one take it"
+        )
     if isinstance(cause, psycopg.OperationalError):
         refused = LedgerBusy if _is(cause, STRAINED) else LedgerError
         return refused(f"{where} refused: {type(cause).__name__} ({cause.sqlstate})")
