@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import resource
 import select
 import shutil
 import signal
@@ -34,6 +35,7 @@ GROUNDS = "/run" if IS_ROOT else "/tmp"
 CONFIGURATION = """\
 ListenAddress 127.0.0.1
 Port {port}
+Port {read_only_port}
 HostKey "{folder}/host_key"
 PidFile none
 LogLevel VERBOSE
@@ -46,9 +48,17 @@ MaxStartups 100
 Subsystem sftp internal-sftp
 ForceCommand internal-sftp -d {start}
 """
+FULL = 100  # bytes
 CHROOT = "ChrootDirectory {home}\n"
 # Since 9.8 OpenSSH turns away, for a while, an address whose logins failed: here all tests'.
 LENIENT = "PerSourcePenalties no\n"
+# To whoever comes by the second port nothing may be changed.
+READ_ONLY = """\
+Match LocalPort {read_only_port}
+ForceCommand internal-sftp -d {start} -R
+"""
+# A file that may not grow any further is what a full disk is, to who writes it: sshd must not die.
+SURVIVES = ("sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh")
 LOGGED = {
     "connection": "Connection from ",
     "login": "Accepted publickey for ",
@@ -115,6 +125,7 @@ class OpenSsh:
         """As if it had just been set up: empty directories, nobody logged in, nothing counted."""
         self._breaks.undo()
         self._end_sessions()
+        self.make_room()
         self.provider.begin_anew()
         (self.home / MARKER).unlink(missing_ok=True)
         self.turn()
@@ -177,6 +188,18 @@ class OpenSsh:
         """Cut the line right before the n-th `verb` from now is asked for."""
         self._drop(verb, "before", nth)
 
+    def fill(self) -> None:
+        """From now on, whoever logs in can write no more than a few bytes into a file."""
+        self._limit_files(FULL)
+
+    def make_room(self) -> None:
+        """Whoever logs in may write again."""
+        self._limit_files(resource.RLIM_INFINITY)
+
+    def _limit_files(self, size: int) -> None:
+        _, most = resource.prlimit(self._pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (size, most))
+
     def stop_answering(self) -> None:
         """Let whoever is logged in wait for ever."""
         for pid in self._sessions():
@@ -221,16 +244,22 @@ class OpenSsh:
     def _start(self, children: Processes) -> None:
         if IS_ROOT:
             Path("/run/sshd").mkdir(exist_ok=True)  # OpenSSH's own, of its service
-        self.port = free_port()
-        start = "/" if IS_ROOT else self.home
-        said = CONFIGURATION.format(port=self.port, folder=self.folder, start=start)
+        self.port, self.read_only_port = free_port(), free_port()
+        facts = {
+            "port": self.port,
+            "read_only_port": self.read_only_port,
+            "folder": self.folder,
+            "start": "/" if IS_ROOT else self.home,
+        }
+        said = CONFIGURATION.format(**facts)
         said += CHROOT.format(home=self.home) if IS_ROOT else ""
+        match = READ_ONLY.format(**facts)
         path = self.folder / "sshd_config"
-        path.write_text(said + LENIENT)
+        path.write_text(said + LENIENT + match)
         program = str(sshd())
         if subprocess.run([program, "-t", "-f", path], capture_output=True).returncode:
-            path.write_text(said)
-        command = [program, "-D", "-e", "-f", str(path)]
+            path.write_text(said + match)
+        command = [*SURVIVES, program, "-D", "-e", "-f", str(path)]
         children.start("sshd", command, env=os.environ, cwd=ROOT, log=self._log)
         self._pid = children.pid("sshd")
         wait_until(self._listens, "sshd", timeout=60, check=children.check)

@@ -9,6 +9,7 @@ behind for the next one to know what it may do; where it can't know, it stops an
 import contextlib
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sms import storage
 from sms.errors import (
     SUPPORT,
     GatewayError,
@@ -27,7 +29,6 @@ from sms.errors import (
     LedgerError,
     LookExpired,
     ReportsFailed,
-    SmsError,
     SubmissionContradicted,
     SubmissionTaken,
     SubmissionUnknown,
@@ -161,7 +162,7 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
             while not there and (stem := next(waiting, None)):
                 released = _release(stem, parcels[stem], session, this)
                 there = [released] if released.state is State.SUBMITTED else []
-    except SmsError:
+    except Exception:
         # This try ends in good order, so the next need not wait for the lease to run out.
         for stem in left:
             with contextlib.suppress(LedgerError):
@@ -485,20 +486,35 @@ def _put_in_place(
     `.csv` once.
     """
     name = draft_name(stem, token)
-    size = int(path.stat().st_size)
-    with path.open("rb") as source:
+    try:
+        _upload_draft(name, path, session)
+        if not ledger.holds(stem, token):
+            raise _taken(stem)
+        if former and not session.remove(Folder.SEND, former.name):
+            raise _vanished(stem, former.name)
+        session.rename(name, f"{stem}.{Phase.TMP}")
+    except GatewayUnreachable:
+        raise  # nobody answers: the next try looks, and removes it
+    except Exception:
+        # Numbers of people, and nobody would look for them. What is `stem.tmp` by now stays.
+        with contextlib.suppress(GatewayError):
+            session.remove(Folder.SEND, name)
+        raise
+
+
+def _upload_draft(name: str, path: Any, session: Gateway) -> None:
+    """Upload all bytes of a file under a name that means nothing to the provider."""
+    with storage.opened(path, "rb") as source:
+        size = source.seek(0, os.SEEK_END)
+        source.seek(0)
         arrived = session.upload(name, source)
     if arrived != size:
+        with contextlib.suppress(GatewayError):
+            session.remove(Folder.SEND, name)
         raise GatewayUnreachable(
             f"{name} has {arrived} bytes at the gateway instead of {size}: the upload was cut "
             "short and will be tried again"
         )
-    if not ledger.holds(stem, token):
-        session.remove(Folder.SEND, name)  # numbers of people, and nobody would look for them
-        raise _taken(stem)
-    if former and not session.remove(Folder.SEND, former.name):
-        raise _vanished(stem, former.name)
-    session.rename(name, f"{stem}.{Phase.TMP}")
 
 
 def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look) -> None:
@@ -537,7 +553,7 @@ def fingerprint(path: Any) -> dict[str, Any]:
     """`sha256` and `size_bytes` of a file."""
     digest = hashlib.sha256()
     size = 0
-    with path.open("rb") as file:
+    with storage.opened(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
             size += len(block)

@@ -35,7 +35,14 @@ from paramiko.sftp import (
 
 from sms import clock
 from sms.delivery import Folder, RemoteFile
-from sms.errors import ConfigurationError, GatewayError, GatewayRefused, GatewayUnreachable
+from sms.errors import (
+    SUPPORT,
+    ConfigurationError,
+    GatewayError,
+    GatewayRefused,
+    GatewayUnreachable,
+    UploadRefused,
+)
 from sms.wire.names import shown
 
 log = logging.getLogger(__name__)
@@ -124,7 +131,7 @@ class SftpGateway:
     def upload(self, name: str, source: BinaryIO) -> int:
         """Write a file into `Send`; returns the size that the gateway then reports."""
         path = self._path(Folder.SEND, name)
-        with self._spoken(f"uploading {name}"):
+        with self._spoken(f"uploading {name}", UploadRefused):
             with self._client.file(path, "wb") as target:
                 _write(target, source, Progress(name, _size(source)))
             return self._client.stat(path).st_size or 0
@@ -181,8 +188,10 @@ class SftpGateway:
     def _path(self, folder: Folder, name: str) -> str:
         return f"{self._folders[folder]}/{name}"
 
-    def _spoken(self, doing: str) -> contextlib.AbstractContextManager[None]:
-        return spoken(self._account.address, doing)
+    def _spoken(
+        self, doing: str, unexplained: type[GatewayRefused] = GatewayRefused
+    ) -> contextlib.AbstractContextManager[None]:
+        return spoken(self._account.address, doing, unexplained)
 
     def _look_around(self) -> None:
         clock.verify(self._marker(), self._account.address)
@@ -460,8 +469,13 @@ def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def spoken(where: str, doing: str) -> Iterator[None]:
-    """Turn whatever SSH, SFTP or the hook raises into one of our errors, with a sentence."""
+def spoken(
+    where: str, doing: str, unexplained: type[GatewayRefused] = GatewayRefused
+) -> Iterator[None]:
+    """Turn whatever SSH, SFTP or the hook raises into one of our errors, with a sentence.
+
+    `unexplained` is what a refusal is that gives no reason.
+    """
     try:
         yield
     except GatewayError:
@@ -494,8 +508,9 @@ def spoken(where: str, doing: str) -> Iterator[None]:
         raise _unreachable(where, doing, error) from error
     except OSError as error:
         # paramiko tells an answer of the server's and a dead channel alike without a number.
-        answered = error.errno is None and "closed" not in str(error).lower()
-        if answered or error.errno in (errno.ENOENT, errno.EACCES, errno.EEXIST):
+        if error.errno is None and "closed" not in str(error).lower():
+            raise _refused(where, doing, error, unexplained) from error
+        if error.errno in (errno.ENOENT, errno.EACCES, errno.EEXIST):
             raise _refused(where, doing, error) from error
         raise _unreachable(where, doing, error) from error
     except UnicodeError as error:
@@ -523,8 +538,28 @@ def _wrong_host_key(where: str) -> GatewayRefused:
     )
 
 
-def _refused(where: str, doing: str, error: Exception) -> GatewayRefused:
-    return GatewayRefused(f"{where} said no while {doing}: {error or type(error).__name__}")
+# What a server's no most often means, and what to do about it.
+NO_RIGHT = (
+    "this account has no right to do that there: see send_dir and report_dir of the connection, "
+    f"and ask {SUPPORT}"
+)
+NO_ROOM = (
+    "its disk, or our quota there, may be full. What had arrived is removed, and the file is "
+    f"uploaded anew; if that goes on, ask {SUPPORT}"
+)
+
+
+def _refused(
+    where: str, doing: str, error: Exception, kind: type[GatewayRefused] = GatewayRefused
+) -> GatewayRefused:
+    said = f"{where} said no while {doing}: {error or type(error).__name__}"
+    if isinstance(error, PermissionError | asyncssh.SFTPPermissionDenied):
+        said += f"; {NO_RIGHT}"
+    elif kind is UploadRefused:
+        said += f"; {NO_ROOM}"
+    else:
+        said += f"; ask {SUPPORT} why, then clear the task"
+    return kind(said)
 
 
 def _unreachable(where: str, doing: str, error: Exception) -> GatewayUnreachable:

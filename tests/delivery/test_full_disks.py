@@ -1,0 +1,345 @@
+"""Disks that are full or gone, here and at the gateway: a sentence, nothing left, nothing held."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import psycopg
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from sqlalchemy import make_url
+
+from sms import frames, sending, storage
+from sms.delivery import Folder
+from sms.errors import (
+    GatewayRefused,
+    LedgerReadOnly,
+    SmsError,
+    StorageFailed,
+    StorageGone,
+    UploadRefused,
+)
+from sms.ledger.ledger import Ledger, State, Submission
+from sms_airflow import wiring
+from sms_airflow.failures import in_a_sentence
+from sms_sandbox.sftp import FileSession
+from tests.delivery.conftest import (
+    SANDBOX_ONLY,
+    Desk,
+    Gateway,
+    connect,
+    in_send,
+    numbers,
+    renames,
+)
+from tests.delivery.test_submit import interrupted, opt_out
+from tests.disks import Disk, small_disk
+from tests.openssh import OpenSsh
+
+PEOPLE = 300
+ROOM = 40  # pages: enough for any stage
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """Where the desk leaves its runs."""
+    with small_disk(tmp_path / "runs", monkeypatch) as disk:
+        yield disk
+
+
+def stages(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """A run's stages up to its review, to be called one after the other."""
+    folder = desk.run_folder("one")
+    rows = [(f"k{at}", number, f"Léa {at}", "") for at, number in enumerate(numbers(PEOPLE))]
+    batch = frames.from_rows(["key", "msisdn", "name", "postcode"], rows)
+    made: list[sending.Plan] = []
+
+    def after(stage: Callable[..., Any]) -> Callable[[], Any]:
+        return lambda: stage(sending.read_plan(folder), folder, desk.ledger, desk.settings)
+
+    yield "plan", lambda: made.append(desk.plan())
+    yield "extract", lambda: sending.extract([batch], folder)
+    yield "screen", after(sending.screen)
+    yield "render", after(sending.render)
+    yield "review", after(sending.review)
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """What a run's folder holds, without what is empty."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.name: content for path in files if (content := path.read_bytes())}
+
+
+@SANDBOX_ONLY
+def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
+    desk: Desk, gateway: Gateway, disk: Disk
+) -> None:
+    halves: list[dict[str, bytes]] = []
+    failures: dict[str, StorageFailed] = {}
+
+    for name, stage in stages(desk):
+        for pages in range(ROOM):
+            disk.fill(but=pages)
+            try:
+                stage()
+                break
+            except StorageFailed as full:
+                failures[name] = full
+                halves.append(kept(desk.run_folder("one")))
+            finally:
+                disk.make_room()
+
+    whole = kept(desk.run_folder("one"))
+    assert list(failures) == ["plan", "extract", "screen", "render", "review"]
+    for full in failures.values():
+        assert full.retryable
+        assert "No space left on device): make room there" in str(full)
+    assert "05_" in " ".join(whole)
+    for half in halves:
+        assert {name: whole[name] for name in half} == half
+
+
+GONE = {
+    "extract": lambda desk, folder: sending.extract([batch_of_one()], folder),
+    "read_plan": lambda desk, folder: sending.read_plan(folder),
+    "screen": lambda desk, folder: sending.screen(PLANS[0], folder, desk.ledger, desk.settings),
+    "render": lambda desk, folder: sending.render(PLANS[0], folder, desk.ledger, desk.settings),
+    "review": lambda desk, folder: sending.review(PLANS[0], folder, desk.ledger, desk.settings),
+}
+PLANS: list[sending.Plan] = []
+
+
+def batch_of_one() -> Any:
+    return frames.from_rows(["key", "msisdn", "name"], [("k1", "06 39 98 00 01", "Léa")])
+
+
+@SANDBOX_ONLY
+@pytest.mark.parametrize("stage", GONE.values(), ids=GONE.keys())
+def test_a_stage_whose_folder_is_gone_says_what_to_do_and_is_not_tried_again(
+    desk: Desk, gateway: Gateway, stage: Callable[[Desk, Path], Any]
+) -> None:
+    desk.prepare(numbers(3))
+    folder = desk.run_folder("one")
+    PLANS[:] = [sending.read_plan(folder)]
+    shutil.rmtree(folder)
+
+    with pytest.raises(StorageGone, match="called off by settle_submission") as gone:
+        stage(desk, folder)
+
+    assert not gone.value.retryable
+    assert str(folder) in str(gone.value)
+    desk.prepare(numbers(3))  # which is what clearing the task plan does
+    assert desk.submit(desk.stems("one")[0]).state is State.SUBMITTED
+
+
+@SANDBOX_ONLY
+def test_a_file_that_can_not_be_written_anew_is_made_by_the_next_try(
+    desk: Desk, gateway: Gateway, disk: Disk
+) -> None:
+    [prepared] = desk.prepare(numbers(PEOPLE))
+    opt_out(desk.ledger, 33639980001)
+
+    def nowhere(held: Submission) -> None:
+        bytes_of(desk, held.stem).unlink()
+        disk.fill()
+
+    with pytest.raises(StorageFailed, match="No space left") as full:
+        desk.submit(prepared.stem, also=nowhere)
+
+    assert full.value.retryable
+    assert in_send(gateway) == []
+    assert not bytes_of(desk, prepared.stem).exists()
+    disk.make_room()
+    parcel = sending.PreparedPart(desk.run_folder("one"), prepared, desk.settings)
+    parcel.require_prepared(str(prepared.prepared_sha256))  # if nobody were left out any more
+    assert bytes_of(desk, prepared.stem).exists()
+    assert desk.submit(prepared.stem, token="second try").messages == PEOPLE - 1
+
+
+def bytes_of(desk: Desk, stem: str) -> Path:
+    return sending.bytes_file(desk.run_folder("one"), stem)
+
+
+def fill(gateway: Gateway, patch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the gateway's disk be full; what makes room there again."""
+    if isinstance(gateway, OpenSsh):
+        gateway.fill()
+        return gateway.make_room
+
+    async def full(*_: Any) -> None:
+        raise asyncssh.SFTPNoSpaceOnFilesystem("no space left")
+
+    patch.setattr(FileSession, "write", full)
+    return patch.undo
+
+
+def test_a_full_gateway_keeps_no_draft_and_the_next_try_waits_for_nothing(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(PEOPLE))
+    with pytest.MonkeyPatch.context() as patch:
+        make_room = fill(gateway, patch)
+        with pytest.raises(UploadRefused, match="its disk, or our quota there, may be full") as no:
+            desk.submit(prepared.stem)
+        make_room()
+
+    assert no.value.retryable
+    assert in_send(gateway) == []
+    assert not desk.ledger.submission(prepared.stem).may_have_left
+
+    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert renames(gateway) == [f"{prepared.stem}.csv"]
+
+
+def forbid(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
+    """Let nothing be written in `Send` by whoever logs in."""
+    if isinstance(gateway, OpenSsh):
+        patch.setattr(gateway, "port", gateway.read_only_port)
+        connect(patch, gateway)
+        return
+
+    open_ = FileSession.open
+
+    async def forbidden(session: Any, path: bytes, flags: int, attrs: Any) -> object:
+        if flags & asyncssh.FXF_WRITE:
+            raise asyncssh.SFTPPermissionDenied("Permission denied")
+        return await open_(session, path, flags, attrs)
+
+    patch.setattr(FileSession, "open", forbidden)
+
+
+def test_a_directory_that_may_not_be_written_is_told_once(desk: Desk, gateway: Gateway) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    with pytest.MonkeyPatch.context() as patch:
+        forbid(gateway, patch)
+        with pytest.raises(GatewayRefused, match="has no right to do that there") as no:
+            desk.submit(prepared.stem)
+
+    assert not no.value.retryable
+    assert desk.submit(prepared.stem, token="cleared").state is State.SUBMITTED
+
+
+@pytest.mark.parametrize("refused", [GatewayRefused("no"), StorageFailed("a", "b", "c", "d", True)])
+def test_a_draft_that_does_not_become_the_tmp_is_removed(
+    desk: Desk, gateway: Gateway, refused: SmsError
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    def no() -> None:
+        raise refused
+
+    with pytest.raises(type(refused)):
+        desk.submit(prepared.stem, gateway=interrupted("rename", no, when="before", nth=1))
+
+    assert in_send(gateway) == []
+    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert renames(gateway) == [f"{prepared.stem}.csv"]
+
+
+def test_a_try_that_ends_by_anything_gives_its_claim_back(desk: Desk, gateway: Gateway) -> None:
+    [prepared] = desk.prepare(numbers(3))
+
+    def unforeseen() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        desk.submit(prepared.stem, gateway=interrupted("upload", unforeseen))
+
+    assert in_send(gateway) == []
+    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+
+
+@SANDBOX_ONLY
+def test_a_disk_of_ours_that_fails_while_a_report_is_fetched_is_not_the_gateways(
+    gateway: Gateway,
+) -> None:
+    gateway.put_report("STOP-12345-20270302-1000-spring.csv", b"x" * 100_000)
+    full = storage.File(_Full(), "a file in TMPDIR", "written")
+
+    with wiring.gateway() as session, pytest.raises(StorageFailed, match="TMPDIR can't be") as no:
+        session.fetch(Folder.REPORT, "STOP-12345-20270302-1000-spring.csv", full)
+
+    assert no.value.retryable
+
+
+class _Full:
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        pass
+
+
+def read_only(ledger_url: str, *, on: bool) -> None:
+    """Let whoever connects from now on change nothing, as on a standby; or everything again."""
+    name = make_url(ledger_url).database
+    word = "on" if on else "off"
+    with psycopg.connect(ledger_url.replace("+psycopg", "", 1), autocommit=True) as db:
+        db.execute("SET default_transaction_read_only = off")
+        db.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {word}')
+
+
+@SANDBOX_ONLY
+def test_a_read_only_ledger_is_waited_for_and_nothing_is_sent_meanwhile(
+    desk: Desk, gateway: Gateway, ledger_url: str
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    desk.ledger = Ledger.connect(ledger_url)
+    read_only(ledger_url, on=True)
+
+    with pytest.raises(LedgerReadOnly, match="read-only: it is a standby, or default_") as refused:
+        desk.submit(prepared.stem)
+
+    assert refused.value.retryable
+    assert in_send(gateway) == []
+    read_only(ledger_url, on=False)
+    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+
+
+@SANDBOX_ONLY
+def test_a_ledger_that_turns_read_only_before_the_rename_lets_nothing_leave(
+    desk: Desk, gateway: Gateway, ledger_url: str
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    desk.ledger = Ledger.connect(ledger_url)
+
+    with pytest.raises(LedgerReadOnly):
+        desk.submit(
+            prepared.stem,
+            gateway=interrupted("upload", lambda: read_only(ledger_url, on=True)),
+        )
+
+    assert renames(gateway) == []
+    read_only(ledger_url, on=False)
+    assert desk.submit(prepared.stem, token="first try").state is State.SUBMITTED
+    assert renames(gateway) == [f"{prepared.stem}.csv"]
+
+
+UNFORESEEN = {
+    "full": (OSError(errno.ENOSPC, "any", "/runs/x"), True, "/runs/x can't be used (No space"),
+    "forbidden": (OSError(errno.EACCES, "any", "/runs/x"), False, "give this user the right"),
+    "nobody there": (OSError(errno.ECONNREFUSED, "any"), True, "(tests.delivery.test_"),
+    "without a number": (OSError("+33639980001"), True, "a file or a connection (tests.delivery"),
+}
+
+
+@pytest.mark.parametrize(("error", "retried", "said"), UNFORESEEN.values(), ids=UNFORESEEN.keys())
+def test_what_no_stage_foresaw_ends_a_task_in_a_sentence_too(
+    error: OSError, retried: bool, said: str
+) -> None:
+    @in_a_sentence
+    def task() -> None:
+        raise error
+
+    with pytest.raises(AirflowException) as told:
+        task()
+
+    assert said in str(told.value)
+    assert "+336" not in str(told.value)
+    assert isinstance(told.value, AirflowFailException) is not retried
