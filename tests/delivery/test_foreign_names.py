@@ -113,7 +113,7 @@ def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk
     [
         "STOP_12345_20270302_1000_spring.csv",
         "STOP-12345-20270302-1000-spring (1).csv",
-        "STOP-12345-20270302-1000-spring.csv.gz",
+        "STOP-12345-20270302-1000-spring.csv.zip",
         "STOP-12345-20270302-1000-spring.txt",
         "STOP-12345-20270302-1000-abcdefghijklmnopqrstu.csv",
         "stop.csv",
