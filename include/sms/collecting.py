@@ -31,7 +31,7 @@ from sms.errors import (
     StopTorn,
 )
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Reconciliation, RemoteState, ReportFile, Submission
+from sms.ledger.records import Reconciliation, RemoteState, ReportFile, Sighting, Submission
 from sms.ledger.states import State
 from sms.notices import shortfall
 from sms.wire import reports
@@ -177,13 +177,17 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
     counts once it has a row: until then it is ReportUnfinished.
     """
     use_lean_memory()
+    known = ledger.report_file(archived.name)
     before = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
     if not before and _read(archived, archive, reports.is_blank):
         raise ReportUnfinished(archived.name)
-    latest = all(each.modified_at <= archived.modified_at for each in before)
+    # Of one name, what is fetched later is later, whatever the server's clock says.
+    others = (each.modified_at for each in before if each.name != archived.name)
+    latest = all(modified_at <= archived.modified_at for modified_at in others)
     load = partial(_load, stem=stem, ledger=ledger, latest=latest)
     report = _read(archived, archive, load)
-    _record(archived, report, ledger.submission(stem), ledger, archive)
+    read = _as_read(archived, report, ledger.submission(stem))
+    _record(read, known, archived, report.unreadable, ledger, archive)
     notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
     return Collected(
         name=archived.name,
@@ -252,7 +256,11 @@ def collect_replies(
     collected: list[Collected] = []
     failures: list[tuple[str, BaseException]] = []
     listing = gateway.listing(Folder.REPORT)
+    names = [file.name for file in listing]
+    read, seen = ledger.reports_read(names), ledger.sightings(names)
     for file in reply_files(listing):
+        if is_unchanged(file, read.get(file.name), seen.get(file.name)):
+            continue
         try:
             brought = collect_reply_file(file, gateway, ledger, archive, now)
         except LedgerUnreachable:
@@ -264,7 +272,9 @@ def collect_replies(
             collected.append(brought)
     failures += misnamed(listing, SOURCE)
     for file in listing:
-        if kept := keep_unmatched(file, gateway, ledger, archive):
+        if is_unchanged(file, known := read.get(file.name), seen.get(file.name)):
+            continue
+        if kept := keep_unmatched(file, known, gateway, ledger, archive):
             collected.append(kept)
     # Not what this look met: whoever looks next, or tries again, must be held by it as well.
     unseen = ledger.unseen_stops()
@@ -299,8 +309,6 @@ def collect_reply_file(
 ) -> Collected | None:
     """Bring one STOP or SMSMO file home; None if it says nothing new."""
     known = ledger.report_file(file.name)
-    if known and is_unchanged(file, known, ledger):
-        return None
     archived = archive_file(file, gateway, ledger, archive)
     if known is None or known.sha256 != archived.sha256:
         return load_replies(archived, ledger, archive)
@@ -315,17 +323,16 @@ def collect_reply_file(
     return None
 
 
-def is_unchanged(file: RemoteFile, known: ReportFile, ledger: Ledger) -> bool:
+def is_unchanged(file: RemoteFile, known: ReportFile | None, seen: Sighting | None) -> bool:
     """Whether a listed report is what was read of it.
 
     One that was fetched within its server's CLOCK_STEP of its first sight may have been written
     again since, at the same size and time: it is fetched once more.
     """
-    if (known.size_bytes, known.modified_at) != (file.size, file.modified_at):
-        return False
-    seen = ledger.sighting(file.name)
     return (
-        seen is not None
+        known is not None
+        and seen is not None
+        and (known.size_bytes, known.modified_at) == (file.size, file.modified_at)
         and seen.state == RemoteState(file.size, file.modified_at, known.sha256)
         and seen.fetched_at - seen.since >= CLOCK_STEP
     )
@@ -334,7 +341,7 @@ def is_unchanged(file: RemoteFile, known: ReportFile, ledger: Ledger) -> bool:
 def _note_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
     """Write down a report's new time at the gateway, where its bytes are the same."""
     if known.modified_at != archived.modified_at:
-        ledger.record_report_file(replace(known, modified_at=archived.modified_at))
+        ledger.date_report_file(known, archived.modified_at)
 
 
 def load_replies(
@@ -349,8 +356,8 @@ def load_replies(
     name = archived.report
     known = ledger.report_file(archived.name)
     owner = ledger.find_submission(name)
-    loading = _ReplyLoading(archived, owner, ledger, archive, grows=grows)
-    report = (known and loading.go_on(known)) or loading.begin()
+    loading = _ReplyLoading(archived, known, owner, ledger, archive, grows=grows)
+    report = loading.go_on() or loading.begin()
     opt_outs, replies = loading.opt_outs, loading.replies
     tail = _tail(archived, report.size_read, archive)
     opt_outs += loading.enter(_entered(tail.rows))
@@ -383,6 +390,7 @@ class _ReplyLoading:
     def __init__(
         self,
         archived: Archived,
+        known: ReportFile | None,
         owner: Submission | None,
         ledger: Ledger,
         archive: Any,
@@ -392,6 +400,7 @@ class _ReplyLoading:
         self.opt_outs = 0
         self.replies = 0
         self._archived = archived
+        self._known = known
         self._name = archived.report
         self._owner = owner
         self._ledger = ledger
@@ -401,13 +410,14 @@ class _ReplyLoading:
     def begin(self) -> Report:
         """Load all of it, a block after the other."""
         report = self._read(reports.BEGINNING, self._store)
-        _record(self._archived, report, self._owner, self._ledger, self._archive)
+        self._record(_as_read(self._archived, report, self._owner), report)
         return report
 
-    def go_on(self, known: ReportFile) -> Report | None:
+    def go_on(self) -> Report | None:
         """Load what it gained since it was read, if that is all that changed; None otherwise."""
-        start = _start(known, self._archived, self._archive)
-        if start is None:
+        known = self._known
+        start = _start(known, self._archived, self._archive) if known else None
+        if known is None or start is None:
             return None
         blocks = [reports.REPLIES.empty_table()]
         report = self._read(start, blocks.append)
@@ -415,11 +425,14 @@ class _ReplyLoading:
         if rows is None:
             return None
         self._store(rows)
-        _quarantine(self._archived, report, self._ledger, self._archive, after=start.lines)
         read = _as_read(self._archived, report, self._owner)
         unreadable = known.unreadable + report.unreadable.num_rows
-        self._ledger.record_report_file(replace(read, unreadable=unreadable))
+        self._record(replace(read, unreadable=unreadable), report, after=start.lines)
         return report
+
+    def _record(self, read: ReportFile, report: Report, after: int = 0) -> None:
+        ledger, archive = self._ledger, self._archive
+        _record(read, self._known, self._archived, report.unreadable, ledger, archive, after=after)
 
     def _store(self, rows: pa.Table) -> None:
         self.opt_outs += self.enter(_opt_outs(self._name.kind, rows))
@@ -512,7 +525,7 @@ def match_late(ledger: Ledger, archive: Any) -> None:
 
 
 def keep_unmatched(
-    file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any
+    file: RemoteFile, known: ReportFile | None, gateway: Gateway, ledger: Ledger, archive: Any
 ) -> Collected | None:
     """Archive and list a delivery report on a file that the ledger doesn't know; None otherwise.
 
@@ -521,8 +534,7 @@ def keep_unmatched(
     report = ReportName.parse(file.name)
     if report is None or report.kind is not ReportKind.ACK:
         return None
-    known = ledger.report_file(file.name)
-    if known and (known.stem or is_unchanged(file, known, ledger)):
+    if known and known.stem:
         return None
     if ledger.find_submission(report):
         return None
@@ -532,7 +544,9 @@ def keep_unmatched(
             _note_time(known, archived, ledger)
             return None
         read = _read(archived, archive, reports.look_through)
-        _record(archived, read, None, ledger, archive)
+        _record(
+            *(_as_read(archived, read, None), known, archived, read.unreadable, ledger, archive)
+        )
     except LedgerUnreachable:
         raise
     except SmsError as error:
@@ -599,10 +613,12 @@ def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) ->
 
 def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
     """Copy the very bytes of a listed report into the archive, grown meanwhile or not."""
+    began = ledger.now()
     with storage.scratch() as copy:
         gateway.fetch(Folder.REPORT, file.name, copy)
         archived = keep(copy, file.name, file.modified_at, archive)
-    ledger.sight(file.name, RemoteState(archived.size_bytes, file.modified_at, archived.sha256))
+    state = RemoteState(archived.size_bytes, file.modified_at, archived.sha256)
+    ledger.sight(file.name, state, began)
     return archived
 
 
@@ -631,24 +647,25 @@ def _notes(report: Report) -> Iterator[str]:
 
 
 def _record(
-    archived: Archived, report: Report, owner: Submission | None, ledger: Ledger, archive: Any
+    read: ReportFile,
+    before: ReportFile | None,
+    archived: Archived,
+    unreadable: pa.Table,
+    ledger: Ledger,
+    archive: Any,
+    *,
+    after: int = 0,
 ) -> None:
-    """Write down how far a report was read, and what in it could not be read."""
-    _quarantine(archived, report, ledger, archive)
-    read = _as_read(archived, report, owner)
-    known = ledger.report_file(archived.name)
-    if known is None or replace(known, loaded_at=None) != read:
-        ledger.record_report_file(read)
+    """Write down how far a report was read, and what of it, or of its lines `after` one, can't be.
 
-
-def _quarantine(
-    archived: Archived, report: Report, ledger: Ledger, archive: Any, *, after: int = 0
-) -> None:
-    """Write down what could not be read of a report, or of its lines `after` one."""
+    `before`: as it was read when this reading began. What another collector read meanwhile stays.
+    """
+    if before is not None and replace(before, loaded_at=None) == read:
+        return
     with opened(archived, archive) as file:
-        unread = raw_rows(file, report.unreadable)
-        rows = _weighed(archived.report.kind, unread)
-        ledger.quarantine(archived.name, rows, after=after)
+        rows = _weighed(archived.report.kind, raw_rows(file, unreadable))
+        if not ledger.record_reading(before, read, rows, after=after):
+            log.warning("%s was read by another task meanwhile: the next look reads it", read.name)
 
 
 def _as_read(archived: Archived, report: Report, owner: Submission | None) -> ReportFile:

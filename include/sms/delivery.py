@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ from sms.errors import (
 )
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import AHEAD, SENT, State
-from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of
+from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
 
 log = logging.getLogger(__name__)
 
@@ -281,12 +282,25 @@ def look_again(submission: Submission, session: Gateway, ledger: Ledger) -> Subm
     """
     if submission.state is not State.UNKNOWN:
         return submission
-    sight = look_at(session, submission.stem)
-    if not sight.arrived:
+    proof = proof_of_arrival(submission.stem, session, ledger)
+    if not proof:
         return submission
-    log.warning("%s had arrived: the gateway shows it as %s", submission.stem, sight)
-    ledger.move(submission.stem, to=State.SUBMITTED, detail={"shown": str(sight)})
+    log.warning("%s had arrived: the gateway shows %s", submission.stem, proof)
+    ledger.move(submission.stem, to=State.SUBMITTED, detail={"shown": proof})
     return ledger.submission(submission.stem)
+
+
+def proof_of_arrival(stem: str, session: Gateway, ledger: Ledger) -> str:
+    """What proves that the provider has a file: its phase, or a report on it; "" if nothing does.
+
+    The provider reports on nothing that it never had.
+    """
+    sight = look_at(session, stem)
+    if sight.arrived:
+        return str(sight)
+    known = (each.name for each in ledger.report_files(stem))
+    shown = (file.name for file in session.listing(Folder.REPORT) if reports_on(file.name, stem))
+    return next(chain(known, shown), "")
 
 
 def unknown(stem: str) -> SubmissionUnknown:
@@ -311,10 +325,10 @@ def what_left(files: Sequence[Submission]) -> str:
     return ". ".join(filter(None, told)) or "The provider has no file of this run"
 
 
-def contradiction(stem: str, sight: Sight) -> SubmissionContradicted:
+def contradiction(stem: str, shown: Sight | str) -> SubmissionContradicted:
     """The sentence for a file that is at the gateway, and that this ledger never let go."""
     return SubmissionContradicted(
-        f"the gateway shows {stem} as {sight}, and this ledger never meant to rename it: somebody "
+        f"the gateway shows {stem} as {shown}, and this ledger never meant to rename it: somebody "
         "else has put it there, or the ledger was restored from an older backup. Nothing more is "
         "sent, and the ledger does not know who was written to: compare it with the backup and "
         f"with {SUPPORT} before anything is sent again"

@@ -98,7 +98,7 @@ def clear_gateway(
                 deleted += _let_go(report, gateway, ledger, archive, now)
         except (GatewayUnreachable, LedgerUnreachable):
             raise
-        except SmsError as error:
+        except Exception as error:
             failures.append((report.file.name, error))
     left = [each for each in ours if each.file.name not in deleted]
     reported = {each.owner.id for each in left if each.kind is ReportKind.ACK}
@@ -117,18 +117,19 @@ def clear_gateway(
 
 def _bring_changes_home(
     gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
-) -> list[tuple[str, SmsError]]:
+) -> list[tuple[str, BaseException]]:
     """Read again what changed since it was read; what could not be.
 
-    A delivery report that was never read is its own collector's, who waits for it.
+    A delivery report of a file that none was read of is its own collector's, who waits for it.
     """
-    failures: list[tuple[str, SmsError]] = []
+    failures: list[tuple[str, BaseException]] = []
     try:
         collect_replies(gateway, ledger, archive, now)
     except ReportsFailed as error:
         failures.append(("STOPs and replies", error))
     for report in _reports(gateway.listing(Folder.REPORT), ledger):
-        if report.kind is ReportKind.ACK and report.known and not report.is_read:
+        awaited = report.known is None and report.owner.state not in HOME
+        if report.kind is ReportKind.ACK and not report.is_read and not awaited:
             name, stem = report.file.name, report.owner.stem
             try:
                 bring_delivery_report(stem, name, gateway, ledger, archive, now)
@@ -136,7 +137,7 @@ def _bring_changes_home(
                 raise
             except ReportUnfinished as error:
                 log.info("%s", error)
-            except SmsError as error:
+            except Exception as error:
                 failures.append((name, error))
     return failures
 
@@ -310,10 +311,10 @@ def _what_to_do(report: _Report) -> str:
 
 
 def _unfinished(
-    failures: list[tuple[str, SmsError]], unread: list[tuple[str, str]]
+    failures: list[tuple[str, BaseException]], unread: list[tuple[str, str]]
 ) -> HousekeepingUnfinished:
     told = [(name, sentence(error)) for name, error in failures]
-    retryable = any(error.retryable for _, error in failures)
+    retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
     return HousekeepingUnfinished((*told, *unread), retryable)
 
 

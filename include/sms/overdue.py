@@ -16,6 +16,7 @@ from sms.delivery import (
     Folder,
     Gateway,
     RemoteFile,
+    contradiction,
     look_again,
     record_verdict,
     report_due_of,
@@ -33,7 +34,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.settings import MONTH, Settings
-from sms.wire.names import ARRIVED, Phase, phase_of
+from sms.wire.names import ARRIVED, Phase, phase_of, reports_on
 
 log = logging.getLogger(__name__)
 
@@ -61,24 +62,32 @@ class Desk:
         """The files in `Report`."""
         return self.gateway.listing(Folder.REPORT)
 
+    def proof_of_arrival(self, stem: str) -> str:
+        """What proves that the provider has a submission; "" if nothing does."""
+        arrived = sorted(ARRIVED & self.phases(stem))
+        reports = [file.name for file in self.reports if reports_on(file.name, stem)]
+        loaded = [each.name for each in self.ledger.report_files(stem)]
+        return next(iter([*arrived, *reports, *loaded]), "")
+
     def phases(self, stem: str) -> set[Phase]:
         """As what the gateway shows a submission."""
         return {phase for file in self.sent if (phase := phase_of(file.name, stem))}
 
 
-def settle(desk: Desk) -> list[tuple[str, SmsError]]:
+def settle(desk: Desk) -> list[tuple[str, Exception]]:
     """Move what the gateway proves; each other submission that is overdue, with its sentence.
 
     Raises GatewayUnreachable, LedgerUnreachable.
     """
-    problems: list[tuple[str, SmsError]] = []
+    problems: list[tuple[str, Exception]] = []
     for state, judge in JUDGES.items():
         for each in desk.ledger.submissions_in(state):
+            problem: Exception | None
             try:
                 problem = judge(each, desk)
             except (GatewayUnreachable, LedgerUnreachable):
                 raise
-            except SmsError as error:
+            except Exception as error:
                 problem = error
             if problem:
                 problems.append((each.stem, problem))
@@ -89,16 +98,26 @@ def _uploading(each: Submission, desk: Desk) -> SmsError | None:
     """One that was left in the middle of its upload."""
     if desk.now - max(each.send_at, each.claimed_at or each.send_at) < TRIES_LAST:
         return None
-    if not each.may_have_left:
-        return SmsError(
-            f"its upload was broken off, and no task tried again since: its {each.messages} "
-            "messages are not sent. Call it off by the DAG settle_submission; to send it, trigger "
-            "a new run"
-        )
-    if not ARRIVED & desk.phases(each.stem):
+    proof = desk.proof_of_arrival(each.stem)
+    if proof and each.may_have_left:
+        desk.ledger.move(each.stem, to=State.SUBMITTED, detail={"shown": proof})
+        return _submitted(desk.ledger.submission(each.stem), desk)
+    if proof:
+        return contradiction(each.stem, proof)
+    if each.may_have_left:
         return unknown(each.stem)
-    desk.ledger.move(each.stem, to=State.SUBMITTED, detail={"shown": "at the gateway"})
-    return _submitted(desk.ledger.submission(each.stem), desk)
+    return SmsError(
+        f"its upload was broken off, and no task tried again since: its {each.messages} messages "
+        "are not sent. Call it off by the DAG settle_submission; to send it, trigger a new run"
+    )
+
+
+def _prepared(each: Submission, desk: Desk) -> SmsError | None:
+    """One that never went to the gateway, by this ledger; its run's folder expires with it."""
+    if desk.now - each.send_at < TRIES_LAST:
+        return None
+    proof = desk.proof_of_arrival(each.stem)
+    return contradiction(each.stem, proof) if proof else None
 
 
 def _unknown(each: Submission, desk: Desk) -> SmsError | None:
@@ -164,6 +183,7 @@ def _reported(each: Submission, desk: Desk) -> SmsError | None:
 
 
 JUDGES: dict[State, Callable[[Submission, Desk], SmsError | None]] = {
+    State.PREPARED: _prepared,
     State.UPLOADING: _uploading,
     State.UNKNOWN: _unknown,
     State.SUBMITTED: _submitted,

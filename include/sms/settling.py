@@ -4,7 +4,7 @@ What belongs here: which answers there are, and what each changes in the ledger.
 looked at, and a `.tmp` that must not leave is removed; nothing is sent.
 """
 
-from sms.delivery import Gateway, clear_away, look_again
+from sms.delivery import Gateway, clear_away, contradiction, look_again, proof_of_arrival
 from sms.errors import SUPPORT, LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import AHEAD, State
@@ -63,8 +63,14 @@ def is_alone(stem: str, ledger: Ledger) -> bool:
     return found.parts == 1 and not is_proof(found.run_key)
 
 
-def call_off(stem: str, ledger: Ledger) -> str:
-    """Cancel a submission that can't have left yet; LedgerError if it may have."""
+def call_off(stem: str, ledger: Ledger, gateway: Gateway | None = None) -> str:
+    """Cancel a submission that can't have left yet; LedgerError if it may have.
+
+    A gateway that is given is asked, too: SubmissionContradicted if it shows what never left.
+    """
+    if gateway and (proof := proof_of_arrival(stem, gateway, ledger)):
+        _require(stem, ledger, STILL_HERE, f"and at the gateway: only {SUPPORT} can stop it now")
+        raise contradiction(stem, proof)
     _require(stem, ledger, STILL_HERE, f"and may be at the gateway: only {SUPPORT} can stop it now")
     if not ledger.move(stem, to=State.CANCELLED, detail={"why": "called off"}):
         _require(stem, ledger, (), f"about to be renamed, or was: only {SUPPORT} can stop it now")

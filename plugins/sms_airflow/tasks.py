@@ -273,10 +273,10 @@ def settle(stem: str, answer: str) -> str:
     from sms_airflow import wiring
 
     ledger = _ledger()
-    if answer == "call_off":
-        log.info("%s", settling.call_off(stem, ledger))
-        return ""
     with wiring.gateway() as session:
+        if answer == "call_off":
+            log.info("%s", settling.call_off(stem, ledger, session))
+            return ""
         told = settling.settle(stem, session, ledger, arrived=answer == "arrived")
     log.info("%s", told)
     if answer == "arrived" or not settling.is_alone(stem, ledger):

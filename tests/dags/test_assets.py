@@ -128,7 +128,7 @@ def test_delivery_reports_are_an_event_once_for_each_report(gateway, run, ledger
         name = STEM.replace("SEND", "ACK") + ".csv"
         file = ledger.submission(STEM).id
         report = ReportFile(name, "ACK", STEM, file, 9, TUESDAY, sha256, 1, 0, "place")
-        ledger.record_report_file(report)
+        ledger.record_reading(ledger.report_file(name), report, [])
         return run("collect_delivery_report", "await_report|archive|load", stem=STEM)
 
     assert loaded("0" * 64) == told

@@ -56,6 +56,19 @@ def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, gateway: G
     assert renames(gateway) == [f"{again.stem}.csv"]
 
 
+@pytest.mark.parametrize("kind", ["ACK", "STOP", "SMSMO"])
+def test_never_arrived_is_refused_where_the_provider_reports_on_the_file(
+    desk: Desk, gateway: Gateway, kind: str
+) -> None:
+    stem = unknown(desk, gateway)
+    gateway.put_report(f"{stem.replace('SEND', kind)}.csv", b"x\r\n")
+
+    with pytest.raises(LedgerError, match="the gateway shows that"):
+        settled(stem, desk, arrived=False)
+
+    assert desk.ledger.submission(stem).state is State.SUBMITTED
+
+
 def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gateway) -> None:
     stem = unknown(desk, gateway, more="max_per_file: 2\n")
 

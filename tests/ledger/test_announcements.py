@@ -50,9 +50,8 @@ def test_a_delivery_report_is_told_when_it_came_and_when_it_changed(office, kind
     def loaded(sha256: str) -> None:
         office.hand.advance(timedelta(minutes=1))
         name = sent.stem.replace("SEND", kind) + ".csv"
-        office.ledger.record_report_file(
-            ReportFile(name, kind, sent.stem, sent.id, 9, office.hand.at, sha256, 1, 0, "place")
-        )
+        file = ReportFile(name, kind, sent.stem, sent.id, 9, office.hand.at, sha256, 1, 0, "place")
+        assert office.ledger.record_reading(office.ledger.report_file(name), file, [])
 
     assert not office.ledger.announce_delivery_report(sent.stem)
     for sha256 in ("0" * 64, "1" * 64):

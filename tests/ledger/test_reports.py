@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, event, text
 
+from sms.ledger import quarantine
 from sms.ledger.ledger import Reconciliation, ReportFile, State
 from sms.wire.names import ReportName
 from sms.wire.reports import OUTCOMES, Outcome
@@ -357,10 +358,28 @@ def test_a_report_file_is_remembered_as_it_was_read_last(office, hand):
         archive="archive/2026/07/STOP.csv",
     )
     assert office.ledger.report_file(file.name) is None
-    office.ledger.record_report_file(replace(file, size_bytes=60))
-    office.ledger.record_report_file(file)
+    shorter = replace(file, size_bytes=60)
+    assert office.ledger.record_reading(None, shorter, [])
+    assert office.ledger.record_reading(shorter, file, [])
 
     assert office.ledger.report_file(file.name) == replace(file, loaded_at=hand.at)
+
+
+def test_what_another_collector_has_read_meanwhile_stays(office):
+    name = "STOP-12345-20260715-1200-spring1.csv"
+    first = ReportFile(name, "STOP", None, None, 9, NOON, "a" * 64, 1, 0, "place")
+    later = replace(first, size_bytes=12, sha256="b" * 64)
+    row = {"line": [2], "reason": ["is odd"], "raw": [b"who?"], "may_be_stop": [True]}
+    unreadable = pa.RecordBatch.from_pydict(row, quarantine.UNREADABLE)
+    assert office.ledger.record_reading(None, first, [])
+    assert office.ledger.record_reading(first, later, [unreadable])
+
+    assert not office.ledger.record_reading(None, first, [])
+    assert not office.ledger.record_reading(first, replace(first, rows=2), [])
+    office.ledger.date_report_file(first, NOON + timedelta(hours=1))
+
+    assert replace(office.ledger.report_file(name), loaded_at=None) == later
+    assert office.ledger.unseen_stops() == {name: 1}
 
 
 def test_the_database_and_the_reader_mean_the_same_by_every_status(office):

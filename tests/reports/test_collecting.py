@@ -559,11 +559,11 @@ def test_a_load_that_died_before_it_was_written_down_is_done_again(home, reply, 
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(1))
 
-    def dies(file):
+    def dies(*args, **how):
         raise OSError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(home.ledger, "record_report_file", dies)
+        patched.setattr(home.ledger, "record_reading", dies)
         with pytest.raises(ReportsFailed):
             home.collect_replies()
     [collected] = home.collect_replies()

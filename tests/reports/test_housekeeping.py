@@ -1,5 +1,6 @@
 """What is deleted at the gateway, and what never is (R11, R32)."""
 
+import gzip
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,11 @@ from airflow.sdk.execution_time.context import set_current_context
 from sms import clock
 from sms.collecting import REPORT_SETTLES
 from sms.delivery import Folder
-from sms.errors import HousekeepingUnfinished
+from sms.errors import HousekeepingUnfinished, SubmissionContradicted
 from sms.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.ledger.ledger import State, Submission
 from sms.settings import MONTH, UNREAD, Settings
+from sms.settling import call_off
 from sms_airflow import keeping, wiring
 from sms_airflow.sensors import ReportSensor
 from sms_sandbox import Sandbox
@@ -462,6 +464,71 @@ def test_a_report_that_no_task_waited_for_is_fetched(home, gateway, later, ack, 
     assert state(home, one) is State.REPORTED
     later(121 * A_DAY)
     assert clear(home).reports == (name("ACK", one),)
+
+
+def test_every_delivery_report_on_a_file_is_read(home, gateway, later, ack):
+    """One under another hour, one packed: each tells of other messages."""
+    one = home.accepted(9)
+    later(A_DAY)
+    rows = ack(9).splitlines(keepends=True)
+    gateway.put_report(name("ACK", one), b"".join(rows[:3]))
+    home.collect(one.stem)
+    gateway.put_report(name("ACK", one).replace("1200", "0900"), b"".join(rows[3:6]))
+    gateway.put_report(f"{name('ACK', one)}.gz", gzip.compress(b"".join(rows[6:])))
+    later(2 * A_DAY)
+
+    assert clear(home).reports == (name("ACK", one),)  # with the others, all messages are covered
+    assert home.ledger.reconcile(one.stem).delivered == 9
+    later(3 * A_DAY)
+    assert len(clear(home).reports) == 2
+
+
+@pytest.mark.parametrize("intended", [None, HOUR])
+@pytest.mark.parametrize("kind", ["ACK", "STOP", "SMSMO"])
+def test_a_report_proves_that_its_file_arrived(home, gateway, later, kind, ack, reply, intended):
+    one = broken_off(home, intended=intended)
+    gateway.put_report(name(kind, one), ack(3) if kind == "ACK" else reply(0, "merci"))
+    later(2 * A_DAY)
+
+    if intended is None:
+        with pytest.raises(HousekeepingUnfinished, match="this ledger never meant to rename it"):
+            clear(home)
+        with pytest.raises(SubmissionContradicted):
+            call_off(one.stem, home.ledger, home.gateway)
+        assert state(home, one) is State.UPLOADING
+    else:
+        clear(home)
+        assert state(home, one) is State.SUBMITTED
+
+
+def test_a_prepared_file_that_the_gateway_shows_is_told(home, gateway, later):
+    one = broken_off(home)
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        db.exec_driver_sql("UPDATE sms.submission SET state = 'prepared', claim = NULL")
+    later(2 * A_DAY)
+    assert clear(home) == Cleared((), (), (), 0)
+    show(gateway, f"{one.stem}.done")
+
+    with pytest.raises(HousekeepingUnfinished, match="this ledger never meant to rename it"):
+        clear(home)
+
+
+def test_what_nobody_foresaw_stops_no_other_report(home, gateway, later, reported, monkeypatch):
+    other = home.accepted(3)
+    later(2 * A_DAY)
+    gateway.put_report(name("ACK", other), b"x" * 99)
+
+    def fails(*args: object) -> None:
+        raise RuntimeError("+33639980001")
+
+    monkeypatch.setattr("sms.overdue.bring_delivery_report", fails)
+    later(4 * A_DAY)
+    with pytest.raises(HousekeepingUnfinished, match="an unforeseen RuntimeError at") as alarm:
+        clear(home)
+
+    assert "3363998" not in str(alarm.value)
+    assert name("ACK", reported) not in gateway.report_names()
 
 
 @pytest.mark.parametrize("age", [30 * A_DAY, 120 * A_DAY])

@@ -77,11 +77,12 @@ def home(home, shared_ledger, monkeypatch):
 
 def a_notebook(book: Path, on: list[str], words: str = "{{ sms.sentence }}") -> dict[str, Any]:
     arguments = {"path": str(book), "words": words}
-    return {"on": on, "notifier": "tests.notebook.Notebook", "arguments": arguments}
+    # A list of its own: YAML would write the same one a second time as an alias.
+    return {"on": [*on], "notifier": "tests.notebook.Notebook", "arguments": arguments}
 
 
 def clumsy(way: str, name: str = "tests.notebook.Clumsy") -> dict[str, Any]:
-    return {"on": EVERYTHING, "notifier": name, "arguments": {"way": way}}
+    return {"on": [*EVERYTHING], "notifier": name, "arguments": {"way": way}}
 
 
 # What is told

@@ -189,6 +189,43 @@ def test_a_stray_quote_swallows_no_stop():
     assert numbers == [33639980001, 33639980002, 33639980003, 33639980004]
 
 
+@pytest.mark.parametrize("kind", [ReportKind.STOP, ReportKind.SMSMO])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("2026-07-15T12:05:00Z;12:05", "15 juil. 2026;12h05", "2026-07-15 12:05:00;"),
+        *("20260715;12:05:33.123", "20260715;12:05 PM", ";", "15.07.26;midi"),
+    ],
+)
+def test_a_stray_quote_swallows_no_stop_however_its_date_and_hour_are_written(kind, moment):
+    content = "".join(
+        f"+3363998000{n};{moment};{text};A{n}\r\n"
+        for n, text in enumerate(['"STOP', "STOP", "STOP", '"STOP"'])
+    )
+
+    assert read(content, kind).rows["msisdn"].to_pylist() == [33639980000 + n for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("33639980002", "33639980002.0", "06.39.98.00.02", "+33 (0)6 39 98 00 02"),
+        *("0033639980002", "'+33639980002", '"+33639980002"', "06-39-98-00-02"),
+    ],
+)
+def test_a_stray_quote_swallows_no_stop_however_its_number_is_written(number):
+    content = f'+33639980001;20260715;1205;"STOP;A\r\n{number};20260715;1205;STOP;B\r\n'
+
+    assert read(content, grows=False).rows["msisdn"].to_pylist() == [33639980001, 33639980002]
+
+
+def test_a_short_row_behind_a_bare_cr_is_told():
+    report = read("+33639980004;20260715\r+33639980005;20260715\r\n" + ROW)
+
+    assert report.rows["msisdn"].to_pylist() == [33639980001]
+    assert report.unreadable["line"].to_pylist() == [1]
+
+
 def test_a_stray_quote_holds_up_a_file_for_few_lines_only():
     lines = "".join(f"bonjour {n}\r\n" for n in range(report_rows.MOST_LINES - 1))
     report = read('+33639980002;20260715;1205;"Stop;A2\r\n' + lines, ReportKind.SMSMO)

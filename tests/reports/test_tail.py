@@ -188,3 +188,14 @@ def test_who_was_taken_off_the_list_does_not_come_back_by_the_same_last_row(home
     home.collect_replies()
 
     assert home.stop_list() == [FIRST + 1]
+
+
+@pytest.mark.parametrize("kind", ["STOP", "SMSMO"])
+def test_rows_joined_by_bare_carriage_returns_are_all_heard(home, kind):
+    home.accepted(9)
+    rows = "\r".join(f"+{FIRST + n};20260715;1205;STOP;id{n}" for n in range(3))
+    home.gateway.shows(f"{kind}-12345-20260715-1200-spring1.csv", (rows + "\r").encode())
+
+    home.collect_replies()
+
+    assert home.stop_list() == [FIRST, FIRST + 1, FIRST + 2]

@@ -1,14 +1,18 @@
 """What counts as unchanged, as whole, and as read: by bytes and by our own looks (R11, R29-R32)."""
 
 import gzip
+import io
+import tracemalloc
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from sms.collecting import CLOCK_STEP, REPORT_SETTLES
 from sms.errors import ReportsFailed, ReportUnfinished
 from sms.ledger.ledger import State
 from sms.wire import reports
+from sms.wire.names import ReportKind
 from tests.reports.conftest import FIRST, reply_row
 
 STOP = "STOP-12345-20260715-1200-spring1.csv"
@@ -262,3 +266,125 @@ def test_a_file_that_lost_its_archive_is_read_from_its_beginning(home, reply, be
 
     assert begun_at == [0, 0]
     assert home.stop_list() == [FIRST, FIRST + 1]
+
+
+def test_what_belongs_to_another_file_of_the_campaign_is_not_counted(home, reply, begun_at):
+    """Somebody is forgotten, a file of another hour has as many rows: nothing is counted on."""
+    one = home.accepted(3)
+    home.gateway.shows(STOP, reply(0))
+    home.collect_replies()
+    home.gateway.shows(STOP.replace("1200", "0900"), reply(1))
+    home.collect_replies()
+    home.ledger.remove_opt_out(FIRST, reason="asked for messages again")
+    for state in (State.REPORTED, State.CLOSED):
+        home.ledger.move(one.stem, to=state)
+    home.ledger.forget(FIRST)
+
+    home.gateway.shows(STOP, reply(0) * 2, at=home.now)
+    looks(home)
+
+    assert begun_at[-1] == 0
+    assert FIRST in home.stop_list()
+
+
+def test_a_packed_file_beside_its_twin_is_not_counted_on(home, reply, begun_at):
+    home.accepted(3)
+    home.gateway.shows(f"{STOP}.gz", gzip.compress(reply(0)))
+    home.gateway.shows(STOP, reply(0))
+    home.collect_replies()
+
+    home.gateway.shows(STOP, reply(0) * 2, at=home.now)
+    looks(home)
+
+    assert begun_at[-1] == 0
+    assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
+
+
+def test_a_fetch_that_lasts_is_no_second_look(home, reply, monkeypatch):
+    home.accepted(3)
+    home.gateway.shows(STOP, reply(0))
+    home.collect_replies()
+    fetch = home.gateway.fetch
+
+    def slow(folder, name, into):
+        fetch(folder, name, into)
+        home.now += timedelta(seconds=30)
+
+    home.now += CLOCK_STEP / 4
+    with monkeypatch.context() as patched:
+        patched.setattr(home.gateway, "fetch", slow)
+        home.collect_replies()
+    home.gateway.shows(STOP, reply(1))
+    looks(home)
+
+    assert home.stop_list() == [FIRST, FIRST + 1]
+
+
+def test_of_one_report_what_is_fetched_later_is_later(home, ack):
+    """A server's clock that was ahead is put right."""
+    one = home.accepted(3)
+    home.gateway.shows(ACK, ack(3, "2;sent"), at=home.now + timedelta(hours=3))
+    home.collect(one.stem)
+    home.gateway.shows(ACK, ack(3), at=home.now)
+
+    counts = home.collect(one.stem).reconciliation
+
+    assert (counts.delivered, counts.pending, counts.kept) == (3, 0, 0)
+
+
+def test_a_look_at_what_is_unchanged_asks_a_few_questions(home, reply, ack):
+    home.accepted(3)
+    for n in range(30):
+        home.gateway.shows(STOP.replace("spring1", f"other{n}"), reply(0))
+        home.gateway.shows(ACK.replace("spring1", f"strange{n}"), ack(1))
+    looks(home)
+    looks(home)
+    asked: list[str] = []
+    note = lambda *how: asked.append(how[2])  # noqa: E731
+    event.listen(home.ledger.engine, "before_cursor_execute", note)
+    try:
+        assert home.collect_replies() == []
+    finally:
+        event.remove(home.ledger.engine, "before_cursor_execute", note)
+
+    assert 0 < len(asked) < 12
+
+
+def test_a_collector_that_dies_leaves_no_stop_behind(home, reply, monkeypatch):
+    """It read an older state: what it had not written down is as it was."""
+    home.accepted(3)
+    older = reply(0)
+    newer = older + b"who?;20260715;1205;STOP;x\r\n"
+
+    def shown(content: bytes) -> None:
+        home.gateway.shows(STOP, content, at=home.now)
+        home.now += MINUTES
+
+    def dies(*args: object) -> None:
+        raise MemoryError
+
+    shown(newer)
+    with pytest.raises(ReportsFailed):
+        home.collect_replies()
+    shown(older)
+    with monkeypatch.context() as patched:
+        patched.setattr("sms.ledger.reports.record", dies)
+        with pytest.raises(ReportsFailed):
+            home.collect_replies()
+    shown(newer)
+    for _ in range(3):
+        with pytest.raises(ReportsFailed, match="each may be somebody's STOP"):
+            looks(home)
+
+
+def test_blank_lines_cost_next_to_nothing():
+    content = io.BytesIO(b"\n" * (8 << 20))
+    tracemalloc.start()
+    try:
+        report = reports.read_replies(content, ReportKind.STOP)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert report.count == report.unreadable.num_rows == 0
+    assert peak < 200 << 20  # bytes

@@ -8,6 +8,7 @@ How it is done is beside: `runs` and `submissions` (a file's way out), `stop_lis
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 
@@ -443,6 +444,16 @@ class Ledger:
         with self._transaction() as tx:
             return reports.read_before(tx, name)
 
+    def reports_read(self, names: Collection[str]) -> dict[str, ReportFile]:
+        """The reports of these names that were read, as they were read last."""
+        with self._transaction() as tx:
+            return reports.all_read(tx, names)
+
+    def sightings(self, names: Collection[str]) -> dict[str, Sighting]:
+        """The states in which reports of these names were fetched last."""
+        with self._transaction() as tx:
+            return sightings.of_all(tx, names)
+
     def delivery_report(self, stem: str) -> ReportFile | None:
         """A file's delivery report as it was loaded last, or None."""
         with self._transaction() as tx:
@@ -453,20 +464,25 @@ class Ledger:
         with self._transaction() as tx:
             return reports.read_of(tx, stem)
 
-    def record_report_file(self, file: ReportFile) -> None:
-        """Write down that a report was read."""
-        with self._transaction() as tx:
-            reports.record(tx, file)
+    def now(self) -> datetime:
+        """What this ledger's clock shows."""
+        return self._clock()
 
-    def sight(self, name: str, state: RemoteState) -> Sighting:
-        """Write down that a report was fetched in this state; since when it is in it."""
+    def date_report_file(self, file: ReportFile, modified_at: datetime) -> None:
+        """Write down a report's new time, unless another collector has read it since."""
         with self._transaction() as tx:
-            return sightings.record(tx, name, state)
+            if reports.is_still(tx, file.name, file):
+                reports.record(tx, replace(file, modified_at=modified_at))
+
+    def sight(self, name: str, state: RemoteState, fetched_at: datetime) -> Sighting:
+        """Write down that a report was in this state when a fetch began; since when it is in it."""
+        with self._transaction() as tx:
+            return sightings.record(tx, name, state, fetched_at)
 
     def sighting(self, name: str) -> Sighting | None:
         """The state in which a report was fetched last, or None."""
         with self._transaction() as tx:
-            return sightings.of(tx, name)
+            return sightings.of_all(tx, [name]).get(name)
 
     def unmatched_reports(self) -> list[ReportFile]:
         """The reports that were read and tell of no file that was known then, by name."""
@@ -478,13 +494,21 @@ class Ledger:
         with self._transaction() as tx:
             reports.adopt(tx, file, submissions.known(tx, stem))
 
-    def quarantine(self, report: str, rows: Rows, *, after: int = 0) -> None:
-        """Make these `quarantine.UNREADABLE` rows what can't be read of a report; none is lost.
+    def record_reading(
+        self, before: ReportFile | None, file: ReportFile, unreadable: Rows, *, after: int = 0
+    ) -> bool:
+        """Write down how far a report was read, and what of it can't be; no such row is lost.
 
-        Those of its first lines, up to `after`, stay as they are.
+        `unreadable` are `quarantine.UNREADABLE` rows behind the line `after`; those of the lines
+        before stay as they are. False, and nothing is written down, if another collector has read
+        it since it was read as `before`: then the next look reads it again.
         """
         with self._transaction() as tx:
-            quarantine.replace(tx, report, rows, after)
+            if not reports.is_still(tx, file.name, before):
+                return False
+            quarantine.replace(tx, file.name, unreadable, after)
+            reports.record(tx, file)
+            return True
 
     def unseen_stops(self) -> dict[str, int]:
         """How many unreadable rows may be a STOP and were seen by nobody, by report."""

@@ -1,12 +1,12 @@
 """What the provider's STOP and SMSMO files bring home, each row once, and which files were read."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, fields, replace
 from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import func, select, text
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from sms.ledger.copying import Rows, batches, copy_rows
@@ -60,8 +60,13 @@ def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -
         "kind": report.kind,
         "service_id": report.service_id,
         "campaign_id": report.campaign_id,
+        "report": str(report),
     }
-    if tx.db.execute(text(STORED), whose).scalar_one() != before:
+    # Packed and not, a report bears one name here, and nobody knows whose rows are whose.
+    files = tx.db.execute(
+        text(NAMESAKES), {"names": [str(report).lower(), f"{report}.gz".lower()]}
+    ).scalar_one()
+    if files > 1 or tx.db.execute(text(STORED), whose).scalar_one() != before:
         return None
     tx.db.execute(text(MORE))
     keys = rows.select(["msisdn", "raw_date", "raw_hour", "message"])
@@ -75,9 +80,12 @@ def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -
     return rows.set_column(at, rows.schema.field(at), pa.array(occurrence, pa.int32()))
 
 
+NAMESAKES = "SELECT count(*) FROM sms.report_file WHERE lower(name) = ANY(:names)"
+
 STORED = """
 SELECT count(*) FROM sms.reply
 WHERE kind = :kind AND service_id = :service_id AND campaign_id = :campaign_id
+    AND report = :report
 """
 
 MORE = """
@@ -98,6 +106,7 @@ SELECT m."row", max(r.occurrence) FROM pg_temp.more m
 JOIN sms.reply r ON r.kind = :kind AND r.service_id = :service_id
     AND r.campaign_id = :campaign_id AND r.msisdn = m.msisdn AND r.raw_date = m.raw_date
     AND r.raw_hour = m.raw_hour AND r.message_digest = m.message_digest
+    AND r.report = :report
 GROUP BY m."row"
 """
 
@@ -251,6 +260,15 @@ def read_before(tx: Transaction, name: str) -> ReportFile | None:
     return None if row is None else ReportFile(**row._asdict())
 
 
+def is_still(tx: Transaction, name: str, before: ReportFile | None) -> bool:
+    """Whether a report was read by nobody since it was read as `before`; until the end of this."""
+    tx.db.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+    now = read_before(tx, name)
+    if now is None or before is None:
+        return now is before
+    return replace(now, loaded_at=None) == replace(before, loaded_at=None)
+
+
 def delivery_report(tx: Transaction, stem: str) -> ReportFile | None:
     """The delivery report of a file as it was loaded last, or None."""
     reports = [each for each in read_of(tx, stem) if each.kind == ReportKind.ACK]
@@ -264,10 +282,19 @@ def read_of(tx: Transaction, stem: str) -> list[ReportFile]:
     return [ReportFile(**row._asdict()) for row in tx.db.execute(query)]
 
 
-def unmatched(tx: Transaction) -> list[ReportFile]:
-    """The reports without a submission."""
+def all_read(tx: Transaction, names: Collection[str]) -> dict[str, ReportFile]:
+    """The reports of these names that were read, as they were read last."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
-    found = select(*columns).where(report_file.c.submission_id.is_(None)).order_by("name")
+    found = tx.db.execute(select(*columns).where(report_file.c.name.in_(names)))
+    return {row.name: ReportFile(**row._asdict()) for row in found}
+
+
+def unmatched(tx: Transaction) -> list[ReportFile]:
+    """The reports without a submission of whose campaign there is one now."""
+    columns = [report_file.c[field.name] for field in fields(ReportFile)]
+    campaign_id = func.split_part(func.split_part(report_file.c.name, "-", 5), ".", 1)
+    ours = exists().where(func.lower(submission.c.campaign_id) == func.lower(campaign_id))
+    found = select(*columns).where(report_file.c.submission_id.is_(None), ours).order_by("name")
     return [ReportFile(**row._asdict()) for row in tx.db.execute(found)]
 
 

@@ -4,7 +4,9 @@ A server's clock may be hours off, and counts seconds at best. So whether a file
 changing is decided by our own fetches alone.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict
+from datetime import datetime
 
 from sqlalchemy import and_, case, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -14,9 +16,12 @@ from sms.ledger.records import RemoteState, Sighting
 from sms.ledger.tables import sighting
 
 
-def record(tx: Transaction, name: str, state: RemoteState) -> Sighting:
-    """Write down that a file was fetched in a state; since when it is in it."""
-    values = {**asdict(state), "since": tx.now, "fetched_at": tx.now}
+def record(tx: Transaction, name: str, state: RemoteState, fetched_at: datetime) -> Sighting:
+    """Write down that a file was fetched in a state; since when it is in it.
+
+    A fetch counts from its beginning, and a state from its end: what lies between may be long.
+    """
+    values = {**asdict(state), "since": tx.now, "fetched_at": fetched_at}
     unchanged = and_(*(sighting.c[column] == value for column, value in asdict(state).items()))
     # Where our own clock went back, a state is not older than it says now.
     since = case((unchanged, func.least(sighting.c.since, tx.now)), else_=tx.now)
@@ -26,13 +31,15 @@ def record(tx: Transaction, name: str, state: RemoteState) -> Sighting:
         .on_conflict_do_update(index_elements=["name"], set_={**values, "since": since})
         .returning(sighting.c.since)
     ).scalar_one()
-    return Sighting(state, kept, tx.now)
+    return Sighting(state, kept, fetched_at)
 
 
-def of(tx: Transaction, name: str) -> Sighting | None:
-    """The state in which a file was fetched last, or None."""
-    row = tx.db.execute(select(sighting).where(sighting.c.name == name)).first()
-    if row is None:
-        return None
-    state = RemoteState(row.size_bytes, row.modified_at, row.sha256)
-    return Sighting(state, row.since, row.fetched_at)
+def of_all(tx: Transaction, names: Collection[str]) -> dict[str, Sighting]:
+    """The states in which files were fetched last, by name."""
+    found = tx.db.execute(select(sighting).where(sighting.c.name.in_(names)))
+    return {
+        row.name: Sighting(
+            RemoteState(row.size_bytes, row.modified_at, row.sha256), row.since, row.fetched_at
+        )
+        for row in found
+    }

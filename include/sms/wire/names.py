@@ -125,6 +125,12 @@ class ReportName:
         return cls(ReportKind(kind.upper()), service_id, f"{date}-{hour}", campaign_id)
 
 
+def reports_on(name: str, stem: str) -> bool:
+    """Whether a file is a report on the file of this very stem."""
+    report = ReportName.parse(name)
+    return report is not None and report.stem.casefold() == stem.casefold()
+
+
 def is_compressed(name: str) -> bool:
     """Whether a report's name says that gzip has packed it."""
     return name.lower().endswith(".gz")

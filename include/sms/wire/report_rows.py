@@ -74,7 +74,10 @@ _QUOTE = re.compile(rb'""|(?P<closing>"[ \t\r]*(?=;|\Z))')
 # Blanks stand in one place of it only: a line of them would be tried in every way to share them.
 NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
 DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + NUMBER)
-REPLY_BEGINS = re.compile(NUMBER + rb'[ \t]*"?[\d/.-]{6,10}"?[ \t]*;[ \t]*"?[\d:]{1,8}"?[ \t]*;')
+# Whatever may be a number begins a row, however its date and hour are written: a STOP in a text
+# that nobody closes would be lost, and a text that is cut before a number costs nobody anything.
+SPELLED = rb"[ \t]*(?:\"[ \t]*)?'?(?:\+|00?)?[(1-9][\d .()/-]{6,28}\"?[ \t]*"
+REPLY_BEGINS = re.compile(SPELLED + rb";")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,9 @@ def rows_of(
     found: list[Row] = []
     at = 0
     while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+            continue
         fields, count = _row_at(at, lines, begins)
         upto = at + count
         if fields is not None:

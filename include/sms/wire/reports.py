@@ -190,7 +190,7 @@ def read_tail(raw: bytes, kind: ReportKind) -> Tail:
     """Who has said STOP in the bytes behind a file's last whole row."""
     found: list[tuple[Any, ...]] = []
     undecided = len(raw) >= LONGEST_ROW
-    for line in raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+    for line in re.split(rb"[\r\n]+", raw.removeprefix(b"\xef\xbb\xbf")):
         if not bare(line) or HEADER.startswith(b";".join(map(bare, line.upper().split(b";")))):
             continue
         number_cell, *others = line.split(b";")
