@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from sms.errors import ReportUnreadable
-from sms.wire import report_rows
+from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
 from sms.wire.reports import REPLIES, Report, is_stop, moment, read_replies
 
@@ -281,6 +281,14 @@ def test_a_file_that_is_no_report_is_refused_as_one(junk):
         read(junk)
 
     assert "33639980001" not in str(refused.value)
+
+
+def test_a_file_of_which_too_much_can_not_be_read_is_refused_as_a_whole(monkeypatch):
+    monkeypatch.setattr(reports, "MOST_UNREADABLE", 10)
+    assert read(ROW + "who?;x\r\n" * 10).unreadable.num_rows == 10
+
+    with pytest.raises(ReportUnreadable, match="11 of its lines can't be read as rows"):
+        read(ROW + "who?;x\r\n" * 11)
 
 
 def test_nothing_that_is_told_names_a_number_or_a_text():

@@ -58,6 +58,7 @@ from sms.wire.report_rows import (
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
 ANOTHER_INSIDE = "holds another row behind a line end that is a bare CR"
 PATIENCE = 1000  # unreadable lines before the first row: then it is no report
+MOST_UNREADABLE = 100_000  # rows of one file: beyond, somebody must look at the file itself
 
 
 class Outcome(StrEnum):
@@ -330,6 +331,8 @@ class _Reader:
         self.rows += table.num_rows
         self.unreadable.append(_table(self.faults, UNREADABLE))
         self.faults = []
+        if (count := sum(table.num_rows for table in self.unreadable)) > MOST_UNREADABLE:
+            raise ReportUnreadable(f"{count:,} of its lines can't be read as rows")
 
     def warnings(self) -> Iterator[str]:
         """What a person should know, in sentences; no recipient's text is in them."""
