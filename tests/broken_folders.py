@@ -95,7 +95,7 @@ TEXT = {
     "900 parentheses": ("{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "write it more simply"),
     "900 signs": ("{{ " + "-" * 900 + "1 }}", "write it more simply"),
     "900 times not": ("{{ " + "not " * 900 + "1 }}", "write it more simply"),
-    "900 sums": ("{{ " + "1 + " * 450 + "1 }}", "nested more than 50 deep"),
+    "900 sums": ("{{ " + "1 + " * 450 + "1 }}", "write it more simply"),
     "900 filters": ("{{ a" + " | upper" * 450 + " }}", "nested more than 50 deep"),
     "900 attributes": ("{{ a" + ".a" * 900 + " }}", "nested more than 50 deep"),
     "200 choices": ("{{ " + "1 if a else " * 200 + "1 }}", "nested more than 50 deep"),

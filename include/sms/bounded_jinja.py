@@ -23,10 +23,9 @@ LONGEST = 1_000_000  # characters or items of a result: a column may hold more t
 MOST_BITS = 256
 STEPS = 100_000  # rounds of loops and calls in one rendering
 # A width or precision of five digits in a format, or one that a value tells.
-WIDE = re.compile(
-    r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)"  # of "%6.2f"
-    r"|\{[^{}]*:[^{}]*(?:\d{5}|\{)"  # of "{:>6}"
-)
+WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)")  # as of "%6.2f"
+WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{5}|\{)")  # as of "{:>6}"
+WIDENING = ("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill")  # methods of Python's
 COUNTING = ("batch", "center", "indent", "round", "slice", "tojson")  # filters
 
 _left: ContextVar[int] = ContextVar("_left", default=STEPS)
@@ -102,7 +101,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """A call's result; the arguments of Python's own methods may be widths and counts."""
         _step()
         if isinstance(__obj, BuiltinFunctionType):
-            _require_small_numbers(args, kwargs)
+            if __obj.__name__ in WIDENING:
+                _require_small_numbers(args, kwargs)
             if __obj.__name__ == "replace":
                 _require(_grows_little(__obj.__self__, *args))
         return _not_long(super().call(__context, __obj, *args, **kwargs))
@@ -111,7 +111,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """`str.format` of a format that is not wide."""
         formatted = super().wrap_str_format(value)
         if formatted is not None:
-            _require(not WIDE.search(value.__self__))
+            _require(not WIDE_BRACES.search(value.__self__))
         return formatted
 
 
@@ -125,12 +125,17 @@ def _bounded(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
         if name in COUNTING:
             _require_small_numbers(others, kwargs)
         if name == "format":
-            _require(not WIDE.search(str(value)))
+            _require(not _is_wide(str(value)))
         if name == "replace":
             _require(_grows_little(value, *others, **kwargs))
         return _not_long(of_jinja(*args, **kwargs))
 
     return bounded
+
+
+def _is_wide(text: str) -> bool:
+    """Whether a format of `%` has a wide field; `%%` is a percent sign."""
+    return WIDE_PERCENT.search(text.replace("%%", "")) is not None
 
 
 def _step() -> None:
@@ -155,7 +160,7 @@ def _require_small_numbers(args: Iterable[Any], kwargs: dict[str, Any]) -> None:
 
 def _is_small(operator: str, left: Any, right: Any) -> bool:
     if operator == "%":
-        return not (isinstance(left, str) and WIDE.search(left))
+        return not (isinstance(left, str) and _is_wide(left))
     sizes = [len(each) for each in (left, right) if isinstance(each, str | list | tuple)]
     if operator == "+":
         return sum(sizes) <= LONGEST

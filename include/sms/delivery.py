@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -214,11 +214,17 @@ def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: 
     return held
 
 
-def clear_away(stem: str, session: Gateway) -> None:
-    """Remove what lies at the gateway of a file and was not renamed: numbers of people."""
+def clear_away(stem: str, session: Gateway) -> bool:
+    """Remove what lies at the gateway of a file and was not renamed: numbers of people.
+
+    False if it may have been renamed meanwhile.
+    """
     sight = look_at(session, stem)
-    for file in (*sight.drafts, *([sight.tmp] if sight.tmp else [])):
+    left = [
         session.remove(Folder.SEND, file.name)
+        for file in (*sight.drafts, *([sight.tmp] if sight.tmp else []))
+    ]
+    return all(left) and not sight.arrived and not look_at(session, stem).arrived
 
 
 def _is_ahead(submission: Submission) -> bool:
@@ -376,7 +382,8 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
         this.ledger.move(stem, to=State.UNKNOWN, token=this.token)
         raise unknown(stem)
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
-        session.remove(Folder.SEND, draft.name)
+        if not session.remove(Folder.SEND, draft.name):
+            raise _vanished(stem, draft.name)
     this.check(submission)
     _leave_out(this.ledger.opted_out(parcel.msisdns()), OPTED_OUT, stem, parcel)
     if this.cap:
@@ -385,17 +392,18 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
         return _end_empty(stem, parcel, sight, session, this)
     if submission.prepared_sha256:
         parcel.require_prepared(submission.prepared_sha256)
-    if _waits_for_rename(submission, sight.tmp, parcel.path()):
+    made = fingerprint(parcel.path())
+    if _waits_for_rename(submission, sight.tmp, made):
         return submission
     started = time.monotonic()
-    _put_in_place(stem, parcel.path(), sight.tmp, session, this.ledger, this.token)
+    _put_in_place(stem, parcel.path(), made["sha256"], sight.tmp, session, this)
     return this.ledger.record_upload(
         stem,
         this.token,
         messages=parcel.messages(),
         late_out=parcel.late_out(),
         seconds=time.monotonic() - started,
-        **fingerprint(parcel.path()),
+        **made,
     )
 
 
@@ -482,31 +490,35 @@ def _end_empty(stem: str, parcel: Parcel, sight: Sight, session: Gateway, this: 
     return this.ledger.end_empty(stem, this.token, left_out=parcel.late_out())
 
 
-def _waits_for_rename(submission: Submission, tmp: RemoteFile | None, path: Any) -> bool:
-    """Whether the very bytes that were recorded lie at the gateway, whole, as `.tmp`."""
+def _waits_for_rename(
+    submission: Submission, tmp: RemoteFile | None, made: Mapping[str, Any]
+) -> bool:
+    """Whether the bytes that were made are those recorded, and lie at the gateway as `.tmp`."""
     if submission.uploaded_at is None or tmp is None:
         return False
     recorded = {"sha256": submission.sha256, "size_bytes": submission.size_bytes}
-    return tmp.size == submission.size_bytes and fingerprint(path) == recorded
+    return tmp.size == submission.size_bytes and made == recorded
 
 
 def _put_in_place(
-    stem: str, path: Any, former: RemoteFile | None, session: Gateway, ledger: Ledger, token: str
+    stem: str, path: Any, sha256: str, former: RemoteFile | None, session: Gateway, this: Try
 ) -> None:
     """Upload under this try's own name, and call it `stem.tmp` once it is whole.
 
     So `stem.tmp` is a whole file at every moment, and whoever is late with a rename finds either
     that or nothing: two tries never write into each other's bytes, and one `stem.tmp` becomes
-    `.csv` once.
+    `.csv` once. What the ledger knows of the former one is forgotten before it is replaced: of
+    other people the file may have the same size.
     """
-    name = draft_name(stem, token)
+    name = draft_name(stem, this.token)
     try:
-        _upload_draft(name, path, session)
-        if not ledger.holds(stem, token):
+        _upload_draft(name, path, sha256, session)
+        look = Look()
+        if not this.ledger.forget_upload(stem, this.token):
             raise _taken(stem)
-        if former and not session.remove(Folder.SEND, former.name):
+        if former and not session.remove(Folder.SEND, former.name, look.require):
             raise _vanished(stem, former.name)
-        session.rename(name, f"{stem}.{Phase.TMP}")
+        session.rename(name, f"{stem}.{Phase.TMP}", look.require)
     except GatewayUnreachable:
         raise  # nobody answers: the next try looks, and removes it
     except Exception:
@@ -516,12 +528,21 @@ def _put_in_place(
         raise
 
 
-def _upload_draft(name: str, path: Any, session: Gateway) -> None:
-    """Upload all bytes of a file under a name that means nothing to the provider."""
+def _upload_draft(name: str, path: Any, sha256: str, session: Gateway) -> None:
+    """Upload all bytes of a file under a name that means nothing to the provider.
+
+    SubmissionTaken if they are not those that were looked at.
+    """
     with storage.opened(path, "rb") as source:
         size = source.seek(0, os.SEEK_END)
         source.seek(0)
-        arrived = session.upload(name, source)
+        read = _Hashed(source)
+        arrived = session.upload(name, cast(BinaryIO, read))
+    if read.digest.hexdigest() != sha256:
+        raise SubmissionTaken(
+            f"{path} changed while it was uploaded as {name}: another try is at work, this one "
+            "looks again later"
+        )
     if arrived != size:
         with contextlib.suppress(GatewayError):
             session.remove(Folder.SEND, name)
@@ -529,6 +550,21 @@ def _upload_draft(name: str, path: Any, session: Gateway) -> None:
             f"{name} has {arrived} bytes at the gateway instead of {size}: the upload was cut "
             "short and will be tried again"
         )
+
+
+class _Hashed:
+    """A file whose bytes are hashed as they are read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.digest = hashlib.sha256()
+        self.seek, self.tell = file.seek, file.tell
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        piece = self._file.read(size)
+        self.digest.update(piece)
+        return piece
 
 
 def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look) -> None:
@@ -540,6 +576,8 @@ def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look)
         raise  # the server may have done it all the same: the next try looks
     except GatewayError as error:
         sight = look_at(session, stem)
+        if not sight.arrived:  # a listing is no snapshot
+            sight = look_at(session, stem)
         if not sight.arrived:
             if sight.tmp:  # else it may have been somebody else's rename that took it away
                 ledger.withdraw_rename(stem, token, str(error))

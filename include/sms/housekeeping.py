@@ -23,7 +23,7 @@ from sms.collecting import (
     sentence,
     unchanged_for,
 )
-from sms.delivery import Folder, Gateway, Look, RemoteFile
+from sms.delivery import Folder, Gateway, Look, RemoteFile, contradiction
 from sms.errors import (
     GatewayError,
     GatewayUnreachable,
@@ -38,7 +38,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import OVER, State
 from sms.settings import UNREAD, Settings
-from sms.wire.names import Phase, ReportKind, ReportName, phase_of, stem_of
+from sms.wire.names import ARRIVED, Phase, ReportKind, ReportName, phase_of, reports_on, stem_of
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ def clear_gateway(
             raise
         except Exception as error:
             failures.append((report.file.name, error))
+    failures += _contradictions(ours, gateway, ledger)
     left = [each for each in ours if each.file.name not in deleted]
     reported = {each.owner.id for each in left if each.kind is ReportKind.ACK}
     sent, strange = _clear_send(gateway, ledger, settings, reported, now)
@@ -229,6 +230,27 @@ def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
             "nothing was deleted by that look"
         ) from error
     return [file.name]
+
+
+def _contradictions(
+    reports: Iterable[_Report], gateway: Gateway, ledger: Ledger
+) -> list[tuple[str, BaseException]]:
+    """Files that this ledger has called off, and that the provider has all the same."""
+    listing = gateway.listing(Folder.SEND)
+    owners = ledger.submissions_named([stem for each in listing if (stem := stem_of(each.name))])
+    shown = {
+        owner.stem: str(phase)
+        for file in listing
+        if (owner := owners.get((stem_of(file.name) or "").lower()))
+        and owner.state is State.CANCELLED
+        and (phase := phase_of(file.name, owner.stem)) in ARRIVED
+    }
+    shown |= {
+        each.owner.stem: each.file.name
+        for each in reports
+        if each.owner.state is State.CANCELLED and reports_on(each.file.name, each.owner.stem)
+    }
+    return [(stem, contradiction(stem, proof)) for stem, proof in shown.items()]
 
 
 def _clear_send(

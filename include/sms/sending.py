@@ -6,6 +6,7 @@ again until the first file of the run is on its way; from then on every stage le
 it is, so that what was sent stays on record.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -14,14 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sms import frames, limits, preparing, reviewing, send_window, storage
 from sms.campaign import Campaign, campaign_id
@@ -54,6 +55,8 @@ from sms.wire import inspection, send_file
 from sms.zones import zone
 
 log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept", bound=BaseModel)
 
 PLAN = "00_plan.json"
 CANDIDATES = "01_candidates.parquet"
@@ -98,12 +101,24 @@ class Rendered(BaseModel):
 
 def read_plan(folder: Any) -> Plan:
     """The plan that the first stage left in the run's folder."""
-    return Plan.model_validate_json(storage.read_text(folder / PLAN))
+    return _read(folder / PLAN, Plan)
 
 
 def read_schedule(folder: Any) -> Schedule:
     """The files and hours that the screening left in the run's folder."""
-    return Schedule.model_validate_json(storage.read_text(folder / SCHEDULE))
+    return _read(folder / SCHEDULE, Schedule)
+
+
+def _read(path: Any, model: type[Kept]) -> Kept:
+    """What a stage left in the run's folder. LedgerError where it can't be read, without it."""
+    try:
+        return model.model_validate_json(storage.read_text(path))
+    except ValidationError as error:
+        raise LedgerError(
+            f"{path} can't be read ({error.error_count()} faults): it was cut short, or is of "
+            "another version. Remove it and clear the task plan with what is downstream of it, or "
+            "trigger a new run"
+        ) from None  # its message would quote numbers
 
 
 def write_schedule(dealt: Schedule, plan: Plan, folder: Any) -> None:
@@ -658,9 +673,10 @@ class PreparedPart:
     """One file of a run as `delivery.submit` takes it; can leave out whoever said STOP since."""
 
     def __init__(self, folder: Any, submission: Submission, settings: Settings) -> None:
+        self._stem = submission.stem
         self._rows = messages_file(folder, submission.stem)
         self._bytes = bytes_file(folder, submission.stem)
-        rendered = Rendered.model_validate_json(storage.read_text(folder / RENDERED))
+        rendered = _read(folder / RENDERED, Rendered)
         self._dialect = send_file.Dialect(rendered.encoding, rendered.delimiter_in_text)
         self._is_planned_so = rendered.plan == read_plan(folder)
         self._left_out = np.empty(0, np.int64)
@@ -677,8 +693,15 @@ class PreparedPart:
         return self._batches()
 
     def path(self) -> Any:
-        """The exact bytes."""
-        return self._bytes
+        """The exact bytes.
+
+        Of a file that lacks somebody, under a name that these people decide: two tries that leave
+        out different people never write into one file.
+        """
+        if not len(self._left_out):
+            return self._bytes
+        whom = hashlib.sha256(self._left_out.tobytes()).hexdigest()[:8]
+        return self._bytes.with_name(f"06_{self._stem}.{whom}.csv")
 
     def require_prepared(self, sha256: str) -> None:
         """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
@@ -690,7 +713,6 @@ class PreparedPart:
                 "render with what is downstream of it"
             )
         if rows == sha256 and not len(self._left_out) and not self._holds(sha256):
-            # An earlier try left out somebody who need not be left out any more, or had no room.
             self._write()
         if rows != sha256:
             raise LedgerError(
@@ -713,7 +735,7 @@ class PreparedPart:
         return storage.exists(self._bytes) and fingerprint(self._bytes)["sha256"] == sha256
 
     def _write(self) -> None:
-        with storage.writing(self._bytes) as out:
+        with storage.replacing(self.path()) as out:
             send_file.write(self._batches(), out, self._dialect)
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

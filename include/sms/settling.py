@@ -22,9 +22,14 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
     _require(stem, ledger, (State.UNKNOWN,), "not unknown: nothing to settle")
     found = look_again(ledger.submission(stem), gateway, ledger)
     if found.state is State.UNKNOWN:
-        if not arrived:
-            # First of all: what is gone can't be renamed late.
-            clear_away(stem, gateway)
+        # First of all: what is gone can't be renamed late.
+        if not arrived and not clear_away(stem, gateway):
+            look_again(found, gateway, ledger)
+            raise LedgerError(
+                f"a late rename of {stem} came meanwhile: it may have arrived, whatever anybody "
+                "says, and nothing is sent again. Answer again once the gateway shows what became "
+                "of it"
+            )
         answer = "arrived" if arrived else "never arrived"
         to = State.SUBMITTED if arrived else State.CANCELLED
         if not ledger.move(stem, to=to, detail={"settled": answer}):

@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -63,16 +64,32 @@ def writing(path: Any) -> Iterator[BinaryIO]:
         raise
 
 
-def write_text(path: Any, text: str) -> None:
-    """Write a text as UTF-8; of one that can't be written whole, nothing stays."""
-    with told(path, "written"):
-        _make_private(path)
+@contextlib.contextmanager
+def replacing(path: Any) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of another in an instant once it is whole.
+
+    On an object store every file does.
+    """
+    place = _local(path)
+    if place is None or not (place.is_file() or not place.exists()):  # a device takes no name
+        with writing(path) as file:
+            yield file
+        return
+    fresh = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.part")
     try:
+        with writing(fresh) as file:
+            yield file
         with told(path, "written"):
-            path.write_text(text, encoding="utf-8")
+            fresh.replace(place)
     except BaseException:
-        discard(path)
+        discard(fresh)
         raise
+
+
+def write_text(path: Any, text: str) -> None:
+    """Write a text as UTF-8, all of it or nothing."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def read_text(path: Any) -> str:

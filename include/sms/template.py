@@ -23,7 +23,9 @@ _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _OF_PAGES = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)  # compiling computes them
 # What no text of ten SMS needs. Without these, Python's compiler may fail, or take minutes.
 _MOST_TOKENS, _MOST_DEPTH = 2_000, 50
-_LARGEST = 1_000_000_000
+_LARGEST = 1_000_000_000  # of what may be a width or a count
+_LARGEST_OF_ORDERS = 10**15  # of what is only compared, added or subtracted
+_WEIGHED = (nodes.Operand, nodes.Compare, nodes.Add, nodes.Sub, nodes.Mod, nodes.FloorDiv)
 _NO_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 # With one of these a piece may depend on what came before it, or appear somewhere else.
 _INSEPARABLE = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Block)
@@ -228,11 +230,13 @@ def _faults(text: str) -> Iterator[Fault]:
             if used.name not in known:
                 problem = shortened(f"uses {used.name!r}, which is not known here")
                 yield Fault(used.lineno, problem)
+    weighed = {id(side) for each in tree.find_all(_WEIGHED) for side in each.iter_child_nodes()}
     for said in tree.find_all(nodes.Const):
         if isinstance(said.value, str) and (found := _NO_CHARACTER.search(said.value)):
             yield Fault(said.lineno, f"writes {found[0]!r}, which no phone shows: take it away")
-        if isinstance(said.value, int) and said.value > _LARGEST:
-            yield Fault(said.lineno, f"holds a number above {_LARGEST:,}: write a smaller one")
+        most = _LARGEST_OF_ORDERS if id(said) in weighed else _LARGEST
+        if isinstance(said.value, int) and said.value > most:
+            yield Fault(said.lineno, f"holds a number above {most:,}: write a smaller one")
 
 
 def _too_much(text: str) -> Fault | None:
@@ -247,8 +251,22 @@ def _below(tree: nodes.Node, depth: int) -> nodes.Node | None:
     """The first node that is so deep in a tree; without recursion, which has an end of its own."""
     level: list[nodes.Node] = [tree]
     for _ in range(depth):
-        level = [child for node in level for child in node.iter_child_nodes()]
+        level = [child for node in level for child in _parts(node)]
     return level[0] if level else None
+
+
+def _parts(node: nodes.Node) -> Iterator[nodes.Node]:
+    """A node's children; a chain such as `a + b + c` has its links side by side."""
+    for each in node.iter_child_nodes():
+        child = each
+        while type(child) is type(node) and isinstance(child, nodes.BinExpr) and _chains(child):
+            yield child.right
+            child = child.left
+        yield child
+
+
+def _chains(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Add | nodes.And | nodes.Or)
 
 
 def _columns(tree: nodes.Template) -> set[str]:
@@ -256,7 +274,13 @@ def _columns(tree: nodes.Template) -> set[str]:
     found = meta.TrackingCodeGenerator(_JINJA)
     found.optimizer = None
     found.visit(tree)
-    return found.undeclared_identifiers - set(_JINJA.globals)
+    return found.undeclared_identifiers - (set(_JINJA.globals) - _as_columns(tree))
+
+
+def _as_columns(tree: nodes.Template) -> set[str]:
+    """Names that a text uses without calling them: a column may be called `range`."""
+    called = {id(call.node) for call in tree.find_all(nodes.Call)}
+    return {name.name for name in tree.find_all(nodes.Name) if id(name) not in called}
 
 
 def _column_lines(tree: nodes.Template) -> dict[str, int]:

@@ -13,7 +13,14 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sms.errors import FileRejected, GatewayRefused, LedgerError, SmsError, VerdictOverdue
+from sms.errors import (
+    FileRejected,
+    GatewayRefused,
+    LedgerError,
+    SmsError,
+    SubmissionContradicted,
+    VerdictOverdue,
+)
 from sms_airflow.failures import in_a_sentence, in_our_words, verdict_on
 from sms_airflow.sensors import watch
 
@@ -30,7 +37,9 @@ def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
         try:
             return work(self, *args, **kwargs)
         except (SmsError, OSError) as error:
-            raise verdict_on(in_our_words(error), self.what_left()) from None
+            # Of what contradicts the ledger, the ledger has nothing to say.
+            knows = not isinstance(error, SubmissionContradicted)
+            raise verdict_on(in_our_words(error), self.what_left() if knows else "") from None
 
     return told
 

@@ -114,12 +114,16 @@ def test_whoever_is_told_of_a_rename_holds_up_nobodys_stop(
 def test_whoever_stands_still_in_a_turn_asks_everything_again(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LOOK_HOLDS", 0.0)
     [prepared] = desk.prepare(numbers(3))
     asked: list[Any] = []
 
+    def stand_still(held: Any) -> None:
+        asked.append(held)
+        if len(asked) > 1:  # once the `.tmp` is in place
+            monkeypatch.setattr(delivery, "LOOK_HOLDS", 0.0)
+
     with pytest.raises(LookExpired) as told:
-        desk.submit(prepared.stem, also=asked.append)
+        desk.submit(prepared.stem, also=stand_still)
 
     assert told.value.retryable
     assert renames(gateway) == []

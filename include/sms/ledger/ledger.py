@@ -227,6 +227,14 @@ class Ledger:
         with self._transaction() as tx:
             return submissions.holds(tx, stem, token)
 
+    def forget_upload(self, stem: str, token: str) -> bool:
+        """Write down that what lies at the gateway as `.tmp` is about to be replaced.
+
+        False if that try does not hold the file any more.
+        """
+        with self._transaction() as tx:
+            return submissions.forget_upload(tx, stem, token)
+
     def record_upload(
         self,
         stem: str,

@@ -179,6 +179,15 @@ def holds(tx: Transaction, stem: str, token: str) -> bool:
     return found is not None and found.state is State.UPLOADING and found.claim == token
 
 
+def forget_upload(tx: Transaction, stem: str, token: str) -> bool:
+    """Vouch for no `.tmp` any more, until the next one is recorded; False if the claim is lost."""
+    held = locked(tx, stem)
+    if held.state is not State.UPLOADING or held.claim != token:
+        return False
+    tx.db.execute(update(submission).where(submission.c.id == held.id).values(uploaded_at=None))
+    return True
+
+
 def record_upload(
     tx: Transaction,
     stem: str,
