@@ -274,7 +274,7 @@ def _columns(tree: nodes.Template) -> set[str]:
     found = meta.TrackingCodeGenerator(_JINJA)
     found.optimizer = None
     found.visit(tree)
-    return found.undeclared_identifiers - (set(_JINJA.globals) - _as_columns(tree))
+    return found.undeclared_identifiers | (set(_JINJA.globals) & _as_columns(tree))
 
 
 def _as_columns(tree: nodes.Template) -> set[str]:

@@ -8,7 +8,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sms.bounded_jinja import BoundedEnvironment
 from sms.errors import BadCampaign
-from sms.template import Logic, Template, faults
+from sms.template import Column, Logic, Template, faults
 
 DOUBLED = "{% set a = 'abcdefgh' %}" + 24 * "{% set a = ? %}" + "{{ a | length }}"
 
@@ -102,3 +102,32 @@ def test_compiling_works_nothing_out(monkeypatch):
         Template(text)
 
     assert worked_out == []
+
+
+ORDINARY = {
+    '{{ {75001: "Paris", 69001: "Lyon"}.get(code | int, "France") }}': "Paris",
+    "{{ [75001, 69001].count(code | int) }}": "1",
+    "{% if order | int > 100000000000 %}yes{% endif %}": "yes",
+    "{{ order | int - 100000000000 }}": "23456789012",
+    '{{ "-20%% de 10000 articles, %s" | format(name) }}': "-20% de 10000 articles, Léa",
+    '{{ "%s, réf. {%s: 12345}" | format(name, code) }}': "Léa, réf. {75001: 12345}",
+    "{{ " + " + ".join(["name"] * 80) + " }}": "Léa" * 80,
+    "{% if " + " or ".join(f"code == '{n}'" for n in range(74960, 75010)) + " %}x{% endif %}": "x",
+    "{{ range }} {{ name }}": "fin Léa",
+}
+
+
+@pytest.mark.parametrize("text", ORDINARY, ids=range(len(ORDINARY)))
+def test_ordinary_texts_are_rendered(text):
+    row = {"code": "75001", "order": "123456789012", "name": "Léa", "range": "fin"}
+    assert faults(text) == ()
+
+    written = "".join(_written(piece, row) for piece in Template(text).pieces)
+
+    assert written == ORDINARY[text]
+
+
+def _written(piece, row):
+    if isinstance(piece, Logic):
+        return piece.of({name: row[name] for name in piece.columns}).text
+    return row[piece.name] if isinstance(piece, Column) else piece.text

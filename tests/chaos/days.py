@@ -6,7 +6,7 @@ more.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -336,13 +336,26 @@ class Chaos:
         try:
             tasks = self._tasks(run)
         except AirflowRefused as error:
-            return f"{told[0]}: {error}"
+            return "\n".join([f"{told[0]}: {error}", *self._booked(run)])
         for task in tasks:
             told.append(f"  {task.task_id} is {task.state}, try {task.try_number}")
             if task.state in ("failed", "up_for_retry", "running"):
                 log = self.stack.airflow.log(run.dag_id, run.run_id, task).splitlines()
                 told += [f"    {line}" for line in log[-12:]]
         return "\n".join(told)
+
+    def _booked(self, run: Run) -> Iterator[str]:
+        """What is known of a collection's booking, by the run that should have made it."""
+        stem = run.run_id.removeprefix("ack__")
+        for sent in self._today:
+            if stem not in [each.stem for each in self._files(sent)]:
+                continue
+            yield f"  {stem} is {self.stack.ledger.submission(stem).state}, of {sent.run_id}"
+            for task in self._tasks(sent):
+                yield f"  {task.task_id} {task.map_index} is {task.state}, try {task.try_number}"
+                if task.task_id in ("submit", "book_collection"):
+                    log = self.stack.airflow.log(sent.dag_id, sent.run_id, task).splitlines()
+                    yield from (f"    {line}" for line in log[-12:])
 
 
 def _run(dag_id: str, run_id: str) -> Run:
