@@ -390,6 +390,18 @@ def test_unicode_texts_keep_their_characters_and_count_in_units():
     assert rendering.replaced == {"U+0000": 1}
 
 
+def test_unicode_counts_neither_septets_nor_characters():
+    rows = audience(a=["é" * 20 + "€" * 50, "é😀" * 23, "é😀" * 24, "é" + "€" * 70])
+    rendering = rendered("中{{ a }}", rows, unicode=True)
+
+    assert [len(text) for text in texts(rendering)] == [47]
+    assert exclusions(rendering) == [
+        ("k0", Reason.TEXT_TOO_LONG, "71 UTF-16 units in 2 segments, 1 allowed"),
+        ("k2", Reason.TEXT_TOO_LONG, "73 UTF-16 units in 2 segments, 1 allowed"),
+        ("k3", Reason.TEXT_TOO_LONG, "72 UTF-16 units in 2 segments, 1 allowed"),
+    ]
+
+
 def test_characters_that_nothing_stands_for_follow_the_campaigns_policy():
     rows = audience(a=["Zoé", "中村"])
 
