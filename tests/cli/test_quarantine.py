@@ -1,9 +1,11 @@
 """`sms quarantine`: what a person says of rows that can't be read."""
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
-from sms.ledger.ledger import Ledger
+from sms.ledger.ledger import Ledger, ReportFile
 from sms.ledger.quarantine import UNREADABLE
 from tests.command_line import sms
 
@@ -18,7 +20,9 @@ def ledger(ledger_url) -> Ledger:
         {"line": line, "reason": "has 1 of 5 fields", "raw": b"who?", "may_be_stop": True}
         for line in (2, 5)
     ]
-    ledger.quarantine(STOP, [pa.RecordBatch.from_pylist(rows, UNREADABLE)])
+    at = datetime(2026, 7, 15, 10, 5, tzinfo=UTC)
+    file = ReportFile(STOP, "STOP", None, None, 99, at, "0" * 64, 1, 2, "place")
+    ledger.record_reading(None, file, [pa.RecordBatch.from_pylist(rows, UNREADABLE)])
     return ledger
 
 
