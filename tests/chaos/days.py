@@ -159,7 +159,8 @@ class Chaos:
             elif not self._stood_aside(run):
                 self.sent.append(run)
         files = [each for run in self._today for each in self._files(run)]
-        return [each.stem for each in files if each.stem not in self._never_arrived]
+        # Of a run whose part never arrived, the others are called off.
+        return [each.stem for each in files if each.state is not State.CANCELLED]
 
     def _heal_collected(self, stems: Sequence[str]) -> None:
         """Until all reports on these files and all replies are home; then it is the next day."""
