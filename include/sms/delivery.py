@@ -62,11 +62,15 @@ class RemoteFile:
     modified_at: datetime
 
 
-class Gateway(Protocol):
-    """An open session at the gateway. Every method may raise a GatewayError."""
+class Shows(Protocol):
+    """What shows the gateway's directories: a session, or listings that were made before."""
 
     def listing(self, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
+
+
+class Gateway(Shows, Protocol):
+    """An open session at the gateway. Every method may raise a GatewayError."""
 
     def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
         """Copy a file's bytes into an open file."""
@@ -210,7 +214,8 @@ def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: 
     if held:
         with gateway() as session:
             for stem in held:
-                clear_away(stem, session)
+                if not clear_away(stem, session):
+                    log.error("%s was called off, and may have been renamed meanwhile", stem)
     return held
 
 
@@ -271,7 +276,7 @@ class Sight:
         return self.phases.get(Phase.TMP)
 
 
-def look_at(session: Gateway, stem: str) -> Sight:
+def look_at(session: Shows, stem: str) -> Sight:
     """Every file that the gateway shows for this stem."""
     listing = session.listing(Folder.SEND)
     phases = {phase_of(file.name, stem): file for file in listing}
@@ -281,7 +286,7 @@ def look_at(session: Gateway, stem: str) -> Sight:
     )
 
 
-def look_again(submission: Submission, session: Gateway, ledger: Ledger) -> Submission:
+def look_again(submission: Submission, session: Shows, ledger: Ledger) -> Submission:
     """A submission as it stands, once the gateway was asked about one in `unknown`.
 
     What shows there now settles it; what doesn't leaves it as it is.
@@ -296,7 +301,7 @@ def look_again(submission: Submission, session: Gateway, ledger: Ledger) -> Subm
     return ledger.submission(submission.stem)
 
 
-def proof_of_arrival(stem: str, session: Gateway, ledger: Ledger) -> str:
+def proof_of_arrival(stem: str, session: Shows, ledger: Ledger) -> str:
     """What proves that the provider has a file: its phase, or a report on it; "" if nothing does.
 
     The provider reports on nothing that it never had.

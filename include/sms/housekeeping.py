@@ -10,7 +10,7 @@ import logging
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from sms import overdue
 from sms.collecting import (
@@ -41,6 +41,8 @@ from sms.settings import UNREAD, Settings
 from sms.wire.names import ARRIVED, Phase, ReportKind, ReportName, phase_of, reports_on, stem_of
 
 log = logging.getLogger(__name__)
+
+Owned: TypeAlias = list[tuple[RemoteFile, Submission | None]]  # files in `Send`, and whose
 
 HOME = frozenset({State.REPORTED, State.CLOSED})  # the delivery report is, or will never come
 
@@ -100,10 +102,13 @@ def clear_gateway(
             raise
         except Exception as error:
             failures.append((report.file.name, error))
-    failures += _contradictions(ours, gateway, ledger)
+    there = gateway.listing(Folder.SEND)
+    owners = ledger.submissions_named([stem for each in there if (stem := stem_of(each.name))])
+    owned = [(file, owners.get((stem_of(file.name) or "").lower())) for file in there]
+    failures += _contradictions(owned, ours)
     left = [each for each in ours if each.file.name not in deleted]
     reported = {each.owner.id for each in left if each.kind is ReportKind.ACK}
-    sent, strange = _clear_send(gateway, ledger, settings, reported, now)
+    sent, strange = _clear_send(owned, gateway, settings, reported, now)
     closed = tuple(_close(gateway, ledger, settings, now))
     cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(ours))
     _tell(cleared)
@@ -130,7 +135,9 @@ def _bring_changes_home(
         failures.append(("STOPs and replies", error))
     for report in _reports(gateway.listing(Folder.REPORT), ledger):
         awaited = report.known is None and report.owner.state not in HOME
-        if report.kind is ReportKind.ACK and not report.is_read and not awaited:
+        # One that was never seen by our own clock would never be old enough to go.
+        is_read = report.is_read and ledger.sighting(report.file.name) is not None
+        if report.kind is ReportKind.ACK and not is_read and not awaited:
             name, stem = report.file.name, report.owner.stem
             try:
                 bring_delivery_report(stem, name, gateway, ledger, archive, now)
@@ -232,16 +239,12 @@ def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
     return [file.name]
 
 
-def _contradictions(
-    reports: Iterable[_Report], gateway: Gateway, ledger: Ledger
-) -> list[tuple[str, BaseException]]:
+def _contradictions(sent: Owned, reports: Iterable[_Report]) -> list[tuple[str, BaseException]]:
     """Files that this ledger has called off, and that the provider has all the same."""
-    listing = gateway.listing(Folder.SEND)
-    owners = ledger.submissions_named([stem for each in listing if (stem := stem_of(each.name))])
     shown = {
         owner.stem: str(phase)
-        for file in listing
-        if (owner := owners.get((stem_of(file.name) or "").lower()))
+        for file, owner in sent
+        if owner
         and owner.state is State.CANCELLED
         and (phase := phase_of(file.name, owner.stem)) in ARRIVED
     }
@@ -254,18 +257,15 @@ def _contradictions(
 
 
 def _clear_send(
-    gateway: Gateway, ledger: Ledger, settings: Settings, reported: Container[int], now: datetime
+    sent: Owned, gateway: Gateway, settings: Settings, reported: Container[int], now: datetime
 ) -> tuple[tuple[str, ...], int]:
     """Delete what is ours and over in `Send`; the names, and how many files are nobody's.
 
     `reported` are the ids of submissions whose delivery report is still at the gateway.
     """
-    listing = gateway.listing(Folder.SEND)
-    owners = ledger.submissions_named([stem for each in listing if (stem := stem_of(each.name))])
     deleted: list[str] = []
     strange = 0
-    for file in listing:
-        owner = owners.get((stem_of(file.name) or "").lower())
+    for file, owner in sent:
         if owner is None:
             strange += 1
         elif _is_over(file, owner, settings, reported, now):

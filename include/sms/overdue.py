@@ -6,9 +6,8 @@ asks the ledger and the gateway alone, and each submission that is not over is f
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 from sms.collecting import bring_delivery_report, find_report
@@ -18,6 +17,8 @@ from sms.delivery import (
     RemoteFile,
     contradiction,
     look_again,
+    look_at,
+    proof_of_arrival,
     record_verdict,
     report_due_of,
     unknown,
@@ -34,7 +35,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.settings import MONTH, Settings
-from sms.wire.names import ARRIVED, Phase, phase_of, reports_on
+from sms.wire.names import Phase
 
 log = logging.getLogger(__name__)
 
@@ -52,26 +53,21 @@ class Desk:
     settings: Settings
     now: datetime
 
-    @cached_property
-    def sent(self) -> list[RemoteFile]:
-        """The files in `Send`."""
-        return self.gateway.listing(Folder.SEND)
+    _listings: dict[Folder, list[RemoteFile]] = field(default_factory=dict)
 
-    @cached_property
-    def reports(self) -> list[RemoteFile]:
-        """The files in `Report`."""
-        return self.gateway.listing(Folder.REPORT)
+    def listing(self, folder: Folder) -> list[RemoteFile]:
+        """The files of a directory."""
+        if folder not in self._listings:
+            self._listings[folder] = self.gateway.listing(folder)
+        return self._listings[folder]
 
     def proof_of_arrival(self, stem: str) -> str:
         """What proves that the provider has a submission; "" if nothing does."""
-        arrived = sorted(ARRIVED & self.phases(stem))
-        reports = [file.name for file in self.reports if reports_on(file.name, stem)]
-        loaded = [each.name for each in self.ledger.report_files(stem)]
-        return next(iter([*arrived, *reports, *loaded]), "")
+        return proof_of_arrival(stem, self, self.ledger)
 
-    def phases(self, stem: str) -> set[Phase]:
-        """As what the gateway shows a submission."""
-        return {phase for file in self.sent if (phase := phase_of(file.name, stem))}
+    def report(self, stem: str) -> RemoteFile | None:
+        """The delivery report on a submission."""
+        return find_report(self.listing(Folder.REPORT), stem)
 
 
 def settle(desk: Desk) -> list[tuple[str, Exception]]:
@@ -122,7 +118,7 @@ def _prepared(each: Submission, desk: Desk) -> SmsError | None:
 
 def _unknown(each: Submission, desk: Desk) -> SmsError | None:
     """One of which nobody knows whether it arrived."""
-    if look_again(each, desk.gateway, desk.ledger).state is State.UNKNOWN:
+    if look_again(each, desk, desk.ledger).state is State.UNKNOWN:
         return unknown(each.stem)
     log.warning("%s counts as submitted: clear its task submit, and the run goes on", each.stem)
     return None
@@ -132,7 +128,7 @@ def _submitted(each: Submission, desk: Desk) -> SmsError | None:
     """One whose verdict should be known: by `.done`, `.reject`, or a delivery report."""
     if desk.now - (each.submitted_at or each.send_at) < desk.settings.verdict_timeout:
         return None
-    phases = desk.phases(each.stem)
+    phases = look_at(desk, each.stem).phases
     if Phase.REJECT in phases:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=False)
         return SmsError(
@@ -143,7 +139,7 @@ def _submitted(each: Submission, desk: Desk) -> SmsError | None:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=True)
         log.warning("%s was accepted, and no task waited for that", each.stem)
         return _accepted(desk.ledger.submission(each.stem), desk)
-    if find_report(desk.reports, each.stem):
+    if desk.report(each.stem):
         return _accepted(each, desk)
     seen = next((phase for phase in (Phase.LOCK, Phase.CSV) if phase in phases), None)
     return VerdictOverdue(each.stem, seen.value if seen else None)
@@ -154,7 +150,7 @@ def _accepted(each: Submission, desk: Desk) -> SmsError | None:
     due = each.due_at or report_due_of(each)
     if desk.now < due + desk.settings.report_grace:
         return None
-    if report := find_report(desk.reports, each.stem):
+    if report := desk.report(each.stem):
         bring_delivery_report(
             each.stem, report.name, desk.gateway, desk.ledger, desk.archive, desk.now
         )
@@ -172,7 +168,7 @@ def _accepted(each: Submission, desk: Desk) -> SmsError | None:
 
 def _reported(each: Submission, desk: Desk) -> SmsError | None:
     """One that is over, while the provider still shows it as not processed."""
-    stays = desk.phases(each.stem) & {Phase.CSV, Phase.LOCK}
+    stays = look_at(desk, each.stem).phases.keys() & {Phase.CSV, Phase.LOCK}
     if not stays or desk.now - each.sent_at < desk.settings.reports_quiet:
         return None
     return SmsError(

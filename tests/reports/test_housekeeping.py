@@ -352,6 +352,17 @@ def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home
     assert gateway.report_names() == [name("ACK", one)]
 
 
+def test_a_report_that_was_read_before_it_was_ever_sighted_goes_too(home, gateway, later, reported):
+    """As one that an earlier version has read."""
+    with home.ledger.engine.begin() as db:
+        db.exec_driver_sql("DELETE FROM sms.sighting")
+    later(2 * A_DAY)
+    assert clear(home).reports == ()
+
+    later(3 * A_DAY)
+    assert clear(home).reports == (name("ACK", reported),)
+
+
 # What a report may still get
 
 

@@ -64,7 +64,8 @@ FROM sms.message WHERE submission_id = %(id)s AND sent_on = %(day)s
 GROUP BY country, variant, segments, msisdn & 31
 """
 
-# What earlier reports stated, beside the table while a report is loaded.
+# What earlier reports stated, beside the table while a report is loaded. Such a statement takes no
+# parameters; these are a number and a date of ours.
 SET_ASIDE = """
 CREATE TEMP TABLE earlier ON COMMIT DROP AS
 SELECT idremote, line, idstatus, ackoperator, raw_status FROM sms.receipt

@@ -111,11 +111,8 @@ GROUP BY m."row"
 """
 
 
-def load_replies(tx: Transaction, report: ReportName, rows: Rows, *, goes_on: bool = False) -> int:
-    """Store the rows of a STOP or SMSMO file that aren't stored yet; how many those were.
-
-    Where it `goes_on`, all of the rows are new: their occurrences count from those stored before.
-    """
+def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
+    """Store the rows of a STOP or SMSMO file that aren't stored yet; how many those were."""
     tx.db.execute(
         text(
             "CREATE TEMP TABLE answers (msisdn bigint, raw_date text, raw_hour text, "

@@ -76,8 +76,7 @@ NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
 DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + NUMBER)
 # Whatever may be a number begins a row, however its date and hour are written: a STOP in a text
 # that nobody closes would be lost, and a text that is cut before a number costs nobody anything.
-SPELLED = rb"[ \t]*(?:\"[ \t]*)?'?(?:\+|00?)?[(1-9][\d .()/-]{6,28}\"?[ \t]*"
-REPLY_BEGINS = re.compile(SPELLED + rb";")
+REPLY_BEGINS = re.compile(rb"[ \t]*(?:\"[ \t]*)?'?(?:\+|00?)?[(1-9][\d .()/-]{6,28}\"?[ \t]*;")
 
 
 @dataclass(frozen=True, slots=True)
