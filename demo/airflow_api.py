@@ -8,6 +8,8 @@ from typing import Any, Self
 import httpx
 
 FINISHED_RUN = {"success", "failed"}
+# Seconds: a change of a DAG waits for whoever is storing all DAGs of its file, on a busy machine.
+ANSWERS_WITHIN = 300.0
 
 
 class AirflowRefused(RuntimeError):
@@ -81,7 +83,7 @@ class Airflow:
         self.login = login
         self.password = password
         # A proxy of the caller's environment has no business with 127.0.0.1.
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=ANSWERS_WITHIN, trust_env=False)
 
     def close(self) -> None:
         """Close the connections that are kept open."""

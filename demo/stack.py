@@ -265,7 +265,10 @@ class Stack:
     def _wait_for_sandbox(self) -> None:
         if self.gateway:
             wait_until(
-                self.gateway.is_ready, "the sandbox's start", timeout=30, check=self.servers.check
+                self.gateway.is_ready,
+                "the sandbox's start",
+                timeout=HEALTHY_WITHIN,
+                check=self.servers.check,
             )
 
     def _connections(self) -> dict[str, str]:

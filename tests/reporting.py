@@ -10,9 +10,10 @@ from tests import airflow_home, quick
 
 TOLD = "told"  # the property of a test that has a sentence to tell
 SLOWEST = 10
-# Folders whose tests take longest; with several processes they begin first, so that none is left
-# over at the end.
-LONGEST_FIRST = ("chaos", "journeys", "compose", "faults", "benchmarks")
+# Folders and groups whose tests take longest; with several processes they begin first, so that none
+# is left over at the end. Those that start an Airflow begin after each other: it takes a minute of
+# both cores to be up.
+LONGEST_FIRST = ("chaos", "world", "faults", "compose", "journeys", "benchmarks")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:], others = quick.choose(items)
         config.hook.pytest_deselected(items=others)
     rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(_folder(item.nodeid), len(rank)))
+    items.sort(key=lambda item: rank.get(_kind(item), len(rank)))
 
 
 @pytest.fixture
@@ -72,6 +73,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("the slowest")
     for nodeid, taken in seconds.most_common(SLOWEST):
         write(f"{taken:7.1f} s {nodeid}")
+
+
+def _kind(item: pytest.Item) -> str:
+    """The group whose tests one process plays, or the folder."""
+    group = item.get_closest_marker("xdist_group")
+    return str(group.args[0]) if group else _folder(item.nodeid)
 
 
 def _folder(nodeid: str) -> str:

@@ -47,7 +47,6 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
         and CronTriggerTimetable(
             campaign.schedule, timezone="Europe/Paris", run_immediately=NEVER_LATE
         ),
-        params=form.params(campaign, settings),
         default_args={"owner": campaign.owner},
         tags={"sms", "send", campaign.kind.value, *campaign.tags},
         # A backfill is refused by Airflow itself: it would send each of its days today.
@@ -71,4 +70,6 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
             proved >> [approve, booked_proof]
         approve >> hour >> tasks.hear_stops() >> submit >> booked
         [submit, booked] >> tasks.conclude(stems)
+    # Last: each task that is made after them would hold and serialize a copy of its own.
+    dag.params = form.params(campaign, settings)
     return dag

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.sftp.operators.sftp import SFTPOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sms.errors import (
@@ -44,7 +43,7 @@ def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
     return told
 
 
-class SubmitOperator(SFTPOperator):
+class SubmitOperator(BaseOperator):
     """Upload a run's files as `.tmp`, then rename one after the other to `.csv`, at most once ever.
 
     All of an hour lie at the gateway before the first is renamed, and each must be accepted
@@ -59,7 +58,7 @@ class SubmitOperator(SFTPOperator):
 
     def __init__(self, *, stems: Any, **kwargs: Any) -> None:
         kwargs.setdefault("doc_md", inspect.getdoc(type(self)))
-        super().__init__(ssh_conn_id="sms_gateway", remote_filepath="", **kwargs)
+        super().__init__(**kwargs)
         self.stems = stems
 
     @says_what_left

@@ -9,6 +9,7 @@ from airflow.sdk import timezone
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
+from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 from croniter import croniter
@@ -86,6 +87,17 @@ def test_the_trigger_form_starts_with_the_campaign_and_explains_each_field(
         assert param.description is None  # or the page would not show the Markdown
         assert param.schema["title"]
         assert param.schema["description_md"]
+
+
+@pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
+def test_the_fields_of_the_form_are_stored_once_and_not_with_each_task(
+    dagbag: DagBag, dag_id: str
+) -> None:
+    """Airflow checks each copy of them against JSON Schema again, whenever it reads the file."""
+    stored = DagSerialization.to_dict(dagbag.dags[dag_id])["dag"]
+
+    assert stored["params"]
+    assert not [task for task in stored["tasks"] if task["__var"].get("params")]
 
 
 @pytest.mark.parametrize("minutes", [1, 6, 100, 24 * 60 - 1])

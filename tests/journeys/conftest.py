@@ -406,7 +406,7 @@ def world(
             if isinstance(item, pytest.Function) and item.get_closest_marker("journey")
         }
         if "PYTEST_XDIST_WORKER" in os.environ:  # or each process would play all of them
-            assert all("@journeys" in name for name in journeys), "pytest-xdist keeps no groups"
+            assert all("@world" in name for name in journeys), "pytest-xdist keeps no groups"
         world.ensemble = Ensemble(world.timekeeper, journeys)
         yield world
         world.ensemble.wait()
@@ -415,7 +415,7 @@ def world(
 def pytest_itemcollected(item: pytest.Item) -> None:
     """All journeys are of one process, and each may have to wait for all others."""
     if "world" in getattr(item, "fixturenames", ()):
-        item.add_marker(pytest.mark.xdist_group("journeys"))
+        item.add_marker(pytest.mark.xdist_group("world"))
         item.add_marker(pytest.mark.timeout(2 * PATIENCE_OF_ALL))
 
 
