@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 import asyncssh
 import paramiko
 from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from paramiko.sftp import (
     CMD_CLOSE,
@@ -84,11 +84,14 @@ class SftpGateway:
     def __enter__(self) -> Self:
         where = self._account.address
         with spoken(where, "connecting"):
+            _pinned(BaseHook.get_connection(self._account.conn_id))
             # One attempt: whether to try again is the task's decision, and a refused login must
             # not be repeated.
             hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
             if hook.pkey or hook.key_file or hook.password:
                 hook.look_for_keys = False  # each key of ours in ~/.ssh would be a refused login
+            if hook.key_file:
+                _require_key(hook.key_file, hook.password)
             self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
         try:
             with spoken(where, "connecting"):
@@ -402,6 +405,7 @@ class SftpWatch:
 async def _managed(account: Account) -> AsyncIterator[asyncssh.SFTPClient]:
     hook = SFTPHookAsync(sftp_conn_id=account.conn_id)
     try:
+        _pinned(await BaseHook.aget_connection(account.conn_id))
         async with hook.get_managed_conn() as client:
             yield client
     except AirflowNotFoundException as error:
@@ -419,16 +423,31 @@ async def _compare_host_keys(account: Account) -> None:
     for a kind that it hasn't. Here it may show any, the pinned kind first; nobody logs in.
     """
     found = await BaseHook.aget_connection(account.conn_id)
-    words = str(found.extra_dejson.get("host_key") or "").split()[:2]
-    if len(words) < 2:
+    pinned = _pinned(found)
+    if pinned is None:
         return
-    pinned = asyncssh.import_public_key(" ".join(words))
     kinds = ",".join(kind.decode() for kind in pinned.sig_algorithms)
     shown = await asyncssh.get_server_host_key(
         found.host, found.port or 22, server_host_key_algs=f"^{kinds}"
     )
     if shown and shown.public_data != pinned.public_data:
         raise asyncssh.HostKeyNotVerifiable("another kind of host key")
+
+
+def _pinned(connection: Connection) -> asyncssh.SSHKey | None:
+    """The host key that a connection pins, if any.
+
+    Raises ValueError for one that can't be read: paramiko takes that for a line that breaks, and
+    asyncssh for a server with another key.
+    """
+    words = str(connection.extra_dejson.get("host_key") or "").split()[:2]
+    try:
+        return asyncssh.import_public_key(" ".join(words)) if words else None
+    except asyncssh.KeyImportError as error:
+        raise ValueError(
+            f"its extra host_key is no key ({error}): copy the whole line of the server's key, "
+            "such as `ssh-ed25519 AAAA...`"
+        ) from error
 
 
 async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
@@ -507,6 +526,11 @@ def spoken(
     except (EOFError, ConnectionError, TimeoutError, asyncssh.Error, paramiko.SFTPError) as error:
         raise _unreachable(where, doing, error) from error
     except OSError as error:
+        if error.filename:  # of a file here, which the connection names
+            raise ConfigurationError(
+                f"the connection to {where} can't be used: {error.filename} can't be read "
+                f"({error.strerror}); nobody has been asked"
+            ) from error
         # paramiko tells an answer of the server's and a dead channel alike without a number.
         if error.errno is None and "closed" not in str(error).lower():
             raise _refused(where, doing, error, unexplained) from error
@@ -519,6 +543,16 @@ def spoken(
         ) from error
     except (AirflowException, ValueError) as error:
         raise ConfigurationError(f"the connection to {where} can't be used: {error}") from error
+
+
+def _require_key(file: str, password: str | None) -> None:
+    """Raise ValueError for a key file that is none; paramiko takes it for a line that breaks."""
+    try:
+        paramiko.PKey.from_path(file, password.encode() if password else None)
+    except OSError:
+        raise
+    except Exception as error:  # of paramiko, of cryptography, of what reads the bytes
+        raise ValueError(f"{file} holds no key that can be used ({error})") from error
 
 
 @contextlib.contextmanager
