@@ -69,6 +69,23 @@ class StorageGone(StorageFailed):
     """A file or folder of ours is not there."""
 
 
+class Unforeseen(SmsError):
+    """Something that nobody thought of: its kind and place, and not its words."""
+
+    retryable = True
+
+    def __init__(self, kind: str, place: str) -> None:
+        super().__init__(kind, place)
+        self.kind = kind
+        self.place = place
+
+    def __str__(self) -> str:
+        return (
+            f"an unforeseen {self.kind} in {self.place}. Its words may quote somebody's data and "
+            "are withheld; the log shows what led to it"
+        )
+
+
 class SourceError(SmsError):
     """The warehouse's answer can't be used: a SQL error, a missing column, nobody to write to."""
 

@@ -2,17 +2,25 @@
 
 import functools
 import logging
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRuntimeError,
+)
 
 from sms import storage
-from sms.errors import SmsError
+from sms.errors import SmsError, Unforeseen
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
+# Airflow's own: they tell it what to do with the task, or that its API server did not answer.
+BESIDE_US = (AirflowException, AirflowRuntimeError)
 
 
 def verdict_on(error: SmsError, beside: str = "") -> AirflowException:
@@ -31,25 +39,27 @@ def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return work(*args, **kwargs)
-        except (SmsError, OSError) as error:
+        except BESIDE_US:
+            raise
+        except Exception as error:
             raise verdict_on(in_our_words(error)) from None
 
     return told
 
 
-def in_our_words(error: SmsError | OSError) -> SmsError:
-    """The error itself; an unforeseen one of the operating system's as what it says of a disk."""
+def in_our_words(error: Exception) -> SmsError:
+    """The error itself if it is ours; else what can be said of it.
+
+    A library's message may quote the value that it could not take: a number, a name, a text. So
+    what led to it goes to the log without anybody's words.
+    """
     if isinstance(error, SmsError):
         log.debug("%s", error, exc_info=True)
         return error
-    log.info("Unforeseen: its trace follows", exc_info=error)
-    where = str(error.filename or f"a file or a connection{_place(error)}")
-    return storage.in_our_words(error, where, "used")
-
-
-def _place(error: OSError) -> str:
-    """The line that raised it."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f" ({trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno})" if trace else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    log.error("Unforeseen, raised here:\n%s", "".join(traceback.format_list(frames)))
+    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
+    if isinstance(error, OSError):
+        where = str(error.filename or f"a file or a connection ({place})")
+        return storage.in_our_words(error, where, "used")
+    return Unforeseen(type(error).__name__, place)

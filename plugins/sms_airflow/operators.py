@@ -20,7 +20,7 @@ from sms.errors import (
     SubmissionContradicted,
     VerdictOverdue,
 )
-from sms_airflow.failures import in_a_sentence, in_our_words, verdict_on
+from sms_airflow.failures import BESIDE_US, in_a_sentence, in_our_words, verdict_on
 from sms_airflow.sensors import watch
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
     def told(self: SubmitOperator, *args: Any, **kwargs: Any) -> list[str]:
         try:
             return work(self, *args, **kwargs)
-        except (SmsError, OSError) as error:
+        except BESIDE_US:
+            raise
+        except Exception as error:
             # Of what contradicts the ledger, the ledger has nothing to say.
             knows = not isinstance(error, SubmissionContradicted)
             raise verdict_on(in_our_words(error), self.what_left() if knows else "") from None

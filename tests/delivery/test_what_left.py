@@ -104,6 +104,35 @@ def test_what_the_operating_system_raises_is_told_with_what_has_left(
     assert told.endswith(". The provider has no file of this run")
 
 
+@pytest.mark.parametrize("kind", [ValueError, KeyError, MemoryError, RuntimeError])
+def test_what_nobody_thought_of_is_told_with_what_has_left_and_without_its_words(
+    desk: Desk,
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[Exception],
+) -> None:
+    """A library's message may quote the row that it could not take."""
+    [only] = desk.prepare(numbers(2))
+    row = "+33639980001;Bonjour"
+
+    def unforeseen() -> None:
+        try:
+            raise LookupError(row)
+        except LookupError:
+            raise kind(f"could not convert {row!r}")  # noqa: B904  (as a library would)
+
+    monkeypatch.setattr(wiring, "gateway", unforeseen)
+
+    told = failure(desk, [only.stem], monkeypatch)
+
+    assert f"an unforeseen {kind.__name__} in test_what_left.py, line " in told
+    assert told.endswith(". The provider has no file of this run")
+    assert "in unforeseen" in caplog.text  # the way to it
+    for place in (told, caplog.text):
+        assert row not in place
+
+
 def test_where_the_ledger_is_away_nothing_is_claimed(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
