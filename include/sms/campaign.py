@@ -59,6 +59,7 @@ VARIANTS_KEY = re.compile(r"^variants\s*:", re.MULTILINE)
 EVERY_CAMPAIGN = "every campaign has one"
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 LONGEST_SCHEDULE = 100  # Airflow stores it in words, 1,000 characters of them
+RANDOM_TIME = re.compile(r"\b[rR]\b")  # of croniter's, alone or with a range
 MAX_PER_FILE = 1_000_000  # R1
 LONGEST_DAY = timedelta(hours=CLOSES.hour - OPENS.hour)
 
@@ -311,6 +312,10 @@ class CampaignFile(BaseModel):
                 f"{schedule!r} is no cron schedule: five fields, minute hour day month weekday, "
                 'such as "0 9 * * 1-5" for weekdays at 09:00, Paris time; '
                 "leave it out to start the campaign by hand"
+            )
+        if RANDOM_TIME.search(schedule):
+            raise ValueError(
+                f"{schedule!r} holds R, which is another time at each reading: write an hour"
             )
         try:
             croniter(schedule).get_next()

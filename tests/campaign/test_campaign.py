@@ -101,6 +101,8 @@ def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
         ("name: other", "name: is no known key"),
         ("kind: spam", "'spam' is none of 'marketing' or 'transactional'"),
         ("schedule: 0 25 * * *", "is no cron schedule"),
+        ("schedule: R 9 * * *", "another time at each reading"),
+        ("schedule: 0 r(9-11)/2 * * *", "another time at each reading"),
         ("schedule: 0 9 * *", "five fields"),
         ("schedule: 0 9 30 2 *", "never comes"),
         ('send_at: "9:30"', 'write "HH:MM"'),
