@@ -19,6 +19,7 @@ from sms import cli_keeping, storage
 from sms.cli_explain import explain
 from sms.cli_options import LedgerUrl, complain, instant, open_ledger, say
 from sms.cli_quarantine import quarantine_app
+from sms.cli_replies import replies_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
 from sms.errors import BadCampaign, SmsError
@@ -33,6 +34,7 @@ ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(stop_list_app, name="stop-list")
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(replies_app, name="replies")
 
 
 @app.command()

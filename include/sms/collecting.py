@@ -34,6 +34,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Reconciliation, RemoteState, ReportFile, Sighting, Submission
 from sms.ledger.states import State
 from sms.notices import shortfall
+from sms.stop_words import Asks, asks_to_stop, opts_out
 from sms.wire import reports
 from sms.wire.names import (
     STEM,
@@ -436,7 +437,10 @@ class _ReplyLoading:
 
     def _store(self, rows: pa.Table) -> None:
         self.opt_outs += self.enter(_opt_outs(self._name.kind, rows))
-        self.replies += self._ledger.load_replies(self._name, rows)
+        new = self._ledger.load_replies(self._name, rows)
+        self.replies += new
+        if new and self._name.kind is ReportKind.SMSMO:
+            _tell_of_unsure(self._name, rows)
 
     def enter(self, opt_outs: pa.Table) -> int:
         """Enter opt-outs into the stop list; how many are new."""
@@ -479,8 +483,19 @@ def _start(known: ReportFile, archived: Archived, archive: Any) -> reports.Start
 def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
     """Everyone in a STOP file, whatever the text says; in SMSMO whoever asks to stop (R35)."""
     if kind is ReportKind.SMSMO:
-        rows = rows.filter(reports.is_stop(rows["message"]))
+        rows = rows.filter(opts_out(rows["message"]))
     return _entered(rows)
+
+
+def _tell_of_unsure(report: ReportName, rows: pa.Table) -> None:
+    judged = (asks_to_stop(text or "") for text in rows["message"].to_pylist())
+    if unsure := sum(each is Asks.PERHAPS for each in judged):
+        log.warning(
+            "%s holds replies that may ask to stop, %s of them, and they don't count as a STOP: "
+            "`sms replies unsure` shows them to whoever decides",
+            report,
+            unsure,
+        )
 
 
 def _entered(replies: pa.Table) -> pa.Table:

@@ -23,7 +23,7 @@ from sms.ledger.records import History, Listed, OptOut, PlannedRun, Removal, Rep
 from sms.ledger.states import SENT, State
 from sms.msisdn import normalise
 from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Reason
-from sms.wire.reports import is_stop
+from sms.stop_words import Asks, asks_to_stop
 
 RUNS = 200  # folders that are searched at most
 SUBSCRIBER = 8  # digits at a number's end that every spelling has
@@ -97,7 +97,7 @@ def _in_answer(campaign: str | None, stem: str | None) -> str:
 
 
 def _asks_to_stop(reply: Reply) -> bool:
-    return reply.kind == "STOP" or bool(is_stop(pa.array([reply.message]))[0].as_py())
+    return reply.kind == "STOP" or asks_to_stop(reply.message) is Asks.YES
 
 
 def _heard(reply: Reply) -> Entry:

@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -47,7 +48,7 @@ from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
 from sms.pipeline import ordered
 from sms.places import ONE_ZONE, Geography
 
-OPTED_OUT = "opted_out"  # the query's optional column
+OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
 # Of the audience, before the text's; `of_file` is which of the run's files, from 0.
 OWN_COLUMNS = ("row", "key", "msisdn", "country", "of_file")
 
@@ -57,6 +58,8 @@ EXCLUDED_SCHEMA = pa.schema(
         *((name, pa.large_string()) for name in ("key", "msisdn", "reason", "detail")),
     ]
 )
+
+OPT_OUT_NAMES = ("optedout", "optout")  # without signs and case
 
 # Opt-outs count unless the column plainly says no: an unknown word, or the date of an opt-out,
 # is one.
@@ -211,8 +214,10 @@ class Screener:
     @property
     def encodable(self) -> tuple[str, ...]:
         """The columns that may come and go dictionary encoded: only the text looks at them."""
-        own = (self.key, self.msisdn, self.postcode, OPTED_OUT)
-        return tuple(name for name in self.carried if name not in own)
+        own = (self.key, self.msisdn, self.postcode)
+        return tuple(
+            name for name in self.carried if name not in own and not _means_opted_out(name)
+        )
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -263,8 +268,10 @@ class Screener:
         for place, name in enumerate(self.required):
             _note_gaps(gap, given[name], place)
         said = np.zeros(0, np.int64)
-        if OPTED_OUT in given:
-            says_so = _says_opted_out(given[OPTED_OUT])
+        says_so = np.zeros(batch.num_rows, np.bool_)
+        for name in filter(_means_opted_out, given):
+            says_so |= _says_opted_out(given[name])
+        if says_so.any():
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
             said = distinct(numbers.msisdn[says_so])
         first, second = digest(keys).T.copy()
@@ -296,7 +303,8 @@ class Screener:
     def among(self, present: Sequence[str]) -> list[str]:
         """The columns to read, of those that the query returns.
 
-        Raises SourceError for the first that the campaign asks for and the query lacks.
+        Raises SourceError for the first that the campaign asks for and the query lacks, or that
+        may be meant to say who has opted out.
         """
         asked = self._asked()
         for name, why in asked.items():
@@ -305,7 +313,15 @@ class Screener:
                     f"{why}, but the query of {self.query} returns only {', '.join(present)}: add "
                     "the column to the query, or correct its name"
                 )
-        return [name for name in present if name in asked or name == OPTED_OUT]
+        for name in present:
+            if name not in asked and _resembles_opted_out(name):
+                raise SourceError(
+                    f"the query of {self.query} returns a column {name!r}, did you mean "
+                    f"{OPTED_OUT}? A column of that name leaves out whoever has opted out. Call it "
+                    "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out`; if it is "
+                    "none, give it another name, or take it out of the query"
+                )
+        return [name for name in present if name in asked or _means_opted_out(name)]
 
     def _asked(self) -> dict[str, str]:
         """Every column that the campaign asks for, and where it does so."""
@@ -642,6 +658,21 @@ def _longer(column: pa.LargeStringArray, most: int) -> Bools:
         sizes = pc.fill_null(pc.utf8_length(column.take(pa.array(suspect))), 0)
         longer[suspect] = sizes.to_numpy(zero_copy_only=False) > most
     return longer
+
+
+def _means_opted_out(name: str) -> bool:
+    return _letters(name) in OPT_OUT_NAMES
+
+
+def _resembles_opted_out(name: str) -> bool:
+    letters = _letters(name)
+    return letters not in OPT_OUT_NAMES and bool(
+        get_close_matches(letters, OPT_OUT_NAMES, cutoff=0.8)
+    )
+
+
+def _letters(name: str) -> str:
+    return "".join(sign for sign in name.casefold() if sign.isalpha())
 
 
 def _says_opted_out(column: pa.LargeStringArray) -> Bools:

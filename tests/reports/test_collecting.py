@@ -282,6 +282,21 @@ def test_stops_and_replies_come_home(home, reply):
     assert home.table("SELECT count(*), max(occurrence) FROM sms.reply") == [(5, 2)]
 
 
+def test_replies_that_may_ask_to_stop_are_reported_once_and_halt_nothing(home, reply, caplog):
+    home.accepted(9)
+    unsure = reply(3, "Non merci") + reply(4, "fin") + reply(5, "Oui")
+    home.gateway.shows(SMSMO, unsure)
+
+    [collected] = home.collect_replies()
+    home.collect_replies()
+
+    assert (home.stop_list(), collected.opt_outs, collected.replies) == ([], 0, 3)
+    told = [line for line in caplog.messages if "may ask to stop, 2 of them" in line]
+    assert len(told) == 1
+    assert SMSMO in told[0]
+    assert "sms replies unsure" in told[0]
+
+
 @pytest.mark.parametrize(
     "spelled",
     [

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ReportUnreadable
+from sms.stop_words import opts_out
 from sms.wire import report_cells, report_rows
 from sms.wire.names import ReportKind
-from sms.wire.reports import Report, is_stop, read_delivery_report, read_replies
+from sms.wire.reports import Report, read_delivery_report, read_replies
 from sms.wire.unreadable import RAW, raw_rows
 from tests import soak
 
@@ -98,7 +99,7 @@ def test_what_is_read_may_be_stored(kind, content):
         if column.type == pa.large_string():
             assert not any("\0" in value for value in column.to_pylist() if value)
     assert all(0 < number < 10**15 for number in report.rows["msisdn"].to_pylist() if number)
-    assert len(is_stop(report.rows.columns[4])) == report.rows.num_rows
+    assert len(opts_out(report.rows.columns[4])) == report.rows.num_rows
 
 
 @pytest.mark.parametrize("kind", [ReportKind.STOP, ReportKind.SMSMO])

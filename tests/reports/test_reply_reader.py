@@ -3,13 +3,12 @@
 import io
 from datetime import UTC, datetime
 
-import pyarrow as pa
 import pytest
 
 from sms.errors import ReportUnreadable
 from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
-from sms.wire.reports import REPLIES, Report, is_stop, moment, read_replies
+from sms.wire.reports import REPLIES, Report, moment, read_replies
 
 # The provider's page gives the columns and no example: "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE".
 HEADER = "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n"
@@ -300,39 +299,3 @@ def test_nothing_that_is_told_names_a_number_or_a_text():
     told = [*report.warnings, *report.unreadable["reason"].to_pylist()]
     assert len(told) == 3
     assert not any("0639" in line or "Secret" in line for line in told)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "STOP",
-        "stop",
-        "Stop. Merci",
-        "Stop.Merci",
-        "STOP 36123",
-        "STOP36123",
-        "  stop !",
-        "« STOP »",
-        "S.T.O.P",
-        "👉 STOP",
-        "\u200bSTOP",
-        "ＳＴＯＰ",
-        "STOP; plus de pub",
-        "Arrêt",
-        "arrêter svp",
-        "ARRET",
-        "Désabo",
-        "de\u0301sabonner",
-        "DESABONNER",
-        "unsubscribe",
-    ],
-)
-def test_a_text_that_begins_with_a_stop_word_asks_to_stop(text):
-    assert is_stop(pa.array([text])).to_pylist() == [True]
-
-
-@pytest.mark.parametrize(
-    "text", ["", " ", "Non", "Ne pas stop", "stopper", "un arret", "Stopover", "?!", "36123", None]
-)
-def test_a_text_that_begins_otherwise_does_not(text):
-    assert is_stop(pa.array([text], pa.string())).to_pylist() == [False]

@@ -208,6 +208,47 @@ def test_an_opt_out_holds_for_every_row_of_its_number():
     assert outcome(*screened(*batches)) == wanted
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Opted_Out", "OPTED_OUT", "opted_out ", "\ufeffopted_out", "opted out", "opted-out"),
+        *("optedout", "OptedOut", "opt_out", "Opt-Out", "optout"),
+    ],
+)
+def test_a_column_that_means_opted_out_counts_however_it_is_written(name):
+    rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
+
+    assert outcome(screen(rows))[1] == {"a": "opted_out_in_warehouse"}
+
+
+def test_of_several_such_columns_each_counts():
+    rows = candidates(
+        ("a", number(1), "Ana", "true", "no"),
+        ("b", number(2), "Ben", "no", "yes"),
+        ("c", number(3), "C", "no", None),
+        columns=(*COLUMNS, "OPTED_OUT"),
+    )
+
+    assert outcome(screen(rows))[0] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "name", ["opted_out_at", "opted_outs", "is_opted_out", "opt_outs", "opted_ou", "oted_out"]
+)
+def test_a_column_that_may_mean_opted_out_is_refused_with_what_to_write(name):
+    rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
+
+    with pytest.raises(SourceError, match=f"a column '{name}', did you mean opted_out"):
+        screen(rows)
+
+
+@pytest.mark.parametrize("name", ["opted_in", "optician", "outlet", "option", "out", "opt_in_at"])
+def test_a_column_of_another_name_is_none(name):
+    rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
+
+    assert outcome(screen(rows))[0] == ["a"]
+
+
 def test_no_opt_out_column_is_needed():
     rows = candidates(("a", number(1), "Ana"), columns=COLUMNS[:3])
 

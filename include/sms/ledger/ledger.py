@@ -50,6 +50,7 @@ from sms.ledger.records import (
     PlannedRun,
     Reconciliation,
     RemoteState,
+    Reply,
     ReportFile,
     RunFolder,
     Sent,
@@ -619,6 +620,11 @@ class Ledger:
         """All that the stop list ever heard of one number, the oldest first."""
         with self._snapshot() as tx:
             return people.history(tx, msisdn)
+
+    def unsure_replies(self, since: datetime) -> list[tuple[int, Reply]]:
+        """Replies since then that may ask to stop, by number; of nobody who is in the stop list."""
+        with self._transaction() as tx:
+            return people.unsure_replies(tx, since)
 
     def sent_to(self, msisdn: int, *, since: datetime) -> list[Sent]:
         """Every message to one number in a file that was uploaded, the oldest first."""

@@ -8,6 +8,7 @@ from sms.ledger import hashing
 from sms.ledger.database import Transaction
 from sms.ledger.records import History, Listed, OptOut, Removal, Reply, Sent
 from sms.ledger.states import State
+from sms.stop_words import Asks, asks_to_stop
 
 OPT_OUT = "opted_out_at, source, list, campaign, stem, message, recorded_at"
 STANDING = text(
@@ -36,6 +37,18 @@ REPLIES = text(
     LEFT JOIN sms.submission s ON s.id = a.submission_id
     LEFT JOIN sms.campaign_run r USING (run_key)
     WHERE msisdn = :msisdn ORDER BY coalesce(a.replied_at, a.recorded_at), a.id
+    """
+)
+UNHEARD = text(
+    """
+    SELECT a.msisdn, a.kind, a.replied_at, a.recorded_at, a.message, r.campaign, s.stem, a.report
+    FROM sms.reply a
+    LEFT JOIN sms.submission s ON s.id = a.submission_id
+    LEFT JOIN sms.campaign_run r USING (run_key)
+    WHERE a.kind = 'SMSMO' AND NOT a.asks_to_stop
+        AND coalesce(a.replied_at, a.recorded_at) >= :since
+        AND NOT EXISTS (SELECT FROM sms.stop_list l WHERE l.msisdn = a.msisdn)
+    ORDER BY coalesce(a.replied_at, a.recorded_at), a.id
     """
 )
 SENT = text(
@@ -77,6 +90,16 @@ def history(tx: Transaction, msisdn: int) -> History:
         listed=tuple(Listed(*row) for row in tx.db.execute(LISTED, asked)),
         replies=tuple(Reply(*row) for row in tx.db.execute(REPLIES, asked)),
     )
+
+
+def unsure_replies(tx: Transaction, since: datetime) -> list[tuple[int, Reply]]:
+    """Replies that may ask to stop, of people who are not in the stop list, the oldest first."""
+    found = tx.db.execution_options(yield_per=10_000).execute(UNHEARD, {"since": since})
+    return [
+        (msisdn, Reply(*reply))
+        for msisdn, *reply in found
+        if asks_to_stop(Reply(*reply).message) is Asks.PERHAPS
+    ]
 
 
 def sent_to(tx: Transaction, msisdn: int, since: datetime) -> list[Sent]:

@@ -16,8 +16,8 @@ from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
 from sms.ledger.tables import report_file, submission
+from sms.stop_words import opts_out
 from sms.wire.names import ReportKind, ReportName
-from sms.wire.reports import is_stop
 
 REPLIES = pa.schema(
     [
@@ -247,7 +247,7 @@ def _digested(rows: Rows) -> Iterator[pa.RecordBatch]:
 
 def _judged(rows: Rows) -> Iterator[pa.RecordBatch]:
     for batch in _digested(rows):
-        yield batch.append_column("asks_to_stop", is_stop(batch["message"]))
+        yield batch.append_column("asks_to_stop", opts_out(batch["message"]))
 
 
 def read_before(tx: Transaction, name: str) -> ReportFile | None:

@@ -25,7 +25,6 @@ holds one block in memory.
 import hashlib
 import quopri
 import re
-import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ import pyarrow.compute as pc
 from sms.clock import PARIS
 from sms.columns import bytes_of
 from sms.errors import ReportUnreadable
+from sms.stop_words import Asks, asks_to_stop, may_become_stop, speaks_of_stop
 from sms.wire.names import ReportKind
 from sms.wire.report_cells import Cells, Int64s, Span
 from sms.wire.report_rows import (
@@ -81,8 +81,6 @@ OUTCOMES = {
     4: Outcome.REFUSED,
     6: Outcome.NOT_DELIVERED,
 }
-
-STOP_WORDS = frozenset({"stop", "arret", "arreter", "desabo", "desabonner", "unsubscribe"})  # R35
 
 FEW_TEXTS = pa.dictionary(pa.int32(), pa.large_string())  # the same ones again and again
 
@@ -197,8 +195,8 @@ def read_tail(raw: bytes, kind: ReportKind) -> Tail:
         number_cell, *others = line.split(b";")
         msisdn = number(number_cell) if others else None
         message = _decoded(b";".join(others[2:]).strip())
-        if kind is ReportKind.SMSMO and len(others) > 2 and not _asks_to_stop(message):
-            undecided |= len(others) == 3 and _may_become_stop(message)
+        if kind is ReportKind.SMSMO and len(others) > 2 and asks_to_stop(message) is not Asks.YES:
+            undecided |= len(others) == 3 and may_become_stop(message)
             continue
         if msisdn is None or (kind is ReportKind.SMSMO and len(others) < 3):
             undecided = True
@@ -221,23 +219,12 @@ def _decoded(cell: bytes) -> str:
         return cell.decode("cp1252", errors="replace")
 
 
-def _may_become_stop(text: str) -> bool:
-    """Whether a text that is not whole may still turn out to be a STOP."""
-    begun = "".join(re.findall(r"[^\W\d_]", _plain(text)))
-    return any(word.startswith(begun) for word in STOP_WORDS)
-
-
-def is_stop(messages: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
-    """Which texts ask to be left alone: by their first word, whatever its case or accents (R35)."""
-    return pa.array([_asks_to_stop(text or "") for text in messages.to_pylist()], pa.bool_())
-
-
 def may_hold_stop(raw: bytes) -> bool:
     """Whether a word among the bytes of a row that can't be read asks to be left alone (R35).
 
     In whatever encoding they may be. Of a row beyond all measure nobody knows what its end says.
     """
-    return len(raw) >= LONGEST_ROW or any(map(_speaks_of_stop, _readings(raw)))
+    return len(raw) >= LONGEST_ROW or any(map(speaks_of_stop, _readings(raw)))
 
 
 # Of those in which a STOP is not the same bytes as in UTF-8. A row cut out of a file at its line
@@ -256,25 +243,6 @@ def _readings(raw: bytes) -> Iterator[str]:
     for encoding in OTHER_ENCODINGS:
         for skipped in range(4 if encoding.startswith("utf-32") else 2 if "16" in encoding else 1):
             yield raw[skipped:].decode(encoding, "ignore")
-
-
-def _speaks_of_stop(text: str) -> bool:
-    words = [*re.split(r'[;,"\s]+', text), *re.findall(r"[^\W\d_]+", text)]
-    return any(map(_asks_to_stop, words))
-
-
-def _plain(text: str) -> str:
-    """A text without accents and case."""
-    return "".join(
-        sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign)
-    ).casefold()
-
-
-def _asks_to_stop(text: str) -> bool:
-    plain = _plain(text)
-    run = re.search(r"[^\W\d_]+", plain)  # "Stop.Merci", "STOP36123"
-    word = re.sub(r"[\W\d_]", "", (plain.split() or [""])[0])  # "S.T.O.P"
-    return word in STOP_WORDS or bool(run and run[0] in STOP_WORDS)
 
 
 class _Reader:

@@ -1,0 +1,135 @@
+"""Who asks to be left alone: all whom a person would understand so, and no bus stop (R35)."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms.stop_words import Asks, asks_to_stop, may_become_stop, opts_out
+
+REQUESTS = [
+    *("STOP", "stop", "  stop !", "« STOP »", '"STOP"', "'STOP'", "(stop)", "*STOP*", "_stop_"),
+    *("Stop. Merci", "Stop.Merci", "STOP 36123", "STOP36123", "36180 STOP", "STOP_36180", "Stop,"),
+    *("STOP; plus de pub", "stop\nmerci", "Stop !!!!", "👉 STOP", "Re: STOP", "RE : Stop"),
+    *("Stopp", "STOOOP", "Stoppez", "stopper", "stoppe", "STOPALL", "stop sms", "STOP-PUB"),
+    *("S T O P", "ST OP", "Sto p", "S.T.O.P", "s-t-o-p", "arr etez", "sotp", "stpo"),
+    *("Bonjour, stop merci", "Non merci stop", "svp stop", "please stop", "stop texting me"),
+    *("merci de stopper", "STOP SMS svp", "Non stop", "Non, stop", "J'ai dit stop"),
+    *("Arrêt", "ARRET", "Arrêtez", "arrète", "arrêter svp", "Veuillez arrêter", "arrêtez merci"),
+    *("arretez de m'envoyer des sms", "Arrêt de vos sms"),
+    *("Désabo", "de\u0301sabonner", "DESABONNER", "Désabonnez-moi", "Je me désabonne"),
+    *("desabonnement", "dezabonner", "je veux me desabonner de vos sms"),
+    *("Désinscription", "Désinscrire", "desinscrivez-moi", "Je souhaite me désinscrire"),
+    *("unsubscribe", "UNSUB", "opt out", "optout", "Opt-Out", "remove me", "take me off your list"),
+    *("No more texts", "don't text me", "Do not contact me", "leave me alone"),
+    *("ne plus recevoir", "je ne veux plus recevoir vos sms", "Plus rien recevoir merci"),
+    *("plus de pub", "plus de sms svp", "plus d'offres", "plus aucun sms", "plus de vos messages"),
+    *("Ne m'envoyez plus rien", "ne me contactez plus", "n'envoyez plus de messages"),
+    *("ne plus m'écrire", "Ne plus me contacter", "Je ne souhaite plus être contacté"),
+    *("retirez-moi de votre liste", "supprimez mon numéro", "laissez-moi tranquille"),
+    "STOP je ne veux plus recevoir vos messages publicitaires merci de me retirer de la liste",
+]
+# The same word in other letters: of Cyrillic and Greek, of mathematics, in circles, as flags.
+DISGUISED = [
+    *("Ѕтор", "ΣΤΟΡ", "STΟP", "ST0P", "$TOP", "STØP", "ＳＴＯＰ", "𝗦𝗧𝗢𝗣", "ⓢⓣⓞⓟ", "🇸🇹🇴🇵"),
+    *("\u200bSTOP", "S\u200bT\u200bO\u200bP", "S\u00adTOP", "s̶t̶o̶p̶", "śťôṗ"),
+]
+OTHERS = [
+    *("", "  ", "?!", "36123", "1", "+33639980001", "Oui", "ok merci", "Merci", "D'accord"),
+    *("a", "i s", "Je veux des abonnements", "des abonnés"),
+    *("Ouvert non-stop ?", "nonstop", "stopover", "autostop", "auto-stop", "stop ou encore"),
+    *(
+        "arrêt maladie",
+        "je suis en arrêt maladie",
+        "Je suis en arrêt",
+        "arrêt de bus",
+        "sans arrêt",
+    ),
+    *("Au prochain arrêt de bus", "un arret", "l'arrêt du tram", "spot", "un post", "stoppeuse"),
+    *("C'est noté, à samedi", "Quelle adresse ?", "Je viens samedi", "plus tard"),
+    *("Je ne peux plus venir", "Je reçois bien", "Vous ouvrez à quelle heure samedi ?"),
+]
+PERHAPS = [
+    *(
+        "non",
+        "Non merci",
+        "fin",
+        "Fin.",
+        "assez",
+        "ça suffit",
+        "jamais",
+        "spam",
+        "PUB",
+        "cancel",
+        "quit",
+    ),
+    *("🛑", "👎", "⛔️", "Ne pas stop", "ouvert non stop samedi"),
+    "Bonjour je voudrais savoir si vous pouvez stopper ces messages car je suis en vacances",
+    "Bonjour madame, je pars en Italie avec mes enfants et ne veux plus recevoir de sms",
+]
+
+
+@pytest.mark.parametrize("text", [*REQUESTS, *DISGUISED])
+def test_whoever_asks_to_be_left_alone_opts_out(text: str) -> None:
+    assert asks_to_stop(text) is Asks.YES
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_whoever_says_something_else_does_not(text: str) -> None:
+    assert asks_to_stop(text) is Asks.NO
+
+
+@pytest.mark.parametrize("text", PERHAPS)
+def test_what_may_ask_is_for_a_person(text: str) -> None:
+    assert asks_to_stop(text) is Asks.PERHAPS
+
+
+SPELT = st.sampled_from(
+    [str.upper, str.title, str.casefold, lambda text: text.replace(" ", "  \u00a0")]
+)
+AROUND = st.text(' .!?,;:-–_*()"«»…\n\t👍🙏0123456789', max_size=6)
+
+
+@given(text=st.sampled_from(REQUESTS), spelt=SPELT, before=AROUND, behind=AROUND)
+def test_case_spaces_and_signs_around_it_hide_no_request(
+    text: str, spelt: Callable[[str], str], before: str, behind: str
+) -> None:
+    assert asks_to_stop(f"{before} {spelt(text)} {behind}") is Asks.YES
+
+
+@given(
+    text=st.sampled_from([text for text in REQUESTS if len(text.split()) < 5]),
+    before=st.sampled_from(["Bonjour,", "Merci", "Svp", "ok", "Non"]),
+)
+def test_polite_words_before_it_hide_no_request(text: str, before: str) -> None:
+    assert asks_to_stop(f"{before} {text}") is not Asks.NO
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_judged_and_in_a_column_as_alone(text: str) -> None:
+    judged = asks_to_stop(text) is Asks.YES
+
+    assert opts_out(pa.array([None, text, "Oui", text])).to_pylist() == [
+        *(False, judged),
+        *(False, judged),
+    ]
+
+
+@pytest.mark.parametrize("text", ["STOP", "Bonjour, stop", "Arrêtez", "je me désabonne", "S T O P"])
+def test_a_last_word_that_is_cut_may_still_become_a_request(text: str) -> None:
+    last = max(text.rfind(" "), 0 if text != "S T O P" else -1)
+    for size in range(last + 2, len(text)):
+        assert may_become_stop(text[:size]), text[:size]
+
+
+def test_what_is_whole_and_something_else_becomes_none() -> None:
+    for text in ("Oui", "Merci ", "Bonjour, ", "À samedi"):
+        assert not may_become_stop(text)
+
+
+def test_a_column_in_chunks_is_judged_as_one() -> None:
+    texts = pa.chunked_array([["Oui", "STOP"], ["STOP", None], []], pa.large_string())
+
+    assert opts_out(texts).to_pylist() == [False, True, True, False]
