@@ -198,8 +198,6 @@ def preview(
     say.print(terminal.phones(seen.messages, unicode=chosen.unicode))
     if seen.outcome:
         _tell(seen.outcome)
-        if stop_list is None:
-            say.print("\nNo stop list was given: some of these people may have said STOP.")
 
 
 @app.command()
@@ -304,6 +302,7 @@ def _tell(outcome: "Outcome") -> None:
         f"{outcome.screened.survey.candidates:,} candidates: {tally.messages:,} messages in "
         f"{tally.parts:,} SMS, {excluded.total():,} left out"
     )
+    say.print(str(outcome.screened.stop_list), markup=False)
     for title, drawn in (
         ("Variants", terminal.variants(outcome.variants) if outcome.variants else None),
         ("Lengths", terminal.histogram(tally.segments) if tally.segments else None),

@@ -78,7 +78,8 @@ def import_(
 def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
     known = done.numbers - done.new - done.removed
     yield (
-        f"{done.numbers:,} numbers in {reading.rows:,} rows: {done.new:,} new to the stop list, "
+        f"{done.numbers:,} numbers in {reading.rows:,} rows, from the column "
+        f"{reading.numbers!r}: {done.new:,} new to the stop list, "
         f"{known:,} in it already"
     )
     if done.again:

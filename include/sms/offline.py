@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -23,14 +22,13 @@ from sms.campaign import Campaign, campaign_id
 from sms.columns import give_memory_back
 from sms.errors import SourceError
 from sms.message import Rendering
-from sms.msisdn import Int64s
 from sms.pipeline import ordered
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Stretch, Survey
 from sms.schedule import File, Schedule, schedule
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
-from sms.sources import NARROW, TableFile, found_in, read_stop_list
+from sms.sources import NARROW, NOBODY, StopList, TableFile, found_in, read_stop_list
 from sms.template import Template
 from sms.variants import FirstOfEach, named
 from sms.wire import send_file
@@ -91,7 +89,7 @@ class Screened:
     columns: tuple[str, ...]
     survey: Survey
     schedule: Schedule
-    stop_list_size: int
+    stop_list: StopList
 
 
 def screen(
@@ -119,7 +117,7 @@ def screen(
         reading = beside.submit(_stop_list, stop_list)
         survey = asked.survey(
             _watched("screening", file.batches(columns, NARROW, asked.encodable), file.rows, watch),
-            lambda numbers: found_in(reading.result(), numbers),
+            lambda numbers: found_in(reading.result().numbers, numbers),
             plan.limit,
         )
     dealt = schedule(
@@ -132,11 +130,11 @@ def screen(
     )
     survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
     give_memory_back()
-    return Screened(plan, file, tuple(columns), survey, dealt, len(reading.result()))
+    return Screened(plan, file, tuple(columns), survey, dealt, reading.result())
 
 
-def _stop_list(path: Path | None) -> Int64s:
-    return np.zeros(0, np.int64) if path is None else read_stop_list(path)
+def _stop_list(path: Path | None) -> StopList:
+    return StopList(NOBODY) if path is None else read_stop_list(path)
 
 
 def pieces(
@@ -216,7 +214,7 @@ class Prepared:
             "kind": str(plan.campaign.kind),
             "send_at": plan.send_at.isoformat(),
             "slot_reason": plan.slot_reason,
-            "stop_list": screened.stop_list_size,
+            "stop_list": len(screened.stop_list.numbers),
             "candidates": screened.survey.candidates,
             "audience": screened.survey.audience,
             "messages": tally.messages,

@@ -26,7 +26,13 @@ from sms.frames import as_text
 from sms.msisdn import Int64s, Numbers
 from sms.pipeline import ordered
 from sms.recipients import SENTENCES
-from sms.sources import TableFile, misunderstood, open_stop_list, read_numbers
+from sms.sources import (
+    TableFile,
+    misunderstood,
+    no_number,
+    open_stop_list,
+    read_numbers,
+)
 
 MOMENT = pa.timestamp("us", tz="UTC")
 MOMENTS = "opted_out_at"  # the column
@@ -78,8 +84,11 @@ class Reading:
         return cls(file, numbers, found, now)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The opt-outs (msisdn int64, opted_out_at), as they stand in the list."""
-        columns = [self.numbers, *([self.moments] if self.moments else [])]
+        """The opt-outs (msisdn int64, opted_out_at), as they stand in the list.
+
+        SourceError in the end if there are rows, and no number in any.
+        """
+        columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
         for found in ordered(self._read, self.file.batches(columns)):
             self.rejects += [(self.rows + row + 1, reason) for row, reason in found.rejects]
             if len(self.rejects) > MOST_REJECTS:
@@ -90,7 +99,10 @@ class Reading:
             self.left_out.update(found.left_out)
             self.strange += found.strange
             self.rows += found.rows
+            numbers += found.opt_outs.num_rows
             yield found.opt_outs
+        if self.rows and not numbers and not self.rejects:
+            raise SourceError(no_number(self.file, self.numbers, self.rows))
 
     def _read(self, batch: pa.RecordBatch) -> "_Found":
         texts = as_text(batch.select([self.numbers]))[0]

@@ -27,6 +27,8 @@ BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t|"
 
+NOBODY = np.zeros(0, np.int64)
+ENOUGH_ROWS = 100_000  # to find out what a column holds
 FEWEST_DIGITS = 6  # of a number, though it be a bad one
 
 # What a stop list may hold without anybody being written to by mistake: these numbers never are.
@@ -104,8 +106,9 @@ class TableFile:
         yield from reader.batches()
 
     def where(self, column: str) -> str | None:
-        """The column's name as this file spells it, whatever its case; None if it has none."""
-        alike = [name for name in self.columns if name.casefold() == column.casefold()]
+        """The column's name as this file spells it, whatever its case and spaces; None if none."""
+        wanted = column.strip().casefold()
+        alike = [name for name in self.columns if name.strip().casefold() == wanted]
         return alike[0] if alike else None
 
 
@@ -188,22 +191,74 @@ def _not_utf8(path: Path, line: int, place: int | None) -> str:
 
 
 def open_stop_list(path: Path) -> tuple[TableFile, str]:
-    """A stop list's file and the column of its numbers: `msisdn`, else the first.
+    """A stop list's file and the column of its numbers.
 
+    That is `msisdn`, or the only column, or the only one with mobile numbers in it: a place says
+    nothing about what a column holds. Raises SourceError where several could be meant, or none.
     The header may lack, as in the provider's own files; columns are then `column 1` and so on.
     """
     file = TableFile.open(path)
-    if file.delimiter and _may_be_a_number(file.columns[0]):
+    if file.delimiter and any(map(_may_be_a_number, file.columns)):
         names = tuple(f"column {place}" for place in range(1, len(file.columns) + 1))
         file = TableFile(path, names, None, file.delimiter, has_header=False)  # even of one line
-    return file, file.where("msisdn") or file.columns[0]
+    named = file.where("msisdn")
+    return file, named or _only_with_numbers(file)
 
 
-def read_stop_list(path: Path) -> Int64s:
-    """The numbers of a stop list, sorted and distinct; its columns are `open_stop_list`'s.
+def _only_with_numbers(file: TableFile) -> str:
+    if len(file.columns) == 1:
+        return file.columns[0]
+    columns = ", ".join(map(repr, file.columns))
+    if len({*file.columns}) < len(file.columns):
+        raise SourceError(
+            f"{file.path} has columns of one name ({columns}): call the one that holds the numbers "
+            "msisdn, and each other one something else"
+        )
+    found: set[str] = set()
+    rows = 0
+    for batch in file.batches():
+        rows += batch.num_rows
+        found |= {name for name in file.columns if _holds_mobiles(as_text(batch.select([name]))[0])}
+        if found and rows >= ENOUGH_ROWS:
+            break
+    if len(found) == 1:
+        return found.pop()
+    if not rows:
+        raise SourceError(
+            f"{file.path} has no rows, and which of its columns {columns} is for numbers can't be "
+            "told: call that one msisdn"
+        )
+    which = f"{' and '.join(repr(name) for name in file.columns if name in found)} do"
+    raise SourceError(
+        f"{file.path}: which column holds the numbers? Of {columns}, {which if found else 'none'} "
+        f"{'and only one may be meant' if found else 'does'}: call that one msisdn, in a first line"
+    )
+
+
+def _holds_mobiles(texts: pa.LargeStringArray) -> bool:
+    numbers, _, meant = read_numbers(texts)
+    return bool((numbers.msisdn != 0).any() or meant.size)
+
+
+@dataclass(frozen=True, slots=True)
+class StopList:
+    """A stop list's numbers (int64, sorted, each once), and where they stood: `column`, if any."""
+
+    numbers: Int64s
+    column: str | None = None
+
+    def __str__(self) -> str:
+        if self.column is None:
+            return "No stop list was given: some of these people may have said STOP."
+        return f"Stop list: {len(self.numbers):,} numbers, from the column {self.column!r}"
+
+
+def read_stop_list(path: Path) -> StopList:
+    """The numbers of a stop list; its columns are `open_stop_list`'s.
 
     An overseas number written with +33 is also read as what it was meant to be.
-    Raises StopListUnsafe for a row whose number can't be understood: it is somebody's no.
+    Raises StopListUnsafe for a row whose number can't be understood, as it is somebody's no, and
+    for a list of rows without any number.
     """
     file, column = open_stop_list(path)
     found: list[Int64s] = []
@@ -217,7 +272,19 @@ def read_stop_list(path: Path) -> Int64s:
             )
         found += [numbers.msisdn[numbers.msisdn != 0], meant]
         row += len(numbers)
-    return distinct(np.concatenate(found) if found else np.zeros(0, np.int64))
+    listed = StopList(distinct(np.concatenate(found) if found else NOBODY), column)
+    if row > 1 and not listed.numbers.size:
+        raise StopListUnsafe(no_number(file, column, row - 1))
+    return listed
+
+
+def no_number(file: TableFile, column: str, rows: int) -> str:
+    """What to say of a list that stops nobody."""
+    return (
+        f"{file.path} has {rows:,} rows, and no number in the column {column!r}: a list that stops "
+        f"nobody is not understood. Its columns are {', '.join(map(repr, file.columns))}: call the "
+        "one that holds the numbers msisdn"
+    )
 
 
 def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:

@@ -36,9 +36,15 @@ def test_a_list_is_imported_and_shown_with_its_name(ledger_url, crm):
     done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "2 numbers in 2 rows: 2 new to the stop list, 0 in it already\n"
+    assert (
+        done.stdout
+        == "2 numbers in 2 rows, from the column 'phone': 2 new to the stop list, 0 in it already\n"
+    )
     again = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
-    assert again.stdout == "2 numbers in 2 rows: 0 new to the stop list, 2 in it already\n"
+    assert (
+        again.stdout
+        == "2 numbers in 2 rows, from the column 'phone': 0 new to the stop list, 2 in it already\n"
+    )
 
     shown = sms("stop-list", "show", "06 39 98 00 01", "--url", ledger_url)
     assert shown.stdout.splitlines()[0] == (
@@ -54,7 +60,7 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
 
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        "2 numbers in 4 rows: 2 new to the stop list, 0 in it already",
+        "2 numbers in 4 rows, from the column 'phone': 2 new to the stop list, 0 in it already",
         "1 rows hold nothing that is ever written to: 1 landline",
         "1 moments can't be read or lie ahead: these numbers count from now",
     ]
@@ -67,12 +73,29 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
     assert Ledger.connect(ledger_url).stop_list_size() == 2
 
 
+def test_a_list_of_which_nothing_is_understood_is_refused_and_enters_nobody(ledger_url, tmp_path):
+    unclear = tmp_path / "unclear.csv"
+    for content in (
+        "siren;portable\n732829320;+33639980001\n",
+        "contact_id;since\n100000123;2026-03-01\n",
+        "+33639980001,+33639980002,+33639980003\n",
+        "msisdn\n0123456789\n",
+    ):
+        unclear.write_text(content)
+        done = sms("stop-list", "import", unclear, "--source", "crm", "--url", ledger_url)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "msisdn" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert Ledger.connect(ledger_url).stop_list_size() == 0
+
+
 def test_a_dry_run_changes_nothing(ledger_url, crm):
     done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url, "--dry-run")
 
     assert done.stdout.splitlines() == [
         "Nothing was changed. This is what an import would do:",
-        "2 numbers in 2 rows: 2 new to the stop list, 0 in it already",
+        "2 numbers in 2 rows, from the column 'phone': 2 new to the stop list, 0 in it already",
     ]
     assert Ledger.connect(ledger_url).stop_list_size() == 0
 

@@ -98,29 +98,60 @@ STOP_LISTS = {
     "the first column": "phone\n+33639980001\n0033639980002\n",
     "no header": "+33639980002\n+33639980001\n",
     "the provider's": "+33639980001;20270302;1015;STOP;ab12\n+33639980002;20270302;1016;stop;cd\n",
+    "that name in capitals, with spaces": " MSISDN ;since\n+33639980001;x\n+33639980002;y\n",
+    "the only column with mobiles": (
+        "contact_id;phone\n100000123;+33639980001\n100000124;06 39 98 00 02\n"
+    ),
+    "a column of mobiles behind an empty one": ";portable\n;+33639980001\n;+33639980002\n",
+    "no header, and a name first": "Anne;+33639980001\nBo;+33639980002\n",
+    "mobiles late": "id;phone\n" + "7;0123456789\n" * 9 + "8;+33639980001\n9;+33639980002\n",
     "numbers that are never written to": "msisdn\n0123456789\n+33639980001\n\n0639980002\nn/a\n",
 }
 
 
 @pytest.mark.parametrize("content", STOP_LISTS.values(), ids=STOP_LISTS.keys())
 def test_a_stop_list_is_read_in_every_shape(tmp_path, content):
-    assert read_stop_list(written(tmp_path / "stop.csv", content)).tolist() == NUMBERS
+    assert read_stop_list(written(tmp_path / "stop.csv", content)).numbers.tolist() == NUMBERS
 
 
 def test_a_stop_list_may_be_parquet_of_texts_or_of_integers(tmp_path):
     for column in (pa.array(["+33639980002", "0639980001"]), pa.array([639980002, 33639980001])):
         pq.write_table(pa.table({"msisdn": column}), tmp_path / "stop.parquet")
-        assert read_stop_list(tmp_path / "stop.parquet").tolist() == NUMBERS
+        assert read_stop_list(tmp_path / "stop.parquet").numbers.tolist() == NUMBERS
+
+
+UNCLEAR = {
+    "an id that reads like a mobile": ("siren;portable\n732829320;+33639980001\n", "'siren' and"),
+    "two telephones": ("home,work\n0639980001,+33639980002\n", "'home' and 'work' do"),
+    "one line of numbers": ("+33639980001,+33639980002,+33639980003\n", "'column 1' and 'column"),
+    "none": ("id;since\n17;2026-03-01\n", "none does: call that one msisdn"),
+    "no row": ("id;phone\n", "has no rows"),
+    "one name twice": ("phone;phone\n+33639980001;+33639980002\n", "columns of one name"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), UNCLEAR.values(), ids=UNCLEAR.keys())
+def test_a_list_whose_numbers_are_not_found_for_certain_is_refused(tmp_path, content, says):
+    with pytest.raises(SourceError, match=says) as refused:
+        read_stop_list(written(tmp_path / "stop.csv", content))
+
+    assert "639980" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["msisdn\n0123456789\n", "phone\nn/a\n", "msisdn\n\n-\n"])
+def test_a_list_of_rows_that_stops_nobody_is_refused(tmp_path, content):
+    with pytest.raises(StopListUnsafe, match="and no number in the column"):
+        read_stop_list(written(tmp_path / "stop.csv", content))
 
 
 def test_an_overseas_stop_written_with_33_stops_the_overseas_number(tmp_path):
     path = written(tmp_path / "stop.csv", "msisdn\n+33 692 00 00 01\n+33639980001\n")
 
-    assert read_stop_list(path).tolist() == [33639980001, 262692000001]
+    assert read_stop_list(path).numbers.tolist() == [33639980001, 262692000001]
 
 
 def test_an_empty_stop_list_stops_nobody(tmp_path):
-    assert read_stop_list(written(tmp_path / "stop.csv", "msisdn\n")).tolist() == []
+    assert read_stop_list(written(tmp_path / "stop.csv", "msisdn\n")).numbers.tolist() == []
 
 
 @pytest.mark.parametrize("wrong", ["12", "zero six", "3.3639980001E10"])
