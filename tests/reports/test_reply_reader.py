@@ -8,7 +8,7 @@ import pytest
 from sms.errors import ReportUnreadable
 from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
-from sms.wire.reports import REPLIES, Report, moment, read_replies
+from sms.wire.reports import REPLIES, Report, moment, read_delivery_report, read_replies
 
 # The provider's page gives the columns and no example: "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE".
 HEADER = "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n"
@@ -288,6 +288,31 @@ def test_a_file_of_which_too_much_can_not_be_read_is_refused_as_a_whole(monkeypa
 
     with pytest.raises(ReportUnreadable, match="11 of its lines can't be read as rows"):
         read(ROW + "who?;x\r\n" * 11)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("+33692123456", 262_692_123_456),
+        ("33692123456", 262_692_123_456),
+        ("0033692123456", 262_692_123_456),
+        ("+330692123456", 262_692_123_456),
+        ("0692123456", 262_692_123_456),
+        ("+33 6 90 12 34 56", 590_690_123_456),
+        ("+33694123456", 594_694_123_456),
+        ("+33696123456", 596_696_123_456),
+        ("+262692123456", 262_692_123_456),
+        ("+33639980001", 33_639_980_001),
+        ("+330639980001", 33_639_980_001),
+    ],
+)
+def test_a_stop_of_an_overseas_number_written_with_33_is_that_number_s(written, meant):
+    for row in (f"{written};20260715;1205;STOP;A1", f"x;{written};TESTS;y;3;delivered;op"):
+        if row.startswith("x;"):
+            rows = read_delivery_report(io.BytesIO(f"{row}\r\n".encode() * 3)).rows
+        else:
+            rows = read(f"{row}\r\n", ReportKind.STOP).rows
+        assert set(rows["msisdn"].to_pylist()) == {meant}
 
 
 def test_nothing_that_is_told_names_a_number_or_a_text():

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sms.msisdn import OVERSEAS_BLOCKS
 from sms.wire.report_rows import LONGEST_ROW
 
 Bools = npt.NDArray[np.bool_]
@@ -18,6 +19,8 @@ Int64s = npt.NDArray[np.int64]
 
 _STRIPPED = np.zeros(256, dtype=bool)
 _STRIPPED[list(b' \t\r"')] = True
+_BLOCK_OVERSEAS = np.isin(np.arange(1000), OVERSEAS_BLOCKS)
+_FICTION = 33_63998  # of the block 639, and in no place overseas
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class Cells:
             # Without a sign it may be national: only of French mobiles one knows without asking.
             & (signed | (msisdn // 100_000_000 == 336) | (msisdn // 100_000_000 == 337))
             & (msisdn // 1_000_000_000 != 330)  # +33 0 6...: a zero too many
+            & ~_is_overseas_with_33(msisdn)
             & (idstatus >= 0)
             & (marks[left] - lines.begin <= 60)  # else it does not begin like a row
             & idremote.is_trimmed(data)
@@ -164,6 +168,15 @@ def _none_torn(quote: Int64s, cuts: list[Int64s]) -> Bools:
 def _places(data: Bytes, sign: str, is_it: Bools) -> Int64s:
     """Where a character stands; `is_it` is overwritten."""
     return np.flatnonzero(np.equal(data, ord(sign), out=is_it))
+
+
+def _is_overseas_with_33(msisdn: Int64s) -> Bools:
+    """Which are overseas numbers behind +33; `number` knows which that means."""
+    block = msisdn // 1_000_000
+    french = (block >= 33_000) & (block < 34_000)
+    overseas = french & _BLOCK_OVERSEAS[np.where(french, block - 33_000, 0)]
+    found: Bools = overseas & (msisdn // 10_000 != _FICTION)
+    return found
 
 
 def _count(places: Int64s, end: Int64s) -> Int64s:

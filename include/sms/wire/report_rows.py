@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from sms.msisdn import normalise
+from sms.msisdn import OVERSEAS_BLOCKS, normalise
 
 BLOCK = 4 << 20  # bytes
 LONGEST_ROW = 64 << 10  # bytes: five SMS in UTF-8 have less than 4 KiB
@@ -174,18 +174,27 @@ def bare(cell: bytes) -> bytes:
     return cell.strip().strip(b'"').strip()
 
 
+_BLOCKS = "|".join(map(str, OVERSEAS_BLOCKS))
+# Nobody in France has these; of the block that is kept for fiction, somebody in a test.
+METROPOLITAN = re.compile(rf"33(?:63998\d{{4}}|(?!{_BLOCKS})[67]\d{{8}})")
+
+
 @lru_cache(maxsize=65_536)
 def number(cell: bytes) -> int | None:
     """An MSISDN as an integer, in every spelling that screening reads: a STOP must not be lost.
 
-    Beyond those, whatever is international: with `+` or `00`, or by ten digits and more.
+    Beyond those, whatever is international: with `+` or `00`, or by ten digits and more. An
+    overseas number that is written with +33 is the overseas one: nobody has the other.
     """
     text = bare(cell).decode("utf-8", "replace").lstrip("'").replace(" ", "").replace("\xa0", "")
     explicit = re.fullmatch(r"(?:\+|00)([1-9]\d{6,14})", text)
-    if explicit and re.fullmatch(r"33[67]\d{8}", explicit[1]):
+    if explicit and METROPOLITAN.fullmatch(explicit[1]):
         return int(explicit[1])  # nearly all: no need to ask
     text = re.sub(r"\.0+$", "", text)  # a spreadsheet's float
     known = int(normalise(pa.array([text])).msisdn[0])
+    overseas = re.fullmatch(rf"(?:\+|00)?330?((?:{_BLOCKS})\d{{6}})", text)
+    if overseas and not known:
+        known = int(normalise(pa.array([f"0{overseas[1]}"])).msisdn[0])
     if known or explicit:
         return known or int(text.lstrip("+0"))
     return int(text) if re.fullmatch(r"[1-9]\d{9,14}", text) else None

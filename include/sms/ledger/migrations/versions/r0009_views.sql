@@ -251,4 +251,4 @@ COMMENT ON COLUMN sms.answer.msisdn IS 'The number, international, without the +
 COMMENT ON COLUMN sms.answer.kind IS 'STOP (from a STOP report) or SMSMO (any other reply)';
 COMMENT ON COLUMN sms.answer.replied_at IS 'When; null where the report says it in no way that we know';
 COMMENT ON COLUMN sms.answer.message IS 'What the person wrote';
-COMMENT ON COLUMN sms.answer.asks_to_stop IS 'True for a STOP, and for a reply whose first word is one';
+COMMENT ON COLUMN sms.answer.asks_to_stop IS 'True for a STOP, and for a reply that asks to stop';
