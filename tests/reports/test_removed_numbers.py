@@ -66,3 +66,47 @@ def test_a_reply_that_asks_to_stop_brings_the_number_back(home, reply):
 
     assert collect(home, 5) == 1
     assert home.stop_list() == [FIRST]
+
+
+OTHER = FIRST + 500  # a telephone that nobody wrote to
+
+
+def from_another(answers: int, hour: str = "1205", kind: str = "STOP") -> bytes:
+    """Somebody's answer to the n-th recipient's message, sent from another number."""
+    return f"+{OTHER};20260715;{hour};{kind};{answers:032x}\r\n".encode()
+
+
+def test_whoever_the_message_went_to_opts_out_with_the_number_that_answers(home):
+    home.accepted()
+    home.gateway.shows(STOPS, from_another(1))
+    home.gateway.shows(REPLIES, from_another(2, "1206", "Stoppez") + from_another(0, kind="Oui"))
+
+    assert collect(home, 0) == 3
+    assert home.stop_list() == [FIRST + 1, FIRST + 2, OTHER]
+
+
+def test_a_message_that_is_not_of_this_file_names_nobody(home):
+    home.accepted()
+    unknown = f"+{OTHER};20260715;1205;STOP;{77:032x}\r\n+{OTHER};20260715;1206;STOP;A1;\r\n"
+    home.gateway.shows(STOPS, unknown.encode())
+
+    assert collect(home, 0) == 1
+    assert home.stop_list() == [OTHER]
+
+
+def test_whoever_was_removed_comes_back_by_a_new_answer_from_elsewhere_and_by_no_old_one(home):
+    home.accepted()
+    known = from_another(1) + from_another(1, "1300")
+    home.gateway.shows(STOPS, known)
+    collect(home, 0)
+    remove(home, 1)
+    assert home.stop_list() == [OTHER]
+
+    earlier = from_another(0, "1204")  # so that all is read from the beginning
+    home.gateway.shows(STOPS, earlier + known, NOW)
+    assert collect(home, 5) == 1
+    assert home.stop_list() == [FIRST, OTHER]
+
+    home.gateway.shows(STOPS, earlier + known + from_another(1, "1400"), NOW)
+    assert collect(home, 10) == 1
+    assert home.stop_list() == [FIRST, FIRST + 1, OTHER]

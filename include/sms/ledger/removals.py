@@ -23,12 +23,24 @@ OF_ROW = MARK.format(
     **{name: f"CAST(:{name} AS text)" for name in KEYS},
 )
 
+# Replies from other numbers to a message that went to this one.
+ANSWERS = """
+    SELECT a.id FROM sms.message m
+    JOIN sms.reply a ON a.submission_id = m.submission_id
+        AND a.idremote = encode(uuid_send(m.idremote), 'hex')
+    WHERE m.msisdn = :msisdn
+"""
+
 REMOVE = text(
     f"""
     INSERT INTO sms.removal (msisdn, removed_at, actor, reason, opted_out_at, source, list, stem,
         message, recorded_at, heard)
     SELECT msisdn, :now, :actor, :reason, opted_out_at, source, list, stem, message, recorded_at,
-        ARRAY(SELECT {OF_REPLY} FROM sms.reply WHERE msisdn = :msisdn)
+        ARRAY(
+            SELECT {OF_REPLY} FROM sms.reply WHERE msisdn = :msisdn
+            UNION
+            SELECT {OF_REPLY} FROM sms.reply WHERE id IN ({ANSWERS})
+        )
     FROM sms.opt_out WHERE msisdn = ANY (:names)
     """
 )

@@ -16,14 +16,30 @@ from sms.errors import StopListUnsafe
 from sms.ledger import hashing, locks, removals
 from sms.ledger.copying import Numbers, Rows, copied_out, copy_rows, hand_over
 from sms.ledger.database import Transaction
+from sms.ledger.planning import HASHED, LOOKED_UP, planned
 from sms.ledger.tables import opt_out
 from sms.wire.names import ReportName
 
+FEW = 1_000  # rows whose messages are looked up one by one
 LEAVING = """
 CREATE TEMP TABLE IF NOT EXISTS leaving (line bigint GENERATED ALWAYS AS IDENTITY, msisdn bigint,
-    opted_out_at timestamptz, message text, raw_date text, raw_hour text, occurrence integer)
+    opted_out_at timestamptz, message text, raw_date text, raw_hour text, occurrence integer,
+    idremote text)
 ON COMMIT DROP
 """
+# Whose message a row answers, where it comes from another number than we wrote to: people have
+# several, and some are forwarded.
+ANSWERED = text(
+    """
+    INSERT INTO pg_temp.leaving (msisdn, opted_out_at, message, raw_date, raw_hour, occurrence)
+    SELECT m.msisdn, l.opted_out_at, l.message, l.raw_date, l.raw_hour, l.occurrence
+    FROM pg_temp.leaving l
+    JOIN sms.submission s ON s.stem = :stem
+    JOIN sms.message m ON m.submission_id = s.id AND m.sent_on = s.sent_on
+        AND m.idremote = CASE WHEN l.idremote ~ '^[0-9a-f]{32}$' THEN l.idremote::uuid END
+    WHERE m.msisdn <> l.msisdn
+    """
+)
 OPT_OUTS = pa.schema(
     [
         pa.field("msisdn", pa.int64(), nullable=False),
@@ -38,6 +54,7 @@ REPORTED = pa.schema(
         pa.field("raw_date", pa.large_string()),
         pa.field("raw_hour", pa.large_string()),
         pa.field("occurrence", pa.int32()),
+        pa.field("idremote", pa.large_string()),
     ]
 )
 
@@ -152,7 +169,7 @@ def add(
     was removed does not bring the number back.
     """
     locks.hold_off(tx)
-    if not gather(tx, REPORTED if report else OPT_OUTS, rows):
+    if not gather(tx, REPORTED if report else OPT_OUTS, rows, stem if report else None):
         return 0
     if report:
         removals.set_aside_reported(tx, report, source, stem)
@@ -162,14 +179,18 @@ def add(
     return new
 
 
-def gather(tx: Transaction, schema: pa.Schema, rows: Rows) -> int:
+def gather(tx: Transaction, schema: pa.Schema, rows: Rows, stem: str | None = None) -> int:
     """Put rows into the table `pg_temp.leaving` of this transaction; how many those are.
 
-    Each under the name by which its person is known.
+    Each under the name by which its person is known; of a report on the file `stem`, also whoever
+    was written to by the message that a row answers.
     """
     tx.db.execute(text(LEAVING))
     tx.db.execute(text("TRUNCATE leaving"))
     gathered = copy_rows(tx, "pg_temp.leaving", schema, rows)
+    if gathered and stem:
+        with planned(tx, LOOKED_UP if gathered < FEW else HASHED):
+            tx.db.execute(ANSWERED, {"stem": stem})
     if gathered:
         hashing.stand_in(tx)
     return gathered
