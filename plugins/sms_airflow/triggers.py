@@ -12,6 +12,7 @@ compatible from one deployment to the next.
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 SLOWEST = 60.0  # seconds between two looks at the clock
 SHORTEST = 0.1
+# Seconds within which Airflow's scheduler hears that a wait began, however fast the wait is polled.
+# One that ends before is taken for a task that was killed: it costs a try, and the pause before it.
+HEARD_WITHIN = 5.0
 # How long a gateway may be away, in real time, before those who wait speak of it; and before, and
 # how often, they call it an error.
 BLINK = timedelta(minutes=1)
@@ -177,10 +181,12 @@ class GatewayTrigger(BaseEventTrigger):
         self, shared_stream: AsyncIterator[Any]
     ) -> AsyncIterator[TriggerEvent]:
         """The one event that ends this wait."""
+        begun = time.monotonic()
         outage = Outage(f"{self.stem} still waits", BLINK)
         async for seen in shared_stream:
             outage.hear(seen, datetime.now(UTC))
             if facts := self._facts(seen):
+                await asyncio.sleep(begun + min(self.poll, HEARD_WITHIN) - time.monotonic())
                 yield TriggerEvent({"stem": self.stem, **facts})
                 return
 

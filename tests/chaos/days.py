@@ -53,7 +53,7 @@ VARIABLES = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
 }
-SETTINGS = {"claim_lease": "20 seconds", "upload_lead": "20 seconds"}
+SETTINGS = {"claim_lease": "20 seconds", "upload_lead": "20 seconds", "verdict_poll": 2.0}
 FLAGS = ("--jumps", "--torn", "--stop", "0.05", "--reply", "0.1")
 
 Deed = Callable[[], object]

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 
-PATIENCE = 1200.0  # seconds of real time for all that others do meanwhile, on a busy machine
+PATIENCE = 2400.0  # seconds of real time for all that others do meanwhile, on a busy machine
 MOST = 100  # journeys
 
 

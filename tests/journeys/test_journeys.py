@@ -264,17 +264,17 @@ def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
     first = world.succeeded(world.trigger("answers"))
     [stem] = world.stems(first)
     ours = FIRST + np.array(people("answers", 40))
-    assert len(world.stack.ledger.opted_out(ours)) == 0
     world.collected(stem)
 
     assert world.replies().state == "success"
-    stopped = len(world.stack.ledger.opted_out(ours))
+    before = len(world.stack.ledger.opted_out(ours))
     second = world.succeeded(world.trigger("answers", dry_run=True))
+    since = len(world.stack.ledger.opted_out(ours))  # other journeys bring STOPs home, too
 
-    assert 0 < stopped < 40
+    assert 0 < before <= since < 40
     summary = world.stack.ledger.summary(f"{second.dag_id}/{second.run_id}")
-    assert summary.excluded["opted_out"] == stopped
-    assert summary.audience == 40 - stopped
+    assert before <= summary.excluded["opted_out"] <= since
+    assert summary.audience == 40 - summary.excluded["opted_out"]
 
 
 def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
