@@ -60,9 +60,9 @@ class Relay:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self.open += 1
         there, back = await asyncio.open_connection("127.0.0.1", self._gateway_port)
         self._held |= {writer: bytearray(), back: bytearray()}
+        self.open += 1  # and can be cut
         ways = [asyncio.create_task(self._carry(*way)) for way in ((reader, back), (there, writer))]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for end in (writer, back):
