@@ -36,7 +36,8 @@ from sms.columns import (
 from sms.digests import digest
 from sms.errors import BadCampaign, SourceError
 from sms.gsm import Cleaned, Unsupported
-from sms.recipients import EXCLUDED_SCHEMA, NULLS_AS_TEXT, Reason
+from sms.nulls import are_nulls
+from sms.recipients import EXCLUDED_SCHEMA, Reason
 from sms.template import Column, Logic, Piece, Template, Words
 from sms.wire import send_file
 
@@ -332,9 +333,9 @@ def _encoded(column: pa.Array, name: str, *, once: bool) -> _Values:
     elif len(column.dictionary) > len(column) // 2:
         column = _compacted(column)
     texts = pc.utf8_trim_whitespace(column.dictionary.cast(TEXT))
-    absent = pc.is_in(texts, pa.array(NULLS_AS_TEXT, TEXT))
-    if pc.any(absent).as_py():
-        texts = pc.if_else(absent, pa.scalar(None, TEXT), texts)
+    absent = are_nulls(texts)
+    if absent.any():
+        texts = pc.if_else(pa.array(absent), pa.scalar(None, TEXT), texts)
     which = column.indices.cast(pa.int64())  # as small as they come, one more may not fit
     if which.null_count:
         which = which.fill_null(len(texts))

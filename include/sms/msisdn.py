@@ -35,6 +35,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType, Vali
 
 from sms.coded import Coded
 from sms.columns import TEXT, Bytes, bytes_of
+from sms.nulls import OF_NUMBERS
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -189,12 +190,6 @@ _DECIMAL = (
     r"^[\s'\"=]*(?:[+-]?\d{9,}[.,](?:\d{1,6}|0+)|-?\d{1,3}(?:[ .,']\d{3}){2,}[.,]\d{1,2})[\s'\"]*$"
 )
 _SCIENTIFIC = re.compile(r"""[\s'"]*[+-]?\d+(?:[.,]\d*)?e[+-]?\d+[\s'"]*""", re.IGNORECASE)
-_NULLS = frozenset(
-    {
-        *("nan", "-nan", "none", "null", "(null)", "[null]", "nil", "undefined", r"\n"),
-        *("<na>", "nat", "na", "n/a", "n.a.", "#n/a", "#null!", "#value!", "#ref!", "#name?"),
-    }
-)
 _MOST_DIGITS = 17  # 00 and fifteen digits
 _MANY = 99  # digits: as many are counted
 
@@ -494,7 +489,7 @@ def _faults_of_odd(texts: pa.LargeStringArray) -> Codes:
 def _fault_of_odd(text: str) -> Fault:
     if _SCIENTIFIC.fullmatch(text):
         return Fault.FLOAT
-    if text.strip().casefold() in _NULLS:
+    if text.strip().casefold() in OF_NUMBERS:
         return Fault.MISSING
     if sum(char.isdigit() for char in text) > _MOST_DIGITS:
         return Fault.TOO_LONG

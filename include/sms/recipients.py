@@ -40,11 +40,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.coded import Coded
-from sms.columns import bytes_of, distinct, flags_of, nulls_of
+from sms.columns import bytes_of, distinct, nulls_of
 from sms.digests import digest
 from sms.errors import SourceError
 from sms.frames import as_text, placed
 from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
+from sms.nulls import are_nulls
 from sms.pipeline import ordered
 from sms.places import ONE_ZONE, Geography
 
@@ -138,9 +139,6 @@ _GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
 
 Codes = npt.NDArray[np.int8]
 Small = npt.NDArray[np.int16]
-# A null that some program wrote as text: nobody is called that, in just this spelling.
-NULLS_AS_TEXT = ("nan", "NaN", "None", "NaT", "<NA>")
-_NULLS_AS_TEXT = pa.array(NULLS_AS_TEXT, pa.large_string())
 
 Words = npt.NDArray[np.uint64]
 Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
@@ -620,7 +618,7 @@ def _note_gaps(gap: Small, column: pa.Array, place: int) -> None:
     words = column.dictionary if pa.types.is_dictionary(column.type) else column
     null = nulls_of(words)
     if len(words):
-        null = null | flags_of(pc.is_in(words, _NULLS_AS_TEXT))
+        null = null | are_nulls(words)
     for kind, lacking in enumerate((null, _blank(words), _longer(words, LONGEST_VALUE))):
         rows = lacking
         if words is not column:
@@ -633,20 +631,22 @@ def _note_gaps(gap: Small, column: pa.Array, place: int) -> None:
 
 
 def _blank(column: pa.LargeStringArray) -> Bools:
-    """Which values are null, empty or white space alone."""
+    """Which values are null, or nothing that a phone shows: empty, spaces, signs without shape."""
     data, offsets = bytes_of(column)
     blank: Bools = nulls_of(column) | (offsets[1:] == offsets[:-1])
     filled = np.flatnonzero(~blank)
-    # White space is told by its first byte: ASCII's, or one of those that begin all of Unicode's.
+    # They are told by their first byte: ASCII's, or one of those that begin all of Unicode's.
     first = data[offsets[filled]]
     suspect = filled[(first <= 0x20) | np.isin(first, _SPACE_LEADS)]
     if suspect.size:
-        trimmed = pc.utf8_trim_whitespace(column.take(pa.array(suspect)))
-        blank[suspect] = pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
+        shown = pc.replace_substring_regex(column.take(pa.array(suspect)), _UNSEEN, "")
+        blank[suspect] = pc.equal(shown, "").to_numpy(zero_copy_only=False)
     return blank
 
 
-_SPACE_LEADS = np.array([0xC2, 0xE1, 0xE2, 0xE3], np.uint8)
+_SPACE_LEADS = np.array([0x7F, 0xC2, 0xCD, 0xD8, 0xDC, 0xE1, 0xE2, 0xE3, 0xEF, 0xF3], np.uint8)
+# Spaces, controls, formats, and letters that are drawn as nothing (the blank of Braille, fillers).
+_UNSEEN = r"[\s\p{Z}\p{C}\x{034F}\x{115F}\x{1160}\x{2800}\x{3164}\x{FFA0}]+"
 
 
 def _longer(column: pa.LargeStringArray, most: int) -> Bools:

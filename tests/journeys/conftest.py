@@ -109,7 +109,7 @@ QUIET = ("--jumps", "--stop", "0", "--reply", "0")
 # files, and with so many runs the scheduler is seldom idle.
 CALM = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
 }
 
 

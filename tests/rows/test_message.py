@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sms import gsm
 from sms.errors import BadCampaign, SourceError
 from sms.message import Renderer, Rendering, idremote
-from sms.recipients import NULLS_AS_TEXT, Reason
+from sms.nulls import are_nulls
+from sms.recipients import Reason
 from sms.template import Template
 from sms.wire import send_file
 from sms.wire.send_file import Dialect
@@ -24,7 +25,7 @@ NUMBER = 33639980000
 VALUE = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from('éeç\u0301œ’😀 \u00a0\n;"€{}%\u0000')),
     max_size=12,
-).filter(lambda value: value not in NULLS_AS_TEXT)
+).filter(lambda value: not are_nulls(pa.array([value], pa.large_string())).any())
 
 
 FEW = settings(max_examples=40, deadline=None)
@@ -77,7 +78,14 @@ def test_a_value_is_never_read_as_a_template():
     assert texts(rendered("A {{ name|trim }}", rows)) == ["A {{ city }}", "A {% raw %}", "A {# x"]
 
 
-@pytest.mark.parametrize("null", [None, "nan", "NaN", "None", "NaT", "<NA>"])
+@pytest.mark.parametrize(
+    "null",
+    [
+        *(None, "nan", "NaN", "None", "NaT", "<NA>", "NULL", "null", "NA", "nan ", " None"),
+        *(r"\N", "(null)", "(NULL)", "undefined", "Undefined", "#N/A", "#n/a", "#REF!", "#VALEUR!"),
+        *("#NOM?", "#DIV/0!", "[object Object]", "inf", "-inf", "Infinity", "N/A", "[NULL]"),
+    ],
+)
 @pytest.mark.parametrize("text", ["A {{ city }} {{ name }}", "A {{ city }} {{ name|upper }}"])
 def test_a_null_is_an_exclusion_and_never_a_word_in_a_text(text, null):
     rendering = rendered(text, audience(name=["Zoé", null], city=["Lyon", "Lyon"]))
@@ -86,6 +94,11 @@ def test_a_null_is_an_exclusion_and_never_a_word_in_a_text(text, null):
     assert exclusions(rendering) == [("k1", Reason.MISSING_VALUE, "name")]
     assert rendering.excluded.column("msisdn").to_pylist() == [f"+{NUMBER + 1}"]
     assert rendering.reasons == {Reason.MISSING_VALUE: 1}
+
+
+@pytest.mark.parametrize("name", ["Nil", "Nan", "Null", "Nat", "Na", "Nonette", "Infante", "nat"])
+def test_a_name_that_a_program_might_have_written_is_a_name(name):
+    assert texts(rendered("A {{ name }}", audience(name=[name], city=["Lyon"]))) == [f"A {name}"]
 
 
 def test_a_rich_text_may_ask_whether_a_value_is_there():

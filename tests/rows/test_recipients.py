@@ -146,8 +146,15 @@ def test_a_null_that_hides_bytes_is_missing_all_the_same():
 SPACES = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
-@pytest.mark.parametrize("space", SPACES, ids=ascii)
-def test_every_white_space_of_unicode_is_blank_and_no_more_than_that(space):
+# What no phone shows: of no width, fillers, the blank of Braille, a NUL, tags, direction marks.
+UNSEEN = (
+    "\0\x01\x7f\u00ad\u034f\u061c\u070f\u115f\u1160\u200b\u200d\u200f"
+    "\u2060\u2066\u2800\u3164\ufeff\uffa0\U000e0020"
+)
+
+
+@pytest.mark.parametrize("space", SPACES + UNSEEN, ids=ascii)
+def test_whatever_no_phone_shows_is_blank_and_no_more_than_that(space):
     rows = candidates(
         ("a", number(1), space),
         ("b", number(2), space * 3),
