@@ -144,6 +144,7 @@ def _speaks_of_stop(plain: str) -> bool:
 
 def _plain(text: str) -> str:
     """A text in small Latin letters, as far as its letters look like some."""
+    text = text.replace("\0", "")  # of UTF-16, read as something else
     if not text.isascii() or "$" in text:
         text = _latin(text)
     return re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
