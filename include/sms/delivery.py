@@ -35,7 +35,7 @@ from sms.errors import (
     SubmissionUnknown,
 )
 from sms.ledger.ledger import Ledger, Submission
-from sms.ledger.states import AHEAD, SENT, State
+from sms.ledger.states import AHEAD, HEARD, SENT, State
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
 
 log = logging.getLogger(__name__)
@@ -199,6 +199,18 @@ def begins_another_hour(files: Sequence[Submission]) -> bool:
     if not left or not gone or any(each.state is State.SUBMITTED for each in gone):
         return False
     return all(each.send_at != left[0].send_at for each in gone)
+
+
+def require_heard(files: Iterable[Submission]) -> None:
+    """Raise LedgerError if a run is to end well, and one of its files was not accepted."""
+    left = [f"{each.stem} is {each.state}" for each in files if not is_heard(each)]
+    if left:
+        raise LedgerError(f"the run's files were not all accepted: {', '.join(left)}")
+
+
+def is_heard(submission: Submission) -> bool:
+    """Whether a file was accepted, or nobody was left in it."""
+    return submission.state in HEARD or submission.is_empty
 
 
 def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: str) -> list[str]:

@@ -105,7 +105,7 @@ class SubmitOperator(BaseOperator):
         files = [ledger.submission(stem) for stem in self.stems]
         if any(each.state is State.REJECTED for each in files):
             raise self._rejection(files, ledger)
-        left = [each for each in files if each.state not in HEARD and not each.is_empty]
+        left = [each for each in files if not delivery.is_heard(each)]
         if not left and any(each.state in HEARD for each in files):
             return list(self.stems)
         # Of several runs (the proofs of variants) one after the other.

@@ -252,8 +252,11 @@ def conclude(stems: list[str]) -> dict[str, int]:
 
     Counts files, messages and segments.
     """
+    from sms import delivery
+
     ledger = _ledger()
     files = [ledger.submission(stem) for stem in stems]
+    delivery.require_heard(files)
     return {
         "files": len(files),
         "messages": sum(each.messages or 0 for each in files),

@@ -70,6 +70,7 @@ class Chaos:
     # Those of which a part never arrived: another run would have to write to its people.
     broken_off: list[Run] = field(default_factory=list)
     _never_arrived: dict[str, tuple[str, str]] = field(default_factory=dict)  # stem: its run
+    _asking: dict[str, str] = field(default_factory=dict)  # stem: what the provider said of it
     _today: list[Run] = field(default_factory=list)
 
     def day(self) -> None:
@@ -262,7 +263,7 @@ class Chaos:
         if now.state == "success" or self._stood_aside(run) or self._is_broken_off(run):
             return
         for each in self._files(run):
-            if each.state is State.UNKNOWN:
+            if each.state is State.UNKNOWN or each.stem in self._asking:
                 self._ask_provider(each.stem, run)
         tasks = self._tasks(run)
         stuck = ("up_for_retry",) if now.state != "failed" else ("failed", "upstream_failed")
@@ -271,15 +272,17 @@ class Chaos:
         raise NotThere("it is still at work")
 
     def _ask_provider(self, stem: str, run: Run) -> None:
-        """Say of a file what the gateway's own journal says of it."""
+        """Say of a file what the gateway's own journal says of it, once, and see it through."""
         arrived = any(
             line["what"] == "rename" and line["to"].endswith(f"/{stem}.csv")
             for line in self._journal()
         )
+        answer = self._asking.setdefault(stem, "arrived" if arrived else "never_arrived")
         settles = _run("settle_submission", f"settle__{stem}")
-        self._trigger(settles, stem=stem, answer="arrived" if arrived else "never_arrived")
+        self._trigger(settles, stem=stem, answer=answer)
         self._is_well(settles)
-        if not arrived:
+        del self._asking[stem]
+        if answer == "never_arrived":
             self._never_arrived[stem] = run.dag_id, run.run_id
             if self.stack.ledger.submission(stem).parts == 1:
                 self._today.append(_run(run.dag_id, f"again__{stem}"))

@@ -60,7 +60,7 @@ def test_the_books_balance_after_each_kind_of_trouble(
     found = chaos.faults()
 
     tell(f"{chaos}: {len(found)} broken promises")
-    assert found == []
+    assert not found, "\n".join(found)
     assert len(chaos.sent) == len(CAMPAIGNS)
 
 
@@ -74,5 +74,5 @@ def test_the_books_balance_whatever_dies(chaos: Chaos, tell: Callable[[str], Non
     found = chaos.faults()
 
     tell(f"{chaos}, seed {soak.SEED}: {len(found)} broken promises")
-    assert found == [], f"SOAK_SEED={soak.SEED}"
+    assert not found, "\n".join([f"SOAK_SEED={soak.SEED}", *found])
     assert len(chaos.sent) + len(chaos.broken_off) == chaos.days * len(CAMPAIGNS)

@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException
 
-from sms.delivery import what_left
-from sms.errors import GatewayRefused, GatewayUnreachable, LedgerUnreachable
+from sms.delivery import require_heard, what_left
+from sms.errors import GatewayRefused, GatewayUnreachable, LedgerError, LedgerUnreachable
 from sms.ledger.states import State
 from sms_airflow import wiring
 from sms_airflow.operators import SubmitOperator
@@ -153,3 +153,19 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
     monkeypatch.setattr(wiring, "gateway", connects)
 
     assert "can't be told now" in failure(desk, [only.stem], monkeypatch)
+
+
+def test_no_run_ends_well_of_which_a_file_was_called_off(desk: Desk, gateway: Gateway) -> None:
+    """Whatever came between its submit and its end: it would look as if everybody was written to."""
+    first, second = [each.stem for each in desk.prepare(numbers(4), more="max_per_file: 2\n")]
+    desk.submit(first)
+    desk.accepted(first)
+    files = [desk.ledger.submission(stem) for stem in (first, second)]
+    with pytest.raises(LedgerError, match=f"not all accepted: {second} is prepared"):
+        require_heard(files)
+
+    desk.ledger.move(second, to=State.CANCELLED)
+
+    with pytest.raises(LedgerError, match=f"not all accepted: {second} is cancelled"):
+        require_heard([*files[:1], desk.ledger.submission(second)])
+    require_heard(files[:1])
