@@ -156,12 +156,12 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
 
 
 def test_no_run_ends_well_of_which_a_file_was_called_off(desk: Desk, gateway: Gateway) -> None:
-    """Whatever came between its submit and its end: it would look as if everybody was written to."""
+    """Whatever came between submit and the end: it would look as if all were written to."""
     first, second = [each.stem for each in desk.prepare(numbers(4), more="max_per_file: 2\n")]
     desk.submit(first)
     desk.accepted(first)
     files = [desk.ledger.submission(stem) for stem in (first, second)]
-    with pytest.raises(LedgerError, match=f"not all accepted: {second} is prepared"):
+    with pytest.raises(LedgerError, match=f"not all accepted: {second} is uploading"):
         require_heard(files)
 
     desk.ledger.move(second, to=State.CANCELLED)
