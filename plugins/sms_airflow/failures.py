@@ -4,7 +4,6 @@ import functools
 import logging
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import (
@@ -56,9 +55,9 @@ def in_our_words(error: Exception) -> SmsError:
     if isinstance(error, SmsError):
         log.debug("%s", error, exc_info=True)
         return error
-    frames = traceback.extract_tb(error.__traceback__)
-    log.error("Unforeseen, raised here:\n%s", "".join(traceback.format_list(frames)))
-    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
+    log.error("Unforeseen, raised here:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    place = f"{frame.f_globals.get('__name__')}, line {line}"
     if isinstance(error, OSError):
         where = str(error.filename or f"a file or a connection ({place})")
         return storage.in_our_words(error, where, "used")
