@@ -106,9 +106,17 @@ class TableFile:
         yield from reader.batches()
 
     def where(self, column: str) -> str | None:
-        """The column's name as this file spells it, whatever its case and spaces; None if none."""
+        """The column's name as this file spells it, whatever its case and spaces; None if none.
+
+        SourceError if there are several.
+        """
         wanted = column.strip().casefold()
         alike = [name for name in self.columns if name.strip().casefold() == wanted]
+        if len(alike) > 1:
+            raise SourceError(
+                f"{self.path} has {len(alike)} columns {wanted!r}: which one is meant? Rename the "
+                "others"
+            )
         return alike[0] if alike else None
 
 
@@ -228,10 +236,11 @@ def _only_with_numbers(file: TableFile) -> str:
             f"{file.path} has no rows, and which of its columns {columns} is for numbers can't be "
             "told: call that one msisdn"
         )
-    which = f"{' and '.join(repr(name) for name in file.columns if name in found)} do"
+    do = " and ".join(repr(name) for name in file.columns if name in found)
+    which = f"{do} do and only one may be meant" if found else "none does"
     raise SourceError(
-        f"{file.path}: which column holds the numbers? Of {columns}, {which if found else 'none'} "
-        f"{'and only one may be meant' if found else 'does'}: call that one msisdn, in a first line"
+        f"{file.path}: which column holds the numbers? Of {columns}, {which}: call that one "
+        "msisdn, in a first line"
     )
 
 

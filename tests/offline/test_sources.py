@@ -126,6 +126,7 @@ UNCLEAR = {
     "one line of numbers": ("+33639980001,+33639980002,+33639980003\n", "'column 1' and 'column"),
     "none": ("id;since\n17;2026-03-01\n", "none does: call that one msisdn"),
     "no row": ("id;phone\n", "has no rows"),
+    "msisdn twice": ("msisdn;Msisdn \n;+33639980002\n", "2 columns 'msisdn'"),
     "one name twice": ("phone;phone\n+33639980001;+33639980002\n", "columns of one name"),
 }
 
