@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sms import storage
 from sms.archive import PIECE, Archived, find, keep, opened
@@ -34,7 +35,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Reconciliation, RemoteState, ReportFile, Sighting, Submission
 from sms.ledger.states import State
 from sms.notices import shortfall
-from sms.stop_words import Asks, asks_to_stop, opts_out
+from sms.stop_words import may_opt_out, opts_out
 from sms.wire import reports
 from sms.wire.names import (
     STEM,
@@ -488,8 +489,7 @@ def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
 
 
 def _tell_of_unsure(report: ReportName, rows: pa.Table) -> None:
-    judged = (asks_to_stop(text or "") for text in rows["message"].to_pylist())
-    if unsure := sum(each is Asks.PERHAPS for each in judged):
+    if unsure := pc.sum(may_opt_out(rows["message"])).as_py():
         log.warning(
             "%s holds replies that may ask to stop, %s of them, and they don't count as a STOP: "
             "`sms replies unsure` shows them to whoever decides",

@@ -113,11 +113,21 @@ def asks_to_stop(text: str) -> Asks:
 
 
 def opts_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
-    """Which replies opt out, for a whole column; most people write the same few words."""
+    """Which replies of a column opt out."""
+    return _judged(texts, Asks.YES)
+
+
+def may_opt_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
+    """Which replies of a column may ask to be left alone, and are for a person to read."""
+    return _judged(texts, Asks.PERHAPS)
+
+
+def _judged(texts: pa.Array | pa.ChunkedArray, wanted: Asks) -> pa.BooleanArray:
+    """Most people write the same few words, so each text is judged once."""
     found = pc.dictionary_encode(pc.fill_null(texts, ""))
     if isinstance(found, pa.ChunkedArray):
         found = found.unify_dictionaries().combine_chunks()
-    judged = [asks_to_stop(text) is Asks.YES for text in found.dictionary.to_pylist()]
+    judged = [asks_to_stop(text) is wanted for text in found.dictionary.to_pylist()]
     return pa.array(judged, pa.bool_()).take(found.indices)
 
 

@@ -30,21 +30,21 @@ LISTED = text(
     WHERE msisdn = ANY (:names) ORDER BY recorded_at, list, opted_out_at
     """
 )
-REPLIES = text(
-    """
-    SELECT a.kind, a.replied_at, a.recorded_at, a.message, r.campaign, s.stem, a.report
+REPLY = """
+    a.kind, a.replied_at, a.recorded_at, a.message, r.campaign, s.stem, a.report
     FROM sms.reply a
     LEFT JOIN sms.submission s ON s.id = a.submission_id
     LEFT JOIN sms.campaign_run r USING (run_key)
+"""
+REPLIES = text(
+    f"""
+    SELECT {REPLY}
     WHERE msisdn = :msisdn ORDER BY coalesce(a.replied_at, a.recorded_at), a.id
     """
 )
 UNHEARD = text(
-    """
-    SELECT a.msisdn, a.kind, a.replied_at, a.recorded_at, a.message, r.campaign, s.stem, a.report
-    FROM sms.reply a
-    LEFT JOIN sms.submission s ON s.id = a.submission_id
-    LEFT JOIN sms.campaign_run r USING (run_key)
+    f"""
+    SELECT a.msisdn, {REPLY}
     WHERE a.kind = 'SMSMO' AND NOT a.asks_to_stop
         AND coalesce(a.replied_at, a.recorded_at) >= :since
         AND NOT EXISTS (SELECT FROM sms.stop_list l WHERE l.msisdn = a.msisdn)
@@ -95,11 +95,8 @@ def history(tx: Transaction, msisdn: int) -> History:
 def unsure_replies(tx: Transaction, since: datetime) -> list[tuple[int, Reply]]:
     """Replies that may ask to stop, of people who are not in the stop list, the oldest first."""
     found = tx.db.execution_options(yield_per=10_000).execute(UNHEARD, {"since": since})
-    return [
-        (msisdn, Reply(*reply))
-        for msisdn, *reply in found
-        if asks_to_stop(Reply(*reply).message) is Asks.PERHAPS
-    ]
+    replies = ((msisdn, Reply(*reply)) for msisdn, *reply in found)
+    return [each for each in replies if asks_to_stop(each[1].message) is Asks.PERHAPS]
 
 
 def sent_to(tx: Transaction, msisdn: int, since: datetime) -> list[Sent]:

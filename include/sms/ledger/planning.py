@@ -21,6 +21,14 @@ LOOKED_UP = {
 }
 
 
+FEW = 1_000  # rows
+
+
+def joining(rows: int) -> Mapping[str, str]:
+    """The settings to join so many new rows: a few are looked up; of many, all is read once."""
+    return LOOKED_UP if rows < FEW else HASHED
+
+
 @contextmanager
 def planned(tx: Transaction, settings: Mapping[str, str]) -> Iterator[None]:
     """The planner's settings inside the `with` block."""

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sms.ledger.copying import Rows, batches, copy_rows
 from sms.ledger.database import Transaction
-from sms.ledger.planning import HASHED, LOOKED_UP, planned
+from sms.ledger.planning import HASHED, LOOKED_UP, joining, planned
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
@@ -32,8 +32,6 @@ REPLIES = pa.schema(
         pa.field("asks_to_stop", pa.bool_(), nullable=False),
     ]
 )
-
-FEW = 1_000  # answers that are looked up one by one
 
 
 def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
@@ -234,8 +232,7 @@ def _count_answers(tx: Transaction, owner: Submission) -> None:
     """Add the news to what was counted; what was erased meanwhile stays counted."""
     number = tx.db.execute(text("SELECT count(*) FROM pg_temp.news")).scalar_one()
     if number:
-        # A few are looked up; of many, each table is read once.
-        with planned(tx, LOOKED_UP if number < FEW else HASHED):
+        with planned(tx, joining(number)):
             tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id})
 
 

@@ -16,11 +16,10 @@ from sms.errors import StopListUnsafe
 from sms.ledger import hashing, locks, removals
 from sms.ledger.copying import Numbers, Rows, copied_out, copy_rows, hand_over
 from sms.ledger.database import Transaction
-from sms.ledger.planning import HASHED, LOOKED_UP, planned
+from sms.ledger.planning import joining, planned
 from sms.ledger.tables import opt_out
 from sms.wire.names import ReportName
 
-FEW = 1_000  # rows whose messages are looked up one by one
 LEAVING = """
 CREATE TEMP TABLE IF NOT EXISTS leaving (line bigint GENERATED ALWAYS AS IDENTITY, msisdn bigint,
     opted_out_at timestamptz, message text, raw_date text, raw_hour text, occurrence integer,
@@ -189,7 +188,7 @@ def gather(tx: Transaction, schema: pa.Schema, rows: Rows, stem: str | None = No
     tx.db.execute(text("TRUNCATE leaving"))
     gathered = copy_rows(tx, "pg_temp.leaving", schema, rows)
     if gathered and stem:
-        with planned(tx, LOOKED_UP if gathered < FEW else HASHED):
+        with planned(tx, joining(gathered)):
             tx.db.execute(ANSWERED, {"stem": stem})
     if gathered:
         hashing.stand_in(tx)
