@@ -272,20 +272,34 @@ class Chaos:
         raise NotThere("it is still at work")
 
     def _ask_provider(self, stem: str, run: Run) -> None:
-        """Say of a file what the gateway's own journal says of it, once, and see it through."""
-        arrived = any(
-            line["what"] == "rename" and line["to"].endswith(f"/{stem}.csv")
-            for line in self._journal()
-        )
-        answer = self._asking.setdefault(stem, "arrived" if arrived else "never_arrived")
-        settles = _run("settle_submission", f"settle__{stem}")
+        """Say of a file what the gateway's own journal says of it, and see it through.
+
+        A rename may arrive after the answer was given: the answer is then refused, as the gateway
+        shows the file, and the person gives the other one.
+        """
+        answer = self._asking.setdefault(stem, self._answer(stem))
+        settles = self._settles(stem, answer)
         self._trigger(settles, stem=stem, answer=answer)
+        refused = self.stack.airflow.run(settles.dag_id, settles.run_id).state == "failed"
+        if refused and answer != self._answer(stem):
+            del self._asking[stem]
+            raise NotThere("the provider says something else by now")
         self._is_well(settles)
         del self._asking[stem]
         if answer == "never_arrived":
             self._never_arrived[stem] = run.dag_id, run.run_id
             if self.stack.ledger.submission(stem).parts == 1:
                 self._today.append(_run(run.dag_id, f"again__{stem}"))
+
+    def _answer(self, stem: str) -> str:
+        arrived = any(
+            line["what"] == "rename" and line["to"].endswith(f"/{stem}.csv")
+            for line in self._journal()
+        )
+        return "arrived" if arrived else "never_arrived"
+
+    def _settles(self, stem: str, answer: str) -> Run:
+        return _run("settle_submission", f"settle__{stem}__{answer}")
 
     def _is_broken_off(self, run: Run) -> bool:
         return (run.dag_id, run.run_id) in self._never_arrived.values()
@@ -346,6 +360,11 @@ class Chaos:
             if task.state in ("failed", "up_for_retry", "running"):
                 log = self.stack.airflow.log(run.dag_id, run.run_id, task).splitlines()
                 told += [f"    {line}" for line in log[-12:]]
+        for file in self._files(run):
+            told.append(f"  {file.stem} is {file.state}; the gateway saw")
+            told += [f"    {line}" for line in self._journal() if file.stem in str(line)]
+            if answer := self._asking.get(file.stem):
+                told.append(self._told(self._settles(file.stem, answer)))
         return "\n".join(told)
 
     def _booked(self, run: Run) -> Iterator[str]:
