@@ -8,6 +8,7 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from decimal import Decimal
 from functools import wraps
 from types import BuiltinFunctionType
 from typing import Any
@@ -17,6 +18,8 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sms.values import is_bounded_format, written
 
 LARGEST = 10_000  # of what a text repeats, pads or counts to; ten SMS have 1,530 characters
 LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS does
@@ -52,7 +55,7 @@ class _Generator(CodeGenerator):
         super().visit_For(counted, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
-        self.write("environment.concat(map(str, (")
+        self.write("environment.concat(map(environment.as_text, (")
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
@@ -63,7 +66,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """A sandbox in which no step makes more than a text needs, and there are not too many steps."""
 
     code_generator_class = _Generator
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "**", "%"})
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -83,6 +86,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             yield item
 
     @staticmethod
+    def as_text(value: Any) -> str:
+        """A value as a text shows it."""
+        return str(written(value))
+
+    @staticmethod
     def concat(parts: Iterable[str]) -> str:
         """The parts as one text."""
         held, length = [], 0
@@ -93,7 +101,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return "".join(held)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """An operator's result, where it is small enough to be worked out."""
+        """An operator's result, where it is small enough to be worked out.
+
+        `price * 1.2` is exact where the price is a Decimal, though Jinja reads 1.2 as a float.
+        """
+        if isinstance(left, Decimal) and isinstance(right, float):
+            right = Decimal(repr(right))
+        elif isinstance(left, float) and isinstance(right, Decimal):
+            left = Decimal(repr(left))
         _require(_is_small(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
@@ -103,7 +118,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(__obj, BuiltinFunctionType):
             if __obj.__name__ in WIDENING:
                 _require_small_numbers(args, kwargs)
-            if __obj.__name__ == "replace":
+            if __obj.__name__ == "strftime":
+                _require(all(map(is_bounded_format, args)))
+            if __obj.__name__ == "replace" and isinstance(__obj.__self__, str):
                 _require(_grows_little(__obj.__self__, *args))
         return _not_long(super().call(__context, __obj, *args, **kwargs))
 
@@ -166,8 +183,8 @@ def _is_small(operator: str, left: Any, right: Any) -> bool:
         return sum(sizes) <= LONGEST
     numbers = [each for each in (left, right) if isinstance(each, int)]
     if sizes and numbers:
-        return sizes[0] * numbers[0] <= LARGEST
-    if len(numbers) < 2:
+        return operator != "*" or sizes[0] * numbers[0] <= LARGEST
+    if len(numbers) < 2 or operator not in ("*", "**"):
         return True
     bits = left.bit_length()
     return bool((bits * right if operator == "**" else bits + right.bit_length()) <= MOST_BITS)

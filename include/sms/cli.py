@@ -65,7 +65,10 @@ def check(
             continue
         say.print(f"{campaign.name}: good", markup=False)
         for path, text in campaign.texts.values():
-            if slow := Template(text).slow_because:
+            compiled = Template(text)
+            for note in compiled.notes:
+                complain.print(f"{path}, line {note.line}: {note.problem}", markup=False)
+            if slow := compiled.slow_because:
                 complain.print(f"{path}, {slow}", markup=False)
     for error in broken:
         complain.print(str(error), markup=False)
@@ -311,6 +314,10 @@ def _tell(outcome: "Outcome") -> None:
     ):
         if drawn:
             say.print(f"\n[bold]{title}[/]", drawn, sep="\n")
+    for column, noun in outcome.read_as.items():
+        complain.print(f"[cyan]column[/] {escape(column)}: read as {noun}, as all its values are")
+    for note in outcome.notes:
+        complain.print(f"[yellow]text[/] line {note.line}: {escape(note.problem)}")
     for fault in outcome.faults:
         complain.print(f"[yellow]source[/] {escape(str(fault))}")
     if outcome.slow_because:

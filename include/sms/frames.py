@@ -12,7 +12,7 @@ import datetime
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import IO, Any, Protocol
@@ -22,12 +22,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sms import storage
+from sms import kinds, storage
 from sms.columns import TEXT, bytes_of, is_utf8
 from sms.errors import SourceError
+from sms.values import Kind
 
 ROW_GROUP = 131_072  # rows; small batches of a cursor are gathered up to this
 BATCH = 65_536  # rows of a batch that is read
+KINDS = "sms.kinds"  # in a file's footer: the kind of each column's values
 
 
 class File(Protocol):
@@ -85,12 +87,16 @@ class Writer:
 
     def __init__(self, parquet: pq.ParquetWriter) -> None:
         self.rows = 0
+        self._kinds: dict[str, Kind | None] = {}
         self._parquet = parquet
         self._held: list[pa.Table] = []
         self._waiting = 0
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Add rows; an empty batch adds none."""
+        for field in batch.schema:
+            kind = kinds.of_field(field)
+            self._kinds[field.name] = kinds.merged(self._kinds.get(field.name), kind)
         table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
         self._held.append(table)
         self._waiting += table.num_rows
@@ -106,6 +112,8 @@ class Writer:
     def close(self) -> None:
         """Write what is held, and the footer that makes the file a whole one."""
         self._flush()
+        known = {name: str(kind) for name, kind in self._kinds.items() if kind}
+        self._parquet.add_key_value_metadata({KINDS: json.dumps(known)})
         self._parquet.close()
 
     def abandon(self, sink: IO[Any]) -> None:
@@ -138,9 +146,26 @@ def batches(path: File, columns: Sequence[str] | None = None) -> Iterator[pa.Rec
                 f"{path} has no column {', '.join(sorted(absent))}, only "
                 f"{', '.join(file.schema_arrow.names)}: run the stage that writes it again"
             )
-        yield from file.iter_batches(
+        known = _kinds(file)
+        for batch in file.iter_batches(
             batch_size=BATCH, columns=None if columns is None else [*columns]
-        )
+        ):
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=_saying(known, batch.schema))
+
+
+def _kinds(file: pq.ParquetFile) -> dict[str, Kind]:
+    """What all the rows of a file are, which its first batch could not know when it was written."""
+    told = (file.metadata.metadata or {}).get(KINDS.encode())
+    return {name: Kind(kind) for name, kind in json.loads(told).items()} if told else {}
+
+
+def _saying(known: Mapping[str, Kind], schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        [
+            kinds.field(each.name, known.get(each.name)) if each.type == TEXT else each
+            for each in schema
+        ]
+    )
 
 
 def columns(path: File) -> list[str]:
@@ -177,29 +202,31 @@ def from_rows(
     """
     _require_distinct(columns)
     fetched = list(rows)
-    across = list(zip(*fetched, strict=True)) if fetched else [()] * len(columns)
+    across: list[Any] = list(zip(*fetched, strict=True)) if fetched else [()] * len(columns)
     if len(across) != len(columns):
         raise SourceError(
             f"the query announced {len(columns)} columns, and its rows have {len(across)}: the "
             "driver can't be trusted with this query"
         )
-    return _batch(columns, across, _text_of_values, first)
+    return _batch(columns, across, _text_of_values, [*map(kinds.of_values, across)], first)
 
 
 def as_text(batch: pa.RecordBatch | pa.Table | pd.DataFrame, first: int = 1) -> pa.RecordBatch:
     """Any batch of SQL results as all-text columns: "3", ISO dates, "true", plain decimals.
 
-    A float column keeps its point ("3.0"): pandas makes one of integers with NULLs, and what it
-    lost can't be told from here. `from_rows` never loses it.
+    Each column's field says of which kind its values are (`sms.kinds`). A float column keeps its
+    point ("3.0"): pandas makes one of integers with NULLs, and what it lost can't be told from
+    here. `from_rows` never loses it.
     """
     if isinstance(batch, pd.DataFrame):
         names = [str(name) for name in batch.columns]
         _require_distinct(names)
         series = [batch.iloc[:, place] for place in range(len(names))]
-        return _batch(names, series, _text_of_series, first)
+        return _batch(names, series, _text_of_series, [*map(_kind_of_series, series)], first)
     names = batch.schema.names
     _require_distinct(names)
-    return _batch(names, batch.columns, _text_of_array, first)
+    known = [*map(kinds.of_field, batch.schema)]
+    return _batch(names, batch.columns, _text_of_array, known, first)
 
 
 def placed(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -224,7 +251,11 @@ def _require_distinct(names: Sequence[str]) -> None:
 
 
 def _batch(
-    names: Sequence[str], columns: Sequence[Any], text_of: Callable[[Any], pa.Array], first: int
+    names: Sequence[str],
+    columns: Sequence[Any],
+    text_of: Callable[[Any], pa.Array],
+    known: Sequence[Kind | None],
+    first: int,
 ) -> pa.RecordBatch:
     arrays = []
     for name, column in zip(names, columns, strict=True):
@@ -235,7 +266,8 @@ def _batch(
                 f"column {name} holds bytes that are not UTF-8, first in row "
                 f"{first + error.row}: convert them to text in the query"
             ) from None
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([(name, TEXT) for name in names]))
+    fields = map(kinds.field, names, known)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -285,6 +317,15 @@ def _text_of_series(series: "pd.Series[Any]") -> pa.Array:
     except (UnicodeEncodeError, pa.ArrowException):
         # A lone surrogate, or categories of several types.
         return _text_of_values([None if _is_null(value) else value for value in series])
+
+
+def _kind_of_series(series: "pd.Series[Any]") -> Kind | None:
+    if series.dtype == object:
+        return kinds.of_values(value for value in series if not _is_null(value))
+    try:
+        return kinds.of_arrow(pa.Array.from_pandas(series.iloc[:0]).type)
+    except pa.ArrowException:
+        return Kind.TEXT
 
 
 def _is_null(value: Any) -> bool:

@@ -8,10 +8,10 @@ costs is `gsm`'s, who is written to at all is `recipients`'.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import gsm
+from sms import gsm, kinds
 from sms.columns import (
     TEXT,
     Encoded,
@@ -37,12 +37,17 @@ from sms.digests import digest
 from sms.errors import BadCampaign, SourceError
 from sms.gsm import Cleaned, Unsupported
 from sms.nulls import are_nulls
-from sms.recipients import EXCLUDED_SCHEMA, Reason
-from sms.template import Column, Logic, Piece, Template, Words
+from sms.recipients import EXCLUDED_SCHEMA, Reason, are_blank
+from sms.template import Column, Piece, Template, Words
+from sms.values import BLANK, Kind, values
 from sms.wire import send_file
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 Lengths: TypeAlias = npt.NDArray[np.int32]
+
+# How a text may look broken: what program wrote it so is for a person to find out.
+SUSPECTS = ("mojibake", "html_entity")
+HTML_ENTITY = r"&(?:#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,6}|[A-Za-z][A-Za-z0-9]{1,30});"
 
 # What stands for what when a gateway can't be trusted with quotes (R23).
 DELIMITERS = {";": ",", '"': "'", "\r": " ", "\n": " ", "\t": " "}
@@ -74,7 +79,9 @@ class Rendering:
     segments: Lengths
     excluded: pa.RecordBatch  # EXCLUDED_SCHEMA
     replaced: Counter[str]  # in the messages, by the character's code ("U+00E7")
-    mojibake: Ints  # rows whose message looks like UTF-8 read as something else: not refused
+    suspects: Mapping[
+        str, Ints
+    ]  # by code of SUSPECTS, rows whose message looks broken: not refused
     variant: pa.LargeStringArray | None = None  # of each message, in a campaign that has some
 
     @cached_property
@@ -123,7 +130,8 @@ class Renderer:
         verdicts = _Verdicts(size)
         values = _pieces(self.template, audience)
         for value in values:
-            verdicts.exclude(*value.gaps(size))
+            for gap in value.gaps(size):
+                verdicts.exclude(*gap)
         draft = self._trimmed(self._draft(values, size))
         self._exclude_unfit(draft, verdicts)
         draft = self._with_stop_mention(draft)
@@ -145,7 +153,7 @@ class Renderer:
             segments[kept],
             verdicts.excluded(audience),
             sum((part.replaced(verdicts.kept) for part in draft.parts), Counter[str]()),
-            _rows_of(audience, draft.any_part("mojibake") & verdicts.kept),
+            {code: _rows_of(audience, draft.any_part(code) & verdicts.kept) for code in SUSPECTS},
         )
 
     def _judge(self, words: Words) -> None:
@@ -188,7 +196,7 @@ class Renderer:
         cleaned = gsm.clean(texts, self.unsupported, unicode=self.unicode)
         if self.delimiter_in_text == "replace":
             cleaned = gsm.swapped(cleaned, DELIMITERS)
-        return _Part(cleaned, self._lengths(cleaned.texts), which)
+        return _Part(cleaned, self._lengths(cleaned.texts), which, _with_html(cleaned.texts))
 
     def _lengths(self, texts: pa.Array) -> Lengths:
         return gsm.utf16_units(texts) if self.unicode else gsm.septets(texts)
@@ -267,6 +275,8 @@ class _Values:
 
     encoded: Encoded
     lacks: pa.Array | None = None  # TEXT, for each null the name of what is lacking
+    blank: Flags | None = None  # of which nulls something is there that no phone shows
+    kind: Kind | None = None  # of the values
 
     @property
     def texts(self) -> pa.LargeStringArray:
@@ -277,11 +287,22 @@ class _Values:
         which = self.encoded.which
         return np.zeros(size, np.int64) if which is None else which
 
-    def gaps(self, size: int) -> tuple[Flags, Reason, "Explain"]:
-        """The rows that lack something, as a verdict."""
+    def values(self) -> list[Any]:
+        """What logic gets for each text."""
+        found = values(self.texts.to_pylist(), self.kind)
+        for place in np.flatnonzero(self.blank) if self.blank is not None else ():
+            found[place] = BLANK
+        return found
+
+    def gaps(self, size: int) -> Iterator[tuple[Flags, Reason, "Explain"]]:
+        """The rows that lack something, as verdicts."""
         null = nulls_of(self.texts)
-        rows = null[self.indices(size)] if null.any() else np.zeros(size, np.bool_)
-        return rows, Reason.MISSING_VALUE, self._lacking
+        if not null.any():
+            return
+        which = self.indices(size)
+        if self.blank is not None:
+            yield self.blank[which], Reason.EMPTY_VALUE, self._lacking
+        yield null[which], Reason.MISSING_VALUE, self._lacking
 
     def _lacking(self, rows: Ints) -> pa.Array:
         assert self.lacks is not None  # or there would be no such rows
@@ -291,27 +312,31 @@ class _Values:
 def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Values]:
     """The pieces of every row's text. A value is never read as a template itself."""
     template.require(batch.schema.names)
-    computed = {
-        name for piece in template.pieces if isinstance(piece, Logic) for name in piece.columns
+    known = kinds.of_schema(batch.schema)
+    found = {
+        name: _encoded(
+            batch.column(name), name, known.get(name), computed=name in template.computed
+        )
+        for name in template.columns
     }
-    values = {
-        name: _encoded(batch.column(name), name, once=name in computed) for name in template.columns
-    }
-    return [_piece(piece, values, batch.num_rows) for piece in template.pieces]
+    return [_piece(piece, found, batch.num_rows) for piece in template.pieces]
 
 
-def _piece(piece: Piece, values: Mapping[str, _Values], size: int) -> _Values:
+def _piece(piece: Piece, columns: Mapping[str, _Values], size: int) -> _Values:
     if isinstance(piece, Words):
         return _Values(Encoded(pa.array([piece.text], TEXT), None))
     if isinstance(piece, Column):
-        return values[piece.name]
-    asked = [values[name] for name in piece.columns]
+        return columns[piece.name]
+    asked = [columns[name] for name in piece.columns]
     which, firsts = _combinations(asked, size)
-    known = [each.texts.take(pa.array(each.indices(size)[firsts])).to_pylist() for each in asked]
+    known = [[*map(each.values().__getitem__, each.indices(size)[firsts])] for each in asked]
     rows = zip(*known, strict=True) if known else [()] * len(firsts)
     made = [piece.of(dict(zip(piece.columns, row, strict=True))) for row in rows]
-    texts = pa.array([each.text for each in made], TEXT)
-    return _Values(Encoded(texts, which), pa.array([each.lacks for each in made], TEXT))
+    return _Values(
+        Encoded(pa.array([each.text for each in made], TEXT), which),
+        pa.array([each.lacks for each in made], TEXT),
+        np.array([each.blank for each in made], np.bool_),
+    )
 
 
 def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
@@ -323,25 +348,31 @@ def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
     return which, np.flatnonzero(~pd.Series(which).duplicated().to_numpy(np.bool_))
 
 
-def _encoded(column: pa.Array, name: str, *, once: bool) -> _Values:
+def _encoded(column: pa.Array, name: str, kind: Kind | None, *, computed: bool) -> _Values:
     """A column of values without outer white space; what only spells a null is null.
 
-    With `once` no value is there twice, so that logic runs as seldom as can be.
+    With a `computed` one a text computes: no value is there twice, so that logic runs as seldom as
+    can be, and a blank is null as well, as it is where the text writes it.
     """
-    if once or not pa.types.is_dictionary(column.type):
-        column = _dictionary(column.cast(TEXT), once=once)
+    if computed or not pa.types.is_dictionary(column.type):
+        column = _dictionary(column.cast(TEXT), once=computed)
     elif len(column.dictionary) > len(column) // 2:
         column = _compacted(column)
     texts = pc.utf8_trim_whitespace(column.dictionary.cast(TEXT))
     absent = are_nulls(texts)
     if absent.any():
         texts = pc.if_else(pa.array(absent), pa.scalar(None, TEXT), texts)
+    texts = kinds.shown(texts, kind)
+    blank = are_blank(texts) & ~nulls_of(texts) if computed else np.zeros(0, np.bool_)
+    if blank.any():
+        texts = pc.if_else(pa.array(blank), pa.scalar(None, TEXT), texts)
     which = column.indices.cast(pa.int64())  # as small as they come, one more may not fit
     if which.null_count:
         which = which.fill_null(len(texts))
         texts = pa.concat_arrays([texts, pa.nulls(1, TEXT)])
+        blank = np.append(blank, False)
     lacks = pa.repeat(pa.scalar(name, TEXT), len(texts)) if texts.null_count else None
-    return _Values(Encoded(texts, which.to_numpy()), lacks)
+    return _Values(Encoded(texts, which.to_numpy()), lacks, blank if blank.any() else None, kind)
 
 
 def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
@@ -370,10 +401,19 @@ class _Part:
     cleaned: Cleaned
     lengths: Lengths
     which: Ints | None  # None: every row has the first
+    html_entity: Flags
 
     @property
     def encoded(self) -> Encoded:
         return Encoded(self.cleaned.texts, self.which)
+
+    @property
+    def mojibake(self) -> Flags:
+        return self.cleaned.mojibake
+
+    @property
+    def unsupported(self) -> Flags:
+        return self.cleaned.unsupported
 
     def replaced(self, kept: Flags) -> Counter[str]:
         """The characters replaced in the kept rows."""
@@ -393,11 +433,12 @@ class _Draft:
     text: Pieced
     lengths: Lengths
 
-    def any_part(self, flag: Literal["unsupported", "mojibake"]) -> Flags:
+    def any_part(self, flag: str) -> Flags:
+        """Which texts have a part of which this is true."""
         flags = np.zeros(self.text.size, np.bool_)
         for part in self.parts:
-            if getattr(part.cleaned, flag).any():
-                flags |= part.encoded.by_row(getattr(part.cleaned, flag))
+            if getattr(part, flag).any():
+                flags |= part.encoded.by_row(getattr(part, flag))
         return flags
 
     def with_delimiter(self) -> Flags:
@@ -413,6 +454,13 @@ class _Draft:
         first = _met_first(self.text.pieces, self.text.size, pc.utf8_ltrim_whitespace)
         last = _met_first(self.text.pieces[::-1], self.text.size, pc.utf8_rtrim_whitespace)
         return np.flatnonzero(first | last)
+
+
+def _with_html(texts: pa.LargeStringArray) -> Flags:
+    """Which texts hold an HTML entity, such as O&#039;Neil."""
+    if not (bytes_of(texts)[0] == ord("&")).any():
+        return np.zeros(len(texts), np.bool_)
+    return flags_of(pc.fill_null(pc.match_substring_regex(texts, HTML_ENTITY), False))
 
 
 def _met_first(pieces: Sequence[Encoded], size: int, trim: Callable[[pa.Array], pa.Array]) -> Flags:

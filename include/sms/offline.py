@@ -3,12 +3,13 @@
 No Airflow, no gateway, no ledger, no clock: what is made depends on the arguments alone.
 """
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import pyarrow.csv
 from sms import limits, preparing, send_window, storage
 from sms.campaign import Campaign, campaign_id
 from sms.columns import give_memory_back
-from sms.errors import SourceError
+from sms.documents import Fault
+from sms.errors import BadCampaign, SourceError
 from sms.message import Rendering
 from sms.pipeline import ordered
 from sms.preparing import Plan
@@ -29,7 +31,8 @@ from sms.schedule import File, Schedule, schedule
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, NOBODY, StopList, TableFile, found_in, read_stop_list
-from sms.template import Template
+from sms.template import Logic, Piece, Template, Words
+from sms.values import Kind
 from sms.variants import FirstOfEach, named
 from sms.wire import send_file
 
@@ -106,6 +109,7 @@ def screen(
     file = TableFile.open(recipients)
     text = preparing.template(plan.campaign)
     asked = preparing.screener(plan.campaign, text, recipients)
+    asked = replace(asked, untyped=file.delimiter is not None)
     columns = asked.among(file.columns)
     for name in columns:
         if file.columns.count(name) > 1:
@@ -120,6 +124,7 @@ def screen(
             lambda numbers: found_in(reading.result().numbers, numbers),
             plan.limit,
         )
+    text.require_kinds(survey.kinds)
     dealt = schedule(
         plan.campaign,
         plan.send_at,
@@ -180,6 +185,20 @@ class Outcome:
         return {name: self.tally.variants.get(name, Counter()) for name in variants}
 
     @property
+    def read_as(self) -> dict[str, str]:
+        """What each column that the text computes with was taken for, where it says no type."""
+        survey = self.screened.survey
+        computed = survey.screener.computed if survey.screener.untyped else ()
+        known = {name: survey.kinds.get(name, Kind.TEXT) for name in computed}
+        words = {name: kind for name, kind in survey.kinds.items() if kind is Kind.YES_NO}
+        return {name: kind.noun for name, kind in (known | words).items()}
+
+    @property
+    def notes(self) -> tuple[Fault, ...]:
+        """What the text says and hardly means."""
+        return preparing.template(self.screened.plan.campaign).notes
+
+    @property
     def slow_because(self) -> str | None:
         """Why the text can't be rendered by column, if it can't."""
         return preparing.template(self.screened.plan.campaign).slow_because
@@ -235,6 +254,7 @@ class Prepared:
                 for fault in self.outcome.faults
             ],
             "slow_because": self.outcome.slow_because,
+            "read_as": self.outcome.read_as,
             "files": [
                 {
                     "name": f"{stem}.csv",
@@ -320,7 +340,7 @@ def _written(
             files.append((stem, made[stem].written))
         elif stem in made:
             storage.discard(out / f"{stem}{UNFINISHED}")
-    faults.add_mojibake(**tally.mojibake)
+    faults.add_suspects(tally.suspects)
     if not files and campaign.on_empty == "fail":
         audience = screened.survey.audience
         raise SourceError(preparing.nothing_to_send(campaign.text_path, audience, tally))
@@ -362,7 +382,7 @@ def preview(
         tally.add(piece.rendering)
         longest.look_at(messages)
         first.look_at(messages)
-    faults.add_mojibake(**tally.mojibake)
+    faults.add_suspects(tally.suspects)
     known = {one for batch in first.found for one in batch["idremote"].to_pylist()}
     longer = [one for one in longest.found if one["idremote"][0].as_py() not in known]
     schema = preparing.messages_schema(campaign)
@@ -376,10 +396,26 @@ def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
     text = preparing.template(plan.campaign)
     texts = {"": text} if isinstance(text, Template) else text.by_variant
     made = [
-        named(rendering_of_nobody(plan.campaign, one, settings, str.upper), name).messages
+        named(rendering_of_nobody(plan.campaign, _named(one), settings, str.upper), name).messages
         for name, one in texts.items()
     ]
     return Preview(pa.concat_batches(made))
+
+
+def _named(text: Template) -> Template:
+    """The same text, with the names of its columns for logic that no name can stand in for."""
+    shown = copy.copy(text)
+    shown.pieces = tuple(map(_as_names, text.pieces))
+    return shown
+
+
+def _as_names(piece: Piece) -> Piece:
+    if isinstance(piece, Logic):
+        try:
+            piece.of({name: name.upper() for name in piece.columns})
+        except BadCampaign:  # it needs a number, or a date
+            return Words(" ".join(piece.columns).upper(), 1)
+    return piece
 
 
 def rendering_of_nobody(
@@ -389,7 +425,7 @@ def rendering_of_nobody(
     row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR", "of_file": 0}
     audience = pa.RecordBatch.from_pylist(
         [{**{name: value(name) for name in text.columns}, **row}],
-        preparing.screener(campaign, text).audience_schema,
+        preparing.screener(campaign, text).audience_schema(),
     )
     [renderer] = preparing.renderers(campaign, NOBODYS_RUN, text, settings).values()
     return renderer.render(audience)

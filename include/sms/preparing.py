@@ -25,7 +25,7 @@ from sms.places import Geography
 from sms.recipients import Screener, Survey
 from sms.schedule import Schedule
 from sms.settings import Settings
-from sms.source_faults import FIRST_ROWS
+from sms.source_faults import FIRST_ROWS, Suspects
 from sms.template import Template
 from sms.variants import Assignment, HoldOut, Texts, VariantRenderer, histograms
 from sms.wire import inspection, send_file
@@ -79,6 +79,7 @@ def screener(campaign: Campaign, text: Template | Texts, query: Any = None) -> S
     geography = Geography.of(campaign)
     return Screener(
         columns=text.columns,
+        computed=text.computed,
         needed=text.needed,
         allowed_countries=campaign.allowed_countries,
         key=campaign.key,
@@ -219,8 +220,7 @@ class Tally:
     replaced: Counter[str] = field(default_factory=Counter)  # by character, "U+00E7"
     segments: Counter[int] = field(default_factory=Counter)  # messages by their segments
     variants: dict[str, Counter[int]] = field(default_factory=dict)  # the same of each variant
-    suspects: int = 0  # messages that look like mojibake
-    suspect_rows: list[int] = field(default_factory=list)  # the first of them
+    suspects: dict[str, Suspects] = field(default_factory=dict)  # messages that look broken
 
     def add(self, rendering: Rendering) -> None:
         """Take in one batch, in the order of the rows."""
@@ -231,9 +231,10 @@ class Tally:
             told = histograms(rendering.variant, pa.array(rendering.segments))
             for name, counts in told.items():
                 self.variants.setdefault(name, Counter()).update(counts)
-        self.suspects += len(rendering.mojibake)
-        room = FIRST_ROWS - len(self.suspect_rows)
-        self.suspect_rows += rendering.mojibake[:room].tolist()
+        for code, rows in rendering.suspects.items():
+            known = self.suspects.setdefault(code, {"count": 0, "rows": []})
+            known["count"] += len(rows)
+            known["rows"] += rows[: FIRST_ROWS - len(known["rows"])].tolist()
 
     @property
     def messages(self) -> int:
@@ -244,11 +245,6 @@ class Tally:
     def parts(self) -> int:
         """How many SMS they are."""
         return sum_of(self.segments)
-
-    @property
-    def mojibake(self) -> dict[str, Any]:
-        """What `SourceFaults.add_mojibake` takes."""
-        return {"count": self.suspects, "rows": self.suspect_rows}
 
 
 def histogram(segments: pa.Array) -> dict[int, int]:

@@ -28,10 +28,10 @@ of that number is written to, because texts are rendered after duplicates have g
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sms import kinds
 from sms.coded import Coded
 from sms.columns import bytes_of, distinct, nulls_of
 from sms.digests import digest
@@ -48,6 +49,7 @@ from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
 from sms.nulls import are_nulls
 from sms.pipeline import ordered
 from sms.places import ONE_ZONE, Geography
+from sms.values import Kind
 
 OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
 # Of the audience, before the text's; `of_file` is which of the run's files, from 0.
@@ -144,6 +146,7 @@ Words = npt.NDArray[np.uint64]
 Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
 Drawn = Callable[[Int64s], Bools]  # for each of these numbers, whether
 Word = TypeVar("Word", Int64s, Words)
+Found: TypeAlias = Kind | kinds.Agreement  # what is known of a column, or what its texts can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +182,15 @@ class Screener:
     """What a campaign asks of its candidates.
 
     `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
-    default all of them) excludes. `postcode` names the column that tells where people live, if
-    there is one. `held_out` draws those who are kept to compare with. `query` and `text` name the
-    campaign's files in errors.
+    default all of them) excludes. With those of `computed` the text computes, so they have a kind
+    (`sms.kinds`), which in an `untyped` source all their values must agree upon. `postcode` names
+    the column that tells where people live, if there is one. `held_out` draws those who are kept to
+    compare with. `query` and `text` name the campaign's files in errors.
     """
 
     columns: Sequence[str]
+    computed: Sequence[str] = ()
+    untyped: bool = False
     allowed_countries: Sequence[str] = ("FR",)
     key: str = "key"
     msisdn: str = "msisdn"
@@ -222,10 +228,9 @@ class Screener:
         """The columns in which a gap excludes, each once."""
         return tuple(dict.fromkeys(self.columns if self.needed is None else self.needed))
 
-    @property
-    def audience_schema(self) -> pa.Schema:
-        """The columns of every batch of the audience."""
-        carried = [(name, pa.large_string()) for name in self.carried]
+    def audience_schema(self, known: Mapping[str, Kind] = MappingProxyType({})) -> pa.Schema:
+        """The columns of every batch of the audience; the text's own say their kinds."""
+        carried = [kinds.field(name, known.get(name)) for name in self.carried]
         own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
         return pa.schema([("row", pa.int64()), *own, ("of_file", pa.int16()), *carried])
 
@@ -246,7 +251,7 @@ class Screener:
         for page in ordered(lambda each: self._read(*each), placed(batches)):
             pages.add(page)
         lists = {Reason.OPTED_OUT: opted_out, **spared}
-        return _settled(self, pages.whole(), lists, limit)
+        return replace(_settled(self, pages.whole(), lists, limit), kinds=pages.kinds)
 
     def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
         """What one batch, with so many rows before it, says by itself."""
@@ -254,7 +259,7 @@ class Screener:
         numbers = normalise(given[self.msisdn])
         keys = given[self.key]
         code = np.zeros(batch.num_rows, np.int8)
-        _give(code, _blank(keys), Reason.MISSING_KEY)
+        _give(code, are_blank(keys), Reason.MISSING_KEY)
         _give(code, _longer(keys, LONGEST_KEY), Reason.OVERSIZED_KEY)
         _give_faults(code, numbers.reason)
         region = numbers.country.indices.to_numpy()
@@ -273,7 +278,21 @@ class Screener:
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
             said = distinct(numbers.msisdn[says_so])
         first, second = digest(keys).T.copy()
-        return _Page(numbers.msisdn, region, lives, code, gap, first, second, said[said != 0])
+        said = said[said != 0]
+        found = self._kinds(batch.schema, given)
+        return _Page(numbers.msisdn, region, lives, code, gap, first, second, said, found)
+
+    def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
+        """The kind that a batch's source gives a column, or those that its texts agree upon."""
+        found: dict[str, Found] = {}
+        for name in self.carried:
+            kind = kinds.of_field(schema.field(name))
+            if kind is not Kind.TEXT or name not in self.computed:
+                found[name] = kind
+            else:
+                among = kinds.OF_NO_TYPE if self.untyped else kinds.OF_TEXT
+                found[name] = kinds.agreeing(given[name], among)
+        return found
 
     def texts(self, batch: pa.RecordBatch, before: int = 0) -> dict[str, pa.Array]:
         """A batch's columns as text; those of `encodable` stay dictionary encoded if they are.
@@ -346,6 +365,7 @@ class _Page:
     first: Words  # half of the key's digest
     second: Words  # its other half
     said: Int64s  # not by row: the numbers that the warehouse says opted out
+    kinds: Mapping[str, Found]  # by column, of those that the text uses
 
 
 class _Pages:
@@ -355,6 +375,7 @@ class _Pages:
         self._rows = 0
         self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
         self._said: list[Int64s] = []
+        self._kinds: dict[str, Found] = {}
 
     def add(self, page: _Page) -> None:
         end = self._rows + len(page.code)
@@ -366,10 +387,29 @@ class _Pages:
             column[self._rows : end] = getattr(page, name)
         self._rows = end
         self._said.append(page.said)
+        for name, found in page.kinds.items():
+            self._kinds[name] = _both(self._kinds.get(name), found)
 
     def whole(self) -> _Page:
         columns = {name: column[: self._rows] for name, column in self._columns.items()}
-        return _Page(**columns, said=distinct(np.concatenate([np.zeros(0, np.int64), *self._said])))
+        said = distinct(np.concatenate([np.zeros(0, np.int64), *self._said]))
+        return _Page(**columns, said=said, kinds=self._kinds)
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What the values of each column are, where that is known."""
+        return {
+            name: found if isinstance(found, Kind) else next(iter(found), Kind.TEXT)
+            for name, found in self._kinds.items()
+            if found is not None
+        }
+
+
+def _both(one: Found, other: Found) -> Found:
+    if isinstance(one, tuple) or isinstance(other, tuple):
+        can_be = [each if isinstance(each, tuple) else None for each in (one, other)]
+        return kinds.agreed(*can_be)
+    return kinds.merged(one, other)
 
 
 ROOM = 1 << 23  # rows; memory that is never written to costs nothing
@@ -467,6 +507,7 @@ class Survey:
     _code: Codes
     _gap: Small
     _whole: bool  # no row lies beyond a limit
+    kinds: Mapping[str, Kind] = field(default_factory=dict)  # of the text's columns, where known
     _files: Small | None = None  # by row, of those that are written to; None: all in one
 
     @property
@@ -569,7 +610,7 @@ class Survey:
             self._details(here, out),
         ]
         return Screening(
-            pa.RecordBatch.from_arrays(audience, names=asked.audience_schema.names),
+            pa.RecordBatch.from_arrays(audience, schema=asked.audience_schema(self.kinds)),
             pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
         )
 
@@ -619,7 +660,7 @@ def _note_gaps(gap: Small, column: pa.Array, place: int) -> None:
     null = nulls_of(words)
     if len(words):
         null = null | are_nulls(words)
-    for kind, lacking in enumerate((null, _blank(words), _longer(words, LONGEST_VALUE))):
+    for kind, lacking in enumerate((null, are_blank(words), _longer(words, LONGEST_VALUE))):
         rows = lacking
         if words is not column:
             rows = nulls_of(column) if kind == 0 else np.zeros(len(column), np.bool_)
@@ -630,7 +671,7 @@ def _note_gaps(gap: Small, column: pa.Array, place: int) -> None:
             gap[rows & (gap == 0)] = base + kind
 
 
-def _blank(column: pa.LargeStringArray) -> Bools:
+def are_blank(column: pa.LargeStringArray) -> Bools:
     """Which values are null, or nothing that a phone shows: empty, spaces, signs without shape."""
     data, offsets = bytes_of(column)
     blank: Bools = nulls_of(column) | (offsets[1:] == offsets[:-1])

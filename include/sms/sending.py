@@ -65,7 +65,7 @@ EXCLUDED = "02_excluded.parquet"
 SCHEDULE = "02_schedule.json"
 REFUSAL = "02_refusal.txt"
 UNRENDERED = "03_excluded.parquet"
-MOJIBAKE = "03_mojibake.json"
+SUSPECTS = "03_suspects.json"
 RENDERED = "03_rendered.json"
 REVIEW = "04_review.md"
 PROOF = "proof"  # the folder, and what a proof's run is called by in the ledger
@@ -279,11 +279,14 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
         plan.limit,
         _spared(plan, ledger),
     )
+    text.require_kinds(survey.kinds)
+    for note in text.notes:
+        log.warning("%s, line %s: %s", campaign.text_path, note.line, note.problem)
     dealt = _dealt(plan, survey.people, folder, settings)
     survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
     write_schedule(dealt, plan, folder)
     with (
-        frames.writing(folder / AUDIENCE, screener.audience_schema) as kept,
+        frames.writing(folder / AUDIENCE, screener.audience_schema(survey.kinds)) as kept,
         frames.writing(folder / EXCLUDED, EXCLUDED_SCHEMA) as left_out,
     ):
         for screening in survey.split(frames.batches(candidates, looked_at)):
@@ -395,7 +398,7 @@ def render(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
             tally.add(piece.rendering)
     written = [(stem, made[stem]) for stem in writer.stems if stem in made and made[stem].rows]
     ledger.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
-    storage.write_text(folder / MOJIBAKE, json.dumps(tally.mojibake))
+    storage.write_text(folder / SUSPECTS, json.dumps(tally.suspects))
     rendered = Rendered(
         plan=plan, encoding=settings.encoding, delimiter_in_text=settings.delimiter_in_text
     )
@@ -865,5 +868,5 @@ def _source_faults(folder: Any) -> list[SourceFault]:
     for left_out in (EXCLUDED, UNRENDERED):
         for batch in frames.batches(folder / left_out, ["row", "reason", "detail"]):
             faults.add(batch)
-    faults.add_mojibake(**json.loads(storage.read_text(folder / MOJIBAKE)))
+    faults.add_suspects(json.loads(storage.read_text(folder / SUSPECTS)))
     return faults.found()

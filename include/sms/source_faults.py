@@ -5,8 +5,9 @@ whoever can mend the query or the table behind it.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,13 @@ OF_THE_SOURCE = (
     *(Reason.MISSING_VALUE, Reason.EMPTY_VALUE, Reason.OVERSIZED_VALUE),
 )
 FIRST_ROWS = 3
+
+
+class Suspects(TypedDict):
+    """How many messages look broken in one way, and the first rows of them."""
+
+    count: int
+    rows: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +72,12 @@ class SourceFaults:
             first = [*self.rows.get(fault, []), *found[:FIRST_ROWS].tolist()]
             self.rows[fault] = sorted(first)[:FIRST_ROWS]
 
-    def add_mojibake(self, count: int, rows: Iterable[int]) -> None:
-        """Take in the messages whose text looks as if it was decoded wrongly somewhere."""
-        if count:
-            self.counts[_MOJIBAKE] += count
-            self.rows[_MOJIBAKE] = list(rows)
+    def add_suspects(self, suspects: Mapping[str, Suspects]) -> None:
+        """Take in the messages that look broken, by the code of how."""
+        for code, found in suspects.items():
+            if found["count"]:
+                self.counts[code, ""] += found["count"]
+                self.rows[code, ""] = [*found["rows"]]
 
     def found(self) -> list[SourceFault]:
         """The faults, the most frequent first."""
@@ -81,9 +90,10 @@ class SourceFaults:
 
 
 _OURS = pa.array([str(reason) for reason in OF_THE_SOURCE], pa.large_string())
-_MOJIBAKE = ("mojibake", "")
 _FAULTS = {
     **{str(reason): reason.sentence for reason in OF_THE_SOURCE},
     "mojibake": "the text looks as if a program had read UTF-8 as something else, and was not "
     "excluded for it",
+    "html_entity": "the text holds an HTML entity such as &#039; or &eacute;, which phones show as "
+    "it stands, and was not excluded for it: decode the column in the query",
 }

@@ -7,17 +7,22 @@ imported that Airflow would have to load at each parse of a DAG.
 
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from math import isinf
 from typing import Any, NamedTuple, TypeAlias
 
 import jinja2
 from jinja2 import meta, nodes, pass_context
 from jinja2.exceptions import SecurityError
+from jinja2.utils import missing
 
+from sms import expressions, formats
 from sms.bounded_jinja import BoundedEnvironment, TooMuch
 from sms.documents import Fault, shortened
 from sms.errors import BadCampaign
+from sms.values import BLANK, Kind, YesNo, written
 
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _OF_PAGES = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)  # compiling computes them
@@ -27,6 +32,11 @@ _LARGEST = 1_000_000_000  # of what may be a width or a count
 _LARGEST_OF_ORDERS = 10**15  # of what is only compared, added or subtracted
 _WEIGHED = (nodes.Operand, nodes.Compare, nodes.Add, nodes.Sub, nodes.Mod, nodes.FloorDiv)
 _NO_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\ud800-\udfff]")
+# {first_name}, ${name}, [name], %NAME%, *|NAME|*, <<name>>, <name>, #name#
+_OF_OTHER_TOOLS = re.compile(
+    r"\$?\{\s*[^\W\d][\w .-]{0,40}\}|\[\s*[^\W\d][\w .-]{0,40}\]|%[^\W\d]\w{0,40}%"
+    r"|\*\|[\w:]{1,40}\|\*|<<?[^\W\d][\w .-]{0,40}>>?|#[^\W\d]\w{0,40}#|&(?:#\w+|[A-Za-z]+);"
+)
 # With one of these a piece may depend on what came before it, or appear somewhere else.
 _INSEPARABLE = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Block)
 
@@ -35,33 +45,78 @@ class _ValueMissing(jinja2.UndefinedError):
     """A null met where the text needs a value; its message is the column's name."""
 
 
+class _ValueBlank(_ValueMissing):
+    """The same of a value that is filled with nothing that a phone shows."""
+
+
+class _NoSuchPart(jinja2.UndefinedError):
+    """A value was asked for something that values of its type don't have."""
+
+
+class _Absent(jinja2.StrictUndefined):
+    """What isn't there: the second word of a name that has one, or a method of no such value."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: str | int | None = None,
+        exc: type[Exception] = jinja2.UndefinedError,
+    ) -> None:
+        if obj is not missing and isinstance(name, str) and exc is jinja2.UndefinedError:
+            exc = _NoSuchPart
+        super().__init__(hint, obj, name, exc)  # type: ignore[arg-type]
+
+
 class _Null(jinja2.StrictUndefined):
-    """A null in logic: it may be asked about (`if`, `or`, `default`), never written."""
+    """A null or a blank in logic: it may be asked about (`if`, `or`, `default`), never written."""
 
     __slots__ = ()
 
     # What StrictUndefined forbids, Undefined allows: that is what it is declared to return.
     __bool__ = jinja2.Undefined.__bool__  # type: ignore[assignment]
-    __eq__ = jinja2.Undefined.__eq__  # type: ignore[assignment]
-    __ne__ = jinja2.Undefined.__ne__  # type: ignore[assignment]
     __hash__ = jinja2.Undefined.__hash__  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return other is None or other == "" or isinstance(other, _Null)
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return not self == other
 
 
 @pass_context  # or Jinja would work constants out when it compiles them
-def _never_null(context: Any, value: Any) -> Any:
-    """Refuse what an expression must not write into a text: None, or a float's nan."""
-    if value is None or value != value:
+def _as_written(context: Any, value: Any) -> Any:
+    """What an expression writes into a text; never None, nan or infinity."""
+    if value is None or value != value or (isinstance(value, float) and isinf(value)):
         raise _ValueMissing("a value that the text computes")
-    return value
+    return written(value)
+
+
+def _for_values(write: Callable[..., str]) -> Callable[..., str]:
+    """A filter that says which value is missing, as those of Jinja do."""
+
+    @wraps(write)
+    def filtered(value: Any, *args: Any, **kwargs: Any) -> str:
+        return write(str(value) if isinstance(value, jinja2.Undefined) else value, *args, **kwargs)
+
+    return filtered
 
 
 def _environment() -> BoundedEnvironment:
     # Not optimized: each parse of a DAG would make the text of `{{ 'a' * 4000000000 }}`.
     environment = BoundedEnvironment(
-        undefined=jinja2.StrictUndefined, finalize=_never_null, autoescape=False, optimized=False
+        undefined=_Absent, finalize=_as_written, autoescape=False, optimized=False
     )
     # `random` would write a different text on each try.
     del environment.filters["random"]
+    environment.filters |= {name: _for_values(each) for name, each in formats.FILTERS.items()}
+    environment.tests |= {
+        "none": lambda value: value is None or isinstance(value, _Null),
+        "true": lambda value: value is True or (isinstance(value, YesNo) and bool(value)),
+        "false": lambda value: value is False or (isinstance(value, YesNo) and not value),
+    }
     return environment
 
 
@@ -73,6 +128,7 @@ class Written(NamedTuple):
 
     text: str | None
     lacks: str | None = None
+    blank: bool = False  # what is lacking is there, and nothing that a phone shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +154,38 @@ class Logic:
     path: str
     compiled: jinja2.Template
 
-    def of(self, values: Mapping[str, str | None]) -> Written:
+    def of(self, values: Mapping[str, Any]) -> Written:
         """The text for one combination of values; they are never read as templates themselves.
 
-        Raises BadCampaign, without the values, where the logic fails on them.
+        A null is None, and what no phone shows is BLANK. Raises BadCampaign, without the values,
+        where the logic fails on them.
         """
         try:
             _JINJA.begin()
             known = {name: _or_null(name, value) for name, value in values.items()}
             return Written(self.compiled.render(known))
+        except _NoSuchPart as error:
+            raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
         except jinja2.UndefinedError as error:
-            return Written(None, str(error))
+            return Written(None, str(error), isinstance(error, _ValueBlank))
         except Exception as error:
             # The cause is not kept: its message may quote a value.
-            raise BadCampaign(self.path, _line_of(error), _problem(error)) from None
+            raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
+
+    def _problem(self, error: Exception) -> str:
+        """What to say of logic that failed; which types met is no secret, their values are."""
+        if isinstance(error, TooMuch):
+            return "the text repeats, pads or counts more than an SMS needs: write it more simply"
+        if isinstance(error, SecurityError):
+            return "the text asks for something that a text may not do"
+        why = type(error).__name__
+        if isinstance(error, _NoSuchPart | formats.Unfit) or _OF_TYPES.fullmatch(str(error)):
+            why = str(error)
+        columns = " and ".join(self.columns)
+        return (
+            f"the text can't be worked out for a row of the audience ({why}): check what "
+            f"{columns or 'it'} holds, or cast it in the query"
+        )
 
 
 Piece: TypeAlias = Words | Column | Logic
@@ -124,7 +198,7 @@ class Template:
         self.path = path
         for fault in faults(text):
             raise BadCampaign(path, fault.line, fault.problem)
-        tree = _JINJA.parse(text)
+        tree = self._tree = _JINJA.parse(text)
         self.lines = _column_lines(tree)
         self.columns = tuple(self.lines)
         self.slow_because: str | None = None
@@ -140,6 +214,32 @@ class Template:
     def words(self) -> tuple[Words, ...]:
         """What the text says beside columns and logic."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Words))
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The columns whose values the text computes with, rather than writes as they are."""
+        found = [
+            name for piece in self.pieces if isinstance(piece, Logic) for name in piece.columns
+        ]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def notes(self) -> tuple[Fault, ...]:
+        """What is no fault and hardly what was meant: signs by which other tools name a column."""
+        found = []
+        for words in self._tree.find_all(nodes.TemplateData):
+            for sign in _OF_OTHER_TOOLS.finditer(words.data):
+                line = words.lineno + words.data.count("\n", 0, sign.start())
+                problem = (
+                    f"{sign[0]} is sent as it stands: a column's value is written {{{{ name }}}}"
+                )
+                found.append(Fault(line, problem))
+        return tuple(found)
+
+    def require_kinds(self, kinds: Mapping[str, Kind]) -> None:
+        """Raise BadCampaign for the first expression that values of these kinds would break."""
+        for fault in expressions.faults(self._tree, kinds):
+            raise BadCampaign(self.path, fault.line, fault.problem)
 
     def require(self, available: Iterable[str]) -> None:
         """Raise BadCampaign for the first column that the text names and the query lacks."""
@@ -230,6 +330,9 @@ def _faults(text: str) -> Iterator[Fault]:
             if used.name not in known:
                 problem = shortened(f"uses {used.name!r}, which is not known here")
                 yield Fault(used.lineno, problem)
+    for asked in tree.find_all(nodes.Filter):
+        if asked.name == "date" and (wrong := _of_pattern(asked)):
+            yield Fault(asked.lineno, wrong)
     weighed = {id(side) for each in tree.find_all(_WEIGHED) for side in each.iter_child_nodes()}
     for said in tree.find_all(nodes.Const):
         if isinstance(said.value, str) and (found := _NO_CHARACTER.search(said.value)):
@@ -237,6 +340,15 @@ def _faults(text: str) -> Iterator[Fault]:
         most = _LARGEST_OF_ORDERS if id(said) in weighed else _LARGEST
         if isinstance(said.value, int) and said.value > most:
             yield Fault(said.lineno, f"holds a number above {most:,}: write a smaller one")
+
+
+def _of_pattern(date: nodes.Filter) -> str | None:
+    """What is wrong with a date's pattern, where the text says it."""
+    given = [*date.args[:1], *(each.value for each in date.kwargs if each.key == "pattern")]
+    for each in given:
+        if isinstance(each, nodes.Const):
+            return formats.problem_of_pattern(each.value)
+    return None
 
 
 def _too_much(text: str) -> Fault | None:
@@ -336,13 +448,16 @@ def _line_of(error: Exception) -> int | None:
     return frames[-1].lineno if frames else None
 
 
-def _problem(error: Exception) -> str:
-    if isinstance(error, TooMuch):
-        return "the text repeats, pads or counts more than an SMS needs: write it more simply"
-    if isinstance(error, SecurityError):
-        return "the text asks for something that a text may not do"
-    return f"the text can't be rendered for a row of the audience ({type(error).__name__})"
+# Python's own words on operands, which name types alone.
+_OF_TYPES = re.compile(
+    r"unsupported operand type\(s\) for \S+: '\w+' and '\w+'"
+    r"|'\S+' not supported between instances of '\w+' and '\w+'"
+    r"|can only concatenate str \(not \"\w+\"\) to str"
+    r"|object of type '\w+' has no len\(\)|'\w+' object is not (?:iterable|callable)"
+)
 
 
-def _or_null(name: str, value: str | None) -> Any:
-    return _Null(hint=name, name=name, exc=_ValueMissing) if value is None else value
+def _or_null(name: str, value: Any) -> Any:
+    if value is None or value is BLANK:
+        return _Null(hint=name, name=name, exc=_ValueMissing if value is None else _ValueBlank)
+    return value

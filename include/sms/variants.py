@@ -23,9 +23,11 @@ import pyarrow.compute as pc
 
 from sms.columns import TEXT, Encoded, Ints, Pieced
 from sms.digests import scattered
-from sms.message import Renderer, Rendering
+from sms.documents import Fault
+from sms.message import SUSPECTS, Renderer, Rendering
 from sms.msisdn import Bools, Int64s
 from sms.template import Template
+from sms.values import Kind
 
 WORDS = 2**64  # so many different words may be drawn
 
@@ -102,6 +104,26 @@ class Texts:
         return tuple(dict.fromkeys(named))
 
     @property
+    def notes(self) -> tuple[Fault, ...]:
+        """What no text may have meant."""
+        return tuple(
+            Fault(note.line, f"{Path(text.path).name}: {note.problem}")
+            for text in self.by_variant.values()
+            for note in text.notes
+        )
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The columns that some text computes with."""
+        named = (name for text in self.by_variant.values() for name in text.computed)
+        return tuple(dict.fromkeys(named))
+
+    def require_kinds(self, kinds: Mapping[str, Kind]) -> None:
+        """Raise BadCampaign for the first expression that values of these kinds would break."""
+        for text in self.by_variant.values():
+            text.require_kinds(kinds)
+
+    @property
     def slow_because(self) -> str | None:
         """Why some texts can't be rendered by column, if they can't."""
         told = [
@@ -157,7 +179,10 @@ def _together(made: list[Rendering], order: Ints) -> Rendering:
         np.concatenate([each.segments for each in made])[order],
         pa.concat_batches([each.excluded for each in made]).sort_by("row"),
         sum((each.replaced for each in made), Counter[str]()),
-        np.sort(np.concatenate([each.mojibake for each in made])),
+        {
+            code: np.sort(np.concatenate([each.suspects[code] for each in made]))
+            for code in SUSPECTS
+        },
         variant,
     )
 

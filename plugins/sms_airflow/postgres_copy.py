@@ -21,8 +21,9 @@ from psycopg.abc import Loader, PQGen
 from psycopg.adapt import Transformer
 from psycopg.waiting import Wait
 
-from sms import frames
+from sms import frames, kinds
 from sms.errors import SourceError
+from sms.values import Kind
 
 BLOCK = 2 << 20  # bytes of CSV that are parsed at once, some 30,000 rows; larger is no faster
 CANCELLING = 5.0  # seconds that the server has to take note of it
@@ -50,8 +51,9 @@ class Column:
     """A column of the answer: the type that Arrow reads it as, and how that becomes text."""
 
     name: str
-    kind: pa.DataType
+    read_as: pa.DataType
     spell: Spelling | None = None
+    kind: Kind | None = None  # of its values; None where Arrow's type or each value tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +182,12 @@ def _parsed(columns: Sequence[Column], block: Block) -> pa.RecordBatch:
         each.spell(array, block.first) if each.spell else array
         for each, array in zip(columns, batch.columns, strict=True)
     ]
+    fields = [
+        kinds.field(each.name, each.kind) if each.kind else pa.field(each.name, array.type)
+        for each, array in zip(columns, spelled, strict=True)
+    ]
     return frames.as_text(
-        pa.RecordBatch.from_arrays(spelled, names=batch.schema.names), block.first
+        pa.RecordBatch.from_arrays(spelled, schema=pa.schema(fields)), block.first
     )
 
 
@@ -208,7 +214,7 @@ def _read(columns: Sequence[Column], csv: bytearray) -> pa.RecordBatch:
         ),
         pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         pa.csv.ConvertOptions(
-            column_types={each.name: each.kind for each in columns},
+            column_types={each.name: each.read_as for each in columns},
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
@@ -273,12 +279,15 @@ def _zoned_moment(cells: pa.Array, first: int) -> pa.Array:
 
 # PostgreSQL's own spelling is a cursor's for text and whole numbers; as_text spells floats, which
 # come as numbers, and booleans.
-COMMON: dict[str, tuple[pa.DataType, Spelling | None]] = {
-    **dict.fromkeys(("text", "varchar", "bpchar", "name", '"char"'), (frames.TEXT, None)),
-    **dict.fromkeys(("int2", "int4", "int8", "oid", "uuid", "date"), (frames.TEXT, None)),
-    **dict.fromkeys(("float4", "float8"), (pa.float64(), None)),
-    "bool": (pa.bool_(), None),
-    "numeric": (frames.TEXT, _number),
-    "timestamp": (frames.TEXT, _moment),
-    "timestamptz": (frames.TEXT, _zoned_moment),
+COMMON: dict[str, tuple[pa.DataType, Spelling | None, Kind | None]] = {
+    **dict.fromkeys(
+        ("text", "varchar", "bpchar", "name", '"char"'), (frames.TEXT, None, Kind.TEXT)
+    ),
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), (frames.TEXT, None, Kind.INTEGER)),
+    **dict.fromkeys(("float4", "float8"), (pa.float64(), None, None)),
+    "bool": (pa.bool_(), None, None),
+    "numeric": (frames.TEXT, _number, Kind.DECIMAL),
+    "date": (frames.TEXT, None, Kind.DATE),
+    "timestamp": (frames.TEXT, _moment, Kind.TIMESTAMP),
+    "timestamptz": (frames.TEXT, _zoned_moment, Kind.TIMESTAMP),
 }

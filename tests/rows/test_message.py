@@ -16,8 +16,9 @@ from sms import gsm
 from sms.errors import BadCampaign, SourceError
 from sms.message import Renderer, Rendering, idremote
 from sms.nulls import are_nulls
-from sms.recipients import Reason
+from sms.recipients import Reason, are_blank
 from sms.template import Template
+from sms.values import PLAIN_NO
 from sms.wire import send_file
 from sms.wire.send_file import Dialect
 
@@ -25,7 +26,13 @@ NUMBER = 33639980000
 VALUE = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from('éeç\u0301œ’😀 \u00a0\n;"€{}%\u0000')),
     max_size=12,
-).filter(lambda value: not are_nulls(pa.array([value], pa.large_string())).any())
+).filter(lambda value: not _is_missing(value))
+
+
+def _is_missing(value: str) -> bool:
+    """Whether the screening leaves it out, or logic takes it for a no."""
+    texts = pa.array([value], pa.large_string())
+    return bool(are_nulls(texts).any() or are_blank(texts).any() or value.strip() in PLAIN_NO)
 
 
 FEW = settings(max_examples=40, deadline=None)
@@ -118,7 +125,6 @@ def test_a_rich_text_may_ask_whether_a_value_is_there():
         "{{ none }}",
         "{{ name.split()[9] }}",
         "{{ (name[:0] ~ 'nan')|float }}",
-        "{{ name.nickname }}",
     ],
 )
 def test_an_expression_that_gives_nothing_excludes_its_row(text):
@@ -160,6 +166,7 @@ def test_a_column_that_the_query_lacks_is_told_with_its_line():
     ("text", "problem"),
     [
         ("ok\n{{ name.__class__.__mro__ }}", "may not"),
+        ("ok\n{{ name.nickname }}", "has no attribute 'nickname'"),
         ("ok\n{{ 1 / (name|length - 6) }}", "ZeroDivisionError"),
     ],
 )
@@ -279,7 +286,7 @@ def test_by_column_and_by_row_agree_whatever_the_policy(values, policy):
     assert by_column.messages.equals(by_row.messages)
     assert by_column.excluded.equals(by_row.excluded)
     assert by_column.replaced == by_row.replaced
-    assert by_column.mojibake.tolist() == by_row.mojibake.tolist()
+    assert by_column.suspects["mojibake"].tolist() == by_row.suspects["mojibake"].tolist()
 
 
 @FEW
@@ -464,7 +471,39 @@ def test_mojibake_is_told_by_its_row_and_not_refused():
     rendering = rendered("{{ a }}", audience(a=["François", "FranÃ§ois", "Ana"]))
 
     assert rendering.messages.num_rows == 3
-    assert rendering.mojibake.tolist() == [2]
+    assert rendering.suspects["mojibake"].tolist() == [2]
+
+
+def test_an_html_entity_is_told_by_its_row_and_not_refused():
+    values = ["Zoé", "O&#039;Neil", "R&D; rien", "Caf&eacute;", "A & B", "L&#xE9;a"]
+    rendering = rendered("Bonjour {{ name }}", audience(name=values))
+
+    assert rendering.suspects["html_entity"].tolist() == [2, 4, 6]
+    assert rendering.messages.num_rows == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ("Bonjour {first_name}", {"{first_name}"}),
+        ("Bonjour\n[Prénom client], ok", {"[Prénom client]"}),
+        ("Bonjour %NAME%, -10% et %PROMO%", {"%NAME%", "%PROMO%"}),
+        ("Bonjour *|FNAME|* ${name} <<name>> <name> #name#", None),
+        ("Caf&eacute; pour tous", {"&eacute;"}),
+        ("Bonjour {{ name }} : -10 %, [5] {1} #1 <3 a&b * 2", set()),
+        ("{% if name %}{first_name}{% endif %}", {"{first_name}"}),
+    ],
+)
+def test_a_placeholder_of_another_tool_is_noted(text, notes):
+    found = Template(text).notes
+
+    if notes is None:
+        assert len(found) == 5
+    else:
+        assert {note.problem.split(" is sent")[0] for note in found} == notes
+    assert all(
+        text.split("\n")[note.line - 1].count(note.problem.split(" is")[0]) for note in found
+    )
 
 
 def test_an_empty_batch_is_an_empty_rendering():

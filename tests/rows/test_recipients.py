@@ -64,7 +64,7 @@ def test_the_audience_carries_key_number_country_and_the_texts_columns():
 
     own = {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", **SAME_FILE}
     assert screening.audience.to_pylist() == [{**own, "first_name": "Zoé"}]
-    assert screening.audience.schema == screener().audience_schema
+    assert screening.audience.schema == screener().audience_schema()
     assert screening.excluded.num_rows == 0
     assert screening.excluded.schema == EXCLUDED_SCHEMA
 

@@ -48,10 +48,10 @@ def test_what_people_are_is_no_fault_of_the_source():
 
 def test_texts_that_look_decoded_wrongly_are_told_as_well():
     faults = SourceFaults()
-    faults.add_mojibake(count=0, rows=[])
+    faults.add_suspects({"mojibake": {"count": 0, "rows": []}})
     assert faults.found() == []
 
-    faults.add_mojibake(count=5, rows=[3, 8, 9])
+    faults.add_suspects({"mojibake": {"count": 5, "rows": [3, 8, 9]}})
 
     [fault] = faults.found()
     assert isinstance(fault, SourceFault)

@@ -264,8 +264,8 @@ def test_everybody_gets_what_their_variant_alone_would_give_them_in_the_order_of
     assert made.messages.schema == VARIANTS_SCHEMA
     assert made.excluded.to_pylist() == excluded
     assert made.excluded.schema == alone["warm"].excluded.schema
-    assert made.mojibake.tolist() == [
-        at + 1 for at, name in enumerate(whose) if at + 1 in alone[name].mojibake
+    assert made.suspects["mojibake"].tolist() == [
+        at + 1 for at, name in enumerate(whose) if at + 1 in alone[name].suspects["mojibake"]
     ]
     assert made.messages.num_rows + made.excluded.num_rows == len(names)
 

@@ -2,14 +2,16 @@
 
 import contextlib
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sms import frames
+from sms import frames, kinds
 from sms.errors import SourceError, WarehouseUnreachable
+from sms.values import Kind
 from sms_airflow import postgres_copy, sql_text, wiring
 from sms_airflow import warehouse as module
 from tests.warehouse.conftest import WHERE, Connect, Warehouse
@@ -78,6 +80,29 @@ def test_every_type_becomes_the_text_that_a_cursor_gives(warehouse: Warehouse, z
         sql = f"SELECT * FROM (VALUES {', '.join(quoted)}, (NULL)) AS t (c)"
 
         assert warehouse.rows(sql) == by_cursor(warehouse, sql), kind
+
+
+KINDS = {
+    **dict.fromkeys(("smallint", "integer", "bigint", "oid"), Kind.INTEGER),
+    **dict.fromkeys(("numeric", "numeric(12,2)"), Kind.DECIMAL),
+    **dict.fromkeys(("real", "double precision"), Kind.FLOAT),
+    **{"boolean": Kind.BOOLEAN, "date": Kind.DATE},
+    **dict.fromkeys(("timestamp", "timestamptz"), Kind.TIMESTAMP),
+    **dict.fromkeys(("text", "varchar(9)", "json", "uuid", "interval", "time"), Kind.TEXT),
+}
+
+
+def test_every_column_says_of_which_kind_its_values_are(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    for name, kind in KINDS.items():
+        literals = [f"('{each}'::{name})" for each in TYPES[name] if "'" not in each]
+        sql = f"SELECT * FROM (VALUES {', '.join(literals)}, (NULL)) AS t (c)"
+
+        frames.write(tmp_path / "rows.parquet", warehouse.batches(sql))
+
+        [batch] = frames.batches(tmp_path / "rows.parquet")
+        assert kinds.of_field(batch.schema.field("c")) is kind, name
 
 
 def test_the_spellings_themselves(warehouse: Warehouse) -> None:

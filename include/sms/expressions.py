@@ -1,0 +1,248 @@
+"""What a text's expressions do with values of the columns' kinds: what can't be worked out, and
+what never is what its author meant.
+
+Python compares a number with a text without a word, and says no. So expressions are judged here
+before a value is seen, as soon as the kinds of the columns are known.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from functools import reduce
+
+from jinja2 import nodes
+
+from sms.clock import PARIS
+from sms.documents import Fault
+from sms.values import NUMBERS, Kind
+
+_OF_TEXT = (
+    *("upper", "lower", "title", "capitalize", "trim", "replace", "string", "truncate", "format"),
+    *("center", "join", "wordwrap", "number", "money", "euro", "date", "e", "escape"),
+)
+_OF_NUMBERS = ("length", "count", "wordcount", "int", "float", "abs", "round", "sum")
+_NEED_NUMBERS = ("number", "money", "euro", "abs", "round")
+_ORDERS = ("lt", "lteq", "gt", "gteq")
+_SIGNS = {
+    nodes.Add: "+",
+    nodes.Sub: "-",
+    nodes.Mul: "*",
+    nodes.Div: "/",
+    nodes.FloorDiv: "//",
+    nodes.Pow: "**",
+    nodes.Mod: "%",
+}
+_EXAMPLES: dict[Kind, object] = {
+    Kind.TEXT: "a",
+    Kind.YES_NO: "a",
+    Kind.BOOLEAN: True,
+    Kind.INTEGER: 1,
+    Kind.DECIMAL: Decimal(1),
+    Kind.FLOAT: 1.0,
+    Kind.DATE: date.min,
+    Kind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
+}
+_TEXTS = (Kind.TEXT, Kind.YES_NO)
+
+
+def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
+    """Each expression that values of these kinds break, or that can never be true."""
+    known = _Kinds(kinds)
+    for node in tree.find_all(nodes.Expr):
+        for problem in known.problems(node):
+            yield Fault(node.lineno, problem)
+
+
+class _Kinds:
+    """What is known of expressions; of most nothing is, and then nothing is said."""
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self._of = kinds
+
+    def of(self, node: nodes.Node) -> Kind | None:
+        """The kind of an expression's value."""
+        if isinstance(node, nodes.Name):
+            return self._of.get(node.name)
+        if isinstance(node, nodes.Const):
+            known = (kind for kind, each in _EXAMPLES.items() if type(node.value) is type(each))
+            return next(known, None)
+        if isinstance(node, nodes.Filter):
+            return self._of_filter(node)
+        if isinstance(node, nodes.Compare | nodes.Test | nodes.Not):
+            return Kind.BOOLEAN
+        if isinstance(node, nodes.Concat):
+            return Kind.TEXT
+        if isinstance(node, nodes.Neg | nodes.Pos):
+            return self.of(node.node)
+        if isinstance(node, nodes.CondExpr) and node.expr2 is not None:
+            return self._same(node.expr1, node.expr2)
+        if isinstance(node, nodes.And | nodes.Or):
+            return self._same(node.left, node.right)
+        if isinstance(node, nodes.BinExpr) and type(node) in _SIGNS:
+            return self._of_operation(node)
+        return None
+
+    def _of_filter(self, node: nodes.Filter) -> Kind | None:
+        if node.name in _OF_TEXT:
+            return Kind.TEXT
+        if node.name in _OF_NUMBERS:
+            return Kind.FLOAT
+        if node.name in ("default", "d") and node.node is not None and node.args:
+            return self._same(node.node, node.args[0])
+        return None
+
+    def _same(self, *sides: nodes.Node) -> Kind | None:
+        found = [self.of(side) for side in sides]
+        if all(kind in NUMBERS for kind in found):
+            return Kind.FLOAT
+        return reduce(lambda one, other: one if one == other else None, found)
+
+    def _of_operation(self, node: nodes.BinExpr) -> Kind | None:
+        sides = [self.of(node.left), self.of(node.right)]
+        if all(kind in NUMBERS for kind in sides):
+            return Kind.FLOAT
+        texts = sides[0] in _TEXTS
+        if texts and (isinstance(node, nodes.Mod) or sides[1] in _TEXTS):
+            return Kind.TEXT
+        return None
+
+    def problems(self, node: nodes.Expr) -> Iterator[str]:
+        """What is wrong with this very expression, its parts not looked into."""
+        if isinstance(node, nodes.Compare):
+            yield from self._compared(node)
+        elif isinstance(node, nodes.BinExpr) and type(node) in _SIGNS:
+            yield from self._operated(node)
+        elif isinstance(node, nodes.Filter):
+            yield from self._filtered(node)
+        elif isinstance(node, nodes.Concat):
+            for part in node.nodes:
+                if self.of(part) is Kind.BOOLEAN:
+                    yield f"`~` joins {self._said(part)}: write what it means, as in {_CHOICE}"
+        elif isinstance(node, nodes.Getattr):
+            yield from self._asked(node)
+        elif isinstance(node, nodes.Getitem):
+            kind = self.of(node.node)
+            if kind and kind not in _TEXTS:
+                yield f"{self._said(node.node)} has no parts: let the query return what is meant"
+        elif isinstance(node, nodes.Test) and node.name in ("true", "false", "boolean"):
+            kind = self.of(node.node)
+            if kind and kind not in (Kind.BOOLEAN, Kind.YES_NO):
+                yield (
+                    f"`is {node.name}` asks {self._said(node.node)}, and only a boolean is one: "
+                    "compare it with what is meant"
+                )
+
+    def _compared(self, node: nodes.Compare) -> Iterator[str]:
+        left = node.expr
+        for operand in node.ops:
+            right = operand.expr
+            if operand.op in ("in", "notin"):
+                if isinstance(right, nodes.Tuple | nodes.List):
+                    for item in right.items:
+                        yield from self._unlike(left, item, orders=False)
+                elif self.of(right) in _TEXTS:
+                    yield from self._unlike(left, right, orders=True)
+            else:
+                yield from self._unlike(left, right, orders=operand.op in _ORDERS)
+            left = right
+
+    def _unlike(self, left: nodes.Node, right: nodes.Node, *, orders: bool) -> Iterator[str]:
+        one, other = self.of(left), self.of(right)
+        if one is None or other is None or _are_alike(one, other, orders=orders):
+            return
+        what = "can't be worked out" if orders else "is never true"
+        yield (
+            f"{self._said(left)} is compared with {self._said(right)}, which {what}: "
+            f"{self._cure(left, right)}"
+        )
+
+    def _cure(self, left: nodes.Node, right: nodes.Node) -> str:
+        for column, constant in ((left, right), (right, left)):
+            if not isinstance(constant, nodes.Const):
+                continue
+            kind, value = self.of(column), constant.value
+            if kind in NUMBERS and isinstance(value, str) and _is_number(value):
+                return f"write {value} without quotes"
+            if kind is Kind.BOOLEAN:
+                name = column.name if isinstance(column, nodes.Name) else "it"
+                return f"write `if {name}` or `if not {name}`"
+            if kind in _TEXTS and not isinstance(value, str):
+                return "let the query return a number, or compare with a text in quotes"
+            if kind in (Kind.DATE, Kind.TIMESTAMP):
+                return "compare them in the query, and let it return a boolean"
+        return "let the query return both as the same type"
+
+    def _operated(self, node: nodes.BinExpr) -> Iterator[str]:
+        one, other = self.of(node.left), self.of(node.right)
+        if one is None or other is None or (one in NUMBERS and other in NUMBERS):
+            return
+        sign = _SIGNS[type(node)]
+        if one in _TEXTS and (
+            sign == "%"
+            or (sign == "+" and other in _TEXTS)
+            or (sign == "*" and other is Kind.INTEGER)
+        ):
+            return
+        if one in (Kind.DATE, Kind.TIMESTAMP) and other is one and sign == "-":
+            return
+        cure = (
+            "join them with `~`"
+            if sign == "+" and (one in _TEXTS or other in _TEXTS)
+            else "let the query return numbers"
+        )
+        yield (
+            f"`{sign}` of {self._said(node.left)} and {self._said(node.right)} can't be worked "
+            f"out: {cure}"
+        )
+
+    def _filtered(self, node: nodes.Filter) -> Iterator[str]:
+        if node.node is None:
+            return
+        kind = self.of(node.node)
+        if not kind:
+            return
+        if node.name in _NEED_NUMBERS and kind not in NUMBERS:
+            yield (
+                f"`{node.name}` needs a number, and {self._said(node.node)} is none: let the query "
+                "return one"
+            )
+        if node.name == "date" and kind not in (Kind.DATE, Kind.TIMESTAMP):
+            yield (
+                f"`date` needs a date, and {self._said(node.node)} is none: let the query return "
+                "one"
+            )
+
+    def _asked(self, node: nodes.Getattr) -> Iterator[str]:
+        kind = self.of(node.node)
+        if kind and not hasattr(_EXAMPLES[kind], node.attr):
+            yield (
+                f"{self._said(node.node)} has no `{node.attr}`: use a filter, or let the query "
+                "return what is meant"
+            )
+
+    def _said(self, node: nodes.Node) -> str:
+        kind = self.of(node)
+        noun = kind.noun if kind else "a value"
+        if isinstance(node, nodes.Name):
+            return f"{node.name} ({noun})"
+        if isinstance(node, nodes.Const):
+            return f"the text {node.value!r}" if isinstance(node.value, str) else str(node.value)
+        return noun
+
+
+_CHOICE = "`'oui' if vip else 'non'`"
+
+
+def _are_alike(one: Kind, other: Kind, *, orders: bool) -> bool:
+    numbers = (*NUMBERS, Kind.BOOLEAN) if not orders else NUMBERS
+    if one in numbers and other in numbers:
+        return True
+    if one in _TEXTS and other in _TEXTS:
+        return True
+    if {one, other} == {Kind.YES_NO, Kind.BOOLEAN}:
+        return not orders
+    return one is other
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).removeprefix("-").isdecimal()

@@ -1,0 +1,388 @@
+"""Values keep the type of their source in a text's logic, or the text is refused with a cure."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms import frames, kinds
+from sms.errors import BadCampaign
+from sms.message import Renderer, Rendering
+from sms.recipients import Reason, Screener
+from sms.template import Template
+from sms.values import Kind
+from tests.rows.test_message import FEW, exclusions, texts
+
+NUMBERS = [33639980000 + n for n in range(100)]
+
+
+def candidates(**columns: Any) -> pa.RecordBatch:
+    """Typed columns as a warehouse's rows or a Parquet have them."""
+    count = len(next(iter(columns.values())))
+    own = {"key": [str(n) for n in range(count)], "msisdn": [f"+{n}" for n in NUMBERS[:count]]}
+    return pa.RecordBatch.from_pydict({**own, **columns})
+
+
+def rendered(text: str, rows: pa.RecordBatch, *, untyped: bool = False) -> Rendering:
+    """Screen and render rows, as the stages do."""
+    template = Template(text)
+    screener = Screener(
+        template.columns, computed=template.computed, needed=template.needed, untyped=untyped
+    )
+    survey = screener.survey([rows], lambda numbers: numbers[:0])
+    template.require_kinds(survey.kinds)
+    [screening] = survey.split([rows])
+    assert screening.excluded.num_rows == 0
+    renderer = Renderer(template=template, sender="LUMIERE", campaign_id="spring1")
+    return renderer.render(screening.audience)
+
+
+def of_a_csv(text: str, **columns: list[str | None]) -> list[str]:
+    """The texts of a CSV's rows, whose cells have no type."""
+    return texts(rendered(text, candidates(**columns), untyped=True))
+
+
+MIDNIGHT_THERE = datetime(2027, 3, 2, 23, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "wanted"),
+    [
+        ("{% if x %}yes{% else %}no{% endif %}", [True, False], ["yes", "no"]),
+        ("{% if x == true %}yes{% else %}no{% endif %}", [True, False], ["yes", "no"]),
+        ("{% if x is true %}yes{% else %}no{% endif %}", [True, False], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", [1, 0], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", [0.5, 0.0], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["oui", "non"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["Y", "N"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["Vrai", "FAUX"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["1", "0"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["Zoé", "false"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["Zoé", "Non"], ["yes", "yes"]),
+        ("{% if x == 'oui' %}yes{% else %}no{% endif %}", ["oui", "non"], ["yes", "no"]),
+        ("{% if x == true %}yes{% else %}no{% endif %}", ["oui", "non"], ["yes", "no"]),
+        ("{% if x is false %}no{% else %}yes{% endif %}", ["oui", "non"], ["yes", "no"]),
+        ("{% if x in ('oui', 'o') %}yes{% else %}no{% endif %}", ["oui", "non"], ["yes", "no"]),
+        ("{{ x }}", ["oui", "non"], ["oui", "non"]),
+        ("{{ x|upper }}", ["oui", "non"], ["OUI", "NON"]),
+        ("{% if x == 600 %}yes{% else %}no{% endif %}", [600, 5], ["yes", "no"]),
+        ("{% if x > 500 %}yes{% else %}no{% endif %}", [600, 5], ["yes", "no"]),
+        ("{{ x + 100 }}", [600, 5], ["700", "105"]),
+        ("{{ x / 2 }}", [600, 5], ["300", "2.5"]),
+        ("{{ x // 2 }}", [600, 5], ["300", "2"]),
+        ("{{ x }}", [600.0, 2.5], ["600", "2.5"]),
+        ("{{ x }}", [1e22, 1e-7], ["1" + "0" * 22, "0.0000001"]),
+        ("{{ x or 7 }}", [600.0, 0.0], ["600", "7"]),
+        (
+            "{{ 'Vous avez ' ~ x ~ ' points' }}",
+            [600.0, 2.5],
+            [f"Vous avez {n} points" for n in (600, 2.5)],
+        ),
+        ("{{ x * 3 }}", [0.1, 1.0], ["0.3", "3"]),
+        ("{{ x }}", [Decimal("12.50"), Decimal("3.00")], ["12.50", "3.00"]),
+        ("{{ x * 2 }}", [Decimal("12.55"), Decimal("3.00")], ["25.10", "6.00"]),
+        ("{{ x * 1.2 }}", [Decimal("12.50"), Decimal("3.00")], ["15.000", "3.600"]),
+        ("{{ 1.2 * x - 0.5 }}", [Decimal("12.50"), Decimal("3.00")], ["14.500", "3.100"]),
+        ("{{ (x * 1.2)|round(2) }}", [Decimal("12.50"), Decimal("3.00")], ["15.00", "3.60"]),
+        ("{{ x / 3 }}", [Decimal("10.00"), Decimal("3.00")], ["3.3333333333", "1.00"]),
+        (
+            "{{ x.year }}-{{ x.month }}",
+            [date(2027, 3, 2), date(1999, 12, 31)],
+            ["2027-3", "1999-12"],
+        ),
+        ("{{ x }}", [date(2027, 3, 2), date(1999, 12, 31)], ["2027-03-02", "1999-12-31"]),
+        ("{{ x }}", [MIDNIGHT_THERE, MIDNIGHT_THERE], ["2027-03-03 00:30:00"] * 2),
+        ("{{ x.hour }}", [MIDNIGHT_THERE, MIDNIGHT_THERE], ["0", "0"]),
+        ("{{ x | date('HH:mm') }}", [MIDNIGHT_THERE, MIDNIGHT_THERE], ["00:30"] * 2),
+        (
+            "{{ x | date('EEEE d MMMM') }}",
+            [date(2027, 3, 3), date(2027, 8, 1)],
+            ["mercredi 3 mars", "dimanche 1 aout"],
+        ),
+        (
+            "{{ x | date('d MMMM', locale='nl_BE') }}",
+            [date(2027, 3, 3), date(2027, 8, 1)],
+            ["3 maart", "1 augustus"],
+        ),
+        ("{{ x | euro }}", [Decimal("1234.5"), Decimal("0.005")], ["1 234,50 €", "0,01 €"]),
+        ("{{ x | euro(decimals=0) }}", [12, 1234567], ["12 €", "1 234 567 €"]),
+        ("{{ x | money('CHF', locale='fr_CH') }}", [12.5, -3.0], ["12,50 CHF", "-3,00 CHF"]),
+        ("{{ x | number }}", [1234567, 5], ["1 234 567", "5"]),
+        ("{{ x | number(1) }}", [2.25, 0.05], ["2,3", "0,1"]),
+        ("{{ x|default('?') }}", ["Zoé", ""], ["Zoé", "?"]),
+        ("{% if x == '' %}blank{% else %}{{ x }}{% endif %}", ["Zoé", " "], ["Zoé", "blank"]),
+        ("{% if x is none %}blank{% else %}{{ x }}{% endif %}", ["Zoé", None], ["Zoé", "blank"]),
+        ("{% if x != none %}{{ x }}{% else %}blank{% endif %}", ["Zoé", None], ["Zoé", "blank"]),
+    ],
+)
+def test_values_keep_their_type_in_a_text(text: str, column: list[Any], wanted: list[str]) -> None:
+    assert texts(rendered(f"A {text}", candidates(x=column))) == [f"A {each}" for each in wanted]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "wanted"),
+    [
+        ("{% if x %}yes{% else %}no{% endif %}", ["true", "false"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["1", "0"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["oui", "Non"], ["yes", "no"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["Zoé", "Non"], ["yes", "yes"]),
+        ("{{ x + x }}", ["90", "100"], ["180", "200"]),
+        ("{{ x + x }}", ["90", "12.50"], ["180", "25.00"]),
+        ("{{ x | euro }}", ["12,5", "3"], ["12,50 €", "3,00 €"]),
+        ("{{ x | date('d MMMM') }}", ["2027-03-03", "2027-12-24"], ["3 mars", "24 décembre"]),
+        ("{{ x | date('d MMMM') }}", ["03/03/2027", "24/12/2027"], ["3 mars", "24 décembre"]),
+        ("{{ x | date('HH:mm') }}", ["2027-03-03 09:05", "2027-07-03T07:05Z"], ["09:05", "09:05"]),
+        # What begins with a nought is a code, and 1,234 may be either of two numbers.
+        ("{{ x + x }}", ["01", "02"], ["0101", "0202"]),
+        ("{{ x + x }}", ["1,234", "2,5"], ["1,2341,234", "2,52,5"]),
+        ("{{ x + x }}", ["90", "Zoé"], ["9090", "ZoéZoé"]),
+        ("{{ x + x }}", ["31/02/2027", "24/12/2027"], ["31/02/2027" * 2, "24/12/2027" * 2]),
+        ("{{ x }}", ["007", "1e3"], ["007", "1e3"]),
+    ],
+)
+def test_a_csv_has_the_types_that_all_its_cells_agree_upon(
+    text: str, column: list[str | None], wanted: list[str]
+) -> None:
+    assert of_a_csv(f"A {text}", x=column) == [f"A {each}" for each in wanted]
+
+
+def test_cells_agree_over_all_batches_and_nulls_do_not_count() -> None:
+    template = Template("{{ x + x }} {{ y|upper }} {{ z|title }}")
+    screener = Screener(template.columns, computed=template.computed, needed=[], untyped=True)
+    batches = [
+        candidates(x=["1", None, " "], y=["2", "3", "4"], z=["", None, "NULL"]),
+        candidates(x=["nan", "2.5", "\\N"], y=["5", "Zoé", "6"], z=["", None, "NULL"]),
+    ]
+
+    survey = screener.survey(batches, lambda numbers: numbers[:0])
+
+    assert survey.kinds == {"x": Kind.DECIMAL, "y": Kind.TEXT}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u00a0\u2060"])
+@pytest.mark.parametrize(
+    "text", ["Bonjour {{ x|title }}, ok", "{{ 'M. ' ~ x }}", "A {{ x + '!' }}"]
+)
+def test_a_blank_is_missing_in_logic_as_it_is_outside(text: str, blank: str) -> None:
+    rendering = rendered(text, candidates(x=["Zoé", blank, None]))
+
+    assert rendering.messages.num_rows == 1
+    assert exclusions(rendering) == [
+        ("1", Reason.EMPTY_VALUE, "x"),
+        ("2", Reason.MISSING_VALUE, "x"),
+    ]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "text", ["A {{ x }}", "A {{ x * 2 }}", "A {{ x | euro }}", "A {{ 'b' ~ x }}"]
+)
+def test_no_number_that_is_none_is_printed(text: str, value: float) -> None:
+    template = Template(text)
+    rows = candidates(x=[value, 1.0])
+    screener = Screener(template.columns, computed=template.computed, needed=template.needed)
+    survey = screener.survey([rows], lambda numbers: numbers[:0])
+    [screening] = survey.split([rows])
+    renderer = Renderer(template=template, sender="LUMIERE", campaign_id="spring1")
+
+    rendering = renderer.render(screening.audience)
+
+    left_out = [*screening.excluded["key"].to_pylist(), *rendering.excluded["key"].to_pylist()]
+    assert left_out == ["0"]
+    assert rendering.messages["key"].to_pylist() == ["1"]
+
+
+WORDS, WHOLE, YES, DAY = ["Zoé", "Léa"], [600, 5], [True, False], [date(2027, 3, 2)] * 2
+MOMENT = [MIDNIGHT_THERE] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "problem"),
+    [
+        (
+            "{% if x == '600' %}a{% endif %}",
+            {"x": WHOLE},
+            "x (a whole number) is compared with the text '600', which is never true",
+        ),
+        ("{% if x != '600' %}a{% endif %}", {"x": WHOLE}, "write 600 without quotes"),
+        ("{% if x in ('1', '2') %}a{% endif %}", {"x": WHOLE}, "write 1 without quotes"),
+        (
+            "{% if x == 600 %}a{% endif %}",
+            {"x": WORDS},
+            "x (text) is compared with 600, which is never true: let the query return a number",
+        ),
+        (
+            "{% if x > 500 %}a{% endif %}",
+            {"x": WORDS},
+            "x (text) is compared with 500, which can't be worked out: let the query",
+        ),
+        ("{% if 500 < x %}a{% endif %}", {"x": WORDS}, "500 is compared with x (text)"),
+        (
+            "{% if x == 'oui' %}a{% endif %}",
+            {"x": YES},
+            "compared with the text 'oui', which is never true: write `if x` or `if not x`",
+        ),
+        (
+            "{% if x > '2027-01-01' %}a{% endif %}",
+            {"x": DAY},
+            "which can't be worked out: compare them in the query, and let it return a boolean",
+        ),
+        (
+            "{% if x == y %}a{% endif %}",
+            {"x": WHOLE, "y": WORDS},
+            "let the query return both as the same type",
+        ),
+        (
+            "{% if x < y %}a{% endif %}",
+            {"x": DAY, "y": MOMENT},
+            "let the query return both as the same type",
+        ),
+        ("{% if x is true %}a{% endif %}", {"x": WORDS}, "`is true` asks x (text)"),
+        (
+            "{{ x + y }}",
+            {"x": WHOLE, "y": WORDS},
+            "`+` of x (a whole number) and y (text) can't be worked out: join them with `~`",
+        ),
+        (
+            "{{ x + 100 }}",
+            {"x": WORDS},
+            "`+` of x (text) and 100 can't be worked out: join them with `~`",
+        ),
+        (
+            "{{ x * 1.2 }}",
+            {"x": WORDS},
+            "`*` of x (text) and 1.2 can't be worked out: let the query return numbers",
+        ),
+        ("{{ x - y }}", {"x": WORDS, "y": WORDS}, "`-` of x (text) and y (text)"),
+        ("{{ 'a' ~ x }}", {"x": YES}, "`~` joins x (a boolean)"),
+        ("{{ x.upper() }}", {"x": WHOLE}, "x (a whole number) has no `upper`: use a filter"),
+        ("{{ x.strftime('%d') }}", {"x": WORDS}, "x (text) has no `strftime`"),
+        ("{{ x[0] }}", {"x": WHOLE}, "x (a whole number) has no parts"),
+        ("{{ x | euro }}", {"x": WORDS}, "`euro` needs a number, and x (text) is none"),
+        ("{{ x | round }}", {"x": WORDS}, "`round` needs a number, and x (text) is none"),
+        ("{{ x | date('d MMMM') }}", {"x": WORDS}, "`date` needs a date, and x (text) is none"),
+        (
+            "{{ x | date('d MMMM') }}",
+            {"x": WHOLE},
+            "`date` needs a date, and x (a whole number) is none",
+        ),
+    ],
+)
+def test_an_expression_that_breaks_or_is_never_true_is_refused(
+    text: str, columns: dict[str, list[Any]], problem: str
+) -> None:
+    with pytest.raises(BadCampaign) as refused:
+        rendered(f"Bonjour\n{text} {{{{ key }}}}", candidates(**columns))
+
+    assert str(refused.value).startswith("message.txt, line 2: ")
+    assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("{% if x == 1 or y %}a{% endif %}b", {"x": YES, "y": WHOLE}),
+        ("{% if x == 'Zoé' and y > 1.5 %}a{% endif %}b", {"x": WORDS, "y": WHOLE}),
+        ("{% if 'Z' in x %}a{% endif %}b{{ x[0] }}", {"x": WORDS}),
+        ("{{ '%s et %s' % (x, y) }}{{ x * 2 }}{{ x.upper() }}", {"x": WORDS, "y": WHOLE}),
+        ("{{ (x|length) + y }}{{ x|default(y) }}", {"x": WORDS, "y": WHOLE}),
+        ("{{ x if y else '' }}{{ (x - x).days }}", {"x": DAY, "y": YES}),
+        ("{{ (x or 0) + y }}", {"x": WHOLE, "y": [1.5, 2.5]}),
+        ("{% set n = x + 1 %}{{ n }}{% for c in 'ab' %}{{ c }}{% endfor %}", {"x": WHOLE}),
+    ],
+)
+def test_what_can_be_worked_out_is_not_refused(text: str, columns: dict[str, list[Any]]) -> None:
+    assert rendered(text, candidates(**columns)).messages.num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{{ x.split(' ')[0].nothing }}", "has no attribute 'nothing'"),
+        ("{{ x.split(' ') + 1 }}", "TypeError"),
+        ("{{ x.split(' ')[0] > 1 }}", "'>' not supported between instances of 'str' and 'int'"),
+        ("{{ x.split(' ')[0] | euro }}", "`euro` needs a number"),
+    ],
+)
+def test_logic_that_fails_on_a_value_names_its_line_and_columns_alone(
+    text: str, problem: str
+) -> None:
+    with pytest.raises(BadCampaign) as refused:
+        rendered(f"Bonjour\n{text}", candidates(x=["Zoé", "Léa"]))
+
+    said = str(refused.value)
+    assert said.startswith("message.txt, line 2: the text can't be worked out for a row")
+    assert problem in said
+    assert "check what x holds" in said
+    assert "Zoé" not in said
+
+
+def test_a_second_word_that_a_name_lacks_leaves_out_its_row() -> None:
+    rendering = rendered("{{ x.split(' ')[1] }}", candidates(x=["Zoé Blanc", "Léa"]))
+
+    assert texts(rendering) == ["Blanc"]
+    assert exclusions(rendering)[0][1] == Reason.MISSING_VALUE
+
+
+@pytest.mark.parametrize(
+    "pattern", ["%d/%m", "DD/MM/YYYY", "dd/mm/yyyy", "HH:MM", "d MMMM à HH:mm QQ", "d" * 101]
+)
+def test_a_pattern_of_dates_that_means_something_else_is_refused(pattern: str) -> None:
+    with pytest.raises(BadCampaign, match="the pattern of `date`"):
+        Template("{{ x | date('" + pattern + "') }}")
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([(1,), (None,), (2,)], Kind.INTEGER),
+        ([(1,), (Decimal("2.5"),)], Kind.DECIMAL),
+        ([(True,), (None,)], Kind.BOOLEAN),
+        ([(True,), (1,)], Kind.TEXT),
+        ([("a",), (1,)], Kind.TEXT),
+        ([(date(2027, 1, 1),)], Kind.DATE),
+        ([(MIDNIGHT_THERE,)], Kind.TIMESTAMP),
+        ([(None,)], None),
+        ([], None),
+    ],
+)
+def test_a_cursors_values_say_their_kind(rows: list[Any], kind: Kind | None) -> None:
+    assert kinds.of_field(frames.from_rows(["x"], rows).schema.field("x")) == kind
+
+
+def test_a_file_knows_what_all_its_rows_are(tmp_path: Any) -> None:
+    path = tmp_path / "rows.parquet"
+    batches = [
+        frames.from_rows(["x", "y", "z"], []),
+        frames.from_rows(["x", "y", "z"], [(None, 1, True)]),
+        frames.from_rows(["x", "y", "z"], [(1, "a", None)]),
+        frames.from_rows(["x", "y", "z"], [(2.5, "b", False)]),
+    ]
+
+    frames.write(path, batches)
+
+    [batch] = frames.batches(path, ["z", "x", "y"])
+    assert kinds.of_schema(batch.schema) == {
+        "x": Kind.FLOAT,
+        "y": Kind.TEXT,
+        "z": Kind.BOOLEAN,
+    }
+
+
+AMOUNTS = st.decimals(-(10**15), 10**15, allow_nan=False, places=2)
+WHOLE_ONES = st.integers(-(10**18), 10**18)
+
+
+@FEW
+@given(st.lists(st.one_of(st.none(), WHOLE_ONES, AMOUNTS), min_size=1, max_size=20))
+def test_sums_of_numbers_are_exact(numbers: list[int | Decimal | None]) -> None:
+    rows = [(str(n), f"+{NUMBERS[n]}", x) for n, x in enumerate(numbers)]
+    rendering = rendered("A {{ x + 1 }}", frames.from_rows(["key", "msisdn", "x"], rows))
+
+    wanted = [f"A {Decimal(number) + 1:f}" for number in numbers if number is not None]
+    short = [text for text in wanted if len(text) <= 160]
+    assert texts(rendering) == short
