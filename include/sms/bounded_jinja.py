@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from functools import wraps
 from types import BuiltinFunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
@@ -32,6 +32,8 @@ WIDENING = ("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill")  # me
 COUNTING = ("batch", "center", "indent", "round", "slice", "tojson")  # filters
 
 _left: ContextVar[int] = ContextVar("_left", default=STEPS)
+_taken: ContextVar[set[str] | None] = ContextVar("_taken", default=None)
+CONDITIONS = (nodes.If, nodes.CondExpr)
 
 
 def bounded_range(*args: int) -> range:
@@ -45,8 +47,28 @@ class TooMuch(SecurityError):
     """A text works out more than a text may."""
 
 
+def number_conditions(tree: nodes.Template) -> dict[int, int]:
+    """Give each condition of a text a number, by which `taken` calls it; the line of each."""
+    lines = {}
+    for number, node in enumerate(tree.find_all(CONDITIONS), start=1):
+        node.condition = number  # type: ignore[attr-defined]
+        lines[number] = node.lineno
+    return lines
+
+
 class _Generator(CodeGenerator):
-    """Writes the same Python as Jinja does, with a count of rounds and of characters."""
+    """Writes the same Python as Jinja does, with a count of rounds and of characters.
+
+    Conditions that have a number say which way they went.
+    """
+
+    def visit_If(self, node: nodes.If, frame: Frame) -> None:
+        watched = _watched(node)
+        watched.elif_ = [_watched(each) for each in node.elif_]
+        super().visit_If(watched, frame)
+
+    def visit_CondExpr(self, node: nodes.CondExpr, frame: Frame) -> None:
+        super().visit_CondExpr(_watched(node), frame)
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:
         counted = copy.copy(node)
@@ -60,6 +82,20 @@ class _Generator(CodeGenerator):
             self.visit(part, frame)
             self.write(", ")
         self.write(")))")
+
+
+_Condition = TypeVar("_Condition", nodes.If, nodes.CondExpr)
+
+
+def _watched(node: _Condition) -> _Condition:
+    number = getattr(node, "condition", None)
+    if number is None:
+        return node
+    watched = copy.copy(node)
+    went = nodes.EnvironmentAttribute("went", lineno=node.lineno)
+    told = [node.test, nodes.Const(number, lineno=node.lineno)]
+    watched.test = nodes.Call(went, told, [], None, None, lineno=node.lineno)
+    return watched
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -77,6 +113,19 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def begin() -> None:
         """Give the rendering that begins all of its steps."""
         _left.set(STEPS)
+        _taken.set(set())
+
+    @staticmethod
+    def taken() -> frozenset[str]:
+        """Which ways the conditions went since it began: 1+ where the first one was true."""
+        return frozenset(_taken.get() or ())
+
+    @staticmethod
+    def went(value: Any, condition: int) -> Any:
+        """What a condition asks, noted."""
+        if (taken := _taken.get()) is not None:
+            taken.add(f"{condition}{'+' if value else '-'}")
+        return value
 
     @staticmethod
     def rounds(items: Iterable[Any]) -> Iterator[Any]:

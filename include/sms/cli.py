@@ -318,6 +318,8 @@ def _tell(outcome: "Outcome") -> None:
         complain.print(f"[cyan]column[/] {escape(column)}: read as {noun}, as all its values are")
     for note in outcome.notes:
         complain.print(f"[yellow]text[/] line {note.line}: {escape(note.problem)}")
+    for told in outcome.unmet:
+        complain.print(f"[yellow]text[/] {escape(told)}")
     for fault in outcome.faults:
         complain.print(f"[yellow]source[/] {escape(str(fault))}")
     if outcome.slow_because:

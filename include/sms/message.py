@@ -63,8 +63,10 @@ MESSAGES_SCHEMA = pa.schema(
         ("key", TEXT),
     ]
 )
-# Of a campaign with variants.
-VARIANTS_SCHEMA = MESSAGES_SCHEMA.append(pa.field("variant", TEXT))
+VARIANT = pa.field("variant", TEXT)  # of a campaign with variants
+# Which ways the conditions of a message's text went, of a campaign whose text has some: "1+ 2-"
+# where the first one was true and the second was not.
+WAY = pa.field("way", TEXT)
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,28 @@ class Rendering:
         str, Ints
     ]  # by code of SUSPECTS, rows whose message looks broken: not refused
     variant: pa.LargeStringArray | None = None  # of each message, in a campaign that has some
+    way: pa.LargeStringArray | None = None  # of each message, where the text has conditions
 
     @cached_property
     def messages(self) -> pa.RecordBatch:
-        """The messages, put together: MESSAGES_SCHEMA, or VARIANTS_SCHEMA where they have some."""
+        """The messages, put together: MESSAGES_SCHEMA, and VARIANT and WAY where they have some."""
         oadc = pa.repeat(pa.scalar(self.sender, TEXT), len(self.keys))
         segments = pa.array(self.segments, pa.int16())
         columns = [self.idremote, self.msisdn, oadc, self.msg.joined(), segments, self.keys]
-        if self.variant is None:
-            return pa.RecordBatch.from_arrays(columns, schema=MESSAGES_SCHEMA)
-        return pa.RecordBatch.from_arrays([*columns, self.variant], schema=VARIANTS_SCHEMA)
+        schema = MESSAGES_SCHEMA
+        for field, column in ((VARIANT, self.variant), (WAY, self.way)):
+            if column is not None:
+                columns, schema = [*columns, column], schema.append(field)
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    @property
+    def ways(self) -> pa.RecordBatch:
+        """WAY of each message, and VARIANT, as far as they have some."""
+        known = [(VARIANT, self.variant), (WAY, self.way)]
+        some = [(field, column) for field, column in known if column is not None]
+        return pa.RecordBatch.from_arrays(
+            [column for _, column in some], schema=pa.schema([field for field, _ in some])
+        )
 
     def block(self, dialect: send_file.Dialect) -> send_file.Block:
         """The messages as lines of the file, without putting the texts together first."""
@@ -154,6 +168,7 @@ class Renderer:
             verdicts.excluded(audience),
             sum((part.replaced(verdicts.kept) for part in draft.parts), Counter[str]()),
             {code: _rows_of(audience, draft.any_part(code) & verdicts.kept) for code in SUSPECTS},
+            way=_ways(values, size).take(pa.array(kept)) if self.template.conditions else None,
         )
 
     def _judge(self, words: Words) -> None:
@@ -277,6 +292,7 @@ class _Values:
     lacks: pa.Array | None = None  # TEXT, for each null the name of what is lacking
     blank: Flags | None = None  # of which nulls something is there that no phone shows
     kind: Kind | None = None  # of the values
+    taken: Sequence[frozenset[str]] = ()  # for each text, which ways its conditions went
 
     @property
     def texts(self) -> pa.LargeStringArray:
@@ -336,7 +352,23 @@ def _piece(piece: Piece, columns: Mapping[str, _Values], size: int) -> _Values:
         Encoded(pa.array([each.text for each in made], TEXT), which),
         pa.array([each.lacks for each in made], TEXT),
         np.array([each.blank for each in made], np.bool_),
+        taken=[each.taken for each in made],
     )
+
+
+def _ways(values: Sequence[_Values], size: int) -> pa.LargeStringArray:
+    """Which ways the conditions of each row's text went."""
+    known, which = [frozenset[str]()], np.zeros(size, np.int64)
+    for value in values:
+        if any(value.taken):
+            places = {taken: place for place, taken in enumerate(dict.fromkeys(value.taken))}
+            sets, codes = [*places], np.array([places[taken] for taken in value.taken], np.int64)
+            pairs, which = np.unique(
+                which * len(sets) + codes[value.indices(size)], return_inverse=True
+            )
+            known = [known[pair // len(sets)] | sets[pair % len(sets)] for pair in pairs.tolist()]
+    words = [" ".join(sorted(each, key=lambda way: (int(way[:-1]), way))) for each in known]
+    return pa.array(words, TEXT).take(pa.array(which))
 
 
 def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:

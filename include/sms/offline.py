@@ -6,7 +6,7 @@ No Airflow, no gateway, no ledger, no clock: what is made depends on the argumen
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,13 +27,14 @@ from sms.message import Rendering
 from sms.pipeline import ordered
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Stretch, Survey
+from sms.samples import EachWay, FirstOfEach
 from sms.schedule import File, Schedule, schedule
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, NOBODY, StopList, TableFile, found_in, read_stop_list
 from sms.template import Logic, Piece, Template, Words
 from sms.values import Kind
-from sms.variants import FirstOfEach, named
+from sms.variants import named
 from sms.wire import send_file
 
 EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
@@ -172,6 +173,7 @@ class Outcome:
     screened: Screened
     tally: preparing.Tally
     faults: list[SourceFault]
+    unmet: Sequence[str] = ()  # what is to be said of conditions that nobody meets
 
     @property
     def excluded(self) -> Counter[str]:
@@ -312,7 +314,7 @@ def _written(
     screened: Screened, settings: Settings, out: Path, writer: preparing.Writer, watch: Watch
 ) -> Prepared:
     campaign = screened.plan.campaign
-    tally, faults = preparing.Tally(), SourceFaults()
+    tally, faults, ways = preparing.Tally(), SourceFaults(), EachWay()
     files: list[tuple[str, send_file.Written]] = []
     made: dict[str, send_file.Output] = {}
 
@@ -335,6 +337,8 @@ def _written(
             for piece in pieces(screened, writer, left_out, watch):
                 outputs.of(piece.stem).add(piece.block)
                 tally.add(piece.rendering)
+                if piece.rendering.way is not None:
+                    ways.fresh(piece.rendering.ways)
     for stem in writer.stems:
         if stem in made and made[stem].written.rows:
             files.append((stem, made[stem].written))
@@ -352,7 +356,8 @@ def _written(
             preparing.require_faultless(source, stem, settings)
         with storage.told(unfinished, "renamed"):
             unfinished.rename(out / f"{stem}.csv")
-    prepared = Prepared(Outcome(screened, tally, faults.found()), files)
+    unmet = _unmet(campaign, ways) if files else []
+    prepared = Prepared(Outcome(screened, tally, faults.found(), unmet), files)
     summary = json.dumps(prepared.as_json(), indent=1, ensure_ascii=False)
     storage.write_text(out / SUMMARY, summary + "\n")
     return prepared
@@ -376,30 +381,48 @@ def preview(
     campaign = screened.plan.campaign
     tally, faults = preparing.Tally(), SourceFaults()
     first, longest = FirstOfEach(samples, campaign.variants), _Longest()
+    ways, others = EachWay(), list[pa.RecordBatch]()
     writer = preparing.Writer(screened.plan, settings, screened.schedule)
     for piece in pieces(screened, writer, faults.add, watch):
         messages = piece.rendering.messages
         tally.add(piece.rendering)
         longest.look_at(messages)
         first.look_at(messages)
+        others.append(messages.take(pa.array(ways.fresh(messages), pa.int64())))
     faults.add_suspects(tally.suspects)
     known = {one for batch in first.found for one in batch["idremote"].to_pylist()}
-    longer = [one for one in longest.found if one["idremote"][0].as_py() not in known]
+    more = []
+    for batch in (*others, *longest.found):
+        new = [place for place, one in enumerate(batch["idremote"].to_pylist()) if one not in known]
+        more.append(batch.take(pa.array(new, pa.int64())))
+        known |= {*batch["idremote"].to_pylist()}
     schema = preparing.messages_schema(campaign)
-    table = pa.Table.from_batches([*first.found, *longer], schema=schema)
+    table = pa.Table.from_batches([*first.found, *more], schema=schema)
     [batch] = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
-    return Preview(batch, Outcome(screened, tally, faults.found()))
+    unmet = _unmet(campaign, ways)
+    return Preview(batch, Outcome(screened, tally, faults.found(), unmet))
+
+
+def _unmet(campaign: Campaign, ways: EachWay) -> list[str]:
+    """What is to be said of conditions that nobody meets, by the text's file."""
+    return [
+        f"{Path(one.path).name}, {told}"
+        for name, one in preparing.texts(campaign).items()
+        for told in ways.unmet(one.conditions, name)
+    ]
 
 
 def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
     """Each text with every column's name, in capitals, where its value would be."""
-    text = preparing.template(plan.campaign)
-    texts = {"": text} if isinstance(text, Template) else text.by_variant
     made = [
-        named(rendering_of_nobody(plan.campaign, _named(one), settings, str.upper), name).messages
-        for name, one in texts.items()
+        named(_of_nobody(plan.campaign, _named(one), settings), name).messages
+        for name, one in preparing.texts(plan.campaign).items()
     ]
     return Preview(pa.concat_batches(made))
+
+
+def _of_nobody(campaign: Campaign, text: Template, settings: Settings) -> Rendering:
+    return replace(rendering_of_nobody(campaign, text, settings, str.upper), way=None)
 
 
 def _named(text: Template) -> Template:

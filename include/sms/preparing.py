@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sms.campaign import Campaign
 from sms.errors import SourceError
-from sms.message import MESSAGES_SCHEMA, VARIANTS_SCHEMA, Renderer, Rendering
+from sms.message import MESSAGES_SCHEMA, VARIANT, WAY, Renderer, Rendering
 from sms.pipeline import ordered
 from sms.places import Geography
 from sms.recipients import Screener, Survey
@@ -68,9 +68,14 @@ class Plan(BaseModel):
         ]
 
 
+def texts(campaign: Campaign) -> dict[str, Template]:
+    """The campaign's texts, compiled, by variant; without variants one, by "". BadCampaign."""
+    return {name: Template(text, str(path)) for name, (path, text) in campaign.texts.items()}
+
+
 def template(campaign: Campaign) -> Template | Texts:
     """The campaign's text, compiled, or its variants' texts. Raises BadCampaign."""
-    compiled = {name: Template(text, str(path)) for name, (path, text) in campaign.texts.items()}
+    compiled = texts(campaign)
     return Texts(compiled) if campaign.variants else compiled[""]
 
 
@@ -106,7 +111,7 @@ def renderers(
     campaign: Campaign, campaign_id: str, text: Template | Texts, settings: Settings
 ) -> dict[str, Renderer]:
     """What writes the messages of each variant; without variants all of them, by ""."""
-    texts = {"": text} if isinstance(text, Template) else text.by_variant
+    by_variant = {"": text} if isinstance(text, Template) else text.by_variant
     return {
         name: Renderer(
             template=one,
@@ -118,13 +123,14 @@ def renderers(
             unsupported=campaign.unsupported,
             delimiter_in_text=settings.delimiter_in_text,
         )
-        for name, one in texts.items()
+        for name, one in by_variant.items()
     }
 
 
 def messages_schema(campaign: Campaign) -> pa.Schema:
     """The columns of the campaign's messages."""
-    return VARIANTS_SCHEMA if campaign.variants else MESSAGES_SCHEMA
+    schema = MESSAGES_SCHEMA.append(VARIANT) if campaign.variants else MESSAGES_SCHEMA
+    return schema.append(WAY) if template(campaign).conditions else schema
 
 
 def dialect(settings: Settings) -> send_file.Dialect:

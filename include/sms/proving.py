@@ -5,6 +5,7 @@ it leaves at most once like any other file; of a campaign with variants there is
 belongs to the very bytes that the run would send: prepared differently, the run is proved again.
 """
 
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +18,14 @@ from sms.campaign import Campaign, campaign_id
 from sms.errors import LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
+from sms.message import VARIANT, WAY
 from sms.preparing import Plan
+from sms.samples import EachWay
 from sms.schedule import File, Schedule
 from sms.settings import Settings
 from sms.zones import FRANCE
+
+log = logging.getLogger(__name__)
 
 
 def is_proof(run_key: str) -> bool:
@@ -135,20 +140,34 @@ def _people(plan: Plan, variant: str, folder: Any, ledger: Ledger) -> pa.RecordB
 
 
 def _first_keys(plan: Plan, variant: str, folder: Any, ledger: Ledger, most: int) -> list[str]:
-    """Whom a text is written to, the first of them; of any text where it is written to nobody."""
+    """Whom a text is written to; of any text where it is written to nobody.
+
+    First come those who show each way through the text, as far as there are phones for them.
+    """
+    showing: list[str] = []
     keys: list[str] = []
     others: list[str] = []
-    columns = ["key", "variant"] if variant else ["key"]
+    ways = EachWay()
     for each in ledger.submissions(plan.run_key):
-        for batch in frames.batches(sending.messages_file(folder, each.stem), columns):
+        path = sending.messages_file(folder, each.stem)
+        known = [name for name in (VARIANT.name, WAY.name) if name in frames.columns(path)]
+        for batch in frames.batches(path, ["key", *known]):
             found = batch
             if variant:
                 found = batch.filter(pc.equal(batch["variant"], variant))
+            showing += found["key"].take(pa.array(ways.fresh(found), pa.int64())).to_pylist()
             keys += found["key"].slice(0, most - len(keys)).to_pylist()
             others += batch["key"].slice(0, most - len(others)).to_pylist()
-            if len(keys) >= most:
+            if len(keys) >= most and WAY.name not in known:
                 return keys
-    return keys or others
+    if len(showing) > most:
+        log.warning(
+            "the proof of %s shows %d of %d ways through the text: name more phones in proof_to",
+            plan.campaign_id,
+            most,
+            len(showing),
+        )
+    return [*dict.fromkeys([*showing, *keys])][:most] or others
 
 
 def _rows_of(keys: list[str], folder: Any) -> pa.RecordBatch:

@@ -234,9 +234,9 @@ def _held(balance: Balance) -> str:
     return f"{balance.amount:,.2f} at the provider; it is taken at the hour of sending"
 
 
-def samples_page(samples: Sequence[Sample]) -> str:
-    """Some messages as phones will show them, numbers masked."""
-    lines = ["", "## Samples", ""]
+def samples_page(samples: Sequence[Sample], unmet: Sequence[str] = ()) -> str:
+    """Some messages as phones will show them, numbers masked; `unmet` conditions are warned of."""
+    lines = ["", "## Samples", "", *(f"- **{told}**" for told in unmet), *([""] if unmet else [])]
     for sample in samples:
         variant = f", variant `{sample.variant}`" if sample.variant else ""
         lines += [f"- `{sample.msisdn}`, {sample.segments} SMS{variant}", ""]

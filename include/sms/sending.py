@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,15 +43,16 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission, Summary
 from sms.ledger.states import SENT, State
-from sms.message import DELIMITER, DelimiterInText
+from sms.message import DELIMITER, VARIANT, WAY, DelimiterInText
 from sms.places import Geography
 from sms.preparing import Plan
 from sms.recipients import EXCLUDED_SCHEMA, Reason
+from sms.samples import EachWay, FirstOfEach, rows_at
 from sms.schedule import Schedule, hour_there, schedule
 from sms.send_window import Sending
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
-from sms.variants import FirstOfEach, histograms
+from sms.variants import histograms
 from sms.wire import inspection, send_file
 from sms.zones import zone
 
@@ -484,7 +486,7 @@ def review(
             raise
     finally:
         storage.write_text(
-            folder / REVIEW, counts + reviewing.samples_page(_samples(plan, folder, files))
+            folder / REVIEW, counts + reviewing.samples_page(*_samples(plan, folder, files))
         )
     return counts
 
@@ -777,17 +779,36 @@ def _by_variant(plan: Plan, folder: Any, files: Sequence[Submission]) -> dict[st
     return counts
 
 
-def _samples(plan: Plan, folder: Any, files: Sequence[Submission]) -> list[reviewing.Sample]:
-    """The first few messages, some of each variant, numbers masked."""
-    variants = plan.campaign.variants
-    columns = [*SAMPLE_COLUMNS, "variant"] if variants else SAMPLE_COLUMNS
+def _samples(
+    plan: Plan, folder: Any, files: Sequence[Submission]
+) -> tuple[list[reviewing.Sample], list[str]]:
+    """The first few messages of each variant, and one for each way through its text.
+
+    Numbers are masked. Also what is to be said of conditions that nobody meets.
+    """
+    variants, paths = plan.campaign.variants, [messages_file(folder, each.stem) for each in files]
+    columns = [*SAMPLE_COLUMNS, VARIANT.name] if variants else SAMPLE_COLUMNS
     first = FirstOfEach(-(-SAMPLES // max(len(variants), 1)), variants)
-    for each in files:
-        for batch in frames.batches(messages_file(folder, each.stem), columns):
-            first.look_at(batch)
-            if first.complete:
-                return reviewing.samples(first.found)
-    return reviewing.samples(first.found)
+    for batch in (batch for path in paths for batch in frames.batches(path, columns)):
+        first.look_at(batch)
+        if first.complete:
+            break
+    ways, others = EachWay(), list[pa.RecordBatch]()
+    for path in paths:
+        if WAY.name in frames.columns(path):
+            narrow = [VARIANT.name, WAY.name] if variants else [WAY.name]
+            found = [
+                before + row
+                for before, batch in frames.placed(frames.batches(path, narrow))
+                for row in ways.fresh(batch)
+            ]
+            others += rows_at(frames.batches(path, columns), found)
+    shown = reviewing.samples(first.found)
+    return [*shown, *(each for each in reviewing.samples(others) if each not in shown)], [
+        f"{Path(text.path).name}, {told}"
+        for name, text in preparing.texts(plan.campaign).items()
+        for told in ways.unmet(text.conditions, name)
+    ]
 
 
 def _sendings(files: Sequence[Submission], now: datetime | None = None) -> list[Sending]:

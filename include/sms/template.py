@@ -19,7 +19,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.utils import missing
 
 from sms import expressions, formats
-from sms.bounded_jinja import BoundedEnvironment, TooMuch
+from sms.bounded_jinja import BoundedEnvironment, TooMuch, number_conditions
 from sms.documents import Fault, shortened
 from sms.errors import BadCampaign
 from sms.values import BLANK, Kind, YesNo, written
@@ -129,6 +129,7 @@ class Written(NamedTuple):
     text: str | None
     lacks: str | None = None
     blank: bool = False  # what is lacking is there, and nothing that a phone shows
+    taken: frozenset[str] = frozenset()  # which ways its conditions went
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Logic:
         try:
             _JINJA.begin()
             known = {name: _or_null(name, value) for name, value in values.items()}
-            return Written(self.compiled.render(known))
+            return Written(self.compiled.render(known), taken=_JINJA.taken())
         except _NoSuchPart as error:
             raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
         except jinja2.UndefinedError as error:
@@ -199,6 +200,7 @@ class Template:
         for fault in faults(text):
             raise BadCampaign(path, fault.line, fault.problem)
         tree = self._tree = _JINJA.parse(text)
+        self.conditions = number_conditions(tree)  # the line of each
         self.lines = _column_lines(tree)
         self.columns = tuple(self.lines)
         self.slow_because: str | None = None

@@ -10,7 +10,7 @@ variants are two lots that know nothing of each other.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sms.columns import TEXT, Encoded, Ints, Pieced
 from sms.digests import scattered
@@ -104,6 +103,11 @@ class Texts:
         return tuple(dict.fromkeys(named))
 
     @property
+    def conditions(self) -> dict[int, int]:
+        """The lines of conditions, where any text has some."""
+        return next((text.conditions for text in self.by_variant.values() if text.conditions), {})
+
+    @property
     def notes(self) -> tuple[Fault, ...]:
         """What no text may have meant."""
         return tuple(
@@ -184,34 +188,17 @@ def _together(made: list[Rendering], order: Ints) -> Rendering:
             for code in SUSPECTS
         },
         variant,
+        _ways(made, at),
     )
 
 
-class FirstOfEach:
-    """The first few messages, of each variant where there are some; fed batch after batch."""
-
-    def __init__(self, most: int, variants: Iterable[str]) -> None:
-        self._room = dict.fromkeys(variants or [""], most)
-        self._found: dict[str, list[pa.RecordBatch]] = {name: [] for name in self._room}
-
-    def look_at(self, messages: pa.RecordBatch) -> None:
-        """Take what is still wanted of some messages."""
-        for name, room in self._room.items():
-            if room:
-                ours = messages.filter(pc.equal(messages["variant"], name)) if name else messages
-                some = ours.slice(0, room)
-                self._room[name] -= some.num_rows
-                self._found[name].append(some)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing more is wanted."""
-        return not any(self._room.values())
-
-    @property
-    def found(self) -> list[pa.RecordBatch]:
-        """The messages, variant after variant."""
-        return [batch for batches in self._found.values() for batch in batches]
+def _ways(made: Sequence[Rendering], order: pa.Array) -> pa.Array | None:
+    """Which ways the texts' conditions went; those of a text without any went none."""
+    if all(each.way is None for each in made):
+        return None
+    none = pa.scalar("", TEXT)
+    ways = [pa.repeat(none, len(each.keys)) if each.way is None else each.way for each in made]
+    return pa.concat_arrays(ways).take(order)
 
 
 def histograms(variant: pa.Array, segments: pa.Array) -> dict[str, dict[int, int]]:

@@ -145,3 +145,28 @@ def test_every_variant_is_proved_on_every_phone(desk: Desk, gateway: Sandbox) ->
     heard = {(entry["msisdn"], entry["text"].split(":")[0]) for entry in gateway.journal("sent")}
     phones = ("+33639989901", "+33639989902")
     assert heard == {(phone, name) for phone in phones for name in ("warm", "short")}
+
+
+BY_NAME = "{% if name == 'Léa 4' %}Cher client{% else %}Bonjour{% endif %} {{ name }}"
+
+
+def test_a_proof_shows_each_way_through_a_text(desk: Desk, gateway: Sandbox) -> None:
+    desk.text = BY_NAME
+    desk.prepare(numbers(6), more=OURS)
+
+    [stem] = proved(desk)
+    submit_proof(desk, stem)
+    gateway.settle()
+
+    texts = [entry["text"] for entry in gateway.journal("sent")]
+    assert sorted(texts) == ["Bonjour Léa 0 STOP 36180", "Cher client Léa 4 STOP 36180"]
+
+
+def test_a_review_shows_each_way_through_a_text_and_what_nobody_meets(desk: Desk) -> None:
+    desk.text = BY_NAME.replace("Léa 4", "Léa 40") + "{% if name == 'lea' %}!{% endif %}"
+    desk.prepare(numbers(50))
+
+    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+
+    assert "Cher client Léa 40" in review
+    assert "message.txt, line 1: its condition is true for nobody" in review

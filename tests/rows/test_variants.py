@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms.digests import scattered
-from sms.message import MESSAGES_SCHEMA, VARIANTS_SCHEMA, Renderer
+from sms.message import MESSAGES_SCHEMA, VARIANT, Renderer
 from sms.recipients import Reason, Screener
+from sms.samples import FirstOfEach
 from sms.template import Template
 from sms.variants import (
     Assignment,
-    FirstOfEach,
     HoldOut,
     Texts,
     VariantRenderer,
@@ -261,7 +261,7 @@ def test_everybody_gets_what_their_variant_alone_would_give_them_in_the_order_of
         ]
         excluded += [row for row in this.excluded.to_pylist() if row["row"] == at + 1]
     assert made.messages.to_pylist() == messages
-    assert made.messages.schema == VARIANTS_SCHEMA
+    assert made.messages.schema == MESSAGES_SCHEMA.append(VARIANT)
     assert made.excluded.to_pylist() == excluded
     assert made.excluded.schema == alone["warm"].excluded.schema
     assert made.suspects["mojibake"].tolist() == [
