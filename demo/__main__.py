@@ -6,13 +6,15 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from types import FrameType
 
+import httpx
 from rich.console import Console
 
 from demo.airflow_api import AirflowRefused
-from demo.environment import GATEWAY
+from demo.environment import GATEWAY, connections
 from demo.play import BOUND, HURRY, SEND, DemoFailed, Play, opening
 from demo.processes import ProcessDied
 from demo.screen import Screen
@@ -39,9 +41,10 @@ def demo(screen: Screen, *, keep: bool) -> int:
 
 def up(screen: Screen, *, keep: bool) -> int:
     """Keep the stack running until Ctrl-C."""
-    real = GATEWAY in os.environ
+    own = connections(os.environ)
+    real = GATEWAY in own
     start = None if real else opening(datetime.now(PARIS).date())
-    with Stack(hurry=HURRY, clock=start, real_gateway=real, keep=keep, tell=screen.tell) as stack:
+    with Stack(hurry=HURRY, clock=start, connections=own, keep=keep, tell=screen.tell) as stack:
         stack.unpause(COLLECT_REPORT, COLLECT_REPLIES)
         screen.tell("")
         screen.tell(f"  {stack.airflow.url}")
@@ -58,11 +61,17 @@ def up(screen: Screen, *, keep: bool) -> int:
             screen.tell(f"{GATEWAY} is set: what you send goes to that gateway, in real time.")
         else:
             screen.tell(f"The sandbox's files are in {stack.folder}/gateway/home")
-            screen.tell("Nothing leaves this machine. Once a file is accepted, days pass in")
-            screen.tell("seconds until its report comes: send one campaign after the other.")
+            screen.tell(
+                "Nothing leaves this machine. While no campaign is being sent, days pass in"
+            )
+            screen.tell("seconds until the reports come.")
+        if others := sorted(own.keys() - {GATEWAY}):
+            screen.tell(f"Yours are used as they are: {', '.join(others)}.")
         screen.tell("Ctrl-C ends everything.")
         while True:
             stack.check()
+            with suppress(AirflowRefused, httpx.TransportError):  # the next look is soon
+                stack.hold_time()
             time.sleep(1)
 
 

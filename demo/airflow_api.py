@@ -137,6 +137,12 @@ class Airflow:
         """All runs of a DAG, the booked ones too."""
         return [Run.of(run) for run in self._all(f"/dags/{dag_id}/dagRuns", "dag_runs")]
 
+    def unfinished(self) -> list[Run]:
+        """All runs of all DAGs that wait to begin, or are at work."""
+        states = [("state", "queued"), ("state", "running")]
+        answer = self._call("GET", "/dags/~/dagRuns", params=[("limit", 100), *states])
+        return [Run.of(run) for run in answer["dag_runs"]]
+
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """The tasks of a run, each instance of the mapped ones."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"

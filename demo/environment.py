@@ -12,6 +12,8 @@ from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).parents[1]
 GATEWAY = "AIRFLOW_CONN_SMS_GATEWAY"
+WAREHOUSE = "AIRFLOW_CONN_SMS_WAREHOUSE"
+LEDGER = "AIRFLOW_CONN_SMS_LEDGER"
 ADMIN = "admin"
 
 # What would change what our processes do: other Airflows, libpq, Python, ways around 127.0.0.1.
@@ -41,6 +43,18 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in caller.items()
         if not name.startswith(FOREIGN) and name.lower() not in PROXIES
+    }
+
+
+def connections(caller: Mapping[str, str]) -> dict[str, str]:
+    """The caller's own Connections, by which the stack meets what is the caller's.
+
+    Not that of a ledger: what is tried here is none of its books.
+    """
+    return {
+        name: value
+        for name, value in caller.items()
+        if name.startswith("AIRFLOW_CONN_") and name != LEDGER
     }
 
 

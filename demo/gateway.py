@@ -76,6 +76,14 @@ class Gateway:
         """The same, to read."""
         return SandboxClock(self.clock_file)
 
+    def hold_time(self, hold: bool) -> None:
+        """Let no days pass while somebody has something under way, however long a report is due."""
+        file = self.root / "hold"
+        if hold:
+            file.touch()
+        else:
+            file.unlink(missing_ok=True)
+
     def connection(self) -> str:
         """The Connection `sms_gateway` that leads here."""
         return environment.gateway_connection(

@@ -46,6 +46,7 @@ AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
 }
 HEALTHY_WITHIN = 600.0  # seconds, on a machine that is busy; 12 on a quiet one with 2 cores
 LOOK = 0.2  # seconds between two questions to Airflow
+CAMPAIGNS = "send__"  # what the DAGs of campaigns begin with
 DATABASES = ("airflow", "warehouse", "ledger")
 AIRFLOW_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; the triggerer would take 12 to say goodbye
 
@@ -57,7 +58,8 @@ class Stack:
     what it shows at first, `flags` what else the sandbox is told. `changes` are to
     `include/settings.yaml`, `variables` to the environment of Airflow's processes.
     Of `two_schedulers`, either may do any work.
-    With `real_gateway` the caller's own Connection is used: no sandbox, real time.
+    `connections` are the caller's own (AIRFLOW_CONN_...), in place of the stack's; with one of the
+    gateway there is no sandbox, and time is real.
     `keep` leaves the folder behind; so does a failure, and its error names it.
     """
 
@@ -73,20 +75,21 @@ class Stack:
         dags: Path = ROOT / "dags",
         parallelism: int = 4,
         two_schedulers: bool = False,
-        real_gateway: bool = False,
+        connections: Mapping[str, str] | None = None,
         keep: bool = False,
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.timings: dict[str, float] = {}
         self._given_folder = folder
         self._sandbox_command = partial(Gateway.command, hurry=hurry, clock=clock, flags=flags)
-        ours = BRISK_SETTINGS if real_gateway else {**BRISK_SETTINGS, **SANDBOX_SETTINGS}
+        self._callers = dict(connections or {})
+        self._real_gateway = environment.GATEWAY in self._callers
+        ours = BRISK_SETTINGS if self._real_gateway else {**BRISK_SETTINGS, **SANDBOX_SETTINGS}
         self._changes = {**ours, **(changes or {})}
         self._variables = dict(variables or {})
         self._dags = dags
         self._parallelism = parallelism
         self._parts = [part for part in AIRFLOW_PARTS if two_schedulers or part != SECOND]
-        self._real_gateway = real_gateway
         self._keep = keep
         self._tell = tell
 
@@ -158,6 +161,12 @@ class Stack:
         """Raise ProcessDied, with the end of its log, if a part has ended."""
         self.parts.check()
         self.servers.check()
+
+    def hold_time(self) -> None:
+        """Let the sandbox's days fly only while no campaign's run is under way."""
+        if self.gateway:
+            runs = self.airflow.unfinished()
+            self.gateway.hold_time(any(run.dag_id.startswith(CAMPAIGNS) for run in runs))
 
     def start(self, part: str) -> None:
         """Start one part of Airflow."""
@@ -274,12 +283,13 @@ class Stack:
     def _connections(self) -> dict[str, str]:
         socket_folder = self.postgres.socket_folder
         made = {
-            "AIRFLOW_CONN_SMS_WAREHOUSE": postgres_connection(socket_folder, "warehouse"),
-            "AIRFLOW_CONN_SMS_LEDGER": postgres_connection(socket_folder, "ledger"),
+            environment.WAREHOUSE: postgres_connection(socket_folder, "warehouse"),
+            **self._callers,
+            environment.LEDGER: postgres_connection(socket_folder, "ledger"),
             "SMS_SETTINGS": str(self._write_settings()),
         }
         if self.gateway is None:
-            return made | {environment.GATEWAY: os.environ[environment.GATEWAY]}
+            return made
         made[environment.GATEWAY] = self.gateway.connection()
         return made | {"SMS_SANDBOX_CLOCK": str(self.gateway.clock_file)}
 

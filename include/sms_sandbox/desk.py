@@ -40,6 +40,11 @@ class Place:
         return self.root / "clock.json"
 
     @property
+    def hold(self) -> Path:
+        """While this file is there, time does not hurry: somebody has something under way."""
+        return self.root / "hold"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal.jsonl"
 

@@ -79,9 +79,13 @@ class Provider:
             self.set_pace()
 
     def set_pace(self) -> None:
-        """Hurry only while an accepted file waits for its ACK and nothing is under way in Send."""
+        """Hurry only while an accepted file waits for its ACK and nothing is under way.
+
+        What is under way in Send is seen; of what a client prepares, the file `hold` tells.
+        """
         if self.hurry is not None:
-            hurries = self._delivery.is_awaited() and not self._intake.is_under_way()
+            busy = self._intake.is_under_way() or self.desk.place.hold.exists()
+            hurries = self._delivery.is_awaited() and not busy
             clock.set_rate(self.desk.place.clock, self.hurry if hurries else 1.0)
 
     def _slow_down(self) -> None:
@@ -117,7 +121,7 @@ class Provider:
 
     def _outlook(self) -> list[object]:
         place = self.desk.place
-        return [stamp(place.clock), stamp(place.knobs), sorted(os.listdir(place.send))]
+        return [*map(stamp, (place.clock, place.knobs, place.hold)), sorted(os.listdir(place.send))]
 
     def _purge(self) -> None:
         oldest = self.desk.now().timestamp() - MONTH

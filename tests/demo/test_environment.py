@@ -42,6 +42,23 @@ def test_nothing_that_would_change_the_stack_is_inherited(name: str, tmp_path: P
     assert made["HOME"] == "/home/anna"
 
 
+def test_a_caller_s_own_connections_are_known_and_their_ledger_is_not() -> None:
+    caller = {
+        "AIRFLOW_CONN_SMS_WAREHOUSE": "postgresql://shop",
+        "AIRFLOW_CONN_SMS_GATEWAY": "sftp://gateway",
+        "AIRFLOW_CONN_SLACK": "slack://",
+        "AIRFLOW_CONN_SMS_LEDGER": "postgresql://books",
+        "AIRFLOW__CORE__EXECUTOR": "another",
+        "PATH": "/bin",
+    }
+
+    assert environment.connections(caller).keys() == {
+        "AIRFLOW_CONN_SMS_WAREHOUSE",
+        "AIRFLOW_CONN_SMS_GATEWAY",
+        "AIRFLOW_CONN_SLACK",
+    }
+
+
 def test_airflow_listens_on_this_machine_only(tmp_path: Path) -> None:
     made = airflow({}, tmp_path)
 

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from demo.stack import Stack
 from sms.ledger.states import State
 from tests.delivery.conftest import connection
@@ -18,15 +16,13 @@ sender: JOURNEY
 """
 
 
-def test_a_campaign_travels_through_a_plain_openssh(
-    openssh: OpenSsh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_campaign_travels_through_a_plain_openssh(openssh: OpenSsh, tmp_path: Path) -> None:
     campaigns = tmp_path / "campaigns"
     campaigns.mkdir()
     write_campaign(campaigns / "parcel", YAML, PEOPLE % (1, 3), TEXT)
-    monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", connection(openssh, service_id="54321"))
+    own = {"AIRFLOW_CONN_SMS_GATEWAY": connection(openssh, service_id="54321")}
 
-    with Stack(real_gateway=True, changes={"campaigns_folder": str(campaigns)}) as stack:
+    with Stack(connections=own, changes={"campaigns_folder": str(campaigns)}) as stack:
         world = World(stack, campaigns)
         stack.unpause("collect_delivery_report", "collect_replies", "send__parcel")
         run = world.finished(world.trigger("parcel"))

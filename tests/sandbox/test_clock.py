@@ -129,6 +129,21 @@ def test_a_file_that_is_stuck_holds_the_time(open_gateway):
     assert clock.read(gateway.clock_path).rate == 1.0
 
 
+def test_time_does_not_hurry_while_a_file_holds_it(open_gateway):
+    gateway = open_gateway(hurry=1000.0)
+    hold, rates = gateway.clock_path.with_name("hold"), []
+    hold.touch()
+    with log_in(gateway) as client:
+        submit(client, rows(1))
+        gateway.settle()
+    for change in (lambda: None, hold.unlink, hold.touch):
+        change()
+        gateway.settle()
+        rates.append(clock.read(gateway.clock_path).rate)
+
+    assert rates == [1.0, 1000.0, 1.0]
+
+
 def test_a_hurrying_gateway_brings_the_ack_by_itself(open_gateway):
     gateway = open_gateway(hurry=RATE * 4)
     begin = gateway.now()
