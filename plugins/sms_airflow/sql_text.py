@@ -1,6 +1,10 @@
-"""The little that must be read of a query's text: where PostgreSQL's statement ends."""
+"""What must be read of a query's text: that it is one query, and where PostgreSQL's ends."""
 
 import re
+from collections.abc import Iterator
+
+from sqlparse import lexer
+from sqlparse import tokens as kinds
 
 from sms.errors import SourceError
 
@@ -17,8 +21,40 @@ TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+QUERIES = ("SELECT", "WITH", "VALUES", "FROM")  # what a query may begin with
 BLANK = re.compile(r"(?:\s|;|--[^\n]*)*")
 EDGE = re.compile(r"/\*|\*/")
+
+
+def require_query(sql: str, where: str = "the query") -> None:
+    """Refuse what is not one SELECT or WITH, or would write: not every server can be told to.
+
+    Raises SourceError, before anything is sent.
+    """
+    told = f"{where} must be one SELECT, or a WITH that ends in one"
+    words = [*_words(sql), ("", ";")]
+    while words[-2:] == [("", ";"), ("", ";")]:
+        words.pop()
+    if any(word == ";" for _, word in words[:-1]):
+        raise SourceError(f"{told}, and it holds more than one statement: keep the SELECT alone")
+    begins = next((word for _, word in words if word != "("), ";")
+    if begins not in QUERIES:
+        raise SourceError(f"{told}, and it " + ("is empty" if begins == ";" else "does not"))
+    for (_, before), (kind, word), (_, after) in zip(words, words[1:], words[2:], strict=False):
+        begins_another = before in ("(", ")") and after != "("  # replace(...) is a function
+        if (kind == "DML" and word != "SELECT" and begins_another) or word == "INTO":
+            raise SourceError(f"{told}, and it would write ({word}): keep the SELECT alone")
+
+
+def _words(sql: str) -> Iterator[tuple[str, str]]:
+    """A text's keywords and signs in upper case, and "" for all else; DML ones say so."""
+    for kind, text in lexer.tokenize(sql):
+        if kind in kinds.Comment or kind in kinds.Whitespace:
+            continue
+        if kind in kinds.Keyword:
+            yield ("DML" if kind in kinds.DML else "", text.upper())
+        else:
+            yield ("", text if kind in kinds.Punctuation else "?")
 
 
 def statement(sql: str, where: str = "the query") -> str:

@@ -33,7 +33,10 @@ def rows(hook: Any, sql: str, *, conn_id: str, where: str) -> Iterator[pa.Record
     says, WarehouseUnreachable where it does not answer; neither quotes a value.
     """
     with _told(conn_id, where), contextlib.closing(hook.get_conn()) as database:
-        yield from _driver_of(database).read(database, sql, where)
+        driver = _driver_of(database)
+        if not driver.reads_alone:
+            sql_text.require_query(sql, where)
+        yield from driver.read(database, sql, where)
 
 
 # --- Drivers ------------------------------------------------------------------------------------
@@ -45,12 +48,14 @@ class Driver:
 
     `read` is given a connection, the query and the file it is from. `away` tells whether an
     OperationalError is the warehouse's absence. An error of a class in `speaks_of_sql` quotes the
-    query; any other may quote a row.
+    query; any other may quote a row. Where the server itself `reads_alone`, it judges the query;
+    elsewhere we do.
     """
 
     read: Callable[[Any, str, str], Iterator[pa.RecordBatch]]
     away: Callable[[Exception], bool] = lambda error: True
     speaks_of_sql: frozenset[str] = frozenset({"ProgrammingError"})
+    reads_alone: bool = False
 
 
 def _by_copy(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
@@ -148,8 +153,8 @@ MYSQL_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 
 # By the package that a connection or an error is from.
 DRIVERS = {
-    "psycopg": Driver(_by_copy),
-    "psycopg2": Driver(_by_psycopg2),
+    "psycopg": Driver(_by_copy, reads_alone=True),
+    "psycopg2": Driver(_by_psycopg2, reads_alone=True),
     "MySQLdb": Driver(_by_sscursor, _mysql_away),
     "pymysql": Driver(_by_sscursor, _mysql_away),
     "mysql": Driver(_by_unbuffered, _mysql_away),

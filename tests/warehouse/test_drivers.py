@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sms.errors import SourceError, WarehouseUnreachable
-from sms_airflow import warehouse, wiring
+from sms_airflow import sql_text, warehouse, wiring
 from tests.warehouse.conftest import WHERE
 
 # --- SQLite -------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_no_columns_are_no_select() -> None:
 
     connection = Silent()
     with pytest.raises(SourceError, match="returned no rows at all: it must be a SELECT"):
-        read(connection, "CALL something()")
+        read(connection, "SELECT something()")
     assert connection.closed
 
 
@@ -297,3 +297,64 @@ def test_a_connection_that_is_missing_is_told_how_to_make(monkeypatch: pytest.Mo
     monkeypatch.delenv("AIRFLOW_CONN_WAREHOUSE", raising=False)
     with pytest.raises(Exception, match="there is no connection warehouse: create it"):
         list(wiring.rows("warehouse", "SELECT 1", WHERE))
+
+
+# --- What is no query ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "  -- all\nselect 1; ",
+        "/* ; */ WITH a AS (SELECT 1) SELECT * FROM a;;",
+        "(SELECT 1) UNION (SELECT 2)",
+        "VALUES (1), (2)",
+        "SELECT replace(name, 'a', 'b'), upper(replace(name, ';', 'drop table x')) FROM people",
+        "SELECT insert(name, 1, 1, 'x'), (replace (a, b, c)) FROM people",
+        'SELECT "update", `delete`, [drop], created, updated_at FROM "into"',
+        "SELECT '; DROP TABLE people; --' AS key",
+        "SELECT CASE WHEN a THEN b ELSE c END AS key, date_trunc('day', d) FROM t WHERE x IN (1)",
+        "SELECT key FROM t WHERE EXISTS (SELECT 1 FROM u) FOR UPDATE",
+        "FROM people SELECT key",
+    ],
+)
+def test_one_query_is_read_whatever_it_holds(sql: str) -> None:
+    sql_text.require_query(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("drop table people", "does not"),
+        ("DELETE FROM people", "does not"),
+        ("CALL cleanup()", "does not"),
+        ("EXPLAIN SELECT 1", "does not"),
+        ("SET x = 1; SELECT 1", "more than one statement"),
+        ("SELECT 1; DROP TABLE people", "more than one statement"),
+        ("SELECT 1 /* ; */ ; -- ;\n TRUNCATE people", "more than one statement"),
+        ("WITH gone AS (DELETE FROM people RETURNING *) SELECT * FROM gone", r"write \(DELETE\)"),
+        ("WITH a AS (SELECT 1) DELETE FROM people", r"write \(DELETE\)"),
+        ("WITH a AS (SELECT 1) INSERT INTO people SELECT * FROM a", r"write \(INSERT\)"),
+        ("SELECT * INTO copies FROM people", r"write \(INTO\)"),
+        ("SELECT key FROM people INTO OUTFILE '/tmp/x'", r"write \(INTO\)"),
+        ("", "is empty"),
+        (" -- nothing\n;", "is empty"),
+    ],
+)
+def test_what_is_no_query_reaches_no_driver(sql: str, problem: str) -> None:
+    class Untouched:
+        def get_conn(self) -> Any:
+            return self
+
+        def cursor(self) -> Any:
+            raise AssertionError("the driver was asked")
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(SourceError, match=problem) as refused:
+        read(Untouched(), sql)
+
+    assert str(refused.value).startswith(f"{WHERE} must be one SELECT")
+    assert not refused.value.retryable
