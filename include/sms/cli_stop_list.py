@@ -103,19 +103,16 @@ def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
 
 def _rejected(reading: "Reading") -> SourceError:
     """Where the rows are that may be somebody's no, told and written beside the list."""
-    from sms.opt_out_files import lines_of
-
     file, beside = (
         reading.file,
         reading.file.path.with_name(f"{reading.file.path.name}.rejects.csv"),
     )
-    lines = [*islice(lines_of(file, [row for row, _ in reading.rejects]), LINES)]
+    lines = [*islice(file.places([row for row, _ in reading.rejects]), LINES)]
     more = ", ..." if len(reading.rejects) > LINES else ""
-    word = "lines" if file.delimiter else "rows"
     told = (
         f"{len(reading.rejects):,} rows of {file.path} can't be understood, and each may be "
-        f"somebody's no ({word} {', '.join(map(str, lines))}{more}; numbers were looked for in "
-        f"{reading.numbers!r})"
+        f"somebody's no ({file.place}s {', '.join(map(str, lines))}{more}; numbers were "
+        f"looked for in {reading.numbers!r})"
     )
     try:
         reading.write_rejects(beside)

@@ -110,7 +110,7 @@ def screen(
     file = TableFile.open(recipients)
     text = preparing.template(plan.campaign)
     asked = preparing.screener(plan.campaign, text, recipients)
-    asked = replace(asked, untyped=file.delimiter is not None)
+    asked = replace(asked, untyped=file.csv is not None)
     columns = asked.among(file.columns)
     for name in columns:
         if file.columns.count(name) > 1:

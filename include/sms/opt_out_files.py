@@ -70,9 +70,11 @@ class Reading:
     rejects: list[tuple[int, str]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, now: datetime, moments: str | None = None) -> "Reading":
+    def of(
+        cls, path: Path, now: datetime, moments: str | None = None, encoding: str | None = None
+    ) -> "Reading":
         """Open a list; SourceError if it is no table, or lacks the column of moments asked for."""
-        file, numbers = open_stop_list(path)
+        file, numbers = open_stop_list(path, encoding)
         found = file.where(moments or MOMENTS)
         if moments and not found:
             raise SourceError(
@@ -129,10 +131,10 @@ class Reading:
 
     def write_rejects(self, path: Path) -> None:
         """Say where the rejects are, by line of a CSV or by row of a Parquet; never the number."""
-        lines = lines_of(self.file, [row for row, _ in self.rejects])
+        lines = self.file.places([row for row, _ in self.rejects])
         with storage.writing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as out:
             writer = csv.writer(out)
-            writer.writerow(("line" if self.file.delimiter else "row", "reason"))
+            writer.writerow((self.file.place, "reason"))
             for line, (_, reason) in zip(lines, self.rejects, strict=True):
                 writer.writerow((line, SENTENCES[reason]))
 
@@ -151,22 +153,6 @@ class _Found:
 def _reasons(numbers: Numbers, rows: Flags) -> list[tuple[int, str]]:
     where = np.flatnonzero(rows)
     return list(zip(where.tolist(), numbers.reason.take(pa.array(where)).to_pylist(), strict=True))
-
-
-def lines_of(file: TableFile, rows: Iterable[int]) -> Iterator[int]:
-    """In which line each of these ascending rows of a CSV ends; of a Parquet, the rows."""
-    if not file.delimiter:
-        yield from rows
-        return
-    wanted = iter(rows)
-    row = next(wanted, None)
-    with file.path.open(encoding="utf-8-sig", newline="") as source:
-        reader = csv.reader(source, delimiter=file.delimiter)
-        filled = (reader.line_num for cells in reader if cells)
-        for place, line in enumerate(filled, start=0 if file.has_header else 1):
-            if place == row:
-                yield line
-                row = next(wanted, None)
 
 
 def _also_of_no_mobile(texts: pa.LargeStringArray, numbers: Numbers, wrong: Flags) -> Int64s:

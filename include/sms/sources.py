@@ -4,18 +4,20 @@ What belongs here: finding out how a file is written, and saying where it is bro
 what its columns mean to a campaign.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from sms.columns import TEXT, Flags, distinct
+from sms.csv_files import CsvFile
+from sms.csv_rows import FEWEST_DIGITS
 from sms.errors import SourceError, StopListUnsafe
 from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
@@ -23,13 +25,9 @@ from sms.pipeline import ordered
 
 BATCH = 65_536  # rows of a Parquet batch,
 NARROW = 131_072  # and where little is made of each row: Python's own share is one a batch
-BLOCK = 8 << 20  # bytes of a CSV batch
 PARQUET = b"PAR1"
-DELIMITERS = ",;\t|"
 
 NOBODY = np.zeros(0, np.int64)
-ENOUGH_ROWS = 100_000  # to find out what a column holds
-FEWEST_DIGITS = 6  # of a number, though it be a bad one
 
 # What a stop list may hold without anybody being written to by mistake: these numbers never are.
 HARMLESS = (
@@ -45,40 +43,42 @@ class TableFile:
     path: Path
     columns: tuple[str, ...]
     rows: int | None
-    delimiter: str | None = None  # of a CSV
+    csv: CsvFile | None = None
     has_header: bool = True
 
     @classmethod
-    def open(cls, path: Path) -> "TableFile":
-        """Look at a file's first bytes. Raises SourceError where they are no table."""
+    def open(cls, path: Path, encoding: str | None = None) -> "TableFile":
+        """Look at a file's beginning. Raises SourceError where it is no table.
+
+        `encoding` is that of a CSV that has no byte order mark and is not UTF-8.
+        """
         try:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise SourceError(
+                    f"{path} is a pipe or a device, and is read more than once: save what comes "
+                    "from it as a file, and name that"
+                )
             with path.open("rb") as source:
                 start = source.read(len(PARQUET))
+            if start == PARQUET:
+                return cls._parquet(path)
+            csv = CsvFile.open(path, encoding)
         except OSError as error:
             raise SourceError(f"{path} can't be read: {error.strerror}") from error
-        return cls._parquet(path) if start == PARQUET else cls._csv(path)
+        return cls(path, csv.columns, None, csv)
 
     @classmethod
     def _parquet(cls, path: Path) -> "TableFile":
-        try:
-            with pq.ParquetFile(path) as file:
-                return cls(path, tuple(file.schema_arrow.names), file.metadata.num_rows)
-        except pa.ArrowException as error:
-            raise SourceError(f"{path} begins like Parquet and can't be read as such") from error
+        with _reading_parquet(path), pq.ParquetFile(path) as file:
+            return cls(path, tuple(file.schema_arrow.names), file.metadata.num_rows)
 
-    @classmethod
-    def _csv(cls, path: Path) -> "TableFile":
-        with path.open("rb") as source:
-            first = source.readline(BLOCK)
-        try:
-            line = first.decode("utf-8-sig").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise SourceError(_not_utf8(path, 1, None)) from None
-        if not line:
-            raise SourceError(f"{path}, line 1: a CSV begins with the names of its columns")
-        delimiter = max(DELIMITERS, key=line.count)
-        names = tuple(next(csv.reader([line], delimiter=delimiter)))
-        return cls(path, names, None if first.endswith(b"\n") else 0, delimiter)
+    def headless(self) -> "TableFile":
+        """The same CSV, its first line taken for a row; columns are `column 1` and so on."""
+        if self.csv is None:
+            return self
+        csv = self.csv.without_header()
+        return TableFile(self.path, csv.columns, None, csv, has_header=False)
 
     def batches(
         self,
@@ -94,16 +94,30 @@ class TableFile:
         A CSV's cells are text, and an empty one without quotes is null. Raises SourceError with
         the line of a broken CSV.
         """
-        if self.rows == 0:
+        if self.csv is not None:
+            yield from self.csv.batches(columns)
             return
-        if self.delimiter is None:
+        with _reading_parquet(self.path):
             kinds = pq.read_schema(self.path)
             texts = [name for name in encoded if _is_text(kinds.field(name).type)]
-            with pq.ParquetFile(self.path, read_dictionary=texts) as file:
-                yield from file.iter_batches(rows, columns=None if columns is None else [*columns])
-            return
-        reader = _CsvReader(self, self.delimiter, columns)
-        yield from reader.batches()
+            file = pq.ParquetFile(self.path, read_dictionary=texts)
+        with file:
+            found = file.iter_batches(rows, columns=None if columns is None else [*columns])
+            while True:
+                with _reading_parquet(self.path):
+                    batch = next(found, None)
+                if batch is None:
+                    return
+                yield batch
+
+    def places(self, rows: Iterable[int]) -> Iterator[int]:
+        """The lines of these ascending rows of a CSV, from 1; of a Parquet, the rows."""
+        return iter(rows) if self.csv is None else self.csv.lines(rows)
+
+    @property
+    def place(self) -> str:
+        """What `places` are."""
+        return "row" if self.csv is None else "line"
 
     def where(self, column: str) -> str | None:
         """The column's name as this file spells it, whatever its case and spaces; None if none.
@@ -120,95 +134,28 @@ class TableFile:
         return alike[0] if alike else None
 
 
+@contextmanager
+def _reading_parquet(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} begins like Parquet and can't be read as such") from error
+
+
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-class _CsvReader:
-    """Arrow's reader, with sentences that name a line and show no cell."""
-
-    def __init__(self, file: TableFile, delimiter: str, columns: Sequence[str] | None) -> None:
-        self.file = file
-        self.broken: pa.csv.InvalidRow | None = None
-        self.read = pa.csv.ReadOptions(
-            block_size=BLOCK,
-            column_names=list(file.columns),
-            skip_rows=1 if file.has_header else 0,
-        )
-        self.parse = pa.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=self._note
-        )
-        self.convert = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(file.columns, TEXT),
-            include_columns=None if columns is None else [*columns],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            null_values=[""],
-        )
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        try:
-            with pa.csv.open_csv(self.file.path, self.read, self.parse, self.convert) as reader:
-                yield from reader
-        except pa.ArrowInvalid as error:
-            if "Empty CSV" in str(error):
-                return
-            raise SourceError(self._sentence(error)) from None  # its message may quote a cell
-
-    def _note(self, row: "pa.csv.InvalidRow") -> str:
-        self.broken = row
-        return "error"
-
-    def _sentence(self, error: pa.ArrowInvalid) -> str:
-        path, header = self.file.path, len(self.file.columns)
-        if self.broken is not None:
-            wrong = _first_uneven(self.file)
-            line = f", line {wrong[0]}" if wrong else ""
-            cells = self.broken.actual_columns
-            return f"{path}{line}: the row has {cells} cells, and the header {header}"
-        wrong = _first_undecodable(path)
-        if wrong:
-            return _not_utf8(path, *wrong)
-        return f"{path} can't be read as a CSV ({type(error).__name__})"
-
-
-def _first_uneven(file: TableFile) -> tuple[int, int] | None:
-    """The line and the cells of the first row that has more or fewer than the header."""
-    with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
-        reader = csv.reader(source, delimiter=file.delimiter or ",")
-        for row in reader:
-            if row and len(row) != len(file.columns):
-                return reader.line_num, len(row)
-    return None
-
-
-def _first_undecodable(path: Path) -> tuple[int, int] | None:
-    """The line and the byte in it where a file stops being UTF-8."""
-    with path.open("rb") as source:
-        for number, line in enumerate(source, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return number, error.start + 1
-    return None
-
-
-def _not_utf8(path: Path, line: int, place: int | None) -> str:
-    where = f", byte {place}" if place else ""
-    return f"{path}, line {line}{where}: this is not UTF-8; save the file in that encoding"
-
-
-def open_stop_list(path: Path) -> tuple[TableFile, str]:
+def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, str]:
     """A stop list's file and the column of its numbers.
 
     That is `msisdn`, or the only column, or the only one with mobile numbers in it: a place says
     nothing about what a column holds. Raises SourceError where several could be meant, or none.
     The header may lack, as in the provider's own files; columns are then `column 1` and so on.
     """
-    file = TableFile.open(path)
-    if file.delimiter and any(map(_may_be_a_number, file.columns)):
-        names = tuple(f"column {place}" for place in range(1, len(file.columns) + 1))
-        file = TableFile(path, names, None, file.delimiter, has_header=False)  # even of one line
+    file = TableFile.open(path, encoding)
+    if any(map(_may_be_a_number, file.columns)):
+        file = file.headless()
     named = file.where("msisdn")
     return file, named or _only_with_numbers(file)
 
@@ -224,10 +171,15 @@ def _only_with_numbers(file: TableFile) -> str:
         )
     found: set[str] = set()
     rows = 0
-    for batch in file.batches():
-        rows += batch.num_rows
-        found |= {name for name in file.columns if _holds_mobiles(as_text(batch.select([name]))[0])}
-        if found and rows >= ENOUGH_ROWS:
+
+    def with_mobiles(batch: pa.RecordBatch) -> tuple[int, set[str]]:
+        others = [name for name in file.columns if name not in found]
+        return batch.num_rows, {name for name in others if _holds_mobiles(batch, name)}
+
+    for count, names in ordered(with_mobiles, file.batches()):  # a mobile may come late
+        rows += count
+        found |= names
+        if len(found) > 1:
             break
     if len(found) == 1:
         return found.pop()
@@ -244,8 +196,8 @@ def _only_with_numbers(file: TableFile) -> str:
     )
 
 
-def _holds_mobiles(texts: pa.LargeStringArray) -> bool:
-    numbers, _, meant = read_numbers(texts)
+def _holds_mobiles(batch: pa.RecordBatch, column: str) -> bool:
+    numbers, _, meant = _read_numbers(batch.select([column]))
     return bool((numbers.msisdn != 0).any() or meant.size)
 
 
@@ -262,28 +214,29 @@ class StopList:
         return f"Stop list: {len(self.numbers):,} numbers, from the column {self.column!r}"
 
 
-def read_stop_list(path: Path) -> StopList:
+def read_stop_list(path: Path, encoding: str | None = None) -> StopList:
     """The numbers of a stop list; its columns are `open_stop_list`'s.
 
     An overseas number written with +33 is also read as what it was meant to be.
     Raises StopListUnsafe for a row whose number can't be understood, as it is somebody's no, and
     for a list of rows without any number.
     """
-    file, column = open_stop_list(path)
+    file, column = open_stop_list(path, encoding)
     found: list[Int64s] = []
-    row = 1
+    rows = 0
     for numbers, _, meant in ordered(_read_numbers, file.batches([column])):
         wrong = np.flatnonzero(misunderstood(numbers))
         if wrong.size:
+            [place] = file.places([rows + int(wrong[0]) + 1])
             raise StopListUnsafe(
-                f"{path}, row {row + wrong[0]} of the column {column!r} is no number that can be "
+                f"{path}, {file.place} {place}: the column {column!r} holds no number that can be "
                 "understood, and may be somebody's no: correct it, or take it out"
             )
         found += [numbers.msisdn[numbers.msisdn != 0], meant]
-        row += len(numbers)
+        rows += len(numbers)
     listed = StopList(distinct(np.concatenate(found) if found else NOBODY), column)
-    if row > 1 and not listed.numbers.size:
-        raise StopListUnsafe(no_number(file, column, row - 1))
+    if rows and not listed.numbers.size:
+        raise StopListUnsafe(no_number(file, column, rows))
     return listed
 
 

@@ -168,7 +168,11 @@ REFUSALS = {
         "message.txt, line 2",
     ),
     "no stop list": (lambda files: files["stop"].unlink(), 1, "stop.csv can't be read"),
-    "an odd stop": (lambda files: files["stop"].write_text("msisdn\nsoon\n"), 1, "row 1"),
+    "an odd stop": (
+        lambda files: files["stop"].write_text("msisdn\nsoon\n"),
+        1,
+        "stop.csv, line 2: the column",
+    ),
     "a broken CSV": (
         lambda files: files["people"].write_text("key,msisdn,first_name,store\n1,2\n"),
         1,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -139,6 +140,22 @@ def test_a_list_whose_numbers_are_not_found_for_certain_is_refused(tmp_path, con
     assert "639980" not in str(refused.value)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_second_column_of_mobiles_is_found_wherever_it_begins(tmp_path, suffix):
+    rows = 300_000
+    table = pa.table(
+        {
+            "home": [f"06399{place % 100:02}{place % 999:03}" for place in range(rows)],
+            "work": [None] * (rows - 1) + ["+33639980002"],
+        }
+    )
+    path = tmp_path / f"stop.{suffix}"
+    (pq.write_table if suffix == "parquet" else pa.csv.write_csv)(table, path)
+
+    with pytest.raises(SourceError, match="'home' and 'work' do"):
+        read_stop_list(path)
+
+
 @pytest.mark.parametrize("content", ["msisdn\n0123456789\n", "phone\nn/a\n", "msisdn\n\n-\n"])
 def test_a_list_of_rows_that_stops_nobody_is_refused(tmp_path, content):
     with pytest.raises(StopListUnsafe, match="and no number in the column"):
@@ -156,10 +173,10 @@ def test_an_empty_stop_list_stops_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["12", "zero six", "3.3639980001E10"])
-def test_a_stop_that_cannot_be_understood_is_refused_by_its_row(tmp_path, wrong):
+def test_a_stop_that_cannot_be_understood_is_refused_by_its_line(tmp_path, wrong):
     path = written(tmp_path / "stop.csv", f"msisdn\n+33639980001\n{wrong}\n")
 
-    with pytest.raises(StopListUnsafe, match="row 2 of the column 'msisdn'") as raised:
+    with pytest.raises(StopListUnsafe, match="line 3: the column 'msisdn'") as raised:
         read_stop_list(path)
 
     assert wrong not in str(raised.value).removeprefix(str(path))
