@@ -108,7 +108,7 @@ class TableFile:
                     batch = next(found, None)
                 if batch is None:
                     return
-                yield batch
+                yield _without_views(batch)
 
     def places(self, rows: Iterable[int]) -> Iterator[int]:
         """The lines of these ascending rows of a CSV, from 1; of a Parquet, the rows."""
@@ -140,6 +140,23 @@ def _reading_parquet(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} begins like Parquet and can't be read as such") from error
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same, its texts as Arrow has them otherwise: of views it can't take some rows."""
+    for place, column in enumerate(batch.schema):
+        if _has_views(column.type):
+            texts = as_text(batch.select([column.name])).column(0)
+            batch = batch.set_column(place, column.name, texts)
+    return batch
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _has_views(kind.value_type)
+    inner = (kind.field(place).type for place in range(kind.num_fields))
+    view = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    return view or any(map(_has_views, inner))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -130,6 +130,36 @@ def test_columns_of_categories_are_columns_of_texts(campaign, settings, stop_lis
     assert made[0][0]["messages"] == 53
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()], ids=str)
+def test_a_parquet_of_views_is_a_parquet_of_texts(campaign, recipients, tmp_path, kind):
+    columns = dict(zip(COLUMNS, zip(*PEOPLE, strict=True), strict=True))
+    made = []
+    for view in (kind, pa.large_string()):
+        of_bytes = "binary" in str(view)
+        table = {
+            name: pa.array([cell.encode() if of_bytes and cell else cell for cell in cells], view)
+            for name, cells in columns.items()
+        }
+        pq.write_table(pa.table(table), tmp_path / "people.parquet")
+        stops = pa.array([b"0639980006" if of_bytes else "0639980006"], view)
+        pq.write_table(pa.table({"phone": stops}), tmp_path / "stop.parquet")
+        out = tmp_path / "out"
+        prepared(campaign, tmp_path / "people.parquet", tmp_path / "stop.parquet", out)
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+
+    assert made[0] == made[1]
+
+
+def test_a_list_of_views_in_a_parquet_is_text(campaign, stop_list, tmp_path):
+    names = pa.array([["Zoé", "Léa"]], pa.list_(pa.string_view()))
+    rows = {"key": ["k1"], "msisdn": ["0639980001"], "first_name": names, "store": ["Lyon"]}
+    pq.write_table(pa.table(rows), tmp_path / "lists.parquet")
+
+    summary = prepared(campaign, tmp_path / "lists.parquet", stop_list, tmp_path / "out")
+
+    assert summary["messages"] == 1
+
+
 def test_many_recipients_become_balanced_files(campaign, recipients, stop_list, tmp_path):
     yaml = campaign / "campaign.yaml"
     yaml.write_text(yaml.read_text() + "max_per_file: 1\n")
