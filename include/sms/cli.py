@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sms import cli_keeping, storage
+from sms import cli_keeping, exit_status
 from sms.cli_explain import explain
-from sms.cli_options import LedgerUrl, complain, instant, open_ledger, say
+from sms.cli_options import MOST_DAYS, Encoding, LedgerUrl, complain, instant, open_ledger, say
 from sms.cli_quarantine import quarantine_app
 from sms.cli_replies import replies_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
-from sms.errors import BadCampaign, SmsError
+from sms.errors import BadCampaign
 
 # Each command imports what it needs, so that `--help` and a wrong call are answered at once.
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def prepare(
             help="When the run is planned, which `local_time` asks; default: at its hour.",
         ),
     ] = None,
+    encoding: Encoding = None,
 ) -> None:
     """Make the very files that the DAG would upload, and say who is left out and why."""
     with _loading():
@@ -155,7 +156,7 @@ def prepare(
         settings=chosen,
     )
     with terminal.progress(complain) as watch:
-        screened = offline.screen(plan, recipients, stop_list, chosen, watch)
+        screened = offline.screen(plan, recipients, stop_list, chosen, watch, encoding=encoding)
         made = offline.prepare(screened, chosen, out, watch)
     _tell(made.outcome)
     for broken in offline.broken_limits(made.outcome, chosen):
@@ -181,6 +182,7 @@ def preview(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many messages.")] = 3,
     limit: Limit = None,
+    encoding: Encoding = None,
 ) -> None:
     """Draw what phones will show: samples, lengths, what is replaced. Writes nothing.
 
@@ -196,7 +198,7 @@ def preview(
         seen = offline.preview_of_nobody(plan, chosen)
     else:
         with terminal.progress(complain) as watch:
-            screened = offline.screen(plan, recipients, stop_list, chosen, watch)
+            screened = offline.screen(plan, recipients, stop_list, chosen, watch, encoding=encoding)
             seen = offline.preview(screened, chosen, samples, watch)
     say.print(terminal.phones(seen.messages, unicode=chosen.unicode))
     if seen.outcome:
@@ -205,7 +207,7 @@ def preview(
 
 @app.command()
 def slots(
-    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="How many days.")] = 14,
+    days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS, help="How many days.")] = 14,
     first: Annotated[
         datetime | None,
         typer.Option(
@@ -267,15 +269,7 @@ def _loading() -> Iterator[None]:
 
 def main() -> None:
     """Run the command; a refusal ends in one sentence, not in a traceback."""
-    try:
-        app()
-    except SmsError as error:
-        complain.print(str(error), markup=False)
-        raise SystemExit(1) from None
-    except OSError as error:
-        where = str(error.filename or "a file or a connection")
-        complain.print(str(storage.in_our_words(error, where, "used")), markup=False)
-        raise SystemExit(1) from None
+    raise SystemExit(exit_status.of(app))
 
 
 def _campaign(named: str) -> "Campaign":

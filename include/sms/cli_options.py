@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sms.pseudonyms import Key
 
 STOP_LIST_KEY = "SMS_STOP_LIST_KEY"
+YEARS = range(1970, 2100)  # a day more than Python's own calendar has is an error of another kind
+MOST_DAYS = 3660
 
 say = Console(highlight=False, soft_wrap=True)
 complain = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -59,7 +61,24 @@ def instant(written: str) -> datetime:
         raise typer.BadParameter(
             f"{written!r} is no date and hour: write them such as 2027-03-15T10:00"
         ) from error
+    if read.year not in YEARS:
+        raise typer.BadParameter(
+            f"{written!r} is beyond the calendar: write a day of the years {YEARS[0]} to "
+            f"{YEARS[-1]}"
+        )
     return read if read.tzinfo else read.replace(tzinfo=PARIS)
+
+
+def encoding(written: str) -> str:
+    """An encoding by any of its names."""
+    from sms.csv_files import known
+
+    read = known(written)
+    if read is None:
+        raise typer.BadParameter(
+            f"{written!r} is no encoding that is known: write one such as cp1252 or utf-16-le"
+        )
+    return read
 
 
 def person() -> str:
@@ -84,5 +103,16 @@ Msisdn = Annotated[
     int,
     typer.Argument(
         metavar="NUMBER", parser=msisdn, help="A person's number, national or international."
+    ),
+]
+
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        parser=encoding,
+        metavar="NAME",
+        help="What a CSV that is not UTF-8 is written in, such as cp1252 (Excel's plain CSV on "
+        "Windows).",
     ),
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sms.cli_options import LedgerUrl, open_ledger, person, say
+from sms.cli_options import MOST_DAYS, LedgerUrl, open_ledger, person, say
 
 replies_app = typer.Typer(no_args_is_help=True, help="What people answered.")
 
@@ -18,7 +18,7 @@ def replies() -> None:
 @replies_app.command()
 def unsure(
     url: LedgerUrl,
-    days: Annotated[int, typer.Option("--days", min=1, help="How far back.")] = 30,
+    days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS, help="How far back.")] = 30,
 ) -> None:
     """Show replies that may ask to be left alone, and are not certain to.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sms.cli_options import LedgerUrl, Msisdn, complain, open_ledger, person, say
+from sms.cli_options import Encoding, LedgerUrl, Msisdn, complain, open_ledger, person, say
 from sms.errors import SourceError, StorageFailed
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def import_(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
     ] = False,
+    encoding: Encoding = None,
 ) -> None:
     """Enter another tool's opt-outs. The earliest of a number is kept; importing again is safe.
 
@@ -63,7 +64,7 @@ def import_(
         raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
     columns.use_lean_memory()
     ledger = _ledger(url, "import")
-    reading = Reading.of(file, clock.now(), date_column)
+    reading = Reading.of(file, clock.now(), date_column, encoding)
     done = ledger.import_opt_outs(
         reading.batches(), named=source.strip(), file=file.name, trial=dry_run
     )

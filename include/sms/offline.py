@@ -102,12 +102,15 @@ def screen(
     stop_list: Path | None,
     settings: Settings,
     watch: Watch = unwatched,
+    *,
+    encoding: str | None = None,
 ) -> Screened:
     """Judge everybody in a file, and deal them to the run's files.
 
-    Without a stop list nobody is known to have said STOP. Raises WindowClosed as `schedule` does.
+    Without a stop list nobody is known to have said STOP. `encoding` is that of a CSV that is not
+    UTF-8. Raises SourceError where a file is not understood, and WindowClosed as `schedule` does.
     """
-    file = TableFile.open(recipients)
+    file = TableFile.open(recipients, encoding)
     text = preparing.template(plan.campaign)
     asked = preparing.screener(plan.campaign, text, recipients)
     asked = replace(asked, untyped=file.csv is not None)
@@ -119,7 +122,7 @@ def screen(
                 "which one is meant? Rename the others"
             )
     with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as beside:
-        reading = beside.submit(_stop_list, stop_list)
+        reading = beside.submit(_stop_list, stop_list, encoding)
         survey = asked.survey(
             _watched("screening", file.batches(columns, NARROW, asked.encodable), file.rows, watch),
             lambda numbers: found_in(reading.result().numbers, numbers),
@@ -139,8 +142,8 @@ def screen(
     return Screened(plan, file, tuple(columns), survey, dealt, reading.result())
 
 
-def _stop_list(path: Path | None) -> StopList:
-    return StopList(NOBODY) if path is None else read_stop_list(path)
+def _stop_list(path: Path | None, encoding: str | None) -> StopList:
+    return StopList(NOBODY) if path is None else read_stop_list(path, encoding)
 
 
 def pieces(
