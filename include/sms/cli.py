@@ -180,7 +180,9 @@ def preview(
     stop_list: Annotated[
         Path | None, typer.Option("--stop-list", help="Everyone who said STOP: CSV or Parquet.")
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="How many messages.")] = 3,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=1000, help="How many messages.")
+    ] = 3,
     limit: Limit = None,
     encoding: Encoding = None,
 ) -> None:

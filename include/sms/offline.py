@@ -32,6 +32,7 @@ from sms.schedule import File, Schedule, schedule
 from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, NOBODY, StopList, TableFile, found_in, read_stop_list
+from sms.spreadsheets import harmless
 from sms.template import Logic, Piece, Template, Words
 from sms.values import Kind
 from sms.variants import named
@@ -334,7 +335,7 @@ def _written(
 
         def left_out(batch: pa.RecordBatch) -> None:
             faults.add(batch)
-            excluded.write(batch)
+            excluded.write(harmless(batch))
 
         with preparing.Outputs(writer, opening) as outputs:
             for piece in pieces(screened, writer, left_out, watch):

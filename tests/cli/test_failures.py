@@ -91,3 +91,7 @@ def test_what_nobody_foresaw_is_told_by_its_place_and_quotes_nothing(monkeypatch
     assert "an unforeseen KeyError in tests.cli.test_failures, line " in done.stderr
     assert "639980" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_more_samples_than_anybody_looks_at_are_a_wrong_call() -> None:
+    assert sms("preview", "spring_sale", "--samples", 10**30).returncode == 2

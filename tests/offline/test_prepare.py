@@ -160,6 +160,24 @@ def test_a_list_of_views_in_a_parquet_is_text(campaign, stop_list, tmp_path):
     assert summary["messages"] == 1
 
 
+def test_a_formula_leaves_in_no_csv(campaign, stop_list, tmp_path):
+    people = tmp_path / "people.csv"
+    people.write_text(
+        "key,msisdn,first_name,store\nk1,0639980001,Zoé,Lyon\n=1+1,0639980006,Léa,Lyon\n"
+        "@x,=cmd|' /C calc'!A0,Ana,Lyon\n-7,+33 1 99 00 12 34,Ben,Lyon\n"
+    )
+
+    prepared(campaign, people, stop_list, tmp_path / "out")
+
+    excluded = (tmp_path / "out" / "excluded.csv").read_text().splitlines()
+    assert [row["key"] for row in csv.DictReader(excluded)] == ["'=1+1", "'@x", "-7"]
+    assert [row["msisdn"] for row in csv.DictReader(excluded)] == [
+        "0639980006",
+        "'=cmd|' /C calc'!A0",
+        "+33 1 99 00 12 34",
+    ]
+
+
 def test_many_recipients_become_balanced_files(campaign, recipients, stop_list, tmp_path):
     yaml = campaign / "campaign.yaml"
     yaml.write_text(yaml.read_text() + "max_per_file: 1\n")
