@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
@@ -261,12 +262,6 @@ class _Parser:
 
     def __call__(self, block: Block) -> pa.RecordBatch:
         self.rows.require_no_rows_in_cells(block)
-        uneven: list[pa.csv.InvalidRow] = []
-
-        def note(row: pa.csv.InvalidRow) -> str:
-            uneven.append(row)
-            return "error"
-
         quoted = len(block.cells.opens) > 0
         read = pa.csv.ReadOptions(
             use_threads=False,
@@ -277,22 +272,20 @@ class _Parser:
             delimiter=self.file.delimiter,
             quote_char='"' if quoted else False,
             newlines_in_values=quoted,
-            invalid_row_handler=note,
         )
         try:
             table = pa.csv.read_csv(pa.BufferReader(block.data), read, parse, self.convert)
         except pa.ArrowInvalid as error:  # its message may quote a cell
-            raise SourceError(self._sentence(block, error, uneven)) from None
+            raise SourceError(self._sentence(block, error)) from None
         batches = table.combine_chunks().to_batches()
         return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
-    def _sentence(
-        self, block: Block, error: pa.ArrowInvalid, uneven: Sequence["pa.csv.InvalidRow"]
-    ) -> str:
+    def _sentence(self, block: Block, error: pa.ArrowInvalid) -> str:
         path, header = self.file.path, len(self.file.columns)
-        for row in uneven:
-            line, cells = block.lines()[row.number - 1], row.actual_columns
-            return f"{path}, line {line}: the row has {cells} cells, and the header {header}"
+        counts = self.rows.counts(block)
+        for row in np.flatnonzero(counts != header)[:1]:
+            line = block.lines()[row]
+            return f"{path}, line {line}: the row has {counts[row]} cells, and the header {header}"
         for start, end in zip(block.starts, [*block.starts[1:], len(block.data)], strict=True):
             try:
                 block.data[start:end].decode()

@@ -179,6 +179,13 @@ class Rows:
                     "rows; if it is one text, put spaces for its line breaks",
                 )
 
+    def counts(self, block: Block) -> Ints:
+        """How many cells each row has."""
+        marks = np.flatnonzero(np.frombuffer(block.data, np.uint8) == ord(self.delimiter))
+        marks = marks[block.cells.around(marks) < 0]
+        counts: Ints = 1 + np.diff(np.searchsorted(marks, [*block.starts, len(block.data)]))
+        return counts
+
     def _are_rows(self, lines: bytes) -> bool:
         """Whether the lines of a row are rows themselves, were quotes no more than characters."""
         filled = [line for line in LINE_END.split(lines) if line.strip(b' \t"')]

@@ -178,7 +178,7 @@ def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, 
 
 
 def _only_with_numbers(file: TableFile) -> str:
-    if len(file.columns) == 1:
+    if len(file.columns) == 1 and any(batch.num_rows for batch in file.batches()):
         return file.columns[0]
     columns = ", ".join(map(repr, file.columns))
     if len({*file.columns}) < len(file.columns):

@@ -67,6 +67,10 @@ def test_numbers_keep_their_zeros_and_their_plus(tmp_path):
 BROKEN = {
     "one cell too many": ("key,name\n1,Zoé\n2,secret,more\n", "line 3: the row has 3 cells"),
     "one cell too few": ('key,name\n1,"a\nb"\nsecret\n', "line 4: the row has 1 cells"),
+    "one cell too few, and not UTF-8": (
+        b"key,name\n1,a\nsecret\xe9\n",
+        "line 3: the row has 1 cells",
+    ),
     "not UTF-8": (b"key,name\n1,Zo\xc3\xa9\n2,secret\xe9\n", "line 3, byte 9: this is not UTF-8"),
     "header not UTF-8": (b"key,pr\xe9nom\n1,a\n", "line 1: this is not UTF-8"),
     "nothing": ("", "line 1: a CSV begins with the names"),
@@ -127,6 +131,8 @@ UNCLEAR = {
     "one line of numbers": ("+33639980001,+33639980002,+33639980003\n", "'column 1' and 'column"),
     "none": ("id;since\n17;2026-03-01\n", "none does: call that one msisdn"),
     "no row": ("id;phone\n", "has no rows"),
+    "no row, and one name that may be anything": ("phone\n", "has no rows"),
+    "one line that is read as another encoding": (b"\xff\xfephone\n06399800010\n", "has no rows"),
     "msisdn twice": ("msisdn;Msisdn \n;+33639980002\n", "2 columns 'msisdn'"),
     "one name twice": ("phone;phone\n+33639980001;+33639980002\n", "columns of one name"),
 }
