@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from sms.campaign import Campaign, Kind
 from sms.msisdn import REGIONS
+from sms.nulls import OF_NUMBERS
 from sms.zones import ALSACE_MOSELLE, FRANCE, FRENCH, OVERSEAS, Zone, told_by_postcode, zone
 
 Places = npt.NDArray[np.int16]
@@ -48,7 +49,11 @@ class Geography:
         )
 
     def places(self, region: Places, postcode: pa.Array | None) -> Places:
-        """Each row's place in `zones`, of its number's place in REGIONS and its postcode."""
+        """Each row's place in `zones`, of its number's place in REGIONS and its postcode.
+
+        UNREADABLE where a French number has a postcode that is filled and can't be read: it may be
+        that of an island where it is night.
+        """
         by_number: Places = self._by_region[region]
         if postcode is None:
             return by_number
@@ -73,16 +78,24 @@ class Geography:
 
     def _told(self, postcode: str) -> int:
         code = told_by_postcode(postcode)
-        return _UNTOLD if code is None else self._place(code)
+        if code is not None:
+            return self._place(code)
+        return _UNTOLD if _is_none(postcode) else UNREADABLE
 
     def _place(self, code: str) -> int:
         places = [place for place, each in enumerate(self.zones) if each.code == code]
         return places[0] if places else 0
 
 
-_UNTOLD = -1
+UNREADABLE, _UNTOLD = -1, -2
 _FRENCH = np.isin(REGIONS, [FRANCE, *OVERSEAS])
 ONE_ZONE = Geography((zone(FRANCE),))
+
+
+def _is_none(postcode: str) -> bool:
+    """Whether a cell is blank, or spells a null as some program does."""
+    seen = "".join(sign for sign in postcode if sign.isprintable() and not sign.isspace())
+    return seen.strip("'\"=").casefold() in {"", *OF_NUMBERS}
 
 
 def _zone_of(region: str) -> str:

@@ -10,7 +10,7 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 1. its key is missing, or too long to be one;
 2. its number has a fault (`sms.msisdn.Fault`);
 3. its number's country is not enabled for the campaign, or it lives overseas and the campaign
-   leaves those out;
+   leaves those out, or its postcode is filled and can't be read;
 4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
    of the same number;
 5. its number is in the stop list;
@@ -48,7 +48,7 @@ from sms.frames import as_text, placed
 from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
 from sms.nulls import are_nulls
 from sms.pipeline import ordered
-from sms.places import ONE_ZONE, Geography
+from sms.places import ONE_ZONE, UNREADABLE, Geography
 from sms.values import Kind
 
 OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
@@ -98,6 +98,11 @@ class Reason(Coded):
     OVERSEAS = (
         "overseas",
         "they live overseas, and the campaign leaves those out: see overseas in campaign.yaml",
+    )
+    UNREADABLE_POSTCODE = (
+        "unreadable_postcode",
+        "the postcode can't be read, so the open hours there are not known: write a French "
+        "postcode or department, or null where there is none",
     )
     OPTED_OUT_IN_WAREHOUSE = "opted_out_in_warehouse", "the warehouse says that they opted out"
     OPTED_OUT = "opted_out", "the number is in the stop list"
@@ -265,6 +270,9 @@ class Screener:
         region = numbers.country.indices.to_numpy()
         _give(code, ~np.isin(REGIONS, list(self.allowed_countries))[region], _NOT_ENABLED)
         lives = self.geography.places(region, given[self.postcode] if self.postcode else None)
+        unreadable = lives == UNREADABLE
+        _give(code, unreadable, Reason.UNREADABLE_POSTCODE)
+        lives[unreadable] = 0
         if self.geography.excludes_overseas:
             _give(code, self.geography.overseas[lives], Reason.OVERSEAS)
         gap = np.zeros(batch.num_rows, np.int16)
@@ -619,11 +627,13 @@ class Survey:
         return np.zeros(len(rows), np.int16) if self._files is None else self._files[here][rows]
 
     def _details(self, here: slice, rows: Int64s) -> pa.Array:
-        """The country that isn't enabled, or the column with the gap."""
+        """The country that isn't enabled, or the column that lacks something."""
         code, gap = self._code[here][rows], self._gap[here][rows]
         columns = pa.array(["", *self.screener.required], pa.large_string())
         lacking = np.isin(code, _GAP_CODES[1:])
         column = columns.take(pa.array(np.where(lacking, (gap - 1) // len(_GAPS) + 1, 0)))
+        home = pa.scalar(self.screener.postcode or "", pa.large_string())
+        column = pc.if_else(pa.array(code == _CODE[Reason.UNREADABLE_POSTCODE]), home, column)
         country = _COUNTRIES.take(pa.array(self._region[here][rows]))
         return pc.if_else(pa.array(code == _CODE[_NOT_ENABLED]), country, column)
 

@@ -5,6 +5,8 @@ France, Alsace-Moselle with two holidays more, and overseas, with clocks and hol
 (R5-R7, section F). With `local_time` a country abroad is such a zone too.
 """
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -67,27 +69,28 @@ DEPARTMENTS = {
     **dict.fromkeys(("57", "67", "68"), ALSACE_MOSELLE),
     **{"971": "GP", "972": "MQ", "973": "GF", "974": "RE", "975": "PM", "976": "YT"},
     **{"977": "GP", "978": "GP", "986": "WF", "987": "PF", "988": "NC"},
+    "980": FRANCE,  # Monaco, which is no department of France; it keeps Paris' hours
 }
 _BY_CODE = {each.code: each for each in FRENCH}
 _ALIASES = {"BL": "GP", "MF": "GP"}
 
 
 def zone(code: str) -> Zone:
-    """The zone of a country's code, a department's, or `alsace_moselle`.
+    """The zone of a country's code, a French department's or postcode, or `alsace_moselle`.
 
     Raises ConfigurationError for what is none of these.
     """
     wanted = code.strip()
     if wanted.casefold() == ALSACE_MOSELLE:
         return _BY_CODE[ALSACE_MOSELLE]
-    wanted = DEPARTMENTS.get(wanted, _ALIASES.get(wanted.upper(), wanted.upper()))
+    wanted = told_by_postcode(wanted) or _ALIASES.get(wanted.upper(), wanted.upper())
     if known := _BY_CODE.get(wanted):
         return known
     clocks = _clocks().get(wanted)
     if clocks is None:
         raise ConfigurationError(
             f"{code!r} is no zone: write a country's code (ISO 3166, such as RE or BE), a "
-            f"department's, or {ALSACE_MOSELLE}"
+            f"French department's (such as 75 or 974), or {ALSACE_MOSELLE}"
         )
     return Zone(wanted, wanted, clocks, country=wanted)
 
@@ -95,24 +98,45 @@ def zone(code: str) -> Zone:
 def told_by_postcode(written: str) -> str | None:
     """The zone's code that a French postcode or department tells; None if it is neither.
 
-    A zero that a spreadsheet took away is put back: "1000" lies in the Ain.
+    Read as people and programs write them: with the country ("F-97100", "FR-971"), with the town
+    behind ("97100 Basse-Terre"), with spaces of any kind, as a float, in a formula's quotes. A zero
+    that a spreadsheet took away is put back: "1000" lies in the Ain. What begins like no department
+    of France tells nothing: neither 99 nor 97 alone, which is any of five islands.
     """
-    digits = written.strip().removesuffix(".0").replace(" ", "").upper()
-    if digits in ("2A", "2B"):
-        return FRANCE
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 5 or not int(digits):
+    plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", written)).upper()
+    found = _POSTCODE.fullmatch(_OUTER.sub("", plain))
+    if not found:
         return None
-    if len(digits) == 4:
-        digits = f"0{digits}"
-    if len(digits) == 5 and digits.startswith(("97", "98")):
-        return _ISLANDS.get(digits, DEPARTMENTS.get(digits[:3], FRANCE))
-    if len(digits) == 3:
-        return DEPARTMENTS.get(digits)
-    return DEPARTMENTS.get(digits[:2], FRANCE)
+    if found["corsica"]:
+        return FRANCE
+    if found["alsace"]:
+        return ALSACE_MOSELLE
+    if code := found["code"]:
+        digits = re.sub("[ .,]", "", code)
+    else:
+        digits = found["short"]
+        if len(digits) == 3 and not digits.startswith("0"):
+            return DEPARTMENTS.get(digits)
+        digits = digits[1:] if len(digits) == 3 else digits.zfill(5 if len(digits) == 4 else 2)
+    if digits[:2] in ("97", "98"):
+        return DEPARTMENTS.get(digits[:3])
+    return DEPARTMENTS.get(digits[:2], FRANCE) if "01" <= digits[:2] <= "95" else None
 
 
-# Monaco writes 98000, which no department of France does; it keeps Paris' hours.
-_ISLANDS = {"98000": FRANCE}
+# Quotes and what a spreadsheet's formula has around a text; what no screen shows.
+_OUTER = re.compile(r"""^[\s"'=]+|[\s"']+$""")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+# A country before it counts if it is France, or a part of it with a code of its own.
+_POSTCODE = re.compile(
+    r"""(?:(?:F|FR|FRA|FRANCE|GP|MQ|GF|RE|PM|YT|WF|PF|NC|BL|MF)[ .:-]*(?=[0-9]))?
+    (?: (?P<corsica> (?:2[ ]?|02)[AB] (?:[ ]?[0-9]{3})? )
+      | (?P<alsace> 6AE )
+      | (?P<short> [0-9]{1,4} ) (?:[.,]0+)?
+      | (?P<code> [0-9]{2}[ .,]?[0-9]{3} | [0-9]{3}[ ][0-9]{2} )
+        (?: [.,]0+ | [ ,;/(-]* [^\W\d_] (?:(?![0-9]{5}).)* )?
+    )""",
+    re.VERBOSE,
+)
 
 
 @cache

@@ -235,16 +235,98 @@ def test_abroad_all_clocks_of_a_country_are_open_at_once(country):
         *[("75001", "FR"), ("2A", "FR"), ("20000", "FR"), ("01000", "FR"), ("1000", "FR")],
         *[("5700", "FR"), ("97400", "RE"), ("974", "RE"), ("97600", "YT"), ("97133", "GP")],
         *[("97150", "GP"), ("98800", "NC"), ("98713", "PF"), ("98600", "WF"), ("97500", "PM")],
-        *[("98000", "FR"), ("97", "FR"), ("", None), ("B-1000", None), ("123", None)],
-        *[("123456", None), ("0", None), ("00000", None), ("٥٧٠٠٠", None)],
+        *[("98000", "FR"), ("1", "FR"), ("95", "FR"), ("97700", "GP"), ("97800", "GP")],
+        *[("", None), ("B-1000", None), ("123", None), ("123456", None), ("0", None)],
+        *[("00000", None), ("٥٧٠٠٠", None), ("00", None), ("000", None)],
     ],
 )
 def test_a_postcode_or_department_tells_the_zone(written, code):
     assert told_by_postcode(written) == code
 
 
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        *[("F-97100", "GP"), ("FR-97100", "GP"), ("f 97100", "GP"), ("FR97100", "GP")],
+        *[("F - 97100", "GP"), ("France 67000", "alsace_moselle"), ("GP-97100", "GP")],
+        *[("97100 BASSE-TERRE", "GP"), ("97100 Basse-Terre", "GP"), ("97100, Basse-Terre", "GP")],
+        *[("97100-Basse-Terre", "GP"), ("97100BASSE-TERRE", "GP"), ("97400 Saint-Denis", "RE")],
+        *[
+            ("97129 LAMENTIN CEDEX 09", "GP"),
+            ("75008 PARIS 08", "FR"),
+            ("67000 ÉPFIG", "alsace_moselle"),
+        ],
+        *[("97 100", "GP"), ("97\u00a0100", "GP"), ("97\u202f100", "GP"), ("971 00", "GP")],
+        *[("97 100 Basse-Terre", "GP"), ("F-97 100", "GP"), ("97,100", "GP"), ("97.100", "GP")],
+        *[("067", "alsace_moselle"), ("001", "FR"), ("068", "alsace_moselle"), ("075", "FR")],
+        *[("97100 ", "GP"), (" 97100\r\n", "GP"), ('"97100 "', "GP"), ("'97100", "GP")],
+        *[('="97100"', "GP"), ("97100\u200b", "GP"), ("\ufeff97100", "GP"), ("９７１００", "GP")],
+        *[("97100.0", "GP"), ("97100,00", "GP"), ("971.0", "GP"), ("67.0", "alsace_moselle")],
+        *[
+            ("FR-67", "alsace_moselle"),
+            ("FR-971", "GP"),
+            ("FR-2A", "FR"),
+            ("FR-6AE", "alsace_moselle"),
+        ],
+        *[("2A004", "FR"), ("2b", "FR"), ("02A", "FR"), ("20 200 Bastia", "FR")],
+    ],
+)
+def test_a_postcode_is_read_however_people_write_it(written, code):
+    assert told_by_postcode(written) == code
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *[
+            "97",
+            "98",
+            "96",
+            "99",
+            "99999",
+            "96000",
+            "97000",
+            "97900",
+            "98400",
+            "00100",
+            "970",
+            "979",
+        ],
+        *["B-1000", "D-67059", "DE-57072", "CH-1200", "US-97201", "97201-1234", "97100/97110"],
+        *[
+            "75008, 97100",
+            "12 rue de la Paix",
+            "12 rue de la Paix, 97100 Basse-Terre",
+            "Basse-Terre",
+        ],
+        *["971 - Guadeloupe", "9710O", "97l00", "n/a", "-", "?", "+33639980001", "1e5", "97100 12"],
+        *["97100 Basse-Terre 97110", "2C", "2A 97100", "FR", "F-", "75 rue", "9 71 00", "-97100"],
+    ],
+)
+def test_what_is_no_postcode_tells_nothing(written):
+    assert told_by_postcode(written) is None
+
+
+@given(st.text(max_size=12))
+def test_any_text_tells_a_zone_that_there_is_or_nothing(written):
+    assert told_by_postcode(written) in {None, *(each.code for each in FRENCH)}
+
+
+@given(
+    st.sampled_from(["97100", "97410", "98800", "67000", "75001", "97500"]),
+    st.sampled_from(["", "F-", "FR-", "F ", "fr-", "'", '"', '="', " ", "\u00a0"]),
+    st.sampled_from(["", " ", "\u00a0", "\u202f", "\u2009"]),
+    st.sampled_from(["", " VILLE", " Ville-sur-Mer", ", Ville", " ", '"', "\t", ".0"]),
+)
+def test_what_stands_around_a_postcode_changes_nothing(digits, before, gap, behind):
+    written = before + digits[:2] + gap + digits[2:] + behind
+
+    assert told_by_postcode(written) == told_by_postcode(digits) is not None
+
+
 def test_a_zone_is_named_by_country_department_or_name():
-    assert zone("re") == zone("974") == zone("RE")
+    assert zone("re") == zone("974") == zone("RE") == zone("97400")
+    assert zone("75") == zone("2A") == zone("01") == zone("FR")
     assert zone("Alsace_Moselle") == zone("67")
     assert zone("MF") == zone("GP")
     with pytest.raises(ConfigurationError, match="'XX' is no zone"):

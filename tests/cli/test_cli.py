@@ -74,6 +74,22 @@ def test_the_calendar_of_open_hours_says_why_a_day_is_closed() -> None:
     assert len(sms("slots").stdout.splitlines()) == 14
 
 
+def test_a_department_of_the_mainland_has_the_mainlands_hours() -> None:
+    days = ("--days", "2", "--from", "2027-03-26")
+    mainland = sms("slots", *days).stdout
+
+    for place in ("75", "75001", "2A", "01", "FR-75"):
+        done = sms("slots", *days, "--zone", place)
+        assert (done.returncode, done.stdout) == (0, mainland)
+    for place in ("67", "067", "67000", "alsace_moselle"):
+        told = sms("slots", *days, "--zone", place).stdout
+        assert told.startswith("Friday 26 March 2027: closed (Vendredi saint in Alsace-Moselle)")
+    for place in ("97", "99", "XX"):
+        done = sms("slots", *days, "--zone", place)
+        assert done.returncode == 1
+        assert f"'{place}' is no zone: write a country's code" in done.stderr
+
+
 def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
     folder = tmp_path / "autumn"
     folder.mkdir()

@@ -470,7 +470,7 @@ def at_home(*homes):
 
 
 def test_people_are_dealt_to_the_files_of_their_zone_in_the_order_of_the_rows():
-    rows = at_home("75001", "57000", None, "97400", "57100", "97410", "x")
+    rows = at_home("75001", "57000", None, "97400", "57100", "97410", " ")
     batches = [rows.slice(start, 3) for start in (0, 3, 6)]
     survey = screener(**HOMES, geography=SPLIT).survey(batches, lambda numbers: numbers[:0])
     assert survey.people == {"FR": 3, "alsace_moselle": 2, "RE": 2}
@@ -509,6 +509,48 @@ def test_people_overseas_are_left_out_by_number_or_postcode_after_their_country(
     assert at_all.excluded["reason"].to_pylist() == [
         *["overseas", "country_not_enabled", "country_not_enabled"]
     ]
+
+
+def test_a_postcode_that_cannot_be_read_excludes_and_names_its_column():
+    homes = (
+        "B-1000",
+        "97",
+        "99999",
+        "Basse-Terre",
+        "0",
+        "75001",
+        None,
+        "",
+        " \u00a0",
+        "NULL",
+        "n/a",
+    )
+
+    screening = screen(at_home(*homes), **HOMES, geography=SPLIT)
+
+    left_out = [
+        (row["row"], row["reason"], row["detail"]) for row in screening.excluded.to_pylist()
+    ]
+    assert left_out == [(row, "unreadable_postcode", "home") for row in range(1, 6)]
+    assert screening.audience.num_rows == 6
+
+
+def test_a_postcode_is_not_looked_at_where_the_number_is_at_fault_or_abroad():
+    rows = candidates(
+        ("a", "+33123456789", "?"), ("b", "+447700900123", "?"), columns=("key", "msisdn", "home")
+    )
+
+    screening = screen(rows, **HOMES, geography=SPLIT, allowed_countries=("FR", "GB"))
+
+    assert outcome(screening) == (["b"], {"a": "landline"})
+
+
+def test_an_unreadable_postcode_of_an_overseas_number_excludes_it_too():
+    rows = candidates(("a", "+590690001234", "?"), columns=("key", "msisdn", "home"))
+
+    screening = screen(rows, **HOMES, geography=SPLIT, allowed_countries=("FR", "GP"))
+
+    assert outcome(screening) == ([], {"a": "unreadable_postcode"})
 
 
 def test_a_batch_of_nobody_is_split_into_nobody_and_nobody():

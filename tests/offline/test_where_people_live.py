@@ -1,0 +1,66 @@
+"""Postcodes as sources write them, through the command: who is rung when, and what is told."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import sms
+
+# The night in Guadeloupe: what is taken for mainland France goes out at this hour, 04:00 there.
+AT = "2027-03-02T09:00"
+
+
+def prepared(campaign: Path, *homes: str, yaml: str = "postcode: home\n", at: str = AT) -> dict:
+    people, stops, out = (campaign.parent / name for name in ("people.csv", "stop.csv", "out"))
+    with (campaign / "campaign.yaml").open("a") as more:
+        more.write(yaml)
+    (campaign / "message.txt").write_text("Bonjour !")
+    with people.open("w", newline="", encoding="utf-8") as file:
+        rows = [(f"k{n}", f"06399800{n:02}", home) for n, home in enumerate(homes)]
+        csv.writer(file).writerows([("key", "msisdn", "home"), *rows])
+    stops.write_text("msisdn\n")
+    done = sms(
+        *("prepare", campaign, "--recipients", people, "--stop-list", stops),
+        *("--at", at, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((out / "summary.json").read_text()) | {"told": done.stdout + done.stderr}
+
+
+@pytest.mark.parametrize(
+    "home",
+    ["F-97100", "FR-97100", "97100 BASSE-TERRE", "97 100", "97\u00a0100", "97100 ", '"97100 "'],
+)
+def test_a_postcode_of_guadeloupe_gets_guadeloupes_hours(campaign, home):
+    summary = prepared(campaign, "75001", home)
+
+    hours = {file["zone"]: file["send_at"] for file in summary["files"]}
+    assert hours == {"FR": "2027-03-02T08:00:00+00:00", "GP": "2027-03-02T12:00:00+00:00"}
+
+
+def test_a_department_of_three_digits_keeps_alsaces_holidays(campaign):
+    summary = prepared(campaign, "75001", "067", at="2027-03-26T10:00")
+
+    hours = {file["zone"]: file["send_at"] for file in summary["files"]}
+    assert hours["alsace_moselle"].startswith("2027-03-27")
+
+
+def test_a_postcode_that_cannot_be_read_is_a_fault_of_the_source(campaign):
+    summary = prepared(campaign, "75001", "Basse-Terre", "", "97", "B-1000", "n/a", "99999")
+
+    assert summary["excluded"] == {"unreadable_postcode": 4}
+    [fault] = summary["source_faults"]
+    assert (fault["code"], fault["column"], fault["count"], fault["first_rows"]) == (
+        *("unreadable_postcode", "home", 4),
+        [2, 4, 5],
+    )
+    assert "home: the postcode can't be read" in " ".join(summary["told"].split())
+    assert summary["messages"] == 3
+
+
+def test_a_postcode_that_no_zone_asks_for_is_not_judged(campaign):
+    more = "postcode: home\noverseas: mainland\nalsace_moselle: ignore\n"
+
+    assert prepared(campaign, "75001", "Basse-Terre", yaml=more)["messages"] == 2
