@@ -55,6 +55,11 @@ VARIANT_TEXT = re.compile(r"[\w-][\w.-]*\.txt", re.ASCII)
 SO_OFTEN = re.compile(r"(\d{1,3}) per (\d{1,3}) days?")
 ALL = 1_000_000  # of which a share is so many: four decimals of a percent
 MOST_VARIANTS = 10
+# Countries whose numbers nothing tells from those of the country that lends them; "" for none.
+NUMBERS_OF = {
+    **{"BL": "GP", "MF": "GP", "AX": "FI", "CC": "AU", "CX": "AU", "EH": "MA"},
+    **{"SJ": "NO", "VA": "IT", "TA": "", "TK": ""},
+}
 VARIANTS_KEY = re.compile(r"^variants\s*:", re.MULTILINE)
 EVERY_CAMPAIGN = "every campaign has one"
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
@@ -428,6 +433,13 @@ class CampaignFile(BaseModel):
                 hint = f", did you mean {near}?" if near in SUPPORTED_REGIONS else ""
                 raise ValueError(
                     f"{country!r} is no country's code (two capital letters, ISO 3166){hint}"
+                )
+            if country in NUMBERS_OF:
+                owner = NUMBERS_OF[country]
+                problem = f"its mobile numbers are read as those of {owner}: write {owner}"
+                raise ValueError(
+                    f"with {country!r} no number would be matched: "
+                    + (problem if owner else "it has no mobile numbers: leave it out")
                 )
         return tuple(dict.fromkeys(countries))
 

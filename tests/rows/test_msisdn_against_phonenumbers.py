@@ -14,8 +14,11 @@ from functools import cache
 import phonenumbers
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, ValidationResult
 
+from sms.campaign import NUMBERS_OF
 from sms.msisdn import FRENCH, normalise
 from tests import soak
 
@@ -314,3 +317,31 @@ def test_clean_international_numbers_of_all_regions_agree_without_exception():
     assert len(texts) > 90_000
     assert len(set(numbers.country.to_pylist())) > 200
     assert len(set(numbers.reason.to_pylist())) == 7
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS - NUMBERS_OF.keys()))
+def test_a_country_that_a_campaign_may_name_has_numbers_that_are_read_as_its_own(region):
+    number = phonenumbers.example_number_for_type(region, PhoneNumberType.MOBILE)
+    if region == "IM":  # whose example is one of Britain's
+        number = phonenumbers.parse("+447624500000")
+    text = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+    assert normalise(pa.array([text])).country.to_pylist() == [region]
+
+
+@pytest.mark.parametrize("region", sorted(NUMBERS_OF))
+def test_a_country_that_a_campaign_may_not_name_has_none(region):
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    mobile = metadata.mobile.national_number_pattern if metadata.mobile else None
+    if mobile is None:
+        assert NUMBERS_OF[region] == ""
+        return
+
+    @given(st.lists(st.from_regex(f"({mobile})\\Z", fullmatch=True), min_size=1, max_size=50))
+    @settings(max_examples=20, deadline=None)
+    def owners(numbers):
+        texts = [f"+{metadata.country_code}{number}" for number in numbers if number.isascii()]
+        read = set(normalise(pa.array(texts, pa.string())).country.to_pylist()) - {""}
+        assert read <= {NUMBERS_OF[region]}
+
+    owners()
