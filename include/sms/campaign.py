@@ -267,6 +267,7 @@ class CampaignFile(BaseModel):
     key: Annotated[str, Field(min_length=1)] = "key"
     msisdn: Annotated[str, Field(min_length=1)] = "msisdn"
     allowed_countries: tuple[str, ...] = ("FR",)
+    national_numbers: Literal["FR"] | None = None
     max_per_file: StrictInt = MAX_PER_FILE
     on_empty: Literal["fail", "skip"] = "fail"
     unsupported: Literal["replace", "exclude", "refuse"] = "replace"

@@ -18,7 +18,7 @@ INVALID = frozenset(
         *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.MISSING_MSISDN),
         *(Reason.MALFORMED_MSISDN, Reason.FLOAT_MSISDN, Reason.TOO_SHORT_MSISDN),
         *(Reason.TOO_LONG_MSISDN, Reason.LANDLINE, Reason.PREMIUM, Reason.NOT_A_MOBILE),
-        Reason.OVERSEAS_AS_METROPOLITAN,
+        *(Reason.OVERSEAS_AS_METROPOLITAN, Reason.NATIONAL_MSISDN),
     }
 )
 

@@ -16,6 +16,8 @@ How a number is read, where its spelling leaves a choice:
 - An overseas mobile written nationally (0692...) gets its own code (+262). The same digits after
   +33 belong to nobody: excluded, since whoever wrote them guessed.
 - 0508 and six digits, or 0708..., is how France calls Saint-Pierre-et-Miquelon (+508).
+- Where the caller says that a national number may be another country's (`national=False`), none
+  is read at all: 079 123 45 67 is a mobile in Bern and one in Lyon.
 - A decimal or scientific notation (33612345678.0, 6.1E+08) may have lost digits: excluded.
 - More digits than a number has are too many, be it one number or several in one field.
 """
@@ -69,6 +71,12 @@ class Fault(Coded):
         "overseas_as_metropolitan",
         "an overseas number is written with +33: write it with its own code, or nationally",
     )
+    NATIONAL = (
+        "national_msisdn",
+        "the number has no country's code, and some of allowed_countries write theirs as France "
+        "does: write it with + and the code, or say `national_numbers: FR` in campaign.yaml if "
+        "all such numbers are French",
+    )
 
 
 # The French plans that are judged by table: the rest of the world is libphonenumber's.
@@ -112,12 +120,13 @@ class Numbers:
         return len(self.msisdn)
 
 
-def normalise(raw: pa.Array | pa.ChunkedArray) -> Numbers:
+def normalise(raw: pa.Array | pa.ChunkedArray, *, national: bool = True) -> Numbers:
     """Read a column of texts as mobile numbers, each in E.164 or with the fault it has.
 
-    Raises TypeError for a column that is not text.
+    Without `national`, a number that is written without its country's code is at fault. Raises
+    TypeError for a column that is not text.
     """
-    return _judged(_written(_texts(raw)))
+    return _judged(_written(_texts(raw)), national)
 
 
 def countries(msisdns: pa.Array) -> pa.DictionaryArray:
@@ -126,13 +135,25 @@ def countries(msisdns: pa.Array) -> pa.DictionaryArray:
     return normalise(pc.binary_join_element_wise(plus, msisdns.cast(TEXT), nothing)).country
 
 
-def _judged(written: "_Written") -> Numbers:
+def _judged(written: "_Written", national: bool) -> Numbers:
     """Judge plain French mobiles at once, and what is left by the general rules."""
+    if not national:
+        written.fault[_national(written) & (written.fault == 0)] = _CODE[Fault.NATIONAL]
     judged = _judge_french_mobiles(written)
     left = np.flatnonzero(judged.region == 0)
     if left.size:
         judged.put(left, _judge_generally(written.take(left)))
     return _numbers(judged)
+
+
+def _national(written: "_Written") -> Bools:
+    """Which numbers have as many digits as a whole one, and no country's code.
+
+    Nine without a zero are such a number that has lost it, or of a country that writes none.
+    """
+    whole = (written.count >= SHORTEST) & (written.count <= LONGEST)
+    local: Bools = ~written.plus & np.where(written.zeros == 0, written.count == 9, whole)
+    return local & (written.zeros <= 1) & ~written.odd
 
 
 def _judge_generally(written: "_Written") -> "_Judged":

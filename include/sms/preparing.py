@@ -87,6 +87,7 @@ def screener(campaign: Campaign, text: Template | Texts, query: Any = None) -> S
         computed=text.computed,
         needed=text.needed,
         allowed_countries=campaign.allowed_countries,
+        national_numbers=campaign.national_numbers,
         key=campaign.key,
         msisdn=campaign.msisdn,
         postcode=campaign.postcode if geography.by_postcode else None,

@@ -46,10 +46,12 @@ from sms.digests import digest
 from sms.errors import SourceError
 from sms.frames import as_text, placed
 from sms.msisdn import REGIONS, Bools, Fault, Int64s, normalise
+from sms.national import is_ambiguous, meanings
 from sms.nulls import are_nulls
 from sms.pipeline import ordered
 from sms.places import ONE_ZONE, UNREADABLE, Geography
 from sms.values import Kind
+from sms.zones import FRANCE
 
 OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
 # Of the audience, before the text's; `of_file` is which of the run's files, from 0.
@@ -72,6 +74,7 @@ NOT_OPTED_OUT = frozenset(
 
 LONGEST_VALUE = 765  # characters: what the longest SMS holds, so no text has room for more
 LONGEST_KEY = 255  # characters
+MANY_ROWS = 20  # with one number: more than a household or a shop has
 
 
 class Reason(Coded):
@@ -91,6 +94,7 @@ class Reason(Coded):
         Fault.OVERSEAS_AS_METROPOLITAN.value,
         Fault.OVERSEAS_AS_METROPOLITAN.sentence,
     )
+    NATIONAL_MSISDN = Fault.NATIONAL.value, Fault.NATIONAL.sentence
     COUNTRY_NOT_ENABLED = (
         "country_not_enabled",
         "the campaign isn't sent to the number's country: see allowed_countries in campaign.yaml",
@@ -118,6 +122,11 @@ class Reason(Coded):
         f"a value that the text needs is longer than {LONGEST_VALUE} characters",
     )
     DUPLICATE_MSISDN = "duplicate_msisdn", "an earlier row has the same number"
+    FILLER_MSISDN = (
+        "filler_msisdn",
+        f"{MANY_ROWS} rows or more have this number, as if it filled the gap where there is none, "
+        "and only the first of them is written to: write null for who has no number",
+    )
     DUPLICATE_KEY = "duplicate_key", "an earlier row has the same key"
     HOLDOUT = "holdout", "they are kept to compare with: see holdout in campaign.yaml"
     # Given by the rendering (`sms.message`).
@@ -188,15 +197,18 @@ class Screener:
 
     `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
     default all of them) excludes. With those of `computed` the text computes, so they have a kind
-    (`sms.kinds`), which in an `untyped` source all their values must agree upon. `postcode` names
-    the column that tells where people live, if there is one. `held_out` draws those who are kept to
-    compare with. `query` and `text` name the campaign's files in errors.
+    (`sms.kinds`), which in an `untyped` source all their values must agree upon.
+    `national_numbers` is the country of numbers without a code; by default they are French where no
+    other allowed country writes such. `postcode` names the column that tells where people live, if
+    there is one. `held_out` draws those who are kept to compare with. `query` and `text` name the
+    campaign's files in errors.
     """
 
     columns: Sequence[str]
     computed: Sequence[str] = ()
     untyped: bool = False
     allowed_countries: Sequence[str] = ("FR",)
+    national_numbers: str | None = None
     key: str = "key"
     msisdn: str = "msisdn"
     needed: Sequence[str] | None = None
@@ -261,7 +273,7 @@ class Screener:
     def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
         """What one batch, with so many rows before it, says by itself."""
         given = self.texts(batch.select(self.among(batch.schema.names)), before)
-        numbers = normalise(given[self.msisdn])
+        numbers = normalise(given[self.msisdn], national=self._reads_national)
         keys = given[self.key]
         code = np.zeros(batch.num_rows, np.int8)
         _give(code, are_blank(keys), Reason.MISSING_KEY)
@@ -284,7 +296,9 @@ class Screener:
             says_so |= _says_opted_out(given[name])
         if says_so.any():
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
-            said = distinct(numbers.msisdn[says_so])
+            unsure = says_so & np.isin(code, _UNSURE)
+            meant = meanings(given[self.msisdn].filter(pa.array(unsure)), self.allowed_countries)
+            said = distinct(np.concatenate([numbers.msisdn[says_so], meant]))
         first, second = digest(keys).T.copy()
         said = said[said != 0]
         found = self._kinds(batch.schema, given)
@@ -301,6 +315,11 @@ class Screener:
                 among = kinds.OF_NO_TYPE if self.untyped else kinds.OF_TEXT
                 found[name] = kinds.agreeing(given[name], among)
         return found
+
+    @property
+    def _reads_national(self) -> bool:
+        """Whether a number without a country's code can only be French."""
+        return self.national_numbers == FRANCE or not is_ambiguous(self.allowed_countries)
 
     def texts(self, batch: pa.RecordBatch, before: int = 0) -> dict[str, pa.Array]:
         """A batch's columns as text; those of `encodable` stay dictionary encoded if they are.
@@ -446,6 +465,7 @@ def _settled(
     gaps = np.flatnonzero((gap > 0) & (code == 0))
     code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
     _give_duplicates(code, msisdn, shared, first, second, shared_keys)
+    _give_fillers(code, msisdn, shared)
     if screener.held_out is not None:
         standing = np.flatnonzero(code == 0)
         code[standing[screener.held_out(msisdn[standing])]] = _CODE[Reason.HOLDOUT]
@@ -462,6 +482,20 @@ def _numbers(values: Word) -> tuple[Word, Word]:
     again = values[1:] == values[:-1]
     shared = values[1:][again]
     return (np.delete(values, np.flatnonzero(again)) if shared.size else values), shared
+
+
+def _give_fillers(code: Codes, msisdn: Int64s, shared: Int64s) -> None:
+    """Tell duplicates of a number in very many rows from those of others."""
+    fillers = _repeated(shared, MANY_ROWS - 1)
+    if fillers.size:
+        duplicates = np.flatnonzero(code == _CODE[Reason.DUPLICATE_MSISDN])
+        code[duplicates[_among(msisdn[duplicates], fillers)]] = _CODE[Reason.FILLER_MSISDN]
+
+
+def _repeated(shared: Int64s, times: int) -> Int64s:
+    """Which of some sorted numbers are there so many times, each once."""
+    begins = shared[: max(len(shared) - times + 1, 0)]
+    return distinct(begins[begins == shared[times - 1 :]])
 
 
 def _give_duplicates(
@@ -639,6 +673,8 @@ class Survey:
 
 
 _NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
+# Who wrote the number may have meant another: an opt-out holds for each that it can be.
+_UNSURE = [_CODE[Reason.NATIONAL_MSISDN], _CODE[Reason.OVERSEAS_AS_METROPOLITAN]]
 
 
 def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Int64s) -> pa.RecordBatch:

@@ -18,6 +18,7 @@ from sms.recipients import Reason
 # What a person can mend in the query or its tables, rather than what people are.
 OF_THE_SOURCE = (
     *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.FLOAT_MSISDN),
+    *(Reason.NATIONAL_MSISDN, Reason.FILLER_MSISDN),
     *(Reason.UNREADABLE_POSTCODE, Reason.MISSING_VALUE, Reason.EMPTY_VALUE),
     Reason.OVERSIZED_VALUE,
 )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,20 @@ from tests.command_line import sms
 AT = "2027-03-02T09:00"
 
 
-def prepared(campaign: Path, *homes: str, yaml: str = "postcode: home\n", at: str = AT) -> dict:
+def prepared(
+    campaign: Path,
+    *homes: str,
+    yaml: str = "postcode: home\n",
+    at: str = AT,
+    numbers: Sequence[str] = (),
+) -> dict:
     people, stops, out = (campaign.parent / name for name in ("people.csv", "stop.csv", "out"))
     with (campaign / "campaign.yaml").open("a") as more:
         more.write(yaml)
     (campaign / "message.txt").write_text("Bonjour !")
     with people.open("w", newline="", encoding="utf-8") as file:
         rows = [(f"k{n}", f"06399800{n:02}", home) for n, home in enumerate(homes)]
+        rows += [(f"n{n}", number, "") for n, number in enumerate(numbers)]
         csv.writer(file).writerows([("key", "msisdn", "home"), *rows])
     stops.write_text("msisdn\n")
     done = sms(
@@ -64,3 +72,32 @@ def test_a_postcode_that_no_zone_asks_for_is_not_judged(campaign):
     more = "postcode: home\noverseas: mainland\nalsace_moselle: ignore\n"
 
     assert prepared(campaign, "75001", "Basse-Terre", yaml=more)["messages"] == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "messages", "excluded"),
+    [
+        ("", 1, {"national_msisdn": 3}),
+        ("national_numbers: FR\n", 3, {"landline": 1}),
+    ],
+)
+def test_a_swiss_number_without_its_code_is_no_strangers_in_france(
+    campaign, more, messages, excluded
+):
+    numbers = ["079 123 45 67", "0470 12 34 56", "06 39 98 00 01", "+33639980002"]
+
+    summary = prepared(campaign, yaml=f"allowed_countries: [FR, CH, BE]\n{more}", numbers=numbers)
+
+    assert (summary["messages"], summary["excluded"]) == (messages, excluded)
+    told = {fault["code"]: fault["first_rows"] for fault in summary["source_faults"]}
+    assert told == ({} if more else {"national_msisdn": [1, 2, 3]})
+    assert not any(number in json.dumps(summary) for number in numbers)
+
+
+def test_a_number_that_fills_the_gap_in_many_rows_is_told_and_never_shown(campaign):
+    summary = prepared(campaign, yaml="", numbers=["0639980001", *["0600000000"] * 30])
+
+    assert (summary["messages"], summary["excluded"]) == (2, {"filler_msisdn": 29})
+    [fault] = summary["source_faults"]
+    assert (fault["code"], fault["count"], fault["first_rows"]) == ("filler_msisdn", 29, [3, 4, 5])
+    assert "600000000" not in json.dumps(summary)

@@ -1,5 +1,6 @@
 """Who is written to and why the others aren't: the order of judging, duplicates, opt-outs."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from sms.campaign import Campaign
 from sms.errors import SourceError
 from sms.msisdn import Fault, normalise
 from sms.places import Geography
-from sms.recipients import EXCLUDED_SCHEMA, Reason, Screener
+from sms.recipients import EXCLUDED_SCHEMA, MANY_ROWS, Reason, Screener
 
 NOBODY = np.zeros(0, dtype=np.int64)
 SAME_FILE = {"of_file": 0}
@@ -118,6 +119,52 @@ def test_an_enabled_country_is_written_to_and_france_alone_means_the_mainland():
     assert outcome(screen(rows, allowed_countries=["FR", "GB", "RE"]))[0] == ["a", "b"]
 
 
+SWISS = ("079 123 45 67", "0470 12 34 56", "06 39 98 00 01", "+33639980002", "+41791234567")
+
+
+def test_a_national_number_is_left_out_where_another_allowed_country_writes_so():
+    rows = candidates(*((f"k{n}", text, "Ana") for n, text in enumerate(SWISS)))
+
+    kept, left_out = outcome(screen(rows, allowed_countries=["FR", "CH", "BE"]))
+
+    assert kept == ["k3", "k4"]
+    assert left_out == dict.fromkeys(["k0", "k1", "k2"], "national_msisdn")
+
+
+def test_a_campaign_may_say_that_national_numbers_are_french():
+    rows = candidates(*((f"k{n}", text, "Ana") for n, text in enumerate(SWISS)))
+
+    french = screen(rows, allowed_countries=["FR", "CH", "BE"], national_numbers="FR")
+
+    assert french.audience["msisdn"].to_pylist()[1:] == [msisdn(1), msisdn(2), 41791234567]
+
+
+def test_no_country_beside_that_writes_otherwise_makes_a_national_number_ambiguous():
+    rows = candidates(("a", number(1), "Ana"), ("b", "0692 01 23 45", "Ben"))
+
+    assert outcome(screen(rows, allowed_countries=["FR", "GB", "RE"]))[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [("079 123 45 67", "+41791234567"), ("06 39 98 00 01", "+33639980001")],
+)
+def test_an_opt_out_under_a_number_that_may_be_several_holds_for_each_of_them(said, other):
+    rows = candidates(("a", said, "Ana", "true"), ("b", other, "Ana", None))
+
+    kept, left_out = outcome(screen(rows, allowed_countries=["FR", "CH"]))
+
+    assert (kept, left_out) == ([], {"a": "national_msisdn", "b": "opted_out_in_warehouse"})
+
+
+def test_an_opt_out_under_an_overseas_number_with_33_holds_for_the_overseas_one():
+    rows = candidates(("a", "+33692012345", "Ana", "true"), ("b", "+262692012345", "Ana", None))
+
+    kept, left_out = outcome(screen(rows, allowed_countries=["FR", "RE"]))
+
+    assert (kept, left_out["b"]) == ([], "opted_out_in_warehouse")
+
+
 def test_a_gap_that_the_text_does_not_mind_stays_and_what_just_fits_is_no_gap():
     rows = candidates(
         ("a", number(1), ""),
@@ -173,6 +220,37 @@ def test_two_spellings_of_a_number_are_one_and_the_first_row_wins():
     rows = candidates(("b", number(1), "Ben"), ("a", "+33 (0)6.39.98.00.01", "Ana"))
 
     assert outcome(screen(rows)) == (["b"], {"a": "duplicate_msisdn"})
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_a_number_in_very_many_rows_is_a_filler_and_one_in_some_is_a_duplicate(size):
+    shared = [(f"f{n}", "0600000000", "Ana") for n in range(MANY_ROWS)]
+    some = [(f"s{n}", number(7), "Ana") for n in range(MANY_ROWS - 1)]
+    rows = [
+        row for pair in zip(shared, [*some, ("o", number(8), "Ben")], strict=True) for row in pair
+    ]
+    batches = [candidates(*rows[start : start + size]) for start in range(0, len(rows), size)]
+
+    kept, left_out = outcome(*screened(*batches))
+
+    assert kept == ["f0", "s0", "o"]
+    assert {key: reason for key, reason in left_out.items() if key[0] == "f"} == {
+        f"f{n}": "filler_msisdn" for n in range(1, MANY_ROWS)
+    }
+    assert set(left_out.values()) == {"filler_msisdn", "duplicate_msisdn"}
+
+
+def test_rows_of_a_number_that_share_a_key_too_are_told_as_a_filler():
+    rows = [("k", "0600000000", "Ana")] * MANY_ROWS
+
+    assert outcome(screen(candidates(*rows))) == (["k"], {"k": "filler_msisdn"})
+
+
+@given(st.lists(st.integers(1, 6), max_size=60), st.integers(2, 5))
+def test_what_is_there_so_many_times_is_found_in_a_sorted_list(values, times):
+    found = recipients._repeated(np.sort(np.array(values, np.int64)), times)
+
+    assert found.tolist() == sorted({value for value in values if values.count(value) >= times})
 
 
 def test_a_row_that_is_excluded_takes_no_number_and_no_key():
@@ -626,7 +704,12 @@ def judged_row_by_row(rows):
             seen_numbers.add(n)
             seen_keys.add(key)
         verdicts.append(verdict)
-    return verdicts
+    late = ("", "opted_out", "missing_value", "empty_value", "duplicate_msisdn", "duplicate_key")
+    rows_of = Counter(n for n, verdict in zip(numbers, verdicts, strict=True) if verdict in late)
+    return [
+        "filler_msisdn" if verdict == "duplicate_msisdn" and rows_of[n] >= MANY_ROWS else verdict
+        for n, verdict in zip(numbers, verdicts, strict=True)
+    ]
 
 
 def screened_in_batches(rows, size):
