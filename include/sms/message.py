@@ -133,10 +133,12 @@ class Renderer:
     unicode: bool = False
     unsupported: Unsupported = "replace"
     delimiter_in_text: DelimiterInText = "quote"
+    encoding: str = "utf-8"  # of the gateway's files
 
     def __post_init__(self) -> None:
         for words in self.template.words:
             self._judge(words)
+        self._require_encodable(self.stop_mention or "", None, "the stop mention")
 
     def render(self, audience: pa.RecordBatch) -> Rendering:
         """The messages of a batch with `key`, `msisdn` (int64) and the template's columns."""
@@ -179,10 +181,21 @@ class Renderer:
                 if unknown:
                     problem = f"GSM 03.38 has nothing for {', '.join(unknown)}: write it otherwise"
                     raise BadCampaign(self.template.path, number, problem)
+        for number, text in enumerate(words.text.split("\n"), words.line):
+            self._require_encodable(text, number, "the text")
         delimiter = DELIMITER.search(words.text)
         if self.delimiter_in_text == "refuse" and delimiter:
             line = words.line + words.text.count("\n", 0, delimiter.start())
             problem = "the gateway takes no semicolon, double quote or line break in a text"
+            raise BadCampaign(self.template.path, line, problem)
+
+    def _require_encodable(self, text: str, line: int | None, what: str) -> None:
+        [cleaned] = gsm.clean(pa.array([text], TEXT), unicode=self.unicode).texts.to_pylist()
+        if codes := send_file.lacking(cleaned, self.encoding):
+            problem = (
+                f"{what} holds {', '.join(codes)}, which the gateway's encoding {self.encoding} "
+                "lacks: write it otherwise, or ask the provider to take UTF-8"
+            )
             raise BadCampaign(self.template.path, line, problem)
 
     def _draft(self, values: list["_Values"], size: int) -> "_Draft":
@@ -249,12 +262,35 @@ class Renderer:
             raise SourceError(self._refusal(draft.text.of(rows).joined()))
         if self.unsupported == "exclude":
             verdicts.exclude(unknown, Reason.UNSUPPORTED_CHARACTERS, _codes_in(draft.text))
+        if pattern := send_file.beyond(self.encoding):
+            self._exclude_unencodable(draft, draft.matching(pattern), verdicts)
         if self.delimiter_in_text == "refuse":
             verdicts.exclude(
-                draft.with_delimiter(),
+                draft.matching(DELIMITER.pattern),
                 Reason.DELIMITER_IN_TEXT,
                 _always("a delimiter, which the gateway refuses"),
             )
+
+    def _exclude_unencodable(self, draft: "_Draft", rows: Flags, verdicts: "_Verdicts") -> None:
+        """Leave out the rows whose text the file can't carry; the others go on."""
+
+        def codes_of(rows: Ints) -> list[list[str]]:
+            texts = draft.text.of(rows).joined().to_pylist()
+            return [send_file.lacking(text, self.encoding) for text in texts]
+
+        unsent = np.flatnonzero(rows & verdicts.kept)
+        if self.unsupported == "refuse" and unsent.size:
+            codes = sorted({code for each in codes_of(unsent) for code in each})
+            raise SourceError(
+                f"{len(unsent)} texts of {self.template.path} hold characters that the gateway's "
+                f"encoding {self.encoding} lacks ({', '.join(codes[:10])}): correct the source, "
+                "or let the campaign say `unsupported: exclude`"
+            )
+        verdicts.exclude(
+            rows,
+            Reason.UNSUPPORTED_CHARACTERS,
+            lambda some: pa.array([" ".join(codes) for codes in codes_of(some)], TEXT),
+        )
 
     def _refusal(self, texts: pa.Array) -> str:
         unknown = sorted({code for text in texts.to_pylist() for code in gsm.unknown_in(text)})
@@ -473,11 +509,11 @@ class _Draft:
                 flags |= part.encoded.by_row(getattr(part, flag))
         return flags
 
-    def with_delimiter(self) -> Flags:
-        """Which texts hold a delimiter: it is one character, and so within a piece."""
+    def matching(self, pattern: str) -> Flags:
+        """Which texts match a pattern of one character, which is within a piece."""
         flags = np.zeros(self.text.size, np.bool_)
         for piece in self.text.pieces:
-            hits = pc.match_substring_regex(piece.texts, DELIMITER.pattern)
+            hits = pc.match_substring_regex(piece.texts, pattern)
             flags |= piece.by_row(flags_of(pc.fill_null(hits, False)))
         return flags
 

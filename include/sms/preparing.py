@@ -123,6 +123,7 @@ def renderers(
             unicode=settings.unicode,
             unsupported=campaign.unsupported,
             delimiter_in_text=settings.delimiter_in_text,
+            encoding=settings.encoding,
         )
         for name, one in by_variant.items()
     }

@@ -134,7 +134,7 @@ class Reason(Coded):
     TEXT_TOO_LONG = "text_too_long", "the text is longer than an SMS of this account may be"
     UNSUPPORTED_CHARACTERS = (
         "unsupported_characters",
-        "the text holds characters that GSM 03.38 lacks",
+        "the text holds characters that GSM 03.38 or the gateway's encoding lacks",
     )
     DELIMITER_IN_TEXT = (
         "delimiter_in_text",

@@ -425,3 +425,19 @@ def test_a_comparison_that_is_never_true_is_refused_with_its_line(campaign, stop
     assert "message.txt, line 2: points (a whole number) is compared with the text '600'" in told
     assert "which is never true: write 600 without quotes" in told
     assert "Traceback" not in done.stderr
+
+
+def test_one_greek_letter_under_a_latin_encoding_leaves_out_its_row(
+    campaign, recipients, stop_list, tmp_path, monkeypatch
+):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("encoding: iso-8859-1\n")
+    monkeypatch.setenv("SMS_SETTINGS", str(settings))
+    with recipients.open("a", encoding="utf-8") as more:
+        more.write("k7,0639980007,Λ,Lyon\n")
+
+    summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
+
+    assert summary["excluded"]["unsupported_characters"] == 1
+    [file] = summary["files"]
+    assert "Zoé".encode("iso-8859-1") in (tmp_path / "out" / file["name"]).read_bytes()

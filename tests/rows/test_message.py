@@ -533,3 +533,54 @@ def test_an_idremote_depends_on_the_run_and_the_key_alone(keys, one, other):
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in made)
     assert idremote(one, column.slice(1)).to_pylist() == made[1:]
     assert one == other or not set(made) & set(idremote(other, column).to_pylist())
+
+
+# Greek capitals are GSM's, and in no Latin encoding.
+@pytest.mark.parametrize("policy", ["replace", "exclude"])
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "iso-8859-15", "windows-1252"])
+def test_a_character_that_the_gateways_encoding_lacks_is_its_rows_reason(policy, encoding):
+    rows = audience(name=["Zoé", "Λ", "Ana", "Ζωή"])
+
+    rendering = rendered("Bonjour {{ name }}", rows, encoding=encoding, unsupported=policy)
+
+    assert texts(rendering) == ["Bonjour Zoé", "Bonjour Ana"]
+    assert exclusions(rendering) == [
+        ("k1", "unsupported_characters", "U+039B"),
+        ("k3", "unsupported_characters", "U+03A9"),
+    ]
+    assert rendering.block(Dialect(encoding)).rows == 2
+
+
+def test_in_utf_8_such_a_row_goes_out():
+    assert texts(rendered("Bonjour {{ name }}", audience(name=["Λ"]))) == ["Bonjour Λ"]
+
+
+def test_refuse_refuses_a_run_for_what_the_encoding_lacks():
+    with pytest.raises(SourceError, match=r"1 texts of .* encoding iso-8859-1 lacks \(U\+20AC\)"):
+        rendered("{{ name }}", audience(name=["5 €", "x"]), **LATIN, unsupported="refuse")
+
+
+LATIN = {"encoding": "iso-8859-1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "mention"), [("a\n5 €", 2, "STOP 36180"), ("a", None, "Σ STOP 36180")]
+)
+def test_what_every_text_says_must_fit_the_encoding(text, line, mention):
+    with pytest.raises(BadCampaign, match="which the gateway's encoding iso-8859-1 lacks") as told:
+        rendered(text, audience(name=["x"]), **LATIN, stop_mention=mention)
+
+    assert told.value.line == line
+
+
+@FEW
+@given(
+    st.lists(VALUE, min_size=1, max_size=8),
+    st.sampled_from(["iso-8859-1", "windows-1252"]),
+    st.booleans(),
+)
+def test_whatever_is_kept_can_be_written_in_the_encoding(values, encoding, unicode):
+    rendering = rendered("x {{ v }}", audience(v=values), encoding=encoding, unicode=unicode)
+
+    block = rendering.block(Dialect(encoding))
+    assert block.rows + rendering.excluded.num_rows == len(values)

@@ -8,6 +8,7 @@ import codecs
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO, Literal, TypeAlias
 
 import numpy as np
@@ -52,6 +53,25 @@ class Dialect:
     @property
     def is_utf8(self) -> bool:
         return codecs.lookup(self.encoding).name == "utf-8"
+
+
+@cache
+def beyond(encoding: str) -> str | None:
+    """A pattern for Arrow of the characters that an encoding lacks; None for UTF-8, which has all.
+
+    An encoding is one of a Dialect.
+    """
+    if codecs.lookup(encoding).name == "utf-8":
+        return None
+    known = bytes(range(256)).decode(encoding, "ignore")
+    codes = "".join(rf"\x{{{ord(character):X}}}" for character in known)
+    return f"[^{codes}]"
+
+
+def lacking(text: str, encoding: str) -> list[str]:
+    """The codes of the characters in a text that an encoding lacks, each once."""
+    others = {each for each in text if not each.encode(encoding, "ignore")}
+    return sorted(map(gsm.name_of, others))
 
 
 @dataclass(frozen=True, slots=True)
