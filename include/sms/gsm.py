@@ -7,7 +7,7 @@ ours, because the provider replaces what GSM lacks without saying by what (R22).
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sms import numerals
 from sms.columns import Bytes, Flags, Ints, bytes_of, distinct, flags_of, ranges, rows_of
 
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
@@ -43,7 +44,8 @@ _CYRILLIC_TWINS = dict(zip("АВЕКМНОРСТУХІЈЅаеорсухіјѕ",
 
 # Accents aren't listed: any letter that Unicode splits into a letter of GSM and its marks loses
 # the marks (ç -> c, ê -> e, ő -> o), and compatibility forms become what they stand for
-# (ﬁ -> fi, Ａ -> A, ² -> 2, ½ -> 1/2). Lower-case Greek becomes the capital that GSM has.
+# (ﬁ -> fi, Ａ -> A, ² -> 2, ½ -> 1/2; beside a digit see `numerals`), with what a circle is drawn
+# around in brackets (① -> (1)). Lower-case Greek becomes the capital that GSM has.
 TRANSLITERATION: dict[str, str] = {
     # ligatures and letters that Unicode doesn't split
     **{"œ": "oe", "Œ": "OE", "ẞ": "ß", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D"},
@@ -66,11 +68,13 @@ TRANSLITERATION: dict[str, str] = {
     # look-alikes of other scripts, and Greek as phones have always written it
     **_LATIN_CAPITALS,
     **_CYRILLIC_TWINS,
-    "ς": "Σ",
+    **{"ς": "Σ", "🔟": "10"},
 }
 # Marks, modifiers, symbols such as emoji, format and control characters leave nothing behind.
 _DROPPED = frozenset({"Mn", "Me", "Sk", "So", "Cf", "Cc", "Co"})
 _PICTOGRAPHS = range(0x1F000, 0x1FC00)  # also those newer than this Python's Unicode
+# Numbers in black or double circles, which Unicode doesn't split.
+_DINGBAT_NUMBERS = frozenset((*range(0x2776, 0x2794), *range(0x24EB, 0x2500), 0x1F10B, 0x1F10C))
 _REPLACEMENT = "\ufffd"  # a byte that an earlier program couldn't read: not an emoji to be dropped
 
 # What UTF-8 looks like after a program read it as Latin-1, Latin-2 or Windows-1252 (R24).
@@ -149,12 +153,16 @@ def transliterated(character: str) -> str | None:
         return None
     split = unicodedata.normalize("NFKD", character)
     if split != character:
-        return _joined(map(transliterated, _unmarked(split)))
+        word = _joined(map(transliterated, _unmarked(split)))
+        circled = unicodedata.decomposition(character).startswith("<circle>")
+        return f"({word})" if circled and word and word.isdigit() else word
     return _lone(character)
 
 
 def _lone(character: str) -> str | None:
     """What stands for a character that neither the table nor Unicode's splitting knows."""
+    if ord(character) in _DINGBAT_NUMBERS:
+        return f"({unicodedata.numeric(character):.0f})"
     digit = unicodedata.digit(character, None)
     if digit is not None:
         return str(digit)
@@ -311,6 +319,10 @@ def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = Fals
         at, codes, which, rows = at[~stuck], codes[~stuck], which[~stuck], rows[~stuck]
     if at.size:
         words = [(UNKNOWN if answer is None else answer).encode() for answer in answers]
+        if not unicode:
+            words, which = numerals.set_apart(
+                data, offsets, rows, at, codes, words, which, transliterated
+            )
         flat = _spliced(flat, data, offsets, rows, at, words, which)
     return Cleaned(flat, rows, codes, unsupported, mojibake)
 
@@ -431,15 +443,42 @@ def may_be_long(sizes: Ints, rare: Bytes, *, unicode: bool = False) -> Ints:
 
 
 def leans_back(texts: Texts) -> bool:
-    """Whether any text begins with a character that NFC may join to one written before it."""
+    """Whether any text begins with a character that what is written before it may change.
+
+    NFC may join it to that, or it is a numeral that must be set apart from a digit.
+    """
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
     filled = np.flatnonzero(np.diff(offsets))
-    suspects = filled[data[offsets[filled]] >= _FIRST_MARK]
+    first = data[offsets[filled]]
+    suspects = filled[(first >= _FIRST_MARK) | (first == _FIRST_NUMERAL)]
     if not suspects.size:
         return False
-    firsts = pc.unique(pc.utf8_slice_codeunits(flat.take(pa.array(suspects)), 0, 1))
-    return any(map(_may_compose, firsts.to_pylist()))
+    firsts = pc.unique(pc.utf8_slice_codeunits(flat.take(pa.array(suspects)), 0, 1)).to_pylist()
+    return any(_may_compose(each) or _is_numeral(each) for each in firsts)
+
+
+def leans_on(texts: Texts, following: Sequence[Texts]) -> bool:
+    """Whether any text ends with a numeral that a digit of what follows would be read with."""
+    flat = _flat(texts)
+    data, offsets = bytes_of(flat)
+    ends = offsets[1:][np.diff(offsets) > 1]
+    if not (data[ends - 1] >= 0x80).any() or not any(map(_begins_with_digit, following)):
+        return False
+    suspects = np.flatnonzero(np.diff(offsets) > 1)[data[ends - 1] >= 0x80]
+    lasts = pc.unique(pc.utf8_slice_codeunits(flat.take(pa.array(suspects)), -1)).to_pylist()
+    return any(map(_is_numeral, lasts))
+
+
+def _begins_with_digit(texts: Texts) -> bool:
+    """Whether any text begins with a digit, or with what may become one."""
+    data, offsets = bytes_of(_flat(texts))
+    first = data[offsets[:-1][np.diff(offsets) > 0]]
+    return bool((((first >= ord("0")) & (first <= ord("9"))) | (first >= _FIRST_MARK)).any())
+
+
+def _is_numeral(character: str) -> bool:
+    return bool(numerals.kind_of(character, transliterated))
 
 
 def _mojibake(flat: pa.Array, rows: Ints, codes: Ints) -> Flags:
@@ -493,6 +532,7 @@ def _decoded(data: Bytes, at: Ints) -> Ints:
 
 
 _FIRST_MARK = "\u0300".encode()[0]  # nothing before it in Unicode joins what it follows
+_FIRST_NUMERAL = "²".encode()[0]  # all before those beyond _FIRST_MARK
 _NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
 _AT_ONCE = 1 << 20  # bytes: many times as fast as where such arrays are returned to the system
 _IN_CACHE = 1 << 18  # bytes: what is worked out of them stays in a core's own cache

@@ -201,7 +201,10 @@ class Renderer:
     def _draft(self, values: list["_Values"], size: int) -> "_Draft":
         """Clean and measure what there is least of: the pieces' distinct texts."""
         pieces = [value.encoded for value in values]
-        if any(gsm.leans_back(piece.texts) for piece in pieces[1:]):
+        texts = [piece.texts for piece in pieces]
+        if any(map(gsm.leans_back, texts[1:])) or any(
+            gsm.leans_on(text, texts[place:]) for place, text in enumerate(texts[:-1], start=1)
+        ):
             # A value may melt into the words before it: here pieces can't be cleaned alone.
             pieces = [Encoded(Pieced(pieces, size).joined(), np.arange(size))]
         parts = [self._part(piece) for piece in pieces]

@@ -74,15 +74,49 @@ def utf16_parts(text: str) -> int:
     return parts
 
 
+POWERS, INDICES = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
+
+
 def slowly_cleaned(text: str) -> tuple[str, Counter[str]]:
     """What `clean` does, a character at a time."""
-    cleaned, replaced = "", Counter[str]()
+    cleaned, replaced, before = "", Counter[str](), ""
     for character in unicodedata.normalize("NFC", text):
         stands = gsm.transliterated(character)
         if stands != character:
             replaced[f"U+{ord(character):04X}"] += 1
-        cleaned += "?" if stands is None else stands
+        word = "?" if stands is None else stands
+        if not word:
+            continue
+        cleaned += between(cleaned, before, character, word) + word
+        before = character
     return cleaned, replaced
+
+
+def is_numeral(character: str) -> bool:
+    word = gsm.transliterated(character)
+    if not word or character in gsm.ALPHABET or unicodedata.category(character) == "Nd":
+        return False
+    if character in POWERS + INDICES:
+        return True
+    return word[0].isdigit() or word[-1].isdigit() or word[:-1].isdigit()
+
+
+def between(cleaned: str, before: str, character: str, word: str) -> str:
+    """What sets a character apart from the text so far."""
+    last = cleaned[-1:]
+    if character in POWERS:
+        if not last or before in POWERS or last.isalpha() or last in " \n\r([{<\"'":
+            return ""
+        return "^"
+    if not word[0].isdigit():
+        return ""
+    if not is_numeral(character):
+        return " " if before and is_numeral(before) and last in "0123456789." else ""
+    if not last.isdigit():
+        return ""
+    if character in INDICES:
+        return "" if before in INDICES else "_"
+    return " "
 
 
 def test_the_alphabet_is_the_standards():
@@ -272,3 +306,50 @@ def test_every_text_of_gsm_alone_is_surely_gsm():
     assert gsm.is_surely_gsm(data, gsm.rare_ascii(data))
     rare = {*gsm.rare_ascii(data).tobytes().decode()}
     assert rare >= {*gsm.EXTENSION} - {"€"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *[("2¾ €", "2 3/4 €"), ("10² m", "10^2 m"), ("79 m²", "79 m2"), ("79m² T4", "79m2 T4")],
+        *[("½ l", "1/2 l"), ("1½", "1 1/2"), ("-½", "-1/2"), ("½5", "1/2 5"), ("½½", "1/2 1/2")],
+        *[("10⁻³", "10^-3"), ("10²³", "10^23"), ("m²5", "m2 5"), ("m²½", "m2 1/2"), ("x²y", "x2y")],
+        *[("-20%¹", "-20%^1"), ("29€¹", "29€^1"), ("¹ Offre", "1 Offre"), ("gratuit¹", "gratuit1")],
+        *[("CO₂", "CO2"), ("H₂O", "H2O"), ("10₂", "10_2"), ("1₁₀", "1_10"), ("x₂5", "x2 5")],
+        *[("①②③", "(1)(2)(3)"), ("5①", "5(1)"), ("㉑", "(21)"), ("❶❷", "(1)(2)"), ("❿", "(10)")],
+        *[("⓫", "(11)"), ("⓵", "(1)"), ("⑴", "(1)"), ("⒈5", "1. 5"), ("5⒈", "5 1.")],
+        *[("℡0639980001", "TEL0639980001"), ("5㎡", "5m2"), ("5㎡3", "5m2 3"), ("№5", "No5")],
+        *[("🔟%", "10%"), ("5🔟", "5 10"), ("𝟏𝟎 €", "10 €"), ("１０", "10"), ("٥٧", "57")],
+        *[
+            ("2\u200b¾", "2 3/4"),
+            ("10\u200d²", "10^2"),
+            ("é²", "é2"),
+            ("２½", "2 1/2"),
+            ("½１", "1/2 1"),
+        ],
+        *[("Ⅳ", "IV"), ("1ᵉʳ", "1er"), ("2⁄3", "2/3"), ("⅓", "1/3"), ("⅟5", "1/5"), ("²", "2")],
+    ],
+)
+def test_what_stands_for_a_numeral_keeps_the_meaning_of_the_numbers_beside_it(text, shown):
+    assert gsm.clean(column("a", text, text)).texts.to_pylist() == ["a", shown, shown]
+
+
+BESIDE = st.text(st.sampled_from("0127 a€%.é(\u200b\ufe0f\n½¾²³⁻₂①⒈㎡🔟❶１ç中"), max_size=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BESIDE, max_size=6))
+@example(["2¾", "10²", "½5", "1₂₂1", "⒈1", "²\u200b²"])
+def test_numerals_are_set_apart_as_a_character_at_a_time_would(texts):
+    assert gsm.clean(column(*texts)).texts.to_pylist() == [slowly_cleaned(t)[0] for t in texts]
+
+
+def test_a_unicode_text_keeps_its_numerals():
+    assert gsm.clean(column("2¾ 10²"), unicode=True).texts.to_pylist() == ["2¾ 10²"]
+
+
+def test_a_text_leans_on_what_follows_if_it_ends_with_a_numeral_and_that_begins_with_a_digit():
+    assert gsm.leans_back(column("x", "½ l"))
+    assert gsm.leans_on(column("a", "m²"), [column(" "), column("5")])
+    assert not gsm.leans_on(column("a", "m²"), [column(" chez", "", None)])
+    assert not gsm.leans_on(column("Zoé", "", None), [column("5")])

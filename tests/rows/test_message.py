@@ -584,3 +584,16 @@ def test_whatever_is_kept_can_be_written_in_the_encoding(values, encoding, unico
 
     block = rendering.block(Dialect(encoding))
     assert block.rows + rendering.excluded.num_rows == len(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "shown"),
+    [
+        ("{{ v }}½ l", ["2", "x", ""], ["2 1/2 l", "x1/2 l", "1/2 l"]),
+        ("{{ v }}² m", ["10", "m"], ["10^2 m", "m2 m"]),
+        ("{{ v }}5 €", ["½", "m²", "a"], ["1/2 5 €", "m2 5 €", "a5 €"]),
+        ("1{{ v }}", ["½", "²", "5"], ["1 1/2", "1^2", "15"]),
+    ],
+)
+def test_a_numeral_is_set_apart_from_digits_across_a_values_borders(text, values, shown):
+    assert texts(rendered(text, audience(v=values))) == shown
