@@ -117,7 +117,7 @@ class _Around:
             kind, _, word = told.partition(":")
             for code in range(128):
                 table[row, code] = _JOINTS.index(joint(chr(code), "", word, kind))
-        codes = table[which, np.minimum(byte, 127)]
+        codes: npt.NDArray[np.int64] = table[which, np.minimum(byte, 127)]
         for n in np.flatnonzero(~plain).tolist():
             text = self._data[begins[n] : places[n]].tobytes().decode()
             codes[n] = _JOINTS.index(joint(*self._last(text), own[n][1], own[n][0]))

@@ -113,7 +113,7 @@ def screen(
     """
     file = TableFile.open(recipients, encoding)
     text = preparing.template(plan.campaign)
-    asked = preparing.screener(plan.campaign, text, recipients)
+    asked = preparing.screener(plan.campaign, text, recipients, unicode=settings.unicode)
     asked = replace(asked, untyped=file.csv is not None)
     columns = asked.among(file.columns)
     for name in columns:

@@ -79,8 +79,13 @@ def template(campaign: Campaign) -> Template | Texts:
     return Texts(compiled) if campaign.variants else compiled[""]
 
 
-def screener(campaign: Campaign, text: Template | Texts, query: Any = None) -> Screener:
-    """What the campaign asks of its candidates; `query` names where they come from in errors."""
+def screener(
+    campaign: Campaign, text: Template | Texts, query: Any = None, *, unicode: bool = False
+) -> Screener:
+    """What the campaign asks of its candidates; `query` names where they come from in errors.
+
+    `unicode` is the settings'.
+    """
     geography = Geography.of(campaign)
     return Screener(
         columns=text.columns,
@@ -93,6 +98,7 @@ def screener(campaign: Campaign, text: Template | Texts, query: Any = None) -> S
         postcode=campaign.postcode if geography.by_postcode else None,
         geography=geography,
         held_out=HoldOut(campaign.name, campaign.held_out) if campaign.held_out else None,
+        unicode=unicode,
         query=str(query or campaign.sql_path),
         text=text.path,
     )

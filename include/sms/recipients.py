@@ -39,7 +39,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import kinds
+from sms import gsm, kinds
 from sms.coded import Coded
 from sms.columns import bytes_of, distinct, nulls_of
 from sms.digests import digest
@@ -200,8 +200,8 @@ class Screener:
     (`sms.kinds`), which in an `untyped` source all their values must agree upon.
     `national_numbers` is the country of numbers without a code; by default they are French where no
     other allowed country writes such. `postcode` names the column that tells where people live, if
-    there is one. `held_out` draws those who are kept to compare with. `query` and `text` name the
-    campaign's files in errors.
+    there is one. `held_out` draws those who are kept to compare with. `unicode` says that phones
+    show every character, not GSM's alone. `query` and `text` name the campaign's files in errors.
     """
 
     columns: Sequence[str]
@@ -215,6 +215,7 @@ class Screener:
     postcode: str | None = None
     geography: Geography = ONE_ZONE
     held_out: Drawn | None = None
+    unicode: bool = False
     query: str = "recipients.sql"
     text: str = "message.txt"
 
@@ -288,8 +289,9 @@ class Screener:
         if self.geography.excludes_overseas:
             _give(code, self.geography.overseas[lives], Reason.OVERSEAS)
         gap = np.zeros(batch.num_rows, np.int16)
+        blank = are_blank if self.unicode else _nothing_on_a_phone
         for place, name in enumerate(self.required):
-            _note_gaps(gap, given[name], place)
+            _note_gaps(gap, given[name], place, blank)
         said = np.zeros(0, np.int64)
         says_so = np.zeros(batch.num_rows, np.bool_)
         for name in filter(_means_opted_out, given):
@@ -699,14 +701,16 @@ def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
     np.copyto(code, codes[faults.indices.to_numpy()], where=code == 0)
 
 
-def _note_gaps(gap: Small, column: pa.Array, place: int) -> None:
+def _note_gaps(
+    gap: Small, column: pa.Array, place: int, blank: Callable[[pa.Array], Bools]
+) -> None:
     """Note what the column lacks, for rows where no earlier column lacks anything."""
     base = place * len(_GAPS) + 1
     words = column.dictionary if pa.types.is_dictionary(column.type) else column
     null = nulls_of(words)
     if len(words):
         null = null | are_nulls(words)
-    for kind, lacking in enumerate((null, are_blank(words), _longer(words, LONGEST_VALUE))):
+    for kind, lacking in enumerate((null, blank(words), _longer(words, LONGEST_VALUE))):
         rows = lacking
         if words is not column:
             rows = nulls_of(column) if kind == 0 else np.zeros(len(column), np.bool_)
@@ -728,6 +732,21 @@ def are_blank(column: pa.LargeStringArray) -> Bools:
     if suspect.size:
         shown = pc.replace_substring_regex(column.take(pa.array(suspect)), _UNSEEN, "")
         blank[suspect] = pc.equal(shown, "").to_numpy(zero_copy_only=False)
+    return blank
+
+
+def _nothing_on_a_phone(column: pa.LargeStringArray) -> Bools:
+    """Which values are blank, or are once GSM has dropped what it lacks, such as an emoji."""
+    blank = are_blank(column)
+    data, offsets = bytes_of(column)
+    rest = np.flatnonzero(~blank)
+    # What GSM drops begins with a space, a control character, or beyond ASCII and the letters of
+    # French, whose first byte is 0xC3.
+    first = data[offsets[rest]]
+    suspect = rest[(first <= 0x20) | ((first >= 0x7F) & (first != 0xC3))]
+    if suspect.size:
+        # What nothing stands for stays under this policy: a text of `?` is one.
+        blank[suspect] = are_blank(gsm.clean(column.take(pa.array(suspect)), "exclude").texts)
     return blank
 
 

@@ -272,7 +272,7 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
     text = preparing.template(campaign)
     if text.slow_because:
         log.warning("%s, %s", campaign.text_path, text.slow_because)
-    screener = preparing.screener(campaign, text)
+    screener = preparing.screener(campaign, text, unicode=settings.unicode)
     candidates = folder / CANDIDATES
     looked_at = screener.among(frames.columns(candidates))
     survey = screener.survey(

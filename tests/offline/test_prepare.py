@@ -441,3 +441,26 @@ def test_one_greek_letter_under_a_latin_encoding_leaves_out_its_row(
     assert summary["excluded"]["unsupported_characters"] == 1
     [file] = summary["files"]
     assert "Zoé".encode("iso-8859-1") in (tmp_path / "out" / file["name"]).read_bytes()
+
+
+def test_a_first_name_of_an_emoji_alone_is_blank_where_phones_get_none_of_it(
+    campaign, recipients, stop_list, tmp_path, monkeypatch
+):
+    with recipients.open("a", encoding="utf-8") as more:
+        more.write("k7,0639980007,🌸,Lyon\nk8,0639980008,李,Lyon\n")
+
+    summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
+
+    [file] = summary["files"]
+    lines = (tmp_path / "out" / file["name"]).read_text(encoding="utf-8")
+    assert summary["excluded"]["empty_value"] == 1
+    assert [7] in [fault["first_rows"] for fault in summary["source_faults"]]
+    assert "Bonjour ," not in lines
+    assert "Bonjour ?," in lines  # `unsupported: replace`
+
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("unicode: true\n")
+    monkeypatch.setenv("SMS_SETTINGS", str(settings))
+    assert (
+        "empty_value" not in prepared(campaign, recipients, stop_list, tmp_path / "u")["excluded"]
+    )

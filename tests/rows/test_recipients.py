@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms import frames, recipients
+from sms import frames, gsm, recipients
 from sms.campaign import Campaign
 from sms.errors import SourceError
 from sms.msisdn import Fault, normalise
@@ -214,6 +214,40 @@ def test_whatever_no_phone_shows_is_blank_and_no_more_than_that(space):
         ["c", "d"],
         {"a": "empty_value", "b": "empty_value", space: "missing_key"},
     )
+
+
+EMOJI = ["🌸", "🌸🌸", " 🌸 ", "❤️", "👨\u200d👩\u200d👧", "🇫🇷", "\u0301", "©️"[1:], "🌸\u00a0"]
+
+
+@pytest.mark.parametrize("sign", EMOJI, ids=ascii)
+def test_what_gsm_leaves_nothing_of_is_blank_and_in_unicode_it_is_there(sign):
+    rows = candidates(("a", number(1), sign), ("b", number(1), "Ana"))
+
+    screening = screen(rows)
+
+    assert outcome(screening) == (["b"], {"a": "empty_value"})
+    assert screening.excluded["detail"].to_pylist() == ["first_name"]
+    if sign != "\ufe0f":
+        assert outcome(screen(rows, unicode=True))[0] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "sign", ["🌸Ana", "🌸?", "李", "©", "½", "Élise", "É", "ç", "Ω", "…", "🔟", "-"]
+)
+def test_what_gsm_leaves_something_of_is_not_blank(sign):
+    assert outcome(screen(candidates(("a", number(1), sign))))[0] == ["a"]
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("🌸❤\ufe0f\u200d \u00a0aéç李½\u0301?"), max_size=4), max_size=9
+    )
+)
+def test_blank_is_what_cleaning_leaves_no_sign_of(values):
+    column = pa.array(values, pa.large_string())
+
+    cleaned = gsm.clean(column).texts.to_pylist()
+    assert recipients._nothing_on_a_phone(column).tolist() == [not text.strip() for text in cleaned]
 
 
 def test_two_spellings_of_a_number_are_one_and_the_first_row_wins():
