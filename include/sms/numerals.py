@@ -135,7 +135,8 @@ class _Around:
         for n in np.flatnonzero((byte < 0x20) | (byte >= 0x7F)).tolist():
             digit[n] = self._begins(self._data[places[n] : ends[n]].tobytes().decode())
         closed = np.array([word[-1:].isdigit() or word[-1:] == b"." for word in words])
-        return (digit & closed[which[some]]).astype(np.int64)
+        joined: npt.NDArray[np.int64] = (digit & closed[which[some]]).astype(np.int64)
+        return joined
 
     def _last(self, text: str) -> tuple[str, str]:
         """The last character that a phone shows of a text, and which kind of numeral it was."""

@@ -5,6 +5,8 @@ import io
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sms.errors import ReportUnreadable
 from sms.ledger.deliveries import RECEIPTS
@@ -63,6 +65,20 @@ def test_the_example_of_the_provider_s_page_is_read():
         pytest.param('A1;+33639980001;Shop;"a\r\nb;c\n\nd";3;delivered;ab-cd\n', id="line breaks"),
         pytest.param('"A1";"+33639980001";"Shop";"B";"3";"delivered";"ab-cd"\n', id="all quoted"),
         pytest.param('A1;+33639980001;Shop;B;3;delivered;"ab-cd"\n', id="one quoted"),
+        pytest.param(ROW + ";\n", id="; at the end"),
+        pytest.param('A1;+33639980001;Shop;"B;2";3;delivered;ab-cd;\r\n', id="quoted ; at the end"),
+        pytest.param(
+            'A1;+33639980001;Shop;"B\r\nA2;+33639980002;Shop;C";3;delivered;ab-cd\n',
+            id="a row begun",
+        ),
+        pytest.param(
+            'A1;+33639980001;Shop;"B\nA2;+33639980002;S;C;6;failed;t\nD";3;delivered;ab-cd\n',
+            id="a row in the text",
+        ),
+        pytest.param(
+            'A1;+33639980001;Shop;"B\nA2;+33639980002;S;C;6;failed;t\nD";3;delivered;ab-cd;\n',
+            id="a row in the text and ; at the end",
+        ),
         pytest.param("A1;+33639980001;;;3;delivered;ab-cd\n", id="empty fields"),
         pytest.param("A1;+33639980001;Shop;Oui\rnon;3;delivered;ab-cd\r\n", id="a CR in a text"),
         pytest.param("A1;+33639980001;Shop;B;3;delivered;ab-cd\r\r\n", id="CR before CRLF"),
@@ -215,6 +231,52 @@ def test_what_rfc_4180_quotes_is_read_as_the_csv_module_reads_it():
 
     assert report.unreadable.num_rows == 0
     assert report.rows["idremote"].to_pylist() == [row[0] for row in rows]
+
+
+TEXT = st.lists(
+    st.sampled_from(
+        [
+            *("Oui", ";", '"', "\n", "\r\n", " ", "é", ";3;x;y", '""', '";', ";2"),
+            *(
+                "\nB1;+33639980002;Shop;a",
+                "\nB2;+33639980003;Shop;a;6;failed;t\n",
+                "B3;0639980004;",
+            ),
+        ]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TEXT, min_size=1, max_size=5), st.integers(1, 80), st.booleans())
+def test_whatever_a_quoted_text_holds_its_outcome_stays_its_own(texts, block, everything):
+    rows = [
+        [f"A{n}", f"+{33639980000 + n}", "Shop", text, "3", "delivered", f"t{n}"]
+        for n, text in enumerate(texts)
+    ]
+    out = io.StringIO()
+    quoting = csv.QUOTE_ALL if everything else csv.QUOTE_MINIMAL
+    csv.writer(out, delimiter=";", quoting=quoting).writerows(rows)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report_rows, "BLOCK", block)
+        report = read(out.getvalue())
+
+    told = [(row["idremote"], row["msisdn"]) for row in report.rows.to_pylist()]
+    assert told == [(row[0], int(row[1][1:])) for row in rows]
+    assert report.unreadable.num_rows == 0
+    assert report.rows["ackoperator"].to_pylist() == [row[-1] for row in rows]
+
+
+def test_a_text_that_is_never_closed_keeps_no_row_whose_own_text_is_quoted():
+    stray = 'A3;+33639980003;Shop;"never closed;6;failed;t'
+    quoted = 'A4;+33639980004;Shop;"Salut; toi";3;delivered;t'
+
+    report = read("\r\n".join([stray, ROW, quoted, ROW, ""]))
+
+    assert report.rows["idremote"].to_pylist() == ["A3", "A1", "A4", "A1"]
+    assert report.rows["idstatus"].to_pylist() == [6, 3, 3, 3]
 
 
 def test_blocks_of_any_size_give_the_same_rows(monkeypatch):

@@ -41,6 +41,23 @@ def test_a_row_is_read_in_the_page_s_columns():
     ("content", "differs"),
     [
         pytest.param(ROW.replace("\r", ""), {}, id="LF"),
+        pytest.param(ROW.replace("\r", ";\r"), {}, id="; at the end"),
+        pytest.param(ROW.replace("\r", "; ;;\r"), {}, id="several ; at the end"),
+        pytest.param(
+            "+33639980001;20260715;1205;STOP; merci;A1;\r\n",
+            {"message": "STOP; merci"},
+            id="bare ; and one at the end",
+        ),
+        pytest.param(
+            "+33639980001;20260715;1205;Bonjour; stop;\r\n",
+            {"message": "Bonjour; stop", "idremote": None},
+            id="a message that ends with words",
+        ),
+        pytest.param(
+            "+33639980001;20260715;1205;ok;stop36180;\r\n",
+            {"message": "ok;stop36180", "idremote": None},
+            id="a message that ends with a STOP",
+        ),
         pytest.param("\ufeff" + ROW, {}, id="byte order mark"),
         pytest.param("\ufeff" + HEADER.lower() + ROW, {}, id="header in another case"),
         pytest.param(" +33639980001 ; 20260715 ; 1205 ; STOP ; A1 \r\n", {}, id="spaces"),

@@ -4,7 +4,7 @@ What belongs here: finding a million rows' fields without looking at one row. Wh
 (an odd quote, a header, a broken row) is left to `report_rows`, line by line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +142,21 @@ class Cells:
             idstatus[sure],
             status.of(sure),
             operator.of(sure),
+        )
+
+    def without(self, lines: Bools) -> "Cells":
+        """The same, but that these lines are no rows by themselves."""
+        left = ~lines[self.plain]
+        if left.all():
+            return self
+        return replace(
+            self,
+            plain=self.plain & ~lines,
+            idremote=self.idremote.of(left),
+            msisdn=self.msisdn[left],
+            idstatus=self.idstatus[left],
+            status=self.status.of(left),
+            operator=self.operator.of(left),
         )
 
 

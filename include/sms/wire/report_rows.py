@@ -18,6 +18,9 @@ import pyarrow as pa
 
 from sms.msisdn import OVERSEAS_BLOCKS, normalise
 
+# Whether some fields are a row without any doubt.
+Whole = Callable[[Sequence[bytes]], bool]
+
 BLOCK = 4 << 20  # bytes
 LONGEST_ROW = 64 << 10  # bytes: five SMS in UTF-8 have less than 4 KiB
 MOST_LINES = 100  # of one row, by line breaks in its text
@@ -71,6 +74,7 @@ class Walk:
 
 _OPENING = re.compile(rb'[ \t]*"')
 _QUOTE = re.compile(rb'""|(?P<closing>"[ \t\r]*(?=;|\Z))')
+_CLOSING = re.compile(rb'"[ \t\r]*(?=;|\Z)')
 # Blanks stand in one place of it only: a line of them would be tried in every way to share them.
 NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
 DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + NUMBER)
@@ -90,11 +94,16 @@ class Row:
 
 
 def rows_of(
-    lines: Sequence[bytes], first: int, begins: re.Pattern[bytes], ends: bool
+    lines: Sequence[bytes],
+    first: int,
+    begins: re.Pattern[bytes],
+    ends: bool,
+    whole: Whole | None = None,
 ) -> tuple[list[Row], int]:
     """The rows that begin in `lines`, blank ones left out, and how many lines they take.
 
-    `ends` says that no row goes on behind the last line.
+    `ends` says that no row goes on behind the last line. `whole` tells of some fields whether they
+    are a row without any doubt: then RFC 4180 has the word, whatever a line within looks like.
     """
     found: list[Row] = []
     at = 0
@@ -102,7 +111,7 @@ def rows_of(
         if not lines[at].strip():
             at += 1
             continue
-        fields, count = _row_at(at, lines, begins)
+        fields, count = _row_at(at, lines, begins, ends, whole)
         upto = at + count
         if fields is not None:
             found.append(_sound(first + at, fields, lines[at], count))
@@ -115,10 +124,18 @@ def rows_of(
 
 
 def _row_at(
-    at: int, lines: Sequence[bytes], begins: re.Pattern[bytes]
+    at: int,
+    lines: Sequence[bytes],
+    begins: re.Pattern[bytes],
+    ends: bool,
+    whole: Whole | None,
 ) -> tuple[list[bytes] | None, int]:
     """The fields of the row that begins at a line, None if a quote stays open; its lines."""
     text = lines[at]
+    if whole is not None:
+        strict, count = row_by_rfc(lines.__getitem__, at, len(lines), whole)
+        if strict is not None or (count and not ends):
+            return strict, count
     fields = [] if len(text) > LONGEST_ROW else _split(text)
     upto = at + 1
     while fields is None and upto < len(lines) and upto - at < MOST_LINES:
@@ -130,6 +147,62 @@ def _row_at(
         if _QUOTE.search(following):
             fields = _split(text)
     return fields, upto - at
+
+
+def row_by_rfc(
+    line: Callable[[int], bytes], at: int, end: int, whole: Whole
+) -> tuple[list[bytes] | None, int]:
+    """The fields of the whole row of several lines that begins at one, and how many it takes.
+
+    No fields and no lines where there is none; no fields, and all lines up to `end`, where that is
+    not known before more lines are read.
+    """
+    text = line(at)
+    if text.count(b'"') % 2 == 0 or len(text) > LONGEST_ROW:
+        return None, 0
+    upto = at + 1
+    while (fields := _strictly_split(text)) is None:
+        if upto == end:
+            return None, end - at
+        while True:
+            following = line(upto)
+            if len(text) + len(following) >= LONGEST_ROW or upto - at == MOST_LINES:
+                return None, 0
+            text += b"\n" + following
+            upto += 1
+            if b'"' in following or upto == end:
+                break
+    return (fields, upto - at) if fields and whole(fields) else (None, 0)
+
+
+def _strictly_split(text: bytes) -> list[bytes] | None:
+    """The fields of a row by RFC 4180 alone: none where it says otherwise; None if it stays open.
+
+    In a quoted field all quotes are doubled, and in others there are none.
+    """
+    fields: list[bytes] = []
+    at = 0
+    while at <= len(text):
+        opening = _OPENING.match(text, at)
+        if not opening:
+            end = text.find(b";", at)
+            end = len(text) if end < 0 else end
+            if b'"' in text[at:end]:
+                return []
+            fields.append(text[at:end])
+            at = end + 1
+            continue
+        begin = quote = opening.end()
+        while (quote := text.find(b'"', quote)) >= 0 and text[quote + 1 : quote + 2] == b'"':
+            quote += 2
+        if quote < 0:
+            return None
+        closing = _CLOSING.match(text, quote)
+        if not closing:
+            return []
+        fields.append(text[begin:quote].replace(b'""', b'"'))
+        at = closing.end() + 1
+    return fields
 
 
 def _split(text: bytes) -> list[bytes] | None:

@@ -9,7 +9,9 @@ what others make of it:
 - Lines end in CRLF or LF; blank lines, a byte order mark and headers are skipped.
 - A field may be quoted, and then hold `;`, `""` and line breaks. A text may also hold bare `;`:
   the fields around it are counted from both ends. A stray quote opens nothing for long: a line
-  that begins like a row is never part of another row's text, because losing a STOP is worse.
+  that begins like a row is never part of another row's text, because losing a STOP is worse. In
+  an ACK it is, where RFC 4180 to the letter gives a row of seven fields with a numeric IDSTATUS.
+- A `;` behind the last field is none.
 - A field is UTF-8, or else cp1252 and told. That is decided field by field: the rest of a file
   that grows must not change how its beginning was read.
 - A row that can't be read is listed with its line and the reason, never dropped in silence. A
@@ -34,6 +36,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,6 +55,7 @@ from sms.wire.report_rows import (
     Walk,
     bare,
     number,
+    row_by_rfc,
     rows_of,
 )
 
@@ -380,6 +384,7 @@ class Replies(_Reader):
         if fault:
             self.faults.append((row.line, row.lines, fault))
             return None
+        fields = _without_behind(fields)
         self.short += len(fields) < 5
         idremote = fields[-1] if len(fields) > 4 else b""
         texts = [*fields[1:3], b"", b""][:2]
@@ -398,6 +403,22 @@ class Replies(_Reader):
             yield f"{self.short} rows have fewer than 5 fields"
         if self.undated:
             yield f"{self.undated} rows have a date or an hour in a format that is not known"
+
+
+def _without_behind(fields: Sequence[bytes]) -> Sequence[bytes]:
+    """The fields of a reply without the empty ones that `;` at the line's end make.
+
+    Only where an IDREMOTE is before them: a message may end with `;`, and its IDREMOTE be missing.
+    """
+    end = len(fields)
+    while end > 5 and not bare(fields[end - 1]):
+        end -= 1
+    key = bare(fields[end - 1]) if end else b""
+    is_key = _KEY.fullmatch(key) and not speaks_of_stop(key.decode())
+    return fields[:end] if is_key and end < len(fields) else fields
+
+
+_KEY = re.compile(rb"(?=[A-Za-z]*\d)[A-Za-z0-9]{1,40}")  # no word of a message has a digit
 
 
 def _short(text: str) -> str:
@@ -458,12 +479,15 @@ class Deliveries(_Reader):
     def take(self, block: bytes, first: int, ends: bool) -> tuple[int, int]:
         block = _without_mark(block, first)
         cells = Cells.of(block)
+        cells = cells.without(_within_texts(block, cells, ends))
         others: list[Row] = []
         taken = len(block), len(cells.begin)
         for lines in _runs(np.flatnonzero(~cells.plain)):
             last = int(lines[-1]) == len(cells.begin) - 1
             texts = [block[cells.begin[i] : cells.end[i]] for i in lines]
-            rows, count = rows_of(texts, first + int(lines[0]), DELIVERY_BEGINS, ends or not last)
+            rows, count = rows_of(
+                texts, first + int(lines[0]), DELIVERY_BEGINS, ends or not last, _is_whole
+            )
             others += rows
             if count < len(lines):
                 taken = int(cells.begin[lines[count]]), int(lines[count])
@@ -503,7 +527,7 @@ class Deliveries(_Reader):
         return _table([values for values in read if values is not None], DELIVERIES)
 
     def _read(self, row: Row) -> tuple[Any, ...] | None:
-        fault, fields = row.fault, row.fields
+        fault, fields = row.fault, _without_last(row.fields)
         # Read as one, the last row's outcome would be the first one's message's.
         if not fault and _DELIVERY_INSIDE.search(b";".join(fields)):
             fault = ANOTHER_INSIDE
@@ -516,7 +540,7 @@ class Deliveries(_Reader):
         if fault:
             self.faults.append((row.line, row.lines, fault))
             return None
-        code = re.fullmatch(rb"\d{1,4}", bare(fields[-3]))
+        code = IDSTATUS.fullmatch(bare(fields[-3]))
         idstatus = int(code[0]) if code else None
         outcome = OUTCOMES.get(-1 if idstatus is None else idstatus, Outcome.UNKNOWN)
         operator = self.text(bare(fields[-1])).replace(" ", "") or None
@@ -532,6 +556,41 @@ class Deliveries(_Reader):
         for code, count in self.codes.most_common(5):
             said = "that is no number" if code is None else str(code)
             yield f"{count} rows have an IDSTATUS {said}, whose meaning is not known"
+
+
+IDSTATUS = re.compile(rb"\d{1,4}")
+
+
+def _without_last(fields: Sequence[bytes]) -> Sequence[bytes]:
+    """The fields of a delivery without the empty one that a `;` at the line's end makes."""
+    if len(fields) > 7 and not bare(fields[-1]):
+        here, before = (IDSTATUS.fullmatch(bare(fields[place])) for place in (-3, -4))
+        if before and not here:
+            return fields[:-1]
+    return fields
+
+
+def _is_whole(fields: Sequence[bytes]) -> bool:
+    """Whether some fields can be nothing but a delivery."""
+    fields = _without_last(fields)
+    return len(fields) == 7 and IDSTATUS.fullmatch(bare(fields[4])) is not None
+
+
+def _within_texts(block: bytes, cells: Cells, ends: bool) -> npt.NDArray[np.bool_]:
+    """Which lines are, or may be, in the text of a row that begins on an earlier line."""
+    within = np.zeros(len(cells.begin), np.bool_)
+
+    def line(number: int) -> bytes:
+        return block[cells.begin[number] : cells.end[number]]
+
+    upto = 0
+    for at in np.flatnonzero(~cells.plain).tolist():
+        if at >= upto:
+            fields, count = row_by_rfc(line, at, len(within), _is_whole)
+            if fields is not None or (count and not ends):
+                upto = at + count
+                within[at + 1 : upto] = True
+    return within
 
 
 def _runs(lines: Int64s) -> list[Int64s]:
