@@ -19,12 +19,13 @@ Places = npt.NDArray[np.int16]
 class Geography:
     """What a campaign makes of where people live: the zones that it tells apart, and by what.
 
-    `by_postcode` says whether a column tells it, `excludes_overseas` whether people beyond Europe
-    are left out.
+    `by_postcode` says whether a column tells it, `lacks_postcode` whether one would and is not
+    named, `excludes_overseas` whether people beyond Europe are left out.
     """
 
     zones: tuple[Zone, ...]  # a recipient's zone is a place in these; the first is everybody else's
     by_postcode: bool = False
+    lacks_postcode: bool = False
     excludes_overseas: bool = False
 
     @classmethod
@@ -45,6 +46,7 @@ class Geography:
         return cls(
             tuple(zone(code) for code in dict.fromkeys(codes)),
             by_postcode=campaign.postcode is not None and len(codes) > 1,
+            lacks_postcode=campaign.postcode is None and _asks_where(campaign),
             excludes_overseas=campaign.overseas == "exclude",
         )
 
@@ -90,6 +92,13 @@ class Geography:
 UNREADABLE, _UNTOLD = -1, -2
 _FRENCH = np.isin(REGIONS, [FRANCE, *OVERSEAS])
 ONE_ZONE = Geography((zone(FRANCE),))
+
+
+def _asks_where(campaign: Campaign) -> bool:
+    """Whether it matters to a campaign where in France people live."""
+    if campaign.kind is not Kind.MARKETING:
+        return campaign.overseas == "exclude"
+    return campaign.overseas != "mainland" or campaign.alsace_moselle != "ignore"
 
 
 def _is_none(postcode: str) -> bool:

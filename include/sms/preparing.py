@@ -96,6 +96,7 @@ def screener(
         key=campaign.key,
         msisdn=campaign.msisdn,
         postcode=campaign.postcode if geography.by_postcode else None,
+        lacks_postcode=geography.lacks_postcode,
         geography=geography,
         held_out=HoldOut(campaign.name, campaign.held_out) if campaign.held_out else None,
         unicode=unicode,

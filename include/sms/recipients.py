@@ -29,7 +29,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
@@ -41,6 +40,13 @@ import pyarrow.compute as pc
 
 from sms import gsm, kinds
 from sms.coded import Coded
+from sms.column_names import (
+    OPTED_OUT,
+    alike,
+    means_opted_out,
+    means_postcode,
+    resembles_opted_out,
+)
 from sms.columns import bytes_of, distinct, nulls_of
 from sms.digests import digest
 from sms.errors import SourceError
@@ -53,7 +59,6 @@ from sms.places import ONE_ZONE, UNREADABLE, Geography
 from sms.values import Kind
 from sms.zones import FRANCE
 
-OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
 # Of the audience, before the text's; `of_file` is which of the run's files, from 0.
 OWN_COLUMNS = ("row", "key", "msisdn", "country", "of_file")
 
@@ -63,8 +68,6 @@ EXCLUDED_SCHEMA = pa.schema(
         *((name, pa.large_string()) for name in ("key", "msisdn", "reason", "detail")),
     ]
 )
-
-OPT_OUT_NAMES = ("optedout", "optout")  # without signs and case
 
 # Opt-outs count unless the column plainly says no: an unknown word, or the date of an opt-out,
 # is one.
@@ -200,8 +203,9 @@ class Screener:
     (`sms.kinds`), which in an `untyped` source all their values must agree upon.
     `national_numbers` is the country of numbers without a code; by default they are French where no
     other allowed country writes such. `postcode` names the column that tells where people live, if
-    there is one. `held_out` draws those who are kept to compare with. `unicode` says that phones
-    show every character, not GSM's alone. `query` and `text` name the campaign's files in errors.
+    there is one; `lacks_postcode` says that there is none and that it would count. `held_out` draws
+    those who are kept to compare with. `unicode` says that phones show every character, not GSM's
+    alone. `query` and `text` name the campaign's files in errors.
     """
 
     columns: Sequence[str]
@@ -213,6 +217,7 @@ class Screener:
     msisdn: str = "msisdn"
     needed: Sequence[str] | None = None
     postcode: str | None = None
+    lacks_postcode: bool = False
     geography: Geography = ONE_ZONE
     held_out: Drawn | None = None
     unicode: bool = False
@@ -237,9 +242,7 @@ class Screener:
     def encodable(self) -> tuple[str, ...]:
         """The columns that may come and go dictionary encoded: only the text looks at them."""
         own = (self.key, self.msisdn, self.postcode)
-        return tuple(
-            name for name in self.carried if name not in own and not _means_opted_out(name)
-        )
+        return tuple(name for name in self.carried if name not in own and not means_opted_out(name))
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -294,7 +297,7 @@ class Screener:
             _note_gaps(gap, given[name], place, blank)
         said = np.zeros(0, np.int64)
         says_so = np.zeros(batch.num_rows, np.bool_)
-        for name in filter(_means_opted_out, given):
+        for name in filter(means_opted_out, given):
             says_so |= _says_opted_out(given[name])
         if says_so.any():
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
@@ -350,24 +353,35 @@ class Screener:
         """The columns to read, of those that the query returns.
 
         Raises SourceError for the first that the campaign asks for and the query lacks, or that
-        may be meant to say who has opted out.
+        may be meant to say who has opted out, or where people live, and does not.
         """
         asked = self._asked()
         for name, why in asked.items():
             if name not in present:
+                meant = alike(name, present)
+                hint = f", did you mean {meant}?" if meant else ""
                 raise SourceError(
-                    f"{why}, but the query of {self.query} returns only {', '.join(present)}: add "
-                    "the column to the query, or correct its name"
+                    f"{why}, but the query of {self.query} returns only {', '.join(present)}"
+                    f"{hint or ':'} {'A' if hint else 'a'}dd the column to the query, or correct "
+                    "its name"
                 )
         for name in present:
-            if name not in asked and _resembles_opted_out(name):
+            if name not in asked and resembles_opted_out(name):
                 raise SourceError(
                     f"the query of {self.query} returns a column {name!r}, did you mean "
                     f"{OPTED_OUT}? A column of that name leaves out whoever has opted out. Call it "
                     "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out`; if it is "
                     "none, give it another name, or take it out of the query"
                 )
-        return [name for name in present if name in asked or _means_opted_out(name)]
+            if self.lacks_postcode and name not in asked and means_postcode(name):
+                raise SourceError(
+                    f"the query of {self.query} returns a column {name!r}, and campaign.yaml names "
+                    "no postcode, so that people would be written to in the hours of their number "
+                    f"alone, did you mean `postcode: {name}`? If it tells where people live, write "
+                    "that in campaign.yaml; if not, give it another name, or take it out of the "
+                    "query"
+                )
+        return [name for name in present if name in asked or means_opted_out(name)]
 
     def _asked(self) -> dict[str, str]:
         """Every column that the campaign asks for, and where it does so."""
@@ -764,21 +778,6 @@ def _longer(column: pa.LargeStringArray, most: int) -> Bools:
         sizes = pc.fill_null(pc.utf8_length(column.take(pa.array(suspect))), 0)
         longer[suspect] = sizes.to_numpy(zero_copy_only=False) > most
     return longer
-
-
-def _means_opted_out(name: str) -> bool:
-    return _letters(name) in OPT_OUT_NAMES
-
-
-def _resembles_opted_out(name: str) -> bool:
-    letters = _letters(name)
-    return letters not in OPT_OUT_NAMES and bool(
-        get_close_matches(letters, OPT_OUT_NAMES, cutoff=0.8)
-    )
-
-
-def _letters(name: str) -> str:
-    return "".join(sign for sign in name.casefold() if sign.isalpha())
 
 
 def _says_opted_out(column: pa.LargeStringArray) -> Bools:

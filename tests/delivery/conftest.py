@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -140,7 +140,7 @@ class Desk:
         people: list[str],
         run: str = "one",
         more: str = "",
-        living_in: Iterable[str] = (),
+        living_in: Sequence[str] = (),
         **request: Any,
     ) -> list[Submission]:
         """A run of a small campaign, from plan to review; `living_in` are people's postcodes."""
@@ -149,7 +149,8 @@ class Desk:
             (f"k{at}", number, f"Léa {at}", postcode)
             for at, (number, postcode) in enumerate(zip_longest(people, living_in, fillvalue=""))
         ]
-        batch = frames.from_rows(["key", "msisdn", "name", "postcode"], rows)
+        columns = ["key", "msisdn", "name", *(["postcode"] if living_in else [])]
+        batch = frames.from_rows(columns, [row[: len(columns)] for row in rows])
         sending.extract([batch], self.run_folder(run))
         sending.screen(plan, self.run_folder(run), self.ledger, self.settings)
         sending.render(plan, self.run_folder(run), self.ledger, self.settings)

@@ -54,8 +54,8 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 def stages(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
     """A run's stages up to its review, to be called one after the other."""
     folder = desk.run_folder("one")
-    rows = [(f"k{at}", number, f"Léa {at}", "") for at, number in enumerate(numbers(PEOPLE))]
-    batch = frames.from_rows(["key", "msisdn", "name", "postcode"], rows)
+    rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(numbers(PEOPLE))]
+    batch = frames.from_rows(["key", "msisdn", "name"], rows)
     made: list[sending.Plan] = []
 
     def after(stage: Callable[..., Any]) -> Callable[[], Any]:

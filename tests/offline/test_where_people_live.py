@@ -101,3 +101,20 @@ def test_a_number_that_fills_the_gap_in_many_rows_is_told_and_never_shown(campai
     [fault] = summary["source_faults"]
     assert (fault["code"], fault["count"], fault["first_rows"]) == ("filler_msisdn", 29, [3, 4, 5])
     assert "600000000" not in json.dumps(summary)
+
+
+@pytest.mark.parametrize("name", ["Postcode", "post_code", "code_postal", "zip"])
+def test_a_column_of_postcodes_that_campaign_yaml_does_not_name_is_refused(campaign, name):
+    people, stops = (campaign.parent / name for name in ("people.csv", "stop.csv"))
+    (campaign / "message.txt").write_text("Bonjour !")
+    people.write_text(f"key,msisdn,{name}\nk1,0639980001,97100\n")
+    stops.write_text("msisdn\n")
+    call = ("prepare", campaign, "--recipients", people, "--stop-list", stops, "--at", AT, "--out")
+
+    done = sms(*call, campaign.parent / "out")
+
+    assert done.returncode == 1
+    assert f"did you mean `postcode: {name}`?" in " ".join(done.stderr.split())
+    with (campaign / "campaign.yaml").open("a") as more:
+        more.write(f"postcode: {name}\n")
+    assert sms(*call, campaign.parent / "out").returncode == 0

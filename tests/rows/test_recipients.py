@@ -368,6 +368,55 @@ def test_a_column_of_another_name_is_none(name):
     assert outcome(screen(rows))[0] == ["a"]
 
 
+POSTCODES = ["postcode", "Postcode", "post_code", "POST-CODE", "code_postal", "CODEPOSTAL", "zip"]
+POSTCODES += ["zip_code", "ZIP", "postal_code", "cp", "plz", "postcodes", "code_postale"]
+POSTCODES += ["customer_postcode", "code_postal_client", "home_zip", "postcode_1"]
+ORDINARY = ["promo_code", "cost_code", "code", "store_postcode", "code_postal_magasin", "zipped"]
+ORDINARY += ["post", "postal", "passcode", "country_code", "position", "pickup_code", "ville"]
+
+
+@pytest.mark.parametrize("name", POSTCODES)
+def test_a_column_of_postcodes_that_the_campaign_does_not_name_is_refused(name):
+    rows = candidates(("a", number(1), "Ana", "97100"), columns=(*COLUMNS[:3], name))
+
+    with pytest.raises(SourceError, match=f"'{name}', .*did you mean `postcode: {name}`"):
+        screen(rows, lacks_postcode=True)
+    assert outcome(screen(rows))[0] == ["a"]
+    used = screen(rows, lacks_postcode=True, columns=["first_name", name])
+    assert outcome(used)[0] == ["a"]  # it is asked for, as the text's
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_column_is_no_postcode(name):
+    rows = candidates(("a", number(1), "Ana", "97100"), columns=(*COLUMNS[:3], name))
+
+    assert outcome(screen(rows, lacks_postcode=True))[0] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "lacks"),
+    [
+        *[({}, True), ({"postcode": "home"}, False), ({"overseas": "mainland"}, True)],
+        ({"overseas": "mainland", "alsace_moselle": "ignore"}, False),
+        ({"kind": "transactional"}, False),
+        ({"kind": "transactional", "overseas": "exclude"}, True),
+    ],
+)
+def test_a_postcode_is_missed_where_it_would_count(settings, lacks):
+    own = {"sender": "SHOP", "kind": "marketing", "stop_mention": "STOP 36180", **settings}
+    campaign = Campaign(**own, name="t", folder="/nowhere", sql="SELECT 1", text="Bonjour")
+
+    assert Geography.of(campaign).lacks_postcode == lacks
+
+
+@pytest.mark.parametrize("name", ["KEY", "Key", "customer_key", "key_"])
+def test_a_key_under_another_name_is_asked_about(name):
+    rows = candidates((number(1), "Ana", "a"), columns=("msisdn", "first_name", name))
+
+    with pytest.raises(SourceError, match=f"'key' as its key, .*, did you mean {name}\\? Add the"):
+        screen(rows)
+
+
 def test_no_opt_out_column_is_needed():
     rows = candidates(("a", number(1), "Ana"), columns=COLUMNS[:3])
 
