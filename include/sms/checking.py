@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from sms import documents, offline, preparing
+from sms import documents, offline, preparing, stop_mentions
 from sms.campaign import YAML_FILE, Campaign, Kind
 from sms.errors import BadCampaign
 from sms.gsm import MOST_PARTS
@@ -24,6 +24,12 @@ def faults(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
     yield from _unpriced(campaign, settings)
     yield from _closed(campaign, settings)
     yield from _too_long(campaign, settings)
+
+
+def warnings(campaign: Campaign) -> Iterator[BadCampaign]:
+    """What lets a run go out and may be wrong all the same; with file and line."""
+    if problem := stop_mentions.unreached(campaign, campaign.allowed_countries):
+        yield _at("stop_mention", campaign, problem)
 
 
 def _unpriced(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:

@@ -64,6 +64,8 @@ def check(
             broken += faults
             continue
         say.print(f"{campaign.name}: good", markup=False)
+        for warning in checking.warnings(campaign):
+            complain.print(str(warning), markup=False)
         for path, text in campaign.texts.values():
             compiled = Template(text)
             for note in compiled.notes:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sms import frames, limits, preparing, reviewing, send_window, storage
+from sms import frames, limits, preparing, reviewing, send_window, stop_mentions, storage
 from sms.campaign import Campaign, campaign_id
 from sms.clock import PARIS
 from sms.delivery import Cap, fingerprint, next_files, report_due
@@ -862,7 +862,9 @@ def _beside(
 ) -> list[str]:
     """What there is beside this run: its campaign's limits, and its campaign's other runs."""
     name = plan.campaign.name
-    told = reviewing.limits_section(limits.standing(plan.campaign, run, cost))
+    warning = stop_mentions.unreached(plan.campaign, run.segments)
+    told = [f"- **Stop mention:** {warning}"] if warning else []
+    told += reviewing.limits_section(limits.standing(plan.campaign, run, cost))
     for last in ledger.latest_sent(name, but=plan.run_key, most=1):
         before = _before(plan, folder, ledger.summary(last), settings)
         told += reviewing.changes_section(summary, sum(run.segments.values()), cost, before)

@@ -97,3 +97,41 @@ def test_an_hour_that_the_operator_closed_can_not_be_insisted_on(
     for fault in found:
         assert fault.startswith("campaign.yaml, line 5: send_at: with `outside_window: fail`")
         assert "the settings open marketing in 09:00-20:00 only" in fault
+
+
+@pytest.mark.parametrize(
+    ("yaml", "countries"),
+    [
+        (MARKETING + "allowed_countries: [FR, RE, BE]\n", "BE, RE"),
+        (MARKETING + "allowed_countries: [BE]\n", "BE"),
+        (MARKETING, None),
+        (
+            MARKETING.replace("STOP 36180", "Refus https://exemple.fr/stop")
+            + "allowed_countries: [FR, BE]\n",
+            None,
+        ),
+        (
+            MARKETING.replace("STOP 36180", "STOP au +33639980001")
+            + "allowed_countries: [FR, BE]\n",
+            None,
+        ),
+        ("kind: transactional\nsender: AUTUMN\nallowed_countries: [FR, BE]\n", None),
+    ],
+)
+def test_a_short_code_to_refuse_by_is_warned_of_where_messages_go_abroad(
+    tmp_path: Path, yaml: str, countries: str | None
+) -> None:
+    folder = tmp_path / "autumn"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(yaml)
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text("Bonjour !")
+
+    told = [str(warning) for warning in checking.warnings(load(folder))]
+
+    if countries is None:
+        assert told == []
+    else:
+        [warning] = told
+        assert warning.startswith(f"{folder}/campaign.yaml, line 3: stop_mention: 'STOP 36180' ")
+        assert f"whether numbers of {countries} reach it" in warning

@@ -44,6 +44,29 @@ def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path
         assert done.stderr.startswith(f"{home}/autumn/campaign.yaml, line 3: budget: the budget ")
 
 
+def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) -> None:
+    home = tmp_path / "autumn"
+    home.mkdir()
+    (home / "campaign.yaml").write_text(
+        'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\nallowed_countries: [FR, CH]\n'
+    )
+    (home / "recipients.sql").write_text("SELECT 1")
+    (home / "message.txt").write_text("Bonjour !")
+
+    done = sms("check", home)
+
+    assert (done.returncode, done.stdout) == (0, "autumn: good\n")
+    assert "stop_mention: 'STOP 36180' names a short code" in done.stderr
+    for country, owner in (("MF", "GP"), ("BL", "GP")):
+        (home / "campaign.yaml").write_text(
+            f"kind: transactional\nsender: AUTUMN\nallowed_countries: [{country}]\n"
+        )
+        done = sms("check", home)
+        assert done.returncode == 1
+        assert f"{country!r} no number would be matched" in done.stderr
+        assert f"write {owner}" in done.stderr
+
+
 def test_a_name_that_no_campaign_has_is_told_with_those_that_there_are() -> None:
     done = sms("check", "spring_sales", "spring_sale")
 

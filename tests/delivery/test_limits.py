@@ -102,7 +102,9 @@ def test_the_review_tells_the_cost_by_country(desk: Desk) -> None:
     with pytest.raises(LimitTripped, match=r"0\.60 EUR is more than the budget, 0\.59 EUR"):
         desk.prepare(abroad, more="allowed_countries: [FR, GB]\nbudget: 0.59\n")
 
-    assert "- **Cost:** 0.60 EUR" in (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    assert "- **Cost:** 0.60 EUR" in review
+    assert "ask the provider whether numbers of GB reach it" in review
 
 
 def test_without_prices_the_review_says_that_the_cost_is_not_known(desk: Desk) -> None:
