@@ -195,9 +195,11 @@ class Outcome:
         """What each column that the text computes with was taken for, where it says no type."""
         survey = self.screened.survey
         computed = survey.screener.computed if survey.screener.untyped else ()
-        known = {name: survey.kinds.get(name, Kind.TEXT) for name in computed}
-        words = {name: kind for name, kind in survey.kinds.items() if kind is Kind.YES_NO}
-        return {name: kind.noun for name, kind in (known | words).items()}
+        return {
+            name: kind.noun
+            for name, kind in survey.kinds.items()
+            if kind is Kind.YES_NO or (name in computed and kind is not Kind.TEXT)
+        }
 
     @property
     def notes(self) -> tuple[Fault, ...]:

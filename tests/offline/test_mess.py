@@ -245,6 +245,8 @@ def test_csv_and_parquet_in_batches_of_any_size_make_the_same_campaign(
     again = prepared(rows, text, unsupported, chosen, as_csv=True, at_once=1_000)
 
     assert counted_faults(made) == counted_faults(again)
+    for each in (made, again):
+        del each.summary["read_as"]  # a CSV alone has no types
     assert made == again
 
 
