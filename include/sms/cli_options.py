@@ -31,6 +31,9 @@ LedgerUrl = Annotated[
 ]
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
 def open_ledger(url: str, actor: str) -> "Ledger":
     """The ledger of a command, whose events `actor` signs, its schema checked."""
     from sms.ledger.ledger import Ledger
@@ -91,9 +94,9 @@ def person() -> str:
 
 def msisdn(written: str) -> int:
     """A person's number on the command line, in any spelling that a stop list may have."""
-    from sms.wire.report_rows import number
+    from sms.dialling import dialled
 
-    read = number(written.encode())
+    read = dialled(written)
     if read is None:
         raise typer.BadParameter("this is no phone number: write it such as +33639980001")
     return read

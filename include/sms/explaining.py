@@ -1,33 +1,31 @@
-"""One person's story: every campaign that met their number, and what they said.
+"""One person's story: every campaign that met their number or key, and what they answered.
 
-Told from the ledger, and from the folders of runs as long as these are kept. It quotes a person's
-number and texts, for that person or whoever answers them: nothing of it belongs in a log.
+It is read from the ledger, and from the folders of runs as long as these are kept. It quotes a
+person's number and texts, for that person or their support: nothing of it belongs in a log.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from sms import frames, sending
 from sms.campaign import Campaign
 from sms.clock import PARIS
-from sms.errors import StorageGone
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import History, Listed, OptOut, PlannedRun, Removal, Reply, Sent, Submission
 from sms.ledger.states import SENT, State
 from sms.msisdn import normalise
-from sms.recipients import EXCLUDED_SCHEMA, SENTENCES, Reason
+from sms.proving import is_proof
+from sms.recipients import SENTENCES, Reason
+from sms.searching import LeftOut, Search
 from sms.stop_words import Asks, asks_to_stop
+from sms.words import count, listed
 
 RUNS = 200  # folders that are searched at most
-SUBSCRIBER = 8  # digits at a number's end that every spelling has
-TEXT_COLUMNS = ["msisdn", "idremote", "oadc", "msg", "segments"]
 SOURCES = {
     "stop_report": "the provider's STOP report",
     "reply": "a reply that asks to stop",
@@ -37,26 +35,39 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened: when, a word for machines, a sentence for people, and facts."""
+    """One thing that happened: when, a word for machines, a sentence for people, and facts.
+
+    `times` is how often: what is the same in all of these is one entry.
+    """
 
     at: datetime
     what: str
     told: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether campaigns would write to a number now.
+
+    `refused` is why none would, `refused_by` why these would not, by campaign.
+    """
+
+    msisdn: int
+    refused: str | None
+    refused_by: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All entries in the order of time, and whether a campaign would write to the number now.
+    """All entries in the order of time, and how each of the person's numbers stands now.
 
-    `refused` is why none would, `refused_by` why these campaigns would not; `untold` are sentences
-    on what could not be looked at.
+    `untold` are sentences on what could not be looked at.
     """
 
-    msisdn: int
     entries: tuple[Entry, ...]
-    refused: str | None
-    refused_by: Mapping[str, str]
+    numbers: tuple[Standing, ...]
     untold: tuple[str, ...]
 
 
@@ -66,8 +77,12 @@ class Story:
 def of_stop_list(history: History) -> list[Entry]:
     """When and how a number came into the stop list, and left it, the oldest first."""
     said = [reply for reply in history.replies if _asks_to_stop(reply)]
-    entries = [*map(_heard, said), *map(_listed, history.listed), *map(_removed, history.removals)]
-    return sorted(entries, key=lambda entry: entry.at)
+    entries = [
+        *map(_heard, said),
+        *map(_imported, history.listed),
+        *map(_removed, history.removals),
+    ]
+    return _in_order(entries)
 
 
 def standing(history: History) -> str:
@@ -82,6 +97,17 @@ def standing(history: History) -> str:
 def moment(at: datetime) -> str:
     """An instant as people in France read it."""
     return f"{at.astimezone(PARIS):%Y-%m-%d %H:%M}"
+
+
+def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """By time; what is said of the same moment in the same words is one entry."""
+    found: dict[tuple[datetime, str, str], Entry] = {}
+    for each in entries:
+        known = found.setdefault((each.at, each.what, each.told), each)
+        if known is not each:
+            again = replace(known, times=known.times + each.times)
+            found[each.at, each.what, each.told] = again
+    return sorted(found.values(), key=lambda entry: entry.at)
 
 
 def _by(opt_out: OptOut) -> str:
@@ -119,13 +145,13 @@ def _heard(reply: Reply) -> Entry:
     )
 
 
-def _listed(listed: Listed) -> Entry:
-    since = f"opted out {moment(listed.opted_out_at)}" if listed.opted_out_at else "no moment told"
+def _imported(row: Listed) -> Entry:
+    since = f"opted out {moment(row.opted_out_at)}" if row.opted_out_at else "no date given"
     return Entry(
-        listed.recorded_at,
+        row.recorded_at,
         "imported",
-        f"imported from the list {listed.list}: {since}",
-        {"list": listed.list, "opted_out_at": listed.opted_out_at},
+        f"imported from the list {row.list}: {since}",
+        {"list": row.list, "opted_out_at": row.opted_out_at},
     )
 
 
@@ -144,53 +170,90 @@ def _removed(removal: Removal) -> Entry:
 
 
 def explain(
-    msisdn: int,
     ledger: Ledger,
     campaigns: Iterable[Campaign],
     open_folder: Callable[[str], Any],
     *,
+    msisdn: int | None = None,
+    key: str | None = None,
     since: datetime,
     now: datetime,
 ) -> Story:
-    """What campaigns planned since then had to do with a number, and what was ever heard of it.
+    """What campaigns planned since then did with a number or with the rows of a key.
 
+    With it, everything that was ever received from the number, or from those of the key.
     `open_folder` makes a path of a run's folder.
     """
-    history = ledger.history(msisdn)
-    untold: list[str] = []
-    search = _Search(msisdn, open_folder, untold)
-    sent = ledger.sent_to(msisdn, since=since)
-    runs = ledger.recent_runs(since=since, most=RUNS + 1)
-    if len(runs) > RUNS:
-        untold.append(f"only the latest {RUNS} runs were searched for exclusions")
-    if gone := sum(search.is_gone(run.folder) for run in runs[:RUNS]):
-        untold.append(f"the folders of {gone} runs have expired, and with them whom they left out")
+    search = Search(open_folder, msisdn, key)
+    sent = _sent_to(ledger, msisdn, key, since)
+    runs, untold = _searched(ledger, search, since)
     entries = [
-        *of_stop_list(history),
-        *(_heard(reply) for reply in history.replies if not _asks_to_stop(reply)),
-        *(entry for each in sent for entry in _sent(each, search.message(each.folder, each.stem))),
-        *(entry for run in runs[:RUNS] for entry in _left_out(run, search, ledger, sent)),
+        *(entry for run in runs for entry in _left_out(run, search, ledger, sent)),
+        *(entry for each in sent for entry in _sent(each, search)),
     ]
-    refused, refused_by = _refusals(msisdn, history, ledger, campaigns, now)
+    numbers = [msisdn] if msisdn is not None else sorted({e.msisdn for e in sent} | search.given)
+    histories = {number: ledger.history(number) for number in numbers}
+    for history in histories.values():
+        entries += of_stop_list(history)
+        entries += [_heard(reply) for reply in history.replies if not _asks_to_stop(reply)]
+    known = list(campaigns)
     return Story(
-        msisdn,
-        tuple(sorted(entries, key=lambda entry: entry.at)),
-        refused,
-        refused_by,
-        tuple(untold),
+        tuple(_in_order(entries)),
+        tuple(_standing(each, histories[each], ledger, known, now) for each in numbers),
+        (*untold, *_unread(search, sent)),
     )
 
 
-def _refusals(
+def _sent_to(ledger: Ledger, msisdn: int | None, key: str | None, since: datetime) -> list[Sent]:
+    """The messages in files that were uploaded.
+
+    A proof carries a recipient's key, and goes to a phone of the sender's own.
+    """
+    if key is None:
+        return ledger.sent_to(msisdn or 0, since=since)
+    found = ledger.sent_with_key(key, since=since)
+    return [each for each in found if not is_proof(each.run_key)]
+
+
+def _searched(
+    ledger: Ledger, search: Search, since: datetime
+) -> tuple[list[PlannedRun], list[str]]:
+    """The runs whose folders are searched, and sentences on those that aren't."""
+    runs = ledger.recent_runs(since=since, most=RUNS + 1)
+    untold = [f"only the latest {RUNS} runs were searched for exclusions"] if runs[RUNS:] else []
+    gone = {run.run_key for run in runs[:RUNS] if search.is_gone(run.folder)}
+    if gone:
+        expired = count(len(gone), "run")
+        untold.append(f"no folder is left of {expired}: whom they excluded is no longer known")
+    kept = [run for run in runs[:RUNS] if run.run_key not in gone]
+    if search.key is not None:
+        kept = [run for run in kept if not is_proof(run.run_key)]
+    return kept, untold
+
+
+def _unread(search: Search, sent: Sequence[Sent]) -> Iterator[str]:
+    """What could not be read, in a sentence; of a run that wrote to them, it is of no use."""
+    told = {each.folder for each in sent}
+    unread = {folder: why for folder, why in search.unread.items() if folder not in told}
+    if unread:
+        first, why = next(iter(unread.items()))
+        runs = count(len(unread), "run")
+        yield (
+            f"the files of {runs} can't be read ({'' if len(unread) == 1 else 'first: '}{first}/"
+            f"{why}): whether they excluded this person is not known"
+        )
+
+
+def _standing(
     msisdn: int, history: History, ledger: Ledger, campaigns: Iterable[Campaign], now: datetime
-) -> tuple[str | None, dict[str, str]]:
-    """Why nobody would write to the number now, and why these campaigns would not."""
+) -> Standing:
+    """Why no campaign would write to the number now, and why these campaigns would not."""
     numbers = normalise(pa.array([f"+{msisdn}"], pa.large_string()))
     fault, country = numbers.reason[0].as_py(), numbers.country[0].as_py()
     if history.opt_out:
-        return standing(history), {}
+        return Standing(msisdn, standing(history), {})
     if fault:
-        return SENTENCES[fault], {}
+        return Standing(msisdn, SENTENCES[fault], {})
     asked = np.array([msisdn], np.int64)
     refused: dict[str, str] = {}
     for campaign in campaigns:
@@ -198,7 +261,7 @@ def _refusals(
             refused[campaign.name] = Reason.COUNTRY_NOT_ENABLED.sentence
         if reason := _spared(campaign, ledger, asked, now):
             refused[campaign.name] = reason.sentence
-    return None, refused
+    return Standing(msisdn, None, refused)
 
 
 def _spared(
@@ -216,11 +279,17 @@ def _spared(
     return None
 
 
-def _sent(sent: Sent, message: Mapping[str, Any] | None) -> Iterator[Entry]:
-    facts = {"campaign": sent.campaign, "run_key": sent.run_key, "stem": sent.stem}
+def _sent(sent: Sent, search: Search) -> Iterator[Entry]:
+    message = search.message(sent.folder, sent.stem)
+    proof = is_proof(sent.run_key)
+    facts = {
+        **{"campaign": sent.campaign, "run_key": sent.run_key, "stem": sent.stem, "proof": proof},
+        "msisdn": f"+{sent.msisdn}",
+    }
     text = message["msg"] if message else None
-    what, word = _fate(sent.state)
-    quoted = f": “{text}”" if text else "; its text has expired with the run's folder"
+    what, word = _fate(sent.state, proof)
+    lost = "can't be read" if sent.folder in search.unread else "has expired with the run's folder"
+    quoted = f": “{text}”" if text else f"; its text {lost}"
     yield Entry(
         max(sent.send_at, sent.submitted_at or sent.send_at),
         what,
@@ -242,105 +311,70 @@ def _sent(sent: Sent, message: Mapping[str, Any] | None) -> Iterator[Entry]:
         )
 
 
-def _fate(state: State) -> tuple[str, str]:
+def _fate(state: State, proof: bool) -> tuple[str, str]:
+    as_proof = " as a proof" if proof else ""
     if state in SENT:
-        return "sent", "sent"
+        return ("proof" if proof else "sent"), f"sent{as_proof}"
     if state in (State.UPLOADING, State.UNKNOWN):
-        return "uncertain", "perhaps sent"
-    return "not_sent", "not sent"
+        return "uncertain", f"perhaps sent{as_proof}"
+    return "not_sent", f"not sent{as_proof}"
 
 
 def _left_out(
-    run: PlannedRun, search: "_Search", ledger: Ledger, sent: Sequence[Sent]
+    run: PlannedRun, search: Search, ledger: Ledger, sent: Sequence[Sent]
 ) -> Iterator[Entry]:
-    """Why a run did not write to the number, though its query named it."""
-    facts = {"campaign": run.campaign, "run_key": run.run_key}
-    for row in search.excluded(run.folder):
-        sentence = SENTENCES.get(row["reason"], row["reason"])
-        detail = f" ({row['detail']})" if row["detail"] else ""
-        yield Entry(
-            run.chosen_at or run.planned_at,
-            "excluded",
-            f"left out by {run.campaign}: {sentence}{detail}",
-            {**facts, "reason": row["reason"], "detail": row["detail"], "key": row["key"]},
-        )
+    """Why a run did not write to the person, though its query returned them."""
+    at = run.chosen_at or run.planned_at
+    facts = {"campaign": run.campaign, "run_key": run.run_key, "dry_run": run.dry_run}
+    for rows in search.excluded(run.folder):
+        yield Entry(at, "excluded", _excluded(run, rows), {**facts, **_facts_of(rows)}, rows.rows)
     for file in ledger.submissions(run.run_key):
         if file.stem not in {each.stem for each in sent} and search.message(run.folder, file.stem):
             yield _prepared(run, file, facts, unsure=ledger.lacks_people(file.stem))
 
 
+def _excluded(run: PlannedRun, rows: LeftOut) -> str:
+    sentence = SENTENCES.get(rows.reason, rows.reason)
+    detail = f" ({rows.detail})" if rows.detail else ""
+    return f"excluded by {_named(run)}: {sentence}{detail}"
+
+
+def _facts_of(rows: LeftOut) -> dict[str, Any]:
+    return {"reason": rows.reason, "detail": rows.detail, "keys": list(rows.keys)}
+
+
+def _named(run: PlannedRun) -> str:
+    """A campaign's run, by what sets it apart from a run that writes to everybody."""
+    if run.dry_run:
+        return f"a dry run of {run.campaign}"
+    if is_proof(run.run_key):
+        return f"a proof of {run.campaign}"
+    return run.campaign
+
+
 def _prepared(run: PlannedRun, file: Submission, facts: Mapping[str, Any], unsure: bool) -> Entry:
     """Of a message that is in the run's folder, and not among those that the ledger has."""
-    if file.state not in SENT:
+    if run.dry_run:
+        what, why = "dry_run", "which sends nothing"
+    elif file.state not in SENT:
         what, why = "not_sent", f"not sent: the file is {file.state}"
     elif unsure:
         what = "uncertain"
         why = "perhaps sent: rows about people of this file were erased, theirs may be among them"
     else:
-        what, why = "excluded", "left out right before it left: in the stop list by then"
+        what, why = "excluded", "left out right before the upload: in the stop list by then"
     return Entry(
         run.chosen_at or run.planned_at,
         what,
-        f"prepared by {run.campaign} in {file.stem}, {why}",
+        f"prepared by {_named(run)} in {file.stem}, {why}",
         {**facts, "stem": file.stem, "state": file.state},
     )
 
 
-class _Search:
-    """Looks for one number in what runs left behind; a folder that is gone has no answer."""
-
-    def __init__(self, msisdn: int, open_folder: Callable[[str], Any], untold: list[str]) -> None:
-        self._msisdn = msisdn
-        self._open = open_folder
-        self._untold = untold
-        # The end of the number, whatever stands between its digits.
-        self._alike = r"\D*".join(str(msisdn)[-SUBSCRIBER:])
-
-    def is_gone(self, folder: str) -> bool:
-        """Whether a run's folder is no longer kept."""
-        try:
-            return not self._open(folder).exists()
-        except Exception:  # of any storage: what can't be read is told by whoever reads it
-            return False
-
-    def excluded(self, folder: str) -> list[dict[str, Any]]:
-        """The rows that were left out for this number, as it was given."""
-        return [
-            row
-            for name in (sending.EXCLUDED, sending.UNRENDERED)
-            for row in self._rows(folder, name, list(EXCLUDED_SCHEMA.names), self._is_given)
-        ]
-
-    def message(self, folder: str, stem: str) -> dict[str, Any] | None:
-        """The message to this number in a file, if it is still kept."""
-        name = sending.messages_file(self._open(folder), stem).name
-        found = self._rows(folder, name, TEXT_COLUMNS, self._is_number)
-        return found[0] if found else None
-
-    def _rows(
-        self,
-        folder: str,
-        name: str,
-        columns: list[str],
-        chosen: Callable[[pa.RecordBatch], pa.RecordBatch],
-    ) -> list[dict[str, Any]]:
-        try:
-            found = [
-                row
-                for batch in frames.batches(self._open(folder) / name, columns)
-                for row in chosen(batch).to_pylist()
-            ]
-        except StorageGone:
-            return []
-        except Exception as error:  # of any storage, or of a run that is being written
-            self._untold.append(f"{folder}/{name} can't be read ({type(error).__name__})")
-            return []
-        return found
-
-    def _is_number(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch.filter(pc.equal(batch.column("msisdn"), self._msisdn))
-
-    def _is_given(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        alike = batch.filter(pc.match_substring_regex(batch.column("msisdn"), self._alike))
-        same = normalise(alike.column("msisdn")).msisdn == self._msisdn
-        return alike.filter(pa.array(same))
+def rows_of(entry: Entry) -> str:
+    """How often something was said or found, where it is more than once."""
+    if entry.times == 1:
+        return ""
+    if keys := entry.facts.get("keys"):
+        return f" ({count(entry.times, 'row')}, with the keys {listed(keys)})"
+    return f" ({count(entry.times, 'time')})"

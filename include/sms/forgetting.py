@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sms.archive import place_of
+from sms.dialling import dialled
 from sms.errors import ConfigurationError, StillReported
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Forgotten
 from sms.retention import day_of
 from sms.settings import MONTH, Settings
-from sms.wire import report_rows
 from sms.wire.names import ReportName
 
 
@@ -47,8 +47,7 @@ def forget(
 
 
 def _msisdn(number: str) -> int:
-    """As reports are read: anybody's phone may answer."""
-    msisdn = report_rows.number(number.encode())
+    msisdn = dialled(number)
     if msisdn is None:
         raise ConfigurationError(
             "this is no telephone number: write it with its country, such as +33..."

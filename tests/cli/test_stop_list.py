@@ -1,6 +1,5 @@
-"""`sms stop-list` and `sms explain`: what they change, print and refuse."""
+"""`sms stop-list`: what it changes, prints and refuses."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -203,16 +202,3 @@ def test_what_is_no_number_and_an_old_ledger_are_refused(ledger_url, empty_datab
     assert (old.returncode, "upgrade the ledger" in old.stderr) == (1, True)
     unnamed = sms("stop-list", "import", crm, "--source", " ", "--url", ledger_url)
     assert unnamed.returncode == 2
-
-
-def test_nobody_is_explained_without_a_word_too_many(ledger_url):
-    told = sms("explain", "0639980009", "--since", "2027-01-01", "--url", ledger_url)
-
-    assert told.stdout.splitlines() == [
-        "+33639980009",
-        "No campaign and no message is known since 2027-01-01 00:00, and nothing that the stop "
-        "list ever heard.",
-        "Now: written to by any campaign whose query names the number",
-    ]
-    told = json.loads(sms("explain", "0639980009", "--json", "--url", ledger_url).stdout)
-    assert (told["msisdn"], told["written_to_now"], told["story"]) == ("+33639980009", True, [])

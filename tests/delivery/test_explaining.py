@@ -7,13 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sms import clock
+from sms import clock, sending
 from sms.campaign import load_all
-from sms.explaining import Story, explain
+from sms.dialling import dialled
+from sms.explaining import Story, explain, rows_of
 from sms.ledger.states import State
 from sms.wire.names import ReportName
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers
+from tests.delivery.test_proof import OURS, proved, submit_proof
 
 pytestmark = SANDBOX_ONLY
 
@@ -21,17 +23,31 @@ FIRST = 33_639_980_000
 MONTH = timedelta(days=30)
 
 
-def story(desk: Desk, number: int, since: datetime | None = None) -> Story:
-    """Of the n-th person, by all campaigns of the desk."""
+def story(
+    desk: Desk, number: int | None = None, since: datetime | None = None, key: str | None = None
+) -> Story:
+    """Of the n-th person, or of a key, by all campaigns of the desk."""
     now = clock.now()
-    campaigns = load_all(desk.folder / "campaigns")[0]
     return explain(
-        FIRST + number, desk.ledger, campaigns, Path, since=since or now - MONTH, now=now
+        desk.ledger,
+        load_all(desk.folder / "campaigns")[0],
+        Path,
+        msisdn=None if number is None else FIRST + number,
+        key=key,
+        since=since or now - MONTH,
+        now=now,
     )
 
 
 def told(story: Story) -> list[str]:
-    return [f"{entry.what}: {entry.told}" for entry in story.entries]
+    return [f"{entry.what}: {entry.told}{rows_of(entry)}" for entry in story.entries]
+
+
+def reasons_of(desk: Desk, written: str) -> list[str]:
+    """Why the number that somebody gives was excluded."""
+    msisdn, now = dialled(written), clock.now()
+    found = explain(desk.ledger, [], Path, msisdn=msisdn, since=now - MONTH, now=now)
+    return [each.facts["reason"] for each in found.entries]
 
 
 def say_stop(desk: Desk, number: int, text: str = "STOP", campaign_id: str = "spring") -> None:
@@ -88,8 +104,9 @@ def test_what_was_sent_is_told_with_its_text_and_what_came_back(
     assert stop.endswith(": “Stop, merci”")
     assert len(found.entries) == 3
     assert found.entries == tuple(sorted(found.entries, key=lambda entry: entry.at))
-    assert found.refused is not None
-    assert found.refused.startswith("in the stop list since 2027-03-02 ")
+    [now] = found.numbers
+    assert now.refused is not None
+    assert now.refused.startswith("in the stop list since 2027-03-02 ")
 
 
 SPELLED = {"06.39.98.00.01": (1, "duplicate_msisdn"), "+33 6 39 98 00 02": (2, "opted_out")}
@@ -105,8 +122,8 @@ def test_who_was_left_out_is_told_why_however_the_number_was_given(
     [left_out] = [each for each in story(desk, why[0]).entries if each.what == "excluded"]
 
     assert left_out.facts["reason"] == why[1]
-    assert left_out.facts["key"] == "k2"
-    assert left_out.told.startswith("left out by tests: ")
+    assert left_out.facts["keys"] == ["k2"]
+    assert left_out.told.startswith("excluded by tests: ")
 
 
 def test_who_fell_out_right_before_a_file_left_is_told_so(desk: Desk, gateway: Sandbox) -> None:
@@ -115,8 +132,8 @@ def test_who_fell_out_right_before_a_file_left_is_told_so(desk: Desk, gateway: S
     desk.submit(file.stem)
 
     assert (
-        f"excluded: prepared by tests in {file.stem}, left out right before it left: in the stop "
-        "list by then"
+        f"excluded: prepared by tests in {file.stem}, left out right before the upload: in the "
+        "stop list by then"
     ) in told(story(desk, 1))
 
 
@@ -151,7 +168,7 @@ def test_a_folder_that_has_expired_is_said_to_be_gone(desk: Desk, gateway: Sandb
     found = story(desk, 1)
 
     assert told(found)[0].endswith("1 SMS; its text has expired with the run's folder")
-    assert [sentence[:20] for sentence in found.untold] == ["the folders of 1 run"]
+    assert found.untold == ("no folder is left of 1 run: whom they excluded is no longer known",)
 
 
 def test_a_file_that_can_not_be_read_is_told(desk: Desk, gateway: Sandbox) -> None:
@@ -159,7 +176,149 @@ def test_a_file_that_can_not_be_read_is_told(desk: Desk, gateway: Sandbox) -> No
     (desk.run_folder("one") / "02_excluded.parquet").write_bytes(b"")
 
     [sentence] = story(desk, 1).untold
-    assert "02_excluded.parquet can't be read" in sentence
+    assert sentence == (
+        f"the files of 1 run can't be read ({desk.run_folder('one')}/02_excluded.parquet: "
+        "SourceError): whether they excluded this person is not known"
+    )
+
+
+def test_a_broken_folder_of_a_run_that_wrote_to_them_taints_no_answer(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    [file] = desk.prepare(numbers(3))
+    desk.submit(file.stem)
+    folder = desk.run_folder("one")
+    for name in ("02_excluded.parquet", f"03_messages-{file.stem}.parquet"):
+        (folder / name).write_bytes(b"no parquet")
+
+    found = story(desk, 1)
+
+    assert found.untold == ()
+    [sent] = told(found)
+    assert sent.endswith("1 SMS; its text can't be read")
+    assert len(story(desk, 9).untold) == 1
+
+
+def test_several_broken_folders_are_one_sentence(desk: Desk, gateway: Sandbox) -> None:
+    for run in ("one", "two", "three"):
+        desk.prepare(numbers(3), run=run)
+        for name in ("02_excluded.parquet", "03_excluded.parquet"):
+            (desk.run_folder(run) / name).write_bytes(b"no parquet")
+
+    [sentence] = story(desk, 1).untold
+
+    assert sentence.startswith("the files of 3 runs can't be read (first: ")
+
+
+def test_a_number_in_a_hundred_rows_is_one_line(desk: Desk, gateway: Sandbox) -> None:
+    desk.prepare([*numbers(1)] * 100)
+
+    found = story(desk, 0)
+
+    assert len(found.entries) == 2
+    [excluded] = [each for each in found.entries if each.what == "excluded"]
+    assert (excluded.times, excluded.facts["keys"]) == (99, ["k1", "k2", "k3", "k4", "k5", "k6"])
+    assert rows_of(excluded) == " (99 rows, with the keys k1, k2, k3, k4, k5, ...)"
+
+
+def test_the_same_reply_again_and_again_is_one_line(desk: Desk, gateway: Sandbox) -> None:
+    row = {
+        **{"msisdn": FIRST, "opted_out_at": clock.now(), "replied_at": clock.now()},
+        **{"raw_date": "20270302", "raw_hour": "0930", "message": "Oui", "idremote": None},
+    }
+    rows = pa.Table.from_pylist(
+        [row | {"occurrence": at} for at in range(1, 4)],
+        pa.schema(
+            {
+                **{"msisdn": pa.int64(), "opted_out_at": pa.timestamp("us", tz="UTC")},
+                **{"replied_at": pa.timestamp("us", tz="UTC"), "raw_date": pa.string()},
+                **{"raw_hour": pa.string(), "message": pa.string(), "idremote": pa.large_string()},
+                "occurrence": pa.int32(),
+            }
+        ),
+    )
+    name = ReportName.parse("SMSMO-12345-20270302-1000-spring.csv")
+    assert name
+    desk.ledger.load_replies(name, rows)
+
+    [line] = told(story(desk, 0))
+
+    assert line == "reply: answered: “Oui” (3 times)"
+
+
+EXCLUDED_NUMBERS = {
+    "landline": ("01 23 45 67 89", "0123456789", "+33 (0)1.23.45.67.89", "0033123456789"),
+    "premium": ("0899 12 34 56", "+33899123456"),
+    "float_msisdn": ("33639980007.0", "+33639980007"),
+    "overseas_as_metropolitan": ("+33692123456", "0692123456", "+262692123456"),
+}
+
+
+@pytest.mark.parametrize(("reason", "spellings"), EXCLUDED_NUMBERS.items())
+def test_a_number_that_no_sms_can_reach_is_found_in_every_spelling(
+    desk: Desk, gateway: Sandbox, reason: str, spellings: tuple[str, ...]
+) -> None:
+    desk.prepare([*numbers(1), spellings[0]])
+
+    for asked in spellings:
+        assert reasons_of(desk, asked) == [reason]
+
+
+def test_a_key_finds_its_rows_whatever_their_number(desk: Desk, gateway: Sandbox) -> None:
+    [file] = desk.prepare([*numbers(2), "06 39", "01 23 45 67 89"])
+    desk.submit(file.stem)
+    say_stop(desk, 1)
+
+    sent, malformed, landline = (story(desk, key=key) for key in ("k1", "k2", "k3"))
+
+    assert sorted(entry.what for entry in sent.entries) == ["sent", "stop"]
+    assert [each.msisdn for each in sent.numbers] == [FIRST + 1]
+    assert [(e.facts["reason"], e.facts["keys"]) for e in malformed.entries] == [
+        ("too_short_msisdn", ["k2"])
+    ]
+    assert malformed.numbers == ()
+    assert [each.msisdn for each in landline.numbers] == [33_123_456_789]
+    assert landline.numbers[0].refused == "this is a landline or a box, which gets no SMS"
+    assert story(desk, key="nobody's").entries == ()
+
+
+def test_a_key_is_found_in_the_ledger_where_the_folder_is_gone(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    [file] = desk.prepare(numbers(3))
+    desk.submit(file.stem)
+    shutil.rmtree(desk.run_folder("one"))
+
+    [entry] = story(desk, key="k2").entries
+
+    assert (entry.what, entry.facts["msisdn"]) == ("sent", f"+{FIRST + 2}")
+    assert story(desk, key="k2", since=clock.now() + MONTH).entries == ()
+
+
+def test_a_proof_is_told_as_a_proof_and_is_no_message_to_its_key(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    desk.prepare(numbers(3), more=OURS)
+    [stem] = proved(desk)
+    submit_proof(desk, stem)
+
+    [proof] = [each for each in story(desk, 9901).entries if each.what != "excluded"]
+
+    assert proof.what == "proof"
+    assert proof.told.startswith(f"sent as a proof by tests in {stem} (submitted), 1 SMS: “")
+    [recipient] = story(desk, key="k0").entries
+    assert recipient.told.startswith("prepared by tests in SEND-")
+    assert [each.msisdn for each in story(desk, key="k0").numbers] == [FIRST]
+
+
+def test_a_dry_run_is_told_as_one(desk: Desk, gateway: Sandbox) -> None:
+    [file] = desk.prepare([*numbers(2), numbers(1)[0]], dry_run=True)
+    sending.call_off(sending.read_plan(desk.run_folder("one")), desk.ledger, "a dry run")
+
+    assert told(story(desk, 1)) == [
+        f"dry_run: prepared by a dry run of tests in {file.stem}, which sends nothing"
+    ]
+    assert told(story(desk, 0))[0].startswith("excluded: excluded by a dry run of tests: ")
 
 
 def test_only_what_was_planned_since_then_is_told(desk: Desk, gateway: Sandbox) -> None:
@@ -174,14 +333,14 @@ def test_campaigns_that_would_leave_them_alone_are_named(desk: Desk, gateway: Sa
 
     found = story(desk, 1)
 
-    assert found.refused is None
-    assert "as often as at_most" in found.refused_by["tests"]
-    assert story(desk, 9).refused_by == {}
+    assert found.numbers[0].refused is None
+    assert "as often as at_most" in found.numbers[0].refused_by["tests"]
+    assert story(desk, 9).numbers[0].refused_by == {}
 
 
 def test_a_number_that_is_no_mobile_is_never_written_to(desk: Desk, gateway: Sandbox) -> None:
     now = clock.now()
 
-    found = explain(33_123_456_789, desk.ledger, [], Path, since=now, now=now)
+    found = explain(desk.ledger, [], Path, msisdn=33_123_456_789, since=now, now=now)
 
-    assert found.refused == "this is a landline or a box, which gets no SMS"
+    assert found.numbers[0].refused == "this is a landline or a box, which gets no SMS"

@@ -631,6 +631,11 @@ class Ledger:
         with self._snapshot() as tx:
             return people.sent_to(tx, msisdn, since)
 
+    def sent_with_key(self, key: str, *, since: datetime) -> list[Sent]:
+        """Every message with a recipient's key, as `sent_to`; reads all messages since then."""
+        with self._snapshot() as tx:
+            return people.sent_with_key(tx, key, since)
+
     def lacks_people(self, stem: str) -> bool:
         """Whether rows about people of a file were erased: who is not in it may have been."""
         with self._snapshot() as tx:

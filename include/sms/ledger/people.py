@@ -51,10 +51,9 @@ UNHEARD = text(
     ORDER BY coalesce(a.replied_at, a.recorded_at), a.id
     """
 )
-SENT = text(
-    """
-    SELECT r.campaign, r.run_key, r.folder, s.stem, s.state, s.send_at, s.submitted_at, m.segments,
-        encode(uuid_send(m.idremote), 'hex') AS idremote, a.raw_status,
+SENT = """
+    SELECT r.campaign, r.run_key, r.folder, m.msisdn, s.stem, s.state, s.send_at, s.submitted_at,
+        m.segments, encode(uuid_send(m.idremote), 'hex') AS idremote, a.raw_status,
         CASE WHEN a.line IS NOT NULL THEN sms.outcome_of(a.idstatus) END AS outcome,
         CASE WHEN a.line IS NOT NULL THEN s.report_loaded_at END AS reported_at
     FROM sms.message m
@@ -62,10 +61,9 @@ SENT = text(
     JOIN sms.campaign_run r USING (run_key)
     LEFT JOIN sms.receipt a ON a.submission_id = m.submission_id AND a.idremote = m.idremote
         AND a.sent_on = m.sent_on
-    WHERE m.msisdn = :msisdn AND s.send_at >= :since
+    WHERE {whose} AND s.send_at >= :since
     ORDER BY s.send_at, s.id
-    """
-)
+"""
 WERE_ERASED = text(
     """
     SELECT s.dropped_at IS NOT NULL
@@ -101,7 +99,20 @@ def unsure_replies(tx: Transaction, since: datetime) -> list[tuple[int, Reply]]:
 
 def sent_to(tx: Transaction, msisdn: int, since: datetime) -> list[Sent]:
     """The messages to a number in files that were uploaded, for an hour since then."""
-    found = tx.db.execute(SENT, {"msisdn": msisdn, "since": since})
+    return _sent(tx, "m.msisdn = :msisdn", since, msisdn=msisdn)
+
+
+def sent_with_key(tx: Transaction, key: str, since: datetime) -> list[Sent]:
+    """The messages that carry a key, as `sent_to`.
+
+    No index has keys: all messages since then are read, months before them are not.
+    """
+    named = "m.key = :key AND m.sent_on = s.sent_on AND m.sent_on >= CAST(:since AS date) - 1"
+    return _sent(tx, named, since, key=key)
+
+
+def _sent(tx: Transaction, whose: str, since: datetime, **asked: object) -> list[Sent]:
+    found = tx.db.execute(text(SENT.format(whose=whose)), {**asked, "since": since})
     return [Sent(**{**row._asdict(), "state": State(row.state)}) for row in found]
 
 

@@ -305,6 +305,7 @@ class Sent:
     campaign: str
     run_key: str
     folder: str
+    msisdn: int
     stem: str
     state: State
     send_at: datetime
