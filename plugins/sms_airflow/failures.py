@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -13,7 +14,7 @@ from airflow.sdk.exceptions import (
 )
 
 from sms import storage
-from sms.errors import SmsError, Unforeseen
+from sms.errors import LedgerUnreachable, SmsError, Unforeseen
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -25,8 +26,9 @@ BESIDE_US = (AirflowException, AirflowRuntimeError)
 def verdict_on(error: SmsError, beside: str = "") -> AirflowException:
     """The exception that makes Airflow retry, or fail at once, with the same sentence.
 
-    And with what there is to know beside it.
+    And with what there is to know beside it. A failure for good is written down with its run.
     """
+    _record(error)
     kind = AirflowException if error.retryable else AirflowFailException
     return kind(f"{error}. {beside}" if beside else str(error))
 
@@ -44,6 +46,21 @@ def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:
             raise verdict_on(in_our_words(error)) from None
 
     return told
+
+
+def _record(error: SmsError) -> None:
+    """Let the ledger know that a run has failed, if no try follows; never another error."""
+    try:
+        ti = get_current_context()["ti"]
+        follows = error.retryable and ti.try_number <= ti.max_tries
+        if follows or isinstance(error, LedgerUnreachable):
+            return
+        from sms_airflow import wiring
+
+        run_key = f"{ti.dag_id}/{ti.run_id}"
+        wiring.ledger_for(ti).record_failure(run_key, task=ti.task_id, why=str(error))
+    except Exception as failed:
+        log.debug("The failure is not in the ledger (%s)", type(failed).__name__)
 
 
 def in_our_words(error: Exception) -> SmsError:

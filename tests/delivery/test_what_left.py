@@ -9,11 +9,18 @@ import asyncssh
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException
+from sqlalchemy import text
 
 from sms.delivery import require_heard, what_left
-from sms.errors import GatewayRefused, GatewayUnreachable, LedgerError, LedgerUnreachable
+from sms.errors import (
+    GatewayRefused,
+    GatewayUnreachable,
+    LedgerError,
+    LedgerUnreachable,
+    SmsError,
+)
 from sms.ledger.states import State
-from sms_airflow import wiring
+from sms_airflow import failures, wiring
 from sms_airflow.operators import SubmitOperator
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, connect, numbers
 from tests.delivery.test_submit import TO_CSV
@@ -169,3 +176,30 @@ def test_no_run_ends_well_of_which_a_file_was_called_off(desk: Desk, gateway: Ga
     with pytest.raises(LedgerError, match=f"not all accepted: {second} is cancelled"):
         require_heard([*files[:1], desk.ledger.submission(second)])
     require_heard(files[:1])
+
+
+@pytest.mark.parametrize(
+    ("error", "tried", "status"),
+    [
+        (LedgerError("refused"), 1, "failed"),
+        (GatewayUnreachable("away"), 9, "failed"),
+        (GatewayUnreachable("away"), 3, "prepared"),
+    ],
+)
+def test_a_failure_for_good_is_written_down_with_its_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: SmsError, tried: int, status: str
+) -> None:
+    desk.prepare(numbers(2), run="send__tests/one")
+    ti = SimpleNamespace(
+        dag_id="send__tests", run_id="one", task_id="submit", try_number=tried, max_tries=8
+    )
+    monkeypatch.setattr(failures, "get_current_context", lambda: {"ti": ti})
+    monkeypatch.setattr(wiring, "ledger_for", lambda ti: desk.ledger)
+
+    assert str(failures.verdict_on(error)) == str(error)
+
+    with desk.ledger.engine.connect() as db:
+        summary = text("SELECT status, failed_task, failed_why FROM sms.campaign_summary")
+        [told] = db.execute(summary).all()
+    failed = ("submit", str(error)) if status == "failed" else (None, None)
+    assert tuple(told) == (status, *failed)

@@ -1,11 +1,12 @@
 """A run in numbers: nobody is lost, everybody is accounted for."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
 from sms.ledger.ledger import State
+from sms.ledger.records import OpenRun
 from sms.wire.names import ReportName
 
 FIRST = 33_639_980_000
@@ -164,3 +165,108 @@ def test_who_said_stop_between_the_rename_and_the_hour_is_counted(office, hand, 
     with office.ledger.engine.connect() as db:
         shown = db.exec_driver_sql("SELECT late_stops FROM sms.campaign_summary").scalars().all()
     assert shown == [2]
+
+
+AHEAD = datetime(2100, 3, 1, 9, tzinfo=UTC)  # of the database's own clock, for as long as this runs
+SUMMARY = "SELECT run_key, status, failed_task, failed_why FROM sms.campaign_summary ORDER BY 1"
+
+
+def statuses(office) -> dict[str, str]:
+    return dict(office.table("SELECT run_key, status FROM sms.campaign_summary"))
+
+
+def test_a_proof_is_no_run_and_no_message_to_a_recipient(office, make_part, make_messages):
+    run_key = a_story(office, make_part, make_messages)
+    proof = office.a_run(run_key=f"{run_key}/proof-1a2b3c4d-warm", row_limit=3)
+    stem = "SEND-12345-20260715-1200-springproof"
+    office.ledger.plan(proof, stem)
+    office.ledger.prepare(proof.run_key, [make_part(stem)])
+    assert office.ledger.open_runs("spring", but="another", within=timedelta(days=9)) == [
+        *office.ledger.open_runs("spring", but=run_key, within=timedelta(days=9)),
+        OpenRun(run_key, office.ledger.run(run_key).send_at, 10, ("submitted",)),
+    ]
+    office.ledger.claim(stem, "t", lease=timedelta(hours=1))
+    office.ledger.record_upload(
+        stem, "t", messages=[make_messages(3, start=50)], sha256="", size_bytes=1
+    )
+    office.ledger.intend_rename(stem, "t")
+    office.ledger.move(stem, to=State.SUBMITTED, token="t")
+    office.ledger.move(stem, to=State.ACCEPTED)
+    report_one(office, stem)
+
+    for view in ("campaign_summary", "delivery_summary", "stop_rate", "delivery"):
+        assert {row[0] for row in office.table(f"SELECT run_key FROM sms.{view}")} == {run_key}
+    assert office.table("SELECT DISTINCT run_key, key FROM sms.answer") == [(proof.run_key, None)]
+    assert office.ledger.reconcile(stem).sent == 3
+
+
+def test_a_run_that_failed_says_so_until_a_later_attempt_goes_on(office, make_part, hand):
+    run, one = office.ledger.plan(office.a_run(send_at=AHEAD), office.stem())
+    assert statuses(office) == {run.run_key: "planned"}
+    hand.advance(timedelta(minutes=1))
+
+    office.ledger.record_failure(run.run_key, task="extract", why="no such table: people")
+
+    assert office.table(SUMMARY) == [(run.run_key, "failed", "extract", "no such table: people")]
+    assert office.ledger.open_runs("spring", but="another", within=timedelta(days=9)) == []
+    hand.advance(timedelta(minutes=1))
+    office.ledger.prepare(run.run_key, [make_part(one.stem)])
+    assert office.table(SUMMARY) == [(run.run_key, "prepared", None, None)]
+
+    office.ledger.record_failure(run.run_key, task="submit", why="halted")
+    assert statuses(office) == {run.run_key: "failed"}
+    hand.advance(timedelta(minutes=1))
+    office.ledger.claim(one.stem, "t", lease=timedelta(hours=1))
+    assert statuses(office) == {run.run_key: "uploading"}
+    [still] = office.ledger.open_runs("spring", but="another", within=timedelta(days=9))
+    assert still.states == ("uploading",)
+
+
+def test_a_failure_before_the_plan_is_nothing_to_write_down(office):
+    office.ledger.record_failure("send__spring/manual__0", task="plan", why="closed")
+
+    assert statuses(office) == {}
+
+
+def test_a_run_whose_hour_passed_unsent_is_open_no_more(office):
+    one = office.planned()  # of July 2026
+
+    assert statuses(office) == {one.run_key: "failed"}
+
+
+def test_a_status_says_how_far_a_run_is(office, make_part):
+    dry = office.a_run(dry_run=True, send_at=AHEAD)
+    office.ledger.plan(dry, office.stem())
+    ended = office.submitted()
+    seen = []
+    for to in (State.ACCEPTED, State.REPORTED):
+        seen.append(statuses(office)[ended.run_key])
+        office.ledger.move(ended.stem, to=to)
+    seen.append(statuses(office)[ended.run_key])
+    rejected = office.submitted()
+    office.ledger.move(rejected.stem, to=State.REJECTED)
+    unknown = office.intended()
+    office.ledger.move(unknown.stem, to=State.UNKNOWN)
+    gone = office.planned()
+    office.ledger.move(gone.stem, to=State.CANCELLED)
+    silent = office.submitted()
+    for state in (State.ACCEPTED, State.CLOSED):
+        office.ledger.move(silent.stem, to=state)
+    half, _ = office.ledger.plan(office.a_run(send_at=AHEAD), office.stem())
+    parts = [make_part(f"{office.stem()}p0{n}", n, 2) for n in (1, 2)]
+    first, _ = office.ledger.prepare(half.run_key, parts)
+    office.ledger.claim(first.stem, "t", lease=timedelta(hours=1))
+    office.ledger.record_upload(first.stem, "t", messages=[], sha256="", size_bytes=1)
+    office.ledger.intend_rename(first.stem, "t")
+    office.ledger.move(first.stem, to=State.SUBMITTED, token="t")
+
+    assert seen == ["submitted", "sent", "reported"]
+    assert statuses(office) == {
+        dry.run_key: "dry run",
+        ended.run_key: "reported",
+        rejected.run_key: "rejected",
+        unknown.run_key: "unknown",
+        gone.run_key: "cancelled",
+        silent.run_key: "closed",
+        half.run_key: "sending",
+    }

@@ -57,16 +57,19 @@ LATEST_SENT = text(
     """
 ).bindparams(bindparam("states", expanding=True), bindparam("ahead", expanding=True))
 
-# What waits for its hour, unless that is so long ago that it can't go out any more, and what is
-# on its way: whatever became of the run in Airflow. A run's own proof is no other run.
+# What waits for its hour, unless that is so long ago that it can't go out any more or a task of
+# the run has failed for good, and what is on its way: whatever became of the run in Airflow.
+# A proof is no run.
 OPEN_RUNS = text(
     """
     SELECT r.run_key, min(s.send_at) AS send_at, sum(s.messages) AS messages,
         array_agg(DISTINCT s.state ORDER BY s.state) AS states
     FROM sms.campaign_run r JOIN sms.submission s USING (run_key)
     WHERE r.campaign = :campaign AND r.run_key <> :run_key AND NOT r.dry_run
-        AND NOT starts_with(r.run_key, :run_key || '/')
-        AND (s.state IN :under_way OR s.state IN :unclaimed AND s.send_at > :since)
+        AND NOT sms.is_proof(r.run_key)
+        AND (s.state IN :under_way OR s.state IN :unclaimed AND s.send_at > :since
+            AND (r.failed_at IS NULL OR EXISTS (
+                SELECT FROM sms.event e WHERE e.run_key = r.run_key AND e.at > r.failed_at)))
     GROUP BY r.run_key
     ORDER BY send_at, r.run_key
     """

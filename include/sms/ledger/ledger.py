@@ -154,6 +154,14 @@ class Ledger:
         with self._transaction() as tx:
             runs.record_rendering(tx, run_key, excluded, replaced)
 
+    def record_failure(self, run_key: str, *, task: str, why: str) -> None:
+        """A task of a run has failed for good; `why` is a sentence without a number or a text.
+
+        Cleared by whatever goes on with the run. Nothing happens if the run is not planned yet.
+        """
+        with self._transaction() as tx:
+            runs.record_failure(tx, run_key, task, why)
+
     def prepare(self, run_key: str, parts: Sequence[Part]) -> list[Submission]:
         """Make a run's files exactly these, ready to be claimed; LedgerError once one was."""
         with self._transaction() as tx:

@@ -130,7 +130,7 @@ def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun,
     tx.db.execute(
         update(campaign_run)
         .where(campaign_run.c.run_key == planned.run_key)
-        .values(**_replanned(planned))
+        .values(UNFAILED | _replanned(planned))
     )
     if [one.stem for one in live] != [stem]:
         for one in live:
@@ -345,9 +345,18 @@ def _as_part(one: Submission) -> Part:
     )
 
 
+def record_failure(tx: Transaction, run_key: str, task: str, why: str) -> None:
+    """Write down that a task failed for good; what goes on afterwards clears it."""
+    failed = {"failed_at": tx.now, "failed_task": task, "failed_why": why}
+    tx.db.execute(update(campaign_run).where(campaign_run.c.run_key == run_key).values(**failed))
+
+
+UNFAILED = {"failed_at": None, "failed_task": None, "failed_why": None}
+
+
 def _note(tx: Transaction, run_key: str, **columns: object) -> None:
     noted = tx.db.execute(
-        update(campaign_run).where(campaign_run.c.run_key == run_key).values(**columns)
+        update(campaign_run).where(campaign_run.c.run_key == run_key).values(UNFAILED | columns)
     )
     if noted.rowcount != 1:
         raise LedgerError(f"the ledger knows no run {run_key}: plan it first")

@@ -35,7 +35,7 @@ from sqlalchemy.engine import Dialect
 from sms.ledger.states import State
 
 SCHEMA = "sms"
-VERSION = "0017"  # the newest of `migrations`, which the schema must be at
+VERSION = "0018"  # the newest of `migrations`, which the schema must be at
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
 MISSING = "missing"  # no row of the report tells of the message
 
@@ -94,6 +94,9 @@ campaign_run = Table(
     Column("chosen_at", Moment),
     Column("approved_by", Text),
     Column("approved_at", Moment),
+    Column("failed_at", Moment),  # when a task failed for good; a later attempt clears it
+    Column("failed_task", Text),
+    Column("failed_why", Text),
     _one_of("kind", "marketing", "transactional"),
     Index(None, "campaign", "send_at"),
 )
@@ -342,6 +345,14 @@ sighting = Table(
     Column("sha256", Text, nullable=False),
     Column("since", Moment, nullable=False),  # by ours, as is `fetched_at`
     Column("fetched_at", Moment, nullable=False),
+)
+
+# When a task last succeeded that must succeed again and again: proof that it runs.
+last_success = Table(
+    "last_success",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("at", Moment, nullable=False),
 )
 
 # Rows of reports that could not be read: personal data, as replies are.
