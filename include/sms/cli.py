@@ -1,7 +1,7 @@
 """The command `sms`: what people and their CI do without Airflow.
 
-Exit status: 0 as wished, 1 a refusal with its sentence on standard error, 2 a wrong call, 3 nobody
-to write to where the campaign says `on_empty: skip`.
+Exit status: 0 success, 1 error, 2 usage error, 3 no recipient where the campaign says
+`on_empty: skip`. An error is a sentence on standard error.
 """
 
 import gc
@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from sms import cli_keeping, exit_status
+from sms import cli_keeping, cli_runs, cli_status, exit_status
 from sms.cli_explain import explain
-from sms.cli_options import MOST_DAYS, Encoding, LedgerUrl, complain, instant, open_ledger, say
+from sms.cli_options import (
+    MOST_DAYS,
+    Encoding,
+    LedgerUrl,
+    campaign_names,
+    complain,
+    instant,
+    open_ledger,
+    say,
+)
 from sms.cli_quarantine import quarantine_app
 from sms.cli_replies import replies_app
 from sms.cli_stop_list import stop_list_app
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
     from sms.campaign import Campaign
     from sms.offline import Outcome
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help=__doc__)
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(stop_list_app, name="stop-list")
@@ -37,12 +46,30 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(replies_app, name="replies")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        typer.echo(metadata.version("sms-campaigns"))
+        raise typer.Exit
+
+
+@app.callback()
+def sms(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def check(
     campaigns: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Campaigns' folders, or their names; without any, all of the settings' folder."
+            help="Campaigns' folders, or their names; without any, all of the settings' folder.",
+            autocompletion=campaign_names,
         ),
     ] = None,
 ) -> None:
@@ -82,7 +109,12 @@ def check(
 SOME_MORNING = datetime(2027, 3, 2, 10, 0, tzinfo=PARIS)
 
 CampaignName = Annotated[
-    str, typer.Argument(metavar="CAMPAIGN", help="A campaign's folder, or its name.")
+    str,
+    typer.Argument(
+        metavar="CAMPAIGN",
+        help="A campaign's folder, or its name.",
+        autocompletion=campaign_names,
+    ),
 ]
 Recipients = Annotated[
     Path,
@@ -259,6 +291,8 @@ def cancel(stem: str, url: LedgerUrl) -> None:
     say.print(f"{settling.call_off(stem, ledger)}.", markup=False)
 
 
+cli_runs.join(app)
+cli_status.join(app)
 cli_keeping.join(app)
 
 
@@ -285,7 +319,7 @@ def _campaign(named: str) -> "Campaign":
         home = settings.load().campaigns_folder
         folder = home / named
         if not folder.is_dir():
-            known = sorted(each.name for each in home.glob("[!._]*/"))
+            known = campaign_names("")
             raise BadCampaign(
                 named,
                 None,

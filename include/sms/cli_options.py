@@ -1,8 +1,10 @@
 """What the commands share: the two consoles, and options that mean the same everywhere."""
 
 import getpass
+import json
 import os
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 STOP_LIST_KEY = "SMS_STOP_LIST_KEY"
 YEARS = range(1970, 2100)  # a day more than Python's own calendar has is an error of another kind
 MOST_DAYS = 3660
+PAGE = 10_000  # columns where no terminal is: a line is cut nowhere
 
 say = Console(highlight=False, soft_wrap=True)
 complain = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -32,6 +35,41 @@ LedgerUrl = Annotated[
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows below their headings; numbers are on the right, what can't be shown is escaped."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from sms.wire.names import shown
+
+    found = [list(row) for row in rows]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for place, name in enumerate(columns):
+        numbers = all(isinstance(row[place], int | None) for row in found)
+        table.add_column(name, justify="right" if numbers else "left", no_wrap=not say.is_terminal)
+    for row in found:
+        table.add_row(*(Text(shown(_cell(each))) for each in row))
+    wide = say if say.is_terminal else Console(width=PAGE, highlight=False)
+    wide.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(PARIS):%Y-%m-%d %H:%M}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs; moments are ISO 8601, in UTC."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value)
 
 
 def open_ledger(url: str, actor: str) -> "Ledger":
@@ -54,6 +92,18 @@ def _stop_list_key() -> "Key":
             "connection sms_stop_list_key has as its password"
         )
     return Key.of(written)
+
+
+def campaign_names(incomplete: str) -> list[str]:
+    """The names of campaigns that begin so, for the shell's completion."""
+    from sms import settings
+    from sms.errors import SmsError
+
+    try:
+        home = settings.load().campaigns_folder
+    except SmsError:
+        return []
+    return sorted(each.name for each in home.glob("[!._]*/") if each.name.startswith(incomplete))
 
 
 def instant(written: str) -> datetime:

@@ -32,7 +32,14 @@ from sms.errors import (
     StopTorn,
 )
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Reconciliation, RemoteState, ReportFile, Sighting, Submission
+from sms.ledger.records import (
+    Reconciliation,
+    Recurring,
+    RemoteState,
+    ReportFile,
+    Sighting,
+    Submission,
+)
 from sms.ledger.states import State
 from sms.notices import shortfall
 from sms.stop_words import may_opt_out, opts_out
@@ -282,6 +289,7 @@ def collect_replies(
     unseen = ledger.unseen_stops()
     if failures or unseen:
         raise _failed(failures, collected, unseen)
+    ledger.record_success(Recurring.COLLECT_REPLIES)
     return collected
 
 

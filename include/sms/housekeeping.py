@@ -35,7 +35,7 @@ from sms.errors import (
     SmsError,
 )
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import ReportFile, Submission
+from sms.ledger.records import Recurring, ReportFile, Submission
 from sms.ledger.states import OVER, State
 from sms.settings import UNREAD, Settings
 from sms.wire.names import ARRIVED, Phase, ReportKind, ReportName, phase_of, reports_on, stem_of
@@ -116,6 +116,7 @@ def clear_gateway(
     strangers = misnamed(listing, {ReportKind.ACK})
     told = {name for name, _ in failures}
     unread = [*_unread(ours, told, now), *((name, str(error)) for name, error in strangers)]
+    ledger.record_success(Recurring.CLEAR_GATEWAY)
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared

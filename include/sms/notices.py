@@ -13,6 +13,7 @@ from sms.ledger.records import Reconciliation, Submission
 from sms.ledger.states import State
 from sms.send_window import in_words
 from sms.settings import Event
+from sms.words import are, count
 
 # The moves that are worth a word; the provider's optional e-mails tell of the second.
 TOLD: Mapping[State, Event] = {
@@ -62,25 +63,35 @@ def of_overdue(ledger: Ledger, stem: str, sentence: str) -> Notice:
 def shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
     """Of a file whose report was loaded, in sentences: what is missing or odd."""
     if counts.missing:
-        part = "none" if counts.missing == counts.sent else f"{counts.sent - counts.missing}"
+        covered = counts.sent - counts.missing
         yield (
-            f"the delivery report of {stem} tells of {part} of its {counts.sent} messages: "
-            f"{counts.missing} are missing. They may never have been sent, for want of balance "
-            "(R8): check the account, and ask the provider"
+            f"the delivery report of {stem} covers {covered:,} of its "
+            f"{count(counts.sent, 'message')}: {counts.missing:,} {are(counts.missing)} missing. "
+            "They may never have been sent, for want of balance (R8): check the account, and ask "
+            "the provider"
         )
     if counts.kept:
         yield (
-            f"{counts.kept} messages of {stem} are in an earlier delivery report and not in the "
-            f"latest: what the earlier one stated stays. Ask {SUPPORT} which is right"
+            f"{count(counts.kept, 'message')} of {stem} {are(counts.kept)} in an earlier delivery "
+            "report and not in the latest: what the earlier one stated stays. Ask "
+            f"{SUPPORT} which is right"
         )
     if counts.pending:
-        yield f"{counts.pending} messages of {stem} have no final status"
+        yield f"{_messages(counts.pending, stem)} no final status"
     if counts.unknown:
-        yield f"{counts.unknown} messages of {stem} have a status whose meaning is not known"
+        yield f"{_messages(counts.unknown, stem)} a status whose meaning is not known"
     if counts.strangers:
-        yield f"{counts.strangers} rows report on messages that {stem} never held"
+        rows = count(counts.strangers, "row")
+        verb = "reports" if counts.strangers == 1 else "report"
+        yield f"{rows} {verb} on messages that {stem} never held"
     if counts.duplicates:
-        yield f"{counts.duplicates} rows report again on a message of {stem}: the last one counts"
+        rows = count(counts.duplicates, "row")
+        verb = "reports" if counts.duplicates == 1 else "report"
+        yield f"{rows} {verb} again on a message of {stem}: the last one counts"
+
+
+def _messages(number: int, stem: str) -> str:
+    return f"{count(number, 'message')} of {stem} {'has' if number == 1 else 'have'}"
 
 
 def _notice(
@@ -105,24 +116,24 @@ def _notice(
 
 
 def _sentence(to: State, submission: Submission, counts: Reconciliation | None) -> str:
-    stem, messages = submission.stem, submission.messages or 0
+    stem, messages = submission.stem, count(submission.messages or 0, "message")
     if counts is not None:
         told = ", ".join(
-            f"{number} {outcome.replace('_', ' ')}"
+            f"{number:,} {outcome.replace('_', ' ')}"
             for outcome, number in asdict(counts).items()
             if outcome in OUTCOMES and number
         )
         return ". ".join(
-            [f"of the {counts.sent} messages of {stem}: {told}", *shortfall(stem, counts)]
+            [f"{stem}, {count(counts.sent, 'message')}: {told}", *shortfall(stem, counts)]
         )
     return {
-        State.SUBMITTED: f"{stem} is at the gateway, which has not yet accepted it: {messages} "
-        f"messages, for {in_words(submission.send_at)}",
-        State.ACCEPTED: f"the gateway accepted {stem}: {messages} messages, for "
+        State.SUBMITTED: f"{stem} is at the gateway, which has not yet accepted it: {messages}, "
+        f"for {in_words(submission.send_at)}",
+        State.ACCEPTED: f"the gateway accepted {stem}: {messages}, for "
         f"{in_words(submission.send_at)}",
-        State.REJECTED: f"the gateway rejected {stem}: none of its {messages} messages is sent",
-        State.UNKNOWN: f"nobody can tell from here whether {stem} reached the gateway with its "
-        f"{messages} messages: ask the provider, then answer by the DAG settle_submission",
+        State.REJECTED: f"the gateway rejected {stem} with {messages}: nothing of it is sent",
+        State.UNKNOWN: f"whether {stem} ({messages}) reached the gateway can't be known from "
+        f"here: ask the provider, then answer by the DAG settle_submission",
     }[to]
 
 

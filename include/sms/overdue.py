@@ -90,9 +90,24 @@ def settle(desk: Desk) -> list[tuple[str, Exception]]:
     return problems
 
 
+def is_abandoned(each: Submission, now: datetime) -> bool:
+    """Whether no try can be in the middle of an upload any more."""
+    return now - max(each.send_at, each.claimed_at or each.send_at) >= TRIES_LAST
+
+
+def lacks_verdict(each: Submission, settings: Settings, now: datetime) -> bool:
+    """Whether the verdict on a submitted file should be known."""
+    return now - (each.submitted_at or each.send_at) >= settings.verdict_timeout
+
+
+def lacks_report(each: Submission, settings: Settings, now: datetime) -> bool:
+    """Whether the delivery report of an accepted file should be there (R29)."""
+    return now >= (each.due_at or report_due_of(each)) + settings.report_grace
+
+
 def _uploading(each: Submission, desk: Desk) -> SmsError | None:
     """One that was left in the middle of its upload."""
-    if desk.now - max(each.send_at, each.claimed_at or each.send_at) < TRIES_LAST:
+    if not is_abandoned(each, desk.now):
         return None
     proof = desk.proof_of_arrival(each.stem)
     if proof and each.may_have_left:
@@ -126,7 +141,7 @@ def _unknown(each: Submission, desk: Desk) -> SmsError | None:
 
 def _submitted(each: Submission, desk: Desk) -> SmsError | None:
     """One whose verdict should be known: by `.done`, `.reject`, or a delivery report."""
-    if desk.now - (each.submitted_at or each.send_at) < desk.settings.verdict_timeout:
+    if not lacks_verdict(each, desk.settings, desk.now):
         return None
     phases = look_at(desk, each.stem).phases
     if Phase.REJECT in phases:
@@ -146,9 +161,9 @@ def _submitted(each: Submission, desk: Desk) -> SmsError | None:
 
 
 def _accepted(each: Submission, desk: Desk) -> SmsError | None:
-    """One whose delivery report should be there (R29)."""
+    """One whose delivery report should be there."""
     due = each.due_at or report_due_of(each)
-    if desk.now < due + desk.settings.report_grace:
+    if not lacks_report(each, desk.settings, desk.now):
         return None
     if report := desk.report(each.stem):
         bring_delivery_report(

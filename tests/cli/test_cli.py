@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 
 from sms.ledger.ledger import Ledger
@@ -235,3 +236,16 @@ def test_prepare_says_which_limit_would_stop_the_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = "limit 2 recipients are more than max_recipients, 1: the DAG would not send this"
     assert told in done.stderr
+
+
+def test_the_version_is_shown() -> None:
+    done = sms("--version")
+
+    assert (done.returncode, done.stdout) == (0, f"{metadata.version('sms-campaigns')}\n")
+
+
+def test_a_shell_completes_commands_and_campaigns() -> None:
+    for words, completed in {"sms sta": "status", "sms preview spr": "spring_sale"}.items():
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = sms("", _SMS_COMPLETE="complete_bash", **asked)
+        assert done.stdout.splitlines() == [completed]

@@ -45,7 +45,7 @@ def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: Wo
     for kind, known in (("STOP", summary.stops), ("SMSMO", summary.replies)):
         rows = sum(each["rows"] for each in grown if each["name"].startswith(kind))
         assert rows == 2 * known > 0
-    assert "tells of" in world.log(collection, "reconcile")
+    assert " covers " in world.log(collection, "reconcile")
 
     told = world.notices(stem)
     assert [(each["event"], each["by"]) for each in told] == [
@@ -66,7 +66,7 @@ def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
 
     assert len(world.journal("sent", stem=stem)) == 6
     words = world.notices(stem)[-1]["words"]
-    assert "tells of 6 of its 10 messages: 4 are missing" in words
+    assert "covers 6 of its 10 messages: 4 are missing" in words
     with world.stack.ledger.engine.connect() as db:
         shown = db.exec_driver_sql(
             "SELECT sent, missing, partial FROM sms.reconciliation WHERE stem = %s", (stem,)

@@ -92,7 +92,7 @@ def test_a_delivery_report_comes_home_and_adds_up(home, ack):
         "1 rows can't be read (line 3 has 1 of 7 fields): they are in the ledger's view "
         "sms.quarantine"
     )
-    assert missing.startswith(f"the delivery report of {one.stem} tells of 2 of its 3 messages")
+    assert missing.startswith(f"the delivery report of {one.stem} covers 2 of its 3 messages")
 
 
 def test_a_complete_report_gives_no_cause_for_words(home, ack):

@@ -125,8 +125,10 @@ def test_a_rejected_file_and_one_that_nobody_knows_of_are_told(home, told, book)
     home.ledger.move(lost.stem, to=State.UNKNOWN)
 
     words = [each["words"] for each in lines(book)[2:]]
-    assert words[0] == f"the gateway rejected {rejected.stem}: none of its 2 messages is sent"
-    assert f"whether {lost.stem} reached the gateway with its 4 messages" in words[1]
+    assert (
+        words[0] == f"the gateway rejected {rejected.stem} with 2 messages: nothing of it is sent"
+    )
+    assert f"whether {lost.stem} (4 messages) reached the gateway can't be known" in words[1]
     assert "settle_submission" in words[1]
 
 
@@ -138,7 +140,7 @@ def test_a_report_is_told_with_its_sums_and_what_is_missing(home, told, book, ac
 
     [reported] = [each for each in lines(book) if each["event"] == "reported"]
     assert reported["words"].startswith(
-        f"of the 5 messages of {one.stem}: 2 delivered, 1 refused, 2 missing. the delivery report"
+        f"{one.stem}, 5 messages: 2 delivered, 1 refused, 2 missing. the delivery report"
     )
     assert "for want of balance" in reported["words"]
     assert reported["counts"]["missing"] == 2
@@ -354,4 +356,4 @@ def test_a_mail_is_sent_by_airflow_s_own_notifier(home, told, mails):
     received = email.message_from_string(mail)
     assert received["Subject"] == "SMS rejected: spring"
     [words] = [part.get_payload(decode=True) for part in received.walk() if not part.is_multipart()]
-    assert words.decode().startswith(f"the gateway rejected {one.stem}: none of its 2 messages")
+    assert words.decode().startswith(f"the gateway rejected {one.stem} with 2 messages: ")

@@ -222,7 +222,7 @@ def test_a_partial_send_is_recognised_and_shown(home, ack):
 
     [told] = home.collect(one.stem).notes
 
-    assert "tells of 3 of its 5 messages: 2 are missing" in told
+    assert "covers 3 of its 5 messages: 2 are missing" in told
     assert "balance" in told
     assert home.table(partial)[0] == (one.stem, 5, 2, True)
     assert home.table(partial)[1][3] is False

@@ -68,8 +68,7 @@ OPEN_RUNS = text(
     WHERE r.campaign = :campaign AND r.run_key <> :run_key AND NOT r.dry_run
         AND NOT sms.is_proof(r.run_key)
         AND (s.state IN :under_way OR s.state IN :unclaimed AND s.send_at > :since
-            AND (r.failed_at IS NULL OR EXISTS (
-                SELECT FROM sms.event e WHERE e.run_key = r.run_key AND e.at > r.failed_at)))
+            AND NOT sms.has_failed(r.run_key, r.failed_at))
     GROUP BY r.run_key
     ORDER BY send_at, r.run_key
     """

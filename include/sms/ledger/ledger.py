@@ -2,14 +2,14 @@
 
 How it is done is beside: `runs` and `submissions` (a file's way out), `stop_list`, `imports`,
 `removals` and `hashing` (who said no), `reports`, `deliveries` and `matching` (what comes home),
-`erasing` (what expires), `announcements`, `history`, `people` and `queries`.
+`erasing` (what expires), `announcements`, `history`, `people`, `overview` and `queries`.
 """
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +27,7 @@ from sms.ledger import (
     history,
     imports,
     months,
+    overview,
     people,
     quarantine,
     queries,
@@ -41,6 +42,7 @@ from sms.ledger import (
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import (
+    Ahead,
     Forgotten,
     Hashed,
     History,
@@ -49,11 +51,14 @@ from sms.ledger.records import (
     Part,
     PlannedRun,
     Reconciliation,
+    Recurring,
     RemoteState,
     Reply,
     ReportFile,
     RunFolder,
+    RunLine,
     Sent,
+    Shortfall,
     Sighting,
     Submission,
     Summary,
@@ -653,6 +658,60 @@ class Ledger:
         """The runs planned since then, the newest first, at most so many."""
         with self._snapshot() as tx:
             return runs.recent(tx, since, most)
+
+    # What the daily questions ask
+
+    def runs(
+        self, *, since: datetime, campaign: str | None = None, most: int | None = None
+    ) -> list[RunLine]:
+        """The runs for an hour since then, the latest first, of one campaign or of all."""
+        with self._snapshot() as tx:
+            return overview.runs(tx, since, campaign, most=most)
+
+    def run_line(self, run_key: str) -> RunLine | None:
+        """One run in a line; None for a proof."""
+        with self._snapshot() as tx:
+            return next(
+                iter(overview.runs(tx, datetime.min.replace(tzinfo=UTC), run_key=run_key)), None
+            )
+
+    def run_named(self, name: str, stem: str = "") -> str:
+        """The key of a run by its key, its Airflow id, its file's stem, or of a campaign's latest.
+
+        LedgerError if it is none, or could be several.
+        """
+        with self._snapshot() as tx:
+            return overview.named(tx, name, stem or name)
+
+    def ahead(self, *, since: datetime, until: datetime) -> list[Ahead]:
+        """The files that wait for an hour between these, the earliest first."""
+        with self._snapshot() as tx:
+            return overview.ahead(tx, since, until)
+
+    def rejected(self, *, since: datetime) -> list[str]:
+        """The files that the gateway rejected since then, the oldest first."""
+        with self._snapshot() as tx:
+            return overview.rejected(tx, since)
+
+    def short(self, *, since: datetime) -> list[Shortfall]:
+        """The files whose delivery report came since then and lacks messages."""
+        with self._snapshot() as tx:
+            return overview.short(tx, since)
+
+    def last_submitted(self) -> datetime | None:
+        """When a file last reached the gateway; None if none ever did."""
+        with self._snapshot() as tx:
+            return overview.last_submitted(tx)
+
+    def successes(self) -> dict[Recurring, datetime]:
+        """When each task last succeeded that must succeed again and again."""
+        with self._snapshot() as tx:
+            return overview.successes(tx)
+
+    def record_success(self, task: Recurring) -> None:
+        """Write down that a task has succeeded now."""
+        with self._transaction() as tx:
+            overview.record_success(tx, task)
 
     def _transaction(self) -> AbstractContextManager[Transaction]:
         return database.transaction(self.engine, self._clock, self._actor, self._key)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from sqlalchemy import Row
@@ -326,3 +327,51 @@ class History:
     removals: tuple[Removal, ...]
     listed: tuple[Listed, ...]
     replies: tuple[Reply, ...]
+
+
+class Recurring(StrEnum):
+    """A task that must succeed again and again; the ledger knows when each last did."""
+
+    COLLECT_REPLIES = "collect_replies"
+    CLEAR_GATEWAY = "clear_gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run in one line: how far it is, and its counts; of a failed one, where and why."""
+
+    run_key: str
+    campaign: str
+    send_at: datetime
+    status: str
+    candidates: int | None
+    excluded: int
+    sent: int
+    delivered: int
+    missing: int
+    stops: int
+    failed_at: datetime | None
+    failed_task: str | None
+    failed_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A file that waits for its hour."""
+
+    campaign: str
+    run_key: str
+    stem: str
+    state: State
+    send_at: datetime
+    messages: int | None
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A file of whose messages the delivery report lacks some: it may have been sent in part."""
+
+    stem: str
+    sent: int
+    missing: int

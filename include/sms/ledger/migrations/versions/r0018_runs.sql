@@ -10,6 +10,13 @@ ALTER TABLE sms.campaign_run
     ADD COLUMN failed_task text,
     ADD COLUMN failed_why text;
 
+-- What a later attempt has moved counts as failed no more.
+CREATE FUNCTION sms.has_failed(key text, failed_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN failed_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM sms.event e WHERE e.run_key = key AND e.at > failed_at
+);
+
 -- When a task last succeeded that must succeed again and again.
 CREATE TABLE sms.last_success (
     task text PRIMARY KEY,
@@ -106,11 +113,8 @@ CROSS JOIN LATERAL (
     WHERE s.run_key = r.run_key
 ) AS answers
 LEFT JOIN LATERAL (
-    -- What a later attempt has moved counts as failed no more.
     SELECT r.failed_at AS at, r.failed_task AS task, r.failed_why AS why
-    WHERE r.failed_at IS NOT NULL AND NOT EXISTS (
-        SELECT FROM sms.event e WHERE e.run_key = r.run_key AND e.at > r.failed_at
-    )
+    WHERE sms.has_failed(r.run_key, r.failed_at)
 ) AS failure ON true
 WHERE NOT sms.is_proof(r.run_key);
 

@@ -1,0 +1,139 @@
+"""What the daily questions ask: how did it go, what goes out next, is anything wrong.
+
+Ask within a snapshot, as `queries`. Nothing here names a person.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from sms.errors import LedgerError
+from sms.ledger.database import Transaction
+from sms.ledger.records import Ahead, Recurring, RunLine, Shortfall
+from sms.ledger.states import State
+from sms.ledger.tables import last_success, submission
+from sms.words import count, listed
+
+RUNS = text(
+    """
+    SELECT r.run_key, r.campaign, r.send_at, r.status, r.candidates,
+        (SELECT coalesce(sum(number::bigint), 0) FROM (
+            SELECT * FROM jsonb_each_text(r.screened_out)
+            UNION ALL SELECT * FROM jsonb_each_text(r.rendered_out)) AS out (reason, number)
+        )::bigint + r.late_out::bigint AS excluded,
+        r.sent::bigint AS sent, r.delivered::bigint AS delivered, r.missing::bigint AS missing,
+        r.stops::bigint AS stops, r.failed_at, r.failed_task, r.failed_why
+    FROM sms.campaign_summary r
+    WHERE r.send_at >= :since
+        AND (CAST(:campaign AS text) IS NULL OR r.campaign = :campaign)
+        AND (CAST(:run_key AS text) IS NULL OR r.run_key = :run_key)
+    ORDER BY r.send_at DESC, r.run_key DESC
+    LIMIT :most
+    """
+)
+# By its key, a file's name, the id that Airflow shows, or a campaign, whose latest run is meant.
+NAMED = (
+    "SELECT run_key FROM sms.campaign_run WHERE run_key = :name",
+    "SELECT run_key FROM sms.submission WHERE lower(stem) = lower(:stem)",
+    """
+    SELECT run_key FROM sms.campaign_run
+    WHERE substr(run_key, position('/' IN run_key) + 1) = :name AND NOT sms.is_proof(run_key)
+    ORDER BY run_key
+    """,
+    """
+    SELECT run_key FROM sms.campaign_run WHERE campaign = :name AND NOT sms.is_proof(run_key)
+    ORDER BY planned_at DESC, run_key LIMIT 1
+    """,
+)
+AHEAD = text(
+    """
+    SELECT r.campaign, r.run_key, s.stem, s.state, s.send_at, s.messages, s.zone
+    FROM sms.submission s JOIN sms.campaign_run r USING (run_key)
+    WHERE s.state IN ('planned', 'prepared', 'uploading') AND NOT r.dry_run
+        AND s.send_at BETWEEN :since AND :until AND NOT sms.has_failed(r.run_key, r.failed_at)
+    ORDER BY s.send_at, s.stem
+    """
+)
+SHORT = text(
+    """
+    SELECT stem, sent, missing FROM sms.reconciliation
+    WHERE partial AND reported_at >= :since ORDER BY reported_at, stem
+    """
+)
+
+
+def runs(
+    tx: Transaction,
+    since: datetime,
+    campaign: str | None = None,
+    run_key: str | None = None,
+    most: int | None = None,
+) -> list[RunLine]:
+    """The runs for an hour since then, the latest first."""
+    asked = {"since": since, "campaign": campaign, "run_key": run_key, "most": most}
+    return [RunLine(**_aware(row._mapping)) for row in tx.db.execute(RUNS, asked)]
+
+
+def named(tx: Transaction, name: str, stem: str) -> str:
+    """The key of the run that somebody names; LedgerError if it is none, or could be several."""
+    for query in NAMED:
+        found = list(tx.db.execute(text(query), {"name": name, "stem": stem}).scalars())
+        if len(found) > 1:
+            raise LedgerError(
+                f"{name} is the id of {count(len(found), 'run')} ({listed(found)}): give the whole "
+                "key of one"
+            )
+        if found:
+            return str(found[0])
+    raise LedgerError(
+        f"the ledger knows no run, file or campaign {name}: see sms runs for those that it knows"
+    )
+
+
+def ahead(tx: Transaction, since: datetime, until: datetime) -> list[Ahead]:
+    """The files that wait for an hour between these, proofs too, but none of a failed run."""
+    found = tx.db.execute(AHEAD, {"since": since, "until": until})
+    return [Ahead(**{**_aware(row._mapping), "state": State(row.state)}) for row in found]
+
+
+def rejected(tx: Transaction, since: datetime) -> list[str]:
+    """The files that the gateway rejected since then, the oldest first."""
+    query = (
+        select(submission.c.stem)
+        .where(submission.c.state == State.REJECTED, submission.c.verdict_at >= since)
+        .order_by(submission.c.verdict_at, submission.c.stem)
+    )
+    return list(tx.db.scalars(query))
+
+
+def short(tx: Transaction, since: datetime) -> list[Shortfall]:
+    """The files whose delivery report came since then and lacks messages."""
+    return [Shortfall(**row._mapping) for row in tx.db.execute(SHORT, {"since": since})]
+
+
+def last_submitted(tx: Transaction) -> datetime | None:
+    """When a file last reached the gateway; None if none ever did."""
+    found: datetime | None = tx.db.scalar(select(func.max(submission.c.submitted_at)))
+    return found
+
+
+def successes(tx: Transaction) -> dict[Recurring, datetime]:
+    """When each task last succeeded that must succeed again and again."""
+    return {Recurring(row.task): row.at for row in tx.db.execute(select(last_success))}
+
+
+def record_success(tx: Transaction, task: Recurring) -> None:
+    """Write down that a task has succeeded now."""
+    now = {"at": func.greatest(last_success.c.at, tx.now)}
+    entered = insert(last_success).values(task=task, at=tx.now)
+    tx.db.execute(entered.on_conflict_do_update(index_elements=["task"], set_=now))
+
+
+def _aware(columns: Any) -> dict[str, Any]:
+    """A row of a view as `Moment` would give it: in UTC."""
+    return {
+        name: value.astimezone(UTC) if isinstance(value, datetime) else value
+        for name, value in columns.items()
+    }

@@ -1,0 +1,241 @@
+"""`sms status` and `sms upcoming`: is anything wrong, and what goes out next."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from sms.ledger.ledger import ReportFile
+from sms.ledger.quarantine import UNREADABLE
+from sms.ledger.records import Recurring
+from sms.ledger.states import State
+from tests.cli.conftest import MONDAY, Command, later
+from tests.ledger.conftest import Hand, Office, a_part
+
+
+def checks(command: Command, *call: object) -> dict[str, tuple[str, str, list[str]]]:
+    """What `sms status` looked at, by name."""
+    done = command("status", "--json", *call)
+    told = json.loads(done.stdout)
+    assert told["well"] is (done.returncode == 0), done.stderr
+    return {
+        each["name"]: (each["level"], each["sentence"], each["cases"]) for each in told["checks"]
+    }
+
+
+def problems(command: Command) -> dict[str, list[str]]:
+    """What is wrong, and each case of it."""
+    return {
+        name: cases for name, (level, _, cases) in checks(command).items() if level == "problem"
+    }
+
+
+def test_an_empty_ledger_is_well_and_says_what_was_looked_at(command: Command):
+    done = command("status")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "ok       no file is unknown",
+        "ok       no upload was left unfinished",
+        "ok       no verdict is overdue",
+        "ok       no delivery report is overdue",
+        "ok       every STOP could be read",
+        "ok       the stop list has 0 numbers",
+        "ok       STOPs were never fetched, and no file was ever sent",
+        "ok       the gateway was never cleared, and no file was ever sent",
+        "ok       2 campaign folders can be read",
+        "ok       no run failed in the last 7 days",
+        "ok       no file was rejected in the last 7 days",
+        "ok       every delivery report in the last 7 days covers all messages of its file",
+        "ok       no reply is left to be judged",
+        "All is well.",
+    ]
+
+
+def test_all_is_well_with_the_moment_at_which_stops_were_last_fetched(
+    office: Office, hand: Hand, command: Command
+):
+    office.submitted()
+    for task in Recurring:
+        office.ledger.record_success(task)
+    hand.advance(timedelta(minutes=4, seconds=30))
+
+    told = checks(command)
+
+    assert told["collect_replies"][:2] == (
+        "ok",
+        "STOPs were last fetched 4 minutes 30 seconds ago, 2100-03-01 09:00",
+    )
+    assert problems(command) == {}
+
+
+def test_a_collector_that_does_not_run_is_a_problem(office: Office, hand: Hand, command: Command):
+    office.submitted()
+    assert problems(command).keys() == {"collect_replies", "clear_gateway"}
+    for task in Recurring:
+        office.ledger.record_success(task)
+    hand.advance(timedelta(hours=2))
+
+    [(name, (_, sentence, _))] = [
+        (name, told) for name, told in checks(command).items() if told[0] == "problem"
+    ]
+
+    assert name == "collect_replies"
+    assert sentence == (
+        "STOPs were last fetched 2 hours ago, 2100-03-01 09:00: see the DAG collect_replies, and "
+        "whether it is paused"
+    )
+
+
+def test_a_success_is_never_set_back(office: Office, hand: Hand):
+    office.ledger.record_success(Recurring.COLLECT_REPLIES)
+    hand.advance(timedelta(hours=-1))
+    office.ledger.record_success(Recurring.COLLECT_REPLIES)
+
+    assert office.ledger.successes() == {Recurring.COLLECT_REPLIES: MONDAY}
+
+
+def test_open_cases_and_what_is_overdue_are_problems_by_name(
+    office: Office, hand: Hand, command: Command
+):
+    unknown = office.intended()
+    office.ledger.move(unknown.stem, to=State.UNKNOWN)
+    uploading, submitted, accepted = office.uploaded(), office.submitted(), office.submitted()
+    office.ledger.move(accepted.stem, to=State.ACCEPTED, due_at=later(days=1))
+    assert problems(command) == {
+        **{"unknown_files": [unknown.stem], "collect_replies": [], "clear_gateway": []}
+    }
+    hand.advance(timedelta(days=3))
+    for task in Recurring:
+        office.ledger.record_success(task)
+
+    assert problems(command) == {
+        "unknown_files": [unknown.stem],
+        "broken_uploads": [uploading.stem],
+        "overdue_verdicts": [submitted.stem],
+        "overdue_reports": [accepted.stem],
+    }
+    done = command("status")
+    assert done.returncode == 1
+    assert done.stdout.endswith("Something needs a person: see above.\n")
+
+
+def test_a_stop_that_can_not_be_read_is_a_problem(office: Office, command: Command):
+    row = {"line": 2, "reason": "has 1 of 5 fields", "raw": b"06 39 98 00 01", "may_be_stop": True}
+    name = "STOP-12345-21000301-1100-spring1.csv"
+    file = ReportFile(name, "STOP", None, None, 9, MONDAY, "0" * 64, 0, 1, "place")
+    office.ledger.record_reading(None, file, [pa.RecordBatch.from_pylist([row], UNREADABLE)])
+
+    assert problems(command) == {"unread_stops": [f"{name}: 1 row"]}
+    assert "39 98" not in command("status").stdout
+
+
+def test_a_broken_campaign_folder_is_a_problem_with_its_sentence(command: Command, home: Path):
+    (home / "other" / "message.txt").unlink()
+
+    [case] = problems(command)["campaign_folders"]
+
+    assert case.startswith(f"{home}/other/message.txt: ")
+
+
+def test_what_can_not_be_undone_is_a_notice_for_some_days(
+    office: Office, hand: Hand, command: Command
+):
+    rejected = office.submitted()
+    office.ledger.move(rejected.stem, to=State.REJECTED)
+    run = office.a_run(send_at=later(hours=1))
+    office.ledger.plan(run, office.stem())
+    office.ledger.record_failure(run.run_key, task="extract", why="no such table: people")
+    for task in Recurring:
+        office.ledger.record_success(task)
+
+    told = {name: (level, cases) for name, (level, _, cases) in checks(command).items()}
+    assert told["rejected_files"] == ("notice", [rejected.stem])
+    assert told["failed_runs"] == (
+        "notice",
+        [f"{run.run_key}, in extract: no such table: people"],
+    )
+    assert command("status").returncode == 0
+    hand.advance(timedelta(days=2))
+    for task in Recurring:
+        office.ledger.record_success(task)
+    assert {level for level, _, _ in checks(command, "--days", "1").values()} == {"ok"}
+
+
+def test_a_stop_list_that_is_too_small_is_a_problem(command: Command, tmp_path: Path, home: Path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"campaigns_folder: {home}\nstop_list_minimum: 1\n")
+
+    assert problems(command) == {"stop_list": []}
+
+
+def test_what_goes_out_next_is_listed_with_hours_and_reasons(office: Office, command: Command):
+    run = office.a_run(send_at=later(hours=2), run_key="send__other/manual__1", campaign="other")
+    office.ledger.plan(run, "SEND-12345-21000301-1100-other")
+    office.ledger.prepare(run.run_key, [a_part("SEND-12345-21000301-1100-other")])
+    failed = office.a_run(send_at=later(hours=2))
+    office.ledger.plan(failed, "SEND-12345-21000301-1100-failed")
+    office.ledger.record_failure(failed.run_key, task="extract", why="gone")
+    dry = office.a_run(send_at=later(hours=2), dry_run=True)
+    office.ledger.plan(dry, "SEND-12345-21000301-1100-dry")
+
+    done = command("upcoming", "--days", "2")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert told == [
+        "Files",
+        "hour campaign state messages file",
+        "2100-03-01 11:00 other prepared 3 SEND-12345-21000301-1100-other",
+        "",
+        "Starts by schedule, unless the campaign is paused",
+        "start campaign sends at because",
+        "2100-03-02 08:00 spring 2100-03-02 10:15 as wished: Tuesday 2 March, 10:15",
+        "2100-03-03 08:00 spring 2100-03-03 10:15 as wished: Wednesday 3 March, 10:15",
+    ]
+
+
+def test_a_start_in_a_closed_hour_shows_the_next_open_one_or_the_refusal(
+    command: Command, home: Path
+):
+    yaml = home / "spring" / "campaign.yaml"
+    for more, hour in {"": "2100-03-08T07:00:00+00:00", "outside_window: fail\n": None}.items():
+        yaml.write_text(
+            'kind: marketing\nsender: SPRING\nstop_mention: "STOP 36180"\n'
+            f'schedule: "30 9 * * 7"\n{more}'
+        )
+        told = json.loads(command("upcoming", "--json").stdout)
+        assert told["files"] == []
+        [start] = told["starts"]
+        assert (start["starts_at"], start["send_at"]) == ("2100-03-07T08:30:00+00:00", hour)
+        assert "Sunday" in start["why"]
+
+
+def test_a_campaign_that_starts_all_day_long_is_listed_with_its_first_starts(
+    command: Command, home: Path
+):
+    yaml = home / "spring" / "campaign.yaml"
+    yaml.write_text("kind: transactional\nsender: SPRING\nschedule: '*/5 * * * *'\n")
+
+    done = command("upcoming", "--days", "1")
+
+    assert done.stdout.count(" spring ") == 10
+    assert done.stdout.endswith("spring starts more often: only its first starts are listed\n")
+
+
+@pytest.mark.parametrize("call", [["upcoming"], ["upcoming", "--json"]])
+def test_nothing_ahead_is_said_so(command: Command, home: Path, call):
+    (home / "spring" / "campaign.yaml").write_text("kind: transactional\nsender: SPRING\n")
+
+    done = command(*call)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    if "--json" in call:
+        assert json.loads(done.stdout) == {"files": [], "starts": [], "broken": []}
+    else:
+        assert done.stdout.splitlines() == [
+            "No file waits for an hour in the next 7 days.",
+            "No campaign starts by schedule in the next 7 days.",
+        ]
