@@ -14,7 +14,7 @@ MODULES = ("prepare", "gsm", "stop_list", "extract", "upload", "waits", "deliver
 
 
 def main() -> int:
-    """Exit status: 0 as wished, 1 where the sides differ or one of them failed, 2 a wrong call."""
+    """Exit status: 0 success, 1 if the sides differ or one failed, 2 usage error."""
     for module in MODULES:
         importlib.import_module(f"benchmarks.{module}")
     wished = _wishes()

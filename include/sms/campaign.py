@@ -36,6 +36,7 @@ from sms.documents import Fault
 from sms.errors import BadCampaign
 from sms.settings import CLOSES, OPENS, Duration
 from sms.wire.names import shown
+from sms.words import duration
 
 YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
 # A text of ten SMS has 1,530 characters; the largest file is judged within half a second.
@@ -390,7 +391,8 @@ class CampaignFile(BaseModel):
     @classmethod
     def _a_spread_that_fits_a_day(cls, over: timedelta | None) -> timedelta | None:
         if over and over > LONGEST_DAY:
-            raise ValueError(f"{over} is longer than a day of marketing ({LONGEST_DAY})")
+            day = duration(LONGEST_DAY)
+            raise ValueError(f"{duration(over)} is longer than a day of marketing ({day})")
         return over
 
     @field_validator("spread_every")
@@ -402,7 +404,7 @@ class CampaignFile(BaseModel):
         if every and not over:
             raise ValueError("tells the steps of spread_over, which is not there: write both")
         if every and over and every > over:
-            raise ValueError(f"{every} is longer than spread_over ({over})")
+            raise ValueError(f"{duration(every)} is longer than spread_over ({duration(over)})")
         return every
 
     @field_validator("local_time")

@@ -32,6 +32,7 @@ from sms.cli_replies import replies_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
 from sms.errors import BadCampaign
+from sms.words import count
 
 # Each command imports what it needs, so that `--help` and a wrong call are answered at once.
 if TYPE_CHECKING:
@@ -198,9 +199,9 @@ def prepare(
     for reason in dict.fromkeys(made.hours[stem].reason for stem, _ in made.files):
         say.print(f"\n{reason}", markup=False)
     for stem, written in made.files:
-        say.print(f"{out / stem}.csv: {written.rows:,} messages", markup=False)
+        say.print(f"{out / stem}.csv: {count(written.rows, 'message')}", markup=False)
     if not made.files:
-        say.print("Nobody to write to: no file was made.")
+        say.print("No recipient is left: no file was made.")
         raise typer.Exit(NOBODY)
 
 
@@ -329,13 +330,13 @@ def _campaign(named: str) -> "Campaign":
 
 
 def _tell(outcome: "Outcome") -> None:
-    """What became of everybody."""
+    """What became of the candidates."""
     from sms import terminal
 
     tally, excluded = outcome.tally, outcome.excluded
     say.print(
-        f"{outcome.screened.survey.candidates:,} candidates: {tally.messages:,} messages in "
-        f"{tally.parts:,} SMS, {excluded.total():,} left out"
+        f"{count(outcome.screened.survey.candidates, 'candidate')}: "
+        f"{count(tally.messages, 'message')} in {tally.parts:,} SMS, {excluded.total():,} left out"
     )
     say.print(str(outcome.screened.stop_list), markup=False)
     for title, drawn in (

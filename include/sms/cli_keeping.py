@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sms.cli_options import LedgerUrl, open_ledger, say
+from sms.words import count
 
 
 def forget(
@@ -30,13 +31,14 @@ def forget(
     if forgotten.opted_out:
         stays = f"their opt-out is kept{_how(forgotten.hashed, rules.hash_stop_list)}"
     say.print(
-        f"Erased: {forgotten.messages} messages with their outcomes, {forgotten.strangers} other "
-        f"rows of reports, {forgotten.replies} replies, {forgotten.unreadable} rows that could not "
-        f"be read; {stays}.",
+        f"Erased: {count(forgotten.messages, 'message')} with outcome, "
+        f"{count(forgotten.strangers, 'other row', 'other rows')} of reports, "
+        f"{count(forgotten.replies, 'reply', 'replies')}, "
+        f"{count(forgotten.unreadable, 'unreadable row')}; {stays}.",
         markup=False,
     )
     for each in kept:
-        end = f"{each.until:%Y-%m-%d}" if each.until else "somebody deletes it"
+        end = f"{each.until:%Y-%m-%d}" if each.until else "a person deletes it"
         say.print(f"still in {each.place} until {end}", markup=False)
     say.print(
         "Folders of other runs may name them among candidates, until they expire too.",
@@ -71,15 +73,15 @@ def replay(
     loaded = replay_files([UPath(file) for file in files], ledger, archive)
     for each in loaded:
         say.print(
-            f"{each.name}: {each.rows} rows, {each.opt_outs} new opt-outs, {each.replies} new "
-            f"replies, {each.unreadable} unreadable",
+            f"{each.name}: {count(each.rows, 'row')}, {count(each.opt_outs, 'new opt-out')}, "
+            f"{count(each.replies, 'new reply', 'new replies')}, {each.unreadable:,} unreadable",
             markup=False,
         )
-    say.print(f"{len(loaded)} reports are loaded.", markup=False)
+    say.print(f"{count(len(loaded), 'report')} loaded.", markup=False)
     for name, rows in ledger.unseen_stops().items():
         say.print(
-            f"{rows} rows of {name} can't be read, and each may be a STOP: nothing is sent until "
-            "somebody has looked at them, and says so by `sms quarantine seen`.",
+            f"{count(rows, 'row')} of {name} can't be read and may be a STOP: nothing is sent "
+            "until a person has looked, and says so by `sms quarantine seen`.",
             markup=False,
         )
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sms.cli_options import LedgerUrl, open_ledger, person, say
+from sms.words import count
 
 quarantine_app = typer.Typer(
     no_args_is_help=True, help="Rows of reports that can't be read: say that you have looked."
@@ -42,8 +43,9 @@ def seen(
     ledger = open_ledger(url, f"{person()} by sms quarantine seen")
     lines = ledger.see_unreadable(report, line or None, reason=reason.strip())
     say.print(
-        f"{len(lines)} rows of {report} count as seen: line {', '.join(map(str, lines))}.",
+        f"{count(len(lines), 'row')} of {report} marked as seen: line "
+        f"{', '.join(map(str, lines))}.",
         markup=False,
     )
     for name, rows in ledger.unseen_stops().items():
-        say.print(f"Nobody has looked at {rows} rows of {name} yet.", markup=False)
+        say.print(f"Not yet seen: {count(rows, 'row')} of {name}.", markup=False)

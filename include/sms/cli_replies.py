@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sms.cli_options import MOST_DAYS, LedgerUrl, open_ledger, person, say
+from sms.words import count
 
 replies_app = typer.Typer(no_args_is_help=True, help="What people answered.")
 
@@ -41,4 +42,4 @@ def unsure(
             'sms stop-list import FILE --source "by hand"'
         )
     else:
-        say.print(f"No reply of the last {days} days may ask to stop without being certain.")
+        say.print(f"No reply of the last {count(days, 'day')} is left to be judged.")

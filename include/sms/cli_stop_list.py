@@ -10,6 +10,7 @@ import typer
 
 from sms.cli_options import Encoding, LedgerUrl, Msisdn, complain, open_ledger, person, say
 from sms.errors import SourceError, StorageFailed
+from sms.words import count
 
 if TYPE_CHECKING:
     from sms.ledger.ledger import Ledger
@@ -79,7 +80,7 @@ def import_(
 def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
     known = done.numbers - done.new - done.removed
     yield (
-        f"{done.numbers:,} numbers in {reading.rows:,} rows, from the column "
+        f"{count(done.numbers, 'number')} in {count(reading.rows, 'row')}, from the column "
         f"{reading.numbers!r}: {done.new:,} new to the stop list, "
         f"{known:,} in it already"
     )
@@ -94,11 +95,13 @@ def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
             "were removed"
         )
     if reading.left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in reading.left_out.items())
-        yield f"{reading.left_out.total():,} rows hold nothing that is ever written to: {reasons}"
+        reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in reading.left_out.items())
+        rows = count(reading.left_out.total(), "row")
+        yield f"{rows} without a number that is ever written to: {reasons}"
     if reading.strange:
         yield (
-            f"{reading.strange:,} moments can't be read or lie ahead: these numbers count from now"
+            f"{count(reading.strange, 'date')} can't be read or in the future: "
+            "such a number is opted out from now on"
         )
 
 
@@ -110,10 +113,11 @@ def _rejected(reading: "Reading") -> SourceError:
     )
     lines = [*islice(file.places([row for row, _ in reading.rejects]), LINES)]
     more = ", ..." if len(reading.rejects) > LINES else ""
+    word = file.place + ("" if len(reading.rejects) == 1 else "s")
     told = (
-        f"{len(reading.rejects):,} rows of {file.path} can't be understood, and each may be "
-        f"somebody's no ({file.place}s {', '.join(map(str, lines))}{more}; numbers were "
-        f"looked for in {reading.numbers!r})"
+        f"{count(len(reading.rejects), 'row')} of {file.path} can't be read and may be an opt-out "
+        f"({word} {', '.join(map(str, lines))}{more}; numbers were looked for in "
+        f"{reading.numbers!r})"
     )
     try:
         reading.write_rejects(beside)
@@ -144,16 +148,16 @@ def export(
         return
     if file.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{file} ends neither in .csv nor in .parquet", param_hint="FILE")
-    count = opt_out_files.write(ledger.stop_list(), file)
-    say.print(f"{file}: {count:,} numbers", markup=False)
+    written = opt_out_files.write(ledger.stop_list(), file)
+    say.print(f"{file}: {count(written, 'number')}", markup=False)
     _tell_of_hashes(ledger)
 
 
 def _tell_of_hashes(ledger: "Ledger") -> None:
     if hashed := ledger.hashed_opt_outs():
         complain.print(
-            f"{hashed:,} more are kept as hashes and can't be exported: whoever sends by this file "
-            "alone writes to people who said no",
+            f"{count(hashed, 'number')} kept as a hash can't be exported: sending by this file "
+            "alone writes to people who opted out",
             markup=False,
         )
 
@@ -182,7 +186,8 @@ def remove(
         raise typer.BadParameter("say why: it is kept for ever", param_hint="--reason")
     _ledger(url, "remove").remove_opt_out(number, reason=reason.strip())
     say.print(
-        "Removed, with its trace. Campaigns may write to this number again until it says STOP."
+        "Removed from the stop list, and kept in its history. Campaigns may write to this number "
+        "again, until its next STOP."
     )
 
 

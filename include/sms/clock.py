@@ -94,6 +94,11 @@ def earliest_wall_time(instant: datetime) -> datetime:
     return clock().earliest_wall_time(instant)
 
 
+def in_paris(instant: datetime) -> str:
+    """An instant by the clock in Paris, to the minute."""
+    return f"{instant.astimezone(PARIS):%Y-%m-%d %H:%M} in Paris"
+
+
 def verify(marker: str | None, gateway: str) -> None:
     """Refuse a moved clock unless `marker`, read from the gateway's home, is that clock's id."""
     running = clock()

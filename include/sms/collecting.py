@@ -55,6 +55,7 @@ from sms.wire.names import (
 from sms.wire.report_rows import LONGEST_ROW
 from sms.wire.reports import Report
 from sms.wire.unreadable import raw_rows
+from sms.words import count
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +242,7 @@ def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
     """Spec, *File name*: a STOP can't be managed any more once the file is there."""
     late = ledger.late_stops(stem)
     if late:
-        people = "1 person" if late == 1 else f"{late} people"
+        people = count(late, "person", "people")
         yield (
             f"{people} of {stem} opted out after the upload and before its hour: the provider may "
             "have texted them all the same, and no later campaign does"
@@ -373,7 +374,7 @@ def load_replies(
     opt_outs += loading.enter(_entered(tail.rows))
     notes = tuple(_notes(report))
     if known and known.rows > report.count:
-        notes += (f"it held {known.rows} rows, and holds fewer now: what was read stays",)
+        notes += (f"it had {count(known.rows, 'row')}, and has fewer now: what was read stays",)
     if owner is None:
         notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
     for note in notes:
@@ -664,7 +665,7 @@ def _notes(report: Report) -> Iterator[str]:
         more = ", ..." if report.unreadable.num_rows > len(told) else ""
         lines = ", ".join(f"line {each['line']} {each['reason']}" for each in told)
         yield (
-            f"{report.unreadable.num_rows} rows can't be read ({lines}{more}): they are in the "
+            f"{count(report.unreadable.num_rows, 'row')} can't be read ({lines}{more}): see the "
             "ledger's view sms.quarantine"
         )
 

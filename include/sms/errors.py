@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sms.words import count
+
 SUPPORT = "support@mtarget.fr"  # spec, *Registration*
 
 
@@ -221,7 +223,7 @@ class CampaignRepeated(SmsError):
     def __str__(self) -> str:
         return (
             f"{self.campaign} was asked for twice within a minute: {self.other} was first, and "
-            "this run stands aside and sends nothing. If that one is not to go on, call it off by "
+            "this run was skipped and sends nothing. If that one is not to go on, call it off by "
             "settle_submission; then, or if everybody is to be written to twice, trigger a new run"
         )
 
@@ -376,11 +378,11 @@ class ReportsFailed(SmsError):
     def _unseen(self) -> str:
         if not self.unseen:
             return ""
-        rows = ", ".join(f"{count} rows of {name}" for name, count in self.unseen)
+        rows = ", ".join(f"{count(number, 'row')} of {name}" for name, number in self.unseen)
         return (
-            f"{rows} can't be read, and each may be somebody's STOP: nothing is sent until a "
-            "person has looked. Read them in the ledger's view sms.quarantine, enter whoever said "
-            f"STOP, then say so: sms quarantine seen {self.unseen[0][0]} --reason ..."
+            f"{rows} can't be read and may be a STOP: nothing is sent until a person has looked. "
+            "Read them in the ledger's view sms.quarantine, enter the STOPs among them, then say "
+            f"so: sms quarantine seen {self.unseen[0][0]} --reason ..."
         )
 
     def _failures(self) -> str:
@@ -388,9 +390,9 @@ class ReportsFailed(SmsError):
             return ""
         told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
         return (
-            f"{len(self.failures)} of the reports could not be brought home, the other "
-            f"{len(self.collected)} that changed were. Nothing is lost: each is read again at "
-            f"the next look. {told}"
+            f"{count(len(self.failures), 'report')} could not be collected, "
+            f"{len(self.collected):,} others were. Nothing is lost: each is read again at the "
+            f"next look. {told}"
         )
 
 
@@ -404,7 +406,7 @@ class ReplayUnfinished(SmsError):
 
     def __str__(self) -> str:
         told = "\n".join(f"{path}: {sentence}" for path, sentence in self.failures)
-        return f"{self.loaded} reports were loaded, {len(self.failures)} were not:\n{told}"
+        return f"{count(self.loaded, 'report')} loaded, {len(self.failures):,} not:\n{told}"
 
 
 class HousekeepingUnfinished(SmsError):
@@ -420,8 +422,8 @@ class HousekeepingUnfinished(SmsError):
 
     def __str__(self) -> str:
         told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
-        files = "1 file needs" if len(self.failures) == 1 else f"{len(self.failures)} files need"
-        return f"{files} a look, everything else is done: {told}"
+        files = count(len(self.failures), "file")
+        return f"{files} to look at, everything else is done: {told}"
 
 
 class ReportOverdue(GatewayError):
@@ -436,10 +438,10 @@ class ReportOverdue(GatewayError):
         self.due_at = due_at
 
     def __str__(self) -> str:
-        count = "" if self.messages is None else f" on {self.messages} messages"
+        on = "" if self.messages is None else f" on {count(self.messages, 'message')}"
         since = "" if self.due_at is None else f": it was due {self.due_at:%Y-%m-%d %H:%M} UTC"
         return (
-            f"the delivery report of {self.stem}{count} is overdue{since}. Ask {SUPPORT} for it, "
+            f"the delivery report of {self.stem}{on} is overdue{since}. Ask {SUPPORT} for it, "
             "then trigger collect_delivery_report with this stem; the provider keeps reports for a "
             "month"
         )

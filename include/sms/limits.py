@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sms.campaign import Campaign
 from sms.errors import LimitTripped
 from sms.recipients import Reason
+from sms.words import are, count
 
 # What tells of a broken source rather than of people: the number could not be read.
 INVALID = frozenset(
@@ -78,27 +79,28 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
     """A sentence for each limit that this run breaks."""
     people, total = run.audience, sum(run.segments.values())
     if campaign.max_recipients is not None and people > campaign.max_recipients:
-        yield f"{people:,} recipients are more than max_recipients, {campaign.max_recipients:,}"
+        yield f"{_recipients(people)} more than max_recipients, {campaign.max_recipients:,}"
     if campaign.min_recipients is not None and people < campaign.min_recipients:
-        yield f"{people:,} recipients are fewer than min_recipients, {campaign.min_recipients:,}"
+        yield f"{_recipients(people)} fewer than min_recipients, {campaign.min_recipients:,}"
     if campaign.max_growth is not None and run.earlier:
         before = max(run.earlier)
         if people > before * (1 + campaign.max_growth):
             growth = people / max(before, 1) - 1
             yield (
-                f"{people:,} recipients are {growth:.0%} more than the most of the last "
-                f"{len(run.earlier)} runs, {before:,}: max_growth is {campaign.max_growth:.0%}"
+                f"{_recipients(people)} {growth:.0%} more than the most of the last "
+                f"{count(len(run.earlier), 'run')}, {before:,}: max_growth is "
+                f"{campaign.max_growth:.0%}"
             )
     if campaign.max_invalid_share is not None and run.candidates:
-        invalid = sum(count for reason, count in run.excluded.items() if reason in INVALID)
+        invalid = sum(rows for reason, rows in run.excluded.items() if reason in INVALID)
         if invalid / run.candidates > campaign.max_invalid_share:
             yield (
-                f"{invalid:,} of {run.candidates:,} candidates have no number or key that can be "
-                f"used, {invalid / run.candidates:.1%}: max_invalid_share is "
+                f"{invalid:,} of {count(run.candidates, 'candidate')} without a usable number or "
+                f"key, {invalid / run.candidates:.1%}: max_invalid_share is "
                 f"{campaign.max_invalid_share:.1%}"
             )
     if campaign.max_segments is not None and total > campaign.max_segments:
-        yield f"{total:,} SMS are more than max_segments, {campaign.max_segments:,}"
+        yield f"{total:,} SMS {are(total)} more than max_segments, {campaign.max_segments:,}"
     if campaign.budget is not None:
         if cost.unpriced:
             yield (
@@ -114,9 +116,13 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
         )
 
 
+def _recipients(people: int) -> str:
+    return f"{count(people, 'recipient')} {are(people)}"
+
+
 def standing(campaign: Campaign, run: Run, cost: Cost) -> Iterator[tuple[str, str, str]]:
     """Each limit of the campaign: its key, its value, and how near this run is to it."""
-    invalid = sum(count for reason, count in run.excluded.items() if reason in INVALID)
+    invalid = sum(rows for reason, rows in run.excluded.items() if reason in INVALID)
     here = {
         "max_recipients": _part_of(run.audience, campaign.max_recipients),
         "min_recipients": _part_of(run.audience, campaign.min_recipients),

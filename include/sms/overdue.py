@@ -36,6 +36,7 @@ from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.settings import MONTH, Settings
 from sms.wire.names import Phase
+from sms.words import count
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,9 @@ def _uploading(each: Submission, desk: Desk) -> SmsError | None:
     if each.may_have_left:
         return unknown(each.stem)
     return SmsError(
-        f"its upload was broken off, and no task tried again since: its {each.messages} messages "
-        "are not sent. Call it off by the DAG settle_submission; to send it, trigger a new run"
+        "its upload was broken off, and no task tried again since: it was not sent, with "
+        f"{_messages(each)}. Call it off by the DAG settle_submission; to send it, "
+        "trigger a new run"
     )
 
 
@@ -147,8 +149,8 @@ def _submitted(each: Submission, desk: Desk) -> SmsError | None:
     if Phase.REJECT in phases:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=False)
         return SmsError(
-            f"the gateway rejected it, and no task waited for that: none of its {each.messages} "
-            f"messages is sent. Ask {SUPPORT} why"
+            "the gateway rejected it, and no task waited for that: it was not sent, with "
+            f"{_messages(each)}. Ask {SUPPORT} why"
         )
     if Phase.DONE in phases:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=True)
@@ -177,7 +179,7 @@ def _accepted(each: Submission, desk: Desk) -> SmsError | None:
     desk.ledger.move(each.stem, to=State.CLOSED, detail={"why": why})
     return SmsError(
         "it is closed without a delivery report: the provider's month is over, and what became of "
-        f"its {each.messages} messages stays unknown"
+        f"it ({_messages(each)}) stays unknown"
     )
 
 
@@ -191,6 +193,10 @@ def _reported(each: Submission, desk: Desk) -> SmsError | None:
         f"{', '.join(sorted(stays))}, so it can't be closed. Housekeeping never deletes such a "
         f"file: ask {SUPPORT} to remove it"
     )
+
+
+def _messages(each: Submission) -> str:
+    return count(each.messages or 0, "message")
 
 
 JUDGES: dict[State, Callable[[Submission, Desk], SmsError | None]] = {

@@ -30,6 +30,7 @@ from sms.template import Template
 from sms.variants import Assignment, HoldOut, Texts, VariantRenderer, histograms
 from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
+from sms.words import count
 
 Open = TypeVar("Open")
 
@@ -287,7 +288,7 @@ def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> 
 def nobody_passed(query: Any, survey: Survey) -> str:
     """The sentence on an audience of nobody."""
     return (
-        f"{query} leaves nobody to write to: of {survey.candidates} candidates "
+        f"{query} leaves nobody to write to: of {count(survey.candidates, 'candidate')} "
         f"{_told(survey.reasons)}. Correct the query, or set on_empty: skip in campaign.yaml"
     )
 
@@ -295,10 +296,10 @@ def nobody_passed(query: Any, survey: Survey) -> str:
 def nothing_to_send(text: Any, audience: int, tally: Tally) -> str:
     """The sentence on a text that reaches nobody."""
     return (
-        f"{text} can be sent to nobody: of {audience} recipients {_told(tally.reasons)}. Correct "
-        "the text or the query"
+        f"{text} can be sent to nobody: of {count(audience, 'recipient')} {_told(tally.reasons)}. "
+        "Correct the text or the query"
     )
 
 
 def _told(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "none"
+    return ", ".join(f"{rows} {reason}" for reason, rows in reasons.most_common()) or "none"

@@ -18,6 +18,7 @@ from sms.clock import PARIS
 from sms.errors import WindowClosed
 from sms.settings import Settings
 from sms.wire import send_file
+from sms.words import duration
 from sms.zones import ALSACE_MOSELLE, FRANCE, Zone, bank_holidays, zone
 
 SPREAD_EVERY = timedelta(minutes=15)
@@ -203,9 +204,9 @@ def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
                 "any more: clear the task plan, which takes the next hour that is"
             )
         raise WindowClosed(
-            f"spread over {campaign.spread_over}, some messages to {chunk.where.name} would "
-            f"go out at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. Nothing "
-            "is sent: start earlier, spread over less, or write `tail: split`"
+            f"spread over {duration(campaign.spread_over)}, some messages to {chunk.where.name} "
+            f"would go out at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. "
+            "Nothing is sent: start earlier, spread over less, or write `tail: split`"
         )
     return opens
 

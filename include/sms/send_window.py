@@ -15,6 +15,7 @@ from sms.campaign import Kind
 from sms.clock import PARIS
 from sms.errors import WindowClosed
 from sms.settings import Settings
+from sms.words import count, duration
 from sms.zones import MAINLAND, Zone, bank_holidays
 
 SUNDAY = 6
@@ -147,7 +148,7 @@ def require_no_tail(
             beside = [place for place, one in enumerate(sendings) if one.start == each.start]
             messages, end = sum(sendings[place].messages for place in beside), done[beside[-1]]
             raise WindowClosed(
-                f"{messages:,} messages from {_spoken(each.start)} on would take until "
+                f"{count(messages, 'message')} from {_spoken(each.start)} on would take until "
                 f"{_spoken(end)} at {settings.messages_per_hour:,} an hour, and marketing closes "
                 f"at {_local(closes):%H:%M}: the rest would be rejected. Nothing more is sent: "
                 f"{advice}, or correct messages_per_hour in the settings"
@@ -202,8 +203,8 @@ def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> 
     if _utc(now) - _utc(asked_at) > settings.max_age:
         raise WindowClosed(
             f"this run was to start on {_spoken(asked_at)}, longer ago than max_age "
-            f"({settings.max_age}) allows: its day is over, so nothing is sent. Trigger a new run "
-            "to send now"
+            f"({duration(settings.max_age)}) allows: its day is over, so nothing is sent. "
+            "Trigger a new run to send now"
         )
 
 
@@ -373,8 +374,8 @@ def _minute(instant: datetime) -> datetime:
 def _refuse_late(wish: datetime, *, now: datetime, settings: Settings, again: str = AGAIN) -> None:
     if now - wish > settings.max_late:
         raise WindowClosed(
-            f"{_spoken(wish)} has passed, by more than max_late ({settings.max_late}) allows: "
-            f"{again} with a later send_at, or leave it empty to send as soon as allowed"
+            f"{_spoken(wish)} has passed, by more than max_late ({duration(settings.max_late)}) "
+            f"allows: {again} with a later send_at, or leave it empty to send as soon as allowed"
         )
 
 
@@ -389,7 +390,7 @@ def _as_wished(wanted: datetime | None, send_at: datetime) -> str:
 def _far(send_at: datetime, now: datetime, settings: Settings) -> str:
     if send_at - now <= settings.schedule_horizon:
         return ""
-    return f"; that is more than {settings.schedule_horizon.days} days ahead"
+    return f"; that is more than {duration(settings.schedule_horizon)} ahead"
 
 
 def _day(day: date, after: date | None = None) -> str:

@@ -54,6 +54,7 @@ from sms.settings import Settings
 from sms.source_faults import SourceFault, SourceFaults
 from sms.variants import histograms
 from sms.wire import inspection, send_file
+from sms.words import count, duration
 from sms.zones import zone
 
 log = logging.getLogger(__name__)
@@ -536,14 +537,14 @@ def require_sendable(
     require_proved(plan, ledger)
     if run.approved_at is None and needs_approval(plan, ledger):
         raise NotApproved(
-            f"{submission.stem} needs a person's yes, and nobody gave one to what is prepared "
-            "now: clear the task approve with what is downstream of it"
+            f"{submission.stem} has not been approved as it is prepared now: clear the task "
+            "approve with what is downstream of it"
         )
     chosen_at = run.chosen_at or run.planned_at
     if now - max(submission.send_at, chosen_at) > settings.max_age:
         raise WindowClosed(
-            f"the people of {submission.stem} were chosen more than {settings.max_age} ago, and "
-            f"some may have refused since: {again}"
+            f"the people of {submission.stem} were chosen more than "
+            f"{duration(settings.max_age)} ago, and some may have refused since: {again}"
         )
     require_stop_list(ledger, settings)
 
@@ -648,8 +649,8 @@ def likely_causes(folder: Any, submission: Submission, settings: Settings) -> tu
     )
     if quoted:
         found.append(
-            f"{quoted:,} texts stand in quotes, since they hold a semicolon, a quote or a line "
-            "break: if the provider reads quotes otherwise, set delimiter_in_text: replace"
+            f"{count(quoted, 'text')} in quotes, for a semicolon, a quote or a line break: "
+            "if the provider reads quotes otherwise, set delimiter_in_text: replace"
         )
     if settings.encoding != "utf-8":
         found.append(f"the file is in {settings.encoding}: is that what you agreed on?")
@@ -667,8 +668,8 @@ def require_stop_list(ledger: Ledger, settings: Settings) -> int:
     size = ledger.require_safe_stop_list()
     if size < settings.stop_list_minimum:
         raise StopListUnsafe(
-            f"the stop list holds {size} numbers, fewer than the stop_list_minimum "
-            f"{settings.stop_list_minimum} of the settings: is this the right ledger? Nothing is "
+            f"the stop list has {count(size, 'number')}, fewer than the setting stop_list_minimum "
+            f"({settings.stop_list_minimum:,}): is this the right ledger? Nothing is "
             "sent until it is"
         )
     return size

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sms import gsm
+from sms import gsm, words
 from sms.offline import Watch, unwatched
 from sms.preparing import sum_of
 from sms.recipients import SENTENCES
@@ -42,7 +42,7 @@ def _phone(text: str, heading: str, segments: int, length: int) -> RenderableTyp
     return Panel(
         escape(text),
         title=escape(heading),
-        subtitle=f"{length} characters, {segments} SMS",
+        subtitle=f"{words.count(length, 'character')}, {segments} SMS",
         width=PHONE + 4,
         padding=(1, 1),
         border_style="red" if segments > 1 else "green",

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sms.errors import NotApproved
 from sms_airflow.failures import in_a_sentence
 
-APPROVE, REFUSE = "Send it ({})", "Don't send it"
+APPROVE, REFUSE = "Send it as in review {}", "Don't send it"
 
 
 class ApproveOperator(HITLOperator):
@@ -36,6 +36,7 @@ class ApproveOperator(HITLOperator):
         """Ask, unless nobody need be asked."""
         from sms import clock, sending
         from sms.clock import PARIS
+        from sms.words import count
         from sms_airflow import wiring
 
         if not self.stems:
@@ -47,24 +48,27 @@ class ApproveOperator(HITLOperator):
         if sending.is_under_way(run.run_key, ledger) or not sending.needs_approval(plan, ledger):
             return
         if run.approved_at:
-            self.log.info("%s approved it already, at %s", run.approved_by, run.approved_at)
+            at = clock.in_paris(run.approved_at)
+            self.log.info("%s approved it already, at %s", run.approved_by, at)
             return
         files, proofs = ledger.submissions(run.run_key), sending.require_proved(plan, ledger)
         deadline = sending.answer_by(plan, files, wiring.settings(), clock.now(), proofs)
         self.response_timeout = deadline - clock.now()
         messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
-        self.subject = f"Send {plan.campaign.name} to {messages:,} people?"
+        self.subject = f"Send {plan.campaign.name} to {count(messages, 'person', 'people')}?"
         self.body = (folder / sending.REVIEW).read_text()
         for proof in proofs:
             rings = (
                 f"{max(proof.send_at, proof.submitted_at or proof.send_at).astimezone(PARIS):%H:%M}"
             )
-            phones = f"{proof.messages} of our own phones, at {rings} in Paris"
-            self.body = f"A proof was sent to {phones}.\n\n{self.body}"
+            phones = count(proof.messages or 0, "phone")
+            self.body = f"A proof goes to {phones} of ours, at {rings} in Paris.\n\n{self.body}"
         # The digits stand for the bytes: Airflow shows an old question again after a clear, and a
         # yes to that must not be one to what was prepared since.
-        self.options = [APPROVE.format(ledger.prepared_digest(run.run_key)), REFUSE]
-        self.log.info("Asking for a yes until %s", deadline)
+        review = ledger.prepared_digest(run.run_key)
+        self.body = f"Review {review}\n\n{self.body}"
+        self.options = [APPROVE.format(review), REFUSE]
+        self.log.info("Asking for an approval until %s", clock.in_paris(deadline))
         super().execute(context)
 
     @in_a_sentence

@@ -45,6 +45,12 @@ def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
     return told
 
 
+def _in_paris(moment: str) -> str:
+    from sms import clock
+
+    return clock.in_paris(datetime.fromisoformat(moment))
+
+
 class SubmitOperator(BaseOperator):
     """Upload a run's files as `.tmp`, then rename one after the other to `.csv`, at most once ever.
 
@@ -91,13 +97,14 @@ class SubmitOperator(BaseOperator):
     @says_what_left
     def reached(self, context: Context, event: dict[str, Any]) -> list[str]:
         """Go on with the files of a later hour."""
-        self.log.info("It is %s", event["now"])
+        self.log.info("The wait ended, %s", _in_paris(event["now"]))
         return self._go_on(context)
 
     def _go_on(self, context: Context) -> list[str]:
         """Rename the next file and wait for its verdict, until there is none left."""
         from sms import clock, delivery, sending
         from sms.ledger.states import HEARD, State
+        from sms.words import count
         from sms_airflow import wiring
         from sms_airflow.triggers import VerdictTrigger
 
@@ -128,7 +135,8 @@ class SubmitOperator(BaseOperator):
         waiting = delivery.submit_next(parcels, this)
         if waiting is None:
             return self._go_on(context)
-        self.log.info("%s is at the gateway with %s messages", waiting.stem, waiting.messages)
+        messages = count(waiting.messages or 0, "message")
+        self.log.info("%s is at the gateway with %s", waiting.stem, messages)
         deadline = clock.now() + settings.verdict_timeout
         watch(self, VerdictTrigger, waiting.stem, deadline, settings.verdict_poll)
 
@@ -138,7 +146,8 @@ class SubmitOperator(BaseOperator):
         from sms_airflow.triggers import HourTrigger
 
         if clock.now() < moment:
-            self.log.info("The next files wait until %s; until then they can be called off", moment)
+            until = clock.in_paris(moment)
+            self.log.info("The next files wait until %s; until then they can be called off", until)
             self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")
 
     def _hear_stops(self, ledger: Ledger) -> None:
@@ -220,5 +229,6 @@ class BookCollection(TriggerDagRunOperator):
         self.trigger_run_id = f"ack__{self.stem}"
         self.conf = {"stem": self.stem}
         self.run_after = clock.earliest_wall_time(submission.due_at)
-        self.log.info("The report of %s is collected from %s", self.stem, submission.due_at)
+        due = clock.in_paris(submission.due_at)
+        self.log.info("The report of %s is collected from %s", self.stem, due)
         super().execute(context)

@@ -75,12 +75,15 @@ class HourSensor(BaseSensorOperator):
         moment = sending.upload_at(files, wiring.settings(), ledger.upload_pace())
         if clock.now() >= moment:
             return
-        self.log.info("The upload waits until %s; until then the run can be called off", moment)
+        until = clock.in_paris(moment)
+        self.log.info("The upload waits until %s; until then the run can be called off", until)
         self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")
 
     def reached(self, context: Context, event: dict[str, Any]) -> None:
         """The hour has come."""
-        self.log.info("It is %s", event["now"])
+        from sms import clock
+
+        self.log.info("The wait ended, %s", clock.in_paris(datetime.fromisoformat(event["now"])))
 
 
 class ReportSensor(BaseSensorOperator):

@@ -38,7 +38,11 @@ def told_of(limit: str, run: Run = RUN, prices: dict[str, float] = PRICES) -> st
         ("max_recipients: 899", "max_recipients: 900", "900 recipients are more than max"),
         ("min_recipients: 901", "min_recipients: 900", "900 recipients are fewer than min"),
         ("max_growth: 49%", "max_growth: 50%", "50% more than the most of the last 3 runs, 600"),
-        ("max_invalid_share: 4.9%", "max_invalid_share: 5%", "50 of 1,000 candidates have no"),
+        (
+            "max_invalid_share: 4.9%",
+            "max_invalid_share: 5%",
+            "50 of 1,000 candidates without a usable",
+        ),
         ("max_segments: 999", "max_segments: 1000", "1,000 SMS are more than max_segments, 999"),
         ("budget: 44.99", "budget: 45", "45.00 EUR is more than the budget, 44.99 EUR"),
     ],

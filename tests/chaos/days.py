@@ -318,7 +318,7 @@ class Chaos:
             return False
         tasks = self._tasks(run)
         plan = next(task for task in tasks if task.task_id == "plan")
-        return plan.state == "failed" and "this run stands aside" in self.stack.airflow.log(
+        return plan.state == "failed" and "this run was skipped" in self.stack.airflow.log(
             run.dag_id, run.run_id, plan
         )
 

@@ -32,11 +32,11 @@ def test_a_person_says_that_rows_were_seen_one_by_one_or_all_of_a_report(ledger,
 
     assert (one.returncode, one.stderr) == (0, "")
     assert one.stdout.splitlines() == [
-        f"1 rows of {STOP} count as seen: line 5.",
-        f"Nobody has looked at 1 rows of {STOP} yet.",
+        f"1 row of {STOP} marked as seen: line 5.",
+        f"Not yet seen: 1 row of {STOP}.",
     ]
     rest = sms("quarantine", "seen", STOP, *told)
-    assert rest.stdout == f"1 rows of {STOP} count as seen: line 2.\n"
+    assert rest.stdout == f"1 row of {STOP} marked as seen: line 2.\n"
     assert ledger.unseen_stops() == {}
 
 

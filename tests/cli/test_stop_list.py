@@ -60,11 +60,11 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "2 numbers in 4 rows, from the column 'phone': 2 new to the stop list, 0 in it already",
-        "1 rows hold nothing that is ever written to: 1 landline",
-        "1 moments can't be read or lie ahead: these numbers count from now",
+        "1 row without a number that is ever written to: 1 landline",
+        "1 date can't be read or in the future: such a number is opted out from now on",
     ]
     assert done.stderr == (
-        f"1 rows of {crm} can't be understood, and each may be somebody's no (lines 4; numbers "
+        f"1 row of {crm} can't be read and may be an opt-out (line 4; numbers "
         f"were looked for in 'phone'): all are listed in {crm}.rejects.csv. Correct them in the "
         "list and import it again\n"
     )
@@ -181,8 +181,8 @@ def test_a_hashed_list_asks_the_shell_for_its_key_and_says_what_an_export_lacks(
     exported = sms("stop-list", "export", "-", "--url", ledger_url)
     assert exported.stdout.splitlines()[1:] == ["+33639980002,2026-07-01T10:05:00.000000Z"]
     assert exported.stderr == (
-        "1 more are kept as hashes and can't be exported: whoever sends by this file alone writes "
-        "to people who said no\n"
+        "1 number kept as a hash can't be exported: sending by this file alone writes to people "
+        "who opted out\n"
     )
     told = sms("explain", "+33639980001", "--url", ledger_url, SMS_STOP_LIST_KEY=key).stdout
     assert "Now: not written to: in the stop list since 2026-07-01 12:05" in told

@@ -21,7 +21,7 @@ def say_yes(desk: Desk) -> None:
 def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> None:
     [prepared] = desk.prepare(numbers(3), more=ALWAYS)
 
-    with pytest.raises(NotApproved, match="nobody gave one") as refused:
+    with pytest.raises(NotApproved, match="has not been approved") as refused:
         desk.submit(prepared.stem)
     assert not refused.value.retryable
     assert in_send(gateway) == []

@@ -166,7 +166,7 @@ def test_a_dry_run_tells_what_would_stop_it_and_is_not_stopped(desk: Desk) -> No
 def test_nobody_is_not_skipped_in_silence_where_the_source_is_broken(desk: Desk) -> None:
     skips = "on_empty: skip\nmax_invalid_share: 5%\n"
 
-    with pytest.raises(LimitTripped, match="2 of 2 candidates have no number or key"):
+    with pytest.raises(LimitTripped, match="2 of 2 candidates without a usable number or key"):
         desk.prepare(["no number", "none at all"], more=skips)
 
 

@@ -225,9 +225,7 @@ def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
     [first] = desk.prepare(numbers(2), asked_at=asked)
 
     for seconds in (-50, 0, 50):
-        with pytest.raises(
-            CampaignRepeated, match="one was first, and this run stands aside"
-        ) as no:
+        with pytest.raises(CampaignRepeated, match="one was first, and this run was skipped") as no:
             desk.prepare(numbers(2), run="two", asked_at=asked + timedelta(seconds=seconds))
     assert not no.value.retryable
     assert desk.ledger.attempts("two") == 0

@@ -685,7 +685,7 @@ def test_a_rejected_files_likely_causes_are_what_its_bytes_show(
     desk.text = "Bonjour {{ name }} ; à samedi !"
     [quoted] = desk.prepare(numbers(3), run="two")
     told = sending.likely_causes(desk.run_folder("two"), quoted, desk.settings)
-    assert told[0].startswith("3 texts stand in quotes")
+    assert told[0].startswith("3 texts in quotes")
 
     with (folder / f"05_{plain.stem}.csv").open("ab") as file:
         file.write(b"x;no number;TESTS;hello\r\n")

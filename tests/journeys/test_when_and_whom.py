@@ -101,7 +101,7 @@ def test_a_run_that_has_grown_too_much_stops_before_the_upload(world: World) -> 
 
     run = world.finished(world.trigger("grows"))
 
-    assert "9 recipients are 200% more than the most of the last 1 runs, 3" in (
+    assert "9 recipients are 200% more than the most of the last 1 run, 3" in (
         world.log(run, "review")
     )
     [stem] = world.stems(run)

@@ -207,7 +207,7 @@ def test_what_leaves_beside_a_removal_is_a_loss(office):
         db.execute(text("SET LOCAL session_replication_role = replica"))
         db.execute(text(f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST + 2}"))
 
-    with pytest.raises(StopListUnsafe, match="holds 1 numbers and once held 2"):
+    with pytest.raises(StopListUnsafe, match="has 1 number and once had 2"):
         office.ledger.require_safe_stop_list()
 
 
@@ -220,7 +220,7 @@ def test_an_earlier_removal_does_not_excuse_what_a_screening_saw_after_it(office
         run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=2
     )
 
-    with pytest.raises(StopListUnsafe, match="holds 1 numbers and once held 2"):
+    with pytest.raises(StopListUnsafe, match="has 1 number and once had 2"):
         office.ledger.require_safe_stop_list()
 
 

@@ -127,7 +127,7 @@ def test_an_emptied_stop_list_stops_every_send(office, loss):
     office.ledger.add_opt_outs(many([1, 2]), source="import")
     tamper(office.ledger, loss)
 
-    with pytest.raises(StopListUnsafe, match="holds 0 numbers and once held 2"):
+    with pytest.raises(StopListUnsafe, match="has 0 numbers and once had 2"):
         office.ledger.require_safe_stop_list()
 
 
@@ -136,7 +136,7 @@ def test_one_number_gone_stops_every_send(office):
     office.ledger.add_opt_outs(many(range(20)), source="stop_report")
     tamper(office.ledger, f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST}")
 
-    with pytest.raises(StopListUnsafe, match="holds 19 numbers and once held 20"):
+    with pytest.raises(StopListUnsafe, match="has 19 numbers and once had 20"):
         office.ledger.require_safe_stop_list()
 
 
@@ -145,7 +145,7 @@ def test_a_list_smaller_than_an_earlier_screening_saw_stops_every_send(office):
     office.ledger.record_screening(
         run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=7
     )
-    with pytest.raises(StopListUnsafe, match="holds 0 numbers and once held 7"):
+    with pytest.raises(StopListUnsafe, match="has 0 numbers and once had 7"):
         office.ledger.require_safe_stop_list()
 
 

@@ -89,8 +89,7 @@ def test_a_delivery_report_comes_home_and_adds_up(home, ack):
     assert home.ledger.submission(one.stem).state is State.REPORTED
     unreadable, missing = collected.notes
     assert unreadable == (
-        "1 rows can't be read (line 3 has 1 of 7 fields): they are in the ledger's view "
-        "sms.quarantine"
+        "1 row can't be read (line 3 has 1 of 7 fields): see the ledger's view sms.quarantine"
     )
     assert missing.startswith(f"the delivery report of {one.stem} covers 2 of its 3 messages")
 
@@ -335,7 +334,7 @@ def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply)
 
     assert home.stop_list() == [FIRST + 1, FIRST + 2]
     told = str(failed.value)
-    assert told.startswith(f"1 rows of {STOP} can't be read, and each may be somebody's STOP")
+    assert told.startswith(f"1 row of {STOP} can't be read and may be a STOP")
     assert told.endswith(f"then say so: sms quarantine seen {STOP} --reason ...")
     assert "who?" not in told
     assert not failed.value.retryable

@@ -116,7 +116,7 @@ def test_with_nothing_left_stops_are_loaded_and_outcomes_are_told(home, archived
     first = kept(home, "opt_out")
     home.empty()
 
-    with pytest.raises(ReplayUnfinished, match="1 reports were loaded, 1 were not") as told:
+    with pytest.raises(ReplayUnfinished, match="1 report loaded, 1 not") as told:
         replay([home.archive], home.ledger, home.archive)
 
     assert kept(home, "opt_out") == first
@@ -197,7 +197,7 @@ def test_the_command_replays_a_folder(home, archived, tmp_path):
     assert done.returncode == 0, done.stderr
     assert kept(home) == first
     assert "ACK-12345-20260715-1200-spring1.csv: 3 rows" in done.stdout
-    assert done.stdout.endswith("2 reports are loaded.\n")
+    assert done.stdout.endswith("2 reports loaded.\n")
 
 
 def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path):
@@ -211,7 +211,7 @@ def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path)
     done = command(home, tmp_path, "forget", "+33639980000")
 
     assert done.returncode == 0, done.stderr
-    assert "Erased: 1 messages with their outcomes" in done.stdout
+    assert "Erased: 1 message with outcome" in done.stdout
     assert "their opt-out is kept" in done.stdout
     assert home.stop_list() == [33639980000]
 
@@ -258,6 +258,6 @@ def test_the_command_says_that_what_it_loaded_lets_nothing_be_sent(home, tmp_pat
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == (
-        f"1 rows of {report.name} can't be read, and each may be a STOP: nothing is sent until "
-        "somebody has looked at them, and says so by `sms quarantine seen`."
+        f"1 row of {report.name} can't be read and may be a STOP: nothing is sent until "
+        "a person has looked, and says so by `sms quarantine seen`."
     )

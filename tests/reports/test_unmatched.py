@@ -206,7 +206,7 @@ def test_a_stop_file_that_shrinks_is_told_and_cancels_nothing(home, reply):
 
     [brought] = home.collect_replies()
 
-    assert brought.notes == ("it held 2 rows, and holds fewer now: what was read stays",)
+    assert brought.notes == ("it had 2 rows, and has fewer now: what was read stays",)
     assert len(home.stop_list()) == 2
 
 

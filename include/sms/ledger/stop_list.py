@@ -19,6 +19,7 @@ from sms.ledger.database import Transaction
 from sms.ledger.planning import joining, planned
 from sms.ledger.tables import opt_out
 from sms.wire.names import ReportName
+from sms.words import count
 
 LEAVING = """
 CREATE TEMP TABLE IF NOT EXISTS leaving (line bigint GENERATED ALWAYS AS IDENTITY, msisdn bigint,
@@ -153,8 +154,8 @@ def require_safe(tx: Transaction) -> int:
     before = int(tx.db.execute(ONCE_HELD).scalar_one() or 0)
     if present < before:
         raise StopListUnsafe(
-            f"the stop list holds {present} numbers and once held {before}, so nothing may be "
-            "sent: restore sms.opt_out from a backup"
+            f"the stop list has {count(present, 'number')} and once had {before:,}, so nothing may "
+            "be sent: restore sms.opt_out from a backup"
         )
     return present
 
