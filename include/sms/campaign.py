@@ -705,7 +705,7 @@ def _bad(folder: Path, faults: list[tuple[Path, Fault]]) -> BadCampaign:
     if (more := len(others) - documents.MOST_FAULTS) > 0:
         problem = f"has {more} more faults: correct these first"
         others = [*others[: documents.MOST_FAULTS], (folder, Fault(None, problem))]
-    told = [
-        str(BadCampaign(shown(where.name), fault.line, fault.problem)) for where, fault in others
-    ]
-    return BadCampaign(shown(str(path)), first.line, "; also ".join([first.problem, *told]))
+    beside = tuple(
+        BadCampaign(shown(str(where)), fault.line, fault.problem) for where, fault in others
+    )
+    return BadCampaign(shown(str(path)), first.line, first.problem, beside)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from sms import documents, offline, preparing, stop_mentions
 from sms.campaign import YAML_FILE, Campaign, Kind
-from sms.errors import BadCampaign
+from sms.errors import BadCampaign, SourceError
 from sms.gsm import MOST_PARTS
 from sms.recipients import Reason
 from sms.settings import Settings
@@ -23,13 +23,27 @@ def faults(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
     """Each reason for which no run, or none as it is written, could go out; with file and line."""
     yield from _unpriced(campaign, settings)
     yield from _closed(campaign, settings)
-    yield from _too_long(campaign, settings)
+    reserved = list(_reserved(campaign))
+    yield from reserved or _too_long(campaign, settings)
 
 
-def warnings(campaign: Campaign) -> Iterator[BadCampaign]:
-    """What lets a run go out and may be wrong all the same; with file and line."""
+def needs(campaign: Campaign) -> list[str]:
+    """The columns that the query must return; whether it does, only the warehouse knows."""
+    text = preparing.template(campaign)
+    asked = preparing.screener(campaign, text)
+    own = [asked.key, asked.msisdn, *([asked.postcode] if asked.postcode else [])]
+    return list(dict.fromkeys([*own, *text.columns]))
+
+
+def notes(campaign: Campaign) -> Iterator[str]:
+    """What is no fault and worth knowing, with file and line."""
     if problem := stop_mentions.unreached(campaign, campaign.allowed_countries):
-        yield _at("stop_mention", campaign, problem)
+        yield str(_at("stop_mention", campaign, problem))
+    for path, text in campaign.texts.values():
+        compiled = Template(text)
+        yield from (f"{path}, line {note.line}: {note.problem}" for note in compiled.notes)
+        if slow := compiled.slow_because:
+            yield f"{path}, {slow}"
 
 
 def _unpriced(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
@@ -62,6 +76,15 @@ def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
     texts = {"": found} if isinstance(found, Template) else found.by_variant
     for name, text in texts.items():
         yield from _text_too_long(campaign, campaign.texts[name][0], text, settings)
+
+
+def _reserved(campaign: Campaign) -> Iterator[BadCampaign]:
+    """A text that uses a column's name which is ours."""
+    text = preparing.template(campaign)
+    try:
+        preparing.screener(campaign, text)
+    except SourceError as error:
+        yield BadCampaign(str(text.path), None, str(error).removeprefix(f"{text.path} "))
 
 
 def _text_too_long(

@@ -4,10 +4,6 @@ Exit status: 0 success, 1 error, 2 usage error, 3 no recipient where the campaig
 `on_empty: skip`. An error is a sentence on standard error.
 """
 
-import gc
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,14 +12,17 @@ import typer
 from rich.markup import escape
 
 from sms import cli_keeping, cli_runs, cli_status, exit_status
+from sms.cli_check import check
 from sms.cli_explain import explain
 from sms.cli_options import (
     MOST_DAYS,
     Encoding,
     LedgerUrl,
+    campaign_named,
     campaign_names,
     complain,
     instant,
+    loading,
     open_ledger,
     say,
 )
@@ -31,12 +30,10 @@ from sms.cli_quarantine import quarantine_app
 from sms.cli_replies import replies_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
-from sms.errors import BadCampaign
 from sms.words import count
 
 # Each command imports what it needs, so that `--help` and a wrong call are answered at once.
 if TYPE_CHECKING:
-    from sms.campaign import Campaign
     from sms.offline import Outcome
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -64,46 +61,7 @@ def sms(
     pass
 
 
-@app.command()
-def check(
-    campaigns: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Campaigns' folders, or their names; without any, all of the settings' folder.",
-            autocompletion=campaign_names,
-        ),
-    ] = None,
-) -> None:
-    """Judge campaigns, also by the settings: every fault, with its file and line.
-
-    For a CI: exit status 0 means that all are good, 1 that one is not, or the settings.
-    """
-    with _loading():
-        from sms import campaign as folders
-        from sms import checking, settings
-        from sms.template import Template
-
-    chosen = settings.load()
-    good, broken = _judged(campaigns) if campaigns else folders.load_all(chosen.campaigns_folder)
-    if not good and not broken:
-        complain.print(f"{chosen.campaigns_folder} holds no campaign", markup=False)
-    for campaign in good:
-        if faults := list(checking.faults(campaign, chosen)):
-            broken += faults
-            continue
-        say.print(f"{campaign.name}: good", markup=False)
-        for warning in checking.warnings(campaign):
-            complain.print(str(warning), markup=False)
-        for path, text in campaign.texts.values():
-            compiled = Template(text)
-            for note in compiled.notes:
-                complain.print(f"{path}, line {note.line}: {note.problem}", markup=False)
-            if slow := compiled.slow_because:
-                complain.print(f"{path}, {slow}", markup=False)
-    for error in broken:
-        complain.print(str(error), markup=False)
-    if broken:
-        raise typer.Exit(1)
+app.command()(check)
 
 
 # When a preview imagines to be sent: an open hour, which names nothing that anybody sees.
@@ -176,11 +134,11 @@ def prepare(
     encoding: Encoding = None,
 ) -> None:
     """Make the very files that the DAG would upload, and say who is left out and why."""
-    with _loading():
+    with loading():
         from sms import columns, offline, settings, terminal
 
     columns.use_lean_memory()
-    found, chosen = _campaign(campaign), settings.load()
+    found, chosen = campaign_named(campaign), settings.load()
     plan = offline.plan(
         found,
         at,
@@ -225,11 +183,11 @@ def preview(
 
     Without recipients, a column's place is filled with its name.
     """
-    with _loading():
+    with loading():
         from sms import columns, offline, settings, terminal
 
     columns.use_lean_memory()
-    found, chosen = _campaign(campaign), settings.load()
+    found, chosen = campaign_named(campaign), settings.load()
     plan = offline.plan(found, SOME_MORNING, limit=limit, settings=chosen)
     if recipients is None:
         seen = offline.preview_of_nobody(plan, chosen)
@@ -297,36 +255,9 @@ cli_status.join(app)
 cli_keeping.join(app)
 
 
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Load modules without looking for garbage among what stays: a tenth of a second less."""
-    gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
-
-
 def main() -> None:
     """Run the command; a refusal ends in one sentence, not in a traceback."""
     raise SystemExit(exit_status.of(app))
-
-
-def _campaign(named: str) -> "Campaign":
-    """A campaign by its folder, or by its name among the settings' campaigns."""
-    from sms import campaign, settings
-
-    folder = Path(named)
-    if not folder.is_dir():
-        home = settings.load().campaigns_folder
-        folder = home / named
-        if not folder.is_dir():
-            known = campaign_names("")
-            raise BadCampaign(
-                named,
-                None,
-                f"is no folder, and no campaign of {home}: known are {', '.join(known) or 'none'}",
-            )
-    return campaign.load(Path(os.path.abspath(folder)))  # a link is judged as Airflow would
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -357,13 +288,3 @@ def _tell(outcome: "Outcome") -> None:
         complain.print(f"[yellow]source[/] {escape(str(fault))}")
     if outcome.slow_because:
         complain.print(f"[yellow]slow[/] {escape(outcome.slow_because)}")
-
-
-def _judged(named: list[str]) -> tuple[list["Campaign"], list[BadCampaign]]:
-    good, broken = [], []
-    for each in named:
-        try:
-            good.append(_campaign(each))
-        except BadCampaign as error:
-            broken.append(error)
-    return good, broken

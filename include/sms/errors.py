@@ -39,17 +39,35 @@ class ClockMoved(ConfigurationError):
 
 
 class BadCampaign(SmsError):
-    """A campaign's folder that can't be used: where, and what is wrong there."""
+    """A campaign's folder that can't be used: where, and what is wrong there.
 
-    def __init__(self, path: str, line: int | None, problem: str) -> None:
-        super().__init__(path, line, problem)
+    `others` are the folder's other faults; the sentence names their files without the folder.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        line: int | None,
+        problem: str,
+        others: "tuple[BadCampaign, ...]" = (),
+    ) -> None:
+        super().__init__(path, line, problem, others)
         self.path = path
         self.line = line
         self.problem = problem
+        self.others = others
 
     def __str__(self) -> str:
-        where = self.path if self.line is None else f"{self.path}, line {self.line}"
+        others = (f"; also {each._told(each.path.rpartition('/')[2])}" for each in self.others)
+        return f"{self._told(self.path)}{''.join(others)}"
+
+    def _told(self, path: str) -> str:
+        where = path if self.line is None else f"{path}, line {self.line}"
         return f"{where}: {self.problem}"
+
+    def each(self) -> "list[BadCampaign]":
+        """Every fault by itself, with its whole path."""
+        return [BadCampaign(self.path, self.line, self.problem), *self.others]
 
 
 class StorageFailed(SmsError):

@@ -1,5 +1,6 @@
 """The command `sms`: what it prints, where, and its exit status."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.airflow_home import ROOT
 from tests.command_line import TIMEOUT, sms, sms_as_a_process
 
 STEM = "SEND-12345-20270302-1000-spring"
+SPRING = "spring_sale: no fault found; needs from the query: key, msisdn, first_name, points, store"
 NOW = datetime(2027, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -21,7 +23,11 @@ def test_good_campaigns_pass() -> None:
     done = sms_as_a_process("check")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["parcel_ready: good", "spring_sale: good"]
+    assert done.stdout.splitlines() == [
+        "parcel_ready: no fault found; needs from the query: parcel_id, phone, first_name, store, "
+        "keep_until, pickup_code",
+        SPRING,
+    ]
 
 
 def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path: Path) -> None:
@@ -36,13 +42,19 @@ def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path
     settings.write_text(f"campaigns_folder: {home}\nprices: {{FR: 0.05}}\n")
 
     good = sms("check", "autumn", SMS_SETTINGS=str(settings))
-    assert (good.returncode, good.stdout, good.stderr) == (0, "autumn: good\n", "")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout == "autumn: no fault found; needs from the query: key, msisdn\n"
 
     settings.write_text(f"campaigns_folder: {home}\n")
     for named in (["autumn"], []):
         done = sms("check", *named, SMS_SETTINGS=str(settings))
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"{home}/autumn/campaign.yaml, line 3: budget: the budget ")
+        where = f"{home}/autumn/campaign.yaml, line 3"
+        assert done.stderr.startswith(f"fault {where}: budget: the budget ")
+        told = json.loads(sms("check", *named, "--json", SMS_SETTINGS=str(settings)).stdout)
+        [fault] = told["faults"]
+        assert (fault["path"], fault["line"]) == (f"{home}/autumn/campaign.yaml", 3)
+        assert told["campaigns"] == []
 
 
 def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) -> None:
@@ -71,8 +83,8 @@ def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) ->
 def test_a_name_that_no_campaign_has_is_told_with_those_that_there_are() -> None:
     done = sms("check", "spring_sales", "spring_sale")
 
-    assert (done.returncode, done.stdout) == (1, "spring_sale: good\n")
-    assert done.stderr.startswith("spring_sales: is no folder, and no campaign of ")
+    assert (done.returncode, done.stdout) == (1, f"{SPRING}\n")
+    assert done.stderr.startswith("fault spring_sales: is no folder, and no campaign of ")
     assert done.stderr.endswith("known are parcel_ready, spring_sale\n")
 
 
@@ -83,7 +95,49 @@ def test_settings_that_are_wrong_fail_the_check(tmp_path: Path) -> None:
     done = sms("check", SMS_SETTINGS=str(settings))
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{settings}, line 1: prices.45: is no country's code")
+    assert done.stderr.startswith(f"fault {settings}, line 1: prices.45: is no country's code")
+
+
+def test_all_faults_are_told_at_once_of_campaigns_and_of_the_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("prices: {FR: 0,045}\n")
+    for name in ("autumn", "winter"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "campaign.yaml").write_text(
+            "kind: marketing\nsender: AUTUMN\nstop: no\n"
+        )
+        (tmp_path / name / "recipients.sql").write_text("-- nothing\n")
+        (tmp_path / name / "message.txt").write_text("Bonjour {{ name }")
+
+    done = sms("check", tmp_path / "autumn", tmp_path / "winter", SMS_SETTINGS=str(settings))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert {line.split()[0] for line in lines} == {"fault"}
+    for name in ("autumn", "winter"):
+        for file in ("campaign.yaml", "recipients.sql", "message.txt"):
+            where = f"fault {tmp_path}/{name}/{file}"
+            assert any(line.startswith(where) for line in lines), done.stderr
+    assert any(f"{settings}, line 1" in line for line in lines)
+
+
+def test_what_a_query_must_return_is_listed_with_the_campaign_s_own_names(tmp_path: Path) -> None:
+    folder = tmp_path / "autumn"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(
+        "kind: transactional\nsender: AUTUMN\nkey: id\nmsisdn: phone\npostcode: zip\n"
+    )
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text("{{ id }} {% if points %}{{ points }}{% endif %} {{ zip }}")
+
+    told = json.loads(sms("check", folder, "--json").stdout)
+
+    [campaign] = told["campaigns"]
+    assert sorted(campaign["needs"]) == ["id", "phone", "points", "zip"]
+    (folder / "message.txt").write_text("Bonjour {{ msisdn }}")
+    refused = sms("check", folder)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"fault {folder}/message.txt: uses {{{{ msisdn }}}}, a name")
 
 
 def test_the_calendar_of_open_hours_says_why_a_day_is_closed() -> None:
@@ -124,7 +178,7 @@ def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
     done = sms("check", folder, ROOT / "include" / "campaigns" / "spring_sale")
 
     assert done.returncode == 1
-    assert done.stdout == "spring_sale: good\n"
+    assert done.stdout == f"{SPRING}\n"
     assert f"{folder}/campaign.yaml, line " in done.stderr
     assert "message.txt, line 1" in done.stderr
     assert "Traceback" not in done.stderr
@@ -139,9 +193,10 @@ def test_a_text_that_is_slow_is_good_and_says_why(tmp_path: Path) -> None:
 
     done = sms("check", folder)
 
-    assert (done.returncode, done.stdout) == (0, "autumn: good\n")
+    told = "autumn: no fault found; needs from the query: key, msisdn, name\n"
+    assert (done.returncode, done.stdout) == (0, told)
     assert done.stderr == (
-        f"{folder}/message.txt, line 2: `title` is worked out by Python, once for each "
+        f"note  {folder}/message.txt, line 2: `title` is worked out by Python, once for each "
         "combination of name\n"
     )
 
