@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sms.ledger.ledger import Ledger, State, Submission, Summary
+from sms.words import count
 
 Journal = Sequence[Mapping[str, Any]]
 
@@ -59,7 +60,7 @@ def _what_was_sent(
         yield f"the ledger says {summary.sent} sent, the gateway sent {len(sent)}"
     twice = [count for count in Counter(line["msisdn"] for line in sent).values() if count > 1]
     if twice:
-        yield f"{len(twice)} numbers got the text more than once"
+        yield f"{count(len(twice), 'number')} got the text more than once"
     if not summary.outcomes.balanced:
         yield f"what was sent and what became of it do not add up: {summary.outcomes}"
 
@@ -81,7 +82,7 @@ def _nobody_who_said_stop(sent: Journal, stop_list: Mapping[int, datetime]) -> I
         stopped = stop_list.get(int(line["msisdn"].removeprefix("+")))
         wronged += stopped is not None and stopped < datetime.fromisoformat(line["at"])
     if wronged:
-        yield f"{wronged} numbers got a text after they had said STOP"
+        yield f"{count(wronged, 'number')} got a text after a STOP"
 
 
 def _answers_came_home(summary: Summary, stems: Collection[str], journal: Journal) -> Iterator[str]:

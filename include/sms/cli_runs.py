@@ -111,6 +111,7 @@ def _failure(line: "RunLine") -> str:
 
 def _print_head(summary: "Summary", line: "RunLine | None") -> None:
     from sms.explaining import moment
+    from sms.words import count
 
     run = summary.run
     lines = {
@@ -119,7 +120,7 @@ def _print_head(summary: "Summary", line: "RunLine | None") -> None:
         "status": line.status if line else "a proof",
         "failure": _failure(line) if line and line.failed_why else None,
         "hour": f"{moment(run.send_at)} in Paris ({run.slot_reason})",
-        "limit": f"the first {run.row_limit:,} rows" if run.row_limit else None,
+        "limit": f"the first {count(run.row_limit, 'row')}" if run.row_limit else None,
         "approved": run.approved_at and f"by {run.approved_by}, {moment(run.approved_at)}",
         "folder": run.folder,
     }

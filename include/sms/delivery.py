@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sms import storage
+from sms.clock import in_paris
 from sms.errors import (
     SUPPORT,
     GatewayError,
@@ -37,6 +38,7 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import AHEAD, HEARD, SENT, State
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
+from sms.words import count
 
 log = logging.getLogger(__name__)
 
@@ -346,6 +348,21 @@ def what_left(files: Sequence[Submission]) -> str:
     )
     told = [f"The provider has {has}" if has else "", f"It may have {may}" if may else ""]
     return ". ".join(filter(None, told)) or "The provider has no file of this run"
+
+
+def what_was_sent(files: Sequence[Submission]) -> str:
+    """A sentence on a run that ended well: what the gateway accepted, for when."""
+    sent = [each for each in files if each.state in HEARD]
+    if not sent:
+        return "Nothing was sent: no recipient was left when the files were uploaded"
+    messages = sum(each.messages or 0 for each in sent)
+    segments = sum(each.segments or 0 for each in sent)
+    hours = sorted({in_paris(each.sent_at) for each in sent})
+    between = hours[0] if len(hours) == 1 else f"{hours[0]} to {hours[-1]}"
+    return (
+        f"The gateway accepted {count(messages, 'message')} in {segments:,} SMS "
+        f"({count(len(sent), 'file')}), for {between}"
+    )
 
 
 def contradiction(stem: str, shown: Sight | str) -> SubmissionContradicted:

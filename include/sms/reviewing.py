@@ -17,6 +17,7 @@ from sms.limits import UNASKED, Balance, Cost
 from sms.preparing import sum_of
 from sms.recipients import SENTENCES, Reason
 from sms.source_faults import SourceFault
+from sms.words import count
 from sms.zones import zone
 
 
@@ -82,8 +83,8 @@ def counts_page(
         "|---|---:|",
         f"| candidates of the query | {_count(summary.candidates)} |",
     ]
-    for code, count in sorted(summary.excluded.items(), key=lambda item: -item[1]):
-        lines.append(f"| excluded: {SENTENCES[code]} (`{code}`) | {_count(count)} |")
+    for code, people in sorted(summary.excluded.items(), key=lambda item: -item[1]):
+        lines.append(f"| excluded: {SENTENCES[code]} (`{code}`) | {_count(people)} |")
     lines.append(f"| **written to** | **{_count(summary.audience)}** |")
     lines += _compared_texts(variants, summary.excluded.get(Reason.HOLDOUT, 0))
     if faults:
@@ -106,7 +107,7 @@ def _slot(summary: Summary, files: Sequence[Submission], reasons: Mapping[str, s
         hour = files[0].send_at if files else run.send_at
         return f"{_paris(hour)} ({why[0] if why else run.slot_reason})"
     first, last = files[0].send_at, files[-1].send_at
-    told = f"{_paris(first)} to {_paris(last)}, in {len(files)} files"
+    told = f"{_paris(first)} to {_paris(last)}, in {count(len(files), 'file')}"
     return "\n".join([told, *(f"  - {reason}" for reason in why)])
 
 

@@ -22,6 +22,7 @@ from sms.errors import SourceError, StopListUnsafe
 from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
 from sms.pipeline import ordered
+from sms.words import count
 
 BATCH = 65_536  # rows of a Parquet batch,
 NARROW = 131_072  # and where little is made of each row: Python's own share is one a batch
@@ -228,7 +229,7 @@ class StopList:
     def __str__(self) -> str:
         if self.column is None:
             return "No stop list was given: some of these people may have said STOP."
-        return f"Stop list: {len(self.numbers):,} numbers, from the column {self.column!r}"
+        return f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
 
 
 def read_stop_list(path: Path, encoding: str | None = None) -> StopList:

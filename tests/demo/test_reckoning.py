@@ -60,7 +60,7 @@ def test_a_good_run_has_no_faults() -> None:
         (lambda lines: lines.append(lines[0]), "was renamed to .csv 2 times"),
         (lambda lines: lines.pop(0), "was renamed to .csv 0 times"),
         (lambda lines: lines.pop(2), "2 sent, the gateway sent 1"),
-        (lambda lines: lines.append(sent(2)), "1 numbers got the text more than once"),
+        (lambda lines: lines.append(sent(2)), "1 number got the text more than once"),
         (lambda lines: lines[-1].update(rows=2), "2 STOP rows, the ledger 1"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_text_after_a_stop_is_a_fault() -> None:
 
     told = faults(SUMMARY, [SUBMISSION], journal(), before)
 
-    assert told == ["1 numbers got a text after they had said STOP"]
+    assert told == ["1 number got a text after a STOP"]
 
 
 def test_a_file_that_was_never_reported_is_a_fault() -> None:

@@ -345,14 +345,14 @@ def test_a_stop_that_can_not_be_read_fails_whoever_looks_until_a_person_has_seen
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
     for _ in range(3):
-        with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}"):
+        with pytest.raises(ReportsFailed, match=f"1 row of {STOP}"):
             home.collect_replies()
 
     assert home.ledger.see_unreadable(STOP, reason="entered by hand") == [2]
 
     assert home.collect_replies() == []
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n" + b"and who?\r\n")
-    with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}"):
+    with pytest.raises(ReportsFailed, match=f"1 row of {STOP}"):
         home.collect_replies()
 
 
@@ -362,12 +362,12 @@ def test_a_stop_that_can_not_be_read_is_not_forgotten_over_a_file_that_is_tried_
     home.gateway.shows(STOP, b"who?;20260715;1205;STOP;id00002\r\n" + reply(1))
     home.gateway.shows(other, reply(0))
     home.gateway.unreachable.add(other)
-    with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}.*1 of the reports") as first:
+    with pytest.raises(ReportsFailed, match=f"1 row of {STOP}.*1 report could not") as first:
         home.collect_replies()
     assert first.value.retryable
 
     home.gateway.unreachable.clear()
-    with pytest.raises(ReportsFailed, match=f"1 rows of {STOP}") as second:
+    with pytest.raises(ReportsFailed, match=f"1 row of {STOP}") as second:
         home.collect_replies()
 
     assert (second.value.failures, second.value.retryable) == ((), False)
@@ -408,7 +408,7 @@ def test_a_reply_that_can_not_be_read_and_may_ask_to_stop_is_an_alarm_as_well(ho
     )
 
     for _ in range(2):
-        with pytest.raises(ReportsFailed, match=f"1 rows of {SMSMO} can't be read"):
+        with pytest.raises(ReportsFailed, match=f"1 row of {SMSMO} can't be read"):
             home.collect_replies()
 
     assert home.ledger.see_unreadable(SMSMO, [3], reason="entered") == [3]
