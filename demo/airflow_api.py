@@ -231,5 +231,7 @@ def _log_line(line: str | Mapping[str, Any]) -> str:
     if isinstance(line, str):
         return line
     said = f"{line.get('timestamp') or ''} {line.get('level', '')} {line.get('event', '')}".strip()
+    if "retryable" in line:
+        said += f" retryable={line['retryable']}"
     details = line.get("error_detail") or []
     return "\n".join([said, *(f"{each['exc_type']}: {each['exc_value']}" for each in details)])

@@ -1,11 +1,13 @@
-"""Whether a failure is worth another try: decided here and nowhere else."""
+"""Whether a failure is worth another try, and how it stands in the log: decided here alone."""
 
 import functools
 import logging
+import sys
 import traceback
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, MutableMapping
+from typing import Any, ParamSpec, TypeVar
 
+import structlog
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import (
     AirflowException,
@@ -15,10 +17,21 @@ from airflow.sdk.exceptions import (
 
 from sms import storage
 from sms.errors import LedgerUnreachable, SmsError, Unforeseen
+from sms.settings import ROOT
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Failed(AirflowException):
+    """A failure that may pass: Airflow tries again, if tries are left."""
+
+
+class FailedForGood(AirflowFailException):
+    """A failure that no other try can mend."""
+
+
 # Airflow's own: they tell it what to do with the task, or that its API server did not answer.
 BESIDE_US = (AirflowException, AirflowRuntimeError)
 
@@ -29,8 +42,37 @@ def verdict_on(error: SmsError, beside: str = "") -> AirflowException:
     And with what there is to know beside it. A failure for good is written down with its run.
     """
     _record(error)
-    kind = AirflowException if error.retryable else AirflowFailException
-    return kind(f"{error}. {beside}" if beside else str(error))
+    _let_sentences_stand_alone()
+    kind = Failed if error.retryable else FailedForGood
+    return kind(_relative(f"{error}. {beside}" if beside else str(error)))
+
+
+def alone(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line of the log that tells one of these failures: the sentence, without a trace.
+
+    Airflow's task runner logs every failure as "Task failed with exception", and the sentence
+    below a trace of its own frames. The trace of ours is logged at DEBUG.
+    """
+    error = sys.exc_info()[1] if line.get("exc_info") is True else line.get("exc_info")
+    if isinstance(error, Failed | FailedForGood):
+        del line["exc_info"]
+        line["event"], line["retryable"] = str(error), isinstance(error, Failed)
+    return line
+
+
+def _let_sentences_stand_alone() -> None:
+    """Have `alone` look at what this process logs: there is no setting for it.
+
+    The list is the one that loggers share which are made already.
+    """
+    processors = structlog.get_config()["processors"]
+    if isinstance(processors, list) and alone not in processors:
+        processors.insert(0, alone)
+
+
+def _relative(sentence: str) -> str:
+    """Paths below the checkout as they are there."""
+    return sentence.replace(f"file://{ROOT}/", "").replace(f"{ROOT}/", "")
 
 
 def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:
@@ -58,7 +100,7 @@ def _record(error: SmsError) -> None:
         from sms_airflow import wiring
 
         run_key = f"{ti.dag_id}/{ti.run_id}"
-        wiring.ledger_for(ti).record_failure(run_key, task=ti.task_id, why=str(error))
+        wiring.ledger_for(ti).record_failure(run_key, task=ti.task_id, why=_relative(str(error)))
     except Exception as failed:
         log.debug("The failure is not in the ledger (%s)", type(failed).__name__)
 

@@ -247,17 +247,20 @@ def _announce(by: AssetAlias, asset: Asset, news: dict[str, Any]) -> None:
 
 @task(**PATIENT)
 @in_a_sentence
-def conclude(stems: list[str]) -> dict[str, int]:
+def conclude(stems: list[str]) -> dict[str, Any]:
     """Say what was sent. It fails with any file before it, so that no run looks better than it was.
 
-    Counts files, messages and segments.
+    Returns a sentence, and counts files, messages and segments.
     """
     from sms import delivery
 
     ledger = _ledger()
     files = [ledger.submission(stem) for stem in stems]
     delivery.require_heard(files)
+    sentence = delivery.what_was_sent(files)
+    log.info("%s", sentence)
     return {
+        "sentence": sentence,
         "files": len(files),
         "messages": sum(each.messages or 0 for each in files),
         "segments": sum(each.segments or 0 for each in files),

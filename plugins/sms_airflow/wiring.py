@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from airflow.sdk import BaseHook, Connection, ObjectStoragePath, Variable
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from sms.campaign import Campaign, load
 from sms.delivery import Folder
@@ -111,7 +111,7 @@ def archive() -> ObjectStoragePath:
 
 def rows(conn_id: str, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     """The rows of a query as text, streamed; `where` is the file that the query is from."""
-    hook = connection(conn_id, "of a provider of common.sql").get_hook()
+    hook = _hook(connection(conn_id, "of a provider of common.sql"))
     return warehouse.rows(hook, sql, conn_id=conn_id, where=where)
 
 
@@ -124,6 +124,42 @@ def connection(conn_id: str, what: str) -> Connection:
             f"there is no connection {conn_id}: create it ({what}) in Admin > Connections, or "
             f"set AIRFLOW_CONN_{conn_id.upper()}"
         ) from error
+
+
+def _hook(found: Connection) -> Any:
+    """The hook of a warehouse; ConfigurationError names the package that is not installed."""
+    kind = found.conn_type or ""
+    try:
+        return found.get_hook()
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the driver of the connection {found.conn_id} (type {kind}) can't be loaded, as "
+            f"{error.name or 'a module'} is not installed: install it where Airflow's tasks run, "
+            f"with {_package(kind)}"
+        ) from error
+    except AirflowException as error:
+        if not kind:
+            raise ConfigurationError(
+                f"the connection {found.conn_id} has no type: choose the one of your database"
+            ) from error
+        raise ConfigurationError(
+            f"no installed provider knows the type {kind} of the connection {found.conn_id}: "
+            f"install {_package(kind)} where Airflow's tasks run, or correct the type"
+        ) from error
+
+
+def _package(kind: str) -> str:
+    return f"apache-airflow-providers-{PACKAGES.get(kind, kind.replace('_', '-'))}"
+
+
+# Connection types of databases whose provider has another name.
+PACKAGES = {
+    **{"gcpbigquery": "google", "google_cloud_platform": "google", "gcpcloudsql": "google"},
+    **{"redshift": "amazon", "athena": "amazon", "mssql": "microsoft-mssql"},
+    **{"azure_synapse": "microsoft-azure", "hive_cli": "apache-hive"},
+    **{"hiveserver2": "apache-hive", "impala": "apache-impala", "drill": "apache-drill"},
+    **{"pinot": "apache-pinot", "druid": "apache-druid", "kylin": "apache-kylin"},
+}
 
 
 def _stop_list_key() -> Key:

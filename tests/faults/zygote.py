@@ -27,7 +27,7 @@ sys.stdout = sys.stderr  # so is what it prints while it loads
 import psycopg  # noqa: E402
 from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred  # noqa: E402
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred  # noqa: E402
 from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: E402
 from sqlalchemy import event  # noqa: E402
 from sqlalchemy.pool import QueuePool  # noqa: E402
@@ -144,8 +144,8 @@ def live(order: dict[str, Any]) -> int:
     except AirflowFailException as error:
         status, told = FINAL, str(error)
     except Exception as error:
-        retryable = getattr(error, "retryable", type(error).__name__ == "AirflowException")
-        known = hasattr(error, "retryable") or type(error).__name__ == "AirflowException"
+        retryable = getattr(error, "retryable", isinstance(error, AirflowException))
+        known = hasattr(error, "retryable") or isinstance(error, AirflowException)
         status = (WORTH_ANOTHER_TRY if retryable else FINAL) if known else BROKEN
         told = str(error) if known else traceback.format_exc()
     names = points.names.copy()
