@@ -5,6 +5,7 @@ Exit status: 0 success, 1 error, 2 usage error, 3 no recipient where the campaig
 """
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -257,7 +258,7 @@ cli_keeping.join(app)
 
 def main() -> None:
     """Run the command; a refusal ends in one sentence, not in a traceback."""
-    raise SystemExit(exit_status.of(app))
+    raise SystemExit(exit_status.of(partial(app, prog_name="sms")))
 
 
 def _tell(outcome: "Outcome") -> None:

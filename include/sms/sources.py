@@ -194,8 +194,8 @@ def _only_with_numbers(file: TableFile) -> str:
         others = [name for name in file.columns if name not in found]
         return batch.num_rows, {name for name in others if _holds_mobiles(batch, name)}
 
-    for count, names in ordered(with_mobiles, file.batches()):  # a mobile may come late
-        rows += count
+    for seen, names in ordered(with_mobiles, file.batches()):  # a mobile may come late
+        rows += seen
         found |= names
         if len(found) > 1:
             break
