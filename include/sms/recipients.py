@@ -127,8 +127,8 @@ class Reason(Coded):
     DUPLICATE_MSISDN = "duplicate_msisdn", "an earlier row has the same number"
     FILLER_MSISDN = (
         "filler_msisdn",
-        f"{MANY_ROWS} rows or more have this number, as if it filled the gap where there is none, "
-        "and only the first of them is written to: write null for who has no number",
+        f"the number is in {MANY_ROWS} rows or more, as if it filled a gap, and only the first of "
+        "them is written to: let the query return null where there is no number",
     )
     DUPLICATE_KEY = "duplicate_key", "an earlier row has the same key"
     HOLDOUT = "holdout", "they are kept to compare with: see holdout in campaign.yaml"

@@ -127,7 +127,7 @@ def test_a_short_code_to_refuse_by_is_warned_of_where_messages_go_abroad(
     (folder / "recipients.sql").write_text("SELECT 1")
     (folder / "message.txt").write_text("Bonjour !")
 
-    told = [str(warning) for warning in checking.warnings(load(folder))]
+    told = [str(warning) for warning in checking.notes(load(folder))]
 
     if countries is None:
         assert told == []
