@@ -20,6 +20,7 @@ from demo.stack import Stack
 from sms.clock import PARIS
 from sms.errors import LedgerUnreachable
 from sms.ledger.records import Submission
+from sms.ledger.runs import AT_ONCE
 from sms.ledger.states import SENT, State
 from sms_sandbox import clock
 from tests.chaos.books import faults
@@ -69,6 +70,7 @@ class Chaos:
     sent: list[Run] = field(default_factory=list)  # those that were to send
     # Those of which a part never arrived: another run would have to write to its people.
     broken_off: list[Run] = field(default_factory=list)
+    clicked_apart: int = 0  # days on which the second of two clicks was a wish of its own
     _never_arrived: dict[str, tuple[str, str]] = field(default_factory=dict)  # stem: its run
     _asking: dict[str, str] = field(default_factory=dict)  # stem: what the provider said of it
     _today: list[Run] = field(default_factory=list)
@@ -153,6 +155,7 @@ class Chaos:
         while healed < len(self._today):  # of what never arrived, another run begins
             healed = len(self._today)
             self._heal(self._today)
+        self.clicked_apart += self._clicked_apart()
         for run in self._today:
             files = self._files(run)
             if self._is_broken_off(run):
@@ -172,6 +175,13 @@ class Chaos:
         earlier = self.stack.airflow.runs(last.dag_id)
         self._heal([*(run for run in earlier if not run.finished), last])
         self._jump(_next_open_day(self.stack.now()))
+
+    def _clicked_apart(self) -> bool:
+        """Whether today's two clicks came so late after each other that both are meant."""
+        clicks = [run for run in self._today if run.dag_id.endswith("clicked_twice")]
+        clicks = [self.stack.airflow.run(run.dag_id, run.run_id) for run in clicks]
+        first, *_, last = sorted(click.run_after for click in clicks)
+        return last - first > AT_ONCE
 
     def _clicks_at_once(self) -> list[Deed]:
         return [self._click("clicked_twice", f"_click{n}") for n in (1, 2)]
