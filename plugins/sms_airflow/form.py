@@ -63,7 +63,8 @@ def params(campaign: Campaign, settings: Settings) -> dict[str, Param]:
             False,
             type="boolean",
             title="Dry run",
-            description_md="Make and check the very files, write the review, and **send nothing**.",
+            description_md="Make and check the very files, write the review, and **send nothing**."
+            f"{_arms(campaign)}",
         ),
         "limit": Param(
             None,
@@ -73,6 +74,17 @@ def params(campaign: Campaign, settings: Settings) -> dict[str, Param]:
             description_md="Write to the first so many rows of the query at most. Empty: to all.",
         ),
     }
+
+
+def _arms(campaign: Campaign) -> str:
+    """What Airflow's own box below the form does to a paused campaign, whose dry run it is."""
+    if not campaign.schedule:
+        return ""
+    return (
+        " If the campaign is paused, Airflow's box *Unpause on trigger* is ticked, and it starts "
+        f"the schedule `{campaign.schedule}` as well, which **does send**: pause the campaign "
+        "again when the review is there."
+    )
 
 
 def require_known(conf: Mapping[str, Any]) -> None:

@@ -65,6 +65,14 @@ def test_airflow_itself_refuses_what_a_field_can_not_be(name: str, wrong: Any) -
         field(name, campaign()).resolve(wrong)
 
 
+@pytest.mark.parametrize("schedule", ["30 8 * * 1-6", None])
+def test_a_dry_run_says_that_unpausing_starts_the_schedule_too(schedule: str | None) -> None:
+    said = str(field("dry_run", campaign(schedule=schedule)).schema["description_md"])
+
+    assert ("*Unpause on trigger*" in said) == bool(schedule)
+    assert not schedule or f"`{schedule}`" in said
+
+
 def test_marketing_is_offered_the_operators_open_hours_alone() -> None:
     settings = Settings.model_validate({"window_start": "09:00", "window_end": "20:00"})
 
