@@ -37,7 +37,7 @@ from sms.digests import digest
 from sms.errors import BadCampaign, SourceError
 from sms.gsm import Cleaned, Unsupported
 from sms.nulls import are_nulls
-from sms.recipients import EXCLUDED_SCHEMA, Reason, are_blank
+from sms.recipients import EXCLUDED_SCHEMA, Reason, are_blank, nothing_on_a_phone
 from sms.template import Column, Piece, Template, Words
 from sms.values import BLANK, Kind, values
 from sms.wire import send_file
@@ -144,7 +144,7 @@ class Renderer:
         """The messages of a batch with `key`, `msisdn` (int64) and the template's columns."""
         size = audience.num_rows
         verdicts = _Verdicts(size)
-        values = _pieces(self.template, audience)
+        values = _pieces(self.template, audience, are_blank if self.unicode else nothing_on_a_phone)
         for value in values:
             for gap in value.gaps(size):
                 verdicts.exclude(*gap)
@@ -364,13 +364,19 @@ class _Values:
         return self.lacks.take(pa.array(self.indices(int(rows.max()) + 1)[rows]))
 
 
-def _pieces(template: Template, batch: pa.RecordBatch) -> list[_Values]:
+Blank: TypeAlias = Callable[[pa.LargeStringArray], Flags]  # of which texts a phone shows nothing
+
+
+def _pieces(template: Template, batch: pa.RecordBatch, blank: Blank) -> list[_Values]:
     """The pieces of every row's text. A value is never read as a template itself."""
     template.require(batch.schema.names)
     known = kinds.of_schema(batch.schema)
     found = {
         name: _encoded(
-            batch.column(name), name, known.get(name), computed=name in template.computed
+            batch.column(name),
+            name,
+            known.get(name),
+            blank if name in template.computed else None,
         )
         for name in template.columns
     }
@@ -419,14 +425,14 @@ def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
     return which, np.flatnonzero(~pd.Series(which).duplicated().to_numpy(np.bool_))
 
 
-def _encoded(column: pa.Array, name: str, kind: Kind | None, *, computed: bool) -> _Values:
+def _encoded(column: pa.Array, name: str, kind: Kind | None, blanks: Blank | None) -> _Values:
     """A column of values without outer white space; what only spells a null is null.
 
-    With a `computed` one a text computes: no value is there twice, so that logic runs as seldom as
-    can be, and a blank is null as well, as it is where the text writes it.
+    `blanks` are told of one with which a text computes: no value is there twice, so that logic runs
+    as seldom as can be, and a blank is null as well, as it is where the text writes it.
     """
-    if computed or not pa.types.is_dictionary(column.type):
-        column = _dictionary(column.cast(TEXT), once=computed)
+    if blanks or not pa.types.is_dictionary(column.type):
+        column = _dictionary(column.cast(TEXT), once=bool(blanks))
     elif len(column.dictionary) > len(column) // 2:
         column = _compacted(column)
     texts = pc.utf8_trim_whitespace(column.dictionary.cast(TEXT))
@@ -434,7 +440,7 @@ def _encoded(column: pa.Array, name: str, kind: Kind | None, *, computed: bool) 
     if absent.any():
         texts = pc.if_else(pa.array(absent), pa.scalar(None, TEXT), texts)
     texts = kinds.shown(texts, kind)
-    blank = are_blank(texts) & ~nulls_of(texts) if computed else np.zeros(0, np.bool_)
+    blank = blanks(texts) & ~nulls_of(texts) if blanks else np.zeros(0, np.bool_)
     if blank.any():
         texts = pc.if_else(pa.array(blank), pa.scalar(None, TEXT), texts)
     which = column.indices.cast(pa.int64())  # as small as they come, one more may not fit

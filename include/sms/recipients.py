@@ -292,7 +292,7 @@ class Screener:
         if self.geography.excludes_overseas:
             _give(code, self.geography.overseas[lives], Reason.OVERSEAS)
         gap = np.zeros(batch.num_rows, np.int16)
-        blank = are_blank if self.unicode else _nothing_on_a_phone
+        blank = are_blank if self.unicode else nothing_on_a_phone
         for place, name in enumerate(self.required):
             _note_gaps(gap, given[name], place, blank)
         said = np.zeros(0, np.int64)
@@ -749,7 +749,7 @@ def are_blank(column: pa.LargeStringArray) -> Bools:
     return blank
 
 
-def _nothing_on_a_phone(column: pa.LargeStringArray) -> Bools:
+def nothing_on_a_phone(column: pa.LargeStringArray) -> Bools:
     """Which values are blank, or are once GSM has dropped what it lacks, such as an emoji."""
     blank = are_blank(column)
     data, offsets = bytes_of(column)

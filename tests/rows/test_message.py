@@ -16,7 +16,7 @@ from sms import gsm
 from sms.errors import BadCampaign, SourceError
 from sms.message import Renderer, Rendering, idremote
 from sms.nulls import are_nulls
-from sms.recipients import Reason, are_blank
+from sms.recipients import Reason, nothing_on_a_phone
 from sms.template import Template
 from sms.values import PLAIN_NO
 from sms.wire import send_file
@@ -32,7 +32,7 @@ VALUE = st.text(
 def _is_missing(value: str) -> bool:
     """Whether the screening leaves it out, or logic takes it for a no."""
     texts = pa.array([value], pa.large_string())
-    return bool(are_nulls(texts).any() or are_blank(texts).any() or value.strip() in PLAIN_NO)
+    return bool((are_nulls(texts) | nothing_on_a_phone(texts)).any() or value.strip() in PLAIN_NO)
 
 
 FEW = settings(max_examples=40, deadline=None)

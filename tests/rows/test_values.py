@@ -163,7 +163,7 @@ def test_cells_agree_over_all_batches_and_nulls_do_not_count() -> None:
     assert survey.kinds == {"x": Kind.DECIMAL, "y": Kind.TEXT}
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u00a0\u2060"])
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u00a0\u2060", "🌸", "🎉 🎉"])
 @pytest.mark.parametrize(
     "text", ["Bonjour {{ x|title }}, ok", "{{ 'M. ' ~ x }}", "A {{ x + '!' }}"]
 )
