@@ -25,6 +25,7 @@ LARGEST = 10_000  # of what a text repeats, pads or counts to; ten SMS have 1,53
 LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS does
 MOST_BITS = 256
 STEPS = 100_000  # rounds of loops and calls in one rendering
+SEEN_IN_A_STEP = 20  # items
 # A width or precision of five digits in a format, or one that a value tells.
 WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)")  # as of "%6.2f"
 WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{5}|\{)")  # as of "{:>6}"
@@ -83,6 +84,24 @@ class _Generator(CodeGenerator):
             self.write(", ")
         self.write(")))")
 
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
+        self.write("environment.weighed(")
+        super().visit_List(node, frame)
+        self.write(")")
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
+        self.write("environment.weighed(")
+        super().visit_Dict(node, frame)
+        self.write(")")
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
+        if node.ctx != "load":  # the names of a loop, say
+            super().visit_Tuple(node, frame)
+            return
+        self.write("environment.weighed(")
+        super().visit_Tuple(node, frame)
+        self.write(")")
+
 
 _Condition = TypeVar("_Condition", nodes.If, nodes.CondExpr)
 
@@ -135,6 +154,15 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             yield item
 
     @staticmethod
+    def weighed(value: Any) -> Any:
+        """The same list, tuple or dict, which holds no more than a text needs.
+
+        Two of `[a, a]` hold four, and sixty such lines more than any machine: what writes them,
+        joins them or compares them goes through all.
+        """
+        return _weighed(value)
+
+    @staticmethod
     def as_text(value: Any) -> str:
         """A value as a text shows it."""
         return str(written(value))
@@ -159,7 +187,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         elif isinstance(left, float) and isinstance(right, Decimal):
             left = Decimal(repr(left))
         _require(_is_small(operator, left, right))
-        return super().call_binop(context, operator, left, right)
+        return _weighed(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """A call's result; the arguments of Python's own methods may be widths and counts."""
@@ -171,7 +199,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
                 _require(all(map(is_bounded_format, args)))
             if __obj.__name__ == "replace" and isinstance(__obj.__self__, str):
                 _require(_grows_little(__obj.__self__, *args))
-        return _not_long(super().call(__context, __obj, *args, **kwargs))
+            if __obj.__name__ == "translate":
+                _require(_weight([*args]) * len(str(__obj.__self__)) <= LONGEST)
+        return _weighed(super().call(__context, __obj, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """`str.format` of a format that is not wide."""
@@ -194,7 +224,7 @@ def _bounded(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
             _require(not _is_wide(str(value)))
         if name == "replace":
             _require(_grows_little(value, *others, **kwargs))
-        return _not_long(of_jinja(*args, **kwargs))
+        return _weighed(of_jinja(*args, **kwargs))
 
     return bounded
 
@@ -204,8 +234,8 @@ def _is_wide(text: str) -> bool:
     return WIDE_PERCENT.search(text.replace("%%", "")) is not None
 
 
-def _step() -> None:
-    _left.set(_left.get() - 1)
+def _step(steps: int = 1) -> None:
+    _left.set(_left.get() - steps)
     _require(_left.get() >= 0)
 
 
@@ -214,9 +244,28 @@ def _require(bounded: bool) -> None:
         raise TooMuch("more than a text may work out")
 
 
-def _not_long(result: Any) -> Any:
-    _require(not isinstance(result, str | list | tuple) or len(result) <= LONGEST)
+def _weighed(result: Any) -> Any:
+    if isinstance(result, str | list | tuple | dict | set):
+        _require(_weight(result) <= LONGEST)
     return result
+
+
+def _weight(value: Any) -> int:
+    """How many characters and items a value holds, those of what it holds too.
+
+    What is held twice counts twice. Counting stops where it is too much, and costs steps.
+    """
+    weight, seen, left = 0, 0, [value]
+    while left and weight <= LONGEST:
+        seen += 1
+        one = left.pop()
+        weight += len(one) if isinstance(one, str) else 1
+        if isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple | set):
+            left += one
+    _step(seen // SEEN_IN_A_STEP)
+    return weight
 
 
 def _require_small_numbers(args: Iterable[Any], kwargs: dict[str, Any]) -> None:

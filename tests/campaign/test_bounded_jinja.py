@@ -10,6 +10,7 @@ from sms.bounded_jinja import BoundedEnvironment
 from sms.errors import BadCampaign
 from sms.template import Column, Logic, Template, faults
 
+NESTED = "{% set a = ['abcdefgh'] %}" + 60 * "{% set a = ? %}"
 DOUBLED = "{% set a = 'abcdefgh' %}" + 24 * "{% set a = ? %}" + "{{ a | length }}"
 
 TOO_MUCH = [
@@ -44,6 +45,11 @@ TOO_MUCH = [
         for twice in ("a ~ a", "a + a", "[a, a] | join", "'%s%s' | format(a, a)", "a.join([a, a])")
     ),
     DOUBLED.replace(" = ? %}", " %}{{ a }}{{ a }}{% endset %}"),
+    *(NESTED.replace("?", twice) for twice in ("[a, a]", "(a, a)", "{1: a, 2: a}", "[a] * 2")),
+    NESTED.replace("?", "[a] + [a]") + "{{ a }}",
+    "{% set a = ['x' * 9999] * 100 %}{% set b = a * 100 %}{{ b | join }}",
+    "{{ ('a' * 9999).translate({97: 'b' * 9999}) }}",
+    "{% set a = [[1] * 90] * 90 %}{% for i in range(9000) %}{% set b = [a] %}{% endfor %}",
     DOUBLED.replace("'abcdefgh'", "[1]").replace("?", "(a, a) | sum(start=[])"),
 ]
 
