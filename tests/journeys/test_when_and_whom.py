@@ -127,7 +127,7 @@ def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> No
     assert [each["msisdn"] for each in world.journal("sent", stem=proof)] == ["+33639989901"]
     [stem] = world.stems(run)
     assert world.uploads(stem) == []
-    assert "A proof was sent to 1 of our own phones, at " in question["body"]
+    assert "A proof goes to 1 phone of ours, at " in question["body"]
 
     world.answer(run, question["options"][0])
     world.succeeded(run)
