@@ -4,11 +4,19 @@ An optional column under another name would be ignored, and nobody would hear of
 or an hour at which people sleep.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
 OPT_OUT_NAMES = ("optedout", "optout")  # without signs and case
+# What else such a column is called, in French and English; some of these mean the contrary.
+OPT_OUT_WORDS = (
+    *("optout", "optedout", "optin", "optedin", "desabonn", "desinscri", "desinscription"),
+    *("unsubscri", "unsub", "blacklist", "blocklist", "listenoire", "listerouge", "stopsms"),
+    *("smsstop", "stoplist", "stopped", "nepascontacter", "donotcontact", "donotcall", "optinsms"),
+    *("consent", "refussms", "refuspub", "bloctel", "oppose", "opposition"),
+)
 POSTCODE_NAMES = ("postcode", "postalcode", "codepostal", "zipcode")
 POSTCODE_WORDS = (*POSTCODE_NAMES, "codpostal", "postleitzahl", "plz", "zip", "cp")
 # Whose it is: the column of somebody else, such as a store, is an ordinary one.
@@ -25,10 +33,11 @@ def means_opted_out(name: str) -> bool:
 
 def resembles_opted_out(name: str) -> bool:
     """Whether a column may be meant to say so, and is no such column."""
-    letters = _letters(name)
-    return letters not in OPT_OUT_NAMES and bool(
-        get_close_matches(letters, OPT_OUT_NAMES, cutoff=0.8)
-    )
+    letters = _letters(unicodedata.normalize("NFKD", name))
+    if letters in OPT_OUT_NAMES:
+        return False
+    near = get_close_matches(letters, OPT_OUT_NAMES, cutoff=0.8)
+    return bool(near) or any(word in letters for word in OPT_OUT_WORDS)
 
 
 def means_postcode(name: str) -> bool:

@@ -123,7 +123,7 @@ def screen(
                 "which one is meant? Rename the others"
             )
     with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as beside:
-        reading = beside.submit(_stop_list, stop_list, encoding)
+        reading = beside.submit(_stop_list, stop_list, encoding, plan.campaign.allowed_countries)
         survey = asked.survey(
             _watched("screening", file.batches(columns, NARROW, asked.encodable), file.rows, watch),
             lambda numbers: found_in(reading.result().numbers, numbers),
@@ -143,8 +143,8 @@ def screen(
     return Screened(plan, file, tuple(columns), survey, dealt, reading.result())
 
 
-def _stop_list(path: Path | None, encoding: str | None) -> StopList:
-    return StopList(NOBODY) if path is None else read_stop_list(path, encoding)
+def _stop_list(path: Path | None, encoding: str | None, countries: Sequence[str]) -> StopList:
+    return StopList(NOBODY) if path is None else read_stop_list(path, encoding, countries)
 
 
 def pieces(

@@ -370,8 +370,9 @@ class Screener:
                 raise SourceError(
                     f"the query of {self.query} returns a column {name!r}, did you mean "
                     f"{OPTED_OUT}? A column of that name leaves out whoever has opted out. Call it "
-                    "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out`; if it is "
-                    "none, give it another name, or take it out of the query"
+                    "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out` or `NOT "
+                    "opt_in AS opted_out`; if it is none, give it another name, or take it out of "
+                    "the query"
                 )
             if self.lacks_postcode and name not in asked and means_postcode(name):
                 raise SourceError(

@@ -5,7 +5,7 @@ what its columns mean to a campaign.
 """
 
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from sms.csv_rows import FEWEST_DIGITS
 from sms.errors import SourceError, StopListUnsafe
 from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
+from sms.national import is_ambiguous, meanings
 from sms.pipeline import ordered
 from sms.words import count
 
@@ -232,17 +233,26 @@ class StopList:
         return f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
 
 
-def read_stop_list(path: Path, encoding: str | None = None) -> StopList:
+def read_stop_list(
+    path: Path, encoding: str | None = None, countries: Collection[str] = ()
+) -> StopList:
     """The numbers of a stop list; its columns are `open_stop_list`'s.
 
-    An overseas number written with +33 is also read as what it was meant to be.
+    An overseas number written with +33 is also read as what it was meant to be, and one without a
+    country's code as each number that it can be in `countries`, those of the campaign.
     Raises StopListUnsafe for a row whose number can't be understood, as it is somebody's no, and
     for a list of rows without any number.
     """
     file, column = open_stop_list(path, encoding)
     found: list[Int64s] = []
     rows = 0
-    for numbers, _, meant in ordered(_read_numbers, file.batches([column])):
+
+    def read(batch: pa.RecordBatch) -> tuple[Numbers, Int64s]:
+        texts = as_text(batch)[0]
+        numbers, _, meant = read_numbers(texts)
+        return numbers, np.concatenate([meant, _abroad(texts, countries)])
+
+    for numbers, meant in ordered(read, file.batches([column])):
         wrong = np.flatnonzero(misunderstood(numbers))
         if wrong.size:
             [place] = file.places([rows + int(wrong[0]) + 1])
@@ -269,6 +279,15 @@ def no_number(file: TableFile, column: str, rows: int) -> str:
 
 def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
     return read_numbers(as_text(batch)[0])
+
+
+def _abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> Int64s:
+    """What numbers without a country's code can be in countries that write them as France does."""
+    if not is_ambiguous(countries):
+        return NOBODY
+    national = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^\D*(?:0[^+0]|[1-9])")
+    coded = pc.match_substring(texts, "+")
+    return meanings(texts.filter(pc.and_not(national, coded)), countries)
 
 
 def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Int64s, Int64s]:

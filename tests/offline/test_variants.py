@@ -178,6 +178,9 @@ def test_a_slow_text_is_named_by_its_file(compared, stop_list, tmp_path):
     checked = sms("check", compared)
     summary = prepared(compared, recipients, stop_list, tmp_path / "out")
 
-    assert checked.stderr.startswith(f"{compared}/message_short.txt, line 2: `title` is worked out")
+    assert checked.stderr.startswith("note ")
+    assert f"{compared}/message_short.txt, line 2: `title` is worked out" in " ".join(
+        checked.stderr.split()
+    )
     assert summary["slow_because"].startswith("message_short.txt, line 2: `title`")
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary

@@ -118,3 +118,34 @@ def test_a_column_of_postcodes_that_campaign_yaml_does_not_name_is_refused(campa
     with (campaign / "campaign.yaml").open("a") as more:
         more.write(f"postcode: {name}\n")
     assert sms(*call, campaign.parent / "out").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("countries", "number", "spelled"),
+    [
+        ("[FR, BE]", "+32470123456", "0470 12 34 56"),
+        ("[FR, BE]", "+32470123456", "470123456"),
+        ("[FR, CH]", "+41791234567", "079 123 45 67"),
+        ("[FR, ES]", "+34612345678", "612 345 678"),
+        ("[CH]", "+41791234567", "791234567"),
+        ("[FR, CH]", "+41791234567", "+41 79 123 45 67"),
+    ],
+)
+def test_a_stop_list_s_national_number_stops_each_that_it_can_be(
+    tmp_path: Path, countries: str, number: str, spelled: str
+) -> None:
+    folder = tmp_path / "abroad"
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(
+        f"kind: transactional\nsender: LUMIERE\nallowed_countries: {countries}\n"
+    )
+    (folder / "recipients.sql").write_text("SELECT 1")
+    (folder / "message.txt").write_text("Bonjour")
+    people, stopped = tmp_path / "people.csv", tmp_path / "stop.csv"
+    people.write_text(f"key,msisdn\nk1,{number}\nk2,+33639980002\n")
+    stopped.write_text(f"msisdn\n{spelled}\n+33639980009\n")
+
+    done = sms("preview", folder, "--recipients", people, "--stop-list", stopped)
+
+    assert done.returncode == 0, done.stderr
+    assert "opted_out" in done.stdout
