@@ -8,7 +8,7 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from functools import wraps
 from types import BuiltinFunctionType
 from typing import Any, TypeVar
@@ -16,20 +16,28 @@ from typing import Any, TypeVar
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sms.values import is_bounded_format, written
+from sms.values import is_plain_format, written
 
 LARGEST = 10_000  # of what a text repeats, pads or counts to; ten SMS have 1,530 characters
 LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS does
 MOST_BITS = 256
+MOST_DIGITS = 64
+LOOKED_UP = "a value that the text looks up"
 STEPS = 100_000  # rounds of loops and calls in one rendering
 SEEN_IN_A_STEP = 20  # items
+LONG = 1_000  # characters
 # A width or precision of five digits in a format, or one that a value tells.
 WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)")  # as of "%6.2f"
 WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{5}|\{)")  # as of "{:>6}"
 WIDENING = ("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill")  # methods of Python's
+# Filters that make text of whatever they are given.
+OF_TEXT = (
+    *("replace", "upper", "lower", "title", "capitalize", "trim", "string", "truncate", "format"),
+    *("center", "wordwrap"),
+)
 COUNTING = ("batch", "center", "indent", "round", "slice", "tojson")  # filters
 
 _left: ContextVar[int] = ContextVar("_left", default=STEPS)
@@ -83,6 +91,12 @@ class _Generator(CodeGenerator):
             self.visit(part, frame)
             self.write(", ")
         self.write(")))")
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
+        if isinstance(node.value, float):
+            self.write(f"environment.exact({node.value!r})")
+        else:
+            super().visit_Const(node, frame)
 
     def visit_List(self, node: nodes.List, frame: Frame) -> None:
         self.write("environment.weighed(")
@@ -178,16 +192,29 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return "".join(held)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """An operator's result, where it is small enough to be worked out.
-
-        `price * 1.2` is exact where the price is a Decimal, though Jinja reads 1.2 as a float.
-        """
-        if isinstance(left, Decimal) and isinstance(right, float):
-            right = Decimal(repr(right))
-        elif isinstance(left, float) and isinstance(right, Decimal):
-            left = Decimal(repr(left))
+        """An operator's result, where it is small enough to be worked out; numbers are exact."""
+        left, right = self.exact(left), self.exact(right)
         _require(_is_small(operator, left, right))
+        if isinstance(left, int | Decimal) and isinstance(right, int | Decimal):
+            if operator == "/":
+                return Decimal(left) / Decimal(right)
+            if operator in ("//", "%") and Decimal in (type(left), type(right)):
+                whole = (Decimal(left) / Decimal(right)).to_integral_value(ROUND_FLOOR)
+                return whole if operator == "//" else left - right * whole
         return _weighed(super().call_binop(context, operator, left, right))
+
+    @staticmethod
+    def exact(value: Any) -> Any:
+        """A float as the decimal that it is written as: 9.99 is no other number than 9.99."""
+        return Decimal(repr(value)) if isinstance(value, float) else value
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """What a value has at a place; of what is not there, the place is no one's to know."""
+        found = super().getitem(obj, argument)
+        absent = isinstance(found, Undefined) and found._undefined_obj is obj
+        if absent and not issubclass(found._undefined_exception, SecurityError):
+            return self.undefined(hint=LOOKED_UP)
+        return found
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """A call's result; the arguments of Python's own methods may be widths and counts."""
@@ -196,7 +223,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if __obj.__name__ in WIDENING:
                 _require_small_numbers(args, kwargs)
             if __obj.__name__ == "strftime":
-                _require(all(map(is_bounded_format, args)))
+                _require(all(map(is_plain_format, args)))
             if __obj.__name__ == "replace" and isinstance(__obj.__self__, str):
                 _require(_grows_little(__obj.__self__, *args))
             if __obj.__name__ == "translate":
@@ -218,6 +245,11 @@ def _bounded(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(of_jinja)  # which also keeps what Jinja passes to it first
     def bounded(*args: Any, **kwargs: Any) -> Any:
         value, others = args[passed], args[passed + 1 :]
+        if name in OF_TEXT and not isinstance(value, Undefined):
+            args = (*args[:passed], written(value), *map(written, others))
+            value, others = args[passed], args[passed + 1 :]
+        if isinstance(value, list | tuple | range):
+            _step(len(value) // SEEN_IN_A_STEP)
         if name in COUNTING:
             _require_small_numbers(others, kwargs)
         if name == "format":
@@ -245,7 +277,10 @@ def _require(bounded: bool) -> None:
 
 
 def _weighed(result: Any) -> Any:
-    if isinstance(result, str | list | tuple | dict | set):
+    if isinstance(result, str):
+        _require(len(result) <= LONGEST)
+        _step(len(result) // LONG)  # of many long texts a list is made
+    elif isinstance(result, list | tuple | dict | set):
         _require(_weight(result) <= LONGEST)
     return result
 
@@ -279,6 +314,8 @@ def _is_small(operator: str, left: Any, right: Any) -> bool:
     sizes = [len(each) for each in (left, right) if isinstance(each, str | list | tuple)]
     if operator == "+":
         return sum(sizes) <= LONGEST
+    if operator == "**" and Decimal in (type(left), type(right)):
+        return bool(abs(right) <= MOST_DIGITS and abs(left) <= LARGEST)
     numbers = [each for each in (left, right) if isinstance(each, int)]
     if sizes and numbers:
         return operator != "*" or sizes[0] * numbers[0] <= LARGEST

@@ -35,6 +35,7 @@ _SIGNS = {
 _EXAMPLES: dict[Kind, object] = {
     Kind.TEXT: "a",
     Kind.YES_NO: "a",
+    Kind.MIXED: "a",
     Kind.BOOLEAN: True,
     Kind.INTEGER: 1,
     Kind.DECIMAL: Decimal(1),
@@ -42,7 +43,7 @@ _EXAMPLES: dict[Kind, object] = {
     Kind.DATE: date.min,
     Kind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
 }
-_TEXTS = (Kind.TEXT, Kind.YES_NO)
+_TEXTS = (Kind.TEXT, Kind.YES_NO, Kind.MIXED)
 
 
 def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
@@ -51,6 +52,35 @@ def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
     for node in tree.find_all(nodes.Expr):
         for problem in known.problems(node):
             yield Fault(node.lineno, problem)
+    asked = {id(part) for each in _conditions(tree) for part in _parts_of(each)}
+    for condition in _conditions(tree):
+        for problem in known.misread(condition):
+            yield Fault(condition.lineno, problem)
+    for node in tree.find_all((nodes.Or, nodes.And, nodes.Filter)):
+        if id(node) not in asked:
+            for problem in known.chosen(node):
+                yield Fault(node.lineno, problem)
+
+
+def _conditions(tree: nodes.Node) -> Iterator[nodes.Node]:
+    """What a text asks to be true."""
+    for branch in tree.find_all(nodes.If):
+        yield branch.test
+    for choice in tree.find_all(nodes.CondExpr):
+        yield choice.test
+    for loop in tree.find_all(nodes.For):
+        if loop.test is not None:
+            yield loop.test
+
+
+def _parts_of(condition: nodes.Node) -> Iterator[nodes.Node]:
+    """A condition, and those of which it is made by `and`, `or` and `not`."""
+    yield condition
+    if isinstance(condition, nodes.And | nodes.Or):
+        yield from _parts_of(condition.left)
+        yield from _parts_of(condition.right)
+    elif isinstance(condition, nodes.Not):
+        yield from _parts_of(condition.node)
 
 
 class _Kinds:
@@ -131,6 +161,43 @@ class _Kinds:
                     f"`is {node.name}` asks {self._said(node.node)}, and only a boolean is one: "
                     "compare it with what is meant"
                 )
+
+    def misread(self, condition: nodes.Node) -> Iterator[str]:
+        """Where a condition asks for the truth of what is not true or false as it says."""
+        for part in _parts_of(condition):
+            if isinstance(part, nodes.Name) and self.of(part) is Kind.MIXED:
+                yield (
+                    f"`if {part.name}` asks whether it is filled, and it is {Kind.MIXED.noun}: "
+                    f"compare it, as in `{part.name} == 'oui'`, or let the query return a boolean"
+                )
+            elif isinstance(part, nodes.Const) and not isinstance(part.value, bool):
+                yield (
+                    f"`{part.value}` in a condition is always the same: compare on both sides of "
+                    "`or`, as in `n == 1 or n == 2`"
+                )
+            elif isinstance(part, nodes.Filter | nodes.Call | nodes.Concat | nodes.Getitem):
+                for name in part.find_all(nodes.Name):
+                    if self.of(name) in (Kind.YES_NO, Kind.MIXED) and not self._counts(part):
+                        yield (
+                            f"a condition asks for the truth of text that is made of {name.name}, "
+                            f"where 'non' is true as any other: write `if {name.name}`"
+                        )
+
+    def _counts(self, part: nodes.Node) -> bool:
+        return isinstance(part, nodes.Filter) and part.name in _OF_NUMBERS
+
+    def chosen(self, node: nodes.Node) -> Iterator[str]:
+        """Where a text writes one value or another, and would pass over a 'non'."""
+        if isinstance(node, nodes.Filter):
+            always = len(node.args) > 1 or any(each.key == "boolean" for each in node.kwargs)
+            value = node.node if node.name in ("default", "d") and always else None
+        else:
+            value = node.left if isinstance(node, nodes.And | nodes.Or) else None
+        if isinstance(value, nodes.Name) and self.of(value) in (Kind.YES_NO, Kind.MIXED):
+            yield (
+                f"{value.name} says yes or no, and its 'non' would be passed over as if it were "
+                f"missing: write `{value.name} | default(...)`, which takes a blank as missing, too"
+            )
 
     def _compared(self, node: nodes.Compare) -> Iterator[str]:
         left = node.expr

@@ -7,19 +7,33 @@ meant unless a text says otherwise, as in `{{ amount | euro(locale="nl_BE") }}`.
 import re
 from collections.abc import Callable
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
 from functools import lru_cache
 from typing import Any
 
 FRENCH = "fr_FR"
 MOST_DECIMALS = 10
+MOST_DIGITS = 400  # of any number: a double has 309 before its point
 MOST_DISTINCT = 1 << 16  # values that are remembered
 _QUOTED = re.compile(r"'[^']*'")
+# What is written there, and is hardly meant.
+_MISLEADING = (
+    (r"H.*h|h.*H", "has h beside H, and both are the hour: put words in single quotes"),
+    (r"^[^a]*h[^a]*$", "has h, the hour of twelve, without a: write H"),
+    (r"[Hh][:.\0]?M", "has M after the hour, which is the month"),
+    (r"(?<!y)yyy(?!y)|y{5}", "has a number of y that no year is written with"),
+    (r"d{3}", "has ddd, where d is the day: the weekday is EEE or EEEE"),
+)
+_TIME = re.compile(r"[Hh]{1,2}[:.\0]?m{1,2}(?:[:.\0]?s{1,2})?")
 _KNOWN_LETTERS = frozenset("dEMLyHhmsa")  # of Unicode's patterns, those that an SMS may need
 
 
 class Unfit(TypeError):
     """A filter that was given what it can't write; the message says what it needs, no value."""
+
+
+class NoNumber(Unfit):
+    """A text that was to be a number; it concerns its row alone."""
 
 
 @lru_cache(MOST_DISTINCT, typed=True)
@@ -30,12 +44,19 @@ def number(value: Any, decimals: int | None = None, locale: str = FRENCH) -> str
     exact = _exact(value, "number")
     if decimals is not None:
         exact = _rounded(exact, decimals)
+    exact = _without_sign(exact)
     pattern = "#,##0.##########" if decimals is None else f"#,##0.{'0' * decimals}".rstrip(".")
-    return _plain(format_decimal(exact, pattern, locale=_known(locale)))
+    with localcontext(prec=MOST_DIGITS):
+        return _plain(format_decimal(exact, pattern, locale=_known(locale)))
 
 
-def money(value: Any, currency: str = "EUR", decimals: int = 2, locale: str = FRENCH) -> str:
-    """An amount with its currency: 1234.5 is "1 234,50 €". Half a cent is rounded up."""
+def money(
+    value: Any, currency: str = "EUR", decimals: int | None = None, locale: str = FRENCH
+) -> str:
+    """An amount with its currency: 1234.5 is "1 234,50 €". Half a cent is rounded up.
+
+    Without `decimals` it has those of its currency: yen have none.
+    """
     return _amount(_exact(value, "money"), currency, decimals, locale)
 
 
@@ -45,15 +66,18 @@ def euro(value: Any, decimals: int = 2, locale: str = FRENCH) -> str:
 
 
 @lru_cache(MOST_DISTINCT, typed=True)
-def _amount(amount: Decimal, currency: str, decimals: int, locale: str) -> str:
-    from babel.numbers import format_currency, is_currency
+def _amount(amount: Decimal, currency: str, decimals: int | None, locale: str) -> str:
+    from babel.numbers import format_currency, get_currency_precision, is_currency
 
     if not (isinstance(currency, str) and is_currency(currency)):
         raise Unfit("`money` needs a currency's code, such as EUR or CHF")
-    exact, pattern = _rounded(amount, decimals), _pattern(locale, decimals)
-    return _plain(
-        format_currency(exact, currency, pattern, locale=_known(locale), currency_digits=False)
-    )
+    places = get_currency_precision(currency) if decimals is None else decimals
+    exact, pattern = _rounded(amount, places), _pattern(locale, places)
+    known = _known(locale)
+    with localcontext(prec=MOST_DIGITS):
+        return _plain(
+            format_currency(exact, currency, pattern, locale=known, currency_digits=False)
+        )
 
 
 @lru_cache(MOST_DISTINCT, typed=True)
@@ -77,7 +101,12 @@ def problem_of_pattern(pattern: Any) -> str | None:
     example = 'write it as in "EEEE d MMMM y" or "dd/MM/y HH:mm"'
     if not isinstance(pattern, str) or len(pattern) > 100:
         return f"the pattern of `date` is no short text: {example}"
-    letters = _QUOTED.sub("", pattern)
+    letters = _QUOTED.sub("''", pattern)
+    if not pattern.strip():
+        return f"the pattern of `date` is empty: {example}"
+    if letters.replace("''", "").count("'"):
+        return f"the pattern of `date` has a single quote that none closes: {example}"
+    letters = letters.replace("''", "\0")
     if "%" in letters:
         return f"the pattern of `date` is not one of strftime's: {example}"
     unknown = sorted({sign for sign in letters if sign.isascii() and sign.isalpha()})
@@ -89,18 +118,54 @@ def problem_of_pattern(pattern: Any) -> str | None:
             f"the pattern of `date` has the letter {unknown[0]}{told}: {example}, and words in "
             "single quotes"
         )
-    if re.search("m", letters) and not re.search("[Hh]", letters):
+    for wrong, what in _MISLEADING:
+        if re.search(wrong, letters):
+            return f"the pattern of `date` {what}: {example}"
+    if "m" in _TIME.sub("", letters):
         return f"the pattern of `date` has m, which is minutes, M is the month: {example}"
-    if re.search(r"[Hh]\W*M", letters):
-        return f"the pattern of `date` has M after the hour, which is the month: {example}"
     return None
 
 
-FILTERS: dict[str, Callable[..., str]] = {
+def whole(value: Any, default: Any = None, base: int = 10) -> Any:
+    """The whole number that a text or a number is, what is behind its point cut off."""
+    found = _read(value) if base == 10 or not isinstance(value, str) else int(value, base)
+    return _or_default("int", None if found is None else int(found), default)
+
+
+def decimal(value: Any, default: Any = None) -> Any:
+    """The number that a text is, also one of French: "1 234,50" is 1234.50."""
+    return _or_default("float", _read(value), default)
+
+
+def rounded(value: Any, precision: int = 0, method: str = "common") -> Decimal:
+    """A number with so many decimals; a half goes away from zero, as in shops."""
+    modes = {"common": ROUND_HALF_UP, "ceil": ROUND_CEILING, "floor": ROUND_FLOOR}
+    if method not in modes:
+        raise Unfit("`round` knows the methods common, ceil and floor")
+    return _rounded(_exact(value, "round"), precision, modes[method])
+
+
+def _read(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, str):
+        return Decimal(value) if isinstance(value, int | Decimal) else _exact(value, "float")
+    plain = re.sub(r"[\s\u202f\u00a0']", "", value).replace(",", ".")
+    return Decimal(plain) if re.fullmatch(r"[+-]?[0-9]+(?:\.[0-9]+)?", plain) else None
+
+
+def _or_default(name: str, found: Any, default: Any) -> Any:
+    if found is None and default is None:
+        raise NoNumber(f"`{name}` was given a text that is no number")
+    return default if found is None else found
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "money": money,
     "euro": euro,
     "date": day,
+    "int": whole,
+    "float": decimal,
+    "round": rounded,
 }
 
 
@@ -110,10 +175,17 @@ def _exact(value: Any, name: str) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
-def _rounded(value: Decimal, decimals: Any) -> Decimal:
+def _rounded(value: Decimal, decimals: Any, mode: str = ROUND_HALF_UP) -> Decimal:
     if type(decimals) is not int or not 0 <= decimals <= MOST_DECIMALS:
         raise Unfit(f"decimals are a whole number from 0 to {MOST_DECIMALS}")
-    return value.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    with localcontext(prec=MOST_DIGITS):
+        short = value.quantize(Decimal(1).scaleb(-decimals), mode)
+    return _without_sign(short)
+
+
+def _without_sign(value: Decimal) -> Decimal:
+    """The same; nothing is not less than nothing."""
+    return value.copy_abs() if value.is_zero() else value
 
 
 @lru_cache

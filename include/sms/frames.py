@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sms import kinds, storage
@@ -29,6 +30,9 @@ from sms.values import Kind
 
 ROW_GROUP = 131_072  # rows; small batches of a cursor are gathered up to this
 BATCH = 65_536  # rows of a batch that is read
+FIRST_DAY, LAST_DAY = (
+    each.toordinal() - 719_163 for each in (datetime.date.min, datetime.date.max)
+)
 KINDS = "sms.kinds"  # in a file's footer: the kind of each column's values
 
 
@@ -261,6 +265,10 @@ def _batch(
     for name, column in zip(names, columns, strict=True):
         try:
             arrays.append(text_of(column))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a zone that nobody knows, say
+            raise SourceError(
+                f"column {name} holds values of a type that can't be read: cast it in the query"
+            ) from None
         except _Undecodable as error:
             raise SourceError(
                 f"column {name} holds bytes that are not UTF-8, first in row "
@@ -282,15 +290,35 @@ def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         or pa.types.is_string_view(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_boolean(kind)
-        or pa.types.is_date32(kind)
         or pa.types.is_null(kind)
     ):
         return _decodable(array.cast(TEXT))
+    if pa.types.is_date32(kind):
+        days = array.cast(pa.int32())
+        known = pc.and_(pc.greater_equal(days, FIRST_DAY), pc.less_equal(days, LAST_DAY))
+        return pc.if_else(known, array, pa.scalar(None, kind)).cast(TEXT)
     if pa.types.is_floating(kind):
         values = array.to_numpy(zero_copy_only=False)  # in its own width: 0.1 stays "0.1"
         present = array.is_valid().to_numpy(zero_copy_only=False) & ~np.isnan(values)
         return pa.array([str(v) if p else None for v, p in zip(values, present, strict=True)], TEXT)
-    return _text_of_values(array.to_pylist())
+    return _text_of_values(_values(array))
+
+
+def _values(array: pa.Array) -> list[Any]:
+    """The Python values of a column; None where Python has no such value, such as a late date."""
+    try:
+        return list(array.to_pylist())
+    except pa.ArrowInvalid:  # which is a ValueError
+        raise
+    except (OverflowError, ValueError):
+        return [_value(each) for each in array]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return None
 
 
 def _decodable(texts: pa.Array) -> pa.Array:

@@ -15,6 +15,7 @@ from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -141,6 +142,36 @@ def agreed(one: Agreement, other: Agreement) -> Agreement:
     return tuple(kind for kind in one if kind in other)
 
 
+Telling: TypeAlias = npt.NDArray[np.int64]  # rows: filled, words or numbers, yes, no, one letter
+
+
+def telling(texts: pa.Array) -> Telling:
+    """How much of a column of text says yes, no or a number."""
+    words = texts.dictionary if pa.types.is_dictionary(texts.type) else texts
+    trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(words.cast(TEXT)))
+    spelt = pc.fill_null(pc.match_substring_regex(trimmed, f"^(?:{_YES_NO}|{_DECIMAL})$"), False)
+    filled = flags_of(pc.fill_null(pc.not_equal(trimmed, ""), False)) & ~are_nulls(trimmed)
+    yes, no = (
+        flags_of(pc.is_in(trimmed, value_set=pa.array(sorted(known), TEXT))) for known in (YES, NO)
+    )
+    letter = flags_of(pc.fill_null(pc.equal(pc.utf8_length(trimmed), 1), False)) & (yes | no)
+    found = np.array([filled, flags_of(spelt) & filled, yes, no, letter], np.int64)
+    if words is not texts:
+        which = texts.indices.drop_null().to_numpy()
+        found = found[:, which]
+    return np.asarray(found.sum(axis=1), np.int64)
+
+
+def judged(kind: Kind, told: Telling) -> Kind:
+    """The kind of a column of text, told apart from one that is text with many such words in it."""
+    filled, said, yes, no, letters = told.tolist()
+    if kind is Kind.TEXT and 2 * said > filled:
+        return Kind.MIXED
+    if kind is Kind.YES_NO and letters == filled and not (yes and no):
+        return Kind.MIXED  # F, say, which may be what people are
+    return kind
+
+
 def _all_are(kind: Kind, texts: pa.LargeStringArray) -> bool:
     if not pc.all(
         pc.match_substring_regex(texts, f"^(?:{_SPELLINGS[kind]})$"), min_count=0
@@ -165,5 +196,9 @@ def shown(texts: pa.LargeStringArray, kind: Kind | None) -> pa.LargeStringArray:
             return pc.replace_substring_regex(texts, r"\.0$", "")
     elif kind is not Kind.TIMESTAMP:
         return texts
-    found = values(texts.to_pylist(), kind)
-    return pa.array([None if each is None else str(written(each)) for each in found], TEXT)
+    found = [
+        None if each is None else str(written(each)) for each in values(texts.to_pylist(), kind)
+    ]
+    if kind is Kind.FLOAT:
+        found = [text and text.removesuffix(".0") for text in found]
+    return pa.array(found, TEXT)

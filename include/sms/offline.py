@@ -129,7 +129,7 @@ def screen(
             lambda numbers: found_in(reading.result().numbers, numbers),
             plan.limit,
         )
-    text.require_kinds(survey.kinds)
+    survey = preparing.typed(text, survey)
     dealt = schedule(
         plan.campaign,
         plan.send_at,

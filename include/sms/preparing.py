@@ -7,7 +7,7 @@ batch. What doesn't: where rows come from, where anything is kept, the ledger.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from io import BufferedIOBase
 from typing import Any, Generic, TypeVar
@@ -27,12 +27,15 @@ from sms.schedule import Schedule
 from sms.settings import Settings
 from sms.source_faults import FIRST_ROWS, Suspects
 from sms.template import Template
+from sms.values import Kind
 from sms.variants import Assignment, HoldOut, Texts, VariantRenderer, histograms
 from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
 from sms.words import count
 
 Open = TypeVar("Open")
+# What the cells of a source without types may look like by chance.
+GUESSED = (Kind.INTEGER, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP)
 
 
 class Plan(BaseModel):
@@ -104,6 +107,25 @@ def screener(
         query=str(query or campaign.sql_path),
         text=text.path,
     )
+
+
+def typed(text: Template | Texts, survey: Survey) -> Survey:
+    """The survey with the kinds that the text asks for, where its source has no types.
+
+    A column of whole numbers may be one of codes: if the text takes it for text, so it is. Raises
+    BadCampaign for the first expression that values of their kinds would break.
+    """
+    known = dict(survey.kinds)
+    broken = text.broken_by(known)
+    guessed = [name for name in survey.screener.computed if known.get(name) in GUESSED]
+    for name in guessed if survey.screener.untyped and broken else ():
+        as_text = known | {name: Kind.TEXT}
+        left = text.broken_by(as_text)
+        if len(left) < len(broken):
+            known, broken = as_text, left
+    for error in broken:
+        raise error
+    return replace(survey, kinds=known)
 
 
 def renderer(

@@ -163,6 +163,7 @@ Words = npt.NDArray[np.uint64]
 Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
 Drawn = Callable[[Int64s], Bools]  # for each of these numbers, whether
 Word = TypeVar("Word", Int64s, Words)
+Telling: TypeAlias = kinds.Telling
 Found: TypeAlias = Kind | kinds.Agreement  # what is known of a column, or what its texts can be
 
 
@@ -307,7 +308,9 @@ class Screener:
         first, second = digest(keys).T.copy()
         said = said[said != 0]
         found = self._kinds(batch.schema, given)
-        return _Page(numbers.msisdn, region, lives, code, gap, first, second, said, found)
+        texts = [name for name, kind in found.items() if not isinstance(kind, Kind)]
+        telling = {name: kinds.telling(given[name]) for name in texts if name in self.computed}
+        return _Page(numbers.msisdn, region, lives, code, gap, first, second, said, found, telling)
 
     def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
         """The kind that a batch's source gives a column, or those that its texts agree upon."""
@@ -410,6 +413,7 @@ class _Page:
     second: Words  # its other half
     said: Int64s  # not by row: the numbers that the warehouse says opted out
     kinds: Mapping[str, Found]  # by column, of those that the text uses
+    telling: Mapping[str, Telling]  # by column of text that the text computes with
 
 
 class _Pages:
@@ -420,6 +424,7 @@ class _Pages:
         self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
         self._said: list[Int64s] = []
         self._kinds: dict[str, Found] = {}
+        self._telling: dict[str, kinds.Telling] = {}
 
     def add(self, page: _Page) -> None:
         end = self._rows + len(page.code)
@@ -433,20 +438,31 @@ class _Pages:
         self._said.append(page.said)
         for name, found in page.kinds.items():
             self._kinds[name] = _both(self._kinds.get(name), found)
+        for name, told in page.telling.items():
+            self._telling[name] = self._telling.get(name, np.zeros_like(told)) + told
 
     def whole(self) -> _Page:
         columns = {name: column[: self._rows] for name, column in self._columns.items()}
         said = distinct(np.concatenate([np.zeros(0, np.int64), *self._said]))
-        return _Page(**columns, said=said, kinds=self._kinds)
+        return _Page(**columns, said=said, kinds=self._kinds, telling=self._telling)
 
     @property
     def kinds(self) -> dict[str, Kind]:
         """What the values of each column are, where that is known."""
-        return {
+        known = {
             name: found if isinstance(found, Kind) else next(iter(found), Kind.TEXT)
             for name, found in self._kinds.items()
             if found is not None
         }
+        return (
+            {"key": Kind.TEXT}
+            | known
+            | {
+                name: kinds.judged(known[name], told)
+                for name, told in self._telling.items()
+                if name in known
+            }
+        )
 
 
 def _both(one: Found, other: Found) -> Found:

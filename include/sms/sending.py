@@ -282,7 +282,7 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
         plan.limit,
         _spared(plan, ledger),
     )
-    text.require_kinds(survey.kinds)
+    survey = preparing.typed(text, survey)
     for note in text.notes:
         log.warning("%s, line %s: %s", campaign.text_path, note.line, note.problem)
     dealt = _dealt(plan, survey.people, folder, settings)

@@ -9,6 +9,8 @@ import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, DivisionByZero, InvalidOperation
 from functools import wraps
 from math import isinf
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +21,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.utils import missing
 
 from sms import expressions, formats
-from sms.bounded_jinja import BoundedEnvironment, TooMuch, number_conditions
+from sms.bounded_jinja import LOOKED_UP, BoundedEnvironment, TooMuch, number_conditions
 from sms.documents import Fault, shortened
 from sms.errors import BadCampaign
 from sms.values import BLANK, Kind, YesNo, written
@@ -91,7 +93,15 @@ def _as_written(context: Any, value: Any) -> Any:
     """What an expression writes into a text; never None, nan or infinity."""
     if value is None or value != value or (isinstance(value, float) and isinf(value)):
         raise _ValueMissing("a value that the text computes")
+    if not isinstance(value, _WRITABLE):
+        raise formats.Unfit(
+            f"the text writes a {type(value).__name__}, which is nothing to read: say which part "
+            "of it is meant, or call it with ( )"
+        )
     return written(value)
+
+
+_WRITABLE = (str, int, float, Decimal, date, jinja2.Undefined)
 
 
 def _for_values(write: Callable[..., str]) -> Callable[..., str]:
@@ -109,8 +119,8 @@ def _environment() -> BoundedEnvironment:
     environment = BoundedEnvironment(
         undefined=_Absent, finalize=_as_written, autoescape=False, optimized=False
     )
-    # `random` would write a different text on each try.
-    del environment.filters["random"]
+    # `random` would write a different text on each try, and `attr` asks for what a value names.
+    del environment.filters["random"], environment.filters["attr"]
     environment.filters |= {name: _for_values(each) for name, each in formats.FILTERS.items()}
     environment.tests |= {
         "none": lambda value: value is None or isinstance(value, _Null),
@@ -167,9 +177,18 @@ class Logic:
             return Written(self.compiled.render(known), taken=_JINJA.taken())
         except _NoSuchPart as error:
             raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
-        except jinja2.UndefinedError as error:
+        except _ValueMissing as error:
             return Written(None, str(error), isinstance(error, _ValueBlank))
+        except jinja2.UndefinedError:
+            return Written(None, LOOKED_UP)
+        except (ZeroDivisionError, DivisionByZero, InvalidOperation):
+            return Written(None, "a number that the text divides by")
+        except formats.NoNumber:
+            return Written(None, "a number that the text reads")
         except Exception as error:
+            lacking = [name for name, value in values.items() if value is None or value is BLANK]
+            if isinstance(error, TypeError) and lacking:
+                return Written(None, lacking[0], values[lacking[0]] is BLANK)
             # The cause is not kept: its message may quote a value.
             raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
 
@@ -238,10 +257,12 @@ class Template:
                 found.append(Fault(line, problem))
         return tuple(found)
 
-    def require_kinds(self, kinds: Mapping[str, Kind]) -> None:
-        """Raise BadCampaign for the first expression that values of these kinds would break."""
-        for fault in expressions.faults(self._tree, kinds):
-            raise BadCampaign(self.path, fault.line, fault.problem)
+    def broken_by(self, kinds: Mapping[str, Kind]) -> list[BadCampaign]:
+        """Each expression that values of these kinds would break, or make never true."""
+        return [
+            BadCampaign(self.path, fault.line, fault.problem)
+            for fault in expressions.faults(self._tree, kinds)
+        ]
 
     def require(self, available: Iterable[str]) -> None:
         """Raise BadCampaign for the first column that the text names and the query lacks."""

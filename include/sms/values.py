@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     YES_NO = "yes_no"  # text that says yes or no in words
+    MIXED = "mixed"  # text that mostly does, or is mostly numbers
     BOOLEAN = "boolean"
     INTEGER = "integer"
     DECIMAL = "decimal"
@@ -35,6 +36,7 @@ class Kind(StrEnum):
 _NOUNS = {
     Kind.TEXT: "text",
     Kind.YES_NO: "text that says yes or no",
+    Kind.MIXED: "text, of which much says yes, no or a number",
     Kind.BOOLEAN: "a boolean",
     Kind.INTEGER: "a whole number",
     Kind.DECIMAL: "a decimal number",
@@ -75,10 +77,23 @@ class YesNo(str):
     __hash__ = str.__hash__
 
 
+class SpeltDate(date):
+    """A date of a CSV, which is written as it stood there."""
+
+    spelling: str
+
+
+class SpeltDecimal(Decimal):
+    """A number of a CSV, which is written as it stood there; what is computed of it is not."""
+
+    spelling: str
+
+
 def values(texts: Sequence[str | None], kind: Kind | None) -> list[Any]:
     """What a template gets for texts of a kind; None for a null, and for what is no such value.
 
-    Numbers are int, Decimal or float, dates are `date`, timestamps are naive `datetime`s of Paris.
+    Numbers are int or Decimal (a float would be near what was meant, and equal to nothing that is
+    written), dates are `date`, timestamps are naive `datetime`s of Paris.
     """
     return [None if text is None else made(kind or Kind.TEXT, text) for text in texts]
 
@@ -96,19 +111,20 @@ def _text(text: str) -> str:
 
 
 def _decimal(text: str) -> Decimal | None:
-    number = Decimal(text.replace(",", "."))
+    if "," in text:
+        spelt = SpeltDecimal(text.replace(",", "."))
+        spelt.spelling = text
+        return spelt
+    number = Decimal(text)
     return number if number.is_finite() else None
-
-
-def _float(text: str) -> float | None:
-    number = float(text)
-    return number if isfinite(number) else None
 
 
 def _date(text: str) -> date:
     if "/" in text:
         day, month, year = text.split("/")
-        return date(int(year), int(month), int(day))
+        spelt = SpeltDate(int(year), int(month), int(day))
+        spelt.spelling = text
+        return spelt
     return date.fromisoformat(text)
 
 
@@ -120,10 +136,11 @@ def _timestamp(text: str) -> datetime:
 _MAKERS: dict[Kind, Callable[[str], Any]] = {
     Kind.TEXT: _text,
     Kind.YES_NO: YesNo,
+    Kind.MIXED: _text,
     Kind.BOOLEAN: lambda text: text == "true",
     Kind.INTEGER: int,
     Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _float,
+    Kind.FLOAT: _decimal,
     Kind.DATE: _date,
     Kind.TIMESTAMP: _timestamp,
 }
@@ -131,22 +148,30 @@ _MAKERS: dict[Kind, Callable[[str], Any]] = {
 
 def written(value: Any) -> Any:
     """A value as a text shows it: whole numbers without a point, true and false, no exponent."""
+    if isinstance(value, SpeltDate | SpeltDecimal):
+        return value.spelling
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return format(Decimal(repr(round(value, DIGITS))), "f").removesuffix(".0")
+        value = Decimal(repr(value)) if isfinite(value) else value
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            return value
         if int(value.as_tuple().exponent) >= -DIGITS:
-            return format(value, "f")
-        return format(value, f".{DIGITS}f").rstrip("0").removesuffix(".")
+            return format(abs(value) if value == 0 else value, "f")
+        short = format(value, f".{DIGITS}f").rstrip("0").removesuffix(".")
+        return short.removeprefix("-") if not Decimal(short) else short
     return value
 
 
 DIGITS = 10  # after the point, of what a text computes
-_STRFTIME = re.compile(r"[0-9]{3}")
+_STRFTIME = re.compile(r"[0-9]{3}|%[-_^#0]*[aAbBcpPxXhr]")
 
 
-def is_bounded_format(pattern: object) -> bool:
-    """Whether a pattern of `strftime` asks for no width that fills a machine's memory."""
+def is_plain_format(pattern: object) -> bool:
+    """Whether a pattern of `strftime` writes numbers alone, in no width that fills a machine.
+
+    Its names are English, whatever the text's language: `date` has those of every locale.
+    """
     text = str(pattern)
     return len(text) <= 200 and not _STRFTIME.search(text)

@@ -23,6 +23,7 @@ import pyarrow as pa
 from sms.columns import TEXT, Encoded, Ints, Pieced
 from sms.digests import scattered
 from sms.documents import Fault
+from sms.errors import BadCampaign
 from sms.message import SUSPECTS, Renderer, Rendering
 from sms.msisdn import Bools, Int64s
 from sms.template import Template
@@ -122,10 +123,9 @@ class Texts:
         named = (name for text in self.by_variant.values() for name in text.computed)
         return tuple(dict.fromkeys(named))
 
-    def require_kinds(self, kinds: Mapping[str, Kind]) -> None:
-        """Raise BadCampaign for the first expression that values of these kinds would break."""
-        for text in self.by_variant.values():
-            text.require_kinds(kinds)
+    def broken_by(self, kinds: Mapping[str, Kind]) -> list[BadCampaign]:
+        """Each expression that values of these kinds would break, or make never true."""
+        return [each for text in self.by_variant.values() for each in text.broken_by(kinds)]
 
     @property
     def slow_because(self) -> str | None:

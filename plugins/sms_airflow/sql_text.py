@@ -22,6 +22,11 @@ TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 QUERIES = ("SELECT", "WITH", "VALUES", "FROM")  # what a query may begin with
+# Words of what writes or runs something, beside those that the parser calls DML.
+WRITING = (
+    *("INTO", "CREATE", "DROP", "ALTER", "TRUNCATE", "GRANT", "REVOKE", "OVERWRITE", "OUTFILE"),
+    *("EXEC", "EXECUTE", "CALL", "GO"),
+)
 BLANK = re.compile(r"(?:\s|;|--[^\n]*)*")
 EDGE = re.compile(r"/\*|\*/")
 
@@ -41,17 +46,23 @@ def require_query(sql: str, where: str = "the query") -> None:
     if begins not in QUERIES:
         raise SourceError(f"{told}, and it " + ("is empty" if begins == ";" else "does not"))
     for (_, before), (kind, word), (_, after) in zip(words, words[1:], words[2:], strict=False):
-        begins_another = before in ("(", ")") and after != "("  # replace(...) is a function
-        if (kind == "DML" and word != "SELECT" and begins_another) or word == "INTO":
-            raise SourceError(f"{told}, and it would write ({word}): keep the SELECT alone")
+        writes = (kind == "DML" and word != "SELECT") or word in WRITING
+        # replace(...) is a function, t.update a column, FOR UPDATE a lock and MERGE JOIN a hint.
+        if writes and after not in ("(", "JOIN") and before not in (".", "FOR"):
+            raise SourceError(
+                f"{told}, and it would write ({word}): keep the SELECT alone, and put a column of "
+                "such a name in quotes"
+            )
 
 
 def _words(sql: str) -> Iterator[tuple[str, str]]:
     """A text's keywords and signs in upper case, and "" for all else; DML ones say so."""
     for kind, text in lexer.tokenize(sql):
+        if kind in kinds.Comment and text.startswith("/*!"):  # MySQL runs what is in it
+            yield ("", "INTO")
         if kind in kinds.Comment or kind in kinds.Whitespace:
             continue
-        if kind in kinds.Keyword:
+        if kind in kinds.Keyword or text.upper() in WRITING:
             yield ("DML" if kind in kinds.DML else "", text.upper())
         else:
             yield ("", text if kind in kinds.Punctuation else "?")

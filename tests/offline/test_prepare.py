@@ -414,7 +414,7 @@ def test_a_csv_is_read_by_the_types_of_its_cells_and_says_so(campaign, stop_list
 
 
 def test_a_comparison_that_is_never_true_is_refused_with_its_line(campaign, stop_list, tmp_path):
-    (campaign / "message.txt").write_text("Bonjour\n{% if points == '600' %}or{% endif %}")
+    (campaign / "message.txt").write_text("{{ points + 1 }}\n{% if points == '600' %}or{% endif %}")
     people = tmp_path / "people.csv"
     people.write_text("key,msisdn,points\nk1,+33639980001,600\n")
 

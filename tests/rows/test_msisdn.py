@@ -299,7 +299,8 @@ def test_the_whole_fiction_block_is_accepted_and_what_lies_beside_it_is_overseas
 
 
 def test_every_fault_has_a_case_here_and_a_sentence():
-    assert {fault for _, fault in FAULTS.values()} == set(Fault)
+    # Of a national number the campaign decides: tests/rows/test_national.py
+    assert {fault for _, fault in FAULTS.values()} == set(Fault) - {Fault.NATIONAL}
     assert all(fault.sentence and not fault.sentence.endswith(".") for fault in Fault)
 
 

@@ -1,5 +1,6 @@
 """Values keep the type of their source in a text's logic, or the text is refused with a cure."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms import frames, kinds
-from sms.errors import BadCampaign
+from sms import frames, kinds, preparing
+from sms.errors import BadCampaign, SourceError
 from sms.message import Renderer, Rendering
 from sms.recipients import Reason, Screener
 from sms.template import Template
@@ -34,7 +35,7 @@ def rendered(text: str, rows: pa.RecordBatch, *, untyped: bool = False) -> Rende
         template.columns, computed=template.computed, needed=template.needed, untyped=untyped
     )
     survey = screener.survey([rows], lambda numbers: numbers[:0])
-    template.require_kinds(survey.kinds)
+    survey = preparing.typed(template, survey)
     [screening] = survey.split([rows])
     assert screening.excluded.num_rows == 0
     renderer = Renderer(template=template, sender="LUMIERE", campaign_id="spring1")
@@ -160,7 +161,7 @@ def test_cells_agree_over_all_batches_and_nulls_do_not_count() -> None:
 
     survey = screener.survey(batches, lambda numbers: numbers[:0])
 
-    assert survey.kinds == {"x": Kind.DECIMAL, "y": Kind.TEXT}
+    assert survey.kinds == {"key": Kind.TEXT, "x": Kind.DECIMAL, "y": Kind.MIXED}
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u00a0\u2060", "🌸", "🎉 🎉"])
@@ -196,6 +197,7 @@ def test_no_number_that_is_none_is_printed(text: str, value: float) -> None:
     assert rendering.messages["key"].to_pylist() == ["1"]
 
 
+SAID = ["oui", "non"]
 WORDS, WHOLE, YES, DAY = ["Zoé", "Léa"], [600, 5], [True, False], [date(2027, 3, 2)] * 2
 MOMENT = [MIDNIGHT_THERE] * 2
 
@@ -321,6 +323,157 @@ def test_logic_that_fails_on_a_value_names_its_line_and_columns_alone(
     assert "Zoé" not in said
 
 
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [
+        ("HH:mm", "15:05"),
+        ("H\\'h\\'mm", "15h05"),
+        ("h:mm a", "3:05 PM"),
+        ("dd/MM/y \\'à\\' HH:mm", "02/03/2027 à 15:05"),
+        ("EEEE d MMMM yyyy", "mardi 2 mars 2027"),
+        ("HHmm", "1505"),
+    ],
+)
+def test_a_pattern_of_dates_that_says_what_it_means_is_good(pattern: str, written: str) -> None:
+    at = [datetime(2027, 3, 2, 14, 5, tzinfo=UTC)]
+
+    assert texts(rendered("A {{ x | date('" + pattern + "') }}", candidates(x=at))) == [
+        f"A {written}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "wanted"),
+    [
+        ("x <= 9.99", "10"),
+        ("x < 9.99", "00"),
+        ("x >= 9.99", "11"),
+        ("x != 9.99", "01"),
+        ("x in [9.99, 3]", "10"),
+        ("x == y", "10"),
+        ("x < y", "01"),
+        ("x / 2 == 4.995", "10"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Decimal, float])
+def test_a_number_equals_what_is_written_the_same(
+    condition: str, wanted: str, kind: Callable[[str], Any]
+) -> None:
+    rows = candidates(x=[kind("9.99"), kind("10.5")], y=[9.99, 11.0])
+    rendering = rendered("A{% if " + condition + " %}1{% else %}0{% endif %}", rows)
+
+    assert texts(rendering) == [f"A{each}" for each in wanted]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "wanted"),
+    [
+        ("{{ x|round(2) }}", [Decimal("2.665"), Decimal("1.005"), None], ["2.67", "1.01"]),
+        ("{{ x|round }}", [Decimal("2.5"), Decimal("2.4"), None], ["3", "2"]),
+        ("{{ x|euro }}", [Decimal("-0.001"), Decimal("0.0"), None], ["0,00 €", "0,00 €"]),
+        ("{{ x|money('JPY') }}", [1234.5, 5.0, None], ["1 235 JPY", "5 JPY"]),
+        ("{{ x|number }}", [1e20, 5.0, None], ["100 000 000 000 000 000 000", "5"]),
+        ("{{ (x*3)|replace('.', ',') }}", [0.1, 4.0, None], ["0,3", "12"]),
+        ("{{ '%s'|format(x) }}", [1e-7, 4.0, None], ["0.0000001", "4"]),
+        ("{{ x|string }}", [True, False, None], ["true", "false"]),
+        ("{{ x // 2 }}", [Decimal(-7), Decimal(7), None], ["-4", "3"]),
+        ("{{ x|float|euro }}", ["12,5", "1 234", None], ["12,50 €", "1 234,00 €"]),
+        ("{{ x|int + 1 }}", ["12,5", "7", None], ["13", "8"]),
+        ("{{ 1 / x }}", [4, 2, 0], ["0.25", "0.5"]),
+        ("{{ ['a', 'b', 'c'][x] }}", [0, 2, 33612345678], ["a", "c"]),
+        ("{{ {'a': 'A', 'b': 'B'}[x] }}", ["a", "b", "Dupont"], ["A", "B"]),
+        ("{{ x|float }}", ["1", "2", "Dupont"], ["1", "2"]),
+        ("{% if x in 'ab' %}{{ x }}{% endif %}", ["a", "b", None], ["a", "b"]),
+    ],
+)
+def test_what_a_row_lacks_leaves_out_that_row_and_quotes_nothing(
+    text: str, column: list[Any], wanted: list[str]
+) -> None:
+    rendering = rendered(f"A {text}", candidates(x=column))
+
+    assert texts(rendering) == [f"A {each}" for each in wanted]
+    [(key, reason, detail)] = exclusions(rendering)
+    assert (key, reason) == ("2", Reason.MISSING_VALUE)
+    assert "33612345678" not in detail
+    assert "Dupont" not in detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{{ x.upper }}", "{{ x|map('upper') }}", "{{ x|unique }}", "{{ (x, x) }}"),
+        *("{{ x.split() }}", "{{ x.encode() }}", "{% macro m() %}a{% endmacro %}{{ m }}{{ x }}"),
+        "{{ y - y }}",
+        "{{ y.strftime('%A %d %B') }}",
+    ],
+)
+def test_what_no_person_should_read_is_not_written(text: str) -> None:
+    with pytest.raises(BadCampaign) as refused:
+        rendered(text, candidates(x=["Zoé", "Léa"], y=DAY))
+
+    assert "Zoé" not in str(refused.value)
+
+
+@pytest.mark.parametrize("column", [["oui", "non", "non", "inconnu"], ["0.00", "5.00", "x", "1"]])
+def test_a_condition_on_text_that_is_nearly_all_yes_and_no_is_refused(column: list[str]) -> None:
+    for untyped in (False, True):
+        with pytest.raises(BadCampaign, match="asks whether it is filled, and it is"):
+            rendered("{% if x %}a{% else %}b{% endif %}", candidates(x=column), untyped=untyped)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{% if x == '75001' %}a{% endif %}", "{% if x[:2] == '75' %}a{% endif %}"),
+        *(
+            "{% if x.startswith('75') %}a{% endif %}",
+            "{% if x in ('75001', '01000') %}a{% endif %}",
+        ),
+    ],
+)
+def test_whole_numbers_of_a_csv_are_codes_where_the_text_takes_them_for_text(text: str) -> None:
+    assert of_a_csv(text + "b", x=["75001", "69001"]) == ["ab", "b"]
+    with pytest.raises(BadCampaign):
+        rendered(text + "b", candidates(x=[75001, 69001]))
+
+
+def test_one_letter_alone_is_no_yes_and_no() -> None:
+    with pytest.raises(BadCampaign, match="asks whether it is filled"):
+        rendered("{% if x %}a{% else %}b{% endif %}", candidates(x=["F", "F"]))
+
+
+def test_a_csv_s_spelling_stays_in_logic_too() -> None:
+    text = "{% if y %}{{ x }}{% endif %} {{ z }}{% if y %} {{ x * 2 }}{% endif %}"
+
+    assert of_a_csv(text, x=["12,50"], y=["oui"], z=["03/04/2027"]) == ["12,50 03/04/2027 25.00"]
+    assert of_a_csv("{{ x if y }} {{ x }}", x=["03/04/2027"], y=["oui"]) == [
+        "03/04/2027 03/04/2027"
+    ]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2147483647, -719163, 20000], pa.date32()),
+        pa.array([2**62, -(2**63), 10**15], pa.timestamp("us")),
+        pa.array([2**40, -(2**40), 10**9], pa.timestamp("s")),
+    ],
+    ids=str,
+)
+def test_a_date_that_python_lacks_is_no_value(column: pa.Array) -> None:
+    batch = frames.as_text(pa.record_batch({"x": column}))
+
+    assert batch["x"].to_pylist()[:2] == [None, None]
+    assert batch["x"].to_pylist()[2].startswith("20")
+
+
+def test_a_zone_that_nobody_knows_is_told_by_its_column() -> None:
+    column = pa.array([1], pa.timestamp("s", tz="Mars/Olympus"))
+
+    with pytest.raises(SourceError, match="column x holds values of a type that can't be read"):
+        frames.as_text(pa.record_batch({"x": column}))
+
+
 def test_a_second_word_that_a_name_lacks_leaves_out_its_row() -> None:
     rendering = rendered("{{ x.split(' ')[1] }}", candidates(x=["Zoé Blanc", "Léa"]))
 
@@ -329,7 +482,12 @@ def test_a_second_word_that_a_name_lacks_leaves_out_its_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["%d/%m", "DD/MM/YYYY", "dd/mm/yyyy", "HH:MM", "d MMMM à HH:mm QQ", "d" * 101]
+    "pattern",
+    [
+        *("%d/%m", "DD/MM/YYYY", "dd/mm/yyyy", "HH:MM", "d MMMM à HH:mm QQ", "d" * 101, "", "  "),
+        *("HHhmm", "HH h mm", "d MMMM à H h", "hh:mm", "h:mm", "dd/mm/y HH:mm", "HH:mm dd/mm/y"),
+        *("d MMMM \\'à 15h", "dd-MM-yyyyy", "yyy", "dddd d MMMM"),
+    ],
 )
 def test_a_pattern_of_dates_that_means_something_else_is_refused(pattern: str) -> None:
     with pytest.raises(BadCampaign, match="the pattern of `date`"):

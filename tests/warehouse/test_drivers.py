@@ -317,6 +317,7 @@ def test_a_connection_that_is_missing_is_told_how_to_make(monkeypatch: pytest.Mo
         "SELECT CASE WHEN a THEN b ELSE c END AS key, date_trunc('day', d) FROM t WHERE x IN (1)",
         "SELECT key FROM t WHERE EXISTS (SELECT 1 FROM u) FOR UPDATE",
         "FROM people SELECT key",
+        "SELECT truncate(price, 2), t.update FROM t OPTION (MERGE JOIN)",
     ],
 )
 def test_one_query_is_read_whatever_it_holds(sql: str) -> None:
@@ -338,6 +339,14 @@ def test_one_query_is_read_whatever_it_holds(sql: str) -> None:
         ("WITH a AS (SELECT 1) INSERT INTO people SELECT * FROM a", r"write \(INSERT\)"),
         ("SELECT * INTO copies FROM people", r"write \(INTO\)"),
         ("SELECT key FROM people INTO OUTFILE '/tmp/x'", r"write \(INTO\)"),
+        ("SELECT 1 AS key DELETE FROM t", r"write \(DELETE\)"),
+        ("SELECT 1 DROP TABLE t", r"write \(DROP\)"),
+        ("SELECT 1 EXEC sp_x", r"write \(EXEC\)"),
+        ("SELECT 1\nGO\nDROP TABLE t", r"write \(GO\)"),
+        ("SELECT 1 /*! INTO OUTFILE 'x' */", r"write \(INTO\)"),
+        ("FROM a INSERT OVERWRITE TABLE t SELECT *", r"write \(INSERT\)"),
+        ("WITH a AS (SELECT 1) TRUNCATE TABLE t", r"write \(TRUNCATE\)"),
+        ("WITH a AS (SELECT 1) CALL p()", r"write \(CALL\)"),
         ("", "is empty"),
         (" -- nothing\n;", "is empty"),
     ],
