@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from decimal import ROUND_FLOOR, Decimal
 from functools import wraps
 from types import BuiltinFunctionType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
@@ -56,13 +56,24 @@ class TooMuch(SecurityError):
     """A text works out more than a text may."""
 
 
-def number_conditions(tree: nodes.Template) -> dict[int, int]:
-    """Give each condition of a text a number, by which `taken` calls it; the line of each."""
-    lines = {}
+class Condition(NamedTuple):
+    """Where a condition is, and whether it compares something, rather than asks if it is there."""
+
+    line: int
+    compares: bool
+
+
+def number_conditions(tree: nodes.Template) -> dict[int, Condition]:
+    """Give each condition of a text a number, by which `taken` calls it."""
+    found = {}
     for number, node in enumerate(tree.find_all(CONDITIONS), start=1):
         node.condition = number  # type: ignore[attr-defined]
-        lines[number] = node.lineno
-    return lines
+        asked = [*node.iter_child_nodes(only=("test",))]
+        compares = any(
+            isinstance(each, nodes.Compare) or each.find(nodes.Compare) for each in asked
+        )
+        found[number] = Condition(node.lineno, compares)
+    return found
 
 
 class _Generator(CodeGenerator):

@@ -11,7 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sms.bounded_jinja import Condition
 from sms.message import VARIANT, WAY
+
+MANY = 100  # messages, among which it is no chance that all are alike
 
 
 class FirstOfEach:
@@ -46,11 +49,13 @@ class EachWay:
 
     def __init__(self) -> None:
         self._seen: dict[str, set[str]] = {}
+        self._rows = 0
 
     def fresh(self, messages: pa.RecordBatch) -> list[int]:
         """The rows of a batch that show a way not seen before, as few as show all that it has."""
         if WAY.name not in messages.schema.names:
             return []
+        self._rows += messages.num_rows
         which, ways = pd.factorize(messages[WAY.name].to_pandas())
         variants = pd.Index([""])
         if VARIANT.name in messages.schema.names:
@@ -66,15 +71,20 @@ class EachWay:
                 seen |= taken
         return rows
 
-    def unmet(self, conditions: Mapping[int, int], variant: str = "") -> Iterator[str]:
-        """What is to be said of conditions (the line of each) that went one way for everybody."""
+    def unmet(self, conditions: Mapping[int, Condition], variant: str = "") -> Iterator[str]:
+        """What is to be said of conditions that went one way for everybody.
+
+        That all have a name is no surprise; that all differ from "Gold" may be one, among many.
+        """
         seen = self._seen.get(variant, set())
-        for number, line in conditions.items():
+        for number, condition in conditions.items():
             went = {way[-1] for way in seen if way[:-1] == str(number)}
             if went == {"-"}:
-                yield f"line {line}: its condition is true for nobody"
+                yield f"line {condition.line}: its condition is true for nobody"
             elif not went:
-                yield f"line {line}: its condition is reached by nobody"
+                yield f"line {condition.line}: its condition is reached by nobody"
+            elif went == {"+"} and condition.compares and self._rows >= MANY:
+                yield f"line {condition.line}: its condition is true for everybody"
 
 
 def rows_at(batches: Iterable[pa.RecordBatch], places: Iterable[int]) -> Iterator[pa.RecordBatch]:

@@ -219,7 +219,7 @@ class Template:
         for fault in faults(text):
             raise BadCampaign(path, fault.line, fault.problem)
         tree = self._tree = _JINJA.parse(text)
-        self.conditions = number_conditions(tree)  # the line of each
+        self.conditions = number_conditions(tree)
         self.lines = _column_lines(tree)
         self.columns = tuple(self.lines)
         self.slow_because: str | None = None

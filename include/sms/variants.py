@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sms.bounded_jinja import Condition
 from sms.columns import TEXT, Encoded, Ints, Pieced
 from sms.digests import scattered
 from sms.documents import Fault
@@ -104,8 +105,8 @@ class Texts:
         return tuple(dict.fromkeys(named))
 
     @property
-    def conditions(self) -> dict[int, int]:
-        """The lines of conditions, where any text has some."""
+    def conditions(self) -> dict[int, Condition]:
+        """Those of the first text that has some."""
         return next((text.conditions for text in self.by_variant.values() if text.conditions), {})
 
     @property

@@ -68,6 +68,17 @@ def test_a_condition_that_nobody_meets_is_told_by_its_line() -> None:
     ]
 
 
+def test_a_comparison_that_holds_for_everybody_is_told_among_many() -> None:
+    text = "{% if tier != 'Gold' %}a{% endif %}{% if tier %}b{% endif %}"
+    told = {}
+    for size in (2, 100):
+        ways = EachWay()
+        ways.fresh(rendered(text, audience(tier=["gold"] * size)).messages)
+        told[size] = [*ways.unmet(Template(text).conditions)]
+
+    assert told == {2: [], 100: ["line 1: its condition is true for everybody"]}
+
+
 ROWS = st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("ab")), max_size=6)
 
 
