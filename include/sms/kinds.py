@@ -147,19 +147,17 @@ Telling: TypeAlias = npt.NDArray[np.int64]  # rows: filled, words or numbers, ye
 
 def telling(texts: pa.Array) -> Telling:
     """How much of a column of text says yes, no or a number."""
-    words = texts.dictionary if pa.types.is_dictionary(texts.type) else texts
-    trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(words.cast(TEXT)))
-    spelt = pc.fill_null(pc.match_substring_regex(trimmed, f"^(?:{_YES_NO}|{_DECIMAL})$"), False)
-    filled = flags_of(pc.fill_null(pc.not_equal(trimmed, ""), False)) & ~are_nulls(trimmed)
+    column = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(column.dictionary.cast(TEXT)))
+    spelt = pc.fill_null(pc.match_substring_regex(words, f"^(?:{_YES_NO}|{_DECIMAL})$"), False)
+    filled = flags_of(pc.fill_null(pc.not_equal(words, ""), False)) & ~are_nulls(words)
     yes, no = (
-        flags_of(pc.is_in(trimmed, value_set=pa.array(sorted(known), TEXT))) for known in (YES, NO)
+        flags_of(pc.is_in(words, value_set=pa.array(sorted(known), TEXT))) for known in (YES, NO)
     )
-    letter = flags_of(pc.fill_null(pc.equal(pc.utf8_length(trimmed), 1), False)) & (yes | no)
+    letter = flags_of(pc.fill_null(pc.equal(pc.utf8_length(words), 1), False)) & (yes | no)
     found = np.array([filled, flags_of(spelt) & filled, yes, no, letter], np.int64)
-    if words is not texts:
-        which = texts.indices.drop_null().to_numpy()
-        found = found[:, which]
-    return np.asarray(found.sum(axis=1), np.int64)
+    times = np.bincount(column.indices.drop_null().to_numpy(), minlength=len(words))
+    return np.asarray(found @ times.astype(np.int64), np.int64)
 
 
 def judged(kind: Kind, told: Telling) -> Kind:
