@@ -65,7 +65,7 @@ def import_(
         raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
     columns.use_lean_memory()
     ledger = _ledger(url, "import")
-    reading = Reading.of(file, clock.now(), date_column, encoding)
+    reading = Reading.of(file, clock.now(), date_column, encoding, _countries())
     done = ledger.import_opt_outs(
         reading.batches(), named=source.strip(), file=file.name, trial=dry_run
     )
@@ -75,6 +75,15 @@ def import_(
         say.print(line, markup=False)
     if reading.rejects:
         raise _rejected(reading)
+
+
+def _countries() -> list[str]:
+    """Where the campaigns of the settings' folder may write to."""
+    from sms import settings
+    from sms.campaign import load_all
+
+    campaigns, _ = load_all(settings.load().campaigns_folder)
+    return sorted({country for each in campaigns for country in each.allowed_countries})
 
 
 def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:

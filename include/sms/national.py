@@ -41,13 +41,19 @@ def meanings(texts: pa.LargeStringArray, countries: Iterable[str]) -> Int64s:
 
     For opt-outs, where a guess too many costs a message, and one too few breaks the law.
     """
+    return distinct(meanings_by_row(texts, countries)[1])
+
+
+def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tuple[Int64s, Int64s]:
+    """The same with the row (from 0) of each, which may be there several times."""
     digits = pc.replace_substring_regex(texts, r"\D+", "")
     readings = [_after("0", pc.utf8_slice_codeunits(digits, -SUBSCRIBER))]
     for country in filter(written_alike, countries):
         code = f"+{phonenumbers.country_code_for_region(country)}"
         readings += [_after(code, digits), _after(code, pc.utf8_ltrim(digits, "0"))]
     found = np.concatenate([normalise(each).msisdn for each in readings])
-    return distinct(found[found != 0])
+    rows = np.tile(np.arange(len(texts)), len(readings))
+    return rows[found != 0], found[found != 0]
 
 
 def _after(code: str, digits: pa.Array) -> pa.Array:

@@ -7,7 +7,7 @@ Both are one shape, which `sms prepare --stop-list` reads too: a column `msisdn`
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from sms.pipeline import ordered
 from sms.recipients import SENTENCES
 from sms.sources import (
     TableFile,
+    abroad,
     misunderstood,
     no_number,
     open_stop_list,
@@ -64,6 +65,7 @@ class Reading:
     numbers: str
     moments: str | None
     now: datetime
+    countries: Sequence[str] = ()
     rows: int = 0
     strange: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
@@ -71,9 +73,17 @@ class Reading:
 
     @classmethod
     def of(
-        cls, path: Path, now: datetime, moments: str | None = None, encoding: str | None = None
+        cls,
+        path: Path,
+        now: datetime,
+        moments: str | None = None,
+        encoding: str | None = None,
+        countries: Sequence[str] = (),
     ) -> "Reading":
-        """Open a list; SourceError if it is no table, or lacks the column of moments asked for."""
+        """Open a list; SourceError if it is no table, or lacks the column of moments asked for.
+
+        A number without a country's code is each that it can be in `countries`.
+        """
         file, numbers = open_stop_list(path, encoding)
         found = file.where(moments or MOMENTS)
         if moments and not found:
@@ -83,7 +93,7 @@ class Reading:
                 else f"{path} has no header: its columns are 'column 1' to "
                 f"'column {len(file.columns)}'"
             )
-        return cls(file, numbers, found, now)
+        return cls(file, numbers, found, now, countries)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The opt-outs (msisdn int64, opted_out_at), as they stand in the list.
@@ -114,11 +124,12 @@ class Reading:
         moments, strange = pa.nulls(len(msisdn), MOMENT), 0
         if self.moments:
             moments, strange = read_moments(batch.column(self.moments), self.now)
+        national, theirs = abroad(texts, self.countries)
         nobody = (msisdn == 0) & ~wrong
-        nobody[overseas] = False
+        nobody[overseas] = nobody[national] = False
         good = np.flatnonzero(msisdn)
-        everybody = pa.array(np.concatenate([good, overseas]))
-        opted_out = pa.array(np.concatenate([msisdn[good], meant]))
+        everybody = pa.array(np.concatenate([good, overseas, national]))
+        opted_out = pa.array(np.concatenate([msisdn[good], meant, theirs]))
         return _Found(
             rows=len(msisdn),
             opt_outs=pa.RecordBatch.from_arrays(

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sms.columns import TEXT, Flags, distinct
+from sms.columns import TEXT, Flags, distinct, flags_of
 from sms.csv_files import CsvFile
 from sms.csv_rows import FEWEST_DIGITS
 from sms.errors import SourceError, StopListUnsafe
 from sms.frames import as_text
 from sms.msisdn import Fault, Int64s, Numbers, normalise
-from sms.national import is_ambiguous, meanings
+from sms.national import is_ambiguous, meanings_by_row
 from sms.pipeline import ordered
 from sms.words import count
 
@@ -250,7 +250,7 @@ def read_stop_list(
     def read(batch: pa.RecordBatch) -> tuple[Numbers, Int64s]:
         texts = as_text(batch)[0]
         numbers, _, meant = read_numbers(texts)
-        return numbers, np.concatenate([meant, _abroad(texts, countries)])
+        return numbers, np.concatenate([meant, abroad(texts, countries)[1]])
 
     for numbers, meant in ordered(read, file.batches([column])):
         wrong = np.flatnonzero(misunderstood(numbers))
@@ -281,13 +281,18 @@ def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
     return read_numbers(as_text(batch)[0])
 
 
-def _abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> Int64s:
-    """What numbers without a country's code can be in countries that write them as France does."""
+def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Int64s, Int64s]:
+    """What numbers without a country's code can be in countries that write them as France does.
+
+    The rows, from 0, and the numbers.
+    """
     if not is_ambiguous(countries):
-        return NOBODY
+        return NOBODY, NOBODY
     national = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^\D*(?:0[^+0]|[1-9])")
     coded = pc.match_substring(texts, "+")
-    return meanings(texts.filter(pc.and_not(national, coded)), countries)
+    at = np.flatnonzero(flags_of(pc.fill_null(pc.and_not(national, coded), False)))
+    rows, numbers = meanings_by_row(texts.take(pa.array(at)), countries)
+    return at[rows], numbers
 
 
 def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Int64s, Int64s]:

@@ -192,3 +192,20 @@ def test_a_csv_says_what_it_is_in_its_first_line():
 
     assert write_csv([], out) == 0
     assert out.getvalue() == b"msisdn,opted_out_at\n"
+
+
+def test_a_national_number_opts_out_each_that_it_can_be_at_its_moment(tmp_path):
+    path = written(
+        tmp_path / "crm.csv",
+        "msisdn;opted_out_at\n0470 12 34 56;2026-07-01 10:30\n+33639980002;\n01 99 00 12 34;\n",
+    )
+    alone, abroad = Reading.of(path, NOW), Reading.of(path, NOW, countries=["BE", "FR"])
+
+    assert [row["msisdn"] for batch in alone.batches() for row in batch.to_pylist()] == [
+        33639980002
+    ]
+    found = {row["msisdn"]: row["opted_out_at"] for b in abroad.batches() for row in b.to_pylist()}
+    assert found[33639980002] is None
+    assert found[32470123456] == JULY
+    assert alone.left_out.total() == 2
+    assert (abroad.rows, abroad.rejects) == (3, [])
