@@ -4,13 +4,15 @@ What belongs here: how a text is written so that it stays one (OWASP, *CSV Injec
 doesn't: files that programs alone read, whose values stay exact: Parquet.
 """
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms.columns import TEXT
+from sms.columns import TEXT, bytes_of, flags_of
 
 # Full-width signs are read like those of ASCII.
 FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
+LEADS = np.frombuffer(b"=+-@\t\r\n\xef", np.uint8)  # what any of them begins with
 NUMBER = r"^[+-][\d .\x{a0}\x{202f}]*\d$"  # a phone number, or a negative one
 
 
@@ -24,9 +26,17 @@ def harmless(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _harmless(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    formulas = pc.match_substring_regex(texts, FORMULA)
-    if not pc.any(formulas).as_py():
+    data, offsets = bytes_of(texts)
+    filled = np.flatnonzero(np.diff(offsets))
+    suspect = filled[np.isin(data[offsets[filled]], LEADS)]
+    if suspect.size:  # phone numbers, most of them
+        some = texts.take(pa.array(suspect))
+        number = pc.match_substring_regex(some, NUMBER)
+        formulas = pc.and_not(pc.match_substring_regex(some, FORMULA), number)
+        suspect = suspect[flags_of(pc.fill_null(formulas, False))]
+    if not suspect.size:
         return texts
-    formulas = pc.and_not(formulas, pc.match_substring_regex(texts, NUMBER))
+    chosen = np.zeros(len(texts), np.bool_)
+    chosen[suspect] = True
     quoted = pc.binary_join_element_wise(pa.scalar("'", TEXT), texts, pa.scalar("", TEXT))
-    return pc.if_else(formulas, quoted, texts)
+    return pc.if_else(pa.array(chosen), quoted, texts)
