@@ -8,6 +8,7 @@ import pytest
 from sms import checking
 from sms.campaign import load
 from sms.settings import Settings
+from tests.campaign_folder import write_campaign
 
 MENTION = " STOP 36180"  # 11 septets with the space before it
 MARKETING = 'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\n'
@@ -121,11 +122,7 @@ def test_an_hour_that_the_operator_closed_can_not_be_insisted_on(
 def test_a_short_code_to_refuse_by_is_warned_of_where_messages_go_abroad(
     tmp_path: Path, yaml: str, countries: str | None
 ) -> None:
-    folder = tmp_path / "autumn"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text(yaml)
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("Bonjour !")
+    folder = write_campaign(tmp_path / "autumn", yaml, "SELECT 1", "Bonjour !")
 
     told = [str(warning) for warning in checking.notes(load(folder))]
 

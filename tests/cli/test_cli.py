@@ -12,6 +12,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun
 from sms.ledger.states import State
 from tests.airflow_home import ROOT
+from tests.campaign_folder import write_campaign
 from tests.command_line import TIMEOUT, sms, sms_as_a_process
 
 STEM = "SEND-12345-20270302-1000-spring"
@@ -58,13 +59,13 @@ def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path
 
 
 def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) -> None:
-    home = tmp_path / "autumn"
-    home.mkdir()
-    (home / "campaign.yaml").write_text(
-        'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\nallowed_countries: [FR, CH]\n'
+    home = write_campaign(
+        tmp_path / "autumn",
+        'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\n'
+        "allowed_countries: [FR, CH]\n",
+        "SELECT 1",
+        "Bonjour !",
     )
-    (home / "recipients.sql").write_text("SELECT 1")
-    (home / "message.txt").write_text("Bonjour !")
 
     done = sms("check", home)
 
@@ -125,13 +126,12 @@ def test_all_faults_are_told_at_once_of_campaigns_and_of_the_settings(tmp_path: 
 
 
 def test_what_a_query_must_return_is_listed_with_the_campaign_s_own_names(tmp_path: Path) -> None:
-    folder = tmp_path / "autumn"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text(
-        "kind: transactional\nsender: AUTUMN\nkey: id\nmsisdn: phone\npostcode: zip\n"
+    folder = write_campaign(
+        tmp_path / "autumn",
+        "kind: transactional\nsender: AUTUMN\nkey: id\nmsisdn: phone\npostcode: zip\n",
+        "SELECT 1",
+        "{{ id }} {% if points %}{{ points }}{% endif %} {{ zip }}",
     )
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("{{ id }} {% if points %}{{ points }}{% endif %} {{ zip }}")
 
     told = json.loads(sms("check", folder, "--json").stdout)
 
@@ -172,11 +172,12 @@ def test_a_department_of_the_mainland_has_the_mainlands_hours() -> None:
 
 
 def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
-    folder = tmp_path / "autumn"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text("kind: marketing\nsender: AUTUMN\nstop: no\n")
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("Bonjour {{ name }")
+    folder = write_campaign(
+        tmp_path / "autumn",
+        "kind: marketing\nsender: AUTUMN\nstop: no\n",
+        "SELECT 1",
+        "Bonjour {{ name }",
+    )
 
     done = sms("check", folder, ROOT / "include" / "campaigns" / "spring_sale")
 
@@ -188,11 +189,12 @@ def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_slow_is_good_and_says_why(tmp_path: Path) -> None:
-    folder = tmp_path / "autumn"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text("kind: transactional\nsender: AUTUMN\n")
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("Bonjour\n{{ name|title }}, merci")
+    folder = write_campaign(
+        tmp_path / "autumn",
+        "kind: transactional\nsender: AUTUMN\n",
+        "SELECT 1",
+        "Bonjour\n{{ name|title }}, merci",
+    )
 
     done = sms("check", folder)
 
@@ -277,13 +279,12 @@ def make_unknown(ledger: Ledger, stem: str) -> str:
 
 
 def test_prepare_says_which_limit_would_stop_the_run(tmp_path: Path) -> None:
-    folder = tmp_path / "autumn"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text(
-        'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\nmax_recipients: 1\n'
+    folder = write_campaign(
+        tmp_path / "autumn",
+        'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\nmax_recipients: 1\n',
+        "SELECT 1",
+        "Bonjour !",
     )
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("Bonjour !")
     people, stops = tmp_path / "people.csv", tmp_path / "stops.csv"
     people.write_text("key,msisdn\na,+33639980001\nb,+33639980002\n")
     stops.write_text("msisdn\n")

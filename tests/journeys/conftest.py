@@ -27,6 +27,7 @@ from sms.clock import PARIS
 from sms.ledger.ledger import Part, PlannedRun, State
 from sms.settings import Settings
 from sms_sandbox import clock
+from tests.campaign_folder import write_campaign
 from tests.journeys.ensemble import PATIENCE as PATIENCE_OF_ALL
 from tests.journeys.ensemble import Ensemble, Timekeeper
 from tests.notebook import lines
@@ -467,11 +468,3 @@ def slug(campaign: str) -> str:
 def notebook(campaigns: Path) -> Path:
     """Where the operator's notifier writes, beside the campaigns."""
     return campaigns.with_name(f"{campaigns.name} notices.jsonl")
-
-
-def write_campaign(folder: Path, yaml: str, sql: str, text: str) -> None:
-    """A campaign's folder."""
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text(yaml)
-    (folder / "recipients.sql").write_text(sql)
-    (folder / "message.txt").write_text(text)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from demo.stack import Stack
 from sms.ledger.states import State
+from tests.campaign_folder import write_campaign
 from tests.delivery.conftest import connection
-from tests.journeys.conftest import PEOPLE, TEXT, World, write_campaign
+from tests.journeys.conftest import PEOPLE, TEXT, World
 from tests.openssh import OpenSsh
 
 YAML = """\

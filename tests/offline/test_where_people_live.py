@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign_folder import write_campaign
 from tests.command_line import sms
 
 # The night in Guadeloupe: what is taken for mainland France goes out at this hour, 04:00 there.
@@ -134,13 +135,12 @@ def test_a_column_of_postcodes_that_campaign_yaml_does_not_name_is_refused(campa
 def test_a_stop_list_s_national_number_stops_each_that_it_can_be(
     tmp_path: Path, countries: str, number: str, spelled: str
 ) -> None:
-    folder = tmp_path / "abroad"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text(
-        f"kind: transactional\nsender: LUMIERE\nallowed_countries: {countries}\n"
+    folder = write_campaign(
+        tmp_path / "abroad",
+        f"kind: transactional\nsender: LUMIERE\nallowed_countries: {countries}\n",
+        "SELECT 1",
+        "Bonjour",
     )
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("Bonjour")
     people, stopped = tmp_path / "people.csv", tmp_path / "stop.csv"
     people.write_text(f"key,msisdn\nk1,{number}\nk2,+33639980002\n")
     stopped.write_text(f"msisdn\n{spelled}\n+33639980009\n")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sms.message import MESSAGES_SCHEMA, VARIANT, WAY
 from sms.samples import EachWay, rows_at
 from sms.template import Template
+from tests.campaign_folder import write_campaign
 from tests.command_line import sms
 from tests.rows.test_message import FEW, audience, rendered, texts
 
@@ -118,11 +119,12 @@ def test_rows_are_found_by_their_places(sizes: list[int], places: set[int]) -> N
 
 
 def test_prepare_and_preview_tell_of_a_condition_that_nobody_meets(tmp_path: Path) -> None:
-    folder = tmp_path / "tiers"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text("kind: transactional\nsender: LUMIERE\n")
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("{% if tier == 'Gold' %}Or{% else %}Bonjour{% endif %} !")
+    folder = write_campaign(
+        tmp_path / "tiers",
+        "kind: transactional\nsender: LUMIERE\n",
+        "SELECT 1",
+        "{% if tier == 'Gold' %}Or{% else %}Bonjour{% endif %} !",
+    )
     people, stopped = tmp_path / "people.csv", tmp_path / "stop.csv"
     people.write_text("key,msisdn,tier\nk1,+33639980001,gold\nk2,+33639980002,silver\n")
     stopped.write_text("msisdn\n+33639980009\n")
@@ -139,11 +141,12 @@ def test_prepare_and_preview_tell_of_a_condition_that_nobody_meets(tmp_path: Pat
 
 
 def test_a_preview_shows_each_way_beside_the_first_messages(tmp_path: Path) -> None:
-    folder = tmp_path / "tiers"
-    folder.mkdir()
-    (folder / "campaign.yaml").write_text("kind: transactional\nsender: LUMIERE\n")
-    (folder / "recipients.sql").write_text("SELECT 1")
-    (folder / "message.txt").write_text("{% if vip %}Cher{% else %}Bonjour{% endif %} client")
+    folder = write_campaign(
+        tmp_path / "tiers",
+        "kind: transactional\nsender: LUMIERE\n",
+        "SELECT 1",
+        "{% if vip %}Cher{% else %}Bonjour{% endif %} client",
+    )
     people = tmp_path / "people.csv"
     rows = [f"k{n},+336399800{n:02},{'yes' if n == 50 else 'no'}" for n in range(90)]
     people.write_text("\n".join(["key,msisdn,vip", *rows]))
