@@ -19,7 +19,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sms.values import is_plain_format, written
+from sms.formats import Unfit
+from sms.values import written
 
 LARGEST = 10_000  # of what a text repeats, pads or counts to; ten SMS have 1,530 characters
 LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS does
@@ -32,6 +33,8 @@ LONG = 1_000  # characters
 # A width or precision of five digits in a format, or one that a value tells.
 WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)")  # as of "%6.2f"
 WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{5}|\{)")  # as of "{:>6}"
+WIDE_STRFTIME = re.compile(r"[0-9]{3}")
+NAMES_OF_STRFTIME = re.compile(r"%[-_^#0]*[aAbBcpPxXhr]")
 WIDENING = ("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill")  # methods of Python's
 # Filters that make text of whatever they are given.
 OF_TEXT = (
@@ -234,7 +237,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if __obj.__name__ in WIDENING:
                 _require_small_numbers(args, kwargs)
             if __obj.__name__ == "strftime":
-                _require(all(map(is_plain_format, args)))
+                _require_plain_format(*args)
             if __obj.__name__ == "replace" and isinstance(__obj.__self__, str):
                 _require(_grows_little(__obj.__self__, *args))
             if __obj.__name__ == "translate":
@@ -312,6 +315,13 @@ def _weight(value: Any) -> int:
             left += one
     _step(seen // SEEN_IN_A_STEP)
     return weight
+
+
+def _require_plain_format(pattern: object) -> None:
+    """Refuse a format that is wide, or writes names: theirs are English, whatever the text is."""
+    _require(not WIDE_STRFTIME.search(str(pattern)))
+    if NAMES_OF_STRFTIME.search(str(pattern)):
+        raise Unfit('the names of `strftime` are English: write `| date("EEEE d MMMM")` instead')
 
 
 def _require_small_numbers(args: Iterable[Any], kwargs: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ Nothing is imported here that Airflow would have to load at each parse of a DAG;
 column is of is found out in `sms.kinds`.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -165,13 +164,3 @@ def written(value: Any) -> Any:
 
 
 DIGITS = 10  # after the point, of what a text computes
-_STRFTIME = re.compile(r"[0-9]{3}|%[-_^#0]*[aAbBcpPxXhr]")
-
-
-def is_plain_format(pattern: object) -> bool:
-    """Whether a pattern of `strftime` writes numbers alone, in no width that fills a machine.
-
-    Its names are English, whatever the text's language: `date` has those of every locale.
-    """
-    text = str(pattern)
-    return len(text) <= 200 and not _STRFTIME.search(text)

@@ -1,5 +1,6 @@
 """Values keep the type of their source in a text's logic, or the text is refused with a cure."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -412,6 +413,15 @@ def test_what_no_person_should_read_is_not_written(text: str) -> None:
         rendered(text, candidates(x=["Zoé", "Léa"], y=DAY))
 
     assert "Zoé" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [("%A %d %B", "are English: write `| date("), ("%100000d", "repeats, pads or counts more")],
+)
+def test_a_format_of_strftime_is_refused_for_what_is_wrong_with_it(pattern: str, told: str) -> None:
+    with pytest.raises(BadCampaign, match=re.escape(told)):
+        rendered("{{ y.strftime('" + pattern + "') }}", candidates(y=DAY))
 
 
 @pytest.mark.parametrize("column", [["oui", "non", "non", "inconnu"], ["0.00", "5.00", "x", "1"]])
