@@ -34,7 +34,6 @@ from sms.source_faults import SourceFault, SourceFaults
 from sms.sources import NARROW, NOBODY, StopList, TableFile, found_in, read_stop_list
 from sms.spreadsheets import harmless
 from sms.template import Logic, Piece, Template, Words
-from sms.values import Kind
 from sms.variants import named
 from sms.wire import send_file
 
@@ -193,13 +192,7 @@ class Outcome:
     @property
     def read_as(self) -> dict[str, str]:
         """What each column that the text computes with was taken for, where it says no type."""
-        survey = self.screened.survey
-        computed = survey.screener.computed if survey.screener.untyped else ()
-        return {
-            name: kind.noun
-            for name, kind in survey.kinds.items()
-            if kind is Kind.YES_NO or (name in computed and kind is not Kind.TEXT)
-        }
+        return self.screened.survey.read_as
 
     @property
     def notes(self) -> tuple[Fault, ...]:

@@ -596,6 +596,16 @@ class Survey:
         return int(np.count_nonzero(self._code == 0))
 
     @property
+    def read_as(self) -> dict[str, str]:
+        """What each column that the text computes with was taken for, where no type says it."""
+        guessed = self.screener.computed if self.screener.untyped else ()
+        return {
+            name: kind.noun
+            for name, kind in self.kinds.items()
+            if kind is Kind.YES_NO or (name in guessed and kind is not Kind.TEXT)
+        }
+
+    @property
     def people(self) -> dict[str, int]:
         """How many of them live in each zone, by its code, in the geography's order."""
         zones = self.screener.geography.zones

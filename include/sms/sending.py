@@ -283,6 +283,8 @@ def screen(plan: Plan, folder: Any, ledger: Ledger, settings: Settings) -> dict[
         _spared(plan, ledger),
     )
     survey = preparing.typed(text, survey)
+    for name, noun in survey.read_as.items():
+        log.info("The column %s is read as %s, as all its values are", name, noun)
     for note in text.notes:
         log.warning("%s, line %s: %s", campaign.text_path, note.line, note.problem)
     dealt = _dealt(plan, survey.people, folder, settings)
