@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from sms.cli_options import Encoding, LedgerUrl, Msisdn, complain, open_ledger, person, say
 from sms.errors import SourceError, StorageFailed
@@ -82,17 +83,26 @@ def _countries() -> list[str]:
     from sms import settings
     from sms.campaign import load_all
 
-    campaigns, _ = load_all(settings.load().campaigns_folder)
+    campaigns, broken = load_all(settings.load().campaigns_folder)
+    for error in broken:
+        complain.print(f"[yellow]note[/] its countries are not known here: {escape(str(error))}")
     return sorted({country for each in campaigns for country in each.allowed_countries})
 
 
 def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
+    from sms.national import is_ambiguous
+
     known = done.numbers - done.new - done.removed
     yield (
         f"{count(done.numbers, 'number')} in {count(reading.rows, 'row')}, from the column "
         f"{reading.numbers!r}: {done.new:,} new to the stop list, "
         f"{known:,} in it already"
     )
+    if is_ambiguous(reading.countries):
+        yield (
+            "A number without a country's code is entered for each country where it can be a "
+            f"mobile, of those that campaigns allow: {', '.join(reading.countries)}"
+        )
     if done.again:
         yield (
             f"{done.again:,} of the new were removed from the stop list once, and {source} names "

@@ -7,6 +7,7 @@ import pytest
 
 from sms.ledger.ledger import Ledger
 from sms.pseudonyms import Key
+from tests.campaign_folder import write_campaign
 from tests.command_line import sms, sms_as_a_process
 
 FIRST = 33_639_980_000
@@ -50,6 +51,25 @@ def test_a_list_is_imported_and_shown_with_its_name(ledger_url, crm):
         "+33639980001: in the stop list since 2026-07-01 12:05, by an import of the list crm"
     )
     assert "imported from the list crm: opted out 2026-07-01 12:05" in shown.stdout
+
+
+def test_an_import_says_which_countries_a_national_number_was_looked_for_in(ledger_url, tmp_path):
+    home, file = tmp_path / "campaigns", tmp_path / "crm.csv"
+    yaml = "kind: transactional\nsender: LUMIERE\nallowed_countries: [FR, BE]\n"
+    write_campaign(home / "abroad", yaml, "SELECT 1", "Bonjour")
+    write_campaign(home / "broken", "kind: no such kind\n", "SELECT 1", "Bonjour")
+    (tmp_path / "settings.yaml").write_text(f"campaigns_folder: {home}\n")
+    file.write_text("msisdn\n0470 12 34 56\n")
+
+    done = sms(
+        *("stop-list", "import", file, "--source", "crm", "--url", ledger_url),
+        SMS_SETTINGS=str(tmp_path / "settings.yaml"),
+    )
+
+    assert done.returncode == 0
+    assert "1 number in 1 row" in done.stdout
+    assert "of those that campaigns allow: BE, FR" in done.stdout
+    assert "its countries are not known here" in " ".join(done.stderr.split())
 
 
 def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(ledger_url, crm):
