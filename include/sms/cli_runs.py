@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sms.cli_options import (
+    MOST_DAYS,
     AsJson,
     LedgerUrl,
     campaign_names,
@@ -33,7 +34,7 @@ def runs(
             autocompletion=campaign_names,
         ),
     ] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="How far back.")] = 7,
+    days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS, help="How far back.")] = 7,
     as_json: AsJson = False,
 ) -> None:
     """List the runs of the last days and of those to come: status, recipients, deliveries.

@@ -13,6 +13,7 @@ import pytest
 
 from demo.stack import Stack
 from tests import soak
+from tests.campaign_folder import write_campaign
 from tests.chaos.days import (
     CAMPAIGNS,
     COLLECTORS,
@@ -24,7 +25,7 @@ from tests.chaos.days import (
     Chaos,
 )
 from tests.chaos.troubles import Troubles
-from tests.journeys.conftest import PEOPLE, TEXT, TUESDAY, write_campaign
+from tests.journeys.conftest import PEOPLE, TEXT, TUESDAY
 
 MINUTES = soak.MINUTES / 2  # the other half is for all that is soaked besides
 SEED = 20270302  # of the day in `make test`
