@@ -31,7 +31,7 @@ from demo.processes import Guard, Processes, Session, wait_until
 POLL = 15.0  # seconds, the default of `verdict_poll`
 FEW = 40  # stock triggers at most: with more, the sandbox's side of the logins fills the machine
 SPARE = 100  # places in the triggerer beyond those who wait, and files that it has open for itself
-PATIENCE = 180.0  # seconds for a step: that all wait, that all have been resumed
+PATIENCE = 600.0  # seconds for a step: that all wait, that all have been resumed
 TICK = 0.01  # seconds, by which the kernel counts
 HURRIED = {f"AIRFLOW__{name}" for name in environment.BRISK}  # Airflow's own pace is meant here
 LEFT = "SELECT count(*) FROM task_instance WHERE state = 'deferred'"

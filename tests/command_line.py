@@ -17,7 +17,7 @@ from sms.cli import main
 from tests.airflow_home import ROOT
 
 COMMAND = "from sms.cli import main; main()"
-TIMEOUT = 120  # seconds, many times what the slowest takes
+TIMEOUT = 600  # seconds, many times what the slowest takes
 
 
 def sms(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:

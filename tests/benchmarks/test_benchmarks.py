@@ -35,7 +35,7 @@ for _module in MODULES:
     importlib.import_module(f"benchmarks.{_module}")
 
 ROWS = 2_000
-TIMEOUT = 200  # seconds, many times what a command at this size takes
+TIMEOUT = 900  # seconds, many times what a command at this size takes
 WAITS = "waits_1000"  # has tests of its own
 ALL = [name for name in BENCHMARKS if not lacking() or os.environ.get("CI") or "upload" not in name]
 # A benchmark of several sizes is one here, where each has as many rows.

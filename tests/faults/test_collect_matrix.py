@@ -75,7 +75,6 @@ def require_archived(world: World) -> None:
 SCENE = Scene(prepare)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(3), ids=str)
 @pytest.mark.parametrize("act", ["replies", "report"])
 def test_no_strike_at_any_effect_of_a_collector_breaks_a_promise(
@@ -116,7 +115,6 @@ def grow(world: World) -> None:
     world.sandbox.move_clock(to=world.sandbox.now() + timedelta(minutes=10))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("act", ["replies", "report"])
 def test_what_is_written_while_a_collector_stands_still_is_read_by_the_next_look(
     act: str, worlds: Worlds, tell: Callable[[str], None]

@@ -120,7 +120,6 @@ def seen(world: World) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(4), ids=str)
 @pytest.mark.parametrize("act", list(SCENES))
 def test_no_strike_at_any_effect_of_housekeeping_breaks_a_promise(
@@ -141,7 +140,6 @@ def test_no_strike_at_any_effect_of_housekeeping_breaks_a_promise(
     tell(strike_everywhere(act, untouched.names, part, tried))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(2), ids=str)
 def test_no_strike_loses_what_no_task_waits_for(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
@@ -165,7 +163,6 @@ def test_no_strike_loses_what_no_task_waits_for(
     tell(strike_everywhere("housekeeping", untouched.names, part, tried, kills))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(2), ids=str)
 def test_what_is_written_while_housekeeping_stands_still_is_not_deleted_unread(
     part: Part, worlds: Worlds, tell: Callable[[str], None]

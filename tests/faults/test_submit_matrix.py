@@ -56,7 +56,6 @@ def judge(world: World, last: Ended) -> bool:
 SCENE = Scene(prepare)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(8), ids=str)
 def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
@@ -75,7 +74,6 @@ def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
 NO = 33639980004  # somebody of the second file says so while the process stands still
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(4), ids=str)
 def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
@@ -104,7 +102,6 @@ def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late
     tell(strike_everywhere("submit", effects(worlds), part, tried, pauses))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", parts(2), ids=str)
 def test_what_stands_still_until_the_hour_has_closed_is_not_renamed(
     part: Part, worlds: Worlds, tell: Callable[[str], None]

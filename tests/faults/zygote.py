@@ -42,7 +42,7 @@ DONE, WORTH_ANOTHER_TRY, FINAL, BROKEN = 0, 10, 11, 12
 PAUSED = "paused"
 HUNG = 1  # the exit status that faulthandler gives
 LOOK_HOLDS = 0.3  # seconds, of an act that is paused
-EVENT, PATIENCE = 60, 90  # seconds that a trigger, and a whole act, may take
+EVENT, PATIENCE = 180, 300  # seconds that a trigger, and a whole act, may take
 
 
 def submit(order: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-PATIENCE = 180_000  # milliseconds, on a busy machine
+PATIENCE = 600_000  # milliseconds, on a busy machine
 pytestmark = pytest.mark.journey
 
 
