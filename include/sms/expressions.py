@@ -5,10 +5,9 @@ Python compares a number with a text without a word, and says no. So expressions
 before a value is seen, as soon as the kinds of the columns are known.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import reduce
 
 from jinja2 import nodes
 
@@ -32,6 +31,14 @@ _SIGNS = {
     nodes.Pow: "**",
     nodes.Mod: "%",
 }
+_COMPARING = {
+    **dict.fromkeys(("eq", "==", "equalto"), "eq"),
+    **dict.fromkeys(("ne", "!="), "ne"),
+    **dict.fromkeys(("lt", "<", "lessthan"), "lt"),
+    **dict.fromkeys(("gt", ">", "greaterthan"), "gt"),
+    **{"le": "lteq", "<=": "lteq", "ge": "gteq", ">=": "gteq", "in": "in"},
+}
+_MOST_STEPS = 20  # of names that are set from each other
 _EXAMPLES: dict[Kind, object] = {
     Kind.TEXT: "a",
     Kind.YES_NO: "a",
@@ -48,7 +55,7 @@ _TEXTS = (Kind.TEXT, Kind.YES_NO, Kind.MIXED)
 
 def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
     """Each expression that values of these kinds break, or that can never be true."""
-    known = _Kinds(kinds)
+    known = _Kinds(_with_own_names(tree, kinds))
     for node in tree.find_all(nodes.Expr):
         for problem in known.problems(node):
             yield Fault(node.lineno, problem)
@@ -60,6 +67,45 @@ def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
         if id(node) not in asked:
             for problem in known.chosen(node):
                 yield Fault(node.lineno, problem)
+
+
+def _with_own_names(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Mapping[str, Kind | None]:
+    """These kinds, and those of the names that the text itself sets, as far as they are known.
+
+    A name that is set twice, or is a column as well, is of a kind that all of them share.
+    """
+    found: dict[str, Kind | None] = {**kinds}
+    for _ in range(_MOST_STEPS):
+        known = _Kinds(found)
+        set_to: dict[str, list[Kind | None]] = {}
+        for name, kind in _set_by(tree, known):
+            set_to.setdefault(name, [kinds[name]] if name in kinds else []).append(kind)
+        merged = {**kinds, **{name: _shared(each) for name, each in set_to.items()}}
+        if merged == found:
+            return found
+        found = merged
+    return {**kinds, **dict.fromkeys(set_to)}
+
+
+def _set_by(tree: nodes.Node, known: "_Kinds") -> Iterator[tuple[str, Kind | None]]:
+    """Each name that a text sets, and the kind of what it sets it to."""
+    for block in tree.find_all(nodes.AssignBlock):
+        yield from _named(block.target, Kind.TEXT)
+    for setting in tree.find_all(nodes.Assign):
+        yield from _named(setting.target, known.of(setting.node))
+    for loop in tree.find_all(nodes.For):
+        items = loop.iter.items if isinstance(loop.iter, nodes.Tuple | nodes.List) else []
+        yield from _named(loop.target, _shared([known.of(item) for item in items]))
+    for macro in tree.find_all(nodes.Macro):
+        yield from ((argument.name, None) for argument in macro.args)
+
+
+def _named(target: nodes.Node, kind: Kind | None) -> Iterator[tuple[str, Kind | None]]:
+    """The names in what is set; of a tuple's parts no kind is known."""
+    if isinstance(target, nodes.Name):
+        yield target.name, kind
+    for name in target.find_all(nodes.Name):
+        yield name.name, None
 
 
 def _conditions(tree: nodes.Node) -> Iterator[nodes.Node]:
@@ -86,7 +132,7 @@ def _parts_of(condition: nodes.Node) -> Iterator[nodes.Node]:
 class _Kinds:
     """What is known of expressions; of most nothing is, and then nothing is said."""
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, kinds: Mapping[str, Kind | None]) -> None:
         self._of = kinds
 
     def of(self, node: nodes.Node) -> Kind | None:
@@ -122,10 +168,7 @@ class _Kinds:
         return None
 
     def _same(self, *sides: nodes.Node) -> Kind | None:
-        found = [self.of(side) for side in sides]
-        if all(kind in NUMBERS for kind in found):
-            return Kind.FLOAT
-        return reduce(lambda one, other: one if one == other else None, found)
+        return _shared([self.of(side) for side in sides])
 
     def _of_operation(self, node: nodes.BinExpr) -> Kind | None:
         sides = [self.of(node.left), self.of(node.right)]
@@ -154,13 +197,30 @@ class _Kinds:
             kind = self.of(node.node)
             if kind and kind not in _TEXTS:
                 yield f"{self._said(node.node)} has no parts: let the query return what is meant"
-        elif isinstance(node, nodes.Test) and node.name in ("true", "false", "boolean"):
+            if isinstance(node.node, nodes.Dict):
+                yield from self._looked_up(node.node, node.arg)
+        elif isinstance(node, nodes.Call):
+            match node.node:
+                case nodes.Getattr(node=nodes.Dict() as table, attr="get") if node.args:
+                    yield from self._looked_up(table, node.args[0])
+        elif isinstance(node, nodes.Test):
+            yield from self._tested(node)
+
+    def _tested(self, node: nodes.Test) -> Iterator[str]:
+        if node.name in ("true", "false", "boolean"):
             kind = self.of(node.node)
             if kind and kind not in (Kind.BOOLEAN, Kind.YES_NO):
                 yield (
                     f"`is {node.name}` asks {self._said(node.node)}, and only a boolean is one: "
                     "compare it with what is meant"
                 )
+        elif node.name in _COMPARING and node.args:
+            operand = nodes.Operand(_COMPARING[node.name], node.args[0])
+            yield from self._compared(nodes.Compare(node.node, [operand]))
+
+    def _looked_up(self, table: nodes.Dict, wanted: nodes.Node) -> Iterator[str]:
+        for pair in table.items:
+            yield from self._unlike(wanted, pair.key, orders=False)
 
     def misread(self, condition: nodes.Node) -> Iterator[str]:
         """Where a condition asks for the truth of what is not true or false as it says."""
@@ -207,6 +267,8 @@ class _Kinds:
                 if isinstance(right, nodes.Tuple | nodes.List):
                     for item in right.items:
                         yield from self._unlike(left, item, orders=False)
+                elif isinstance(right, nodes.Dict):
+                    yield from self._looked_up(right, left)
                 elif self.of(right) in _TEXTS:
                     yield from self._unlike(left, right, orders=True)
             else:
@@ -298,6 +360,13 @@ class _Kinds:
 
 
 _CHOICE = "`'oui' if vip else 'non'`"
+
+
+def _shared(kinds: Sequence[Kind | None]) -> Kind | None:
+    """The kind that all of these are; of numbers, the one that holds them."""
+    if kinds and all(kind in NUMBERS for kind in kinds):
+        return kinds[0] if len({*kinds}) == 1 else Kind.FLOAT
+    return kinds[0] if len({*kinds}) == 1 else None
 
 
 def _are_alike(one: Kind, other: Kind, *, orders: bool) -> bool:

@@ -245,6 +245,43 @@ MOMENT = [MIDNIGHT_THERE] * 2
             "let the query return both as the same type",
         ),
         ("{% if x is true %}a{% endif %}", {"x": WORDS}, "`is true` asks x (text)"),
+        ("{% if x is eq '6' %}a{% endif %}", {"x": WHOLE}, "write 6 without quotes"),
+        ("{% if x is gt 500 %}a{% endif %}", {"x": WORDS}, "500, which can't be worked out"),
+        ("{% if x is in ['1'] %}a{% endif %}", {"x": WHOLE}, "write 1 without quotes"),
+        ("{% if x in {'1': 2} %}a{% endif %}", {"x": WHOLE}, "write 1 without quotes"),
+        ("{{ {'1': 'a', '2': 'b'}[x] }}", {"x": WHOLE}, "write 1 without quotes"),
+        ("{{ {'1': 'a'}.get(x, 'b') }}", {"x": WHOLE}, "write 1 without quotes"),
+        ("{{ {1: 'a', 2: 'b'}[x] }}", {"x": WORDS}, "x (text) is compared with 1"),
+        (
+            "{% set most = '500' %}{% if x > most %}a{% endif %}",
+            {"x": WHOLE},
+            "x (a whole number) is compared with most (text), which can't be worked out",
+        ),
+        (
+            "{% set sum = x + 1 %}{% set twice = sum * 2 %}{% if twice == '8' %}a{% endif %}",
+            {"x": WHOLE},
+            "twice (a floating-point number) is compared with the text '8', which is never true",
+        ),
+        (
+            "{% set n = x %}{% if n == '8' %}a{% endif %}",
+            {"x": WHOLE},
+            "n (a whole number) is compared with the text '8'",
+        ),
+        (
+            "{% set n %}{{ x }}{% endset %}{% if n == 8 %}a{% endif %}",
+            {"x": WHOLE},
+            "n (text) is compared with 8, which is never true",
+        ),
+        (
+            "{% for step in (100, 200) %}{% if x == step %}a{% endif %}{% endfor %}",
+            {"x": WORDS},
+            "x (text) is compared with step (a whole number), which is never true",
+        ),
+        (
+            "{% set n = x %}{% if n %}a{% endif %}",
+            {"x": ["oui", "non", "peut-être"]},
+            "`if n` asks whether it is filled",
+        ),
         (
             "{{ x + y }}",
             {"x": WHOLE, "y": WORDS},
@@ -296,6 +333,17 @@ def test_an_expression_that_breaks_or_is_never_true_is_refused(
         ("{{ x if y else '' }}{{ (x - x).days }}", {"x": DAY, "y": YES}),
         ("{{ (x or 0) + y }}", {"x": WHOLE, "y": [1.5, 2.5]}),
         ("{% set n = x + 1 %}{{ n }}{% for c in 'ab' %}{{ c }}{% endfor %}", {"x": WHOLE}),
+        ("{% set n = 0 %}{% set n = n + x %}{% if n > 5 %}a{% endif %}b", {"x": WHOLE}),
+        ("{% set n = 0 %}{% set n = x %}{% if n == 'Zoé' %}a{% endif %}b", {"x": WORDS}),
+        ("{% set x = x | int %}{% if x > 5 %}a{% endif %}b", {"x": ["1 234", "7"]}),
+        ("{% set a = b or 1 %}{% set b = a %}{% if a == 'x' %}a{% endif %}b", {"b": WORDS}),
+        (
+            "{% for a, b in [(1, 'x')] %}{% if b == x and a == 1 %}a{% endif %}{% endfor %}b",
+            {"x": WORDS},
+        ),
+        ("{% macro m(n) %}{% if n == x %}a{% endif %}{% endmacro %}{{ m(1) }}b", {"x": WORDS}),
+        ("{{ {'Zoé': 'a', 'Léa': 'b'}[x] }}{% if x in {'Zoé': 1} %}a{% endif %}", {"x": WORDS}),
+        ("{% if x is eq 600 or x is in [1, 2] or x is divisibleby 5 %}a{% endif %}b", {"x": WHOLE}),
     ],
 )
 def test_what_can_be_worked_out_is_not_refused(text: str, columns: dict[str, list[Any]]) -> None:
