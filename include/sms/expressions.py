@@ -55,6 +55,15 @@ _TEXTS = (Kind.TEXT, Kind.YES_NO, Kind.MIXED)
 
 def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
     """Each expression that values of these kinds break, or that can never be true."""
+    others = {name for name, kind in kinds.items() if kind is Kind.OTHER}
+    lines = {each.name: each.lineno for each in reversed([*tree.find_all(nodes.Name)])}
+    for name in sorted(others & lines.keys(), key=lines.__getitem__):
+        yield Fault(
+            lines[name],
+            f"{name} is {Kind.OTHER.noun}, which no text can write: let the query return the one "
+            "value that is meant",
+        )
+    kinds = {name: kind for name, kind in kinds.items() if name not in others}
     known = _Kinds(_with_own_names(tree, kinds))
     for node in tree.find_all(nodes.Expr):
         for problem in known.problems(node):

@@ -400,7 +400,7 @@ def _text(row: int, value: Any) -> str | None:
         return value.isoformat()
     if isinstance(value, (bytes, bytearray, memoryview)):
         try:
-            return bytes(value).decode()
+            return kinds.BITS.get(bytes(value)) or bytes(value).decode()
         except UnicodeDecodeError:
             raise _Undecodable(row) from None
     if isinstance(value, (list, tuple, dict)):

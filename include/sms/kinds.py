@@ -9,10 +9,11 @@ A CSV has no types. There a column has a kind only where every filled cell agree
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from functools import reduce
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +51,10 @@ def of_arrow(kind: pa.DataType) -> Kind | None:
     """The kind of an Arrow type; None for that of nulls alone."""
     if pa.types.is_dictionary(kind):
         return of_arrow(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return Kind.OTHER if kind.extension_name == "arrow.json" else of_arrow(kind.storage_type)
     known = (found for is_it, found in _OF_ARROW if is_it(kind))
-    return next(known, Kind.TEXT)
+    return next(known, Kind.OTHER)
 
 
 _OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], Kind | None], ...] = (
@@ -62,18 +65,30 @@ _OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], Kind | None], ...] = (
     (pa.types.is_floating, Kind.FLOAT),
     (pa.types.is_date, Kind.DATE),
     (pa.types.is_timestamp, Kind.TIMESTAMP),
+    *(
+        (is_it, Kind.TEXT)
+        for is_it in (
+            *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+            *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+            *(pa.types.is_fixed_size_binary, pa.types.is_time),
+        )
+    ),
 )
 
 
 def of_values(values: Iterable[Any]) -> Kind | None:
     """The kind that all Python values share; None where there is none but nulls."""
-    return reduce(merged, (_of_type(each) for each in set(map(type, values))), None)
+    seen = [*values]
+    types = set(map(type, seen))
+    if bytes in types and {each for each in seen if isinstance(each, bytes)} <= BITS.keys():
+        types = types - {bytes} | {bool}
+    return reduce(merged, map(_of_type, types), None)
 
 
 def _of_type(kind: type) -> Kind | None:
     if kind.__name__ in ("NoneType", "NaTType", "NAType"):
         return None
-    return next((found for known, found in _OF_TYPES if issubclass(kind, known)), Kind.TEXT)
+    return next((found for known, found in _OF_TYPES if issubclass(kind, known)), Kind.OTHER)
 
 
 _OF_TYPES: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
@@ -83,7 +98,9 @@ _OF_TYPES: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
     ((float, np.floating), Kind.FLOAT),
     (datetime, Kind.TIMESTAMP),
     (date, Kind.DATE),
+    ((str, bytes, bytearray, memoryview, time, UUID), Kind.TEXT),
 )
+BITS = {b"\x00": "false", b"\x01": "true"}  # MySQL's BIT(1), as its drivers return it
 
 
 def merged(one: Kind | None, other: Kind | None) -> Kind | None:
@@ -92,7 +109,7 @@ def merged(one: Kind | None, other: Kind | None) -> Kind | None:
         return one or other
     if one in NUMBERS and other in NUMBERS:
         return max(one, other, key=NUMBERS.index)
-    return Kind.TEXT
+    return Kind.OTHER if Kind.OTHER in (one, other) else Kind.TEXT
 
 
 # --- Of columns without types -------------------------------------------------------------------

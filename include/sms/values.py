@@ -26,6 +26,7 @@ class Kind(StrEnum):
     FLOAT = "float"
     DATE = "date"
     TIMESTAMP = "timestamp"
+    OTHER = "other"  # of a type that has no spelling which a phone should show
 
     @property
     def noun(self) -> str:
@@ -42,6 +43,7 @@ _NOUNS = {
     Kind.FLOAT: "a floating-point number",
     Kind.DATE: "a date",
     Kind.TIMESTAMP: "a timestamp",
+    Kind.OTHER: "a list, a record, a duration or the like",
 }
 NUMBERS = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)  # each holds the ones before it
 
@@ -142,6 +144,7 @@ _MAKERS: dict[Kind, Callable[[str], Any]] = {
     Kind.FLOAT: _decimal,
     Kind.DATE: _date,
     Kind.TIMESTAMP: _timestamp,
+    Kind.OTHER: _text,
 }
 
 

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.types.range import Range
 
 from sms import frames, kinds, preparing
 from sms.errors import BadCampaign, SourceError
@@ -320,6 +322,43 @@ def test_an_expression_that_breaks_or_is_never_true_is_refused(
 
     assert str(refused.value).startswith("message.txt, line 2: ")
     assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["{{ x }}", "{% if x %}a{% endif %}", "{{ x[0] | upper }}"])
+@pytest.mark.parametrize(
+    "value", [["a", "b"], {"a": 1}, [], timedelta(days=1), Range(1, 5), IPv4Address(7), 1j]
+)
+def test_what_has_no_spelling_for_a_phone_is_refused(text: str, value: Any) -> None:
+    rows = frames.from_rows(["key", "msisdn", "x"], [("1", "+33639980001", value)])
+
+    with pytest.raises(BadCampaign, match=r"line 2: x is a list, a record, a duration or the like"):
+        rendered(f"Bonjour\n{text} {{{{ key }}}}", rows)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([["a"]]),
+        pa.array([{"a": 1}]),
+        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        pa.array([timedelta(days=1)]),
+        pa.array(['{"a": 1}'], pa.json_()),
+    ],
+)
+def test_a_column_of_a_file_that_has_no_spelling_for_a_phone_is_refused(column: pa.Array) -> None:
+    rows = frames.as_text(candidates(x=column))
+
+    with pytest.raises(BadCampaign, match="x is a list, a record, a duration or the like"):
+        rendered("Bonjour {{ x }}", rows)
+    assert texts(rendered("Bonjour", rows)) == ["Bonjour"]
+
+
+def test_a_bit_of_mysql_is_true_or_false() -> None:
+    rows = [(str(n), f"+{NUMBERS[n]}", bit) for n, bit in enumerate([b"\x00", b"\x01", None])]
+    columns = frames.from_rows(["key", "msisdn", "x"], rows)
+
+    assert kinds.of_schema(columns.schema)["x"] is Kind.BOOLEAN
+    assert texts(rendered("{% if x %}a{% else %}b{% endif %}", columns)) == ["b", "a", "b"]
 
 
 @pytest.mark.parametrize(
