@@ -206,7 +206,8 @@ def shown(texts: pa.LargeStringArray, kind: Kind | None) -> pa.LargeStringArray:
     Floats lose a point that means nothing, and timestamps are of Paris.
     """
     if kind is Kind.FLOAT:
-        rare = flags_of(pc.fill_null(pc.match_substring_regex(texts, r"[^0-9.-]"), False))
+        odd = r"[^0-9.-]|^-0\.0$"
+        rare = flags_of(pc.fill_null(pc.match_substring_regex(texts, odd), False))
         if not rare.any():
             return pc.replace_substring_regex(texts, r"\.0$", "")
     elif kind is not Kind.TIMESTAMP:
