@@ -235,8 +235,22 @@ def _held(balance: Balance) -> str:
     return f"{balance.amount:,.2f} at the provider; it is taken at the hour of sending"
 
 
-def samples_page(samples: Sequence[Sample], unmet: Sequence[str] = ()) -> str:
-    """Some messages as phones will show them, numbers masked; `unmet` conditions are warned of."""
+def refused(page: str, why: str) -> str:
+    """A page whose first words are why the run would not go out."""
+    title, rest = page.split("\n", 1)
+    return f"{title}\n\n**It would not go out:** {why}\n{rest}"
+
+
+def with_samples(page: str, samples: Sequence[Sample], unmet: Sequence[str] = ()) -> str:
+    """A page with texts as phones will show them, behind its counts and before its tables.
+
+    Numbers are masked; conditions that are `unmet` are warned of.
+    """
+    counts, tables = page.split("\n## ", 1)
+    return f"{counts}{_samples_section(samples, unmet)}\n## {tables}"
+
+
+def _samples_section(samples: Sequence[Sample], unmet: Sequence[str]) -> str:
     lines = ["", "## Samples", "", *(f"- **{told}**" for told in unmet), *([""] if unmet else [])]
     for sample in samples:
         variant = f", variant `{sample.variant}`" if sample.variant else ""

@@ -484,12 +484,12 @@ def review(
             _sendings(files), plan.campaign.kind, settings=settings, advice=_advice(plan)
         )
     except (LimitTripped, WindowClosed) as error:
-        counts += f"\n## It would not go out\n\n{error}\n"
+        counts = reviewing.refused(counts, str(error))
         if not plan.dry_run:
             raise
     finally:
         storage.write_text(
-            folder / REVIEW, counts + reviewing.samples_page(*_samples(plan, folder, files))
+            folder / REVIEW, reviewing.with_samples(counts, *_samples(plan, folder, files))
         )
     return counts
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sms.errors import NotApproved
 from sms_airflow.failures import in_a_sentence
 
-APPROVE, REFUSE = "Send it as in review {}", "Don't send it"
+APPROVE, REFUSE = "Send it, as in review no. {}", "Don't send it"
 
 
 class ApproveOperator(HITLOperator):
@@ -63,10 +63,10 @@ class ApproveOperator(HITLOperator):
             )
             phones = count(proof.messages or 0, "phone")
             self.body = f"A proof goes to {phones} of ours, at {rings} in Paris.\n\n{self.body}"
-        # The digits stand for the bytes: Airflow shows an old question again after a clear, and a
-        # yes to that must not be one to what was prepared since.
-        review = ledger.prepared_digest(run.run_key)
-        self.body = f"Review {review}\n\n{self.body}"
+        # The number stands for the bytes: Airflow shows an old question again after a clear, and
+        # a yes to that must not be one to what was prepared since.
+        review = _number(ledger.prepared_digest(run.run_key))
+        self.body = f"Review no. {review}\n\n{self.body}"
         self.options = [APPROVE.format(review), REFUSE]
         self.log.info("Asking for an approval until %s", clock.in_paris(deadline))
         super().execute(context)
@@ -91,7 +91,7 @@ class ApproveOperator(HITLOperator):
             sending.call_off(plan, ledger, f"{by} refused")
             raise AirflowSkipException(f"{by} refused: nothing is sent")
         digest = ledger.prepared_digest(run.run_key)
-        if event["chosen_options"] != [APPROVE.format(digest)]:
+        if event["chosen_options"] != [APPROVE.format(_number(digest))]:
             sending.call_off(plan, ledger, f"{by} said yes to what was prepared before")
             raise NotApproved(
                 f"{by} was shown an older review of {plan.campaign.name} than what is prepared "
@@ -99,3 +99,8 @@ class ApproveOperator(HITLOperator):
             )
         ledger.approve(run.run_key, by=by, shown=digest)
         return by
+
+
+def _number(digest: str) -> str:
+    """What a person reads in the place of a digest: six digits, the same on page and button."""
+    return f"{int(digest, 16) % 1_000_000:06}"

@@ -588,7 +588,7 @@ def test_a_dry_run_tells_what_would_not_go_out(desk: Desk, gateway: Sandbox) -> 
         dry_run=True,
     )
 
-    assert "would not go out" in (desk.run_folder("one") / sending.REVIEW).read_text()
+    assert "It would not go out" in (desk.run_folder("one") / sending.REVIEW).read_text()
 
 
 def test_a_proof_of_unknown_fate_names_its_own_task(desk: Desk, gateway: Sandbox) -> None:

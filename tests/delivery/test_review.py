@@ -55,6 +55,17 @@ def test_each_limit_stands_beside_what_this_run_comes_to(desk: Desk, gateway: Sa
     ]
 
 
+def test_counts_come_first_then_samples_then_tables(desk: Desk) -> None:
+    desk.prepare(numbers(2), more="max_recipients: 16\n")
+
+    told = review(desk, "one")
+
+    titles = [line for line in told.splitlines() if line.startswith("#")]
+    wanted = ["# ", "## Samples", "## Limits", "## Recipients", "## Length", "## Files"]
+    assert [title[:12].rstrip() for title in titles[1:]] == [each[:12] for each in wanted[1:]]
+    assert told.index("**Messages:** 2") < told.index("## Samples")
+
+
 def test_a_first_run_without_limits_says_nothing_of_them(desk: Desk) -> None:
     desk.prepare(numbers(2))
 

@@ -92,7 +92,7 @@ def test_a_person_reads_the_review_and_says_yes(world: World) -> None:
             expect(page.get_by_text(said).first).to_be_visible(timeout=PATIENCE)
         # A browser that closes at once takes an answer with it that has not left.
         with page.expect_response(lambda got: got.request.method == "PATCH") as answered:
-            page.get_by_role("button", name=re.compile("^Send it ")).click()
+            page.get_by_role("button", name=re.compile("^Send it")).click()
         assert answered.value.ok
 
     sent = world.succeeded(run)
