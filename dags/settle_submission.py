@@ -59,6 +59,7 @@ with DAG(
         trigger_run_id="again__{{ params.stem }}",
         conf="{{ ti.xcom_pull(task_ids='settle', key='conf') | tojson }}",
         logical_date=None,
+        note="The same campaign again, since its only file never arrived",
         skip_when_already_exists=True,
         openlineage_inject_parent_info=False,
         doc_md="Start a new run of the campaign whose only file never arrived, once.",

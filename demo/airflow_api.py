@@ -30,6 +30,7 @@ class Run:
     run_after: datetime
     started: datetime | None
     ended: datetime | None
+    note: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -44,6 +45,7 @@ class Run:
             run_after=datetime.fromisoformat(answer["run_after"]),
             started=_moment(answer["start_date"]),
             ended=_moment(answer["end_date"]),
+            note=answer["note"],
         )
 
 

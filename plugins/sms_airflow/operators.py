@@ -187,8 +187,9 @@ class SubmitOperator(BaseOperator):
 class BookCollection(TriggerDagRunOperator):
     """Create the run of `collect_delivery_report` that starts when the report is due (R29).
 
-    Nothing waits meanwhile: the run sits in Airflow's queue with its `run_after`. Booking twice
-    finds the first booking and is skipped; a file that was not accepted yet fails it.
+    Nothing waits meanwhile: the run sits in Airflow's queue with its `run_after`, and its note says
+    what was sent. Booking twice finds the first booking and is skipped; a file that was not
+    accepted yet fails it.
     """
 
     template_fields = ("stem", *TriggerDagRunOperator.template_fields)
@@ -213,11 +214,12 @@ class BookCollection(TriggerDagRunOperator):
     @in_a_sentence
     def execute(self, context: Context) -> None:
         """Book the run, by the wall's clock."""
-        from sms import clock
+        from sms import clock, delivery
         from sms.ledger.states import NO_REPORT_DUE
         from sms_airflow import wiring
 
-        submission = wiring.ledger().submission(self.stem)
+        ledger = wiring.ledger()
+        submission = ledger.submission(self.stem)
         if submission.state in NO_REPORT_DUE:
             raise AirflowSkipException(f"{self.stem} is {submission.state}: no report is due")
         if submission.due_at is None:
@@ -229,6 +231,8 @@ class BookCollection(TriggerDagRunOperator):
         self.trigger_run_id = f"ack__{self.stem}"
         self.conf = {"stem": self.stem}
         self.run_after = clock.earliest_wall_time(submission.due_at)
+        campaign = ledger.run(submission.run_key).campaign
+        self.note = f"{campaign}: {delivery.what_was_sent([submission])}"
         due = clock.in_paris(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, due)
         super().execute(context)

@@ -42,6 +42,7 @@ def test_a_campaign_travels_through_a_plain_openssh(openssh: OpenSsh, tmp_path: 
         booked = stack.airflow.run("collect_delivery_report", f"ack__{stem}")
         assert booked.state == "queued"
         assert booked.run_after == submission.due_at
+        assert (booked.note or "").startswith("parcel: The gateway accepted 3 messages in 3 SMS")
         assert submission.due_at - datetime.now(UTC) > timedelta(hours=23)
 
         ack = [line + b";3;delivered;operator" for line in lines[:-1]]
