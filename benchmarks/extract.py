@@ -12,7 +12,7 @@ from benchmarks import people
 from benchmarks.agreement import require_same_tables
 from benchmarks.contest import Contest, Place, Side, benchmark, module
 from demo.environment import postgres_connection
-from sms.sending import CANDIDATES
+from sms.run_folder import RunFolder
 
 TEXT = pa.large_string()
 TOLD = "COPY (query) TO STDOUT into a file by psycopg, which holds {peak:.0f} MiB (timed inside)"
@@ -31,7 +31,9 @@ def extract(place: Place) -> Contest:
     airflow = Side(
         module("extracting", "airflow", url, folder),
         makes=folder,
-        check=lambda said: require_same_tables(pq.read_table(folder / CANDIDATES), _csv(file)),
+        check=lambda said: require_same_tables(
+            pq.read_table(RunFolder(folder).candidates), _csv(file)
+        ),
         timed_inside=True,
         variables=place.airflow | {"AIRFLOW_CONN_WAREHOUSE": connection},
     )

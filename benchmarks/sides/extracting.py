@@ -13,11 +13,12 @@ QUERY = "SELECT key, msisdn, first_name, points, store FROM recipient"
 
 def by_airflow(out: Path) -> Callable[[], object]:
     """The product's way, ready to begin."""
-    from sms import sending
+    from sms import stages
+    from sms.run_folder import RunFolder
     from sms_airflow import wiring
 
     out.mkdir()
-    return lambda: sending.extract(wiring.rows("warehouse", QUERY, "recipients.sql"), out)
+    return lambda: stages.extract(wiring.rows("warehouse", QUERY, "recipients.sql"), RunFolder(out))
 
 
 def by_copy(url: str, out: Path) -> Callable[[], object]:

@@ -42,7 +42,8 @@ from sms.words import count
 
 log = logging.getLogger(__name__)
 
-OPTED_OUT = "opted_out"
+Numbers = npt.NDArray[np.int64]
+
 LOOK_HOLDS = 5.0  # seconds of real time from asking whether a file may leave to asking for it
 LOOKS = 5  # that may expire before a try gives up
 MANY = 10_000  # spec, *Campaign stats*: from here on the statistics take four days
@@ -95,7 +96,7 @@ class Gateway(Shows, Protocol):
 class Parcel(Protocol):
     """What is to be sent as one file; built anew when somebody must be left out meanwhile."""
 
-    def msisdns(self) -> npt.NDArray[np.int64]:
+    def msisdns(self) -> Numbers:
         """Everyone in the file."""
 
     def messages(self) -> Iterable[pa.RecordBatch]:
@@ -104,7 +105,7 @@ class Parcel(Protocol):
     def path(self) -> Any:
         """The exact bytes, as a path object."""
 
-    def leave_out(self, msisdns: npt.NDArray[np.int64], reason: str) -> None:
+    def leave_out(self, msisdns: Numbers, reason: str) -> None:
         """Write the file anew without these numbers."""
 
     def require_prepared(self, sha256: str) -> None:
@@ -114,29 +115,35 @@ class Parcel(Protocol):
         """How many were left out since the file was first written, by Reason."""
 
 
+class Rules(Protocol):
+    """What decides whether a file may leave now, and for whom."""
+
+    def require(self, submission: Submission) -> None:
+        """Raise for the first rule that forbids that a file leaves now."""
+
+    def left_out(
+        self, numbers: Numbers, opted_out: Callable[[Numbers], Numbers]
+    ) -> Iterable[tuple[str, Numbers]]:
+        """The recipients of a file that must not get it, by Reason; nothing if there are none."""
+
+    @property
+    def need_a_turn_alone(self) -> bool:
+        """Whether no other file may leave in the same turn of the ledger."""
+
+
 @dataclass(frozen=True, slots=True)
 class Try:
     """One try at bringing files to the gateway: who it is, and what it must ask.
 
-    `gateway` opens a session; `check` is asked before a byte leaves and again right before a
-    rename, and refuses by raising (the hour has passed, sending is halted, the stop list can't be
-    trusted). `cap`, where the campaign has one, tells who has been written to often enough.
+    `gateway` opens a session; `rules` are asked before a byte is uploaded and again right before a
+    rename.
     """
 
     gateway: Callable[[], Any]
     ledger: Ledger
     token: str
     lease: timedelta
-    check: Callable[[Submission], None]
-    cap: "Cap | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """Who of a file's people has been written to often enough, by all that left until now."""
-
-    reason: str
-    reached: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+    rules: Rules
 
 
 def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
@@ -418,10 +425,10 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
         if not session.remove(Folder.SEND, draft.name):
             raise _vanished(stem, draft.name)
-    this.check(submission)
-    _leave_out(this.ledger.opted_out(parcel.msisdns()), OPTED_OUT, stem, parcel)
-    if this.cap:
-        _leave_out(this.cap.reached(parcel.msisdns()), this.cap.reason, stem, parcel)
+    this.rules.require(submission)
+    for reason, people in this.rules.left_out(parcel.msisdns(), this.ledger.opted_out):
+        log.warning("%d of %s are left out (%s): it is written anew", len(people), stem, reason)
+        parcel.leave_out(people, reason)
     if not len(parcel.msisdns()):
         return _end_empty(stem, parcel, sight, session, this)
     if submission.prepared_sha256:
@@ -485,16 +492,14 @@ def _leave(
     would write to somebody once too often, the second sees the first.
     """
     stem, people = submission.stem, parcel.msisdns()
-    with this.ledger.turn(alone=this.cap is not None) as turn:
-        # Whoever was written to, or said STOP, while the file went up is read here.
-        if this.cap and len(this.cap.reached(people)):
-            return None
-        if len(turn.opted_out(people)):
+    with this.ledger.turn(alone=this.rules.need_a_turn_alone) as turn:
+        # Recipients who opted out or were written to while the file was uploaded are found here.
+        if any(this.rules.left_out(people, turn.opted_out)):
             return None
         if unseen := turn.unseen_stops():
             raise ReportsFailed((), (), False, tuple(unseen.items()))
         look = Look()
-        this.check(submission)
+        this.rules.require(submission)
         # Last of all, so that whatever refuses before leaves no doubt behind.
         this.ledger.intend_rename(stem, this.token)
         try:
@@ -506,14 +511,6 @@ def _leave(
             raise
     # Outside the turn: whoever is told of it, a mail server perhaps, holds up nobody's STOP.
     return _arrived(stem, this.ledger)
-
-
-def _leave_out(msisdns: npt.NDArray[np.int64], reason: str, stem: str, parcel: Parcel) -> None:
-    """Write the file anew without some of its people."""
-    if not len(msisdns):
-        return
-    log.warning("%d of %s are left out (%s): it is written anew", len(msisdns), stem, reason)
-    parcel.leave_out(msisdns, reason)
 
 
 def _end_empty(stem: str, parcel: Parcel, sight: Sight, session: Gateway, this: Try) -> Submission:

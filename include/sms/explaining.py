@@ -16,10 +16,19 @@ import pyarrow as pa
 from sms.campaign import Campaign
 from sms.clock import PARIS
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import History, Listed, OptOut, PlannedRun, Removal, Reply, Sent, Submission
+from sms.ledger.records import (
+    History,
+    Listed,
+    OptOut,
+    PlannedRun,
+    Removal,
+    Reply,
+    Sent,
+    Submission,
+    is_proof,
+)
 from sms.ledger.states import SENT, State
 from sms.msisdn import normalise
-from sms.proving import is_proof
 from sms.recipients import SENTENCES, Reason
 from sms.searching import LeftOut, Search
 from sms.stop_words import Asks, asks_to_stop

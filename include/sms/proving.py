@@ -13,13 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import frames, send_window, sending
+from sms import frames, planning, send_window, stages
+from sms.approval import proof_keys
 from sms.campaign import Campaign, campaign_id
+from sms.departure import require_stop_list
 from sms.errors import LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
 from sms.message import VARIANT, WAY
 from sms.preparing import Plan
+from sms.run_folder import RunFolder
 from sms.samples import EachWay
 from sms.schedule import File, Schedule
 from sms.settings import Settings
@@ -28,21 +31,18 @@ from sms.zones import FRANCE
 log = logging.getLogger(__name__)
 
 
-def is_proof(run_key: str) -> bool:
-    """Whether a run is another's proof."""
-    return f"/{sending.PROOF}-" in run_key
-
-
-def prove(plan: Plan, folder: Any, ledger: Ledger, settings: Settings, now: datetime) -> list[str]:
+def prove(
+    plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings, now: datetime
+) -> list[str]:
     """Prepare the proof of a run that is prepared; its files' stems, or nothing for a dry run.
 
     Each number of `proof_to` gets the text of one of the run's first recipients, and every variant
     where there are several. Raises WindowClosed, LedgerError, SourceError.
     """
     stems = []
-    for variant, run_key in sending.proof_keys(plan, ledger).items():
+    for variant, run_key in proof_keys(plan, ledger).items():
         _, text = plan.campaign.texts[variant]
-        place = folder / (f"{sending.PROOF}-{variant}" if variant else sending.PROOF)
+        place = folder.proof(variant)
         _call_off_another(place, run_key, ledger)
         known = ledger.submissions(run_key)
         if known and not {each.state for each in known} & {State.PLANNED, State.CANCELLED}:
@@ -86,29 +86,29 @@ def _plan(
 
 
 def _prepared(
-    proof: Plan, people: pa.RecordBatch, place: Any, ledger: Ledger, settings: Settings
+    proof: Plan, people: pa.RecordBatch, place: RunFolder, ledger: Ledger, settings: Settings
 ) -> list[str]:
     """Write the proof's plan and its very bytes; its file's stem."""
-    sending.write_plan(proof, place)
-    sending.record_plan(proof, place, ledger)
+    place.write_plan(proof)
+    planning.record_plan(proof, place, ledger)
     only = File(
         zone=FRANCE, send_at=proof.send_at, people=people.num_rows, reason=proof.slot_reason
     )
-    sending.write_schedule(Schedule(files=(only,)), proof, place)
-    frames.write(place / sending.AUDIENCE, [people])
+    place.write_schedule(Schedule(files=(only,)), proof)
+    frames.write(place.audience, [people])
     ledger.record_screening(
         proof.run_key,
         candidates=people.num_rows,
         audience=people.num_rows,
         excluded={},
-        stop_list_size=sending.require_stop_list(ledger, settings),
+        stop_list_size=require_stop_list(ledger, settings),
     )
-    sending.render(proof, place, ledger, settings)
-    files = sending.require_faultless(proof, place, ledger, settings)
+    stages.render(proof, place, ledger, settings)
+    files = stages.require_faultless(proof, place, ledger, settings)
     return [each.stem for each in files]
 
 
-def _people(plan: Plan, variant: str, folder: Any, ledger: Ledger) -> pa.RecordBatch:
+def _people(plan: Plan, variant: str, folder: RunFolder, ledger: Ledger) -> pa.RecordBatch:
     """The first recipients of a text, each with the number of somebody of ours instead.
 
     LedgerError where everybody of ours said STOP.
@@ -139,7 +139,9 @@ def _people(plan: Plan, variant: str, folder: Any, ledger: Ledger) -> pa.RecordB
     return pa.RecordBatch.from_arrays(columns, schema=people.schema)
 
 
-def _first_keys(plan: Plan, variant: str, folder: Any, ledger: Ledger, most: int) -> list[str]:
+def _first_keys(
+    plan: Plan, variant: str, folder: RunFolder, ledger: Ledger, most: int
+) -> list[str]:
     """Whom a text is written to; of any text where it is written to nobody.
 
     First come those who show each way through the text, as far as there are phones for them.
@@ -149,7 +151,7 @@ def _first_keys(plan: Plan, variant: str, folder: Any, ledger: Ledger, most: int
     others: list[str] = []
     ways = EachWay()
     for each in ledger.submissions(plan.run_key):
-        path = sending.messages_file(folder, each.stem)
+        path = folder.messages(each.stem)
         known = [name for name in (VARIANT.name, WAY.name) if name in frames.columns(path)]
         for batch in frames.batches(path, ["key", *known]):
             found = batch
@@ -170,20 +172,20 @@ def _first_keys(plan: Plan, variant: str, folder: Any, ledger: Ledger, most: int
     return [*dict.fromkeys([*showing, *keys])][:most] or others
 
 
-def _rows_of(keys: list[str], folder: Any) -> pa.RecordBatch:
+def _rows_of(keys: list[str], folder: RunFolder) -> pa.RecordBatch:
     """The audience's rows with these keys."""
     wanted = pa.array(keys, pa.large_string())
     found = [
         batch.filter(pc.is_in(batch["key"], value_set=wanted))
-        for batch in frames.batches(folder / sending.AUDIENCE)
+        for batch in frames.batches(folder.audience)
     ]
     return pa.concat_batches(found)
 
 
-def _call_off_another(place: Any, run_key: str, ledger: Ledger) -> None:
+def _call_off_another(place: RunFolder, run_key: str, ledger: Ledger) -> None:
     """Whatever was to prove other bytes, and has not left yet, never leaves."""
-    if not (place / sending.PLAN).exists():
+    if not place.has_plan:
         return
-    before = sending.read_plan(place)
+    before = place.read_plan()
     if before.run_key != run_key:
-        sending.call_off(before, ledger, "what it was to prove was prepared anew")
+        planning.call_off(before, ledger, "what it was to prove was prepared anew")

@@ -12,10 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import frames, sending
+from sms import frames
 from sms.dialling import dialled
 from sms.errors import StorageGone
 from sms.recipients import EXCLUDED_SCHEMA
+from sms.run_folder import RunFolder
+from sms.storage import StoragePath
 from sms.words import LISTED
 
 SUBSCRIBER = 8  # digits at a number's end that every spelling has
@@ -57,8 +59,9 @@ class Search:
         """The rows that a run left out, by reason: one default number may have a million."""
         rows: Counter[tuple[str, str]] = Counter()
         keys: dict[tuple[str, str], list[str]] = {}
-        for name in (sending.EXCLUDED, sending.UNRENDERED):
-            for batch in self._batches(folder, name, list(EXCLUDED_SCHEMA.names)):
+        files = RunFolder(self.open_folder(folder))
+        for path in (files.excluded, files.unrendered):
+            for batch in self._batches(folder, path, list(EXCLUDED_SCHEMA.names)):
                 for row in self._counted(batch):
                     why = (row["reason"], row["detail"] or "")
                     rows[why] += row["row_count"]
@@ -68,23 +71,25 @@ class Search:
 
     def message(self, folder: str, stem: str) -> dict[str, Any] | None:
         """The message in a file, if it is still kept."""
-        name = sending.messages_file(self.open_folder(folder), stem).name
-        for batch in self._batches(folder, name, TEXT_COLUMNS):
+        path = RunFolder(self.open_folder(folder)).messages(stem)
+        for batch in self._batches(folder, path, TEXT_COLUMNS):
             if batch.num_rows:
                 found: dict[str, Any] = batch.slice(0, 1).to_pylist()[0]
                 self.given |= {found["msisdn"]} if self.key is not None else set()
                 return found
         return None
 
-    def _batches(self, folder: str, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, folder: str, path: StoragePath, columns: list[str]
+    ) -> Iterator[pa.RecordBatch]:
         """What is theirs of a file."""
         try:
-            for batch in frames.batches(self.open_folder(folder) / name, columns):
+            for batch in frames.batches(path, columns):
                 yield self._theirs(batch)
         except StorageGone:
             return
         except Exception as error:  # of any storage, or of a run that is being written
-            self.unread.setdefault(folder, f"{name}: {type(error).__name__}")
+            self.unread.setdefault(folder, f"{path.name}: {type(error).__name__}")
 
     def _theirs(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.key is not None:

@@ -7,8 +7,8 @@ looked at, and a `.tmp` that must not leave is removed; nothing is sent.
 from sms.delivery import Gateway, clear_away, contradiction, look_again, proof_of_arrival
 from sms.errors import SUPPORT, LedgerError
 from sms.ledger.ledger import Ledger
+from sms.ledger.records import is_proof
 from sms.ledger.states import AHEAD, State
-from sms.proving import is_proof
 
 STILL_HERE = (State.PLANNED, *sorted(AHEAD))
 

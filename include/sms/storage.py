@@ -13,9 +13,24 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, Protocol, Self, cast
 
 from sms.errors import SmsError, StorageFailed, StorageGone
+
+
+class StoragePath(Protocol):
+    """A path with pathlib's verbs: pathlib.Path, upath.UPath, Airflow's ObjectStoragePath."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parent(self) -> Self: ...
+
+    def __truediv__(self, name: str, /) -> Self: ...
+
+    def open(self, mode: str, /) -> IO[Any]: ...
+
 
 FILE, FOLDER = 0o600, 0o700  # whatever the umask says
 

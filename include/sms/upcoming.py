@@ -6,10 +6,11 @@ from datetime import datetime
 
 from croniter import croniter  # type: ignore[import-untyped]
 
-from sms import send_window, sending
+from sms import send_window
 from sms.campaign import Campaign
 from sms.clock import PARIS
 from sms.errors import WindowClosed
+from sms.planning import STARTING
 from sms.settings import Settings
 
 MOST_STARTS = 10  # of one campaign
@@ -58,7 +59,7 @@ def _of(
 
 def _start(campaign: Campaign, at: datetime, settings: Settings, more: bool) -> Start:
     hour = campaign.send_at
-    wanted = send_window.first_at(hour, after=at - sending.STARTING) if hour else None
+    wanted = send_window.first_at(hour, after=at - STARTING) if hour else None
     try:
         slot = send_window.slot(
             wanted,

@@ -34,8 +34,9 @@ class ApproveOperator(HITLOperator):
     @in_a_sentence
     def execute(self, context: Context) -> None:
         """Ask, unless nobody need be asked."""
-        from sms import clock, sending
+        from sms import approval, clock, planning
         from sms.clock import PARIS
+        from sms.run_folder import RunFolder
         from sms.words import count
         from sms_airflow import wiring
 
@@ -43,20 +44,20 @@ class ApproveOperator(HITLOperator):
             raise AirflowSkipException("This run sends nothing")
         ledger = wiring.ledger_for(context["ti"])
         run = ledger.run(ledger.submission(self.stems[0]).run_key)
-        folder = ObjectStoragePath(run.folder)
-        plan = sending.read_plan(folder)
-        if sending.is_under_way(run.run_key, ledger) or not sending.needs_approval(plan, ledger):
+        folder = RunFolder(ObjectStoragePath(run.folder))
+        plan = folder.read_plan()
+        if planning.is_under_way(run.run_key, ledger) or not approval.is_needed(plan, ledger):
             return
         if run.approved_at:
             at = clock.in_paris(run.approved_at)
             self.log.info("%s approved it already, at %s", run.approved_by, at)
             return
-        files, proofs = ledger.submissions(run.run_key), sending.require_proved(plan, ledger)
-        deadline = sending.answer_by(plan, files, wiring.settings(), clock.now(), proofs)
+        files, proofs = ledger.submissions(run.run_key), approval.require_proved(plan, ledger)
+        deadline = approval.deadline(plan, files, wiring.settings(), clock.now(), proofs)
         self.response_timeout = deadline - clock.now()
         messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
         self.subject = f"Send {plan.campaign.name} to {count(messages, 'person', 'people')}?"
-        self.body = (folder / sending.REVIEW).read_text()
+        self.body = folder.read_review()
         for proof in proofs:
             rings = (
                 f"{max(proof.send_at, proof.submitted_at or proof.send_at).astimezone(PARIS):%H:%M}"
@@ -74,25 +75,26 @@ class ApproveOperator(HITLOperator):
     @in_a_sentence
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Who said yes; a no, or none in time, calls the run off."""
-        from sms import sending
+        from sms import planning
+        from sms.run_folder import RunFolder
         from sms_airflow import wiring
 
         ledger = wiring.ledger_for(context["ti"])
         run = ledger.run(ledger.submission(self.stems[0]).run_key)
-        plan = sending.read_plan(ObjectStoragePath(run.folder))
+        plan = RunFolder(ObjectStoragePath(run.folder)).read_plan()
         if event.get("error_type") == "timeout":
-            sending.call_off(plan, ledger, "nobody said yes in time")
+            planning.call_off(plan, ledger, "nobody said yes in time")
             raise NotApproved(
                 f"nobody said yes to {plan.campaign.name} in time, so nothing is sent: trigger a "
                 "new run if it is still wanted"
             )
         by = str((event["responded_by_user"] or {}).get("name") or "somebody")
         if event["chosen_options"] == [REFUSE]:
-            sending.call_off(plan, ledger, f"{by} refused")
+            planning.call_off(plan, ledger, f"{by} refused")
             raise AirflowSkipException(f"{by} refused: nothing is sent")
         digest = ledger.prepared_digest(run.run_key)
         if event["chosen_options"] != [APPROVE.format(_number(digest))]:
-            sending.call_off(plan, ledger, f"{by} said yes to what was prepared before")
+            planning.call_off(plan, ledger, f"{by} said yes to what was prepared before")
             raise NotApproved(
                 f"{by} was shown an older review of {plan.campaign.name} than what is prepared "
                 "now, so nothing is sent: trigger a new run, which asks anew"

@@ -102,8 +102,12 @@ class SubmitOperator(BaseOperator):
 
     def _go_on(self, context: Context) -> list[str]:
         """Rename the next file and wait for its verdict, until there is none left."""
-        from sms import clock, delivery, sending
+        from sms import clock, delivery, frequency_cap
+        from sms.departure import DepartureRules
         from sms.ledger.states import HEARD, State
+        from sms.prepared_file import PreparedFile
+        from sms.run_folder import RunFolder
+        from sms.upload_time import upload_at
         from sms.words import count
         from sms_airflow import wiring
         from sms_airflow.triggers import VerdictTrigger
@@ -118,20 +122,17 @@ class SubmitOperator(BaseOperator):
         # Of several runs (the proofs of variants) one after the other.
         run_key = (left or files)[0].run_key
         files = [each for each in files if each.run_key == run_key]
-        folder = ObjectStoragePath(ledger.run(files[0].run_key).folder)
-        plan = sending.read_plan(folder)
+        folder = RunFolder(ObjectStoragePath(ledger.run(files[0].run_key).folder))
+        plan = folder.read_plan()
         if delivery.begins_another_hour(files):
-            self._wait_for_the_hour(sending.upload_at(files, settings, ledger.upload_pace()))
+            self._wait_for_the_hour(upload_at(files, settings, ledger.upload_pace()))
             self._hear_stops(ledger)
 
-        def check(held: Submission) -> None:
-            wiring.require_running()
-            sending.require_sendable(held, plan, ledger, settings, clock.now())
-
-        parcels = {each.stem: sending.PreparedPart(folder, each, settings) for each in files}
+        cap = frequency_cap.of_next_files(plan, ledger, files, clock.now())
+        rules = DepartureRules(plan, ledger, settings, wiring.require_running, clock.now, cap)
+        parcels = {each.stem: PreparedFile(folder, each.stem) for each in files}
         token = str(context["ti"].id)
-        cap = sending.cap_of(plan, ledger, files, clock.now())
-        this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, check, cap)
+        this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, rules)
         waiting = delivery.submit_next(parcels, this)
         if waiting is None:
             return self._go_on(context)
@@ -160,15 +161,17 @@ class SubmitOperator(BaseOperator):
 
     def _rejection(self, files: list[Submission], ledger: Ledger) -> FileRejected:
         """What to say of a run one of whose files was rejected; the others are held back."""
-        from sms import delivery, sending
+        from sms import delivery
         from sms.ledger.states import SENT, State
+        from sms.rejection import likely_causes
+        from sms.run_folder import RunFolder
         from sms_airflow import wiring
 
         rejected = next(each for each in files if each.state is State.REJECTED)
         others = [each.stem for each in files if each.state is not State.REJECTED]
         held = delivery.hold(others, wiring.gateway, ledger, f"{rejected.stem} was rejected")
-        folder = ObjectStoragePath(ledger.run(rejected.run_key).folder)
-        causes = sending.likely_causes(folder, rejected, wiring.settings())
+        folder = RunFolder(ObjectStoragePath(ledger.run(rejected.run_key).folder))
+        causes = likely_causes(folder, rejected, wiring.settings())
         sent = tuple(each.stem for each in files if each.state in SENT)
         return FileRejected(rejected.stem, causes, sent, tuple(held))
 

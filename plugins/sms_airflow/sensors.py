@@ -61,8 +61,9 @@ class HourSensor(BaseSensorOperator):
     @in_a_sentence
     def execute(self, context: Context) -> None:
         """Go on at once, or wait without a worker."""
-        from sms import clock, sending
+        from sms import clock
         from sms.ledger.states import UNCLAIMED
+        from sms.upload_time import upload_at
         from sms_airflow import wiring
         from sms_airflow.triggers import HourTrigger
 
@@ -72,7 +73,7 @@ class HourSensor(BaseSensorOperator):
         files = [ledger.submission(stem) for stem in self.stems]
         if any(each.state not in UNCLAIMED for each in files):
             return
-        moment = sending.upload_at(files, wiring.settings(), ledger.upload_pace())
+        moment = upload_at(files, wiring.settings(), ledger.upload_pace())
         if clock.now() >= moment:
             return
         until = clock.in_paris(moment)

@@ -41,7 +41,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
     Takes the campaign's folder as it is now, finds the next open hour (marketing only), and
     records both; every later task obeys what was fixed here, even if the folder changes.
     """
-    from sms import clock, send_window, sending
+    from sms import clock, planning, send_window
     from sms_airflow import form, wiring
 
     context = get_current_context()
@@ -49,7 +49,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
     form.require_known(context["dag_run"].conf or {})
     now, late = clock.now(), _lateness(context)  # side by side: what lies between would count
     ledger = wiring.ledger(actor=f"{dag_id}/{run_id}/plan")
-    drawn = sending.plan(
+    drawn = planning.plan(
         wiring.campaign(campaign_name),
         form.request(context["params"]),
         run_key=f"{dag_id}/{run_id}",
@@ -72,7 +72,7 @@ def extract() -> dict[str, int]:
 
     Memory stays flat, however many rows there are.
     """
-    from sms import sending
+    from sms import stages
     from sms_airflow import wiring
 
     run = _Run()
@@ -80,7 +80,7 @@ def extract() -> dict[str, int]:
         return {}
     campaign = run.plan.campaign
     rows = wiring.rows(campaign.warehouse, campaign.sql, str(campaign.sql_path))
-    return {"candidates": sending.extract(rows, run.folder)}
+    return {"candidates": stages.extract(rows, run.folder)}
 
 
 @task(**PATIENT)
@@ -91,12 +91,12 @@ def screen() -> dict[str, int]:
     `02_audience.parquet` holds whom we write to, `02_excluded.parquet` everybody else, each with
     a key and one reason. Nobody is lost: candidates = audience + excluded.
     """
-    from sms import sending
+    from sms import stages
 
     run = _Run()
     if run.under_way:
         return {}
-    counts = sending.screen(run.plan, run.folder, run.ledger, run.settings)
+    counts = stages.screen(run.plan, run.folder, run.ledger, run.settings)
     return run.unless_empty(counts, counts["audience"])
 
 
@@ -107,12 +107,12 @@ def render() -> dict[str, int]:
 
     More recipients than one file takes become several files of equal size.
     """
-    from sms import sending
+    from sms import stages
 
     run = _Run()
     if run.under_way:
         return {}
-    counts = sending.render(run.plan, run.folder, run.ledger, run.settings)
+    counts = stages.render(run.plan, run.folder, run.ledger, run.settings)
     return run.unless_empty(counts, counts["messages"])
 
 
@@ -123,19 +123,19 @@ def review() -> list[str]:
 
     Returns the files to submit: none for a dry run, which ends here.
     """
-    from sms import sending
+    from sms import planning, reviewed
     from sms_airflow import wiring
 
     run = _Run()
     if run.under_way:
         return [each.stem for each in run.ledger.submissions(run.key)]
-    report = sending.review(run.plan, run.folder, run.ledger, run.settings, wiring.balance())
+    report = reviewed.review(run.plan, run.folder, run.ledger, run.settings, wiring.balance())
     for line in report.splitlines():
         log.info("%s", line)
     get_current_context()["ti"].xcom_push(key="review", value=report)
     if run.plan.dry_run:
         log.info("A dry run ends here: the files are in %s", run.folder)
-        sending.call_off(run.plan, run.ledger, "a dry run")
+        planning.call_off(run.plan, run.ledger, "a dry run")
         return []
     return [each.stem for each in run.ledger.submissions(run.key)]
 
@@ -304,7 +304,7 @@ class _Run:
     """One run of a campaign as its later tasks find it: its plan, folder and ledger."""
 
     def __init__(self) -> None:
-        from sms import columns, sending
+        from sms import columns, planning
         from sms_airflow import wiring
 
         columns.use_lean_memory()
@@ -315,18 +315,18 @@ class _Run:
         self.folder = wiring.run_folder(dag_id, run_id)
         self.settings = wiring.settings()
         self.ledger = _ledger()
-        self.plan = sending.read_plan(self.folder)
-        self.under_way = sending.is_under_way(self.key, self.ledger)
+        self.plan = self.folder.read_plan()
+        self.under_way = planning.is_under_way(self.key, self.ledger)
         if self.under_way:
             log.info("A file of this run is under way or gone: nothing of it is made again")
 
     def unless_empty(self, counts: dict[str, int], people: int) -> dict[str, int]:
         """The counts; or the run's end, if nobody is left and the campaign says skip."""
-        from sms import sending
+        from sms import planning
 
         if people:
             return counts
-        sending.call_off(self.plan, self.ledger, "nobody to write to")
+        planning.call_off(self.plan, self.ledger, "nobody to write to")
         raise AirflowSkipException("Nobody to write to, and the campaign says on_empty: skip")
 
 

@@ -21,6 +21,7 @@ from sms.errors import ConfigurationError, SendingHalted
 from sms.ledger.ledger import Ledger
 from sms.limits import UNASKED, Balance
 from sms.pseudonyms import Key
+from sms.run_folder import RunFolder
 from sms.settings import Settings
 from sms.settings import load as load_settings
 from sms_airflow import notifying, warehouse
@@ -96,12 +97,12 @@ def ledger_for(ti: Any) -> Ledger:
     return ledger(actor=actor, heard=notifying.of_move)
 
 
-def run_folder(dag_id: str, run_id: str) -> ObjectStoragePath:
+def run_folder(dag_id: str, run_id: str) -> RunFolder:
     """Where one run leaves its numbered files."""
     spelled = re.sub(r"[^\w.+-]", "_", run_id)
     if spelled != run_id:  # two run ids must never share a folder
         spelled += "-" + hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    return ObjectStoragePath(settings().runs_folder) / dag_id / spelled
+    return RunFolder(ObjectStoragePath(settings().runs_folder) / dag_id / spelled)
 
 
 def archive() -> ObjectStoragePath:

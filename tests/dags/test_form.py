@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from sms.campaign import Campaign, Kind
 from sms.errors import ConfigurationError
-from sms.sending import Request
+from sms.planning import Request
 from sms.settings import Settings
 from sms_airflow import form
 from sms_airflow.documentation import facts

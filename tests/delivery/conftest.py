@@ -16,12 +16,15 @@ import pytest
 import structlog
 from airflow.triggers.shared_stream import SharedStreamManager
 
-from sms import clock, delivery, frames, sending
+from sms import clock, delivery, frames, frequency_cap, planning, preparing, reviewed, stages
 from sms.campaign import load
 from sms.clock import PARIS
+from sms.departure import DepartureRules
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
+from sms.prepared_file import PreparedFile
+from sms.run_folder import RunFolder
 from sms.settings import Settings
 from sms_airflow import wiring
 from sms_airflow.sensors import known_to_triggers
@@ -98,6 +101,17 @@ def connection(gateway: Gateway, **extra: Any) -> str:
     return json.dumps(facts)
 
 
+@dataclass(frozen=True)
+class OneRuleMore(DepartureRules):
+    """The rules for a file, after one of a test's own."""
+
+    also: Callable[[Submission], None] = lambda held: None
+
+    def require(self, submission: Submission) -> None:
+        self.also(submission)
+        super().require(submission)
+
+
 @dataclass
 class Desk:
     """Where campaigns are prepared and handed in, as the DAG's tasks do it."""
@@ -111,16 +125,16 @@ class Desk:
 
     def plan(
         self, run: str = "one", more: str = "", asked_at: datetime | None = None, **request: Any
-    ) -> sending.Plan:
+    ) -> preparing.Plan:
         """The first stage of a run of a small campaign."""
         home = self.folder / "campaigns" / "tests"
         home.mkdir(parents=True, exist_ok=True)
         (home / "campaign.yaml").write_text(CAMPAIGN + more)
         (home / "recipients.sql").write_text("SELECT key, msisdn, name FROM people")
         (home / "message.txt").write_text(self.text)
-        return sending.plan(
+        return planning.plan(
             load(home),
-            sending.Request(**request),
+            planning.Request(**request),
             run_key=run,
             service_id="12345",
             folder=self.run_folder(run),
@@ -151,10 +165,10 @@ class Desk:
         ]
         columns = ["key", "msisdn", "name", *(["postcode"] if living_in else [])]
         batch = frames.from_rows(columns, [row[: len(columns)] for row in rows])
-        sending.extract([batch], self.run_folder(run))
-        sending.screen(plan, self.run_folder(run), self.ledger, self.settings)
-        sending.render(plan, self.run_folder(run), self.ledger, self.settings)
-        sending.review(plan, self.run_folder(run), self.ledger, self.settings)
+        stages.extract([batch], self.run_folder(run))
+        stages.screen(plan, self.run_folder(run), self.ledger, self.settings)
+        stages.render(plan, self.run_folder(run), self.ledger, self.settings)
+        reviewed.review(plan, self.run_folder(run), self.ledger, self.settings)
         return self.ledger.submissions(run)
 
     def submit(
@@ -168,18 +182,19 @@ class Desk:
         """What the task `submit` does until it waits for a verdict; `also` is checked, too."""
         run = self.ledger.submission(stem).run_key
         folder = self.run_folder(run)
-        plan = sending.read_plan(folder)
-
-        def check(held: Submission) -> None:
-            also(held)
-            sending.require_sendable(held, plan, self.ledger, self.settings, clock.now())
+        plan = folder.read_plan()
 
         parcels = {
-            each.stem: sending.PreparedPart(folder, each, self.settings)
+            each.stem: PreparedFile(folder, each.stem)
             for each in map(self.ledger.submission, self.stems(run))
         }
-        cap = sending.cap_of(plan, self.ledger, self.ledger.submissions(run), clock.now())
-        this = delivery.Try(gateway, self.ledger, token, lease, check, cap)
+        cap = frequency_cap.of_next_files(
+            plan, self.ledger, self.ledger.submissions(run), clock.now()
+        )
+        rules = OneRuleMore(
+            plan, self.ledger, self.settings, lambda: None, clock.now, cap, also=also
+        )
+        this = delivery.Try(gateway, self.ledger, token, lease, rules)
         return delivery.submit_next(parcels, this) or self.ledger.submission(stem)
 
     def accepted(self, stem: str) -> None:
@@ -188,11 +203,11 @@ class Desk:
 
     def stems(self, run: str) -> list[str]:
         """The files of a run as they were rendered, whatever became of them."""
-        files = self.run_folder(run).glob("05_*.csv")
+        files = self.run_folder(run).path.glob("05_*.csv")
         return sorted(file.stem.removeprefix("05_") for file in files)
 
-    def run_folder(self, run: str) -> Path:
-        return self.folder / "runs" / run
+    def run_folder(self, run: str) -> RunFolder:
+        return RunFolder(self.folder / "runs" / run)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sms import clock, sending
+from sms import approval, clock
 from sms.errors import LedgerError, NotApproved
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
@@ -58,7 +58,7 @@ def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(desk: Desk) 
 
 
 @pytest.mark.parametrize(
-    ("approval", "people", "needed"),
+    ("asked", "people", "needed"),
     [
         ("", 3, False),
         ("approval: never\n", 3, False),
@@ -68,12 +68,12 @@ def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(desk: Desk) 
     ],
 )
 def test_who_must_be_asked_is_the_campaigns_to_say(
-    desk: Desk, approval: str, people: int, needed: bool
+    desk: Desk, asked: str, people: int, needed: bool
 ) -> None:
-    desk.prepare(numbers(people), more=approval)
+    desk.prepare(numbers(people), more=asked)
 
-    plan = sending.read_plan(desk.run_folder("one"))
-    assert sending.needs_approval(plan, desk.ledger) is needed
+    plan = desk.run_folder("one").read_plan()
+    assert approval.is_needed(plan, desk.ledger) is needed
 
 
 def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_say(
@@ -85,9 +85,9 @@ def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_
     desk.prepare(numbers(1), run="late", send_at=now + timedelta(hours=9))
 
     def wait(run: str) -> timedelta:
-        plan = sending.read_plan(desk.run_folder(run))
+        plan = desk.run_folder(run).read_plan()
         files = desk.ledger.submissions(run)
-        return sending.answer_by(plan, files, desk.settings, now) - now
+        return approval.deadline(plan, files, desk.settings, now) - now
 
     assert wait("one") == wait("late") == timedelta(hours=4)
     assert timedelta(hours=1) <= wait("soon") <= timedelta(hours=1, minutes=11)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sms import sending
+from sms import reviewed
 from sms.errors import LimitTripped
 from sms.limits import UNASKED, Balance
 from sms_airflow import wiring
@@ -105,10 +105,10 @@ def test_without_a_connection_nobody_is_asked() -> None:
 def test_a_run_that_costs_more_than_the_account_holds_stops(desk: Desk) -> None:
     desk.settings = desk.settings.model_copy(update={"prices": {"FR": 0.05}})
     desk.prepare(numbers(3))
-    plan, folder = sending.read_plan(desk.run_folder("one")), desk.run_folder("one")
+    plan, folder = desk.run_folder("one").read_plan(), desk.run_folder("one")
 
     def review(balance: Balance) -> str:
-        return sending.review(plan, folder, desk.ledger, desk.settings, balance)
+        return reviewed.review(plan, folder, desk.ledger, desk.settings, balance)
 
     with pytest.raises(LimitTripped, match=r"0\.15 EUR is more than the account's balance, 0\.14"):
         review(Balance(0.14))

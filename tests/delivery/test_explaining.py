@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sms import clock, sending
+from sms import clock, planning
 from sms.campaign import load_all
 from sms.dialling import dialled
 from sms.explaining import Story, explain, rows_of
@@ -163,7 +163,7 @@ def test_what_never_left_is_told_as_not_sent(desk: Desk, gateway: Sandbox) -> No
 def test_a_folder_that_has_expired_is_said_to_be_gone(desk: Desk, gateway: Sandbox) -> None:
     [file] = desk.prepare(numbers(3))
     desk.submit(file.stem)
-    shutil.rmtree(desk.run_folder("one"))
+    shutil.rmtree(desk.run_folder("one").path)
 
     found = story(desk, 1)
 
@@ -173,7 +173,7 @@ def test_a_folder_that_has_expired_is_said_to_be_gone(desk: Desk, gateway: Sandb
 
 def test_a_file_that_can_not_be_read_is_told(desk: Desk, gateway: Sandbox) -> None:
     desk.prepare(numbers(3))
-    (desk.run_folder("one") / "02_excluded.parquet").write_bytes(b"")
+    (desk.run_folder("one").path / "02_excluded.parquet").write_bytes(b"")
 
     [sentence] = story(desk, 1).untold
     assert sentence == (
@@ -189,7 +189,7 @@ def test_a_broken_folder_of_a_run_that_wrote_to_them_taints_no_answer(
     desk.submit(file.stem)
     folder = desk.run_folder("one")
     for name in ("02_excluded.parquet", f"03_messages-{file.stem}.parquet"):
-        (folder / name).write_bytes(b"no parquet")
+        (folder.path / name).write_bytes(b"no parquet")
 
     found = story(desk, 1)
 
@@ -203,7 +203,7 @@ def test_several_broken_folders_are_one_sentence(desk: Desk, gateway: Sandbox) -
     for run in ("one", "two", "three"):
         desk.prepare(numbers(3), run=run)
         for name in ("02_excluded.parquet", "03_excluded.parquet"):
-            (desk.run_folder(run) / name).write_bytes(b"no parquet")
+            (desk.run_folder(run).path / name).write_bytes(b"no parquet")
 
     [sentence] = story(desk, 1).untold
 
@@ -287,7 +287,7 @@ def test_a_key_is_found_in_the_ledger_where_the_folder_is_gone(
 ) -> None:
     [file] = desk.prepare(numbers(3))
     desk.submit(file.stem)
-    shutil.rmtree(desk.run_folder("one"))
+    shutil.rmtree(desk.run_folder("one").path)
 
     [entry] = story(desk, key="k2").entries
 
@@ -313,7 +313,7 @@ def test_a_proof_is_told_as_a_proof_and_is_no_message_to_its_key(
 
 def test_a_dry_run_is_told_as_one(desk: Desk, gateway: Sandbox) -> None:
     [file] = desk.prepare([*numbers(2), numbers(1)[0]], dry_run=True)
-    sending.call_off(sending.read_plan(desk.run_folder("one")), desk.ledger, "a dry run")
+    planning.call_off(desk.run_folder("one").read_plan(), desk.ledger, "a dry run")
 
     assert told(story(desk, 1)) == [
         f"dry_run: prepared by a dry run of tests in {file.stem}, which sends nothing"

@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import make_url
 
-from sms import frames, sending, storage
+from sms import frames, preparing, reviewed, stages, storage
 from sms.delivery import Folder
 from sms.errors import (
     GatewayRefused,
@@ -24,6 +24,8 @@ from sms.errors import (
     UploadRefused,
 )
 from sms.ledger.ledger import Ledger, State, Submission
+from sms.prepared_file import PreparedFile
+from sms.run_folder import RunFolder
 from sms_airflow import wiring
 from sms_airflow.failures import in_a_sentence
 from sms_sandbox.sftp import FileSession
@@ -51,21 +53,21 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
         yield disk
 
 
-def stages(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
+def each_stage(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
     """A run's stages up to its review, to be called one after the other."""
     folder = desk.run_folder("one")
     rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(numbers(PEOPLE))]
     batch = frames.from_rows(["key", "msisdn", "name"], rows)
-    made: list[sending.Plan] = []
+    made: list[preparing.Plan] = []
 
     def after(stage: Callable[..., Any]) -> Callable[[], Any]:
-        return lambda: stage(sending.read_plan(folder), folder, desk.ledger, desk.settings)
+        return lambda: stage(folder.read_plan(), folder, desk.ledger, desk.settings)
 
     yield "plan", lambda: made.append(desk.plan())
-    yield "extract", lambda: sending.extract([batch], folder)
-    yield "screen", after(sending.screen)
-    yield "render", after(sending.render)
-    yield "review", after(sending.review)
+    yield "extract", lambda: stages.extract([batch], folder)
+    yield "screen", after(stages.screen)
+    yield "render", after(stages.render)
+    yield "review", after(reviewed.review)
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -81,7 +83,7 @@ def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
     halves: list[dict[str, bytes]] = []
     failures: dict[str, StorageFailed] = {}
 
-    for name, stage in stages(desk):
+    for name, stage in each_stage(desk):
         for pages in range(ROOM):
             disk.fill(but=pages)
             try:
@@ -89,11 +91,11 @@ def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
                 break
             except StorageFailed as full:
                 failures[name] = full
-                halves.append(kept(desk.run_folder("one")))
+                halves.append(kept(desk.run_folder("one").path))
             finally:
                 disk.make_room()
 
-    whole = kept(desk.run_folder("one"))
+    whole = kept(desk.run_folder("one").path)
     assert list(failures) == ["plan", "extract", "screen", "render", "review"]
     for full in failures.values():
         assert full.retryable
@@ -104,13 +106,13 @@ def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
 
 
 GONE = {
-    "extract": lambda desk, folder: sending.extract([batch_of_one()], folder),
-    "read_plan": lambda desk, folder: sending.read_plan(folder),
-    "screen": lambda desk, folder: sending.screen(PLANS[0], folder, desk.ledger, desk.settings),
-    "render": lambda desk, folder: sending.render(PLANS[0], folder, desk.ledger, desk.settings),
-    "review": lambda desk, folder: sending.review(PLANS[0], folder, desk.ledger, desk.settings),
+    "extract": lambda desk, folder: stages.extract([batch_of_one()], folder),
+    "read_plan": lambda desk, folder: folder.read_plan(),
+    "screen": lambda desk, folder: stages.screen(PLANS[0], folder, desk.ledger, desk.settings),
+    "render": lambda desk, folder: stages.render(PLANS[0], folder, desk.ledger, desk.settings),
+    "review": lambda desk, folder: reviewed.review(PLANS[0], folder, desk.ledger, desk.settings),
 }
-PLANS: list[sending.Plan] = []
+PLANS: list[preparing.Plan] = []
 
 
 def batch_of_one() -> Any:
@@ -120,12 +122,12 @@ def batch_of_one() -> Any:
 @SANDBOX_ONLY
 @pytest.mark.parametrize("stage", GONE.values(), ids=GONE.keys())
 def test_a_stage_whose_folder_is_gone_says_what_to_do_and_is_not_tried_again(
-    desk: Desk, gateway: Gateway, stage: Callable[[Desk, Path], Any]
+    desk: Desk, gateway: Gateway, stage: Callable[[Desk, RunFolder], Any]
 ) -> None:
     desk.prepare(numbers(3))
     folder = desk.run_folder("one")
-    PLANS[:] = [sending.read_plan(folder)]
-    shutil.rmtree(folder)
+    PLANS[:] = [folder.read_plan()]
+    shutil.rmtree(folder.path)
 
     with pytest.raises(StorageGone, match="called off by settle_submission") as gone:
         stage(desk, folder)
@@ -154,14 +156,14 @@ def test_a_file_that_can_not_be_written_anew_is_made_by_the_next_try(
     assert in_send(gateway) == []
     assert not bytes_of(desk, prepared.stem).exists()
     disk.make_room()
-    parcel = sending.PreparedPart(desk.run_folder("one"), prepared, desk.settings)
+    parcel = PreparedFile(desk.run_folder("one"), prepared.stem)
     parcel.require_prepared(str(prepared.prepared_sha256))  # if nobody were left out any more
     assert bytes_of(desk, prepared.stem).exists()
     assert desk.submit(prepared.stem, token="second try").messages == PEOPLE - 1
 
 
 def bytes_of(desk: Desk, stem: str) -> Path:
-    return sending.bytes_file(desk.run_folder("one"), stem)
+    return desk.run_folder("one").send_file(stem)
 
 
 def fill(gateway: Gateway, patch: pytest.MonkeyPatch) -> Callable[[], None]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from sms import clock, delivery, sending
+from sms import clock, delivery, upload_time
 from sms.clock import PARIS
 from sms.errors import LedgerError, WindowClosed
 from sms.ledger.records import Submission
@@ -33,7 +33,7 @@ def test_each_zone_has_its_file_and_its_hour(desk: Desk, gateway: Sandbox) -> No
     ]
     assert [each.stem.rsplit("-", 2)[-2] for each in files] == ["0930", "0930", "0930", "1300"]
     assert [each.stem[-3:] for each in files] == ["p01", "p02", "p03", "p04"]
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     assert "2027-03-02 09:30 in Paris to 2027-03-02 13:00 in Paris, in 4 files" in review
     assert "Tuesday 2 March, 09:30 is 04:30 in Guadeloupe, outside 08:00-22:00" in review
     assert f"| `{files[3].stem}.csv` | 2027-03-02 13:00 | Guadeloupe | 1 |" in review
@@ -55,7 +55,7 @@ def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
     desk.accepted(first.stem)
     files = desk.ledger.submissions("one")
     assert delivery.begins_another_hour(files)
-    assert sending.upload_at(files, desk.settings, None) > clock.now()
+    assert upload_time.upload_at(files, desk.settings, None) > clock.now()
 
     opt_out(desk.ledger, 33639980002)
     gateway.move_clock(to=later.send_at - timedelta(minutes=20))
@@ -106,7 +106,7 @@ def test_a_file_that_is_late_for_its_own_zone_is_refused(desk: Desk, gateway: Sa
 def test_people_overseas_can_be_left_out(desk: Desk) -> None:
     [file] = desk.prepare(numbers(5), more=ZONES + "overseas: exclude\n", living_in=HOMES[:4])[:1]
 
-    table = pq.read_table(desk.run_folder("one") / sending.EXCLUDED)
+    table = pq.read_table(desk.run_folder("one").excluded)
     assert table["reason"].to_pylist() == ["overseas", "overseas"]
     assert desk.ledger.summary("one").balanced
     assert file.zone == "FR"
@@ -126,7 +126,7 @@ def test_without_a_postcode_everybody_can_be_spared_the_holidays_of_alsace(desk:
 
     assert closed.send_at == datetime(2027, 3, 27, 8, tzinfo=PARIS)
     assert open_.send_at == good_friday
-    review = (desk.run_folder("two") / sending.REVIEW).read_text()
+    review = desk.run_folder("two").read_review()
     assert (
         "a holiday in Alsace-Moselle (Vendredi saint), and everybody is taken for living elsewhere"
         in review
@@ -161,7 +161,7 @@ def test_what_has_no_time_before_closing_goes_out_the_next_morning(desk: Desk) -
     assert [(f"{each.send_at.astimezone(PARIS):%a %H:%M}", each.messages) for each in files] == [
         *[("Sat 21:00", 5), ("Mon 08:00", 2)],
     ]
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     assert "- **Expected end:** 2027-03-08 08:20 in Paris" in review
 
 

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sms import clock, send_window, sending
+from sms import clock, send_window
 from sms.errors import LimitTripped, WindowClosed
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
@@ -28,7 +28,7 @@ def sent(desk: Desk, people: list[str], run: str, more: str = "") -> int:
 
 def excluded(desk: Desk, run: str) -> dict[str, str]:
     """Who was left out of a run, and why, by key."""
-    table = pq.read_table(desk.run_folder(run) / sending.EXCLUDED)
+    table = pq.read_table(desk.run_folder(run).excluded)
     return dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
 
@@ -36,7 +36,7 @@ def test_a_run_beyond_a_limit_stops_with_its_review_at_hand(desk: Desk, gateway:
     with pytest.raises(LimitTripped, match="3 recipients are more than max_recipients, 2"):
         desk.prepare(numbers(3), more="max_recipients: 2\n")
 
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     assert "| **written to** | **3** |" in review
     assert renames(gateway) == []
     [corrected] = desk.prepare(numbers(3), more="max_recipients: 3\n")
@@ -53,7 +53,7 @@ def test_a_run_is_compared_with_those_before_it(desk: Desk, gateway: Sandbox) ->
     with pytest.raises(LimitTripped, match="75% more than the most of the last 2 runs, 4"):
         desk.prepare(numbers(7), run="third", more=growth)
 
-    review = (desk.run_folder("third") / sending.REVIEW).read_text()
+    review = desk.run_folder("third").read_review()
     assert "; the run before it sent 2, +250%" in review
 
 
@@ -76,7 +76,7 @@ def test_a_number_that_fails_again_and_again_is_set_aside(desk: Desk, gateway: S
         [prepared] = desk.prepare(numbers(3), run=run)
         desk.submit(prepared.stem)
         desk.accepted(prepared.stem)
-        messages = pq.read_table(sending.messages_file(desk.run_folder(run), prepared.stem))
+        messages = pq.read_table(desk.run_folder(run).messages(prepared.stem))
         first = pc.equal(messages["msisdn"], 33639980000)
         report = {
             "line": pa.array([1, 2, 3]),
@@ -102,7 +102,7 @@ def test_the_review_tells_the_cost_by_country(desk: Desk) -> None:
     with pytest.raises(LimitTripped, match=r"0\.60 EUR is more than the budget, 0\.59 EUR"):
         desk.prepare(abroad, more="allowed_countries: [FR, GB]\nbudget: 0.59\n")
 
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     assert "- **Cost:** 0.60 EUR" in review
     assert "ask the provider whether numbers of GB reach it" in review
 
@@ -110,7 +110,7 @@ def test_the_review_tells_the_cost_by_country(desk: Desk) -> None:
 def test_without_prices_the_review_says_that_the_cost_is_not_known(desk: Desk) -> None:
     desk.prepare(numbers(1))
 
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     assert "- **Cost:** not known, since the settings give no price" in review
     assert "; no run before it sent anything" in review
 
@@ -119,7 +119,7 @@ def test_what_would_still_go_out_at_closing_time_is_refused(desk: Desk, gateway:
     evening = clock.now().replace(hour=20, minute=59)  # 21:59 in Paris
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 60})
     [fits] = desk.prepare(numbers(1), run="fits", send_at=evening)
-    told = (desk.run_folder("fits") / sending.REVIEW).read_text()
+    told = desk.run_folder("fits").read_review()
     assert "- **Expected end:** 2027-03-02 22:00 in Paris" in told
 
     with pytest.raises(WindowClosed, match="2 messages from Tuesday 2 March, 21:59 on would take"):
@@ -158,7 +158,7 @@ def test_a_dry_run_tells_what_would_stop_it_and_is_not_stopped(desk: Desk) -> No
     [dry] = desk.prepare(numbers(3), more="max_recipients: 2\n", dry_run=True)
 
     assert dry.state is State.PREPARED
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     title, told = review.split("\n\n")[:2]
     assert title.startswith("# ")
     assert told.startswith("**It would not go out:** tests stops before its upload: 3 recip")

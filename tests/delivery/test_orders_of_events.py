@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sms import clock, frames, offline, proving, sending, settling
+from sms import approval, clock, frames, offline, proving, reviewed, settling, stages, upload_time
 from sms.campaign import load
 from sms.clock import PARIS
 from sms.errors import GatewayUnreachable, LedgerBusy, LedgerError, SmsError, WindowClosed
@@ -129,7 +129,7 @@ def test_postcodes_that_nobody_can_read_are_told(desk: Desk) -> None:
 
     [file] = desk.prepare(numbers(1), more=ZONES, living_in=["F-67000"], send_at=good_friday)
 
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     assert file.zone == "alsace_moselle" or "Alsace-Moselle" in review
 
 
@@ -233,7 +233,7 @@ def test_the_steps_of_a_run_that_began_late_stay_as_far_apart(desk: Desk, gatewa
     desk.submit(files[0].stem)
     desk.accepted(files[0].stem)
 
-    moment = sending.upload_at(desk.ledger.submissions("one"), desk.settings, None)
+    moment = upload_time.upload_at(desk.ledger.submissions("one"), desk.settings, None)
 
     assert timedelta(minutes=14) < moment - clock.now() <= timedelta(minutes=15)
 
@@ -280,7 +280,7 @@ def test_every_variants_proof_leaves_through_the_operator(
     variants = "variants: {w: {text: message.txt}, s: {text: short.txt}}\n"
     desk.prepare(numbers(3), more=OURS + variants)
     folder = desk.run_folder("one")
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
     stems = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
     monkeypatch.setattr(wiring, "ledger_for", lambda ti: desk.ledger)
     monkeypatch.setenv("AIRFLOW_VAR_SMS_HALT", "no")
@@ -300,10 +300,10 @@ def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
     rows = [
         (f"k{at}", number, "x" * 200 if at < 2 else "Léa") for at, number in enumerate(numbers(9))
     ]
-    sending.extract([frames.from_rows(["key", "msisdn", "name"], rows)], folder)
-    sending.screen(plan, folder, desk.ledger, desk.settings)
-    sending.render(plan, folder, desk.ledger, desk.settings)
-    sending.review(plan, folder, desk.ledger, desk.settings)
+    stages.extract([frames.from_rows(["key", "msisdn", "name"], rows)], folder)
+    stages.screen(plan, folder, desk.ledger, desk.settings)
+    stages.render(plan, folder, desk.ledger, desk.settings)
+    reviewed.review(plan, folder, desk.ledger, desk.settings)
 
     [stem] = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
 
@@ -313,7 +313,7 @@ def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
 def test_no_yes_counts_before_the_proof_has_left(desk: Desk, gateway: Sandbox) -> None:
     [prepared] = desk.prepare(numbers(3), more=OURS)
     folder = desk.run_folder("one")
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
     proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
     # send_proof was marked as success by hand, and somebody said yes to "The proof was sent".
     desk.ledger.approve("one", by="somebody", shown=desk.ledger.prepared_digest("one"))
@@ -326,11 +326,11 @@ def test_a_yes_may_still_be_given_when_the_proof_rings(desk: Desk, gateway: Sand
     gateway.move_clock(to=datetime(2027, 3, 2, 22, 30, tzinfo=PARIS))
     files = desk.prepare(numbers(3), more=OURS, send_at=datetime(2027, 3, 3, 10, tzinfo=PARIS))
     folder = desk.run_folder("one")
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
     [stem] = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
 
     proof = desk.ledger.submission(stem)
-    until = sending.answer_by(plan, files, desk.settings, clock.now(), [proof])
+    until = approval.deadline(plan, files, desk.settings, clock.now(), [proof])
 
     assert until > proof.send_at
 
@@ -339,7 +339,7 @@ def test_a_tester_who_is_a_customer_is_still_written_to(desk: Desk, gateway: San
     ours = f'proof_to: ["+{33639980000}"]\n'
     [prepared] = desk.prepare(numbers(3), more=ours + ONCE)
     folder = desk.run_folder("one")
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
     [stem] = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
     link = desk.folder / "runs" / desk.ledger.submission(stem).run_key
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -363,14 +363,14 @@ def test_a_text_that_empties_the_first_file_may_be_rendered_again(desk: Desk) ->
             zip(numbers(3), ["x" * 120, "Léa", "Zoé"], ["75001", "67000", "97400"], strict=True)
         )
     ]
-    sending.extract([frames.from_rows(["key", "msisdn", "name", "postcode"], rows)], folder)
-    sending.screen(plan, folder, desk.ledger, desk.settings)
-    sending.render(plan, folder, desk.ledger, desk.settings)
+    stages.extract([frames.from_rows(["key", "msisdn", "name", "postcode"], rows)], folder)
+    stages.screen(plan, folder, desk.ledger, desk.settings)
+    stages.render(plan, folder, desk.ledger, desk.settings)
     assert len(desk.ledger.submissions("one")) == 3
     desk.text = "Bonjour {{ name }}, à samedi et encore un peu plus tard si cela vous va !"
     plan = desk.plan(more=ZONES)
 
-    sending.render(plan, folder, desk.ledger, desk.settings)
+    stages.render(plan, folder, desk.ledger, desk.settings)
 
     assert [each.messages for each in desk.ledger.submissions("one")] == [1, 1]
 
@@ -429,12 +429,12 @@ def test_an_hour_that_closed_between_plan_and_screen_is_told_plainly(desk: Desk)
     told = desk.settings.model_dump() | {"window_end": "21:00"}
     desk.settings = type(desk.settings).model_validate(told)
     folder = desk.run_folder("one")
-    sending.extract(
+    stages.extract(
         [frames.from_rows(["key", "msisdn", "name"], [("k", numbers(1)[0], "Léa")])], folder
     )
 
     with pytest.raises(WindowClosed) as refused:
-        sending.screen(plan, folder, desk.ledger, desk.settings)
+        stages.screen(plan, folder, desk.ledger, desk.settings)
 
     assert "None" not in str(refused.value)
 
@@ -588,15 +588,13 @@ def test_a_dry_run_tells_what_would_not_go_out(desk: Desk, gateway: Sandbox) -> 
         dry_run=True,
     )
 
-    assert "It would not go out" in (desk.run_folder("one") / sending.REVIEW).read_text()
+    assert "It would not go out" in desk.run_folder("one").read_review()
 
 
 def test_a_proof_of_unknown_fate_names_its_own_task(desk: Desk, gateway: Sandbox) -> None:
     desk.prepare(numbers(3), more=OURS)
     folder = desk.run_folder("one")
-    [stem] = proving.prove(
-        sending.read_plan(folder), folder, desk.ledger, desk.settings, clock.now()
-    )
+    [stem] = proving.prove(folder.read_plan(), folder, desk.ledger, desk.settings, clock.now())
     desk.ledger.claim(stem, "a try", lease=timedelta(minutes=1))
     desk.ledger.move(stem, to=State.UNKNOWN)
 
@@ -628,7 +626,7 @@ def test_a_tester_who_said_stop_is_not_counted_as_one_who_saw_it(
     desk.prepare(numbers(3), more=OURS)
     folder = desk.run_folder("one")
     opt_out(desk.ledger, 33639989901, 33639989902)
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
 
     with pytest.raises(LedgerError, match="every number of proof_to is in the stop list"):
         proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
@@ -677,11 +675,9 @@ def test_a_proof_shows_the_key_that_the_text_shows(desk: Desk, gateway: Sandbox)
     desk.text = "Votre code : {{ key }}"
     desk.prepare(numbers(3), more=OURS)
     folder = desk.run_folder("one")
-    [stem] = proving.prove(
-        sending.read_plan(folder), folder, desk.ledger, desk.settings, clock.now()
-    )
+    [stem] = proving.prove(folder.read_plan(), folder, desk.ledger, desk.settings, clock.now())
 
-    assert b"proof-1" not in (folder / "proof" / f"05_{stem}.csv").read_bytes()
+    assert b"proof-1" not in folder.proof().send_file(stem).read_bytes()
 
 
 def test_a_retry_after_a_removal_from_the_stop_list_still_sends(

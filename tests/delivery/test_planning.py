@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sms import clock, frames, sending
+from sms import clock, frames, planning, preparing, stages
 from sms.campaign import Campaign
 from sms.errors import CampaignRepeated, ConfigurationError, LedgerError, WindowClosed
 from sms.ledger.states import State
@@ -18,11 +18,11 @@ pytestmark = SANDBOX_ONLY
 
 def plan(
     desk: Desk, campaign: Campaign, run: str, asked_at: datetime | None = None
-) -> sending.Plan:
+) -> preparing.Plan:
     """The first stage of a run, without the folder being written anew."""
-    return sending.plan(
+    return planning.plan(
         campaign,
-        sending.Request(),
+        planning.Request(),
         run_key=run,
         service_id="12345",
         folder=desk.run_folder(run),
@@ -101,7 +101,7 @@ def test_a_run_that_starts_late_does_not_take_tomorrows_hour(desk: Desk, gateway
     wanted = clock.now()
     desk.prepare(numbers(2), run="for its campaign", more='send_at: "10:30"\n')
     gateway.move_clock(to=wanted + timedelta(hours=3))
-    campaign = sending.read_plan(desk.run_folder("for its campaign")).campaign
+    campaign = desk.run_folder("for its campaign").read_plan().campaign
 
     with pytest.raises(WindowClosed, match="10:30 has passed"):
         plan(desk, campaign, "late", wanted)
@@ -112,7 +112,7 @@ def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, gateway:
     desk.submit(first.stem)
     gateway.move_clock(to=clock.now() + timedelta(days=2))
 
-    again = plan(desk, sending.read_plan(desk.run_folder("one")).campaign, "one")
+    again = plan(desk, desk.run_folder("one").read_plan().campaign, "one")
 
     assert again.stem(1, 1) == first.stem
     assert renames(gateway) == [f"{first.stem}.csv"]
@@ -120,7 +120,7 @@ def test_once_a_file_is_gone_planning_again_changes_nothing(desk: Desk, gateway:
 
 def test_a_run_that_was_called_off_can_be_planned_again_under_a_new_name(desk: Desk) -> None:
     [first] = desk.prepare(numbers(2))
-    sending.call_off(sending.read_plan(desk.run_folder("one")), desk.ledger, "a dry run")
+    planning.call_off(desk.run_folder("one").read_plan(), desk.ledger, "a dry run")
 
     [again] = desk.prepare(numbers(2))
 
@@ -149,7 +149,7 @@ def test_everybody_is_in_the_file_or_excluded_with_a_reason(desk: Desk) -> None:
 def test_the_review_counts_everybody_and_names_nobody(desk: Desk) -> None:
     desk.prepare([*numbers(3), "no number"])
 
-    review = (desk.run_folder("one") / "04_review.md").read_text()
+    review = desk.run_folder("one").read_review()
 
     assert "| candidates of the query | 4 |" in review
     assert "(`malformed_msisdn`) | 1 |" in review
@@ -174,9 +174,9 @@ def test_a_limit_hides_no_opt_out(desk: Desk) -> None:
         ("k3", "06 39 98 00 01", "Léa", True),
     ]
     batch = frames.from_rows(["key", "msisdn", "name", "opted_out"], rows)
-    sending.extract([batch], desk.run_folder("one"))
+    stages.extract([batch], desk.run_folder("one"))
 
-    counts = sending.screen(
+    counts = stages.screen(
         plan.model_copy(update={"limit": 2}),
         desk.run_folder("one"),
         desk.ledger,
@@ -193,18 +193,18 @@ def test_planning_again_takes_the_corrected_text(desk: Desk) -> None:
     [again] = desk.prepare(numbers(1))
 
     assert again.stem == first.stem
-    written = (desk.run_folder("one") / f"05_{again.stem}.csv").read_text()
+    written = (desk.run_folder("one").path / f"05_{again.stem}.csv").read_text()
     assert "à dimanche" in written
 
 
 def test_a_plan_that_the_ledger_does_not_know_is_not_kept(desk: Desk) -> None:
     [first] = desk.prepare(numbers(1))
-    file = desk.run_folder("one") / "00_plan.json"
+    file = desk.run_folder("one").path / "00_plan.json"
     file.write_text(file.read_text().replace(first.campaign_id, "somethingelse"))
 
     [again] = desk.prepare(numbers(1))
 
-    assert sending.read_plan(desk.run_folder("one")).stem(1, 1) == again.stem
+    assert desk.run_folder("one").read_plan().stem(1, 1) == again.stem
     assert again.stem != first.stem
 
 
@@ -264,7 +264,7 @@ def test_a_dry_run_and_one_that_was_called_off_stand_in_nobodys_way(desk: Desk) 
     asked = clock.now()
     desk.prepare(numbers(2), run="dry", asked_at=asked, dry_run=True)
     desk.prepare(numbers(2), run="called off", asked_at=asked)
-    sending.call_off(sending.read_plan(desk.run_folder("called off")), desk.ledger, "by hand")
+    planning.call_off(desk.run_folder("called off").read_plan(), desk.ledger, "by hand")
     desk.prepare(numbers(2), run="sends", asked_at=asked)
 
     [dry] = desk.prepare(numbers(2), run="dry again", asked_at=asked, dry_run=True)
@@ -275,7 +275,7 @@ def test_a_dry_run_and_one_that_was_called_off_stand_in_nobodys_way(desk: Desk) 
 def test_another_campaign_asked_for_at_once_goes_on(desk: Desk) -> None:
     asked = clock.now()
     desk.plan(asked_at=asked)
-    other = sending.read_plan(desk.run_folder("one")).campaign.model_copy(update={"name": "other"})
+    other = desk.run_folder("one").read_plan().campaign.model_copy(update={"name": "other"})
 
     assert plan(desk, other, "two", asked).campaign.name == "other"
 
@@ -320,7 +320,7 @@ def test_a_rejected_run_stands_in_nobodys_way(desk: Desk) -> None:
 def test_whoever_was_called_off_comes_back_to_find_the_other(desk: Desk) -> None:
     asked = clock.now()
     desk.prepare(numbers(2), asked_at=asked)
-    sending.call_off(sending.read_plan(desk.run_folder("one")), desk.ledger, "by hand")
+    planning.call_off(desk.run_folder("one").read_plan(), desk.ledger, "by hand")
     desk.prepare(numbers(2), run="two", asked_at=asked)
 
     with pytest.raises(CampaignRepeated, match="two was first"):
@@ -335,5 +335,5 @@ def test_people_stay_as_old_as_they_are_when_a_run_is_planned_again(
     plan = desk.plan(asked_at=clock.now())
 
     with pytest.raises(LedgerError, match="clear the task screen"):
-        sending.render(plan, desk.run_folder("one"), desk.ledger, desk.settings)
+        stages.render(plan, desk.run_folder("one"), desk.ledger, desk.settings)
     assert desk.ledger.run("one").chosen_at < clock.now() - timedelta(days=2)

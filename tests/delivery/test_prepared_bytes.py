@@ -1,12 +1,10 @@
 """Only what was prepared and reviewed leaves: whatever somebody made of the folder since."""
 
-from pathlib import Path
-
 import pyarrow.parquet as pq
 import pytest
 
-from sms import sending
 from sms.errors import LedgerError
+from sms.run_folder import RunFolder
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
 from tests.delivery.test_submit import opt_out
@@ -14,13 +12,13 @@ from tests.delivery.test_submit import opt_out
 pytestmark = SANDBOX_ONLY
 
 
-def spoil_the_bytes(folder: Path, stem: str) -> None:
-    file = sending.bytes_file(folder, stem)
+def spoil_the_bytes(folder: RunFolder, stem: str) -> None:
+    file = folder.send_file(stem)
     file.write_bytes(file.read_bytes().replace(b"samedi", b"lundi!"))
 
 
-def spoil_the_rows(folder: Path, stem: str) -> None:
-    file = sending.messages_file(folder, stem)
+def spoil_the_rows(folder: RunFolder, stem: str) -> None:
+    file = folder.messages(stem)
     pq.write_table(pq.read_table(file).slice(1), file)
 
 

@@ -6,13 +6,13 @@ import stat
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
 
 from sms import clock, collecting
 from sms.ledger.ledger import Ledger, State
+from sms.run_folder import RunFolder
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
 from tests.command_line import sms
@@ -37,8 +37,8 @@ class DeskOfAirflow(Desk):
 
     scheme = "file://"
 
-    def run_folder(self, run: str) -> Any:
-        return ObjectStoragePath(f"{self.scheme}{self.folder}/runs/{run}")
+    def run_folder(self, run: str) -> RunFolder:
+        return RunFolder(ObjectStoragePath(f"{self.scheme}{self.folder}/runs/{run}"))
 
 
 class DeskOfPlainPaths(DeskOfAirflow):

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sms import clock, proving, sending, settling
+from sms import clock, proving, settling
 from sms.errors import LedgerError, NotApproved
 from sms.ledger.states import State
 from sms_airflow import wiring
@@ -19,7 +19,7 @@ OURS = 'proof_to: ["+33 6 39 98 99 01", "+33639989902"]\n'
 
 def proved(desk: Desk, run: str = "one") -> list[str]:
     folder = desk.run_folder(run)
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
     return proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
 
 
@@ -166,7 +166,7 @@ def test_a_review_shows_each_way_through_a_text_and_what_nobody_meets(desk: Desk
     desk.text = BY_NAME.replace("Léa 4", "Léa 40") + "{% if name == 'lea' %}!{% endif %}"
     desk.prepare(numbers(50))
 
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
 
     assert "Cher client Léa 40" in review
     assert "message.txt, line 1: its condition is true for nobody" in review

@@ -3,7 +3,7 @@
 import shutil
 from datetime import timedelta
 
-from sms import clock, sending
+from sms import clock
 from sms.ledger.states import State
 from sms.recipients import SENTENCES, Reason
 from sms_sandbox import Sandbox
@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 
 
 def review(desk: Desk, run: str) -> str:
-    return (desk.run_folder(run) / sending.REVIEW).read_text()
+    return desk.run_folder(run).read_review()
 
 
 def section(desk: Desk, run: str, title: str) -> list[str]:
@@ -101,7 +101,7 @@ def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
     desk: Desk, gateway: Sandbox
 ) -> None:
     sent(desk, gateway, numbers(2), "first")
-    shutil.rmtree(desk.run_folder("first"))
+    shutil.rmtree(desk.run_folder("first").path)
 
     desk.prepare(numbers(2), run="second")
 

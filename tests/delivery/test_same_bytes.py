@@ -46,5 +46,5 @@ def test_a_run_of_the_dag_and_the_command_write_the_same_bytes(desk: Desk, tmp_p
     assert [file["messages"] for file in made] == [100, 100, 99]
     for part, file in zip(parts, made, strict=True):
         ours = (tmp_path / "out" / file["name"]).read_bytes()
-        assert ours == (desk.run_folder(RUN) / f"05_{part.stem}.csv").read_bytes()
+        assert ours == (desk.run_folder(RUN).path / f"05_{part.stem}.csv").read_bytes()
         assert file["sha256"] == part.sha256

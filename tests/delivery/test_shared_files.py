@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sms import clock, sending, settling
-from sms.delivery import Cap, Try, submit_next
+from sms import clock, settling
+from sms.delivery import Try, submit_next
 from sms.errors import (
     GatewayUnreachable,
     HousekeepingUnfinished,
@@ -21,9 +21,12 @@ from sms.errors import (
     SubmissionTaken,
     SubmissionUnknown,
 )
+from sms.frequency_cap import FrequencyCap
 from sms.housekeeping import clear_gateway
 from sms.ledger.records import Submission
 from sms.ledger.states import State
+from sms.prepared_file import PreparedFile
+from sms.run_folder import RunFolder
 from sms_airflow import wiring
 from sms_airflow.operators import SubmitOperator
 from tests.airflow_home import ledger_connection
@@ -32,6 +35,7 @@ from tests.delivery.conftest import (
     SANDBOX_ONLY,
     Desk,
     Gateway,
+    OneRuleMore,
     in_send,
     numbers,
     renames,
@@ -58,15 +62,12 @@ def trying(
 ) -> Submission | None:
     """What `submit` does, with a cap of the test's own."""
     folder = desk.run_folder("one")
-    plan = sending.read_plan(folder)
+    plan = folder.read_plan()
 
-    def check(held: Submission) -> None:
-        also(held)
-        sending.require_sendable(held, plan, desk.ledger, desk.settings, clock.now())
-
-    parcels = {stem: sending.PreparedPart(folder, desk.ledger.submission(stem), desk.settings)}
-    cap = Cap("at_most", reached) if reached else None
-    return submit_next(parcels, Try(gateway, desk.ledger, token, lease, check, cap))
+    cap = FrequencyCap(reached) if reached else None
+    rules = OneRuleMore(plan, desk.ledger, desk.settings, lambda: None, clock.now, cap, also=also)
+    parcels = {stem: PreparedFile(folder, stem)}
+    return submit_next(parcels, Try(gateway, desk.ledger, token, lease, rules))
 
 
 def capped(*people: int) -> Callable[[Numbers], Numbers]:
@@ -130,7 +131,7 @@ def test_bytes_that_change_while_they_are_uploaded_are_not_renamed(
     desk: Desk, gateway: Gateway
 ) -> None:
     [prepared] = desk.prepare(numbers(5))
-    file = sending.bytes_file(desk.run_folder("one"), prepared.stem)
+    file = desk.run_folder("one").send_file(prepared.stem)
     whole = Path(file).read_bytes()
 
     def spoil() -> None:
@@ -247,15 +248,15 @@ def test_what_a_stage_left_half_written_ends_in_a_sentence_without_it(
     desk: Desk, gateway: Gateway, name: str, keep: int
 ) -> None:
     desk.prepare(numbers(3), more='proof_to: ["+33639980099"]\n')
-    file = desk.run_folder("one") / name
+    file = desk.run_folder("one").path / name
     text = Path(file).read_text()
     at = text.index("+33639980099") + 13 if name == "00_plan.json" and keep else keep
     Path(file).write_text(text[: min(at, len(text) - 1)])
     read = {
-        "00_plan.json": sending.read_plan,
-        "02_schedule.json": sending.read_schedule,
-        "03_rendered.json": lambda folder: sending.PreparedPart(
-            folder, desk.ledger.submissions("one")[0], desk.settings
+        "00_plan.json": RunFolder.read_plan,
+        "02_schedule.json": RunFolder.read_schedule,
+        "03_rendered.json": lambda folder: PreparedFile(
+            folder, desk.ledger.submissions("one")[0].stem
         ),
     }[name]
 

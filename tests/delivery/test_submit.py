@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sms import clock, delivery, sending
+from sms import clock, delivery, rejection, upload_time
 from sms.errors import (
     ClockMoved,
     GatewayRefused,
@@ -87,7 +87,7 @@ def test_the_file_arrives_whole_and_is_accepted(desk: Desk, gateway: Gateway) ->
 
     assert submission.state is State.SUBMITTED
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
-    kept = desk.run_folder("one") / f"05_{prepared.stem}.csv"
+    kept = desk.run_folder("one").path / f"05_{prepared.stem}.csv"
     assert (gateway.home / "Send" / f"{prepared.stem}.done").read_bytes() == kept.read_bytes()
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980002"]
 
@@ -409,7 +409,7 @@ def test_of_two_zombies_and_an_heir_one_sends(desk: Desk, gateway: Gateway) -> N
 
 def test_a_zombies_late_upload_touches_nobodys_bytes(desk: Desk, gateway: Gateway) -> None:
     [prepared] = desk.prepare(numbers(3))
-    kept = (desk.run_folder("one") / f"05_{prepared.stem}.csv").read_bytes()
+    kept = (desk.run_folder("one").path / f"05_{prepared.stem}.csv").read_bytes()
     gateway.turn(silent=True)
 
     def heir() -> None:
@@ -665,7 +665,7 @@ def test_an_upload_waits_until_it_is_late_but_safe(desk: Desk) -> None:
     half_an_hour = prepared.send_at - timedelta(minutes=30)
 
     def lead(pace: float | None, *files: Submission) -> timedelta:
-        return half_an_hour - sending.upload_at(files, desk.settings, pace)
+        return half_an_hour - upload_time.upload_at(files, desk.settings, pace)
 
     assert lead(1e6, prepared) < timedelta(seconds=1)
     assert lead(None, large) == timedelta(minutes=5)  # by a slow line, twice as slow
@@ -678,16 +678,16 @@ def test_a_rejected_files_likely_causes_are_what_its_bytes_show(
 ) -> None:
     [plain] = desk.prepare(numbers(3))
     folder = desk.run_folder("one")
-    assert sending.likely_causes(folder, plain, desk.settings) == (
+    assert rejection.likely_causes(folder, plain, desk.settings) == (
         "our own check finds no fault in it, so ask support@mtarget.fr",
     )
 
     desk.text = "Bonjour {{ name }} ; à samedi !"
     [quoted] = desk.prepare(numbers(3), run="two")
-    told = sending.likely_causes(desk.run_folder("two"), quoted, desk.settings)
+    told = rejection.likely_causes(desk.run_folder("two"), quoted, desk.settings)
     assert told[0].startswith("3 texts in quotes")
 
-    with (folder / f"05_{plain.stem}.csv").open("ab") as file:
+    with folder.send_file(plain.stem).open("ab") as file:
         file.write(b"x;no number;TESTS;hello\r\n")
-    [fault] = sending.likely_causes(folder, plain, desk.settings)
+    [fault] = rejection.likely_causes(folder, plain, desk.settings)
     assert fault == "line 4: the number is not in international format, + and 8 to 15 digits"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sms import sending
+from sms import reviewed
 from sms.campaign import load
 from sms.clock import PARIS
 from sms.recipients import Reason
@@ -43,7 +43,7 @@ def of_each(desk: Desk, run: str) -> dict[str, list[str]]:
     """The texts of a run by variant, as its folder keeps them."""
     found: dict[str, list[str]] = {}
     for stem in desk.stems(run):
-        table = pq.read_table(sending.messages_file(desk.run_folder(run), stem))
+        table = pq.read_table(desk.run_folder(run).messages(stem))
         for row in table.to_pylist():
             found.setdefault(row["variant"], []).append(row["msg"])
     return found
@@ -62,7 +62,7 @@ def test_each_message_keeps_its_variant_from_the_folder_to_the_ledger(
         rows = db.exec_driver_sql("SELECT variant, sent FROM sms.variant_summary").all()
         known = dict(db.exec_driver_sql("SELECT key, variant FROM sms.delivery").all())
     assert dict(rows) == {name: len(each) for name, each in texts.items()}
-    kept = pq.read_table(sending.messages_file(desk.run_folder("one"), prepared.stem))
+    kept = pq.read_table(desk.run_folder("one").messages(prepared.stem))
     assert known == dict(zip(kept["key"].to_pylist(), kept["variant"].to_pylist(), strict=True))
     assert len(texts["short"]) < len(texts["warm"])
 
@@ -72,7 +72,7 @@ def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost
 ) -> None:
     [prepared] = desk.prepare(numbers(200), more=VARIANTS)
 
-    excluded = pq.read_table(desk.run_folder("one") / sending.EXCLUDED)
+    excluded = pq.read_table(desk.run_folder("one").excluded)
     assert set(excluded["reason"].to_pylist()) == {str(Reason.HOLDOUT)}
     assert excluded["key"].null_count == 0
     summary = desk.ledger.summary("one")
@@ -86,7 +86,7 @@ def test_the_review_tells_messages_and_sms_by_variant_and_shows_some_of_each(des
     desk.settings = desk.settings.model_copy(update={"long_sms": True})
     desk.prepare(numbers(200), more=VARIANTS + "max_per_file: 60\n")
 
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    review = desk.run_folder("one").read_review()
     texts = of_each(desk, "one")
     held = desk.ledger.summary("one").excluded["holdout"]
     warm, short = len(texts["warm"]), len(texts["short"])
@@ -105,11 +105,11 @@ def test_an_ordinary_run_is_what_it_was(desk: Desk) -> None:
     (desk.folder / "campaigns" / "tests" / "message_short.txt").unlink()
     [prepared] = desk.prepare(numbers(9))
 
-    kept = pq.read_table(sending.messages_file(desk.run_folder("one"), prepared.stem))
-    review = (desk.run_folder("one") / sending.REVIEW).read_text()
+    kept = pq.read_table(desk.run_folder("one").messages(prepared.stem))
+    review = desk.run_folder("one").read_review()
     assert "variant" not in kept.column_names
     assert "To compare" not in review
-    assert review.count("  > Bonjour Léa") == sending.SAMPLES
+    assert review.count("  > Bonjour Léa") == reviewed.SAMPLES
 
 
 def test_a_run_of_the_dag_and_the_command_draw_the_same_lots(desk: Desk, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_run_of_the_dag_and_the_command_draw_the_same_lots(desk: Desk, tmp_pat
 
 def test_a_late_stop_leaves_the_others_with_their_variants(desk: Desk, gateway: Sandbox) -> None:
     [prepared] = desk.prepare(numbers(50), more=VARIANTS)
-    kept = pq.read_table(sending.messages_file(desk.run_folder("one"), prepared.stem))
+    kept = pq.read_table(desk.run_folder("one").messages(prepared.stem))
     late = {"msisdn": kept["msisdn"][:1], "opted_out_at": [None], "message": ["STOP"]}
     desk.ledger.add_opt_outs(pa.table(late), source="reply")
 

@@ -87,7 +87,7 @@ def test_a_run_folder_that_is_gone_is_told_with_what_has_left(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = desk.prepare(numbers(2))
-    shutil.rmtree(desk.run_folder("one"))
+    shutil.rmtree(desk.run_folder("one").path)
 
     told = failure(desk, [only.stem], monkeypatch)
 

@@ -98,8 +98,8 @@ def judge(world: World, act: str, before: dict[str, Any]) -> None:
         tables = collecting.kept(world)
         assert {**tables, "submission": None} == {**before["tables"], "submission": None}
         return
-    assert not world.desk.run_folder("one").exists()
-    assert world.desk.run_folder("two").exists()
+    assert not world.desk.run_folder("one").path.exists()
+    assert world.desk.run_folder("two").path.exists()
     assert {*archived(world)} == {
         place for place in before["archived"] if still_open.removeprefix("SEND") in place
     }

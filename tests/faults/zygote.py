@@ -33,7 +33,19 @@ from sqlalchemy import event  # noqa: E402
 from sqlalchemy.pool import QueuePool  # noqa: E402
 
 import sms.housekeeping  # noqa: E402
-from sms import clock, collecting, delivery, retention, send_window, sending, zones  # noqa: E402,F401
+from sms import (  # noqa: E402,F401  # noqa: E402,F401
+    clock,
+    collecting,
+    delivery,
+    departure,
+    prepared_file,
+    rejection,
+    retention,
+    send_window,
+    stages,
+    upload_time,
+    zones,
+)
 from sms.ledger import database, turn  # noqa: E402
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402

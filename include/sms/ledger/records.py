@@ -11,6 +11,8 @@ from sqlalchemy import Row
 from sms.ledger.states import State
 from sms.zones import FRANCE
 
+PROOF = "proof"  # in the key of a run that proves another one
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
@@ -30,6 +32,11 @@ class PlannedRun:
     chosen_at: datetime | None = None  # when its people were screened
     approved_by: str | None = None  # of what is prepared now
     approved_at: datetime | None = None
+
+
+def is_proof(run_key: str) -> bool:
+    """Whether a run is another's proof."""
+    return f"/{PROOF}-" in run_key
 
 
 @dataclass(frozen=True, slots=True)
