@@ -52,9 +52,14 @@ def means_postcode(name: str) -> bool:
 def alike(name: str, present: Sequence[str]) -> str | None:
     """The column that is likely meant by a name that is not there, such as KEY for key."""
     letters = _letters(name)
+    spelt = {_letters(each): each for each in reversed(present)}
+    near = get_close_matches(letters, spelt, n=1, cutoff=0.8) if letters else []
     return next(
         (each for each in present if _letters(each) == letters),
-        next((each for each in present if letters and _letters(each).endswith(letters)), None),
+        next(
+            (each for each in present if letters and _letters(each).endswith(letters)),
+            spelt[near[0]] if near else None,
+        ),
     )
 
 

@@ -358,46 +358,71 @@ class Screener:
         Raises SourceError for the first that the campaign asks for and the query lacks, or that
         may be meant to say who has opted out, or where people live, and does not.
         """
+        for fault in self.column_faults(present):
+            raise SourceError(fault.sentence)
         asked = self._asked()
-        for name, why in asked.items():
+        return [name for name in present if name in asked or means_opted_out(name)]
+
+    def column_faults(self, present: Sequence[str]) -> Iterator["ColumnFault"]:
+        """Each column that the query lacks, or returns by a name that may mean another thing."""
+        asked = self._asked()
+        for name, by in asked.items():
             if name not in present:
                 meant = alike(name, present)
                 hint = f", did you mean {meant}?" if meant else ""
-                raise SourceError(
-                    f"{why}, but the query of {self.query} returns only {', '.join(present)}"
-                    f"{hint or ':'} {'A' if hint else 'a'}dd the column to the query, or correct "
-                    "its name"
+                yield ColumnFault(
+                    name,
+                    by,
+                    f"{self._why(name, by)}, but the query of {self.query} returns only "
+                    f"{', '.join(present)}{hint or ':'} {'A' if hint else 'a'}dd the column to the "
+                    "query, or correct its name",
                 )
         for name in present:
             if name not in asked and resembles_opted_out(name):
-                raise SourceError(
+                yield ColumnFault(
+                    name,
+                    None,
                     f"the query of {self.query} returns a column {name!r}, did you mean "
                     f"{OPTED_OUT}? A column of that name leaves out whoever has opted out. Call it "
                     "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out` or `NOT "
                     "opt_in AS opted_out`; if it is none, give it another name, or take it out of "
-                    "the query"
+                    "the query",
                 )
             if self.lacks_postcode and name not in asked and means_postcode(name):
-                raise SourceError(
+                yield ColumnFault(
+                    name,
+                    None,
                     f"the query of {self.query} returns a column {name!r}, and campaign.yaml names "
                     "no postcode, so that people would be written to in the hours of their number "
                     f"alone, did you mean `postcode: {name}`? If it tells where people live, write "
                     "that in campaign.yaml; if not, give it another name, or take it out of the "
-                    "query"
+                    "query",
                 )
-        return [name for name in present if name in asked or means_opted_out(name)]
 
     def _asked(self) -> dict[str, str]:
-        """Every column that the campaign asks for, and where it does so."""
-        used = {name: f"{self.text} uses {{{{ {name} }}}}" for name in self.columns}
-        needed = {name: f"{self.text} uses {{{{ {name} }}}}" for name in self.required}
+        """Every column that the campaign asks for, and by which key of campaign.yaml, or "text"."""
         own = {self.key: "key", self.msisdn: "msisdn"}
         if self.postcode:
             own.setdefault(self.postcode, "postcode")
-        return {
-            **{name: f"campaign.yaml names {name!r} as its {what}" for name, what in own.items()},
-            **{name: why for name, why in (used | needed).items() if name != self.key},
-        }
+        named = (*self.columns, *self.required)
+        return own | {name: "text" for name in named if name != self.key}
+
+    def _why(self, name: str, by: str) -> str:
+        if by == "text":
+            return f"{self.text} uses {{{{ {name} }}}}"
+        return f"campaign.yaml names {name!r} as its {by}"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFault:
+    """What is wrong with one name among a query's columns.
+
+    `asked_by` is the key of campaign.yaml that asks for it, "text", or None where nothing does.
+    """
+
+    column: str
+    asked_by: str | None
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -422,6 +422,23 @@ def test_a_key_under_another_name_is_asked_about(name):
         screen(rows)
 
 
+@pytest.mark.parametrize("name", ["first_nam", "firstnames", "fristname"])
+def test_a_column_with_a_slip_in_its_name_is_asked_about(name):
+    rows = candidates(("a", number(1), "Ana"), columns=("key", "msisdn", name))
+
+    with pytest.raises(SourceError, match=f"did you mean {name}\\? Add the"):
+        screen(rows)
+
+
+def test_every_fault_of_the_columns_is_found_and_what_asks_for_them():
+    found = screener(lacks_postcode=True).column_faults(["KEY", "phone", "desabonne", "zip"])
+
+    assert [(fault.column, fault.asked_by) for fault in found] == [
+        *[("key", "key"), ("msisdn", "msisdn"), ("first_name", "text")],
+        *[("desabonne", None), ("zip", None)],
+    ]
+
+
 def test_no_opt_out_column_is_needed():
     rows = candidates(("a", number(1), "Ana"), columns=COLUMNS[:3])
 
