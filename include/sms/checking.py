@@ -38,7 +38,7 @@ def needs(campaign: Campaign) -> list[str]:
 def notes(campaign: Campaign) -> Iterator[str]:
     """What is no fault and worth knowing, with file and line."""
     if problem := stop_mentions.unreached(campaign, campaign.allowed_countries):
-        yield str(_at("stop_mention", campaign, problem))
+        yield str(at_key("stop_mention", campaign, problem))
     for path, text in campaign.texts.values():
         compiled = Template(text)
         yield from (f"{path}, line {note.line}: {note.problem}" for note in compiled.notes)
@@ -53,7 +53,7 @@ def _unpriced(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
             f"the budget can't be kept, as the settings' `prices` lack {', '.join(lacking)}: say "
             "there what one SMS costs, or leave the budget out"
         )
-        yield _at("budget", campaign, problem)
+        yield at_key("budget", campaign, problem)
 
 
 def _closed(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
@@ -67,7 +67,7 @@ def _closed(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
             f"settings open marketing in {settings.window_start:%H:%M}-{settings.window_end:%H:%M}"
             " only: choose an hour in it, or write `shift`"
         )
-        yield _at("send_at", campaign, problem)
+        yield at_key("send_at", campaign, problem)
 
 
 def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
@@ -113,7 +113,12 @@ def _text_too_long(
         yield BadCampaign(str(path), None, problem)
 
 
-def _at(key: str, campaign: Campaign, problem: str) -> BadCampaign:
+def at_key(key: str, campaign: Campaign, problem: str) -> BadCampaign:
+    """A fault of what campaign.yaml says by a key, at its line if the key is there."""
+    return BadCampaign(*place_of(key, campaign), f"{key}: {problem}")
+
+
+def place_of(key: str, campaign: Campaign) -> tuple[str, int | None]:
+    """The path of campaign.yaml, and the line of a key if it is there."""
     path = campaign.folder / YAML_FILE
-    line = documents.line_of(key, path.read_text(encoding="utf-8-sig"))
-    return BadCampaign(str(path), line, f"{key}: {problem}")
+    return str(path), documents.line_of(key, path.read_text(encoding="utf-8-sig"))

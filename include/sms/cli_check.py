@@ -1,7 +1,11 @@
-"""`sms check`: is a campaign right, as far as that can be known without its rows."""
+"""`sms check`: is a campaign right, as far as that can be known without its rows.
+
+With --warehouse, the columns of its query are known, too.
+"""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -18,8 +22,11 @@ from sms.cli_options import (
 from sms.errors import BadCampaign, ConfigurationError
 
 if TYPE_CHECKING:
+    from sms.asking import Answer
     from sms.campaign import Campaign
     from sms.settings import Settings
+
+    Good: TypeAlias = tuple[Campaign, Answer | None]
 
 
 def check(
@@ -30,12 +37,21 @@ def check(
             autocompletion=campaign_names,
         ),
     ] = None,
+    warehouse: Annotated[
+        bool,
+        typer.Option(
+            "--warehouse",
+            help="Also ask each campaign's warehouse for the columns of its query and their types. "
+            "The query is not run. Needs Airflow, and its connections.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check campaigns, also by the settings: every fault with its file and line.
 
-    Lists the columns that the query must return, which is not asked. For a CI: exit status 0
-    means that no fault was found, 1 that one was, in a campaign or in the settings.
+    Lists the columns that the query must return; with --warehouse, those that it does return. For
+    a CI: exit status 0 means that no fault was found, 1 that one was, in a campaign, in the
+    settings or on the way to a warehouse.
     """
     with loading():
         from sms import checking, settings
@@ -57,11 +73,20 @@ def check(
         if not found and not bad:
             complain.print(f"{chosen.campaigns_folder} holds no campaign", markup=False)
     faults = [one for each in faults for one in _each(each)]
-    good = []
-    for each in found:
-        own = list(checking.faults(each, chosen)) if chosen else []
+    answers: list[Answer] | None = None
+    if warehouse:
+        try:
+            answers = _asked(found)
+        except ConfigurationError as error:
+            faults.append(error)
+    good: list[Good] = []
+    for place, each in enumerate(found):
+        answer = answers[place] if answers is not None else None
+        own = [*(checking.faults(each, chosen) if chosen else ())]
+        own += _of_query(each, answer) if answer else []
         faults += own
-        good += [] if own or not chosen else [each]
+        if chosen and not own and (answer or not warehouse):
+            good.append((each, answer))
     if as_json:
         _print_json(good, faults)
     else:
@@ -91,20 +116,56 @@ def _each(
     return fault.each() if isinstance(fault, BadCampaign) else [fault]
 
 
-def _print(good: Iterable["Campaign"], faults: Iterable[Exception]) -> None:
-    from sms import checking
+def _asked(campaigns: Iterable["Campaign"]) -> "list[Answer]":
+    from sms import asking
 
-    for campaign in good:
-        needs = ", ".join(checking.needs(campaign))
-        say.print(f"{campaign.name}: no fault found; needs from the query: {needs}", markup=False)
-        for note in checking.notes(campaign):
+    return asking.ask(
+        [asking.Query(each.warehouse, each.sql, str(each.sql_path)) for each in campaigns]
+    )
+
+
+def _of_query(campaign: "Campaign", answer: "Answer") -> list[BadCampaign]:
+    """What is wrong with a query and its columns; of a connection, where the campaign names it."""
+    from sms import checking, query_checks
+
+    if answer.fault is None:
+        return list(query_checks.faults(campaign, answer.columns))
+    if answer.fault.path:
+        return [answer.fault]
+    return [checking.at_key("warehouse", campaign, answer.fault.problem)]
+
+
+def _print(good: Iterable["Good"], faults: Iterable[Exception]) -> None:
+    for campaign, answer in good:
+        say.print(f"{campaign.name}: no fault found; {_columns(campaign, answer)}", markup=False)
+        for note in _notes(campaign, answer):
             complain.print(f"[yellow]note[/]  {escape(note)}")
     for error in faults:
         for line in str(error).splitlines():
             complain.print(f"[red]fault[/] {escape(line)}")
 
 
-def _print_json(good: Iterable["Campaign"], faults: Iterable[Exception]) -> None:
+def _columns(campaign: "Campaign", answer: "Answer | None") -> str:
+    """What the query must return, or what it does."""
+    from sms import checking, query_checks
+
+    if answer is None:
+        return f"needs from the query: {', '.join(checking.needs(campaign))}"
+    returned = ", ".join(map(str, answer.columns))
+    opted_out = " and ".join(query_checks.opted_out(answer.columns))
+    return f"{campaign.warehouse} returns: {returned}; " + (
+        f"opted out by: {opted_out}" if opted_out else "no column says who has opted out"
+    )
+
+
+def _notes(campaign: "Campaign", answer: "Answer | None") -> list[str]:
+    from sms import checking, query_checks
+
+    asked = () if answer is None else query_checks.notes(campaign, answer.columns)
+    return [*checking.notes(campaign), *asked]
+
+
+def _print_json(good: Iterable["Good"], faults: Iterable[Exception]) -> None:
     from sms import checking
 
     print_json(
@@ -114,9 +175,10 @@ def _print_json(good: Iterable["Campaign"], faults: Iterable[Exception]) -> None
                     "name": each.name,
                     "folder": each.folder,
                     "needs": checking.needs(each),
-                    "notes": list(checking.notes(each)),
+                    "notes": _notes(each, answer),
+                    **({} if answer is None else _answered(each, answer)),
                 }
-                for each in good
+                for each, answer in good
             ],
             "faults": [
                 {
@@ -128,3 +190,13 @@ def _print_json(good: Iterable["Campaign"], faults: Iterable[Exception]) -> None
             ],
         }
     )
+
+
+def _answered(campaign: "Campaign", answer: "Answer") -> dict[str, object]:
+    from sms import query_checks
+
+    return {
+        "warehouse": campaign.warehouse,
+        "columns": [asdict(each) for each in answer.columns],
+        "opted_out": query_checks.opted_out(answer.columns),
+    }

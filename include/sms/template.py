@@ -473,10 +473,10 @@ def _line_of(error: Exception) -> int | None:
 
 # Python's own words on operands, which name types alone.
 _OF_TYPES = re.compile(
-    r"unsupported operand type\(s\) for \S+: '\w+' and '\w+'"
-    r"|'\S+' not supported between instances of '\w+' and '\w+'"
-    r"|can only concatenate str \(not \"\w+\"\) to str"
-    r"|object of type '\w+' has no len\(\)|'\w+' object is not (?:iterable|callable)"
+    r"unsupported operand type\(s\) for \S+: '[\w.]+' and '[\w.]+'"
+    r"|'\S+' not supported between instances of '[\w.]+' and '[\w.]+'"
+    r"|can only concatenate str \(not \"[\w.]+\"\) to str"
+    r"|object of type '[\w.]+' has no len\(\)|'[\w.]+' object is not (?:iterable|callable)"
 )
 
 

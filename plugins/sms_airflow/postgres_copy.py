@@ -245,6 +245,15 @@ def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> Colum
     return Column(name, pa.large_binary(), partial(_one_by_one, name, loader))
 
 
+def kind_of(oid: int) -> Kind:
+    """What values of a type are, by the number that the server gives it."""
+    known = psycopg.adapters.types.get(oid)
+    if known is None or known.array_oid == oid or known.name not in COMMON:
+        return Kind.TEXT
+    read_as, _, kind = COMMON[known.name]
+    return kind or kinds.of_arrow(read_as) or Kind.TEXT
+
+
 def _one_by_one(name: str, loader: Loader, cells: pa.Array, first: int) -> pa.Array:
     """Each cell as psycopg's value becomes text: JSON, arrays, times, bytes."""
     rows = [(None if cell is None else _loaded(loader, cell),) for cell in cells.to_pylist()]

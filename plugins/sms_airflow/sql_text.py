@@ -55,6 +55,12 @@ def require_query(sql: str, where: str = "the query") -> None:
             )
 
 
+def without_end(sql: str) -> str:
+    """A query that `require_query` lets pass, without the semicolons at its end."""
+    found = lexer.tokenize(sql)
+    return "".join(text for kind, text in found if kind not in kinds.Punctuation or text != ";")
+
+
 def _words(sql: str) -> Iterator[tuple[str, str]]:
     """A text's keywords and signs in upper case, and "" for all else; DML ones say so."""
     for kind, text in lexer.tokenize(sql):

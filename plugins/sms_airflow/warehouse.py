@@ -33,9 +33,10 @@ def rows(hook: Any, sql: str, *, conn_id: str, where: str) -> Iterator[pa.Record
     says, WarehouseUnreachable where it does not answer; neither quotes a value.
     """
     with _told(conn_id, where), contextlib.closing(hook.get_conn()) as database:
-        driver = _driver_of(database)
+        driver = driver_of(database)
         if not driver.reads_alone:
             sql_text.require_query(sql, where)
+        driver.forbid_writing(database)
         yield from driver.read(database, sql, where)
 
 
@@ -46,13 +47,15 @@ def rows(hook: Any, sql: str, *, conn_id: str, where: str) -> Iterator[pa.Record
 class Driver:
     """What is peculiar about a driver: how its rows are streamed, and what its errors mean.
 
-    `read` is given a connection, the query and the file it is from. `away` tells whether an
+    `read` is given a connection, the query and the file it is from. `forbid_writing` makes that
+    connection read only, where the server can be told to. `away` tells whether an
     OperationalError is the warehouse's absence. An error of a class in `speaks_of_sql` quotes the
     query; any other may quote a row. Where the server itself `reads_alone`, it judges the query;
     elsewhere we do.
     """
 
     read: Callable[[Any, str, str], Iterator[pa.RecordBatch]]
+    forbid_writing: Callable[[Any], object] = lambda database: None
     away: Callable[[Exception], bool] = lambda error: True
     speaks_of_sql: frozenset[str] = frozenset({"ProgrammingError"})
     reads_alone: bool = False
@@ -60,7 +63,6 @@ class Driver:
 
 def _by_copy(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     """psycopg: the cursor is only declared, which runs nothing, to learn names and types."""
-    database.read_only = True
     postgres_copy.speak_utf8(database)
     query = sql_text.statement(sql, where)
     with _named_cursor(database, row_factory=psycopg.rows.tuple_row) as cursor:
@@ -77,28 +79,19 @@ def _by_copy(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
 
 
 def _by_psycopg2(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    database.set_session(readonly=True, autocommit=False)
-    plain = importlib.import_module("psycopg2.extensions").cursor
-    cursor = _named_cursor(database, cursor_factory=plain)
+    cursor = _named_cursor(database, cursor_factory=plain_cursor_of_psycopg2())
     return _fetched(cursor, sql_text.statement(sql, where), where)
 
 
 def _by_sscursor(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     """MySQLdb and pymysql: their plain cursor fetches everything at once."""
-    database.cursor().execute(MYSQL_READ_ONLY)
-    cursors = importlib.import_module(f"{_root(type(database))}.cursors")
+    cursors = importlib.import_module(f"{root(type(database))}.cursors")
     return _fetched(database.cursor(cursors.SSCursor), sql, where)
 
 
 def _by_unbuffered(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     """mysql.connector: unbuffered unless the connection's options say otherwise."""
-    database.cursor().execute(MYSQL_READ_ONLY)
     return _fetched(database.cursor(buffered=False, dictionary=False), sql, where)
-
-
-def _by_sqlite(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    database.execute("PRAGMA query_only = ON")
-    return _by_default(database, sql, where)
 
 
 def _by_default(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
@@ -107,6 +100,11 @@ def _by_default(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]
     with contextlib.suppress(AttributeError):
         cursor.arraysize = ROWS_AT_A_TIME
     return _fetched(cursor, sql, where)
+
+
+def plain_cursor_of_psycopg2() -> Any:
+    """The class of cursors whose rows are tuples, whatever the connection's extras say."""
+    return importlib.import_module("psycopg2.extensions").cursor
 
 
 def _named_cursor(database: Any, **options: Any) -> Any:
@@ -135,6 +133,22 @@ def names_of(description: Sequence[Sequence[Any]] | None, where: str) -> list[st
     return [name.lower() for name in names] if "".join(names).isupper() else names
 
 
+def _read_only(database: Any) -> None:
+    database.read_only = True
+
+
+def _read_only_by_psycopg2(database: Any) -> None:
+    database.set_session(readonly=True, autocommit=False)
+
+
+def _read_only_in_mysql(database: Any) -> None:
+    database.cursor().execute("SET SESSION TRANSACTION READ ONLY")
+
+
+def _read_only_in_sqlite(database: Any) -> None:
+    database.execute("PRAGMA query_only = ON")
+
+
 def _sqlite_away(error: Exception) -> bool:
     """Whether a file is locked or can't be opened; a missing table is operational there, too."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY
@@ -149,26 +163,29 @@ def _mysql_away(error: Exception) -> bool:
 SQLITE_AWAY = {5, 6, 10, 14}  # SQLITE_BUSY, _LOCKED, _IOERR, _CANTOPEN
 # Too many connections, shutting down, a broken line, a lock not had in time, a deadlock.
 MYSQL_AWAY = {1040, 1053, 1129, *range(1158, 1162), 1203, 1205, 1213}
-MYSQL_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 
 # By the package that a connection or an error is from.
 DRIVERS = {
-    "psycopg": Driver(_by_copy, reads_alone=True),
-    "psycopg2": Driver(_by_psycopg2, reads_alone=True),
-    "MySQLdb": Driver(_by_sscursor, _mysql_away),
-    "pymysql": Driver(_by_sscursor, _mysql_away),
-    "mysql": Driver(_by_unbuffered, _mysql_away),
-    "sqlite3": Driver(_by_sqlite, _sqlite_away, frozenset({"OperationalError"})),
+    "psycopg": Driver(_by_copy, _read_only, reads_alone=True),
+    "psycopg2": Driver(_by_psycopg2, _read_only_by_psycopg2, reads_alone=True),
+    "MySQLdb": Driver(_by_sscursor, _read_only_in_mysql, _mysql_away),
+    "pymysql": Driver(_by_sscursor, _read_only_in_mysql, _mysql_away),
+    "mysql": Driver(_by_unbuffered, _read_only_in_mysql, _mysql_away),
+    "sqlite3": Driver(
+        _by_default, _read_only_in_sqlite, _sqlite_away, frozenset({"OperationalError"})
+    ),
 }
 ANY = Driver(_by_default)
 
 
-def _driver_of(thing: object) -> Driver:
-    roots = (_root(kind) for kind in type(thing).__mro__)
+def driver_of(thing: object) -> Driver:
+    """What is known of the driver that made a connection, or an error."""
+    roots = (root(kind) for kind in type(thing).__mro__)
     return next((DRIVERS[root] for root in roots if root in DRIVERS), ANY)
 
 
-def _root(kind: type) -> str:
+def root(kind: type) -> str:
+    """The package that a class is from."""
     return kind.__module__.split(".")[0]
 
 
@@ -183,16 +200,29 @@ def _told(conn_id: str, where: str) -> Iterator[None]:
     except SourceError:
         raise
     except Exception as error:
-        names = {kind.__name__ for kind in type(error).__mro__}
-        driver = _driver_of(error)
-        if "InterfaceError" in names or ("OperationalError" in names and driver.away(error)):
-            raise WarehouseUnreachable(
-                f"the warehouse {conn_id} can't be reached: {_said(error, quoting=True)}"
-            ) from error
-        if {"DatabaseError", "Error"} & names:
-            said = _said(error, quoting=bool(driver.speaks_of_sql & names))
-            raise SourceError(f"{where}: the warehouse {conn_id} says: {said}") from error
+        if (away := absence(error, conn_id)) is not None:
+            raise WarehouseUnreachable(away) from error
+        if (said := complaint(error, conn_id)) is not None:
+            raise SourceError(f"{where}: {said}") from error
         raise
+
+
+def absence(error: Exception, conn_id: str) -> str | None:
+    """What to say of a warehouse that does not answer; None where the error means another thing."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    away = "OperationalError" in names and driver_of(error).away(error)
+    if away or "InterfaceError" in names:
+        return f"the warehouse {conn_id} can't be reached: {_said(error, quoting=True)}"
+    return None
+
+
+def complaint(error: Exception, conn_id: str) -> str | None:
+    """What a warehouse says of a query; None for an error that is no database's."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if not {"DatabaseError", "Error"} & names:
+        return None
+    said = _said(error, quoting=bool(driver_of(error).speaks_of_sql & names))
+    return f"the warehouse {conn_id} says: {said}"
 
 
 def _said(error: Exception, *, quoting: bool) -> str:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from airflow.sdk import BaseHook, Connection, ObjectStoragePath, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
+from sms.asking import Column
 from sms.campaign import Campaign, load
 from sms.delivery import Folder
 from sms.errors import ConfigurationError, SendingHalted
@@ -24,7 +25,7 @@ from sms.pseudonyms import Key
 from sms.run_folder import RunFolder
 from sms.settings import Settings
 from sms.settings import load as load_settings
-from sms_airflow import notifying, warehouse
+from sms_airflow import notifying, query_columns, warehouse
 from sms_airflow.balance import ask
 from sms_airflow.sftp_gateway import Account, SftpGateway
 
@@ -112,8 +113,12 @@ def archive() -> ObjectStoragePath:
 
 def rows(conn_id: str, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     """The rows of a query as text, streamed; `where` is the file that the query is from."""
-    hook = _hook(connection(conn_id, "of a provider of common.sql"))
-    return warehouse.rows(hook, sql, conn_id=conn_id, where=where)
+    return warehouse.rows(_warehouse(conn_id), sql, conn_id=conn_id, where=where)
+
+
+def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+    """The columns that a query would return; it is not run."""
+    return query_columns.of(_warehouse(conn_id), sql, conn_id=conn_id, where=where)
 
 
 def connection(conn_id: str, what: str) -> Connection:
@@ -125,6 +130,10 @@ def connection(conn_id: str, what: str) -> Connection:
             f"there is no connection {conn_id}: create it ({what}) in Admin > Connections, or "
             f"set AIRFLOW_CONN_{conn_id.upper()}"
         ) from error
+
+
+def _warehouse(conn_id: str) -> Any:
+    return _hook(connection(conn_id, "of a provider of common.sql"))
 
 
 def _hook(found: Connection) -> Any:

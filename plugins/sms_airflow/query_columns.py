@@ -1,0 +1,149 @@
+"""The columns that a query would return, and their types, from a warehouse that never runs it.
+
+What belongs here: how each driver is asked. PostgreSQL opens a cursor and fetches nothing from it,
+as the task `extract` does first. Others are asked for the rows of the query that meet 1 = 0, which
+their planners answer without reading any. How rows are read is in `warehouse`.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import psycopg.rows
+
+from sms import frames
+from sms.asking import Column
+from sms.errors import BadCampaign, SourceError, WarehouseUnreachable
+from sms_airflow import postgres_copy, sql_text, warehouse
+
+SECONDS = 30.0  # that a server may take to understand a query, or to wait for a lock
+CURSOR = "sms_check"
+DECLARE = f"DECLARE {CURSOR} NO SCROLL CURSOR FOR "
+NOTHING = "SELECT * FROM (%s\n) sms_check WHERE 1 = 0"  # on one line with the query's first
+CANCELLED = "57014"  # query_canceled, which the timeout does
+
+
+def of(hook: Any, sql: str, *, conn_id: str, where: str) -> list[Column]:
+    """The columns of a query; not one of its rows is made.
+
+    The connection is read only, and closed at the end. Raises BadCampaign, with the line where it
+    is known, for what the warehouse says of the query, for what is no SELECT, and for a name given
+    twice; WarehouseUnreachable where nothing can be asked. Neither quotes a value.
+    """
+    with contextlib.closing(_connected(hook, conn_id)) as database:
+        try:
+            warehouse.driver_of(database).forbid_writing(database)
+            found = _DESCRIBED_BY.get(_root_of(database), _by_no_row)(database, sql, where)
+            frames.from_rows([each.name for each in found], [])  # refuses a name given twice
+        except SourceError as error:
+            raise BadCampaign(where, None, _without(where, error)) from error
+        except Exception as error:
+            _raise_understood(error, sql, conn_id, where)
+            raise
+    return found
+
+
+def _connected(hook: Any, conn_id: str) -> Any:
+    try:
+        return hook.get_conn()
+    except Exception as error:
+        away = warehouse.absence(error, conn_id) or warehouse.complaint(error, conn_id)
+        if away is None:
+            raise
+        raise WarehouseUnreachable(away) from error
+
+
+def _root_of(database: Any) -> str:
+    roots = [warehouse.root(kind) for kind in type(database).__mro__]
+    return next((root for root in roots if root in _DESCRIBED_BY), "")
+
+
+# --- Drivers ------------------------------------------------------------------------------------
+
+
+def _by_psycopg(database: Any, sql: str, where: str) -> list[Column]:
+    """Binary has the extended protocol be used, in which a server takes one statement alone."""
+    postgres_copy.speak_utf8(database)
+    cursor = database.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
+    return _by_declaring(cursor, sql_text.statement(sql, where), where)
+
+
+def _by_psycopg2(database: Any, sql: str, where: str) -> list[Column]:
+    sql_text.require_query(sql, where)
+    plain = warehouse.plain_cursor_of_psycopg2()
+    cursor = database.cursor(cursor_factory=plain)
+    return _by_declaring(cursor, sql_text.statement(sql, where), where)
+
+
+def _by_declaring(cursor: Any, query: str, where: str) -> list[Column]:
+    cursor.execute(f"SET statement_timeout TO {int(SECONDS * 1000)}")
+    cursor.execute(DECLARE + query)
+    cursor.execute(f"FETCH 0 FROM {CURSOR}")
+    names = warehouse.names_of(cursor.description, where)
+    oids = [int(column[1]) for column in cursor.description]
+    cursor.execute(f"SELECT {', '.join(f'format_type({oid}, NULL)' for oid in oids)}")
+    types = [str(each) for each in cursor.fetchone()]
+    kinds = map(postgres_copy.kind_of, oids)
+    return [Column(*each) for each in zip(names, types, kinds, strict=True)]
+
+
+def _by_no_row(database: Any, sql: str, where: str) -> list[Column]:
+    sql_text.require_query(sql, where)
+    cursor = database.cursor()
+    cursor.execute(NOTHING % sql_text.without_end(sql))
+    return [Column(name) for name in warehouse.names_of(cursor.description, where)]
+
+
+_DESCRIBED_BY: dict[str, Callable[[Any, str, str], list[Column]]] = {
+    "psycopg": _by_psycopg,
+    "psycopg2": _by_psycopg2,
+}
+
+
+# --- What a warehouse says ----------------------------------------------------------------------
+
+
+def _raise_understood(error: Exception, sql: str, conn_id: str, where: str) -> None:
+    """Raise what an error means, unless it is no database's."""
+    if _state_of(error) == CANCELLED:
+        raise BadCampaign(
+            where,
+            None,
+            f"the warehouse {conn_id} did not say within {SECONDS:g} seconds what the query "
+            "returns: if its tables are locked, ask again later; else the query may be too large "
+            "to be planned",
+        ) from error
+    if (away := warehouse.absence(error, conn_id)) is not None:
+        raise WarehouseUnreachable(away) from error
+    if (said := warehouse.complaint(error, conn_id)) is None:
+        return
+    if "DECLARE CURSOR" in said:  # which nobody wrote
+        _require_query(error, sql, where)
+    hint = getattr(getattr(error, "diag", None), "message_hint", None)
+    if hint and _state_of(error).startswith("42"):  # of a query's names
+        said += f" ({' '.join(hint.split())})"
+    if not _root_of(error):
+        said += f" (asked as {NOTHING % '...'})".replace("\n", "")
+    raise BadCampaign(where, _line(error, sql), said) from error
+
+
+def _require_query(error: Exception, sql: str, where: str) -> None:
+    try:
+        sql_text.require_query(sql, where)
+    except SourceError as ours:
+        raise BadCampaign(where, None, _without(where, ours)) from error
+
+
+def _state_of(error: Exception) -> str:
+    return str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
+
+
+def _line(error: Exception, sql: str) -> int | None:
+    """The line of the query that PostgreSQL points at, by a character counted from 1."""
+    position = getattr(getattr(error, "diag", None), "statement_position", None)
+    at = int(position or 0) - len(DECLARE) - 1
+    return sql.count("\n", 0, at) + 1 if at >= 0 else None
+
+
+def _without(where: str, error: SourceError) -> str:
+    return str(error).removeprefix(where).lstrip(": ")
