@@ -133,14 +133,21 @@ def connection(conn_id: str, what: str) -> Connection:
 
 
 def _warehouse(conn_id: str) -> Any:
-    return _hook(connection(conn_id, "of a provider of common.sql"))
+    found = connection(conn_id, "of a provider of common.sql")
+    hook = None if found.conn_type in WITHOUT_HOOK else _hook(found)
+    if not hasattr(hook, "get_records"):  # every DbApiHook has it, whatever else it lacks
+        raise ConfigurationError(
+            f"the connection {conn_id} is of the type {found.conn_type}, which is no database's: "
+            "choose the one of your database"
+        )
+    return hook
 
 
 def _hook(found: Connection) -> Any:
     """The hook of a warehouse; ConfigurationError names the package that is not installed."""
     kind = found.conn_type or ""
     try:
-        return found.get_hook()
+        return _as_in_tasks(found).get_hook()
     except ImportError as error:
         raise ConfigurationError(
             f"the driver of the connection {found.conn_id} (type {kind}) can't be loaded, as "
@@ -158,10 +165,19 @@ def _hook(found: Connection) -> Any:
         ) from error
 
 
+def _as_in_tasks(found: Any) -> Connection:
+    """The same connection where Airflow's database gave it, whose class finds no unknown hook."""
+    if isinstance(found, Connection):
+        return found
+    kept = ("conn_id", "conn_type", "host", "schema", "login", "password", "port", "extra")
+    return Connection(**{name: getattr(found, name) for name in kept})
+
+
 def _package(kind: str) -> str:
     return f"apache-airflow-providers-{PACKAGES.get(kind, kind.replace('_', '-'))}"
 
 
+WITHOUT_HOOK = ("generic", "email")
 # Connection types of databases whose provider has another name.
 PACKAGES = {
     **{"gcpbigquery": "google", "google_cloud_platform": "google", "gcpcloudsql": "google"},

@@ -44,3 +44,11 @@ def test_a_connection_without_a_type_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(ConfigurationError, match="the connection elsewhere has no type"):
         list(wiring.rows("elsewhere", "SELECT 1", "recipients.sql"))
+
+
+@pytest.mark.parametrize("kind", ["generic", "email", "sftp", "ssh", "smtp"])
+def test_a_connection_to_no_database_is_told(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", f'{{"conn_type": "{kind}", "host": "x"}}')
+
+    with pytest.raises(ConfigurationError, match=f"is of the type {kind}, which is no database's"):
+        list(wiring.rows("elsewhere", "SELECT 1", "recipients.sql"))

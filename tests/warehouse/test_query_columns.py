@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.connection import Connection as InDatabase
+from airflow.sdk import BaseHook
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sms import kinds
 from sms.asking import Column
-from sms.errors import BadCampaign, WarehouseUnreachable
+from sms.errors import BadCampaign, ConfigurationError, WarehouseUnreachable
 from sms.values import Kind
 from sms_airflow import query_columns, sql_text, wiring
 from tests.warehouse.conftest import WHERE, Connect, Warehouse
@@ -93,6 +95,26 @@ def test_a_connection_whose_rows_are_dictionaries_is_asked_all_the_same(
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(where))
 
     assert columns("SELECT id FROM people") == [Column("id", "integer", Kind.INTEGER)]
+
+
+def test_a_connection_of_airflows_database_is_asked_as_one_of_its_environment(
+    people: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with people.connect() as known:
+        host = known.info.host
+    kept = {
+        "warehouse": {"conn_type": "postgres", "host": host, "login": "postgres"},
+        "elsewhere": {"conn_type": "snowflake", "host": "x"},
+    }
+
+    def get_connection(conn_id: str) -> InDatabase:
+        return InDatabase(conn_id=conn_id, schema=people.name, **kept[conn_id])
+
+    monkeypatch.setattr(BaseHook, "get_connection", staticmethod(get_connection))
+
+    assert columns("SELECT id FROM people") == [Column("id", "integer", Kind.INTEGER)]
+    with pytest.raises(ConfigurationError, match="install apache-airflow-providers-snowflake"):
+        wiring.columns("elsewhere", "SELECT 1", WHERE)
 
 
 QUERIES = {
