@@ -23,7 +23,7 @@ from sms.template import Logic, Template
 from sms.values import Kind
 
 # What can be neither a number to call nor a postcode.
-NO_CODES = (Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP)
+NO_CODES = (Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.OTHER)
 # What values of each kind may be; a text that they break is broken by all others of the kind.
 EXAMPLES: dict[Kind, object] = {
     Kind.INTEGER: 7,
@@ -33,7 +33,7 @@ EXAMPLES: dict[Kind, object] = {
     Kind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
 }
 # Types whose text is for programs.
-FOR_PROGRAMS = re.compile(r".*\[\]|jsonb?|bytea|xml|hstore|void")
+FOR_PROGRAMS = re.compile(r"jsonb?|bytea|xml|hstore|void")
 
 
 def faults(campaign: Campaign, columns: Sequence[Column]) -> Iterator[BadCampaign]:

@@ -242,13 +242,17 @@ def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> Colum
     if connection.adapters.get_loader(oid, pq.Format.TEXT) is None:
         return Column(name, frames.TEXT)  # an enum, a geometry: psycopg leaves it as text, too
     loader = Transformer(connection).get_loader(oid, pq.Format.TEXT)
-    return Column(name, pa.large_binary(), partial(_one_by_one, name, loader))
+    return Column(name, pa.large_binary(), partial(_one_by_one, name, loader), kind_of(oid))
 
 
 def kind_of(oid: int) -> Kind:
     """What values of a type are, by the number that the server gives it."""
     known = psycopg.adapters.types.get(oid)
-    if known is None or known.array_oid == oid or known.name not in COMMON:
+    if known is None:
+        return Kind.TEXT
+    if known.array_oid == oid or known.name.endswith("range") or known.name == "interval":
+        return Kind.OTHER
+    if known.name not in COMMON:
         return Kind.TEXT
     read_as, _, kind = COMMON[known.name]
     return kind or kinds.of_arrow(read_as) or Kind.TEXT

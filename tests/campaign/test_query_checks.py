@@ -20,7 +20,8 @@ TYPES = {
     "double precision": Kind.FLOAT,
     "date": Kind.DATE,
     "timestamp with time zone": Kind.TIMESTAMP,
-    "text[]": Kind.TEXT,
+    "text[]": Kind.OTHER,
+    "jsonb": Kind.TEXT,
     "": None,
 }
 
@@ -128,6 +129,7 @@ def test_what_says_who_has_opted_out_is_listed() -> None:
     [
         *[("double precision", "a floating-point number, which has lost digits")],
         *[("boolean", "a boolean, which is no number to call")],
+        *[("text[]", "a list, a record, a duration or the like, which is no number to call")],
         *[("date", "a date, which is no number to call")],
         *[("text", None), ("integer", None), ("numeric", None), ("", None)],
     ],
@@ -246,9 +248,16 @@ def test_a_key_that_may_not_tell_people_apart_is_noted(tmp_path: Path) -> None:
 def test_a_type_for_programs_in_a_text_is_noted(tmp_path: Path) -> None:
     found = campaign(tmp_path, "A\n{{ tags }} {{ names|upper }}")
 
-    [note] = query_checks.notes(found, columns(tags="text[]", names="text[]"))
+    [note] = query_checks.notes(found, columns(tags="jsonb", names="jsonb"))
 
-    assert note.startswith(f"{found.text_path}, line 2: {{{{ tags }}}} is of the type text[], ")
+    assert note.startswith(f"{found.text_path}, line 2: {{{{ tags }}}} is of the type jsonb, ")
+
+
+def test_a_list_in_a_text_is_told(tmp_path: Path) -> None:
+    assert faults(tmp_path, "A\n{{ tags }}", tags="text[]") == [
+        "message.txt, line 2: tags is a list, a record, a duration or the like, which no text can "
+        "write: let the query return the one value that is meant"
+    ]
 
 
 def test_a_text_that_is_a_fault_by_itself_is_not_judged_again(tmp_path: Path) -> None:

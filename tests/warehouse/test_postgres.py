@@ -88,7 +88,8 @@ KINDS = {
     **dict.fromkeys(("real", "double precision"), Kind.FLOAT),
     **{"boolean": Kind.BOOLEAN, "date": Kind.DATE},
     **dict.fromkeys(("timestamp", "timestamptz"), Kind.TIMESTAMP),
-    **dict.fromkeys(("text", "varchar(9)", "json", "uuid", "interval", "time"), Kind.TEXT),
+    **dict.fromkeys(("text", "varchar(9)", "json", "uuid", "time", "bytea"), Kind.TEXT),
+    **dict.fromkeys(("interval", "int4range", "integer[]"), Kind.OTHER),
 }
 
 

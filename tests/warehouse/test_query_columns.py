@@ -67,7 +67,7 @@ def test_columns_come_with_the_warehouses_types_and_our_kinds(people: Warehouse)
         Column("d", "date", Kind.DATE),
         Column("m", "mood", Kind.TEXT),
         Column("p", "numeric", Kind.DECIMAL),
-        Column("a", "integer[]", Kind.TEXT),
+        Column("a", "integer[]", Kind.OTHER),
         Column("nothing", "text", Kind.TEXT),
         Column("c", "character", Kind.TEXT),
         Column("j", "jsonb", Kind.TEXT),
