@@ -6,6 +6,7 @@ their planners answer without reading any. How rows are read is in `warehouse`.
 """
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,11 @@ CURSOR = "sms_check"
 DECLARE = f"DECLARE {CURSOR} NO SCROLL CURSOR FOR "
 NOTHING = "SELECT * FROM (%s\n) sms_check WHERE 1 = 0"  # on one line with the query's first
 CANCELLED = "57014"  # query_canceled, which the timeout does
+SYNTAX = "42601"
+JINJA = re.compile(r"\{\{|\{%")
+SENT_AS_IT_STANDS = (
+    "the query is sent as it stands: write SQL's own, such as current_date, for Jinja"
+)
 
 
 def of(hook: Any, sql: str, *, conn_id: str, where: str) -> list[Column]:
@@ -122,6 +128,8 @@ def _raise_understood(error: Exception, sql: str, conn_id: str, where: str) -> N
     hint = getattr(getattr(error, "diag", None), "message_hint", None)
     if hint and _state_of(error).startswith("42"):  # of a query's names
         said += f" ({' '.join(hint.split())})"
+    if _state_of(error) == SYNTAX and JINJA.search(sql):
+        said += f" ({SENT_AS_IT_STANDS})"
     if not _root_of(error):
         said += f" (asked as {NOTHING % '...'})".replace("\n", "")
     raise BadCampaign(where, _line(error, sql), said) from error

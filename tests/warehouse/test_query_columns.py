@@ -165,6 +165,16 @@ def test_a_syntax_error_is_told_with_its_line(people: Warehouse) -> None:
     )
 
 
+def test_jinja_in_a_query_is_told_to_be_sent_as_it_stands(people: Warehouse) -> None:
+    line, said = fault("SELECT id\nFROM people\nWHERE id = {{ params.id }}")
+
+    assert line == 3
+    assert said == (
+        'the warehouse warehouse says: syntax error at or near "{" (the query is sent as it '
+        "stands: write SQL's own, such as current_date, for Jinja)"
+    )
+
+
 FILLERS = st.sampled_from(["-- é", "/* 😀 */", "'it''s; é' AS a,", "1 AS b,", "$$\n;$$ AS c,", ""])
 
 
