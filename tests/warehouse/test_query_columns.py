@@ -12,11 +12,14 @@ from airflow.sdk import BaseHook
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sms import kinds
+from demo.warehouse import fill
+from sms import kinds, query_checks
 from sms.asking import Column
+from sms.campaign import load_all
 from sms.errors import BadCampaign, ConfigurationError, WarehouseUnreachable
 from sms.values import Kind
 from sms_airflow import query_columns, sql_text, wiring
+from tests.airflow_home import ROOT
 from tests.warehouse.conftest import WHERE, Connect, Warehouse
 from tests.warehouse.test_drivers import Connection, Sqlite, of
 
@@ -395,3 +398,20 @@ class _DatabaseError(Exception):
 
 
 _DatabaseError.__name__ = "DatabaseError"
+
+
+# --- The product's own campaigns ----------------------------------------------------------------
+
+
+def test_the_campaigns_that_come_with_it_fit_the_sample_warehouse(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        fill(connection, customers=10)
+    found, broken = load_all(ROOT / "include" / "campaigns")
+    assert found
+    assert not broken
+
+    for each in found:
+        known = wiring.columns("warehouse", each.sql, str(each.sql_path))
+
+        assert [*query_checks.faults(each, known), *query_checks.notes(each, known)] == []
+        assert all(column.kind for column in known)
