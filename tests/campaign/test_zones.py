@@ -44,9 +44,10 @@ BESIDE: dict[str, list[int | tuple[int, int]]] = {
     "PM": [],
     "WF": [(4, 28), (6, 29), (7, 29)],
     "NC": [(9, 24)],
-    "PF": [-2, (3, 5), (6, 29)],
+    "PF": [-2, (3, 5)],
     "alsace_moselle": [-2, (12, 26)],
 }
+MATARII_SINCE = 2025  # in French Polynesia, in the place of the day of its autonomy
 elsewhere = st.sampled_from([each for each in FRENCH if each != MAINLAND])
 
 
@@ -67,6 +68,8 @@ def may_ring(code: str, instant: datetime) -> bool | None:
             else date(local.year, *told)
             for told in (*BESIDE[code], 1, 39, 50, (1, 1), (5, 1), (5, 8), (7, 14))
         } | {date(local.year, *told) for told in ((8, 15), (11, 1), (11, 11), (12, 25))}
+        if code == "PF":
+            days.add(date(local.year, *((11, 20) if local.year >= MATARII_SINCE else (6, 29))))
         if local.isoweekday() == 7 or local.date() in days or not 8 <= local.hour < 22:
             return False
     return by_the_law(instant)
