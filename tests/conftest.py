@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGQUIT
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine, event
@@ -26,6 +27,9 @@ MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
 ROOM = 1 << 30  # bytes; a container may have no more than 64 MB of it
 
 pytest_plugins = ["tests.reporting"]
+# A deadline would judge the machine.
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
 _numbers = itertools.count(1)
 
 

@@ -88,9 +88,7 @@ ROWS = st.lists(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_what_is_streamed_out_is_the_stop_list(office, rows):
     office.ledger.import_opt_outs(listed(*rows), named="crm", file="crm.csv")

@@ -45,7 +45,7 @@ def packed(messages: dict[tuple[int, int], tuple[int, Kind]]) -> list[tuple[Kind
     ]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(
     messages=MESSAGES,
     asked=st.lists(st.tuples(KEYS, st.one_of(NUMBERS, st.just(UNREADABLE))), max_size=12),
@@ -65,7 +65,7 @@ def test_a_key_finds_its_message_however_alike_the_keys_are(messages, asked):
             assert held.keys(np.array([place])).tobytes() == np.array(key, ">u8").tobytes()
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(messages=MESSAGES, asked=st.lists(st.one_of(NUMBERS, st.just(UNREADABLE)), max_size=8))
 def test_a_number_finds_the_only_message_to_it(messages, asked):
     held = Messages(packed(messages))
@@ -148,7 +148,6 @@ ONE = {(7, 7): (FIRST, Kind("FR", None, 1))}
 @pytest.mark.parametrize("portion", [1, 3, 100])
 @settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

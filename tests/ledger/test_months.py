@@ -300,7 +300,6 @@ WHERE run_key = :run_key AND stops > 0
 
 @settings(
     max_examples=25,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -57,7 +57,7 @@ def spring(tmp_path_factory) -> campaign.Campaign:
     return campaign.load(folder)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(CHANGES, CHANGES, ENDS, ENDS)
 @example([(0.2, 0, b'"'), (0.6, 0, b'"')], NOBODY_CHANGED, b"\n", b"\n")
 @example(NOBODY_CHANGED, [(0.4, 0, b'"')], b"\n", b"\n")

@@ -210,7 +210,7 @@ PLAIN = ("", "", "", "", "\n")
 SPOILED = st.lists(st.tuples(QUOTES, QUOTES, QUOTES, QUOTES, ENDS), min_size=6, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SPOILED, st.permutations([0, 1, 2]), st.integers(16, 90), st.booleans())
 @example([("", "", '"', "", "\n"), *[PLAIN] * 4, ("", "", "", '"', "\n")], [0, 1, 2], 99, False)
 def test_no_number_of_a_row_is_lost_to_a_quote(
@@ -246,7 +246,7 @@ BITS = st.sampled_from(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(BITS, max_size=40).map(b"".join), st.integers(16, 40))
 def test_what_is_read_is_what_python_s_own_reader_makes_of_it(tmp_path_factory, content, block):
     """As far as that is strict: it takes a closing quote with text behind it."""
@@ -266,7 +266,7 @@ def test_what_is_read_is_what_python_s_own_reader_makes_of_it(tmp_path_factory, 
     assert all(written[line - 1] for line in lines)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.binary(max_size=60) | st.text(max_size=40).map(str.encode),
     st.sampled_from([None, "cp1252", "utf-16-le"]),

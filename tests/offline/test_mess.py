@@ -27,7 +27,7 @@ from sms.recipients import SENTENCES
 from sms.settings import Settings
 from sms.sources import TableFile
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 AT = datetime(2027, 3, 2, 9, tzinfo=UTC)
 COLUMNS = ("key", "msisdn", "first_name", "store", "tag")
 Row = tuple[str | None, ...]

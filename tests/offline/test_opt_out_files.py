@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sms.errors import SourceError, StopListUnsafe
@@ -154,7 +154,6 @@ LISTED = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(listed=LISTED, suffix=st.sampled_from(["csv", "parquet"]))
 def test_what_was_written_is_read_as_the_same(tmp_path_factory, listed, suffix):
     path = tmp_path_factory.getbasetemp() / f"written.{suffix}"

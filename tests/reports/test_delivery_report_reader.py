@@ -248,7 +248,7 @@ TEXT = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(TEXT, min_size=1, max_size=5), st.integers(1, 80), st.booleans())
 def test_whatever_a_quoted_text_holds_its_outcome_stays_its_own(texts, block, everything):
     rows = [

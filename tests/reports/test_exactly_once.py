@@ -39,7 +39,6 @@ JUNK = st.one_of(st.binary(max_size=12), HEADERS, st.just(b"\xef\xbb\xbf"), st.j
 @pytest.mark.parametrize("kind", ["STOP", "SMSMO"])
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -77,7 +76,6 @@ DELIVERIES = st.builds(
 
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -51,7 +51,7 @@ FILES = st.one_of(
     st.lists(st.one_of(PIECES, st.binary(max_size=9)), max_size=20).map(b"".join),
     st.binary(max_size=300),
 )
-TRIES = settings(max_examples=250, deadline=None, derandomize=True)
+TRIES = settings(max_examples=250, derandomize=True)
 
 
 def read(content: bytes, kind: ReportKind) -> Report | str:
@@ -137,7 +137,7 @@ SOUND = st.integers(0, 9).map(
 )
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=600, derandomize=True)
 @given(content=st.lists(st.one_of(SOUND, LINES, LINES), max_size=12).map(b"".join))
 def test_lines_read_as_columns_are_read_as_row_by_row(content):
     by_columns = facts(read(content, ReportKind.ACK))

@@ -59,7 +59,6 @@ ACKS = st.lists(st.builds(ack_row, st.integers(0, 6)), min_size=1, max_size=6)
 
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

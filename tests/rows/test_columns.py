@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sms.columns import bytes_of, distinct, flags_of, holding, is_utf8, nulls_of
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 SOME = st.lists(st.text(st.sampled_from("STOP 36é€"), max_size=12), max_size=8)
 
 

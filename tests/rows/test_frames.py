@@ -333,7 +333,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_and_any_integer_come_back_from_the_file_as_they_were(first, second):
     shelf = Shelf()
     frames.write(shelf, [frames.from_rows(["text", "number"], rows) for rows in (first, second)])

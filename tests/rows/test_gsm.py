@@ -30,7 +30,7 @@ MESS = st.text(
 )
 
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 EVERYTHING = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
@@ -337,7 +337,7 @@ def test_what_stands_for_a_numeral_keeps_the_meaning_of_the_numbers_beside_it(te
 BESIDE = st.text(st.sampled_from("0127 a€%.é(\u200b\ufe0f\n½¾²³⁻₂①⒈㎡🔟❶１ç中"), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(BESIDE, max_size=6))
 @example(["2¾", "10²", "½5", "1₂₂1", "⒈1", "²\u200b²"])
 def test_numerals_are_set_apart_as_a_character_at_a_time_would(texts):

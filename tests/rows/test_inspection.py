@@ -31,7 +31,7 @@ RULES = [
     Rules(long_sms=True, unicode=True, empty_oadc=True),
 ]
 BLOCKS = [1, 7, 64, 257, inspection._BLOCK]
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=150)
 
 # --- The page, read slowly -----------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def _is_missing(value: str) -> bool:
     return bool((are_nulls(texts) | nothing_on_a_phone(texts)).any() or value.strip() in PLAIN_NO)
 
 
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 
 
 def audience(**columns: list[str | None]) -> pa.RecordBatch:

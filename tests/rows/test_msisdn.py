@@ -366,7 +366,7 @@ NUMBERISH = st.text(st.sampled_from("0123456789+33(0). ,-e\u00a0Té"), max_size=
 
 
 @given(FICTION, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_gaps_anywhere_change_nothing(msisdn, data):
     prefix = data.draw(st.sampled_from(["+33", "0033", "33", "0"]))
     written = prefix + str(msisdn)[2:]
@@ -379,7 +379,7 @@ def test_gaps_anywhere_change_nothing(msisdn, data):
 
 
 @given(st.lists(ANYTHING | NUMBERISH | st.none(), max_size=20))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_any_text_is_a_number_or_has_one_fault_and_reading_it_again_changes_nothing(texts):
     for msisdn, country, reason in read(*texts):
         assert bool(msisdn) == bool(country) == (not reason)
@@ -389,7 +389,7 @@ def test_any_text_is_a_number_or_has_one_fault_and_reading_it_again_changes_noth
 
 
 @given(st.lists(ANYTHING | NUMBERISH | st.none(), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_number_is_judged_by_itself_whatever_stands_beside_it(texts):
     assert read(*texts) == [verdict for text in texts for verdict in read(text)]
 
@@ -452,7 +452,7 @@ def test_the_shorter_ways_read_every_spelling_listed_here_as_the_general_rules_d
 
 
 @given(st.lists(plain_but_for_a_flaw() | NUMBERISH | ANYTHING | st.none(), max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_shorter_ways_say_what_the_general_rules_say(texts):
     column = pa.array(texts, pa.large_string())
 

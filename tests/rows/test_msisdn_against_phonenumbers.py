@@ -338,7 +338,7 @@ def test_a_country_that_a_campaign_may_not_name_has_none(region):
         return
 
     @given(st.lists(st.from_regex(f"({mobile})\\Z", fullmatch=True), min_size=1, max_size=50))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def owners(numbers):
         texts = [f"+{metadata.country_code}{number}" for number in numbers if number.isascii()]
         read = set(normalise(pa.array(texts, pa.string())).country.to_pylist()) - {""}

@@ -69,7 +69,7 @@ def test_no_mobile_of_any_country_is_read_as_a_strangers_in_france(country):
     mobile = phonenumbers.PhoneMetadata.metadata_for_region(country).mobile.national_number_pattern
 
     @given(st.lists(st.from_regex(f"(?:{mobile})\\Z", fullmatch=True), min_size=4, max_size=8))
-    @settings(max_examples=2, deadline=None)
+    @settings(max_examples=2)
     def read(numbers):
         ascii_only = [number for number in numbers if number.isascii()]
         texts = spellings(country, ascii_only)

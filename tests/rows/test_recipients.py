@@ -824,7 +824,7 @@ def screened_in_batches(rows, size):
 
 
 @given(ROWS, st.integers(1, 12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_columns_in_batches_of_any_size_give_what_the_rule_book_gives_row_by_row(rows, size):
     verdicts = judged_row_by_row(rows)
     screenings = screened_in_batches(rows, size)
@@ -844,7 +844,7 @@ def test_columns_in_batches_of_any_size_give_what_the_rule_book_gives_row_by_row
 
 
 @given(ROWS, st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_row_in_is_audience_or_excluded_and_the_reasons_add_up(rows, size):
     screenings = screened_in_batches(rows, size)
     audience = sum(one.audience.num_rows for one in screenings)
@@ -856,7 +856,7 @@ def test_every_row_in_is_audience_or_excluded_and_the_reasons_add_up(rows, size)
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_with_a_key_for_each_row_the_order_changes_the_winner_and_never_who_is_written_to(
     rows, chance
 ):

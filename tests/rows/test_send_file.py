@@ -21,7 +21,7 @@ NUMBER = 33639980000
 GOOD = b"A1;+33639980001;BOUTIQUE;Bonjour\r\n"
 
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 def messages(

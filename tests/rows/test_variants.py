@@ -27,7 +27,7 @@ from sms.wire.send_file import Dialect
 WORD = 2**64 - 1
 FIRST = 33639980000
 MANY = np.arange(FIRST, FIRST + 400_000)
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 NUMBERS = st.lists(st.integers(0, 2**63 - 1), max_size=20)
 CAMPAIGNS = st.text(st.sampled_from("abc_1"), min_size=1, max_size=8)
 SHARES = st.integers(0, 10**6 - 1).map(lambda millionths: Fraction(millionths, 10**6))

@@ -158,7 +158,6 @@ MESS = st.lists(st.tuples(TEXTS, st.none() | st.integers(-(2**63), 2**63 - 1), T
 @given(MESS)
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_mess_of_rows_comes_as_by_a_cursor(

@@ -184,7 +184,6 @@ FILLERS = st.sampled_from(["-- é", "/* 😀 */", "'it''s; é' AS a,", "1 AS b,"
 @given(st.lists(FILLERS, max_size=6), st.lists(FILLERS, max_size=3))
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_line_is_right_whatever_stands_before_it(
