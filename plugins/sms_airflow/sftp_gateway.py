@@ -1,8 +1,8 @@
 """The gateway over SFTP, for tasks (paramiko) and for triggers (asyncssh).
 
-Both speak through the provider package's hooks, so an Airflow connection of type sftp is all that
-configures them. Here, and only here, an SSH or SFTP failure becomes an error of ours: either the
-gateway refused us, which trying again won't change, or it could not be reached.
+An Airflow connection of type sftp is all that configures them (`gateway_login` reads it,
+`logging_in` gets in). Here, and only here, an SSH or SFTP failure becomes an error of ours: either
+the gateway refused us, which trying again won't change, or it could not be reached.
 """
 
 import asyncio
@@ -21,8 +21,6 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 import asyncssh
 import paramiko
-from airflow.providers.sftp.hooks.sftp import SFTPHook, SFTPHookAsync
-from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from paramiko.sftp import (
     CMD_CLOSE,
@@ -44,6 +42,7 @@ from sms.errors import (
     UploadRefused,
 )
 from sms.wire.names import shown
+from sms_airflow import logging_in
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,15 +83,12 @@ class SftpGateway:
     def __enter__(self) -> Self:
         where = self._account.address
         with spoken(where, "connecting"):
-            _pinned(BaseHook.get_connection(self._account.conn_id))
-            # One attempt: whether to try again is the task's decision, and a refused login must
-            # not be repeated.
-            hook = SFTPHook(ssh_conn_id=self._account.conn_id, conn_retry_attempts=1)
-            if hook.pkey or hook.key_file or hook.password:
-                hook.look_for_keys = False  # each key of ours in ~/.ssh would be a refused login
-            if hook.key_file:
-                _require_key(hook.key_file, hook.password)
-            self._client: paramiko.SFTPClient = self._stack.enter_context(hook.get_managed_conn())
+            login = logging_in.login(self._account.conn_id)
+            hook = logging_in.hook_of(login)
+            with logging_in.telling_unpinned(login):
+                self._client: paramiko.SFTPClient = self._stack.enter_context(
+                    hook.get_managed_conn()
+                )
         try:
             with spoken(where, "connecting"):
                 channel = self._client.get_channel()
@@ -329,9 +325,17 @@ async def watching(account: Account) -> AsyncIterator["SftpWatch"]:
 
 async def _connect(account: Account, stack: contextlib.AsyncExitStack) -> asyncssh.SFTPClient:
     try:
-        client = await stack.enter_async_context(_managed(account))
+        login = await logging_in.login_of(account.conn_id)
+    except AirflowNotFoundException as error:
+        # It was there when the wait began, and Airflow says the same of one that is deleted and of
+        # a secrets backend that does not answer.
+        raise GatewayUnreachable(
+            f"{account.address} can't be reached, as Airflow finds no connection {account.conn_id}"
+        ) from error
+    try:
+        client = await stack.enter_async_context(logging_in.connected(login))
     except (asyncssh.ConnectionLost, ConnectionResetError):
-        await _compare_host_keys(account)
+        await logging_in.compare_host_keys(login)
         raise
     clock.verify(await _async_marker(client), account.address)
     return client
@@ -401,55 +405,6 @@ class SftpWatch:
         return self._spelled[wanted].encode()
 
 
-@contextlib.asynccontextmanager
-async def _managed(account: Account) -> AsyncIterator[asyncssh.SFTPClient]:
-    hook = SFTPHookAsync(sftp_conn_id=account.conn_id)
-    try:
-        _pinned(await BaseHook.aget_connection(account.conn_id))
-        async with hook.get_managed_conn() as client:
-            yield client
-    except AirflowNotFoundException as error:
-        # It was there when the wait began, and Airflow says the same of one that is deleted and of
-        # a secrets backend that does not answer.
-        raise GatewayUnreachable(
-            f"{account.address} can't be reached, as Airflow finds no connection {account.conn_id}"
-        ) from error
-
-
-async def _compare_host_keys(account: Account) -> None:
-    """Raise HostKeyNotVerifiable if the server shows no key of the pinned kind, or another.
-
-    asyncssh asks for the pinned kind alone, and OpenSSH hangs up, without a word, on whoever asks
-    for a kind that it hasn't. Here it may show any, the pinned kind first; nobody logs in.
-    """
-    found = await BaseHook.aget_connection(account.conn_id)
-    pinned = _pinned(found)
-    if pinned is None:
-        return
-    kinds = ",".join(kind.decode() for kind in pinned.sig_algorithms)
-    shown = await asyncssh.get_server_host_key(
-        found.host, found.port or 22, server_host_key_algs=f"^{kinds}"
-    )
-    if shown and shown.public_data != pinned.public_data:
-        raise asyncssh.HostKeyNotVerifiable("another kind of host key")
-
-
-def _pinned(connection: Connection) -> asyncssh.SSHKey | None:
-    """The host key that a connection pins, if any.
-
-    Raises ValueError for one that can't be read: paramiko takes that for a line that breaks, and
-    asyncssh for a server with another key.
-    """
-    words = str(connection.extra_dejson.get("host_key") or "").split()[:2]
-    try:
-        return asyncssh.import_public_key(" ".join(words)) if words else None
-    except asyncssh.KeyImportError as error:
-        raise ValueError(
-            f"its extra host_key is no key ({error}): copy the whole line of the server's key, "
-            "such as `ssh-ed25519 AAAA...`"
-        ) from error
-
-
 async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
     try:
         async with client.open(clock.MARKER, "rb") as file:
@@ -517,6 +472,11 @@ def spoken(
     except paramiko.SSHException as error:
         if "known_hosts" in str(error):
             raise _wrong_host_key(where) from error
+        if "No authentication methods" in str(error):  # nobody has logged in
+            raise ConfigurationError(
+                f"the connection to {where} can't be used: it has neither a key nor a password. "
+                "Add the extra private_key or key_file"
+            ) from error
         raise _unreachable(where, doing, error) from error
     except asyncssh.SFTPError as error:
         lost = asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection
@@ -543,16 +503,6 @@ def spoken(
         ) from error
     except (AirflowException, ValueError) as error:
         raise ConfigurationError(f"the connection to {where} can't be used: {error}") from error
-
-
-def _require_key(file: str, password: str | None) -> None:
-    """Raise ValueError for a key file that is none; paramiko takes it for a line that breaks."""
-    try:
-        paramiko.PKey.from_path(file, password.encode() if password else None)
-    except OSError:
-        raise
-    except Exception as error:  # of paramiko, of cryptography, of what reads the bytes
-        raise ValueError(f"{file} holds no key that can be used ({error})") from error
 
 
 @contextlib.contextmanager

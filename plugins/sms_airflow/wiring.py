@@ -6,6 +6,8 @@ connection ends here, in a sentence that names it.
 """
 
 import hashlib
+import logging
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,9 +27,11 @@ from sms.pseudonyms import Key
 from sms.run_folder import RunFolder
 from sms.settings import Settings
 from sms.settings import load as load_settings
-from sms_airflow import notifying, query_columns, warehouse
+from sms_airflow import gateway_login, notifying, query_columns, warehouse
 from sms_airflow.balance import ask
 from sms_airflow.sftp_gateway import Account, SftpGateway
+
+log = logging.getLogger(__name__)
 
 GATEWAY = "sms_gateway"
 LEDGER = "sms_ledger"
@@ -56,18 +60,24 @@ def campaign(name: str) -> Campaign:
 def account() -> Account:
     """What the connection `sms_gateway` says of the account at the provider."""
     found = connection(GATEWAY, "type sftp, with the extras service_id and host_key")
-    extra = found.extra_dejson
-    service_id = str(extra.get("service_id") or "")
-    if not service_id:
+    login, extras = gateway_login.read(found)
+    if not (service_id := extras.get("service_id")):
         raise ConfigurationError(
             f"the connection {GATEWAY} has no service_id in its extras: add the 5 characters "
             "that the provider gave you"
         )
     folders = {
-        Folder.SEND: str(extra.get("send_dir") or Folder.SEND),
-        Folder.REPORT: str(extra.get("report_dir") or Folder.REPORT),
+        Folder.SEND: extras.get("send_dir") or str(Folder.SEND),
+        Folder.REPORT: extras.get("report_dir") or str(Folder.REPORT),
     }
-    return Account(GATEWAY, f"{found.host}:{found.port or 22}", service_id, folders)
+    if len({folder.strip("/").casefold() for folder in folders.values()}) < len(folders):
+        raise ConfigurationError(
+            f"the connection {GATEWAY} names {folders[Folder.SEND]} as send_dir and as report_dir: "
+            "name the gateway's two directories, or remove both extras if they are Send and Report"
+        )
+    if unread := gateway_login.unread(found):
+        log.warning("Nobody reads these extras of %s: %s", GATEWAY, ", ".join(unread))
+    return Account(GATEWAY, login.address, service_id, folders)
 
 
 def gateway() -> SftpGateway:
@@ -126,9 +136,16 @@ def connection(conn_id: str, what: str) -> Connection:
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if os.environ.get(variable):  # Airflow goes on as if it were not there
+            raise ConfigurationError(
+                f"the connection {conn_id} can't be read: what {variable} holds is neither a URI "
+                "nor one line of JSON with the fields conn_type, host, port (a number), login, "
+                "password and extra"
+            ) from None
         raise ConfigurationError(
             f"there is no connection {conn_id}: create it ({what}) in Admin > Connections, or "
-            f"set AIRFLOW_CONN_{conn_id.upper()}"
+            f"set {variable}"
         ) from error
 
 

@@ -13,7 +13,7 @@ import asyncssh
 import paramiko
 import pytest
 
-from sms.errors import ConfigurationError, GatewayRefused, GatewayUnreachable
+from sms.errors import GatewayRefused, GatewayUnreachable
 from sms_airflow import line, wiring
 from sms_airflow.triggers import VerdictTrigger
 from sms_sandbox import Sandbox
@@ -36,12 +36,6 @@ def a_task() -> str:
         pass
     assert not refused.value.retryable
     return str(refused.value)
-
-
-def a_task_fails() -> str:
-    with pytest.raises(ConfigurationError) as wrong, wiring.gateway():
-        pass
-    return str(wrong.value)
 
 
 def a_trigger() -> str:
@@ -117,17 +111,6 @@ def test_a_host_key_that_nobody_pinned_is_refused(
     assert asked(gateway) == {"connection": 1, "refused_login": 0, "login": 0}
 
 
-@pytest.mark.parametrize("pinned", ["nonsense", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-rsa ?"])
-def test_a_pinned_key_that_cannot_be_read_is_no_wrong_one(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, pinned: str
-) -> None:
-    connect(monkeypatch, gateway, host_key=pinned)
-
-    for login in (a_task_fails, a_trigger):
-        assert "can't be used" in login()
-    assert asked(gateway)["login"] == 0
-
-
 def test_a_login_that_is_refused_is_tried_once(gateway: Gateway, told: Callable[[], str]) -> None:
     gateway.turn(refuse_logins=True)
 
@@ -149,33 +132,6 @@ def test_no_key_is_offered_but_the_connections_own(
 
     assert "refused our login" in told()
     assert asked(gateway) == {"connection": 1, "refused_login": 1, "login": 0}
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (None, "can't be read"),
-        (b"", "can't be used"),
-        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nnone\n-----END OPENSSH PRIVATE KEY-----\n", "used"),
-        (stranger("ssh-ed25519").export_private_key(passphrase="unknown"), "can't be used"),
-    ],
-    ids=["none", "empty", "torn", "locked"],
-)
-def test_a_key_file_that_cannot_be_read_is_no_refusal_of_the_gateways(
-    gateway: Gateway,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    content: bytes | None,
-    says: str,
-) -> None:
-    key = tmp_path / "key"
-    if content is not None:
-        key.write_bytes(content)
-    connect(monkeypatch, gateway, key_file=str(key))
-
-    for login in (a_task_fails, a_trigger):
-        assert says in login()
-    assert asked(gateway)["refused_login"] == 0
 
 
 def test_a_thousand_that_wait_one_after_the_other_do_not_hammer(
