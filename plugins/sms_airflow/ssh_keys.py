@@ -75,8 +75,10 @@ def private_key(
 
 def for_paramiko(key: asyncssh.SSHKey) -> paramiko.PKey:
     """The same private key as paramiko has it."""
-    text = io.StringIO(key.export_private_key("openssh").decode())
-    return CLASSES[key.get_algorithm()].from_private_key(text)
+    kind = CLASSES[key.get_algorithm()]
+    # Of OpenSSH's format paramiko does not read every ECDSA key.
+    text = key.export_private_key("openssh" if kind is paramiko.Ed25519Key else "pkcs1-pem")
+    return kind.from_private_key(io.StringIO(text.decode()))
 
 
 def _text(content: bytes) -> str:
