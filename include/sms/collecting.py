@@ -343,6 +343,7 @@ def is_unchanged(file: RemoteFile, known: ReportFile | None, seen: Sighting | No
     return (
         known is not None
         and seen is not None
+        and file.modified_at is not None
         and (known.size_bytes, known.modified_at) == (file.size, file.modified_at)
         and seen.state == RemoteState(file.size, file.modified_at, known.sha256)
         and seen.fetched_at - seen.since >= CLOCK_STEP
@@ -636,12 +637,18 @@ def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) ->
 
 
 def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
-    """Copy the very bytes of a listed report into the archive, grown meanwhile or not."""
+    """Copy the very bytes of a listed report into the archive, grown meanwhile or not.
+
+    Where the server tells no time, it counts as changed when we first fetched it as it is.
+    """
     began = ledger.now()
     with storage.scratch() as copy:
         gateway.fetch(Folder.REPORT, file.name, copy)
-        archived = keep(copy, file.name, file.modified_at, archive)
-    state = RemoteState(archived.size_bytes, file.modified_at, archived.sha256)
+        archived = keep(copy, file.name, file.modified_at or began, archive)
+    seen = None if file.modified_at else ledger.sighting(file.name)
+    if seen and seen.state.sha256 == archived.sha256:
+        archived = replace(archived, modified_at=seen.state.modified_at)
+    state = RemoteState(archived.size_bytes, archived.modified_at, archived.sha256)
     ledger.sight(file.name, state, began)
     return archived
 

@@ -58,11 +58,14 @@ class Folder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file in a listing of the gateway."""
+    """One file in a listing of the gateway; `modified_at` is None where the server tells none.
+
+    Then only its bytes tell whether it is unchanged: a size alone does not.
+    """
 
     name: str
     size: int
-    modified_at: datetime
+    modified_at: datetime | None
 
 
 class Shows(Protocol):

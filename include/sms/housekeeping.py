@@ -74,10 +74,11 @@ class _Report:
 
     @property
     def is_read(self) -> bool:
-        """Whether it was loaded as it lies there."""
-        return self.known is not None and (self.known.size_bytes, self.known.modified_at) == (
-            self.file.size,
-            self.file.modified_at,
+        """Whether it was loaded as it lies there, as far as size and time tell."""
+        return (
+            self.known is not None
+            and self.known.size_bytes == self.file.size
+            and self.file.modified_at in (None, self.known.modified_at)
         )
 
 
@@ -137,7 +138,8 @@ def _bring_changes_home(
     for report in _reports(gateway.listing(Folder.REPORT), ledger):
         awaited = report.known is None and report.owner.state not in HOME
         # One that was never seen by our own clock would never be old enough to go.
-        is_read = report.is_read and ledger.sighting(report.file.name) is not None
+        is_sure = report.file.modified_at and ledger.sighting(report.file.name)
+        is_read = report.is_read and is_sure
         if report.kind is ReportKind.ACK and not is_read and not awaited:
             name, stem = report.file.name, report.owner.stem
             try:
@@ -289,7 +291,8 @@ def _is_over(
             heard = owner.verdict_at or now
             return owner.state is State.REJECTED and now - heard >= REJECT_STAYS
         case Phase.TMP | None:  # left behind by a try that died
-            dead = now - file.modified_at > settings.claim_lease
+            touched = file.modified_at or owner.claimed_at or owner.send_at
+            dead = now - touched > settings.claim_lease
             return dead and owner.state in OVER | HOME
         case _:
             return False

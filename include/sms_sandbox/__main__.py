@@ -9,9 +9,10 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from sms_sandbox.account import Account
-from sms_sandbox.knobs import Drop, Knobs
+from sms_sandbox.knobs import Attribute, Drop, Knobs
 from sms_sandbox.server import CannotStart, Gateway, Plan
 
 EPILOG = """\
@@ -63,6 +64,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         most_rows=options.most_rows,
     )
     turned = {name: getattr(options, name) for name in _KNOBS if getattr(options, name) is not None}
+    turned["untold"] = tuple(options.untold)
     return Plan(
         root=options.root,
         account=account,
@@ -184,6 +186,13 @@ def _add_knobs(group: argparse._ArgumentGroup) -> None:
         else:
             default = getattr(Knobs(), name)
             group.add_argument(flag, type=kind, metavar="N", help=f"{text} ({default})")
+    group.add_argument(
+        "--untold",
+        action="append",
+        default=[],
+        choices=get_args(Attribute),
+        help="leave this out of listings and stats; repeat for several",
+    )
     group.add_argument(
         "--drop",
         type=_drop,

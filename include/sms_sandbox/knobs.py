@@ -17,6 +17,7 @@ from sms_sandbox import private
 
 Verb = Literal["login", "put", "write", "rename", "remove", "list", "stat", "get"]
 When = Literal["before", "after"]
+Attribute = Literal["size", "times", "permissions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Knobs:
     unreported: float = 0.0  # sent, but without a row in the ACK
     stop: float = 0.02  # shares of the recipients reached
     reply: float = 0.03
+    untold: tuple[Attribute, ...] = ()  # what listings and stats leave out
     drops: tuple[Drop, ...] = ()
     # By shell-style patterns of campaign ids: what is turned otherwise for these campaigns' files.
     campaigns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -82,7 +84,10 @@ class Knobs:
             cls.of(dict(special), base)
         drops = turned.get("drops", base.drops)
         listed = tuple(drop if isinstance(drop, Drop) else Drop.of(drop) for drop in drops)
-        return replace(base, **{**turned, "drops": listed})
+        untold = tuple(turned.get("untold", base.untold))
+        if strange := set(untold) - set(get_args(Attribute)):
+            raise ValueError(f"no such attribute: {', '.join(sorted(strange))}")
+        return replace(base, **{**turned, "drops": listed, "untold": untold})
 
     def for_campaign(self, campaign_id: str) -> "Knobs":
         """As they are turned for one campaign; of several patterns that match, the last wins."""
@@ -93,7 +98,7 @@ class Knobs:
         return replace(self, **special) if special else self
 
 
-OF_ALL_CAMPAIGNS = {"refuse_logins", "drops", "campaigns"}
+OF_ALL_CAMPAIGNS = {"refuse_logins", "untold", "drops", "campaigns"}
 
 
 class Panel:

@@ -10,8 +10,14 @@ from typing import Any
 import asyncssh
 
 from sms_sandbox import private
-from sms_sandbox.knobs import Verb, When
+from sms_sandbox.knobs import Attribute, Verb, When
 from sms_sandbox.provider import Provider
+
+HIDES: dict[Attribute, tuple[str, ...]] = {
+    "size": ("size",),
+    "times": ("atime", "mtime", "crtime", "ctime"),
+    "permissions": ("permissions",),
+}
 
 
 class FileSession(asyncssh.SFTPServer):
@@ -86,15 +92,35 @@ class FileSession(asyncssh.SFTPServer):
         # At once and by hand: the library's own fails if a file is renamed while it is listed.
         for name in [b".", b"..", *os.listdir(os.fsencode(self._local(path)))]:
             with contextlib.suppress(FileNotFoundError):
-                attrs = asyncssh.SFTPAttrs.from_local(os.lstat(self._local(path + b"/" + name)))
+                attrs = self._told(os.lstat(self._local(path + b"/" + name)))
                 yield asyncssh.SFTPName(name, attrs=attrs)
         self._end("list")
 
     async def stat(self, path: bytes) -> Any:
         await self._begin("stat", self._local(path))
-        found = super().stat(path)
+        found = self._told(super().stat(path))
         self._end("stat")
         return found
+
+    def lstat(self, path: bytes) -> Any:
+        return self._told(super().lstat(path))
+
+    def fstat(self, file_obj: Any) -> Any:
+        return self._told(super().fstat(file_obj))
+
+    def format_longname(self, name: asyncssh.SFTPName) -> None:
+        if self._desk.knobs.untold:
+            name.longname = name.filename
+        else:
+            super().format_longname(name)
+
+    def _told(self, found: Any) -> asyncssh.SFTPAttrs:
+        """A file's attributes, without those of which a knob says nothing is told."""
+        attrs = asyncssh.SFTPAttrs.from_local(found)
+        for hidden in self._desk.knobs.untold:
+            for name in HIDES[hidden]:
+                setattr(attrs, name, None)
+        return attrs
 
     def symlink(self, oldpath: bytes, newpath: bytes) -> None:
         raise asyncssh.SFTPPermissionDenied("no links here")

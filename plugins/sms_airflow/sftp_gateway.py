@@ -10,11 +10,12 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
@@ -41,8 +42,9 @@ from sms.errors import (
     GatewayUnreachable,
     UploadRefused,
 )
-from sms.wire.names import shown
+from sms.wire.names import Phase, ReportName, shown
 from sms_airflow import logging_in
+from sms_airflow.sizes import measured, measured_by
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,17 +117,31 @@ class SftpGateway:
     def listing(self, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
         with self._spoken(f"listing {folder}"), _changing(folder):
-            entries = _entries(self._client, self._folders[folder])
-        return [
-            RemoteFile(_name(entry.filename, entry.st_mode), entry.st_size or 0, _moment(entry))
-            for entry in entries
-            if not stat.S_ISDIR(entry.st_mode or 0)
-        ]
+            found = [
+                RemoteFile(
+                    _name(entry.filename, mode), self._size(folder, entry), _moment(entry.st_mtime)
+                )
+                for entry in _entries(self._client, self._folders[folder])
+                if not stat.S_ISDIR(mode := _mode(entry.st_mode, entry.longname))
+            ]
+        return found
+
+    def _size(self, folder: Folder, entry: paramiko.SFTPAttributes) -> int:
+        """A file's size, found by its bytes where the server tells none and it matters."""
+        if entry.st_size is None and _size_matters(entry.filename):
+            return measured(self._client, self._path(folder, entry.filename))
+        return entry.st_size or 0
 
     def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
         """Copy a file's bytes into an open file."""
+        path = self._path(folder, name)
         with self._spoken(f"fetching {name}"):
-            self._client.getfo(self._path(folder, name), into)
+            try:
+                self._client.getfo(path, into)
+            except TypeError:  # of paramiko, which adds to a size that it has not been told
+                with self._client.open(path, "rb") as source:
+                    source.prefetch(measured(self._client, path))
+                    shutil.copyfileobj(source, into, BLOCK)
 
     def upload(self, name: str, source: BinaryIO) -> int:
         """Write a file into `Send`; returns the size that the gateway then reports."""
@@ -133,7 +149,8 @@ class SftpGateway:
         with self._spoken(f"uploading {name}", UploadRefused):
             with self._client.file(path, "wb") as target:
                 _write(target, source, Progress(name, _size(source)))
-            return self._client.stat(path).st_size or 0
+            told = self._client.stat(path).st_size
+            return measured(self._client, path) if told is None else told
 
     def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
         """Rename within `Send` by the plain request, which refuses to overwrite (R27).
@@ -213,8 +230,10 @@ def _entries(client: paramiko.SFTPClient, path: str) -> list[paramiko.SFTPAttrib
         while True:
             answer = _answer(client, CMD_NAME, CMD_READDIR, directory)
             for _ in range(answer.get_int()):
-                name, _ = answer.get_string(), answer.get_string()
-                entry = paramiko.SFTPAttributes._from_msg(answer, _decoded(name))
+                name, longname = answer.get_string(), answer.get_string()
+                entry = paramiko.SFTPAttributes._from_msg(
+                    answer, _decoded(name), _decoded(longname)
+                )
                 if name not in (b".", b".."):
                     found.append(entry)
     client._request(CMD_CLOSE, directory)
@@ -234,7 +253,18 @@ def _decoded(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def _name(name: str, mode: int | None) -> str:
+def _mode(mode: int | None, longname: str | None) -> int:
+    """What kind of file it is, by the line for people where nothing else tells; 0 for unknown."""
+    kinds = {"-": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK, "p": stat.S_IFIFO}
+    return kinds.get((longname or "")[:1], 0) if mode is None else mode
+
+
+def _size_matters(name: str) -> bool:
+    """Whether something is decided by a file's size: a report's, or an upload's before its end."""
+    return ReportName.parse(name) is not None or name.lower().endswith(f".{Phase.TMP}")
+
+
+def _name(name: str, mode: int) -> str:
     """An entry's name; a link, a pipe or a device gets one that no file of ours can have."""
     return name if not mode or stat.S_ISREG(mode) else f"{name} (no regular file)"
 
@@ -365,20 +395,33 @@ class SftpWatch:
     def __init__(self, client: asyncssh.SFTPClient) -> None:
         self._client = client
         self._spelled: dict[str, str] = {}
+        self._at_once = asyncio.Semaphore(16)
 
     async def listing(self, account: Account, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
         with spoken(account.address, f"listing {folder}"), _changing(folder):
-            entries = await _within(ANSWER, self._entries(account, folder))
-        return [
-            RemoteFile(
-                _name(_decoded(_raw(entry.filename)), entry.attrs.permissions),
-                entry.attrs.size or 0,
-                _moment(entry.attrs),
-            )
-            for entry in entries
-            if entry.attrs.type != asyncssh.FILEXFER_TYPE_DIRECTORY
-        ]
+            entries = await _within(ANSWER, self._files(account, folder))
+        return entries
+
+    async def _files(self, account: Account, folder: Folder) -> list[RemoteFile]:
+        found: list[RemoteFile] = []
+        untold: list[Coroutine[Any, Any, RemoteFile]] = []
+        for entry in await self._entries(account, folder):
+            name, longname = _decoded(_raw(entry.filename)), _decoded(_raw(entry.longname or b""))
+            mode, size = _mode(entry.attrs.permissions, longname), entry.attrs.size
+            if stat.S_ISDIR(mode) or name in (".", ".."):
+                continue
+            file = RemoteFile(_name(name, mode), size or 0, _moment(entry.attrs.mtime))
+            if size is None and _size_matters(name):
+                where = await self._path(account, folder)
+                untold.append(self._measured(file, where + b"/" + _raw(entry.filename)))
+            else:
+                found.append(file)
+        return found + list(await asyncio.gather(*untold))
+
+    async def _measured(self, file: RemoteFile, path: bytes) -> RemoteFile:
+        async with self._at_once:
+            return replace(file, size=await measured_by(self._client, path))
 
     async def _entries(self, account: Account, folder: Folder) -> Sequence[asyncssh.SFTPName]:
         try:
@@ -552,10 +595,9 @@ def _unreachable(where: str, doing: str, error: Exception) -> GatewayUnreachable
     )
 
 
-def _moment(entry: paramiko.SFTPAttributes | asyncssh.SFTPAttrs) -> datetime:
-    """When a file was changed; a server that tells no such thing tells the beginning of time."""
-    paramikos = isinstance(entry, paramiko.SFTPAttributes)
-    return datetime.fromtimestamp((entry.st_mtime if paramikos else entry.mtime) or 0, UTC)
+def _moment(mtime: float | None) -> datetime | None:
+    """When a file was changed, if the server tells."""
+    return datetime.fromtimestamp(mtime, UTC) if mtime else None
 
 
 def _raw(name: bytes | str) -> bytes:

@@ -40,13 +40,14 @@ def gateway(request, tmp_path, monkeypatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(params=["sandbox", "openssh"])
+@pytest.fixture(params=["sandbox", "telling little", "openssh"])
 def shelf(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Gateway]:
     """A gateway that shows the reports that a test puts there."""
-    if request.param == "sandbox":
-        with Sandbox(tmp_path / "gateway") as sandbox:
+    if request.param != "openssh":
+        untold = ("size", "times", "permissions") if request.param == "telling little" else ()
+        with Sandbox(tmp_path / "gateway", knobs=Knobs(untold=untold)) as sandbox:
             connect(monkeypatch, sandbox)
             yield sandbox
     else:
@@ -107,6 +108,7 @@ def test_reports_come_home_once_however_often_they_are_looked_for(home, shelf, a
     assert home.ledger.submission(one.stem).state is State.REPORTED
 
 
+@pytest.mark.parametrize("shelf", ["sandbox", "openssh"], indirect=True)
 def test_a_line_that_breaks_while_a_report_is_fetched_loses_nothing(home, shelf, reply):
     one = home.accepted(3)
     shelf.put_report(one.stem.replace("SEND", "STOP") + ".csv", reply(0))

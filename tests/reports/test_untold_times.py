@@ -1,0 +1,77 @@
+"""Where a server tells no times, only the bytes of a report tell whether it is unchanged."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sms.collecting import REPORT_SETTLES
+from sms.delivery import Folder, RemoteFile
+from tests.reports.conftest import FIRST, NOW, FolderGateway, Home
+
+
+class Untold(FolderGateway):
+    """A gateway whose listing has no times."""
+
+    def listing(self, folder: Folder) -> list[RemoteFile]:
+        return [replace(file, modified_at=None) for file in super().listing(folder)]
+
+
+@pytest.fixture
+def home(home: Home) -> Home:
+    home.gateway = Untold(home.gateway.folder)
+    return home
+
+
+def test_a_stop_file_written_anew_at_the_same_size_is_heard(
+    home: Home, reply: Callable[..., bytes]
+) -> None:
+    stem = home.accepted(3).stem
+    name = stem.replace("SEND", "STOP") + ".csv"
+    home.gateway.shows(name, reply(0))
+    home.collect_replies()
+    home.now += timedelta(days=1)
+
+    home.gateway.shows(name, reply(1))
+    home.collect_replies()
+
+    assert home.stop_list() == [FIRST, FIRST + 1]
+
+
+def test_a_report_counts_as_of_its_first_look_and_is_loaded_once(
+    home: Home, reply: Callable[..., bytes]
+) -> None:
+    stem = home.accepted(3).stem
+    name = stem.replace("SEND", "STOP") + ".csv"
+    home.gateway.shows(name, reply(0))
+    home.collect_replies()
+    before = home.tables()
+    home.now += timedelta(days=1)
+
+    assert home.collect_replies() == []
+
+    assert home.tables() == before
+    known = home.ledger.report_file(name)
+    assert known
+    assert known.modified_at == NOW
+
+
+def test_of_two_reports_the_one_seen_later_is_the_latest(
+    home: Home, ack: Callable[..., bytes]
+) -> None:
+    stem = home.accepted(2).stem
+    early, late = (stem.replace("SEND", "ACK").replace("-1200-", hour) + ".csv"
+                   for hour in ("-1200-", "-1300-"))  # fmt: skip
+    home.gateway.shows(early, ack(2, "2;sent"))
+    home.collect(stem)
+    home.now += REPORT_SETTLES
+    (home.gateway.folder / early).rename(home.gateway.folder / "aside")
+    home.gateway.shows(late, ack(2))
+    home.collect(stem)
+    home.now += REPORT_SETTLES
+    (home.gateway.folder / "aside").rename(home.gateway.folder / early)
+
+    home.collect(stem)
+
+    assert home.table("SELECT DISTINCT outcome FROM sms.delivery") == [("delivered",)]
