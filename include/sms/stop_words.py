@@ -3,8 +3,9 @@
 A row of a STOP report always opts out, whatever its text. A free reply (SMSMO) is judged here. A
 no that is not heard breaks the law, one that is heard too many costs a message: so a short reply
 that holds a form of *stop*, *arrêter*, *désabonner*, *désinscrire*, *unsubscribe* or one of the
-phrases below is a STOP, in whatever case, accents, letters of other alphabets and spacing. What
-may ask, and is not certain, goes to a person.
+phrases below is a STOP, in whatever case, accents, letters of other alphabets and spacing, also
+where its accents were lost on the way (`misread`). What may ask, and is not certain, goes to a
+person.
 """
 
 import re
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.gsm import TRANSLITERATION
+from sms.misread import readings
 
 SHORT = 8  # words; of a longer reply only the first word is certain
 _UNSEEN = frozenset({"Mn", "Me", "Cf"})  # marks, and signs without a shape
@@ -41,6 +43,11 @@ FORM = re.compile(
 )
 # What a word that is not whole yet may become.
 STEMS = ("stop", "arret", "desabo", "desinscri", "unsub", "optout")
+# What begins the phrases below: words, and beginnings of words.
+OPENING_WORDS = frozenset(
+    ["ne", "n", "plus", "no", "don", "do", "remove", "delete", "take", "leave"]
+)
+OPENINGS = ("retir", "enlev", "suprim", "supprim", "effac", "ray", "vir", "laiss", "fich", "fout")
 LIKE = r"(?:pubs?|publicites?|sms|textos?|messages?|msg|spams?|mails?|promos?|offres?|infos?)"
 CEASE = (
     r"(?:recevoir|reco\w+|envoyer|envoyez|contacter|contactez|contactee?s?|ecrire|ecrivez|appeler"
@@ -95,6 +102,17 @@ _LOOK_ALIKE = str.maketrans(
 
 def asks_to_stop(text: str) -> Asks:
     """Whether a reply asks to be left alone; one that says so certainly opts out."""
+    found = Asks.NO
+    for reading in readings(text):
+        match _asks_to_stop(reading):
+            case Asks.YES:
+                return Asks.YES
+            case Asks.PERHAPS:
+                found = Asks.PERHAPS
+    return found
+
+
+def _asks_to_stop(text: str) -> Asks:
     plain = _plain(text)
     words = WORD.findall(plain)
     if not words:
@@ -133,16 +151,26 @@ def _judged(texts: pa.Array | pa.ChunkedArray, wanted: Asks) -> pa.BooleanArray:
 
 def speaks_of_stop(text: str) -> bool:
     """Whether any word or phrase of a text asks to be left alone, however long the text is."""
-    return _speaks_of_stop(_plain(text))
+    return any(_speaks_of_stop(_plain(reading)) for reading in readings(text))
 
 
 def may_become_stop(text: str) -> bool:
-    """Whether a text that is not whole yet may still turn out to be a STOP, by its last word."""
+    """Whether a text that is not whole yet may still turn out to be a STOP.
+
+    By its last word, or by any that begins a phrase.
+    """
+    return any(map(_may_become_stop, readings(text)))
+
+
+def _may_become_stop(text: str) -> bool:
     words = WORD.findall(plain := _plain(text))
-    pieces = ["".join(words), *(words[-1:] if plain[-1:].isalpha() else [])]
+    if any(word.startswith(OPENINGS) or word in OPENING_WORDS for word in words):
+        return True
+    last = words[-1:] if plain[-1:].isalpha() else []
+    pieces = ["".join(words), *last]
     return any(
         stem.startswith(piece) or piece.startswith(stem) for stem in STEMS for piece in pieces
-    )
+    ) or any(each.startswith(piece) for each in (*OPENINGS, *OPENING_WORDS) for piece in last)
 
 
 def _speaks_of_stop(plain: str) -> bool:

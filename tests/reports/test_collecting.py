@@ -314,6 +314,22 @@ def test_a_stop_is_heard_however_the_number_is_written(home, spelled):
     assert home.stop_list() == [FIRST + 1]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        *("Arrêtez".encode("mac-roman"), "Désabonnement".encode("cp850"), "Arrêt".encode("cp1252")),
+        *("DĂ©sabonner".encode(), "ArrÃªtez".encode(), b"D?sabonnement", b"arr&ecirc;tez"),
+    ],
+)
+def test_a_reply_whose_accents_were_lost_on_its_way_opts_out(home, message):
+    home.accepted(3)
+    home.gateway.shows(SMSMO, b"+33639980001;20260715;1205;" + message + b";A1\r\n")
+
+    [brought] = home.collect_replies()
+
+    assert (brought.opt_outs, brought.unreadable) == (1, 0)
+
+
 def test_a_row_with_an_endless_date_opts_out_and_stops_no_other_file(home, reply):
     home.accepted(3)
     date = "".join(f"{n:x}" for n in range(3_000))

@@ -86,6 +86,41 @@ def test_what_may_ask_is_for_a_person(text: str) -> None:
     assert asks_to_stop(text) is Asks.PERHAPS
 
 
+# As what a text was written, and as what somebody read it on its way to us.
+MISREAD = [
+    *[("utf-8", other) for other in ("cp1252", "cp1250", "latin-1", "mac-roman", "cp850")],
+    *[("mac-roman", "cp1252"), ("cp850", "cp1252"), ("cp437", "latin-1"), ("latin-1", "mac-roman")],
+    *[("latin-1", "utf-8"), ("cp1252", "ascii")],
+]
+ACCENTED = [text for text in REQUESTS if "é" in text or "ê" in text]
+
+
+@pytest.mark.parametrize(("written", "read"), MISREAD)
+@pytest.mark.parametrize("text", [*ACCENTED, "DÉSABONNEMENT", "Arrête", "ne plus m'écrire"])
+def test_a_text_that_was_misread_on_its_way_hides_no_request(text, written, read) -> None:
+    assert asks_to_stop(text.encode(written).decode(read, "replace")) is Asks.YES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Arr?tez", "D?sabonnement", "ARR?T", "ne plus m'?crire", "D??sabonner", "arr¿tez"),
+        *("arr&ecirc;tez", "D&#233;sabonner", "D&#xE9;sabo", "D%C3%A9sabonnement", "STOP%20merci"),
+        *("Arr=C3=AAtez", "D=E9sabonnement", "D+AOk-sabonnement", "arr\\u00eatez", "Arr\\xeatez"),
+    ],
+)
+def test_a_text_whose_accents_were_lost_or_written_out_hides_no_request(text: str) -> None:
+    assert asks_to_stop(text) is Asks.YES
+
+
+@pytest.mark.parametrize(("written", "read"), MISREAD)
+@pytest.mark.parametrize(
+    "text", ["arrêt maladie", "C'est noté, à samedi", "Je reçois bien", "Vous ouvrez à 8 h ?"]
+)
+def test_a_text_that_was_misread_and_says_something_else_asks_nothing(text, written, read) -> None:
+    assert asks_to_stop(text.encode(written).decode(read, "replace")) is Asks.NO
+
+
 SPELT = st.sampled_from(
     [str.upper, str.title, str.casefold, lambda text: text.replace(" ", "  \u00a0")]
 )
@@ -124,8 +159,29 @@ def test_a_last_word_that_is_cut_may_still_become_a_request(text: str) -> None:
         assert may_become_stop(text[:size]), text[:size]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("ne plus recevoir", "Je ne veux plus recevoir", "plus de pub", "laissez-moi tranquille"),
+        *("enlevez moi", "no more texts", "don't text me", "take me off", "N'envoyez plus de pub"),
+    ],
+)
+def test_a_phrase_that_is_cut_may_still_become_a_request(text: str) -> None:
+    begins = 3 if text.startswith("Je ") else 0
+    for size in range(begins + 1, len(text)):
+        assert may_become_stop(text[:size]), text[:size]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "mac-roman", "cp850"])
+@pytest.mark.parametrize("text", ["Désabonnement", "Arrêtez"])
+def test_a_text_of_another_encoding_that_is_cut_may_still_become_one(text, encoding) -> None:
+    raw = text.encode(encoding)
+    for size in range(1, len(raw) + 1):
+        assert may_become_stop(raw[:size].decode("cp1252", "replace")), raw[:size]
+
+
 def test_what_is_whole_and_something_else_becomes_none() -> None:
-    for text in ("Oui", "Merci ", "Bonjour, ", "À samedi"):
+    for text in ("Oui", "Merci ", "Bonjour, ", "À samedi", "OK", "D'accord, samedi"):
         assert not may_become_stop(text)
 
 
