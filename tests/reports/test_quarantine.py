@@ -271,7 +271,10 @@ def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, repl
 
 # Whatever the encoding, a STOP is one
 
-ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7", "cp500"]
+ENCODINGS = [
+    *("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-7", "cp500"),
+    *("utf-32", "utf-32-le", "utf-32-be"),
+]
 
 
 @pytest.mark.parametrize("encoding", [*ENCODINGS, "cp1252"])
@@ -282,6 +285,33 @@ def test_no_encoding_hides_a_stop(encoding, word, row):
 
     assert may_hold_stop(raw)
     assert may_hold_stop(raw[1:] if encoding.startswith("utf-16-") and row != "{}" else raw)
+
+
+@pytest.mark.parametrize("encoding", [each for each in ENCODINGS if each.startswith("utf")])
+@pytest.mark.parametrize("row", ["{}", "+33639980001;20260715;1205;{};A1"])
+@pytest.mark.parametrize("word", ["Ѕтор", "𝗦𝗧𝗢𝗣"])
+@pytest.mark.parametrize("cut", range(4))
+def test_no_encoding_hides_a_stop_in_other_letters(encoding, row, word, cut):
+    raw = row.format(f"  {word}").encode(encoding)
+
+    assert may_hold_stop(raw[cut:] if encoding.startswith(("utf-16-", "utf-32-")) else raw)
+
+
+@pytest.mark.parametrize("encoding", ["mac-roman", "cp850", "cp437", "cp037", "cp1140"])
+@pytest.mark.parametrize("word", ["STOP", "Arrêtez", "Désabonner"])
+def test_no_old_encoding_hides_a_stop(encoding, word):
+    assert may_hold_stop(f"x {word} y".encode(encoding))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"D=C3=A9sabonner", b"arr&ecirc;t", b"D?sabonner", "ArrÃªt".encode(), b"=53TOP"),
+        b"\0S\0T" + "OP".encode("utf-16-le"),
+    ],
+)
+def test_nothing_that_was_written_out_or_mixed_hides_a_stop(raw):
+    assert may_hold_stop(b"x;" + raw)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
