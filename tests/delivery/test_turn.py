@@ -12,11 +12,18 @@ from sqlalchemy import text
 
 from demo.processes import wait_until
 from sms import delivery
-from sms.errors import LedgerBusy, LedgerError, LookExpired, ReportsFailed
+from sms.errors import (
+    GatewayUnreachable,
+    LedgerBusy,
+    LedgerError,
+    LookExpired,
+    ReportsFailed,
+)
 from sms.ledger import locks
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
 from sms_airflow import wiring
+from sms_airflow.sftp_gateway import SftpGateway
 from tests.delivery.conftest import (
     PATIENCE,
     STEM,
@@ -32,12 +39,12 @@ from tests.delivery.test_submit import at_check, interrupted, opt_out
 LAST = 3  # of the checks of a try: the turn is held
 
 
-def waits_for_a_turn(desk: Desk) -> bool:
+def waits_for_a_turn(desk: Desk, table: str = "sms.opt_out") -> bool:
     query = text(
-        "SELECT count(*) FROM pg_locks WHERE relation = 'sms.opt_out'::regclass AND NOT granted"
+        "SELECT count(*) FROM pg_locks WHERE relation = to_regclass(:table) AND NOT granted"
     )
     with desk.ledger.engine.connect() as db:
-        return bool(db.execute(query).scalar_one())
+        return bool(db.execute(query, {"table": table}).scalar_one())
 
 
 def test_a_stop_that_comes_in_a_turn_waits_until_it_is_over_and_counts_as_late(
@@ -164,21 +171,58 @@ def test_an_unreadable_stop_that_comes_before_the_rename_holds_the_file(
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
 
-    def comes() -> None:
-        with desk.ledger.engine.begin() as db:
-            db.execute(
-                text(
-                    "INSERT INTO sms.unreadable_row "
-                    "(report, line, reason, raw, may_be_stop, recorded_at) "
-                    "VALUES ('STOP-1', 1, 'torn', 'x', true, now())"
-                )
-            )
-
     with pytest.raises(ReportsFailed, match="STOP-1"):
-        desk.submit(prepared.stem, gateway=interrupted("upload", comes))
+        desk.submit(prepared.stem, gateway=interrupted("upload", partial(cannot_read, desk)))
 
     assert renames(gateway) == []
     assert not desk.ledger.submission(prepared.stem).may_have_left
+
+
+def test_an_unreadable_stop_that_comes_in_a_turn_waits_until_it_is_over(
+    desk: Desk, gateway: Gateway
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    with ThreadPoolExecutor(1) as beside:
+        renamed: list[list[str]] = []
+
+        def comes() -> None:
+            row = beside.submit(cannot_read, desk)
+            waits = partial(waits_for_a_turn, desk, "sms.unreadable_row")
+            wait_until(waits, "the row's wait", timeout=PATIENCE)
+            row.add_done_callback(lambda _: renamed.append(renames(gateway)))
+
+        desk.submit(prepared.stem, also=at_check(LAST, comes))
+
+    assert renamed == [[f"{prepared.stem}.csv"]]
+    assert desk.ledger.unseen_stops() == {"STOP-1": 1}
+
+
+def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    rename = SftpGateway.rename
+
+    def stand_still(session: Any, old: str, new: str, *may_leave: Any) -> None:
+        late = new.endswith(".csv") and "stood still" not in told
+        if late:
+            told.append("stood still")
+            monkeypatch.setattr(delivery, "LOOK_HOLDS", -1.0)
+        try:
+            rename(session, old, new, *may_leave)
+        finally:
+            monkeypatch.setattr(delivery, "LOOK_HOLDS", 60.0)
+
+    told: list[str] = []
+    monkeypatch.setattr(SftpGateway, "rename", stand_still)
+
+    with pytest.raises(GatewayUnreachable):  # what refuses a request ends its line
+        desk.submit(prepared.stem)
+
+    assert told == ["stood still"]
+    assert renames(gateway) == []
+    assert not desk.ledger.submission(prepared.stem).may_have_left
+    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
 @pytest.mark.parametrize("error", [LookExpired(), LedgerError("no")], ids=["look", "other"])
@@ -238,6 +282,18 @@ def _before_request(session: Any, act: Callable[[], None]) -> None:
         rename(old, new)
 
     session._client.rename = renamed
+
+
+def cannot_read(desk: Desk) -> None:
+    """A row of a STOP file that nobody can read comes home."""
+    with desk.ledger.engine.begin() as db:
+        db.execute(
+            text(
+                "INSERT INTO sms.unreadable_row "
+                "(report, line, reason, raw, may_be_stop, recorded_at) "
+                "VALUES ('STOP-1', 1, 'torn', 'x', true, now())"
+            )
+        )
 
 
 def _bytes() -> io.BytesIO:
