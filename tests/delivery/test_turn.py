@@ -142,6 +142,25 @@ def test_whoever_stands_still_in_a_turn_asks_everything_again(
     assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
+def test_whoever_stands_still_in_the_last_check_is_asked_again(
+    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [prepared] = desk.prepare(numbers(3))
+    seconds, hours = delivery._real_seconds, list[int]()
+    monkeypatch.setattr(delivery, "_real_seconds", lambda: seconds() + 3600 * len(hours))
+    asked: list[Any] = []
+
+    def check(held: Any) -> None:
+        asked.append(held)
+        if len(asked) == LAST:
+            hours.append(1)
+
+    assert desk.submit(prepared.stem, also=check).state is State.SUBMITTED
+
+    assert len(asked) == LAST + 2  # before the file is looked at, and in another turn
+    assert renames(gateway) == [f"{prepared.stem}.csv"]
+
+
 def test_what_the_server_ended_is_no_turn_any_more(desk: Desk, gateway: Gateway) -> None:
     [prepared] = desk.prepare(numbers(3))
 

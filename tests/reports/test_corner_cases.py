@@ -1,11 +1,14 @@
 """The corner cases that CSV readers are known to fall over, with `;`; and reports of any size."""
 
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks.contest import Side, python
+from sms.errors import ReportUnreadable
+from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
 from sms.wire.reports import read_delivery_report, read_replies
 
@@ -95,6 +98,8 @@ def test_one_line_of_another_encoding_changes_no_other():
 MEASURED = """
 import sys
 from sms import columns
+from sms.errors import ReportUnreadable
+from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
 from sms.wire.reports import read_delivery_report, read_replies
 columns.use_lean_memory()
@@ -125,6 +130,29 @@ def test_memory_is_a_block_and_the_columns_that_are_kept(kind, tmp_path):
         peaks.append(peak)
 
     assert peaks[1] - peaks[0] < 60
+
+
+@pytest.mark.parametrize("kind", list(ReportKind))
+@pytest.mark.parametrize("line", [b"x\n", b'"x\n', b"a;b;c;d\n"])
+@pytest.mark.parametrize("begins", [b"", b"A1;+33639980001;;A;3;d;t\n", b"+33639980001;;;A;A1\n"])
+def test_of_lines_that_are_no_rows_few_are_read_before_the_file_is_refused(
+    kind, line, begins, monkeypatch
+):
+    monkeypatch.setattr(reports, "MOST_UNREADABLE", 2 * report_rows.PORTION)
+    read = read_delivery_report if kind is ReportKind.ACK else partial(read_replies, kind=kind)
+    drawn: list[int] = []
+
+    def counted(*how):
+        for rows, upto in report_rows.portions(*how):
+            drawn.append(len(rows))
+            yield rows, upto
+
+    monkeypatch.setattr(reports, "portions", counted)
+
+    with pytest.raises(ReportUnreadable, match="be read as"):
+        read(io.BytesIO(begins + line * 50_000))
+
+    assert sum(drawn) <= 3 * report_rows.PORTION
 
 
 def measured(kind: str, file: Path) -> tuple[int, int]:

@@ -89,6 +89,17 @@ def test_any_bytes_in_blocks_of_any_size_are_read_alike(kind, content, block):
 
 @pytest.mark.parametrize("kind", list(ReportKind))
 @TRIES
+@given(content=FILES, lines=st.integers(3, 9))
+def test_any_bytes_in_portions_of_any_size_are_read_alike(kind, content, lines):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report_rows, "MOST_LINES", 2)
+        whole = facts(read(content, kind))
+        patched.setattr(report_rows, "PORTION", lines)
+        assert facts(read(content, kind)) == whole
+
+
+@pytest.mark.parametrize("kind", list(ReportKind))
+@TRIES
 @given(content=FILES)
 def test_what_is_read_may_be_stored(kind, content):
     report = read(content, kind)

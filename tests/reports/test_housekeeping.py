@@ -494,6 +494,35 @@ def test_every_delivery_report_on_a_file_is_read(home, gateway, later, ack):
     assert len(clear(home).reports) == 2
 
 
+def test_an_older_report_under_another_hour_takes_nothing_back(home, gateway, later, ack):
+    """Loaded last, and of another name: by the server's clock it was written first."""
+    one = home.accepted(9)
+    later(A_DAY)
+    older = name("ACK", one).replace("1200", "0900")
+    gateway.put_report(older, ack(9, "1;in progress"))
+    later(2 * A_DAY)
+    gateway.put_report(name("ACK", one), ack(9))
+
+    home.collect(one.stem)
+    assert home.ledger.reconcile(one.stem).delivered == 9
+    clear(home)
+
+    assert older in {each.name for each in home.ledger.report_files(one.stem)}
+    assert home.ledger.reconcile(one.stem).delivered == 9
+
+
+def test_a_delivery_report_under_no_name_of_one_is_told(home, gateway, later, ack):
+    one = home.accepted(3)
+    later(A_DAY)
+    odd = name("ACK", one).replace(".csv", " (1).csv")
+    gateway.put_report(odd, ack(3))
+
+    with pytest.raises(HousekeepingUnfinished, match="begins like ACK") as told:
+        clear(home)
+
+    assert odd in str(told.value)
+
+
 @pytest.mark.parametrize("intended", [None, HOUR])
 @pytest.mark.parametrize("kind", ["ACK", "STOP", "SMSMO"])
 def test_a_report_proves_that_its_file_arrived(home, gateway, later, kind, ack, reply, intended):

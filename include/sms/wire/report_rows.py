@@ -21,9 +21,10 @@ from sms.msisdn import OVERSEAS_BLOCKS, normalise
 # Whether some fields are a row without any doubt.
 Whole = Callable[[Sequence[bytes]], bool]
 
-BLOCK = 4 << 20  # bytes
+BLOCK = 1 << 20  # bytes: of larger ones nothing is read quicker
 LONGEST_ROW = 64 << 10  # bytes: five SMS in UTF-8 have less than 4 KiB
 MOST_LINES = 100  # of one row, by line breaks in its text
+PORTION = 10_000  # lines that are read row by row before anybody may give up; more than MOST_LINES
 
 # Takes whole lines, the number of the first one and whether the file ends here; returns how many
 # bytes and lines it took: fewer than all if a row may go on in the next block.
@@ -121,6 +122,28 @@ def rows_of(
             break
         at = upto
     return [row for row in found if row.fault or any(cell.strip() for cell in row.fields)], at
+
+
+def portions(
+    lines: Sequence[bytes],
+    first: int,
+    begins: re.Pattern[bytes],
+    ends: bool,
+    whole: Whole | None = None,
+) -> Iterator[tuple[list[Row], int]]:
+    """`rows_of` a portion of the lines after the other, with how many lines are taken by then.
+
+    A block may hold a million lines that are no row: whoever draws them can give up before.
+    """
+    at = 0
+    while at < len(lines):
+        some = lines[at : at + PORTION]
+        is_last = at + len(some) == len(lines)
+        rows, count = rows_of(some, first + at, begins, ends and is_last, whole)
+        at += count
+        yield rows, at
+        if is_last:
+            return
 
 
 def _row_at(

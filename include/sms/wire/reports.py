@@ -20,8 +20,8 @@ what others make of it:
   more has no torn row: its last line counts with or without a line end. Whoever said STOP in a
   row whose end is not there yet has said so all the same: `read_tail` finds them.
 
-A file is read in blocks of 4 MiB, and its rows are drawn as they are read: whoever passes them on
-holds one block in memory.
+A file is read in blocks of 1 MiB, and its rows are drawn as they are read: whoever passes them on
+holds one block in memory. A file that is no report is given up after a portion of its lines.
 """
 
 import hashlib
@@ -55,8 +55,8 @@ from sms.wire.report_rows import (
     Walk,
     bare,
     number,
+    portions,
     row_by_rfc,
-    rows_of,
 )
 
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
@@ -260,7 +260,8 @@ class _Reader:
         self.walk = Walk(source, self.take, grows, start.size, start.lines)
         self.rows = start.rows
         self.junk = 0  # unreadable lines before the first row
-        self.faults: list[tuple[int, int, str]] = []  # of this block
+        self.faults: list[tuple[int, int, str]] = []  # that are not kept yet
+        self.faulty = 0  # that are
         self.cp1252 = 0
         self.read: list[pa.Table] = []  # and not drawn
         self.unreadable: list[pa.Table] = []
@@ -294,17 +295,24 @@ class _Reader:
             return _decoded(cell)
 
     def keep(self, table: pa.Table, first_line: int | None) -> None:
-        """Add a block's rows, and give up on a file that is no report."""
+        """Add rows that were read, and give up on a file that is no report."""
         self.read.append(table)
-        if not self.rows:
-            self.junk += sum(first_line is None or line < first_line for line, _, _ in self.faults)
-            if self.junk >= PATIENCE:
-                raise ReportUnreadable(f"none of its first {PATIENCE} lines can be read as a row")
+        junk = sum(first_line is None or line < first_line for line, _, _ in self.faults)
+        self.require_report(junk)
+        self.junk += 0 if self.rows else junk
         self.rows += table.num_rows
         self.unreadable.append(_table(self.faults, UNREADABLE))
+        self.faulty += len(self.faults)
         self.faults = []
-        if (count := sum(table.num_rows for table in self.unreadable)) > MOST_UNREADABLE:
-            raise ReportUnreadable(f"{count:,} of its lines can't be read as rows")
+
+    def require_report(self, junk: int) -> None:
+        """ReportUnreadable if too many lines are no rows; `junk` of the new ones are the first."""
+        if not self.rows and self.junk + junk >= PATIENCE:
+            raise ReportUnreadable(f"none of its first {PATIENCE} lines can be read as a row")
+        if self.faulty + len(self.faults) > MOST_UNREADABLE:
+            raise ReportUnreadable(
+                f"more than {MOST_UNREADABLE:,} of its lines can't be read as rows"
+            )
 
     def warnings(self) -> Iterator[str]:
         """What a person should know, in sentences; no recipient's text is in them."""
@@ -364,10 +372,13 @@ class Replies(_Reader):
 
     def take(self, block: bytes, first: int, ends: bool) -> tuple[int, int]:
         lines = _without_mark(block, first).split(b"\n")[:-1]
-        rows, taken = rows_of(lines, first, REPLY_BEGINS, ends)
-        read = [self._read(row) for row in rows if not _is_header(row, "MSISDN")]
-        kept = [values for values in read if values is not None]
-        self.keep(_table([values[1:] for values in kept], REPLIES), kept[0][0] if kept else None)
+        taken = 0
+        for rows, upto in portions(lines, first, REPLY_BEGINS, ends):
+            taken = upto
+            read = [self._read(row) for row in rows if not _is_header(row, "MSISDN")]
+            kept = [values for values in read if values is not None]
+            table = _table([values[1:] for values in kept], REPLIES)
+            self.keep(table, kept[0][0] if kept else None)
         return sum(len(line) + 1 for line in lines[:taken]), taken
 
     def _read(self, row: Row) -> tuple[Any, ...] | None:
@@ -480,20 +491,21 @@ class Deliveries(_Reader):
         block = _without_mark(block, first)
         cells = Cells.of(block)
         cells = cells.without(_within_texts(block, cells, ends))
-        others: list[Row] = []
+        others: list[tuple[Any, ...]] = []
         taken = len(block), len(cells.begin)
         for lines in _runs(np.flatnonzero(~cells.plain)):
             last = int(lines[-1]) == len(cells.begin) - 1
             texts = [block[cells.begin[i] : cells.end[i]] for i in lines]
-            rows, count = rows_of(
-                texts, first + int(lines[0]), DELIVERY_BEGINS, ends or not last, _is_whole
-            )
-            others += rows
+            count, begins = 0, first + int(lines[0])
+            for rows, upto in portions(texts, begins, DELIVERY_BEGINS, ends or not last, _is_whole):
+                count = upto
+                others += self._one_by_one(rows)
+                self.require_report(0 if others or cells.plain.any() else len(self.faults))
             if count < len(lines):
                 taken = int(cells.begin[lines[count]]), int(lines[count])
         table = self._columns(cells, first)
         if others:
-            table = pa.concat_tables([table, self._one_by_one(others)]).sort_by("line")
+            table = pa.concat_tables([table, _table(others, DELIVERIES)]).sort_by("line")
         self._count_unknown(table)
         self.keep(table, table["line"][0].as_py() if table.num_rows else None)
         return taken
@@ -522,9 +534,9 @@ class Deliveries(_Reader):
         except pa.ArrowInvalid:
             return pa.array([self.text(cell) for cell in raw.to_pylist()], pa.large_string())
 
-    def _one_by_one(self, rows: Iterable[Row]) -> pa.Table:
+    def _one_by_one(self, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
         read = [self._read(row) for row in rows if not _is_header(row, "IDREMOTE")]
-        return _table([values for values in read if values is not None], DELIVERIES)
+        return [values for values in read if values is not None]
 
     def _read(self, row: Row) -> tuple[Any, ...] | None:
         fault, fields = row.fault, _without_last(row.fields)
