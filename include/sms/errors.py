@@ -130,8 +130,8 @@ class LimitTripped(SmsError):
 
     def __str__(self) -> str:
         return (
-            f"{self.campaign} stops before its upload: {'; '.join(self.tripped)}. Nothing was "
-            "sent. If all is as it should be, correct campaign.yaml or the settings and clear the "
+            f"{self.campaign} stops before its upload: {'; '.join(self.tripped)}. "
+            "If all is as it should be, correct campaign.yaml or the settings and clear the "
             "task plan with what is downstream of it"
         )
 

@@ -125,13 +125,13 @@ def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetim
         if request.day or request.hour:
             raise ConfigurationError(
                 "send_at tells the day and the hour already: leave it out, or leave out day and "
-                "hour. Nothing was sent, trigger a new run"
+                "hour, in a new run"
             )
         return request.send_at
     if request.day and not hour:
         raise ConfigurationError(
             f"the day {request.day} is asked for without an hour, and the campaign "
-            f"{campaign.name} has none of its own: nothing was sent, trigger a new run with an "
+            f"{campaign.name} has none of its own: trigger a new run with an "
             "hour, or without a day to send as soon as allowed"
         )
     if request.day and hour:

@@ -302,8 +302,8 @@ def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> 
     if faults:
         raise SourceError(
             f"{stem}.csv breaks the provider's rules at {len(faults)} places, the first in line "
-            f"{faults[0].line}: {faults[0].sentence}. Nothing was sent; this is a defect of ours, "
-            "please report it with the run's folder at hand"
+            f"{faults[0].line}: {faults[0].sentence}. It is not uploaded; this is a defect of "
+            "ours, please report it with the run's folder at hand"
         )
 
 

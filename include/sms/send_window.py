@@ -67,8 +67,8 @@ def slot(
     opens = _spoken(send_at, after=earliest)
     if outside_window == "fail":
         raise WindowClosed(
-            f"{closed}, and the campaign says `outside_window: fail`: nothing was sent. Trigger a "
-            f"new run for {opens} or later, or write `outside_window: shift`"
+            f"{closed}, and the campaign says `outside_window: fail`: trigger a new "
+            f"run for {opens} or later, or write `outside_window: shift`"
         )
     return Slot(send_at, f"{closed}, moved to {opens}" + _far(send_at, now, settings))
 

@@ -97,7 +97,7 @@ def require_known(conf: Mapping[str, Any]) -> None:
             hint = f", did you mean {near[0]}?" if near else ""
             raise ConfigurationError(
                 f"{key} is no parameter of a campaign's run{hint} There are only "
-                f"{', '.join(Request.model_fields)}: nothing was sent, trigger a new run"
+                f"{', '.join(Request.model_fields)}: correct it in a new run"
             )
 
 
@@ -130,7 +130,7 @@ def _instant(written: Any) -> datetime | None:
     except ValueError as error:
         raise ConfigurationError(
             f"send_at is {written!r}: write a date and an hour such as 2027-03-15T10:00, French "
-            "time unless it says otherwise. Nothing was sent, trigger a new run"
+            "time unless it says otherwise, and trigger a new run"
         ) from error
     return instant if instant.tzinfo else instant.replace(tzinfo=PARIS)
 
