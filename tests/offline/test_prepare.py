@@ -359,13 +359,17 @@ def test_a_disk_without_room_keeps_nobody_s_number(campaign, stop_list, tmp_path
         assert len((disk.folder / "out" / "excluded.csv").read_text().splitlines()) == 3
 
 
-def test_lists_in_a_parquet_are_written_as_text(campaign, stop_list, tmp_path):
+def test_lists_in_a_parquet_are_refused_where_the_text_writes_them(campaign, stop_list, tmp_path):
     rows = [{"key": "k1", "msisdn": "0639980001", "first_name": ["Zoé", "Léa"], "store": "Lyon"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "lists.parquet")
 
-    summary = prepared(campaign, tmp_path / "lists.parquet", stop_list, tmp_path / "out")
+    done = sms(
+        *("prepare", campaign, "--recipients", tmp_path / "lists.parquet"),
+        *("--stop-list", stop_list, "--out", tmp_path / "out"),
+    )
 
-    assert summary["messages"] == 1
+    assert done.returncode == 1
+    assert "line 1: first_name is a list, a record, a duration or the like" in done.stderr
 
 
 def test_a_preview_draws_the_longest_message_too_and_none_twice(campaign, recipients, stop_list):
