@@ -33,8 +33,9 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV or Parquet. Numbers are in the column msisdn, else in the first; when people "
-            "opted out is in the column opted_out_at, if there is one.",
+            help="CSV or Parquet. Numbers are in the column msisdn, else in the only one that "
+            "holds mobile numbers; when people opted out is in the column opted_out_at, if there "
+            "is one.",
         ),
     ],
     source: Annotated[

@@ -27,8 +27,10 @@ from sms.msisdn import Int64s, Numbers
 from sms.pipeline import ordered
 from sms.recipients import SENTENCES
 from sms.sources import (
+    NOBODY,
     TableFile,
     abroad,
+    elsewhere,
     misunderstood,
     no_number,
     open_stop_list,
@@ -101,20 +103,52 @@ class Reading:
         SourceError in the end if there are rows, and no number in any.
         """
         columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
+        nobody: list[Int64s] = []
         for found in ordered(self._read, self.file.batches(columns)):
             self.rejects += [(self.rows + row + 1, reason) for row, reason in found.rejects]
-            if len(self.rejects) > MOST_REJECTS:
-                raise SourceError(
-                    f"{self.file.path}: more than {MOST_REJECTS:,} rows of the column "
-                    f"{self.numbers!r} are no numbers: call the column that holds them msisdn"
-                )
+            self._require_few(len(self.rejects))
             self.left_out.update(found.left_out)
+            nobody.append(self.rows + found.nobody)
             self.strange += found.strange
             self.rows += found.rows
             numbers += found.opt_outs.num_rows
             yield found.opt_outs
         if self.rows and not numbers and not self.rejects:
             raise SourceError(no_number(self.file, self.numbers, self.rows))
+        self._reject_elsewhere(np.concatenate([NOBODY, *nobody]))
+
+    def _reject_elsewhere(self, nobody: Int64s) -> None:
+        """Take the rows whose number stands in another column for what they are: somebody's no."""
+        rows: list[int] = []
+        for row, _ in elsewhere(self.file, self.numbers, nobody):
+            rows.append(row)
+            self._require_few(len(self.rejects) + len(rows))
+        if not rows:
+            return
+        reasons = self._reasons_of(np.array(rows, np.int64))
+        self.left_out -= Counter(reasons)
+        self.rejects = sorted(
+            [*self.rejects, *((row + 1, why) for row, why in zip(rows, reasons, strict=True))]
+        )
+
+    def _require_few(self, rejects: int) -> None:
+        if rejects > MOST_REJECTS:
+            raise SourceError(
+                f"{self.file.path}: more than {MOST_REJECTS:,} rows of the column "
+                f"{self.numbers!r} are no numbers: call the column that holds them msisdn"
+            )
+
+    def _reasons_of(self, rows: Int64s) -> list[str]:
+        """Why some rows (from 0, ascending) have no number in their own column."""
+        reasons: list[str] = []
+        before = 0
+        for batch in self.file.batches([self.numbers]):
+            here = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
+            if here.size:
+                texts = as_text(batch.take(pa.array(here)))[0]
+                reasons += read_numbers(texts)[0].reason.to_pylist()
+            before += batch.num_rows
+        return reasons
 
     def _read(self, batch: pa.RecordBatch) -> "_Found":
         texts = as_text(batch.select([self.numbers]))[0]
@@ -137,6 +171,7 @@ class Reading:
             ),
             rejects=_reasons(numbers, wrong),
             left_out=Counter(reason for _, reason in _reasons(numbers, nobody)),
+            nobody=np.flatnonzero(nobody),
             strange=strange,
         )
 
@@ -158,6 +193,7 @@ class _Found:
     opt_outs: pa.RecordBatch
     rejects: list[tuple[int, str]]
     left_out: Counter[str]
+    nobody: Int64s  # the rows that are left out
     strange: int
 
 

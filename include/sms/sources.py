@@ -226,11 +226,18 @@ class StopList:
 
     numbers: Int64s
     column: str | None = None
+    rows: int = 0
+    without: int = 0  # of the rows: a mobile number
 
     def __str__(self) -> str:
         if self.column is None:
             return "No stop list was given: some of these people may have said STOP."
-        return f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
+        said = f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
+        if not self.without:
+            return said
+        hold = "holds" if self.without == 1 else "hold"
+        rows = count(self.rows, "row")
+        return f"{said}; {self.without:,} of {rows} {hold} no mobile number there"
 
 
 def read_stop_list(
@@ -240,19 +247,23 @@ def read_stop_list(
 
     An overseas number written with +33 is also read as what it was meant to be, and one without a
     country's code as each number that it can be in `countries`, those of the campaign.
-    Raises StopListUnsafe for a row whose number can't be understood, as it is somebody's no, and
-    for a list of rows without any number.
+    Raises StopListUnsafe for a row whose number can't be understood, or stands in another column,
+    as it is somebody's no, and for a list of rows without any number.
     """
     file, column = open_stop_list(path, encoding)
     found: list[Int64s] = []
+    without: list[Int64s] = []
     rows = 0
 
-    def read(batch: pa.RecordBatch) -> tuple[Numbers, Int64s]:
+    def read(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
         texts = as_text(batch)[0]
-        numbers, _, meant = read_numbers(texts)
-        return numbers, np.concatenate([meant, abroad(texts, countries)[1]])
+        numbers, overseas, meant = read_numbers(texts)
+        national, theirs = abroad(texts, countries)
+        empty = numbers.msisdn == 0
+        empty[overseas] = empty[national] = False
+        return numbers, np.concatenate([meant, theirs]), np.flatnonzero(empty)
 
-    for numbers, meant in ordered(read, file.batches([column])):
+    for numbers, meant, empty in ordered(read, file.batches([column])):
         wrong = np.flatnonzero(misunderstood(numbers))
         if wrong.size:
             [place] = file.places([rows + int(wrong[0]) + 1])
@@ -261,11 +272,41 @@ def read_stop_list(
                 "understood, and may be somebody's no: correct it, or take it out"
             )
         found += [numbers.msisdn[numbers.msisdn != 0], meant]
+        without.append(rows + empty)
         rows += len(numbers)
-    listed = StopList(distinct(np.concatenate(found) if found else NOBODY), column)
-    if rows and not listed.numbers.size:
+    nobody = np.concatenate([NOBODY, *without])
+    numbers_found = distinct(np.concatenate([NOBODY, *found]))
+    for row, other in elsewhere(file, column, nobody):
+        [place] = file.places([row + 1])
+        raise StopListUnsafe(
+            f"{path}, {file.place} {place}: the column {column!r} holds no mobile number and "
+            f"{other!r} does, which may be somebody's no: write it into {column!r}, or take it out"
+        )
+    if rows and not numbers_found.size:
         raise StopListUnsafe(no_number(file, column, rows))
-    return listed
+    return StopList(numbers_found, column, rows, len(nobody))
+
+
+def elsewhere(file: TableFile, column: str, rows: Int64s) -> Iterator[tuple[int, str]]:
+    """Which of some rows (from 0, ascending) hold a mobile in another column, and which that is.
+
+    For rows without a number in their own column: some lists have one for each telephone.
+    """
+    others = [place for place, name in enumerate(file.columns) if name != column]
+    if not rows.size or not others:
+        return
+    before = 0
+    for batch in file.batches():
+        here = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
+        some = batch.take(pa.array(here))
+        holds: dict[int, str] = {}
+        for place in reversed(others):  # the first of several is named
+            name = file.columns[place]
+            numbers, overseas, _ = _read_numbers(pa.record_batch([some.column(place)], [name]))
+            with_mobile = (*np.flatnonzero(numbers.msisdn).tolist(), *overseas.tolist())
+            holds |= dict.fromkeys(with_mobile, name)
+        yield from ((before + int(here[row]), holds[row]) for row in sorted(holds))
+        before += batch.num_rows
 
 
 def no_number(file: TableFile, column: str, rows: int) -> str:

@@ -207,3 +207,10 @@ def test_a_shell_s_own_pipe_is_refused(tmp_path):
         *(1,),
         ["is a pipe or a device"],
     )
+
+
+def test_a_stop_in_another_column_is_nobodys_silence(answer):
+    status, told, sent = answer(GOOD, f"msisdn;mobile\n{NUMBERS[0]};\n;{NUMBERS[1]}\n")
+
+    assert (status, sent) == (1, [])
+    assert "line 3: the column 'msisdn' holds no mobile number and 'mobile' does" in told

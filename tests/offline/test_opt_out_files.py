@@ -109,6 +109,25 @@ def test_rows_that_may_be_a_no_are_told_by_their_line_and_never_by_their_number(
     assert reading.rows == 5
 
 
+def test_a_row_whose_number_stands_in_another_column_is_rejected(tmp_path):
+    path = written(
+        tmp_path / "crm.csv",
+        "msisdn;mobile\n+33639980001;\n;0639980002\n12;\n0123456789;0639980003\n;\n",
+    )
+
+    found, reading = read(path)
+    reading.write_rejects(tmp_path / "rejects.csv")
+
+    assert found == [(33639980001, None)]
+    assert (tmp_path / "rejects.csv").read_text().splitlines() == [
+        "line,reason",
+        "3,there is no number",
+        "4,the number has too few digits",
+        '5,"this is a landline or a box, which gets no SMS"',
+    ]
+    assert reading.left_out == {"missing_msisdn": 1}
+
+
 def test_rejects_of_a_parquet_are_told_by_their_row(tmp_path):
     pq.write_table(pa.table({"msisdn": ["0639980001", "12"]}), tmp_path / "crm.parquet")
 

@@ -168,6 +168,58 @@ def test_a_list_of_rows_that_stops_nobody_is_refused(tmp_path, content):
         read_stop_list(written(tmp_path / "stop.csv", content))
 
 
+ELSEWHERE = {
+    "an empty cell": ("msisdn,mobile\n+33639980001,\n,0639980002\n", "line 3: .*'mobile' does"),
+    "a landline": (
+        "msisdn;gsm;x\n+33639980001;;\n0139980001;;\n0139980001;0639980002;\n",
+        "line 4",
+    ),
+    "a word for none, behind columns of one name": (
+        "a,msisdn,,\nx,+33639980001,,\ny,n/a,,+33639980002\n",
+        "line 3",
+    ),
+    "an overseas one": ("msisdn,mobile\n+33639980001,\n,+33692000001\n", "line 3"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_a_number_that_stands_in_another_column_is_refused(tmp_path, content, says):
+    with pytest.raises(StopListUnsafe, match=says) as refused:
+        read_stop_list(written(tmp_path / "stop.csv", content))
+
+    assert "39980002" not in str(refused.value)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_number_in_another_column_is_found_wherever_it_is(tmp_path, suffix):
+    rows = 300_000
+    numbers = [f"06399{place % 100:02}{place % 999:03}" for place in range(rows - 1)]
+    table = pa.table({"msisdn": [*numbers, None], "work": [None] * (rows - 1) + ["+33639980002"]})
+    path = tmp_path / f"stop.{suffix}"
+    (pq.write_table if suffix == "parquet" else pa.csv.write_csv)(table, path)
+
+    with pytest.raises(StopListUnsafe, match=f"{rows + (suffix == 'csv')}: .*'work' does"):
+        read_stop_list(path)
+
+
+def test_a_stop_list_says_how_many_rows_stop_nobody(tmp_path):
+    content = "email;msisdn\na@x.fr;+33639980001\nb@x.fr;\nc@x.fr;0123456789\n"
+
+    listed = read_stop_list(written(tmp_path / "stop.csv", content))
+
+    assert str(listed) == (
+        "Stop list: 1 number, from the column 'msisdn'; 2 of 3 rows hold no mobile number there"
+    )
+
+
+def test_numbers_of_other_countries_are_numbers_of_their_rows(tmp_path):
+    content = "msisdn;other\n0470 12 34 56;\n+33692000001;\n+33639980001;\n"
+
+    listed = read_stop_list(written(tmp_path / "stop.csv", content), countries=["FR", "BE"])
+
+    assert str(listed) == "Stop list: 3 numbers, from the column 'msisdn'"
+
+
 def test_an_overseas_stop_written_with_33_stops_the_overseas_number(tmp_path):
     path = written(tmp_path / "stop.csv", "msisdn\n+33 692 00 00 01\n+33639980001\n")
 
