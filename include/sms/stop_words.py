@@ -37,39 +37,90 @@ SHORT_FORM = r"stop(?:e[rszd]?|ing|al|sms|pub|mail|svp|merci)?|aret(?:e[rsz]?|on
 LONGEST_FORM = 12  # letters
 IN_PIECES = re.compile(SHORT_FORM)  # "des abonnements" are no "désabonnements"
 FORM = re.compile(
-    rf"{SHORT_FORM}|s(?:otp|tpo)|tsop"
-    r"|de[sz]ab[on]\w*|de[sz]?in?scri\w*"
+    rf"{SHORT_FORM}|s(?:otp|tpo)|tsop|[cs]to[пπ]"
+    r"|haret(?:e[rsz]?|ons)?|arte[rz]|(?:d[sz]|de[sz]?)ab[on]\w*|de[sz]?in?scri\w*|de[sz]?incri\w*"
     r"|unsub\w*|unsuscri\w*"
 )
 # What a word that is not whole yet may become.
 STEMS = ("stop", "arret", "desabo", "desinscri", "unsub", "optout")
 # What begins the phrases below: words, and beginnings of words.
 OPENING_WORDS = frozenset(
-    ["ne", "n", "plus", "no", "don", "do", "remove", "delete", "take", "leave"]
+    [
+        *("ne", "n", "plus", "plu", "pu", "no", "don", "do", "remove", "delete", "take", "leave"),
+        *("de", "m", "me", "nous", "cancel", "veux", "veut", "souhaite", "desire", "opt"),
+    ]
 )
-OPENINGS = ("retir", "enlev", "suprim", "supprim", "effac", "ray", "vir", "laiss", "fich", "fout")
-LIKE = r"(?:pubs?|publicites?|sms|textos?|messages?|msg|spams?|mails?|promos?|offres?|infos?)"
+OPENINGS = (
+    *("retir", "enlev", "suprim", "supprim", "effac", "ray", "vir", "laiss", "fich", "fout"),
+    *("radi", "ote", "sort", "sors", "lach", "cess", "mett", "refus"),
+)
+LIKE = r"(?:pubs?|publicites?|sms|textos?|messages?|msg|spams?|mails?|promos?|offres?|envois?)"
+RECEIVE = r"re[cs]s?e\w{0,2}voir\w*"
 CEASE = (
-    r"(?:recevoir|reco\w+|envoyer|envoyez|contacter|contactez|contactee?s?|ecrire|ecrivez|appeler"
-    r"|appelez|solliciter|sollicitez|sollicitee?s?|deranger|derangez|etre contacte\w*)"
+    rf"(?:{RECEIVE}|recoiv\w+|envoyer|envoyez|envoies?|contacter|contactez|contactee?s?|ecrire"
+    r"|ecrivez|ecris|appeler|appelez|appelles?|solliciter|sollicitez|sollicitee?s?|deranger"
+    r"|derangez|etre contacte\w*|(?:etre )?(?:harcel|relanc|demarch|embet|spam+)(?:er|ez|ee?s?))"
+)
+TAKE_OFF = r"(?:retir|enlev|sup+r?im|effac|ray|vir|ot|radi)"
+# What of a person is in a list; their parcel is not.
+LISTED = (
+    r"(?:n|no|nr|num|numeros?|noms?|tel\w*|portable|mobile|gsm|coordon\w+|donnees?|adresse|mail|email"
+    r"|contact|inscription|abon\w+|profil|compte|fiche|ligne)"
 )
 PHRASE = re.compile(
-    r"\bopt out\b"
+    r"\bopt (?:me )?out\b|\bcancel (?:my |the )?subscription\b"
     r"|\b(?:remove|delete) (?:me|my)\b|\btake me off\b|\bleave me alone\b"
     rf"|\bno more {LIKE}\b|\bno more (?:texts?|ads?)\b"
-    r"|\b(?:don ?t|do not) (?:text|contact|message|send|write)\b"
+    r"|\b(?:don ?t|do not) (?:text|contact|message|send|write|call|phone)\b"
     rf"|\bn ?e? (?:\w+ ){{0,3}}plus (?:\w+ ){{0,2}}{CEASE}\b"
-    rf"|\bplus (?:rien )?recevoir\b|\b(?:ne|n|me|m) (?:\w+ )?{CEASE} plus\b"
+    rf"|\bde plus (?:\w+ ){{0,2}}{CEASE}\b|\b(?:veux|veut|souhaite|desire) plus rien\b"
+    rf"|\bplus (?:rien )?{RECEIVE}"
+    rf"|\b(?:ne|n|me|m) (?:\w+ )?(?:{CEASE}|rappel\w+) plus\b(?! (?:tard|tot|vite|souvent)\b)"
+    r"|\bn en (?:veux|veut|souhaite|desire) plus\b"
     rf"|\bplus (?:de |d |aucune?s? )(?:\w+ )?{LIKE}\b"
-    r"|\b(?:retir|enlev|suppr?im|effac|ray|vir)(?:ez|er|e|es) (?:moi|mon|mes|ce) ?\w*"
-    r"|\b(?:laiss|fich|fout)(?:ez|er|e|es)(?: moi| nous) (?:tranquille|la paix)\b"
+    rf"|\bne? (?:\w+ ){{1,2}}plus (?:de |d )(?:\w+ )?info\w*"
+    rf"|\b{TAKE_OFF}(?:ez|er|e|es) (?:moi|nous|(?:mon|ma|mes|ce|cette|le|la) {LISTED})\b"
+    rf"|\b(?:me|m|nous) {TAKE_OFF}er\b|\b(?:sortez|sortir|sors) (?:moi|nous) de\b|\bme sortir de\b"
+    r"|\b(?:laiss|fich|fout)(?:ez|er|e|es)(?: moi| nous)? (?:tranquille|la paix|en paix)\b"
+    rf"|\b(?:veux|veut|souhaite|desire) pas (?:{RECEIVE} (?:\w+ ){{0,2}}|de |d |vos ){LIKE}\b"
+    rf"|\bne (?:me|m) {CEASE} pas\b"
+    r"|\blach(?:ez|er|e|es) (?:moi|nous)\b"
+    r"|\bcess(?:ez|er|e) (?:d |de |vos |les |ces |tous )|\bmett(?:ez|re) fin\b|\bm oppose\b"
+    rf"|\brefuse (?:de {RECEIVE}|(?:\w+ )?{LIKE})\b"
 )
+PLUS = re.compile(r"\bplu\b|\bpu(?= (?:de|d|aucun)\b)")  # as it is heard
 # A word of the above that means something else here.
 OTHER = re.compile(
     r"\b(?:non|auto|one|pit|mini|anti|full)-stop\b"
     r"|\bstop (?:ou encore|and go)\b|\bstop-and-go\b"
     r"|\b(?:en|un|une|l|d|cet|du|au|sans|chaque|prochain|mon|son|votre|notre) arrets?\b(?! de m)"
     r"|\barrets? (?:maladie|de (?:bus|tram\w*|travail|train|metro|car|jeu)|cardiaque|du? \w+)\b"
+)
+# What may be about a shop as well as about us.
+ELSEWHERE = re.compile(
+    r"\b(?:s|m|t|nous|me|te|se)(?: (?:est|es|suis|sommes|etes))? arr?et\w*"
+    r"|\b(?:avez|ont|ai|as|avons|est|etait|sont) arr?et(?:e|es|ee|ees)\b"
+    r"|\b(?:arriv\w+|peux|peut|pouvons|reussi\w*) (?:plus|pas) (?:a )?(?:vous|nous|te|les?|la)\b"
+    r"|\b(?:y (?:a|avait|aura)|reste\w*|avez|aurez)\W(?:\w+\W){0,2}?plus (?:de|d|aucune?)\b"
+)
+MAYBE = re.compile(
+    r"\b(?:resili|refus|oppos|harcel|sup+r?im|sup+res+ion|tran[kq]u?il)\w*"
+    r"|\b(?:cnil|rgpd|gdpr|bloctel|npc|plainte)\b|\b(?:vous|te|je|numero) (?:\w+ )?bloqu\w*"
+    r"|\bannul\w* (?:\w+ )?(?:abon|inscri|souscri)\w*"
+    r"|\b(?:pas|plus) (?:\w+ )?inter+es+e\w*"
+    rf"|\bpas (?:\w+ )?(?:de |d ){LIKE}\b|\bpas m {CEASE}\b|^(?:envoies?|envoye[rz]) plus\b"
+    r"|\bplus (?:rien|jamais)$|\b(?:marre|suffit|ras le bol)\b|\boubli\w+ (?:moi|mon)\b"
+    r"|\b(?:mauvais|wrong|tromp\w+ de|erreur de|pas (?:mon|le bon)) num(?:ero|ber)\b"
+    r"|\b(?:ferm|clotur)\w+ (?:mon|le|ce) compte\b|\bquitter (?:la|cette|votre) liste\b"
+    r"|\b(?:me|a) retirer?$|\b(?:don ?t|do not) want\b|\bno (?:messages?|sms|texts?|pub)\b"
+    r"|\brecois plus\b|\bplus (?:de |d )(?:\w+ )?info\w*|\ben (?:veux|veut) plus\b"
+    r"|\bno quiero\b|\bnao quero\b|\bnon voglio\b|\bpa (?:vle|voye)\b"
+    r"|\bkeine? (?:sms|werbung|nachrichten)\b|\bgeen (?:sms|reclame|berichten)\b"
+    r"|\b(?:abmelden|abbestellen|afmelden|uitschrijven|disiscri\w+)\b"
+)
+NEARLY_STOP = re.compile(
+    r"(?!(?:top|stp|shop|step)$)"
+    r"(?:[a-z]?top|s[a-z]?op|st[a-z]?p|sto[a-z]?|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
 )
 DENIED = re.compile(r"\b(?:ne|n|pas) (?:\w+ )?(?:pas )?stop\b|\bdon ?t stop\b|\bnon stop\b")
 # The whole of a reply, beside polite words, that may be a no.
@@ -78,14 +129,15 @@ NO_ALONE = frozenset(
         *("non", "no", "nan", "nein", "niet", "ko", "fin", "end", "quit", "cancel", "annuler"),
         *("annulez", "annulation", "assez", "basta", "marre", "pub", "publicite", "spam"),
         *("halte", "cesser", "cessez", "suffit", "resilier", "resiliation", "resiliez", "degage"),
-        "jamais",
+        *("jamais", "degagez", "retrait", "rayer", "radiation", "exclure", "blacklist"),
+        *("remove", "delete", "enough", "nomore", "unscribe", "baja", "alto"),
     ]
 )
 POLITE = frozenset(
     [
         *("merci", "svp", "stp", "sil", "si", "il", "vous", "te", "plait", "bonjour", "bonsoir"),
         *("bjr", "slt", "salut", "madame", "monsieur", "cordialement", "please", "hello", "hi"),
-        *("re", "tr", "fwd", "ca", "ok", "de", "d"),
+        *("re", "tr", "fwd", "ca", "va", "ok", "de", "d", "thanks", "thank", "thx", "you"),
     ]
 )
 WORD = re.compile(r"[^\W\d_]+")
@@ -98,6 +150,8 @@ _LOOK_ALIKE = str.maketrans(
         **dict.fromkeys("’ʼ`´", "'"),
     }
 )
+_SMALL_CAPITAL = re.compile(r"LATIN LETTER SMALL CAPITAL ([A-Z])")
+_LATIN_MARKS = ("LATIN", "MODIFIER LETTER")
 
 
 def asks_to_stop(text: str) -> Asks:
@@ -122,12 +176,15 @@ def _asks_to_stop(text: str) -> Asks:
     ):
         return Asks.YES
     left = OTHER.sub(" ", plain)
-    if _speaks_of_stop(left):
+    certain = ELSEWHERE.sub(" ", left)
+    if _speaks_of_stop(certain):
         # "Non stop" alone is a no, with more words it may be about opening hours.
-        denied = DENIED.search(left) and words != ["non", "stop"]
+        denied = DENIED.search(certain) and words != ["non", "stop"]
         return Asks.PERHAPS if denied or _size(words) > SHORT else Asks.YES
+    if certain != left or MAYBE.search(_heard(words)) or _is_of_other_letters(text):
+        return Asks.PERHAPS
     bare = {word for word in words if word not in POLITE}
-    return Asks.PERHAPS if bare and bare <= NO_ALONE else Asks.NO
+    return Asks.PERHAPS if bare and all(map(_is_no, bare)) else Asks.NO
 
 
 def opts_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
@@ -175,7 +232,7 @@ def _may_become_stop(text: str) -> bool:
 
 def _speaks_of_stop(plain: str) -> bool:
     words = WORD.findall(plain)
-    if any(map(_is_form, words)) or PHRASE.search(" ".join(words)):
+    if any(map(_is_form, words)) or PHRASE.search(_heard(words)):
         return True
     return any(_is_form(joined, IN_PIECES) for joined in _joined(words))
 
@@ -185,12 +242,42 @@ def _plain(text: str) -> str:
     text = text.replace("\0", "")  # of UTF-16, read as something else
     if not text.isascii() or "$" in text:
         text = _latin(text)
-    return re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
+    text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
+    return re.sub(r"\b5(?=top)", "s", text)
 
 
 def _latin(text: str) -> str:
-    wide = unicodedata.normalize("NFKD", text).upper().translate(_LOOK_ALIKE)
+    large = "".join(map(_large, unicodedata.normalize("NFKD", text)))
+    wide = large.upper().translate(_LOOK_ALIKE)
     return "".join(sign for sign in wide if unicodedata.category(sign) not in _UNSEEN)
+
+
+def _large(sign: str) -> str:
+    small = None if sign.isascii() else _SMALL_CAPITAL.fullmatch(unicodedata.name(sign, ""))
+    return small[1] if small else sign
+
+
+def _heard(words: list[str]) -> str:
+    """The words in a row, as they sound."""
+    return PLUS.sub("plus", " ".join(words))
+
+
+def _is_of_other_letters(text: str) -> bool:
+    """Whether most letters of a text are of an alphabet that is not read here."""
+    if text.isascii():
+        return False
+    letters = [sign for sign in unicodedata.normalize("NFKD", text) if sign.isalpha()]
+    others = [
+        sign
+        for sign in letters
+        if not sign.isascii() and not unicodedata.name(sign, "").startswith(_LATIN_MARKS)
+    ]
+    return 2 * len(others) > len(letters)
+
+
+def _is_no(word: str) -> bool:
+    """Whether a word may be a no where a reply says little else."""
+    return word in NO_ALONE or NEARLY_STOP.fullmatch(word) is not None
 
 
 def _is_form(word: str, form: re.Pattern[str] = FORM) -> bool:

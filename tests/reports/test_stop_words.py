@@ -30,10 +30,31 @@ REQUESTS = [
     *("ne plus m'écrire", "Ne plus me contacter", "Je ne souhaite plus être contacté"),
     *("retirez-moi de votre liste", "supprimez mon numéro", "laissez-moi tranquille"),
     "STOP je ne veux plus recevoir vos messages publicitaires merci de me retirer de la liste",
+    *("désincription", "me désincrire svp", "dsabonner", "déabonnez moi", "5top", "5TOP sms"),
+    *("je ne veux plus rien de vous", "Je n'en veux plus", "je ne souhaite plus rien recevoir"),
+    *(
+        "ôtez-moi de la liste",
+        "Sortez moi de vos fichiers",
+        "radiez-moi",
+        "Lâchez-moi",
+        "lachez nous",
+    ),
+    *("pouvez vous me retirer de votre liste", "merci de me supprimer", "Retirez mon n° svp"),
+    *("suprimez mes coordonnées", "effacez ce numéro", "supprimer mon tel", "Enlevez mon nom"),
+    *("Cessez d'envoyer", "Cesser vos envois", "mettez fin à vos messages", "Je m'oppose à cela"),
+    *("je refuse vos sms", "je refuse de recevoir ça", "merci de plus m'envoyer de pub"),
+    *("j'veux pu de message", "jveu plu recevoir", "plu de sms", "pu de pub", "plu rien recevoir"),
+    *("je veut plus resevoir de message", "veux plus ressevoir", "que je ne reçoive plus rien"),
+    *("ne plus être harcelé", "ne me relancez plus", "ne me démarchez plus"),
+    *("je ne veux pas recevoir de pub", "Je ne souhaite pas recevoir vos sms", "veux pas de pub"),
+    *("ne m'envoyez pas de messages", "m'envoie plus rien", "n'envoie plus", "Ne m'écris plus"),
+    *("plus d'envois svp", "Me rappelez plus", "arrter", "harretez", "laissez nous en paix"),
+    *("do not call", "don't phone me", "OPT ME OUT", "cancel my subscription", "stop calling"),
 ]
 # The same word in other letters: of Cyrillic and Greek, of mathematics, in circles, as flags.
 DISGUISED = [
     *("Ѕтор", "ΣΤΟΡ", "STΟP", "ST0P", "$TOP", "STØP", "ＳＴＯＰ", "𝗦𝗧𝗢𝗣", "ⓢⓣⓞⓟ", "🇸🇹🇴🇵"),
+    *("ꜱᴛᴏᴘ", "СТОП", "стоп смс", "ΣΤΟΠ", "στοπ"),
     *("\u200bSTOP", "S\u200bT\u200bO\u200bP", "S\u00adTOP", "s̶t̶o̶p̶", "śťôṗ"),
 ]
 OTHERS = [
@@ -49,6 +70,10 @@ OTHERS = [
     ),
     *("Au prochain arrêt de bus", "un arret", "l'arrêt du tram", "spot", "un post", "stoppeuse"),
     *("C'est noté, à samedi", "Quelle adresse ?", "Je viens samedi", "plus tard"),
+    *("je veux retirer mon colis", "Je viens retirer ma commande", "je passe enlever mon meuble"),
+    *("C'est ma sœur", "Þór est là", "shop", "Top", "step", "stp", "ça m'a plu", "annuler mon rdv"),
+    *("je n'ai pas pu recevoir le colis", "Vous pouvez me contacter plus tard", "rappelez moi"),
+    *("vous me rappelez plus tard ?", "je ne veux pas rater vos offres", "je n'ai plus de crédit"),
     *("Je ne peux plus venir", "Je reçois bien", "Vous ouvrez à quelle heure samedi ?"),
 ]
 PERHAPS = [
@@ -65,6 +90,36 @@ PERHAPS = [
         "cancel",
         "quit",
     ),
+    *("No thanks", "no thank you", "non ça va", "pas intéressée", "plus interessé", "Je résilie"),
+    *(
+        "je refuse",
+        "Je suis contre, opposition",
+        "annuler mon abonnement",
+        "Annulez mon inscription",
+    ),
+    *("Numéro à supprimer", "suppression de mes données", "je vous bloque", "harcèlement !"),
+    *("RGPD", "je saisis la CNIL", "bloctel", "NPC", "vous êtes bloqué", "J'en veux plus"),
+    # of other languages, and in letters that are not read here
+    *("pas de pub svp", "Ne pas m'envoyer de sms", "plus rien", "plus jamais", "envoie plus"),
+    *("Mauvais numéro", "vous vous trompez de numéro", "ce n'est pas mon numéro", "wrong number"),
+    *("j'en ai marre", "ras le bol de vos sms", "ça suffit les sms", "dégagez", "oubliez moi"),
+    *("fermez mon compte", "je veux quitter votre liste", "je me retire", "A retirer", "Rayer"),
+    *("Radiation", "blacklist", "remove", "delete", "no messages", "I don't want these", "enough"),
+    *("baja", "alto", "no quiero mensajes", "não quero", "pa vlé resevwa", "pa voyé mesaj ankò"),
+    *("les mo trankil", "توقف", "أوقفوا الرسائل", "إلغاء", "отписаться", "停止", "חדל", "取消して"),
+    # one letter from the word
+    *("stob", "stip", "stpp", "satop", "sto", "Étop", "stok merci"),
+    # for shops, and perhaps for us
+    *("la promo s'arrête quand ?", "Ça s'arrête samedi ?", "vous avez arrêté le modèle bleu ?"),
+    *("Je me suis arrêtée au magasin", "nous nous arrêtons", "je ne reçois plus vos sms"),
+    *("Je n'arrive plus à vous contacter", "on peut plus vous contacter ?"),
+    *(
+        "plus d'infos svp",
+        "Plus d'info ?",
+        "je veux plus d'informations",
+        "il n'y a plus de promo ?",
+    ),
+    "Y a-t-il plus de promos ?",
     *("🛑", "👎", "⛔️", "Ne pas stop", "ouvert non stop samedi"),
     "Bonjour je voudrais savoir si vous pouvez stopper ces messages car je suis en vacances",
     "Bonjour madame, je pars en Italie avec mes enfants et ne veux plus recevoir de sms",
