@@ -48,7 +48,8 @@ INTERNATIONAL = re.compile(r"\+[1-9]\d{7,14}")  # E.164 (R17)
 HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
-STOP_CODE = re.compile(r"\bstop\b.*\d{5}", re.IGNORECASE)
+STOP_CODE = re.compile(r"(?<!\bnon[ -])\bstop\b.*\d{5}", re.IGNORECASE)
+TEMPLATE = re.compile(r"[{}]|%[A-Z]\w*%")
 PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,4})?) ?%")  # a plan writes no more, and is read again
 VARIANT = re.compile(r"[a-z0-9_]{1,32}")
 UNSTORABLE = re.compile(r"[\x00-\x08\x0e-\x1f]")  # PostgreSQL takes no DAG that holds NUL
@@ -355,6 +356,11 @@ class CampaignFile(BaseModel):
             raise ValueError(
                 f"{mention!r} still has a placeholder for digits: write the short code that the "
                 "provider gave you"
+            )
+        if TEMPLATE.search(mention):
+            raise ValueError(
+                f"{mention!r} is sent as it stands, whatever is in its brackets: write the words "
+                "and the code themselves"
             )
         shown = STOP_CODE.search(mention) or PAGE.search(mention)
         if not shown or not mention.isprintable() or len(mention) > 60:

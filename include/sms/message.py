@@ -247,7 +247,7 @@ class Renderer:
         if not self.stop_mention:
             return draft
         mention = self._constant("", f" {self.stop_mention}")
-        there = _holding(draft.text, mention.cleaned.texts[1].as_py().strip())
+        there = _saying(draft.text, mention.cleaned.texts[1].as_py().strip())
         part = self._constant(f" {self.stop_mention}")
         if there.any():
             part = replace(mention, which=(~there).astype(np.int64))
@@ -570,24 +570,43 @@ def _overwritten(text: Pieced, rows: Ints, texts: pa.LargeStringArray) -> Pieced
     return Pieced(pieces, text.size)
 
 
-def _holding(text: Pieced, word: str) -> Flags:
-    """Which texts hold a word somewhere. Few are put together to know it.
+def _saying(text: Pieced, mention: str) -> Flags:
+    """Which texts say a stop mention by itself: no `STOP 36105` in `NON-STOP 361052`.
 
-    It lies within a piece, or some piece ends with its beginning.
+    It lies within a piece, or some piece ends with its beginning. Few are put together to know it.
     """
     there = np.zeros(text.size, np.bool_)
-    begun = np.zeros(text.size, np.bool_)
-    for piece in text.pieces:
-        within = holding(piece.texts, word)
-        if within.any():
-            there |= piece.by_row(within)
-        ending = _ending_with_some_of(piece.texts, word)
+    maybe = np.zeros(text.size, np.bool_)
+    for place, piece in enumerate(text.pieces):
+        held = holding(piece.texts, mention)
+        if held.any():
+            first, last = place == 0, place == len(text.pieces) - 1
+            alone = held & _alone(piece.texts, mention, begins=first, ends=last)
+            there |= piece.by_row(alone)
+            maybe |= piece.by_row(held & ~alone)
+        ending = _ending_with_some_of(piece.texts, mention)
         if ending.any():
-            begun |= piece.by_row(ending)
-    rows = np.flatnonzero(begun & ~there)
+            maybe |= piece.by_row(ending)
+    rows = np.flatnonzero(maybe & ~there)
     if rows.size:
-        there[rows] = holding(text.of(rows).joined(), word)
+        there[rows] = _alone(text.of(rows).joined(), mention, begins=True, ends=True)
     return there
+
+
+def _alone(texts: pa.LargeStringArray, mention: str, *, begins: bool, ends: bool) -> Flags:
+    """Which texts hold a mention with something around it that is no part of it.
+
+    `begins` and `ends` say whether the texts' own ends are such.
+    """
+    page = "://" in mention  # which goes on to the next space
+    behind = r"[.,;:!?)\]\"']*\s" if page else r"[^\p{L}\p{N}_]"
+    end = r"[.,;:!?)\]\"']*$" if page else "$"
+    before = r"[^\p{L}\p{N}_-]" if not begins else r"(?:^|[^\p{L}\p{N}_-])"
+    after = behind if not ends else f"(?:{behind}|{end})"
+    words = re.escape(mention)
+    said = pc.match_substring_regex(texts, f"(?s){before}{words}{after}")
+    denied = pc.match_substring_regex(texts, rf"(?s)(?i:\bnon)\s+{words}")
+    return flags_of(pc.fill_null(pc.and_not(said, denied), False))
 
 
 def _ending_with_some_of(texts: pa.LargeStringArray, word: str) -> Flags:

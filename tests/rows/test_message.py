@@ -359,8 +359,47 @@ def test_a_stop_mention_is_seen_across_the_pieces_of_a_text(rows):
     rendering = rendered(text, audience(**columns), stop_mention="STOP 36105")
 
     plain = [trim(outer(text, **dict(zip("abcd", row, strict=True)))) for row in rows]
-    expected = [one if "STOP 36105" in one else f"{one} STOP 36105" for one in plain if one]
+    whole = re.compile(r"(?<![\w-])STOP 36105(?!\w)")
+    expected = [one if whole.search(one) else f"{one} STOP 36105" for one in plain if one]
     assert texts(rendering) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "mention"),
+    [
+        ("Promo STOP 361052", "STOP 36105"),
+        ("Promo NON-STOP 36105", "STOP 36105"),
+        ("Promo, non stop 36105 jours", "stop 36105"),
+        ("Promo, Non  stop 36105 jours", "stop 36105"),
+        ("AUTOSTOP 36105", "STOP 36105"),
+        ("Refus https://x.fr/so", "Refus https://x.fr/s"),
+        ("Refus https://x.fr/s/promo", "Refus https://x.fr/s"),
+        ("Refus https://x.fr/s?u=1", "Refus https://x.fr/s"),
+        ("Refus https://x.fr/s.html", "Refus https://x.fr/s"),
+    ],
+)
+def test_a_mention_inside_something_else_is_none(text, mention):
+    assert texts(rendered(text, audience(a=["x"]), stop_mention=mention)) == [f"{text} {mention}"]
+    split = audience(a=[text[:-3]], b=[text[-3:]])
+    assert texts(rendered("{{ a }}{{ b }}", split, stop_mention=mention)) == [f"{text} {mention}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mention"),
+    [
+        ("STOP 36105 Promo", "STOP 36105"),
+        ("Promo (STOP 36105).", "STOP 36105"),
+        ("Promo.STOP 36105, merci", "STOP 36105"),
+        ("Promo\nSTOP 36105\nMerci", "STOP 36105"),
+        ("Refus https://x.fr/s.", "Refus https://x.fr/s"),
+        ("Refus https://x.fr/s ou au magasin", "Refus https://x.fr/s"),
+        ("Promo Stop au 36105.", "Stop au 36105."),
+    ],
+)
+def test_a_mention_by_itself_is_not_said_twice(text, mention):
+    for cut in (1, 3, len(text) - 3):
+        split = audience(a=[text[:cut]], b=[text[cut:]])
+        assert texts(rendered("{{ a }}{{ b }}", split, stop_mention=mention)) == [text]
 
 
 @FEW
