@@ -31,7 +31,7 @@ from sms.cli_quarantine import quarantine_app
 from sms.cli_replies import replies_app
 from sms.cli_stop_list import stop_list_app
 from sms.clock import PARIS
-from sms.words import count
+from sms.words import are, count, listed
 
 # Each command imports what it needs, so that `--help` and a wrong call are answered at once.
 if TYPE_CHECKING:
@@ -271,6 +271,13 @@ def _tell(outcome: "Outcome") -> None:
         f"{count(tally.messages, 'message')} in {tally.parts:,} SMS, {excluded.total():,} left out"
     )
     say.print(str(outcome.screened.stop_list), markup=False)
+    if outcome.unused:
+        columns = count(len(outcome.unused), "column")
+        say.print(
+            f"{columns} of the recipients {are(len(outcome.unused))} not used: "
+            f"{listed(map(repr, outcome.unused))}",
+            markup=False,
+        )
     for title, drawn in (
         ("Variants", terminal.variants(outcome.variants) if outcome.variants else None),
         ("Lengths", terminal.histogram(tally.segments) if tally.segments else None),

@@ -4,18 +4,39 @@ An optional column under another name would be ignored, and nobody would hear of
 or an hour at which people sleep.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
 OPT_OUT_NAMES = ("optedout", "optout")  # without signs and case
-# What else such a column is called, in French and English; some of these mean the contrary.
+# What else such a column is called, in the languages of our neighbours and of common tools; some of
+# these mean the contrary.
 OPT_OUT_WORDS = (
-    *("optout", "optedout", "optin", "optedin", "desabonn", "desinscri", "desinscription"),
-    *("unsubscri", "unsub", "blacklist", "blocklist", "listenoire", "listerouge", "stopsms"),
-    *("smsstop", "stoplist", "stopped", "nepascontacter", "donotcontact", "donotcall", "optinsms"),
-    *("consent", "refussms", "refuspub", "bloctel", "oppose", "opposition"),
+    *("optout", "optedout", "optin", "optedin", "desabo", "desinscri", "oppose", "opposition"),
+    *("opposant", "unsubscri", "unsub", "blacklist", "blocklist", "blocked", "bloque", "banned"),
+    *("listenoire", "listerouge", "repoussoir", "suppress", "supprim", "stopsms", "smsstop"),
+    *("stoplist", "stopped", "donot", "dontc", "nepas", "neplus", "refussms", "refuspub"),
+    *("consent", "pasdesms", "sanssms"),
+    *("rgpd", "gdpr", "bloctel", "pacitel", "robinson", "newsletter", "joignable", "contactable"),
+    *("reachable", "revok", "revoqu", "withdrawn", "decede", "deceased", "datedeces"),
+    *("afmeld", "afgemeld", "uitgeschreven", "uitschrijv", "toestemming"),
+    *("abmeld", "abgemeldet", "einwilligung", "widerruf", "disiscri"),
+)
+# Short words, which are parts of many others.
+OPT_OUT_ALONE = re.compile(
+    r"(?:date|is|has|est|flag)?(?:stop|refus\w*|exclu(?:s|re|ded?|sions?)?|aexclure|dn[cd]|np[cd]"
+    r"|muted?|abonnee?s?|subscribed|deces|(?:statut|etat)abonnement|subscription(?:status|state))"
+    r"(?:date|at|le|on|flag|marketing|com\w*)?"
+)
+_CHANNEL = r"(?:sms|textos?|marketing|prospection|demarchage|pub(?:licites?)?$|commerciaux)"
+_WHETHER = (
+    r"(?:accept(?:e|s|ed)?|accord|allow(?:s|ed)?|autorise?s?|autorisation|permission|can|may|ok|no|non"
+    r"|pas|sans|abonnee?s?|abonnement|subscri(?:bed|ber|ption)|pref\w*|stat(?:e|us|ut)|etat)"
+)
+WHETHER_A_CHANNEL = re.compile(
+    f"{_WHETHER}(?:de|le|la|les|aux|par)?{_CHANNEL}|{_CHANNEL}{_WHETHER}"
 )
 POSTCODE_NAMES = ("postcode", "postalcode", "codepostal", "zipcode")
 POSTCODE_WORDS = (*POSTCODE_NAMES, "codpostal", "postleitzahl", "plz", "zip", "cp")
@@ -37,7 +58,12 @@ def resembles_opted_out(name: str) -> bool:
     if letters in OPT_OUT_NAMES:
         return False
     near = get_close_matches(letters, OPT_OUT_NAMES, cutoff=0.8)
-    return bool(near) or any(word in letters for word in OPT_OUT_WORDS)
+    return (
+        bool(near)
+        or any(word in letters for word in OPT_OUT_WORDS)
+        or OPT_OUT_ALONE.fullmatch(letters) is not None
+        or WHETHER_A_CHANNEL.search(letters) is not None
+    )
 
 
 def means_postcode(name: str) -> bool:

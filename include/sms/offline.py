@@ -195,6 +195,12 @@ class Outcome:
         return self.screened.survey.read_as
 
     @property
+    def unused(self) -> tuple[str, ...]:
+        """The file's columns that nothing was read from: one of them may say who has opted out."""
+        screened = self.screened
+        return tuple(name for name in screened.recipients.columns if name not in screened.columns)
+
+    @property
     def notes(self) -> tuple[Fault, ...]:
         """What the text says and hardly means."""
         return preparing.template(self.screened.plan.campaign).notes
@@ -256,6 +262,7 @@ class Prepared:
             ],
             "slow_because": self.outcome.slow_because,
             "read_as": self.outcome.read_as,
+            "unused_columns": list(self.outcome.unused),
             "files": [
                 {
                     "name": f"{stem}.csv",

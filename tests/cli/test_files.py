@@ -214,3 +214,25 @@ def test_a_stop_in_another_column_is_nobodys_silence(answer):
 
     assert (status, sent) == (1, [])
     assert "line 3: the column 'msisdn' holds no mobile number and 'mobile' does" in told
+
+
+def test_columns_that_nothing_is_read_from_are_told(answer, tmp_path):
+    unread = ["segment", "prefs", "a", "b", "c", "[bold]"]
+    rows = "".join(f"k{number[-1]},{number},Ana,1,2,3,4,5,6\n" for number in NUMBERS)
+
+    status, _, sent = answer(f"{HEADER},{','.join(unread)}\n{rows}")
+
+    assert (status, sent) == (0, NUMBERS)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["unused_columns"] == unread
+    seen = sms("preview", tmp_path / "spring", "--recipients", tmp_path / "people.csv").stdout
+    assert "6 columns of the recipients are not used: 'segment', 'prefs', 'a', 'b', 'c', ..." in (
+        " ".join(seen.split())
+    )
+
+
+@pytest.mark.parametrize("name", ["STOP", "Accepts SMS Marketing", "rgpd", "ne_plus_contacter"])
+def test_an_export_s_own_column_of_opt_outs_is_asked_about(answer, name):
+    status, told, sent = answer(with_a_column(name, "1"))
+
+    assert (status, sent) == (1, [])
+    assert f"a column {name!r}, did you mean opted_out?" in told

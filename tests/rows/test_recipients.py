@@ -357,6 +357,30 @@ def test_of_several_such_columns_each_counts():
         *("opted_out_at", "opted_outs", "is_opted_out", "opt_outs", "opted_ou", "oted_out"),
         *("desabonne", "Désabonné", "desinscrit", "stop_sms", "unsubscribed", "blacklist"),
         *("opt_in", "optin_sms", "consent_sms", "consentement", "liste_noire", "ne_pas_contacter"),
+        *("STOP", "date_stop", "Stop marketing", "nepasdeanger", "ne_plus_appeler", "do_not_sms"),
+        *("DoNotCall", "donotphone", "DND", "NPC", "rgpd", "gdpr_ok", "refus", "refus_commercial"),
+        *(
+            "exclu",
+            "A exclure",
+            "excluded",
+            "liste_repoussoir",
+            "suppressed",
+            "is_blocked",
+            "bloqué",
+        ),
+        *("date_desabo", "abonné", "abonne_sms", "newsletter", "joignable", "Décédé", "opposant"),
+        *("Accepts SMS Marketing", "AcceptsMarketing", "accepte_sms", "accord_sms", "allow_sms"),
+        *(
+            "autorisation_sms",
+            "sms_ok",
+            "ok_sms",
+            "no_sms",
+            "pas_de_sms",
+            "sms_status",
+            "statut sms",
+        ),
+        *("SMS_SUBSCRIPTION_STATUS", "subscription_status", "subscribed", "sms_marketing_state"),
+        *("marketing_permission", "pref_sms", "toestemming", "uitgeschreven_op", "Abmeldung"),
     ],
 )
 def test_a_column_that_may_mean_opted_out_is_refused_with_what_to_write(name):
@@ -366,7 +390,14 @@ def test_a_column_that_may_mean_opted_out_is_refused_with_what_to_write(name):
         screen(rows)
 
 
-@pytest.mark.parametrize("name", ["optician", "outlet", "option", "out"])
+ANYTHING = ["optician", "outlet", "option", "out", "bus_stop", "stop_name", "stopover", "stoppage"]
+ANYTHING += ["subscription_name", "subscription_end", "abonnement", "numero_abonne", "no_mobile"]
+ANYTHING += ["exclusive_offer", "exclusivite", "sms_count", "accepted_at", "state", "etat_commande"]
+ANYTHING += ["marketing_name", "preferred_store", "refund", "description", "inscription", "canal"]
+ANYTHING += ["store", "points", "public", "block_number", "contact_name", "promo_sms"]
+
+
+@pytest.mark.parametrize("name", ANYTHING)
 def test_a_column_of_another_name_is_none(name):
     rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
 
