@@ -41,7 +41,8 @@ def notes(campaign: Campaign) -> Iterator[str]:
         yield str(at_key("stop_mention", campaign, problem))
     for path, text in campaign.texts.values():
         compiled = Template(text)
-        yield from (f"{path}, line {note.line}: {note.problem}" for note in compiled.notes)
+        found = [*compiled.notes, *stop_mentions.doubled(compiled, campaign.stop_mention)]
+        yield from (f"{path}, line {note.line}: {note.problem}" for note in found)
         if slow := compiled.slow_because:
             yield f"{path}, {slow}"
 

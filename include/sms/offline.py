@@ -203,7 +203,7 @@ class Outcome:
     @property
     def notes(self) -> tuple[Fault, ...]:
         """What the text says and hardly means."""
-        return preparing.template(self.screened.plan.campaign).notes
+        return preparing.notes(self.screened.plan.campaign)
 
     @property
     def slow_because(self) -> str | None:

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from sms import stop_mentions
 from sms.campaign import Campaign
+from sms.documents import Fault
 from sms.errors import SourceError
 from sms.message import MESSAGES_SCHEMA, VARIANT, WAY, Renderer, Rendering
 from sms.pipeline import ordered
@@ -81,6 +83,16 @@ def template(campaign: Campaign) -> Template | Texts:
     """The campaign's text, compiled, or its variants' texts. Raises BadCampaign."""
     compiled = texts(campaign)
     return Texts(compiled) if campaign.variants else compiled[""]
+
+
+def notes(campaign: Campaign) -> tuple[Fault, ...]:
+    """What the campaign's texts say and hardly mean."""
+    doubled = (
+        note
+        for text in texts(campaign).values()
+        for note in stop_mentions.doubled(text, campaign.stop_mention)
+    )
+    return (*template(campaign).notes, *doubled)
 
 
 def screener(

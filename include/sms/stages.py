@@ -59,7 +59,7 @@ def screen(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
     survey = preparing.typed(text, survey)
     for name, noun in survey.read_as.items():
         log.info("The column %s is read as %s, as all its values are", name, noun)
-    for note in text.notes:
+    for note in preparing.notes(campaign):
         log.warning("%s, line %s: %s", campaign.text_path, note.line, note.problem)
     dealt = _dealt(plan, survey.people, folder, settings)
     survey = survey.dealt([(each.zone, each.people) for each in dealt.files])

@@ -38,6 +38,12 @@ _NO_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 _OF_OTHER_TOOLS = re.compile(
     r"\$?\{\s*[^\W\d][\w .-]{0,40}\}|\[\s*[^\W\d][\w .-]{0,40}\]|%[^\W\d]\w{0,40}%"
     r"|\*\|[\w:]{1,40}\|\*|<<?[^\W\d][\w .-]{0,40}>>?|#[^\W\d]\w{0,40}#|&(?:#\w+|[A-Za-z]+);"
+    # $name, and the end of a place that was never begun
+    r"|\$(?!US\b|CA\b)[^\W\d]\w{0,40}|[}%#]\}"
+)
+# A column's name by itself, outside links and addresses.
+_NAME = re.compile(
+    r"(?<![\w/.=&?#-])[«@]?[a-zà-ÿ]{1,40}(?:_[a-zà-ÿ0-9]{1,40}){1,9}»?(?![\w/@=&-]|\.\w)"
 )
 # With one of these a piece may depend on what came before it, or appear somewhere else.
 _INSEPARABLE = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Block)
@@ -247,15 +253,26 @@ class Template:
     @property
     def notes(self) -> tuple[Fault, ...]:
         """What is no fault and hardly what was meant: signs by which other tools name a column."""
-        found = []
+        signs: list[tuple[int, str]] = []
         for words in self._tree.find_all(nodes.TemplateData):
-            for sign in _OF_OTHER_TOOLS.finditer(words.data):
-                line = words.lineno + words.data.count("\n", 0, sign.start())
-                problem = (
-                    f"{sign[0]} is sent as it stands: a column's value is written {{{{ name }}}}"
-                )
-                found.append(Fault(line, problem))
-        return tuple(found)
+            by_tools = [*_OF_OTHER_TOOLS.finditer(words.data)]
+            names = [
+                name
+                for name in _NAME.finditer(words.data)
+                if not any(each.start() <= name.start() < each.end() for each in by_tools)
+            ]
+            for sign in (*by_tools, *names):
+                signs.append((words.lineno + words.data.count("\n", 0, sign.start()), sign[0]))
+        signs += [
+            (written.lineno, written.value)
+            for output in self._tree.find_all(nodes.Output)
+            for written in _written_by(output.nodes)
+            if isinstance(written.value, str) and _NAME.fullmatch(written.value)
+        ]
+        return tuple(
+            Fault(line, f"{sign} is sent as it stands: a column's value is written {{{{ name }}}}")
+            for line, sign in signs
+        )
 
     def broken_by(self, kinds: Mapping[str, Kind]) -> list[BadCampaign]:
         """Each expression that values of these kinds would break, or make never true."""
@@ -313,6 +330,15 @@ class Template:
         columns = _columns(alone)
         asked = tuple(name for name in self.columns if name in columns)
         return Logic(asked, self.path, _JINJA.from_string(alone))
+
+
+def _written_by(written: Iterable[nodes.Node | None]) -> Iterator[nodes.Const]:
+    """The constants that these expressions may write as they stand."""
+    for each in written:
+        if isinstance(each, nodes.Const):
+            yield each
+        elif isinstance(each, nodes.CondExpr):
+            yield from _written_by([each.expr1, each.expr2])
 
 
 def faults(text: str) -> tuple[Fault, ...]:
