@@ -6,7 +6,7 @@ data: one file may have several, and all of them are told.
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
 
@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+EMPTY = re.compile(r":\s*(?:#.*)?$")  # a key without a value
 GROUPING = re.compile("[ .,'’_\u00a0\u202f]")  # what people put between thousands
 GROUPED = re.compile(rf"[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+")
 DECIMAL_COMMA = re.compile(rf"(\d+|[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+),(\d{{1,4}})")
@@ -50,7 +51,11 @@ class Reading(Generic[Model]):
 def read(text: str, model: type[Model]) -> Reading[Model]:
     """Judge a YAML document by its model; an empty document leaves every key to its default."""
     try:
-        return _judged(_load(text), model)
+        written = _load(text)
+        reading = _judged(written, model)
+        if reading.value is not None and (empty := tuple(_left_empty(written, text))):
+            return Reading(None, empty)
+        return reading
     except MarkedYAMLError as error:
         return Reading(None, (_unparsable(error),))
     except YAMLError as error:
@@ -122,6 +127,18 @@ def _judged(written: Any, model: type[Model]) -> Reading[Model]:
         return Reading(model.model_validate(_plain(written)))
     except ValidationError as invalid:
         return Reading(None, _faults(invalid, written, model))
+
+
+def _left_empty(written: Any, text: str) -> Iterator[Fault]:
+    """The keys at the top that have no value, where an explicit null is one.
+
+    A limit whose number was taken away would be no limit.
+    """
+    lines = text.splitlines()
+    for key, value in (written or {}).items():
+        line = _line(written, (key,)) if value is None else None
+        if line and EMPTY.search(lines[line - 1]):
+            yield Fault(line, f"{key}: is empty: write a value, or leave the key out")
 
 
 def _faults(invalid: ValidationError, written: Any, model: type[BaseModel]) -> tuple[Fault, ...]:

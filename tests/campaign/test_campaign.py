@@ -144,6 +144,11 @@ def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
         ("budget: 0,125", "write a point instead of the comma, 0.125"),
         ("budget: 12 EUR", "write digits alone, with a point before decimals, such as 12.50"),
         ("max_growth: 12,5%", "such as 50%, or 12.5% with a point"),
+        *[
+            (f"{key}:", f"{key}: is empty: write a value, or leave the key out")
+            for key in ("max_recipients", "max_growth", "at_most", "budget", "holdout", "postcode")
+        ],
+        ("max_segments:   # to be told", "max_segments: is empty"),
         ("tags:", "tags: is empty: write a value, or leave the key out"),
         ("description:", "description: is empty"),
         ('owner: ""', "'' is too short: write something"),
@@ -179,6 +184,8 @@ def test_a_wrong_key_is_told_with_its_file_and_line(tmp_path, line, said):
         "allowed_countries: [FR, RE, NO, GB]",
         "national_numbers: FR",
         "max_per_file: 1",
+        "max_recipients: null",
+        "budget: ~",
         "max_per_file: 1000000",
         'sender: "36LUM"',
         "stop_mention: Stop au 36180.",
