@@ -40,6 +40,13 @@ WHETHER_A_CHANNEL = re.compile(
 )
 POSTCODE_NAMES = ("postcode", "postalcode", "codepostal", "zipcode")
 POSTCODE_WORDS = (*POSTCODE_NAMES, "codpostal", "postleitzahl", "plz", "zip", "cp")
+# Of numbers that stand in two columns, the one that holds the country's code.
+DIALLING = re.compile(
+    r"(?:tel\w*|phone|mobile|msisdn|sms|country|pays|numero)?"
+    r"(?:indicatifs?|dial(?:l?ing)?(?:code)?|callingcode|isdcode|vorwahl|landnummer)"
+    r"(?:tel\w*|phone|mobile|pays|national|international)?"
+    r"|\w*(?:tel|phone|mobile|gsm)(?:prefix\w*|countrycode)"
+)
 # Whose it is: the column of somebody else, such as a store, is an ordinary one.
 OWNERS = (
     *("customer", "client", "user", "contact", "person", "personne", "member", "membre"),
@@ -64,6 +71,11 @@ def resembles_opted_out(name: str) -> bool:
         or OPT_OUT_ALONE.fullmatch(letters) is not None
         or WHETHER_A_CHANNEL.search(letters) is not None
     )
+
+
+def means_dialling_code(name: str) -> bool:
+    """Whether a column plainly holds the code of the numbers' countries, such as 33."""
+    return DIALLING.fullmatch(_letters(unicodedata.normalize("NFKD", name))) is not None
 
 
 def means_postcode(name: str) -> bool:

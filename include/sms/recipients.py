@@ -43,6 +43,7 @@ from sms.coded import Coded
 from sms.column_names import (
     OPTED_OUT,
     alike,
+    means_dialling_code,
     means_opted_out,
     means_postcode,
     resembles_opted_out,
@@ -387,6 +388,15 @@ class Screener:
                     "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out` or `NOT "
                     "opt_in AS opted_out`; if it is none, give it another name, or take it out of "
                     "the query",
+                )
+            if name not in asked and means_dialling_code(name):
+                yield ColumnFault(
+                    name,
+                    None,
+                    f"the query of {self.query} returns a column {name!r}, which nothing reads: if "
+                    f"it holds the country's code of {self.msisdn}, a number without it may be "
+                    f"somebody else's: join them, such as `'+' || {name} || {self.msisdn} AS "
+                    f"{self.msisdn}`; if not, give it another name, or take it out of the query",
                 )
             if self.lacks_postcode and name not in asked and means_postcode(name):
                 yield ColumnFault(

@@ -404,6 +404,27 @@ def test_a_column_of_another_name_is_none(name):
     assert outcome(screen(rows))[0] == ["a"]
 
 
+DIALLING = ["indicatif", "Indicatif pays", "indicatif_tel", "dial_code", "dialling_code"]
+DIALLING += ["country_calling_code", "phone_prefix", "phone_country_code", "mobile_country_code"]
+DIALLING += ["vorwahl", "country_dial_code", "tel_prefixe"]
+
+
+@pytest.mark.parametrize("name", DIALLING)
+def test_a_column_of_dialling_codes_is_asked_about(name):
+    rows = candidates(("a", number(1), "Ana", "41"), columns=(*COLUMNS[:3], name))
+
+    with pytest.raises(SourceError, match=f"a column '{name}', .*may be somebody else's: join"):
+        screen(rows)
+    assert outcome(screen(rows, columns=["first_name", name]))[0] == ["a"]  # the text's
+
+
+@pytest.mark.parametrize("name", ["country_code", "prefix", "country", "pays", "dialogue", "phone"])
+def test_a_column_of_countries_is_none_of_dialling_codes(name):
+    rows = candidates(("a", number(1), "Ana", "41"), columns=(*COLUMNS[:3], name))
+
+    assert outcome(screen(rows))[0] == ["a"]
+
+
 POSTCODES = ["postcode", "Postcode", "post_code", "POST-CODE", "code_postal", "CODEPOSTAL", "zip"]
 POSTCODES += ["zip_code", "ZIP", "postal_code", "cp", "plz", "postcodes", "code_postale"]
 POSTCODES += ["customer_postcode", "code_postal_client", "home_zip", "postcode_1"]
