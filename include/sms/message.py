@@ -46,7 +46,12 @@ DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 Lengths: TypeAlias = npt.NDArray[np.int32]
 
 # How a text may look broken: what program wrote it so is for a person to find out.
-SUSPECTS = ("mojibake", "html_entity")
+PLACEHOLDER = (
+    r"(?i)\{\{[^{}]*\}\}|\$\{[\w .]+\}|\{%[^{}]*%\}|\*\|[\w:]+\|\*|%%\w+%%|\[\[[\w .]+\]\]"
+    r"|<<[\w .]+>>|\{(?:first|last|full)?_?name\}|\[(?:pr[ée])?nom\]|\[(?:first |last )?name\]"
+)
+PLACE_SIGNS = np.frombuffer(b"{[|%<", np.uint8)  # of which each has one
+SUSPECTS = ("mojibake", "html_entity", "placeholder")
 HTML_ENTITY = r"&(?:#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,6}|[A-Za-z][A-Za-z0-9]{1,30});"
 
 # What stands for what when a gateway can't be trusted with quotes (R23).
@@ -227,7 +232,13 @@ class Renderer:
         cleaned = gsm.clean(texts, self.unsupported, unicode=self.unicode)
         if self.delimiter_in_text == "replace":
             cleaned = gsm.swapped(cleaned, DELIMITERS)
-        return _Part(cleaned, self._lengths(cleaned.texts), which, _with_html(cleaned.texts))
+        return _Part(
+            cleaned,
+            self._lengths(cleaned.texts),
+            which,
+            _with_html(cleaned.texts),
+            _with_placeholder(cleaned.texts),
+        )
 
     def _lengths(self, texts: pa.Array) -> Lengths:
         return gsm.utf16_units(texts) if self.unicode else gsm.septets(texts)
@@ -479,6 +490,7 @@ class _Part:
     lengths: Lengths
     which: Ints | None  # None: every row has the first
     html_entity: Flags
+    placeholder: Flags
 
     @property
     def encoded(self) -> Encoded:
@@ -538,6 +550,13 @@ def _with_html(texts: pa.LargeStringArray) -> Flags:
     if not (bytes_of(texts)[0] == ord("&")).any():
         return np.zeros(len(texts), np.bool_)
     return flags_of(pc.fill_null(pc.match_substring_regex(texts, HTML_ENTITY), False))
+
+
+def _with_placeholder(texts: pa.LargeStringArray) -> Flags:
+    """Which texts hold a place that another tool was to fill, such as {{ first_name }}."""
+    if not np.isin(bytes_of(texts)[0], PLACE_SIGNS).any():
+        return np.zeros(len(texts), np.bool_)
+    return flags_of(pc.fill_null(pc.match_substring_regex(texts, PLACEHOLDER), False))
 
 
 def _met_first(pieces: Sequence[Encoded], size: int, trim: Callable[[pa.Array], pa.Array]) -> Flags:

@@ -98,4 +98,6 @@ _FAULTS = {
     "excluded for it",
     "html_entity": "the text holds an HTML entity such as &#039; or &eacute;, which phones show as "
     "it stands, and was not excluded for it: decode the column in the query",
+    "placeholder": "the text holds a place that some tool was to fill, such as {{ first_name }} or "
+    "[Prénom], which phones show as it stands, and was not excluded for it: correct the source",
 }

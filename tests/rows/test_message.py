@@ -518,6 +518,15 @@ def test_mojibake_is_told_by_its_row_and_not_refused():
     assert rendering.suspects["mojibake"].tolist() == [2]
 
 
+def test_a_placeholder_in_a_value_is_told_by_its_row_and_not_refused():
+    values = ["{{first_name}}", "Zoé", "[Prénom]", "*|FNAME|*", "%%name%%", "50%", "[1]", "<3 | {}"]
+    values += ["${nom}", "<<Nom>>", "[[name]]", "{first_name}", "{% if x %}", "-20 % {a}"]
+    rendering = rendered("Bonjour {{ name }}", audience(name=values))
+
+    assert rendering.suspects["placeholder"].tolist() == [1, 3, 4, 5, 9, 10, 11, 12, 13]
+    assert rendering.messages.num_rows == len(values)
+
+
 def test_an_html_entity_is_told_by_its_row_and_not_refused():
     values = ["Zoé", "O&#039;Neil", "R&D; rien", "Caf&eacute;", "A & B", "L&#xE9;a"]
     rendering = rendered("Bonjour {{ name }}", audience(name=values))
