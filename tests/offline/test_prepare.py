@@ -365,7 +365,7 @@ def test_lists_in_a_parquet_are_refused_where_the_text_writes_them(campaign, sto
 
     done = sms(
         *("prepare", campaign, "--recipients", tmp_path / "lists.parquet"),
-        *("--stop-list", stop_list, "--out", tmp_path / "out"),
+        *("--stop-list", stop_list, "--at", AT, "--out", tmp_path / "out"),
     )
 
     assert done.returncode == 1
