@@ -11,7 +11,10 @@ from urllib.parse import unquote_to_bytes
 
 # What is left of a letter with an accent: one or two signs that are not ASCII (the provider's own
 # page shows `Ă©` for é), or a question mark within a word. Small letters of French are no remains.
-_BROKEN = re.compile(r"[^\x00-\x7fàâäçîïôöùûüœæ’…«»€]+|(?<=[A-Za-z])\?+|(?<![\w?])\?+(?=[A-Za-z])")
+_BROKEN = re.compile(
+    r"(?![àâäçîïôöùûüœæ’]+(?![^\x00-\x7f]))[^\x00-\x7f]+"
+    r"|(?<=[A-Za-z])\?+|(?<![\w?])\?+(?=[A-Za-z])"
+)
 _CODE_POINT = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
 
 
