@@ -100,7 +100,7 @@ OTHER = re.compile(
 ELSEWHERE = re.compile(
     r"\b(?:s|m|t|nous|me|te|se)(?: (?:est|es|suis|sommes|etes))? arr?et\w*"
     r"|\b(?:avez|ont|ai|as|avons|est|etait|sont) arr?et(?:e|es|ee|ees)\b"
-    r"|\b(?:arriv\w+|peux|peut|pouvons|reussi\w*) (?:plus|pas) (?:a )?(?:vous|nous|te|les?|la)\b"
+    r"|\b(?:arriv\w+|peux|peut|pouvons|reussi\w*) (?:plus|pas) (?:\w )?(?:vous|nous|te|les?|la)\b"
     r"|\b(?:y (?:a|avait|aura)|reste\w*|avez|aurez)\W(?:\w+\W){0,2}?plus (?:de|d|aucune?)\b"
 )
 MAYBE = re.compile(
