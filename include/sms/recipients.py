@@ -12,7 +12,7 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 3. its number's country is not enabled for the campaign, or it lives overseas and the campaign
    leaves those out, or its postcode is filled and can't be read;
 4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
-   of the same number;
+   of the same number or key;
 5. its number is in the stop list;
 6. the ledger says that it was written to too often, or in vain (what the campaign asks for);
 7. a value that the text needs is null, blank or too long for any text;
@@ -308,10 +308,14 @@ class Screener:
             said = distinct(np.concatenate([numbers.msisdn[says_so], meant]))
         first, second = digest(keys).T.copy()
         said = said[said != 0]
+        keyed = says_so & ~are_blank(keys)
+        said_keys = np.column_stack([first[keyed], second[keyed]])
         found = self._kinds(batch.schema, given)
         texts = [name for name, kind in found.items() if not isinstance(kind, Kind)]
         telling = {name: kinds.telling(given[name]) for name in texts if name in self.computed}
-        return _Page(numbers.msisdn, region, lives, code, gap, first, second, said, found, telling)
+        return _Page(
+            numbers.msisdn, region, lives, code, gap, first, second, said, said_keys, found, telling
+        )
 
     def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
         """The kind that a batch's source gives a column, or those that its texts agree upon."""
@@ -446,7 +450,8 @@ class _Page:
     gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
     first: Words  # half of the key's digest
     second: Words  # its other half
-    said: Int64s  # not by row: the numbers that the warehouse says opted out
+    said: Int64s  # not by row: the numbers that the warehouse says opted out,
+    said_keys: Words  # and the digests of the keys, two words each
     kinds: Mapping[str, Found]  # by column, of those that the text uses
     telling: Mapping[str, Telling]  # by column of text that the text computes with
 
@@ -458,6 +463,7 @@ class _Pages:
         self._rows = 0
         self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
         self._said: list[Int64s] = []
+        self._said_keys: list[Words] = []
         self._kinds: dict[str, Found] = {}
         self._telling: dict[str, kinds.Telling] = {}
 
@@ -471,6 +477,7 @@ class _Pages:
             column[self._rows : end] = getattr(page, name)
         self._rows = end
         self._said.append(page.said)
+        self._said_keys.append(page.said_keys)
         for name, found in page.kinds.items():
             self._kinds[name] = _both(self._kinds.get(name), found)
         for name, told in page.telling.items():
@@ -479,7 +486,8 @@ class _Pages:
     def whole(self) -> _Page:
         columns = {name: column[: self._rows] for name, column in self._columns.items()}
         said = distinct(np.concatenate([np.zeros(0, np.int64), *self._said]))
-        return _Page(**columns, said=said, kinds=self._kinds, telling=self._telling)
+        keys = np.concatenate([np.zeros((0, 2), np.uint64), *self._said_keys])
+        return _Page(**columns, said=said, said_keys=keys, kinds=self._kinds, telling=self._telling)
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -522,6 +530,7 @@ def _settled(
     msisdn, code, gap = page.msisdn[:rows], page.code[:rows], page.gap[:rows]
     first, second = page.first[:rows], page.second[:rows]
     _give(code, _among(msisdn, page.said), Reason.OPTED_OUT_IN_WAREHOUSE)
+    _give_opted_out_keys(code, first, second, page.said_keys)
     standing = code == 0
     with ThreadPoolExecutor(1, thread_name_prefix="sms-keys") as beside:
         sorting = beside.submit(lambda: _numbers(first[standing])[1])
@@ -539,6 +548,17 @@ def _settled(
         code[standing[screener.held_out(msisdn[standing])]] = _CODE[Reason.HOLDOUT]
     region, place = page.region[:rows], page.place[:rows]
     return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
+
+
+def _give_opted_out_keys(code: Codes, first: Words, second: Words, said: Words) -> None:
+    """Leave out the other numbers of a person who opted out, by the person's key."""
+    standing = np.flatnonzero(code == 0)
+    likely = standing[_among(first[standing], said[:, 0])]
+    if likely.size:
+        known = set(map(tuple, said[_among(said[:, 0], first[likely])].tolist()))
+        keys = zip(first[likely].tolist(), second[likely].tolist(), strict=True)
+        same = np.array([key in known for key in keys], np.bool_)
+        code[likely[same]] = _CODE[Reason.OPTED_OUT_IN_WAREHOUSE]
 
 
 def _numbers(values: Word) -> tuple[Word, Word]:

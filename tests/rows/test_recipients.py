@@ -83,10 +83,10 @@ ORDER = {
     "no key": ((None, "x", None, "true"), Reason.MISSING_KEY),
     "blank key": (("\u00a0 ", "x", None, "true"), Reason.MISSING_KEY),
     "long key": (("k" * 256, "x", None, "true"), Reason.OVERSIZED_KEY),
-    "no number": (("k", None, None, "true"), Reason.MISSING_MSISDN),
-    "landline": (("k", "0123456789", None, "true"), Reason.LANDLINE),
-    "abroad": (("k", "+44 7700 900123", None, "true"), Reason.COUNTRY_NOT_ENABLED),
-    "warehouse's opt-out": (("k", number(1), None, "true"), Reason.OPTED_OUT_IN_WAREHOUSE),
+    "no number": (("o", None, None, "true"), Reason.MISSING_MSISDN),
+    "landline": (("o", "0123456789", None, "true"), Reason.LANDLINE),
+    "abroad": (("o", "+44 7700 900123", None, "true"), Reason.COUNTRY_NOT_ENABLED),
+    "warehouse's opt-out": (("o", number(1), None, "true"), Reason.OPTED_OUT_IN_WAREHOUSE),
     "stop list": (("k", number(1), None, None), Reason.OPTED_OUT),
     "null": (("k", number(2), None, None), Reason.MISSING_VALUE),
     "blank": (("k", number(2), " \u2003", None), Reason.EMPTY_VALUE),
@@ -325,6 +325,32 @@ def test_an_opt_out_holds_for_every_row_of_its_number():
 
     assert outcome(screen(rows)) == wanted
     assert outcome(*screened(*batches)) == wanted
+
+
+def test_an_opt_out_holds_for_every_row_of_its_key():
+    rows = candidates(
+        *[("a", number(1), "Ana", "no"), ("b", number(2), "Ben", None), ("c", None, "C", "yes")],
+        *[("a", number(3), "Ana", "yes"), ("c", number(4), "C", "no"), (None, number(5), "D", "1")],
+        *[("d", number(6), "D", "no"), ("", number(7), "D", "1"), ("A", number(8), "A", "no")],
+    )
+    left_out = dict.fromkeys(("a", "c"), "opted_out_in_warehouse")
+    batches = [rows.slice(row, 1) for row in range(rows.num_rows)]
+
+    for made in ([screen(rows)], screened(*batches)):
+        audience, reasons = outcome(*made)
+        assert audience == ["b", "d", "A"]
+        assert {key: reasons[key] for key in left_out} == left_out
+
+
+def test_an_opted_out_key_that_shares_half_its_digest_is_told_apart(monkeypatch):
+    halves = {"a": (1, 1), "b": (1, 2)}
+    monkeypatch.setattr(
+        "sms.recipients.digest",
+        lambda keys, **_: np.array([halves[key] for key in keys.to_pylist()], np.uint64),
+    )
+    rows = candidates(("a", number(1), "Ana", "yes"), ("b", number(2), "Ben", "no"))
+
+    assert outcome(screen(rows))[0] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -835,6 +861,7 @@ def judged_row_by_row(rows):
     numbers, words = faults.msisdn.tolist(), faults.reason.to_pylist()
     countries = faults.country.to_pylist()
     opted_out = {n for n, row in zip(numbers, rows, strict=True) if n and row[3] == "true"}
+    keys_opted_out = {row[0] for row in rows if (row[0] or "").strip() and row[3] == "true"}
     seen_numbers, seen_keys, verdicts = set(), set(), []
     for row, n, fault, country in zip(rows, numbers, words, countries, strict=True):
         key, _, name, _ = row
@@ -844,7 +871,7 @@ def judged_row_by_row(rows):
             verdict = fault
         elif country != "FR":
             verdict = "country_not_enabled"
-        elif n in opted_out:
+        elif n in opted_out or key in keys_opted_out:
             verdict = "opted_out_in_warehouse"
         elif n in STOPPED:
             verdict = "opted_out"
