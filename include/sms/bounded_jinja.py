@@ -212,7 +212,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(left, int | Decimal) and isinstance(right, int | Decimal):
             if operator == "/":
                 return Decimal(left) / Decimal(right)
-            if operator in ("//", "%") and Decimal in (type(left), type(right)):
+            if operator in ("//", "%") and not (isinstance(left, int) and isinstance(right, int)):
                 whole = (Decimal(left) / Decimal(right)).to_integral_value(ROUND_FLOOR)
                 return whole if operator == "//" else left - right * whole
         return _weighed(super().call_binop(context, operator, left, right))
@@ -335,7 +335,7 @@ def _is_small(operator: str, left: Any, right: Any) -> bool:
     sizes = [len(each) for each in (left, right) if isinstance(each, str | list | tuple)]
     if operator == "+":
         return sum(sizes) <= LONGEST
-    if operator == "**" and Decimal in (type(left), type(right)):
+    if operator == "**" and (isinstance(left, Decimal) or isinstance(right, Decimal)):
         return bool(abs(right) <= MOST_DIGITS and abs(left) <= LARGEST)
     numbers = [each for each in (left, right) if isinstance(each, int)]
     if sizes and numbers:

@@ -35,8 +35,7 @@ from sms import folder as folders
 from sms.documents import Fault
 from sms.errors import BadCampaign
 from sms.settings import CLOSES, OPENS, Duration
-from sms.wire.names import shown
-from sms.words import duration
+from sms.words import duration, shown
 
 YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
 # A text of ten SMS has 1,530 characters; the largest file is judged within half a second.

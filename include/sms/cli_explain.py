@@ -50,7 +50,7 @@ def explain(
 
     from sms import clock, explaining, settings
     from sms.campaign import load_all
-    from sms.wire.names import shown
+    from sms.words import shown
 
     if (number is None) == (key is None):
         raise typer.BadParameter("give either a number or --key", param_hint="NUMBER")

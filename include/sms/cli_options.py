@@ -46,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    from sms.wire.names import shown
+    from sms.words import shown
 
     found = [list(row) for row in rows]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)

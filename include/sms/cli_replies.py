@@ -28,7 +28,7 @@ def unsure(
     """
     from sms import clock
     from sms.clock import PARIS
-    from sms.wire.names import shown
+    from sms.words import shown
 
     ledger = open_ledger(url, f"{person()} by sms replies unsure")
     found = ledger.unsure_replies(clock.now() - timedelta(days=days))

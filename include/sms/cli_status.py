@@ -39,7 +39,7 @@ def status(
     from sms import clock, settings
     from sms.campaign import load_all
     from sms.status import checks, is_well
-    from sms.wire.names import shown
+    from sms.words import shown
 
     chosen, now = settings.load(), clock.now()
     good, broken = load_all(chosen.campaigns_folder)

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from sms import storage
 from sms.archive import PIECE, Archived, find, keep, opened
 from sms.columns import use_lean_memory
-from sms.delivery import Folder, Gateway, RemoteFile
 from sms.errors import (
     SUPPORT,
     GatewayError,
@@ -31,6 +30,7 @@ from sms.errors import (
     SmsError,
     StopTorn,
 )
+from sms.gateway import Folder, Gateway, RemoteFile
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import (
     Reconciliation,
@@ -44,18 +44,11 @@ from sms.ledger.states import State
 from sms.notices import shortfall
 from sms.stop_words import may_opt_out, opts_out
 from sms.wire import reports
-from sms.wire.names import (
-    STEM,
-    ReportKind,
-    ReportName,
-    is_compressed,
-    misnamed_report,
-    shown,
-)
+from sms.wire.names import STEM, ReportKind, ReportName, is_compressed, misnamed_report
 from sms.wire.report_rows import LONGEST_ROW
 from sms.wire.reports import Report
 from sms.wire.unreadable import raw_rows
-from sms.words import count
+from sms.words import count, shown
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from itertools import chain
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -35,6 +34,7 @@ from sms.errors import (
     SubmissionTaken,
     SubmissionUnknown,
 )
+from sms.gateway import Folder, Gateway, RemoteFile, Shows
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import AHEAD, HEARD, SENT, State
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
@@ -47,53 +47,6 @@ Numbers = npt.NDArray[np.int64]
 LOOK_HOLDS = 5.0  # seconds of real time from asking whether a file may leave to asking for it
 LOOKS = 5  # that may expire before a try gives up
 MANY = 10_000  # spec, *Campaign stats*: from here on the statistics take four days
-
-
-class Folder(StrEnum):
-    """The gateway's two directories (R10)."""
-
-    SEND = "Send"
-    REPORT = "Report"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """One file in a listing of the gateway; `modified_at` is None where the server tells none.
-
-    Then only its bytes tell whether it is unchanged: a size alone does not.
-    """
-
-    name: str
-    size: int
-    modified_at: datetime | None
-
-
-class Shows(Protocol):
-    """What shows the gateway's directories: a session, or listings that were made before."""
-
-    def listing(self, folder: Folder) -> list[RemoteFile]:
-        """All files of a directory."""
-
-
-class Gateway(Shows, Protocol):
-    """An open session at the gateway. Every method may raise a GatewayError."""
-
-    def fetch(self, folder: Folder, name: str, into: BinaryIO) -> None:
-        """Copy a file's bytes into an open file."""
-
-    def upload(self, name: str, source: BinaryIO) -> int:
-        """Write a file into `Send`; returns the size that the gateway then reports."""
-
-    def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
-        """Rename within `Send`, never onto an existing name.
-
-        `may_leave` is asked right before the request leaves, and refuses by raising: then none did.
-        """
-
-    def remove(
-        self, folder: Folder, name: str, may_leave: Callable[[], None] | None = None
-    ) -> bool:
-        """Delete a file, False if there was none; `may_leave` is asked as by `rename`."""
 
 
 class Parcel(Protocol):

@@ -9,7 +9,7 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-from sms.wire.names import shown
+from sms.words import shown
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",

@@ -23,7 +23,7 @@ from sms.collecting import (
     sentence,
     unchanged_for,
 )
-from sms.delivery import Folder, Gateway, Look, RemoteFile, contradiction
+from sms.delivery import Look, contradiction
 from sms.errors import (
     GatewayError,
     GatewayUnreachable,
@@ -34,6 +34,7 @@ from sms.errors import (
     ReportUnfinished,
     SmsError,
 )
+from sms.gateway import Folder, Gateway, RemoteFile
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Recurring, ReportFile, Submission
 from sms.ledger.states import OVER, State

@@ -12,9 +12,6 @@ from typing import Any
 
 from sms.collecting import bring_delivery_report, find_report
 from sms.delivery import (
-    Folder,
-    Gateway,
-    RemoteFile,
     contradiction,
     look_again,
     look_at,
@@ -31,6 +28,7 @@ from sms.errors import (
     SmsError,
     VerdictOverdue,
 )
+from sms.gateway import Folder, Gateway, RemoteFile
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State

@@ -4,8 +4,9 @@ What belongs here: which answers there are, and what each changes in the ledger.
 looked at, and a `.tmp` that must not leave is removed; nothing is sent.
 """
 
-from sms.delivery import Gateway, clear_away, contradiction, look_again, proof_of_arrival
+from sms.delivery import clear_away, contradiction, look_again, proof_of_arrival
 from sms.errors import SUPPORT, LedgerError
+from sms.gateway import Gateway
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import is_proof
 from sms.ledger.states import AHEAD, State

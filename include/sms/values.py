@@ -85,7 +85,7 @@ class SpeltDate(date):
 
 
 class SpeltDecimal(Decimal):
-    """A number of a CSV, which is written as it stood there; what is computed of it is not."""
+    """A column's number, which is written as it stood there; what is computed of it is not."""
 
     spelling: str
 
@@ -112,10 +112,12 @@ def _text(text: str) -> str:
 
 
 def _decimal(text: str) -> Decimal | None:
-    if "," in text:
-        spelt = SpeltDecimal(text.replace(",", "."))
-        spelt.spelling = text
-        return spelt
+    number = SpeltDecimal(text.replace(",", "."))
+    number.spelling = text
+    return number if number.is_finite() else None
+
+
+def _float(text: str) -> Decimal | None:
     number = Decimal(text)
     return number if number.is_finite() else None
 
@@ -141,7 +143,7 @@ _MAKERS: dict[Kind, Callable[[str], Any]] = {
     Kind.BOOLEAN: lambda text: text == "true",
     Kind.INTEGER: int,
     Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _decimal,
+    Kind.FLOAT: _float,
     Kind.DATE: _date,
     Kind.TIMESTAMP: _timestamp,
     Kind.OTHER: _text,
@@ -159,11 +161,19 @@ def written(value: Any) -> Any:
     if isinstance(value, Decimal):
         if not value.is_finite():
             return value
-        if int(value.as_tuple().exponent) >= -DIGITS:
-            return format(abs(value) if value == 0 else value, "f")
-        short = format(value, f".{DIGITS}f").rstrip("0").removesuffix(".")
-        return short.removeprefix("-") if not Decimal(short) else short
+        return _computed(value)
     return value
 
 
+def _computed(value: Decimal) -> str:
+    """A number without zeros that say nothing: cents stay (25.10), a whole number has no point."""
+    whole, _, digits = format(value, f".{DIGITS}f").partition(".")
+    told = digits.rstrip("0")
+    if told and int(value.as_tuple().exponent) <= -CENTS:
+        told = told.ljust(CENTS, "0")
+    text = f"{whole}.{told}".removesuffix(".")
+    return text.removeprefix("-") if not Decimal(text) else text
+
+
+CENTS = 2  # digits after the point
 DIGITS = 10  # after the point, of what a text computes

@@ -1,4 +1,4 @@
-"""Counts and durations as a sentence has them: `1 number`, `1,200 numbers`, `2 days 3 hours`."""
+"""Counts, durations and foreign names as a sentence has them: `1 number`, `2 days 3 hours`."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -34,3 +34,10 @@ def listed(names: Iterable[str], most: int = LISTED) -> str:
     """The first few names, and a sign that there are more."""
     found = list(islice(names, most + 1))
     return ", ".join(found[:most]) + (", ..." if len(found) > most else "")
+
+
+def shown(name: str) -> str:
+    """A foreign file's name as one line may hold it: what can't be printed is escaped."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name
+    )

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from sms.campaign import Campaign
 from sms.errors import BadCampaign
 from sms.settings import Settings
-from sms.wire.names import shown
+from sms.words import shown
 from sms_airflow import form, tasks
 from sms_airflow.approval import ApproveOperator
 from sms_airflow.documentation import campaign_page

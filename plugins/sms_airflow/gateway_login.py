@@ -21,7 +21,7 @@ import asyncssh
 from airflow.sdk import Connection
 
 from sms.errors import ConfigurationError
-from sms.wire.names import shown
+from sms.words import shown
 from sms_airflow import ssh_keys
 from sms_airflow.ssh_keys import Unusable
 

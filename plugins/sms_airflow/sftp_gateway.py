@@ -33,7 +33,6 @@ from paramiko.sftp import (
 )
 
 from sms import clock
-from sms.delivery import Folder, RemoteFile
 from sms.errors import (
     SUPPORT,
     ConfigurationError,
@@ -42,7 +41,9 @@ from sms.errors import (
     GatewayUnreachable,
     UploadRefused,
 )
-from sms.wire.names import Phase, ReportName, shown
+from sms.gateway import Folder, RemoteFile
+from sms.wire.names import Phase, ReportName
+from sms.words import shown
 from sms_airflow import logging_in
 from sms_airflow.sizes import measured, measured_by
 

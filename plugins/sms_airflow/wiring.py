@@ -19,8 +19,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from sms.asking import Column
 from sms.campaign import Campaign, load
-from sms.delivery import Folder
 from sms.errors import ConfigurationError, SendingHalted
+from sms.gateway import Folder
 from sms.ledger.ledger import Ledger
 from sms.limits import UNASKED, Balance
 from sms.pseudonyms import Key

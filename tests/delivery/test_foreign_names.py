@@ -7,8 +7,8 @@ import pytest
 
 from sms import clock
 from sms.collecting import collect_replies
-from sms.delivery import Folder
 from sms.errors import GatewayRefused, HousekeepingUnfinished, ReportsFailed
+from sms.gateway import Folder
 from sms.housekeeping import clear_gateway
 from sms.ledger.states import State
 from sms_airflow import wiring

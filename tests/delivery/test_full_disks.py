@@ -14,7 +14,6 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import make_url
 
 from sms import frames, preparing, reviewed, stages, storage
-from sms.delivery import Folder
 from sms.errors import (
     GatewayRefused,
     LedgerReadOnly,
@@ -23,6 +22,7 @@ from sms.errors import (
     StorageGone,
     UploadRefused,
 )
+from sms.gateway import Folder
 from sms.ledger.ledger import Ledger, State, Submission
 from sms.prepared_file import PreparedFile
 from sms.run_folder import RunFolder

@@ -19,6 +19,7 @@ from sms.errors import (
     LookExpired,
     ReportsFailed,
 )
+from sms.gateway import Folder
 from sms.ledger import locks
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
@@ -266,7 +267,7 @@ def test_a_rename_is_asked_once_whether_it_may_leave_before_it_does(gateway: Gat
     with wiring.gateway() as session:
         session.upload(f"{STEM}.tmp", _bytes())
         session.rename(f"{STEM}.tmp", f"{STEM}.csv", lambda: asked.append(renames(gateway)))
-        assert session.listing(delivery.Folder.SEND)
+        assert session.listing(Folder.SEND)
 
     assert asked == [[]]
     assert renames(gateway) == [f"{STEM}.csv"]

@@ -17,8 +17,8 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 
 from sms import clock
 from sms.collecting import find_report
-from sms.delivery import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
+from sms.gateway import Folder, RemoteFile
 from sms.wire.names import phase_of
 from sms_airflow import line, sftp_gateway, triggers
 from sms_airflow.triggers import (

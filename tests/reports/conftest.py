@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from demo.postgres import PostgreSQL
 from sms.collecting import Collected, collect_delivery_report, collect_replies
-from sms.delivery import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
+from sms.gateway import Folder, RemoteFile
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
 from sms.ledger.tables import metadata
 from tests.conftest import keeping_connections

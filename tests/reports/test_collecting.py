@@ -11,13 +11,13 @@ from sqlalchemy import text
 
 from sms.archive import Archived
 from sms.collecting import CLOCK_STEP, REPORT_SETTLES, TAIL_WAITS, find_report
-from sms.delivery import RemoteFile
 from sms.errors import (
     ReportOverdue,
     ReportsFailed,
     ReportUnfinished,
     ReportUnreadable,
 )
+from sms.gateway import RemoteFile
 from sms.ledger.ledger import Reconciliation, State
 from sms.wire import reports
 

@@ -12,8 +12,8 @@ from airflow.sdk.execution_time.context import set_current_context
 
 from sms import clock
 from sms.collecting import REPORT_SETTLES
-from sms.delivery import Folder
 from sms.errors import HousekeepingUnfinished, SubmissionContradicted
+from sms.gateway import Folder
 from sms.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.ledger.ledger import State, Submission
 from sms.settings import MONTH, UNREAD, Settings

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from sms.collecting import REPORT_SETTLES
-from sms.delivery import Folder, RemoteFile
+from sms.gateway import Folder, RemoteFile
 from tests.reports.conftest import FIRST, NOW, FolderGateway, Home
 
 

@@ -89,11 +89,13 @@ MIDNIGHT_THERE = datetime(2027, 3, 2, 23, 30, tzinfo=UTC)
         ),
         ("{{ x * 3 }}", [0.1, 1.0], ["0.3", "3"]),
         ("{{ x }}", [Decimal("12.50"), Decimal("3.00")], ["12.50", "3.00"]),
-        ("{{ x * 2 }}", [Decimal("12.55"), Decimal("3.00")], ["25.10", "6.00"]),
-        ("{{ x * 1.2 }}", [Decimal("12.50"), Decimal("3.00")], ["15.000", "3.600"]),
-        ("{{ 1.2 * x - 0.5 }}", [Decimal("12.50"), Decimal("3.00")], ["14.500", "3.100"]),
-        ("{{ (x * 1.2)|round(2) }}", [Decimal("12.50"), Decimal("3.00")], ["15.00", "3.60"]),
-        ("{{ x / 3 }}", [Decimal("10.00"), Decimal("3.00")], ["3.3333333333", "1.00"]),
+        ("{{ x * 2 }}", [Decimal("12.55"), Decimal("3.00")], ["25.10", "6"]),
+        ("{{ x * 1.2 }}", [Decimal("12.50"), Decimal("3.00")], ["15", "3.60"]),
+        ("{{ 1.2 * x - 0.5 }}", [Decimal("12.50"), Decimal("3.00")], ["14.50", "3.10"]),
+        ("{{ (x * 1.2)|round(2) }}", [Decimal("12.50"), Decimal("3.00")], ["15", "3.60"]),
+        ("{{ x * 1.1 }}", [10, 5], ["11", "5.5"]),
+        ("{{ x // 2 }}", [Decimal("-7.5"), Decimal(7)], ["-4", "3"]),
+        ("{{ x / 3 }}", [Decimal("10.00"), Decimal("3.00")], ["3.3333333333", "1"]),
         (
             "{{ x.year }}-{{ x.month }}",
             [date(2027, 3, 2), date(1999, 12, 31)],
@@ -136,7 +138,7 @@ def test_values_keep_their_type_in_a_text(text: str, column: list[Any], wanted: 
         ("{% if x %}yes{% else %}no{% endif %}", ["oui", "Non"], ["yes", "no"]),
         ("{% if x %}yes{% else %}no{% endif %}", ["Zoé", "Non"], ["yes", "yes"]),
         ("{{ x + x }}", ["90", "100"], ["180", "200"]),
-        ("{{ x + x }}", ["90", "12.50"], ["180", "25.00"]),
+        ("{{ x + x }}", ["90", "12.50"], ["180", "25"]),
         ("{{ x | euro }}", ["12,5", "3"], ["12,50 €", "3,00 €"]),
         ("{{ x | date('d MMMM') }}", ["2027-03-03", "2027-12-24"], ["3 mars", "24 décembre"]),
         ("{{ x | date('d MMMM') }}", ["03/03/2027", "24/12/2027"], ["3 mars", "24 décembre"]),
@@ -543,7 +545,7 @@ def test_one_letter_alone_is_no_yes_and_no() -> None:
 def test_a_csv_s_spelling_stays_in_logic_too() -> None:
     text = "{% if y %}{{ x }}{% endif %} {{ z }}{% if y %} {{ x * 2 }}{% endif %}"
 
-    assert of_a_csv(text, x=["12,50"], y=["oui"], z=["03/04/2027"]) == ["12,50 03/04/2027 25.00"]
+    assert of_a_csv(text, x=["12,50"], y=["oui"], z=["03/04/2027"]) == ["12,50 03/04/2027 25"]
     assert of_a_csv("{{ x if y }} {{ x }}", x=["03/04/2027"], y=["oui"]) == [
         "03/04/2027 03/04/2027"
     ]
@@ -639,6 +641,7 @@ def test_sums_of_numbers_are_exact(numbers: list[int | Decimal | None]) -> None:
     rows = [(str(n), f"+{NUMBERS[n]}", x) for n, x in enumerate(numbers)]
     rendering = rendered("A {{ x + 1 }}", frames.from_rows(["key", "msisdn", "x"], rows))
 
-    wanted = [f"A {Decimal(number) + 1:f}" for number in numbers if number is not None]
+    sums = [f"{Decimal(number) + 1:f}" for number in numbers if number is not None]
+    wanted = [f"A {each.removesuffix('.00')}" for each in sums]
     short = [text for text in wanted if len(text) <= 160]
     assert texts(rendering) == short

@@ -142,13 +142,6 @@ def misnamed_report(name: str) -> ReportKind | None:
     return ReportKind(match[1].upper()) if match and ReportName.parse(name) is None else None
 
 
-def shown(name: str) -> str:
-    """A foreign file's name as one line may hold it: what can't be printed is escaped."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name
-    )
-
-
 def phase_of(name: str, stem: str) -> Phase | None:
     """The phase that a name in `Send` shows for `stem`; None if it is another file's.
 
