@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from benchmarks import people
 from benchmarks.contest import Contest, Mismatch, Place, Side, benchmark, module
-from sms.archive import keep
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State
+from sms.reports.archive import keep
 
 STEM = "SEND-12345-20261201-1000-spring"
 REPORT = STEM.replace("SEND", "ACK") + ".csv"

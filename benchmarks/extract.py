@@ -12,7 +12,7 @@ from benchmarks import people
 from benchmarks.agreement import require_same_tables
 from benchmarks.contest import Contest, Place, Side, benchmark, module
 from demo.environment import postgres_connection
-from sms.run_folder import RunFolder
+from sms.run.folder import RunFolder
 
 TEXT = pa.large_string()
 TOLD = "COPY (query) TO STDOUT into a file by psycopg, which holds {peak:.0f} MiB (timed inside)"

@@ -21,7 +21,7 @@ STOP_LIST = 1_000_000  # numbers; fewer where there are fewer recipients
 AT = "2027-03-02T10:00"
 SMS: list[str | Path] = [Path(sys.executable).with_name("sms")]
 EXPECTED = "expected.csv"
-LIBRARIES = ("sms.cli", "sms.offline", "sms.terminal")  # what `sms prepare` loads
+LIBRARIES = ("sms.cli.main", "sms.run.offline", "sms.cli.terminal")  # what `sms prepare` loads
 
 
 @benchmark("prepare_5m", rows=5_000_000, rounds=3)

@@ -5,7 +5,7 @@ raised here, the same sentences stand on Airflow's page of import errors and hid
 """
 
 from sms import settings
-from sms.campaign import load_all
+from sms.campaign.definition import load_all
 from sms_airflow import notifying
 from sms_airflow.campaign_dag import build_all
 

@@ -6,7 +6,7 @@ A folder that can't be used is told by check_campaigns.py and hides no other cam
 
 from airflow.sdk import get_parsing_context
 
-from sms.campaign import load_all
+from sms.campaign.definition import load_all
 from sms.settings import load
 from sms_airflow.campaign_dag import SEND, build_all
 

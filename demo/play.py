@@ -13,7 +13,9 @@ from demo.reckoning import faults, stop_list
 from demo.screen import Screen, phone, table_of
 from demo.stack import Stack
 from demo.story import COLLECT_REPLIES, COLLECT_REPORT, Scene, Story
-from sms import campaign, send_window, settings
+from sms import settings
+from sms.calendar import send_window
+from sms.campaign import definition
 from sms.clock import PARIS
 
 CAMPAIGN = "spring_sale"
@@ -36,7 +38,7 @@ class TookTooLong(DemoFailed):
 
 def opening(today: date) -> datetime:
     """When the sandbox's clock starts: on the coming open Tuesday, shortly before the sale."""
-    found = campaign.load(ROOT / "include" / "campaigns" / CAMPAIGN)
+    found = definition.load(ROOT / "include" / "campaigns" / CAMPAIGN)
     at = hour.fromisoformat(found.send_at or "09:42")
     rules = settings.load(settings.DEFAULT_PATH)
     day = today + timedelta(days=(TUESDAY - today.weekday()) % 7 or 7)

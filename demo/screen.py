@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.story import AHEAD, BUSY, DONE, FAILED, Scene
+from sms.audience.screening import SENTENCES
 from sms.clock import PARIS
 from sms.ledger.ledger import Summary
 from sms.ledger.states import HEARD
-from sms.recipients import SENTENCES
 
 MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow"), AHEAD: ("·", "dim")}
 

@@ -13,10 +13,10 @@ from contextlib import redirect_stderr, redirect_stdout
 import pyarrow as pa
 import pytest
 
-from sms.cli import main
+from sms.cli.main import main
 from tests.airflow_home import ROOT
 
-COMMAND = "from sms.cli import main; main()"
+COMMAND = "from sms.cli.main import main; main()"
 TIMEOUT = 600  # seconds, many times what the slowest takes
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from sms.ledger.ledger import Ledger
-from sms.pseudonyms import Key
+from sms.ledger.pseudonyms import Key
 
 KEY = Key.of("the-key-of-a-list-made-for-a-benchmark")  # asked for where it is hashed
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sms import gsm
-from sms.pipeline import ordered
+from sms.columnar.threads import ordered
+from sms.telecom import gsm
 
 CHUNK = 32_768  # rows
 TEXT = pa.large_string()

@@ -13,8 +13,8 @@ QUERY = "SELECT key, msisdn, first_name, points, store FROM recipient"
 
 def by_airflow(out: Path) -> Callable[[], object]:
     """The product's way, ready to begin."""
-    from sms import stages
-    from sms.run_folder import RunFolder
+    from sms.run import stages
+    from sms.run.folder import RunFolder
     from sms_airflow import wiring
 
     out.mkdir()

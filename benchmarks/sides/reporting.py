@@ -26,9 +26,9 @@ CHECKPOINT
 
 def by_load(url: str, archive: Path, facts: dict[str, Any], stem: str) -> Callable[[], object]:
     """The product's way, ready to begin."""
-    from sms.archive import Archived
-    from sms.collecting import load_delivery_report
     from sms.ledger.ledger import Ledger
+    from sms.reports.archive import Archived
+    from sms.reports.collection import load_delivery_report
 
     ledger = Ledger.connect(url)
     ledger.require_current()

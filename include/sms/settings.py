@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from sms import documents
+from sms import yaml_files
 from sms.errors import ConfigurationError
 
 VARIABLE = "SMS_SETTINGS"
@@ -228,12 +228,12 @@ def load(path: Path | None = None) -> Settings:
         raise ConfigurationError(
             f"the settings in {path} can't be read ({error}): correct or unset {VARIABLE}"
         ) from error
-    reading = documents.read(text, Settings)
+    reading = yaml_files.read(text, Settings)
     if reading.value is None:
         raise ConfigurationError("; ".join(_told(path, fault) for fault in reading.faults))
     return reading.value
 
 
-def _told(path: Path, fault: documents.Fault) -> str:
+def _told(path: Path, fault: yaml_files.Fault) -> str:
     where = str(path) if fault.line is None else f"{path}, line {fault.line}"
     return f"{where}: {fault.problem}"

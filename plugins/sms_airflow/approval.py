@@ -34,9 +34,11 @@ class ApproveOperator(HITLOperator):
     @in_a_sentence
     def execute(self, context: Context) -> None:
         """Ask, unless nobody need be asked."""
-        from sms import approval, clock, planning
+        from sms import clock
         from sms.clock import PARIS
-        from sms.run_folder import RunFolder
+        from sms.run import approval
+        from sms.run import plan as planning
+        from sms.run.folder import RunFolder
         from sms.words import count
         from sms_airflow import wiring
 
@@ -75,8 +77,8 @@ class ApproveOperator(HITLOperator):
     @in_a_sentence
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Who said yes; a no, or none in time, calls the run off."""
-        from sms import planning
-        from sms.run_folder import RunFolder
+        from sms.run import plan as planning
+        from sms.run.folder import RunFolder
         from sms_airflow import wiring
 
         ledger = wiring.ledger_for(context["ti"])

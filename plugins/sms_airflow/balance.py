@@ -9,7 +9,7 @@ import urllib.request
 
 from airflow.sdk import Connection
 
-from sms.limits import Balance
+from sms.run.limits import Balance
 
 PATIENCE = 10.0  # seconds
 

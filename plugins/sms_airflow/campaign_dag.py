@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from sms.campaign import Campaign
+from sms.campaign.definition import Campaign
 from sms.errors import BadCampaign
 from sms.settings import Settings
 from sms.words import shown

@@ -3,7 +3,7 @@
     python -m sms_airflow.describing < queries.json
 
 What belongs here: which warehouse a query goes to, and how long it may take. What goes in and out
-is in `sms.asking`.
+is in `sms.run.query_columns`.
 """
 
 import json
@@ -13,8 +13,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 
-from sms.asking import PATIENCE, Answer, Column, Query
 from sms.errors import BadCampaign, ConfigurationError, WarehouseUnreachable
+from sms.run.query_columns import PATIENCE, Answer, Column, Query
 
 CONNECTING = "10"  # seconds, for PostgreSQL's library, unless the environment says otherwise
 Described = Callable[[str, str, str], list[Column]]

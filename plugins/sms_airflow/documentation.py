@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from fractions import Fraction
 
-from sms.campaign import Campaign, Kind
+from sms.campaign.definition import Campaign, Kind
 from sms.settings import Settings
 
 MINUTE = timedelta(minutes=1)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from sms.campaign import Campaign, Kind
+from sms.campaign.definition import Campaign, Kind
 from sms.errors import ConfigurationError
 from sms.settings import Settings
 from sms_airflow.documentation import facts
 
 if TYPE_CHECKING:
-    from sms.planning import Request
+    from sms.run.plan import Request
 
 STEP = 15  # minutes between two hours of the form
 # What Airflow itself puts beside the answers: the form's first field, which only tells, and what
@@ -89,7 +89,7 @@ def _arms(campaign: Campaign) -> str:
 
 def require_known(conf: Mapping[str, Any]) -> None:
     """ConfigurationError for a key that the form has not: `dryrun` must not send to everybody."""
-    from sms.planning import Request
+    from sms.run.plan import Request
 
     for key in conf:
         if key not in (*Request.model_fields, *BESIDE):
@@ -106,7 +106,7 @@ def request(answers: Mapping[str, Any]) -> "Request":
 
     `send_at` is a program's way to say day and hour in one, and any minute.
     """
-    from sms.planning import Request
+    from sms.run.plan import Request
 
     day = answers.get("day")
     return Request(

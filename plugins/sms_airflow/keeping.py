@@ -15,7 +15,8 @@ def clear_gateway() -> dict[str, int]:
 
     Fails, by name, for what must be looked at, when all else is done.
     """
-    from sms import clock, housekeeping
+    from sms import clock
+    from sms.reports import housekeeping
     from sms_airflow import wiring
 
     with wiring.gateway() as session:
@@ -37,7 +38,8 @@ def expire_runs() -> dict[str, int]:
 
     A run that was prepared so long ago and never sent is called off.
     """
-    from sms import clock, retention
+    from sms import clock
+    from sms.privacy import retention
     from sms_airflow import wiring
 
     settings = wiring.settings()
@@ -54,7 +56,8 @@ def expire_runs() -> dict[str, int]:
 @in_a_sentence
 def expire_archive() -> dict[str, int]:
     """Delete archived reports that are older than `keep_archive`."""
-    from sms import clock, retention
+    from sms import clock
+    from sms.privacy import retention
     from sms_airflow import wiring
 
     keep = wiring.settings().keep_archive
@@ -71,7 +74,8 @@ def expire_people() -> dict[str, int]:
     What they counted for stays in each run's summary. The stop list stays, with `hash_stop_list` as
     hashes.
     """
-    from sms import clock, retention
+    from sms import clock
+    from sms.privacy import retention
     from sms_airflow import wiring
 
     settings = wiring.settings()

@@ -14,8 +14,8 @@ from contextvars import Context
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
+from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
-from sms.gateway import Folder, RemoteFile
 from sms_airflow.sftp_gateway import Account, ListingFailed, SftpWatch, watching
 
 SOONEST = 1.0  # seconds, about, from the first failure to the next attempt

@@ -17,7 +17,7 @@ from airflow.sdk import BaseNotifier, get_current_context
 if TYPE_CHECKING:
     from sms.ledger.ledger import Ledger
     from sms.ledger.states import State
-    from sms.notices import Notice
+    from sms.reports.notices import Notice
     from sms.settings import Notify, Settings
 
 PATIENCE = 30.0  # seconds that a task waits for one notifier
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def of_move(ledger: Ledger, stem: str, to: State) -> None:
     """Tell of a move of a file: what `Ledger.heard` is in a task."""
-    from sms import notices
+    from sms.reports import notices
 
     if notices.TOLD.get(to) in _wanted():
         _tell_about(lambda: notices.of_move(ledger, stem, to), stem)
@@ -35,7 +35,7 @@ def of_move(ledger: Ledger, stem: str, to: State) -> None:
 
 def of_overdue(ledger: Ledger, error: Exception, stem: str) -> None:
     """Tell of a verdict or a report that did not come in time."""
-    from sms import notices
+    from sms.reports import notices
 
     if "overdue" in _wanted():
         _tell_about(lambda: notices.of_overdue(ledger, stem, str(error)), stem)

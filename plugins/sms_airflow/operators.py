@@ -77,7 +77,8 @@ class SubmitOperator(BaseOperator):
     @says_what_left
     def concluded(self, context: Context, event: dict[str, Any]) -> list[str]:
         """Write the verdict on one file into the ledger, and go on with the next."""
-        from sms import clock, delivery
+        from sms import clock
+        from sms.delivery import upload
         from sms_airflow import notifying, wiring
 
         stem = event["stem"]
@@ -85,7 +86,7 @@ class SubmitOperator(BaseOperator):
         match event:
             case {"saw": "accepted" | "rejected" as verdict}:
                 accepted = verdict == "accepted"
-                delivery.record_verdict(stem, ledger, clock.now(), accepted=accepted)
+                upload.record_verdict(stem, ledger, clock.now(), accepted=accepted)
                 return self._go_on(context)
             case {"saw": "refusal", "why": why}:
                 raise GatewayRefused(str(why))
@@ -102,12 +103,14 @@ class SubmitOperator(BaseOperator):
 
     def _go_on(self, context: Context) -> list[str]:
         """Rename the next file and wait for its verdict, until there is none left."""
-        from sms import clock, delivery, frequency_cap
-        from sms.departure import DepartureRules
+        from sms import clock
+        from sms.delivery import upload
         from sms.ledger.states import HEARD, State
-        from sms.prepared_file import PreparedFile
-        from sms.run_folder import RunFolder
-        from sms.upload_time import upload_at
+        from sms.run import frequency_cap
+        from sms.run.departure import DepartureRules
+        from sms.run.folder import RunFolder
+        from sms.run.prepared_file import PreparedFile
+        from sms.run.upload_time import upload_at
         from sms.words import count
         from sms_airflow import wiring
         from sms_airflow.triggers import VerdictTrigger
@@ -116,7 +119,7 @@ class SubmitOperator(BaseOperator):
         files = [ledger.submission(stem) for stem in self.stems]
         if any(each.state is State.REJECTED for each in files):
             raise self._rejection(files, ledger)
-        left = [each for each in files if not delivery.is_heard(each)]
+        left = [each for each in files if not upload.is_heard(each)]
         if not left and any(each.state in HEARD for each in files):
             return list(self.stems)
         # Of several runs (the proofs of variants) one after the other.
@@ -124,7 +127,7 @@ class SubmitOperator(BaseOperator):
         files = [each for each in files if each.run_key == run_key]
         folder = RunFolder(ObjectStoragePath(ledger.run(files[0].run_key).folder))
         plan = folder.read_plan()
-        if delivery.begins_another_hour(files):
+        if upload.begins_another_hour(files):
             self._wait_for_the_hour(upload_at(files, settings, ledger.upload_pace()))
             self._hear_stops(ledger)
 
@@ -132,8 +135,8 @@ class SubmitOperator(BaseOperator):
         rules = DepartureRules(plan, ledger, settings, wiring.require_running, clock.now, cap)
         parcels = {each.stem: PreparedFile(folder, each.stem) for each in files}
         token = str(context["ti"].id)
-        this = delivery.Try(wiring.gateway, ledger, token, settings.claim_lease, rules)
-        waiting = delivery.submit_next(parcels, this)
+        this = upload.Try(wiring.gateway, ledger, token, settings.claim_lease, rules)
+        waiting = upload.submit_next(parcels, this)
         if waiting is None:
             return self._go_on(context)
         messages = count(waiting.messages or 0, "message")
@@ -153,23 +156,24 @@ class SubmitOperator(BaseOperator):
 
     def _hear_stops(self, ledger: Ledger) -> None:
         """What the task `hear_stops` did for the first hour."""
-        from sms import clock, collecting
+        from sms import clock
+        from sms.reports import collection
         from sms_airflow import wiring
 
         with wiring.gateway() as session:
-            collecting.collect_replies(session, ledger, wiring.archive(), clock.now())
+            collection.collect_replies(session, ledger, wiring.archive(), clock.now())
 
     def _rejection(self, files: list[Submission], ledger: Ledger) -> FileRejected:
         """What to say of a run one of whose files was rejected; the others are held back."""
-        from sms import delivery
+        from sms.delivery import upload
         from sms.ledger.states import SENT, State
-        from sms.rejection import likely_causes
-        from sms.run_folder import RunFolder
+        from sms.run.folder import RunFolder
+        from sms.run.rejection import likely_causes
         from sms_airflow import wiring
 
         rejected = next(each for each in files if each.state is State.REJECTED)
         others = [each.stem for each in files if each.state is not State.REJECTED]
-        held = delivery.hold(others, wiring.gateway, ledger, f"{rejected.stem} was rejected")
+        held = upload.hold(others, wiring.gateway, ledger, f"{rejected.stem} was rejected")
         folder = RunFolder(ObjectStoragePath(ledger.run(rejected.run_key).folder))
         causes = likely_causes(folder, rejected, wiring.settings())
         sent = tuple(each.stem for each in files if each.state in SENT)
@@ -177,12 +181,12 @@ class SubmitOperator(BaseOperator):
 
     def what_left(self) -> str:
         """What the provider has of this run, as the ledger knows it now."""
-        from sms import delivery
+        from sms.delivery import upload
         from sms_airflow import wiring
 
         try:
             ledger = wiring.ledger()
-            return delivery.what_left([ledger.submission(stem) for stem in self.stems])
+            return upload.what_left([ledger.submission(stem) for stem in self.stems])
         except SmsError:
             return "What of this run has left can't be told now, as the ledger does not say"
 
@@ -217,7 +221,8 @@ class BookCollection(TriggerDagRunOperator):
     @in_a_sentence
     def execute(self, context: Context) -> None:
         """Book the run, by the wall's clock."""
-        from sms import clock, delivery
+        from sms import clock
+        from sms.delivery import upload
         from sms.ledger.states import NO_REPORT_DUE
         from sms_airflow import wiring
 
@@ -235,7 +240,7 @@ class BookCollection(TriggerDagRunOperator):
         self.conf = {"stem": self.stem}
         self.run_after = clock.earliest_wall_time(submission.due_at)
         campaign = ledger.run(submission.run_key).campaign
-        self.note = f"{campaign}: {delivery.what_was_sent([submission])}"
+        self.note = f"{campaign}: {upload.what_was_sent([submission])}"
         due = clock.in_paris(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, due)
         super().execute(context)

@@ -21,9 +21,9 @@ from psycopg.abc import Loader, PQGen
 from psycopg.adapt import Transformer
 from psycopg.waiting import Wait
 
-from sms import frames, kinds
+from sms.columnar import kinds, parquet
+from sms.columnar.values import Kind
 from sms.errors import SourceError
-from sms.values import Kind
 
 BLOCK = 2 << 20  # bytes of CSV that are parsed at once, some 30,000 rows; larger is no faster
 CANCELLING = 5.0  # seconds that the server has to take note of it
@@ -186,7 +186,7 @@ def _parsed(columns: Sequence[Column], block: Block) -> pa.RecordBatch:
         kinds.field(each.name, each.kind) if each.kind else pa.field(each.name, array.type)
         for each, array in zip(columns, spelled, strict=True)
     ]
-    return frames.as_text(
+    return parquet.as_text(
         pa.RecordBatch.from_arrays(spelled, schema=pa.schema(fields)), block.first
     )
 
@@ -194,7 +194,7 @@ def _parsed(columns: Sequence[Column], block: Block) -> pa.RecordBatch:
 def _unreadable(columns: Sequence[Column], block: Block) -> SourceError:
     try:
         cells = _read([Column(each.name, pa.large_binary()) for each in columns], block.csv)
-        frames.as_text(cells, block.first)
+        parquet.as_text(cells, block.first)
     except SourceError as error:
         return error
     except pa.ArrowInvalid:
@@ -240,7 +240,7 @@ def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> Colum
     if known and known.array_oid != oid and known.name in COMMON:
         return Column(name, *COMMON[known.name])
     if connection.adapters.get_loader(oid, pq.Format.TEXT) is None:
-        return Column(name, frames.TEXT)  # an enum, a geometry: psycopg leaves it as text, too
+        return Column(name, parquet.TEXT)  # an enum, a geometry: psycopg leaves it as text, too
     loader = Transformer(connection).get_loader(oid, pq.Format.TEXT)
     return Column(name, pa.large_binary(), partial(_one_by_one, name, loader), kind_of(oid))
 
@@ -261,7 +261,7 @@ def kind_of(oid: int) -> Kind:
 def _one_by_one(name: str, loader: Loader, cells: pa.Array, first: int) -> pa.Array:
     """Each cell as psycopg's value becomes text: JSON, arrays, times, bytes."""
     rows = [(None if cell is None else _loaded(loader, cell),) for cell in cells.to_pylist()]
-    return frames.from_rows([name], rows, first).column(0)
+    return parquet.from_rows([name], rows, first).column(0)
 
 
 def _loaded(loader: Loader, cell: bytes) -> Any:
@@ -273,7 +273,7 @@ def _loaded(loader: Loader, cell: bytes) -> Any:
 
 def _number(cells: pa.Array, first: int) -> pa.Array:
     """numeric has a NaN, and no message may ever say so."""
-    return pc.if_else(pc.equal(cells, "NaN"), pa.scalar(None, frames.TEXT), cells)
+    return pc.if_else(pc.equal(cells, "NaN"), pa.scalar(None, parquet.TEXT), cells)
 
 
 def _moment(cells: pa.Array, first: int) -> pa.Array:
@@ -294,13 +294,13 @@ def _zoned_moment(cells: pa.Array, first: int) -> pa.Array:
 # come as numbers, and booleans.
 COMMON: dict[str, tuple[pa.DataType, Spelling | None, Kind | None]] = {
     **dict.fromkeys(
-        ("text", "varchar", "bpchar", "name", '"char"'), (frames.TEXT, None, Kind.TEXT)
+        ("text", "varchar", "bpchar", "name", '"char"'), (parquet.TEXT, None, Kind.TEXT)
     ),
-    **dict.fromkeys(("int2", "int4", "int8", "oid"), (frames.TEXT, None, Kind.INTEGER)),
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), (parquet.TEXT, None, Kind.INTEGER)),
     **dict.fromkeys(("float4", "float8"), (pa.float64(), None, None)),
     "bool": (pa.bool_(), None, None),
-    "numeric": (frames.TEXT, _number, Kind.DECIMAL),
-    "date": (frames.TEXT, None, Kind.DATE),
-    "timestamp": (frames.TEXT, _moment, Kind.TIMESTAMP),
-    "timestamptz": (frames.TEXT, _zoned_moment, Kind.TIMESTAMP),
+    "numeric": (parquet.TEXT, _number, Kind.DECIMAL),
+    "date": (parquet.TEXT, None, Kind.DATE),
+    "timestamp": (parquet.TEXT, _moment, Kind.TIMESTAMP),
+    "timestamptz": (parquet.TEXT, _zoned_moment, Kind.TIMESTAMP),
 }

@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg.rows
 
-from sms import frames
-from sms.asking import Column
+from sms.columnar import parquet
 from sms.errors import BadCampaign, SourceError, WarehouseUnreachable
+from sms.run.query_columns import Column
 from sms_airflow import postgres_copy, sql_text, warehouse
 
 SECONDS = 30.0  # that a server may take to understand a query, or to wait for a lock
@@ -40,7 +40,7 @@ def of(hook: Any, sql: str, *, conn_id: str, where: str) -> list[Column]:
         try:
             warehouse.driver_of(database).forbid_writing(database)
             found = _DESCRIBED_BY.get(_root_of(database), _by_no_row)(database, sql, where)
-            frames.from_rows([each.name for each in found], [])  # refuses a name given twice
+            parquet.from_rows([each.name for each in found], [])  # refuses a name given twice
         except SourceError as error:
             raise BadCampaign(where, None, _without(where, error)) from error
         except Exception as error:

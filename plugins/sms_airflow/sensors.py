@@ -63,7 +63,7 @@ class HourSensor(BaseSensorOperator):
         """Go on at once, or wait without a worker."""
         from sms import clock
         from sms.ledger.states import UNCLAIMED
-        from sms.upload_time import upload_at
+        from sms.run.upload_time import upload_at
         from sms_airflow import wiring
         from sms_airflow.triggers import HourTrigger
 
@@ -130,10 +130,10 @@ class ReportSensor(BaseSensorOperator):
 
     def _overdue(self, context: Context) -> ReportOverdue:
         """The alarm, which the operator's notifiers hear of, too."""
-        from sms import collecting
+        from sms.reports import collection
         from sms_airflow import notifying, wiring
 
         ledger = wiring.ledger_for(context["ti"])
-        error = collecting.overdue(self.stem, ledger)
+        error = collection.overdue(self.stem, ledger)
         notifying.of_overdue(ledger, error, self.stem)
         return error

@@ -33,6 +33,7 @@ from paramiko.sftp import (
 )
 
 from sms import clock
+from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import (
     SUPPORT,
     ConfigurationError,
@@ -41,7 +42,6 @@ from sms.errors import (
     GatewayUnreachable,
     UploadRefused,
 )
-from sms.gateway import Folder, RemoteFile
 from sms.wire.names import Phase, ReportName
 from sms.words import shown
 from sms_airflow import logging_in

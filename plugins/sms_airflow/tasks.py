@@ -41,7 +41,9 @@ def plan(campaign_name: str) -> dict[str, Any]:
     Takes the campaign's folder as it is now, finds the next open hour (marketing only), and
     records both; every later task obeys what was fixed here, even if the folder changes.
     """
-    from sms import clock, planning, send_window
+    from sms import clock
+    from sms.calendar import send_window
+    from sms.run import plan as planning
     from sms_airflow import form, wiring
 
     context = get_current_context()
@@ -72,7 +74,7 @@ def extract() -> dict[str, int]:
 
     Memory stays flat, however many rows there are.
     """
-    from sms import stages
+    from sms.run import stages
     from sms_airflow import wiring
 
     run = _Run()
@@ -91,7 +93,7 @@ def screen() -> dict[str, int]:
     `02_audience.parquet` holds whom we write to, `02_excluded.parquet` everybody else, each with
     a key and one reason. Nobody is lost: candidates = audience + excluded.
     """
-    from sms import stages
+    from sms.run import stages
 
     run = _Run()
     if run.under_way:
@@ -107,7 +109,7 @@ def render() -> dict[str, int]:
 
     More recipients than one file takes become several files of equal size.
     """
-    from sms import stages
+    from sms.run import stages
 
     run = _Run()
     if run.under_way:
@@ -123,7 +125,8 @@ def review() -> list[str]:
 
     Returns the files to submit: none for a dry run, which ends here.
     """
-    from sms import planning, reviewed
+    from sms.run import plan as planning
+    from sms.run import review as reviewed
     from sms_airflow import wiring
 
     run = _Run()
@@ -147,24 +150,26 @@ def prove() -> list[str]:
 
     Returns its file, which goes out before anybody is asked for a yes to all the others.
     """
-    from sms import clock, proving
+    from sms import clock
+    from sms.run import proof
 
     run = _Run()
     if run.under_way:
         return []
-    return proving.prove(run.plan, run.folder, run.ledger, run.settings, clock.now())
+    return proof.prove(run.plan, run.folder, run.ledger, run.settings, clock.now())
 
 
 @task(**PATIENT)
 @in_a_sentence
 def archive(stem: str, name: str) -> dict[str, Any]:
     """Copy the report's very bytes into our own archive, before anything reads them."""
-    from sms import clock, collecting
+    from sms import clock
+    from sms.reports import collection
     from sms_airflow import wiring
 
     ledger = _ledger()
     with wiring.gateway() as session:
-        archived = collecting.archive_delivery_report(
+        archived = collection.archive_delivery_report(
             stem, name, session, ledger, wiring.archive(), clock.now()
         )
     return archived.as_json()
@@ -174,11 +179,11 @@ def archive(stem: str, name: str) -> dict[str, Any]:
 @in_a_sentence
 def load(stem: str, archived: dict[str, Any]) -> dict[str, int]:
     """Load the archived report into the ledger; loading it again changes nothing."""
-    from sms import collecting
-    from sms.archive import Archived
+    from sms.reports import collection
+    from sms.reports.archive import Archived
     from sms_airflow import wiring
 
-    loaded = collecting.load_delivery_report(
+    loaded = collection.load_delivery_report(
         stem, Archived.from_json(archived), _ledger(), wiring.archive()
     )
     for note in loaded.notes:
@@ -193,10 +198,10 @@ def reconcile(stem: str) -> dict[str, int]:
 
     A report that is new, or that changed, is an event of the asset `delivery_reports`.
     """
-    from sms import collecting
+    from sms.reports import collection
 
     ledger = _ledger()
-    counts, _ = collecting.reconcile(stem, ledger)
+    counts, _ = collection.reconcile(stem, ledger)
     if ledger.announce_delivery_report(stem):
         _announce(NEW_DELIVERY_REPORTS, DELIVERY_REPORTS, {"stem": stem})
     return asdict(counts)
@@ -225,12 +230,13 @@ def hear_stops() -> dict[str, int]:
 
 def _bring_replies_home() -> dict[str, int]:
     """What lies at the gateway of STOPs and replies, into the ledger."""
-    from sms import clock, collecting
+    from sms import clock
+    from sms.reports import collection
     from sms_airflow import wiring
 
     ledger = _ledger()
     with wiring.gateway() as session:
-        brought = collecting.collect_replies(session, ledger, wiring.archive(), clock.now())
+        brought = collection.collect_replies(session, ledger, wiring.archive(), clock.now())
     if new := ledger.announce_opt_outs():
         _announce(NEW_OPT_OUTS, OPT_OUTS, {"opt_outs": new})
     return {
@@ -252,12 +258,12 @@ def conclude(stems: list[str]) -> dict[str, Any]:
 
     Returns a sentence, and counts files, messages and segments.
     """
-    from sms import delivery
+    from sms.delivery import upload
 
     ledger = _ledger()
     files = [ledger.submission(stem) for stem in stems]
-    delivery.require_heard(files)
-    sentence = delivery.what_was_sent(files)
+    upload.require_heard(files)
+    sentence = upload.what_was_sent(files)
     log.info("%s", sentence)
     return {
         "sentence": sentence,
@@ -275,17 +281,17 @@ def settle(stem: str, answer: str) -> str:
     A state that the answer doesn't fit is refused, and nothing changes; so is an answer that the
     gateway refutes.
     """
-    from sms import settling
+    from sms.delivery import settlement
     from sms_airflow import wiring
 
     ledger = _ledger()
     with wiring.gateway() as session:
         if answer == "call_off":
-            log.info("%s", settling.call_off(stem, ledger, session))
+            log.info("%s", settlement.call_off(stem, ledger, session))
             return ""
-        told = settling.settle(stem, session, ledger, arrived=answer == "arrived")
+        told = settlement.settle(stem, session, ledger, arrived=answer == "arrived")
     log.info("%s", told)
-    if answer == "arrived" or not settling.is_alone(stem, ledger):
+    if answer == "arrived" or not settlement.is_alone(stem, ledger):
         return ""
     run_key = ledger.submission(stem).run_key
     # What was a trial is one again. Its hour has passed, so that is not asked for again.
@@ -304,10 +310,11 @@ class _Run:
     """One run of a campaign as its later tasks find it: its plan, folder and ledger."""
 
     def __init__(self) -> None:
-        from sms import columns, planning
+        from sms.columnar import text
+        from sms.run import plan as planning
         from sms_airflow import wiring
 
-        columns.use_lean_memory()
+        text.use_lean_memory()
         context = get_current_context()
         ti = context["ti"]
         dag_id, run_id = ti.dag_id, ti.run_id
@@ -322,7 +329,7 @@ class _Run:
 
     def unless_empty(self, counts: dict[str, int], people: int) -> dict[str, int]:
         """The counts; or the run's end, if nobody is left and the campaign says skip."""
-        from sms import planning
+        from sms.run import plan as planning
 
         if people:
             return counts

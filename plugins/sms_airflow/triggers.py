@@ -23,9 +23,9 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from structlog.contextvars import clear_contextvars
 
 from sms import clock
-from sms.collecting import find_report
+from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable, SmsError
-from sms.gateway import Folder, RemoteFile
+from sms.reports.collection import find_report
 from sms.wire.names import Phase, ReportKind, phase_of, reported_campaign, submitted_file
 from sms_airflow.line import Line, line_to
 from sms_airflow.sftp_gateway import Account

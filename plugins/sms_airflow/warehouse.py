@@ -15,7 +15,7 @@ from typing import Any
 import psycopg.rows
 import pyarrow as pa
 
-from sms import frames
+from sms.columnar import parquet
 from sms.errors import SourceError, WarehouseUnreachable
 from sms_airflow import postgres_copy, sql_text
 
@@ -69,7 +69,7 @@ def _by_copy(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
         cursor.execute(query)
         names = names_of(cursor.description, where)
         types = [column.type_code for column in cursor.description]
-    yield frames.from_rows(names, [])
+    yield parquet.from_rows(names, [])
     try:
         yield from postgres_copy.rows(database, query, names, types)
     except postgres_copy.Refused:
@@ -119,7 +119,7 @@ def _fetched(cursor: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     first = 1
     while True:
         found = cursor.fetchmany(ROWS_AT_A_TIME)
-        yield frames.from_rows(names_of(cursor.description, where), found, first)
+        yield parquet.from_rows(names_of(cursor.description, where), found, first)
         if not found:
             return
         first += len(found)

@@ -17,14 +17,14 @@ import sqlalchemy as sa
 from airflow.sdk import BaseHook, Connection, ObjectStoragePath, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
-from sms.asking import Column
-from sms.campaign import Campaign, load
+from sms.campaign.definition import Campaign, load
+from sms.delivery.gateway import Folder
 from sms.errors import ConfigurationError, SendingHalted
-from sms.gateway import Folder
 from sms.ledger.ledger import Ledger
-from sms.limits import UNASKED, Balance
-from sms.pseudonyms import Key
-from sms.run_folder import RunFolder
+from sms.ledger.pseudonyms import Key
+from sms.run.folder import RunFolder
+from sms.run.limits import UNASKED, Balance
+from sms.run.query_columns import Column
 from sms.settings import Settings
 from sms.settings import load as load_settings
 from sms_airflow import gateway_login, notifying, query_columns, warehouse

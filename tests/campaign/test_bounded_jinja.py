@@ -6,9 +6,9 @@ import pytest
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sms.bounded_jinja import BoundedEnvironment
+from sms.campaign.bounded_jinja import BoundedEnvironment
+from sms.campaign.template import Column, Logic, Template, faults
 from sms.errors import BadCampaign
-from sms.template import Column, Logic, Template, faults
 
 NESTED = "{% set a = ['abcdefgh'] %}" + 60 * "{% set a = ? %}"
 DOUBLED = "{% set a = 'abcdefgh' %}" + 24 * "{% set a = ? %}" + "{{ a | length }}"
@@ -104,7 +104,7 @@ def test_each_text_has_all_steps_anew():
 
 def test_compiling_works_nothing_out(monkeypatch):
     worked_out = []
-    monkeypatch.setattr("sms.bounded_jinja._require", worked_out.append)
+    monkeypatch.setattr("sms.campaign.bounded_jinja._require", worked_out.append)
 
     for text in TOO_MUCH:
         assert faults(text) == ()

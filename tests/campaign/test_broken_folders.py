@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms import documents, template
-from sms.campaign import Campaign, CampaignFile, load, load_all
+from sms import yaml_files
+from sms.campaign import template
+from sms.campaign.definition import Campaign, CampaignFile, load, load_all
 from sms.errors import BadCampaign
 from tests.broken_folders import GOOD, LABELS, make, make_good
 
@@ -77,8 +78,8 @@ def test_a_date_is_text_whether_or_not_it_exists(tmp_path, written, read):
 @pytest.mark.parametrize(
     ("where", "what"),
     [
-        (documents, "_load"),
-        (documents, "_plain"),
+        (yaml_files, "_load"),
+        (yaml_files, "_plain"),
         (template, "_too_much"),
         (template._JINJA, "compile"),
         (Campaign, "__init__"),
@@ -248,7 +249,7 @@ def test_every_value_in_every_key_is_read_or_told(sale, key, value):
 @settings(max_examples=200, derandomize=True, deadline=2_000)
 @given(st.dictionaries(KEYS | ANY_TEXT, VALUES, max_size=12))
 def test_every_value_that_python_has_is_judged(values):
-    reading = documents._judged(values, CampaignFile)
+    reading = yaml_files._judged(values, CampaignFile)
 
     assert reading.value or reading.faults
 
@@ -293,6 +294,6 @@ def test_any_bytes_are_read_or_told(sale, name, content):
 
 
 def test_no_more_faults_are_worked_out_than_are_told():
-    reading = documents.read("".join(f"key{n}: 1\n" for n in range(900)), CampaignFile)
+    reading = yaml_files.read("".join(f"key{n}: 1\n" for n in range(900)), CampaignFile)
 
-    assert len(reading.faults) == documents.MOST_FAULTS + 1
+    assert len(reading.faults) == yaml_files.MOST_FAULTS + 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.campaign import DIGEST_ALPHABET, Campaign, Kind, campaign_id, load, load_all
+from sms.campaign.definition import DIGEST_ALPHABET, Campaign, Kind, campaign_id, load, load_all
 from sms.errors import BadCampaign
 
 GOOD_YAML = """\
@@ -332,8 +332,8 @@ def test_thirty_folders_are_read_well_under_a_second(tmp_path):
 def test_reading_campaigns_and_settings_imports_nothing_heavy():
     heavy = "pandas pyarrow numpy holidays sqlalchemy phonenumbers airflow"
     code = (
-        "import sys, pathlib, sms.campaign, sms.settings; sms.settings.load();"
-        "assert sms.campaign.load_all(pathlib.Path('include/campaigns'))[0];"
+        "import sys, pathlib, sms.campaign.definition, sms.settings; sms.settings.load();"
+        "assert sms.campaign.definition.load_all(pathlib.Path('include/campaigns'))[0];"
         f"print([name for name in '{heavy}'.split() if name in sys.modules])"
     )
     root = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sms import checking
-from sms.campaign import load
+from sms.campaign.definition import load
+from sms.run import checks
 from sms.settings import Settings
 from tests.campaign_folder import write_campaign
 
@@ -22,7 +22,7 @@ def judged(home: Path, text: str = "Bonjour !", more: str = "", **settings: Any)
     (folder / "campaign.yaml").write_text(MARKETING + more)
     (folder / "recipients.sql").write_text("SELECT 1")
     (folder / "message.txt").write_text(text)
-    found = checking.faults(load(folder), Settings.model_validate(settings))
+    found = checks.faults(load(folder), Settings.model_validate(settings))
     return [str(fault).removeprefix(f"{folder}/") for fault in found]
 
 
@@ -124,7 +124,7 @@ def test_a_short_code_to_refuse_by_is_warned_of_where_messages_go_abroad(
 ) -> None:
     folder = write_campaign(tmp_path / "autumn", yaml, "SELECT 1", "Bonjour !")
 
-    told = [str(warning) for warning in checking.notes(load(folder))]
+    told = [str(warning) for warning in checks.notes(load(folder))]
 
     if countries is None:
         assert told == []

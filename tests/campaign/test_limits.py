@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sms import documents
-from sms.campaign import Campaign, CampaignFile
+from sms import yaml_files
+from sms.campaign.definition import Campaign, CampaignFile
 from sms.errors import LimitTripped
-from sms.limits import Cost, Run, require, tripped
+from sms.run.limits import Cost, Run, require, tripped
 
 YAML = 'kind: marketing\nsender: LIMITS\nstop_mention: "STOP 36180"\n'
 PRICES = {"FR": 0.045, "BE": 0.08}
@@ -21,7 +21,7 @@ RUN = Run(
 
 
 def campaign(limit: str) -> Campaign:
-    found = documents.read(YAML + limit, CampaignFile)
+    found = yaml_files.read(YAML + limit, CampaignFile)
     assert found.value, found.faults
     rest = {"name": "sale", "folder": Path("sale"), "sql": "SELECT 1", "text": "Bonjour"}
     return Campaign(**found.value.model_dump(), **rest)
@@ -99,7 +99,7 @@ def test_a_cost_is_told_with_what_it_lacks() -> None:
     ],
 )
 def test_a_limit_that_says_nothing_is_told_with_its_line(written: str, told: str) -> None:
-    found = documents.read(YAML + written, CampaignFile)
+    found = yaml_files.read(YAML + written, CampaignFile)
 
     assert found.value is None
     [fault] = found.faults

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sms import query_checks
-from sms.asking import Answer, Column
-from sms.campaign import Campaign, load
+from sms.campaign.definition import Campaign, load
+from sms.columnar.values import Kind
 from sms.errors import BadCampaign
-from sms.values import Kind
+from sms.run import query_checks
+from sms.run.query_columns import Answer, Column
 from tests.campaign_folder import write_campaign
 
 MARKETING = 'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\n'

@@ -9,8 +9,8 @@ import pytest
 from jinja2 import Template
 
 from demo import warehouse
-from sms.campaign import Kind, load, load_all
-from sms.msisdn import normalise
+from sms.campaign.definition import Kind, load, load_all
+from sms.telecom.msisdn import normalise
 
 CAMPAIGNS = Path(__file__).parents[2] / "include" / "campaigns"
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.campaign import Campaign
+from sms.calendar.send_window import Sending, ends, is_open, require_no_tail
+from sms.calendar.zones import FRENCH, zone
+from sms.campaign.definition import Campaign
 from sms.errors import WindowClosed
-from sms.schedule import MOST_FILES, Schedule, hour_there, schedule
-from sms.send_window import Sending, ends, is_open, require_no_tail
+from sms.run.schedule import MOST_FILES, Schedule, hour_there, schedule
 from sms.settings import Settings
-from sms.zones import FRENCH, zone
 from tests.campaign.test_send_window import paris
 
 MONDAY = paris("2027-03-15 10:30")

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms import clock
+from sms.calendar.send_window import first_at, is_open, next_open, require_open, slot
+from sms.calendar.zones import MAINLAND, bank_holidays
 from sms.clock import PARIS
 from sms.errors import WindowClosed
-from sms.send_window import first_at, is_open, next_open, require_open, slot
 from sms.settings import Settings
 from sms.wire.names import SubmissionName
-from sms.zones import MAINLAND, bank_holidays
 
 DEFAULT = Settings()
 EARLY_END = Settings(window_end=time(20, 30), window_start=time(9))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sms.stop_mentions import doubled
-from sms.template import Template
+from sms.campaign.stop_mentions import doubled
+from sms.campaign.template import Template
 from tests.campaign_folder import write_campaign
 from tests.command_line import sms
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sms.campaign import Campaign, load
+from sms.campaign.definition import Campaign, load
 from sms.errors import BadCampaign
 
 YAML = """\

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sms.calendar.send_window import calendar, closing, closures, is_open, next_open, slot
+from sms.calendar.zones import FRENCH, MAINLAND, told_by_postcode, zone
 from sms.clock import PARIS
 from sms.errors import ConfigurationError, WindowClosed
-from sms.send_window import calendar, closing, closures, is_open, next_open, slot
 from sms.settings import Settings
-from sms.zones import FRENCH, MAINLAND, told_by_postcode, zone
 from tests.campaign.test_send_window import DEFAULT, by_the_law, easter, instants, paris
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from demo.postgres import PostgreSQL
-from sms import asking
+from sms.run import query_columns
 from tests.airflow_home import ROOT
 from tests.campaign_folder import write_campaign
 from tests.command_line import sms, sms_as_a_process
@@ -145,7 +145,7 @@ def test_a_good_campaign_lists_its_columns_for_programs(home: Path, shop: dict[s
 def test_without_the_option_no_warehouse_is_asked(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "ask", lambda queries: pytest.fail("it was asked"))
+    monkeypatch.setattr(query_columns, "ask", lambda queries: pytest.fail("it was asked"))
 
     done = sms("check", home / "good")
 
@@ -181,7 +181,7 @@ def test_without_the_option_no_warehouse_is_asked(
 def test_where_nothing_can_be_asked_no_campaign_is_good(
     home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, said: str
 ) -> None:
-    monkeypatch.setattr(asking, name, value)
+    monkeypatch.setattr(query_columns, name, value)
 
     done = check(home)
 
@@ -195,17 +195,17 @@ def test_a_folder_that_is_broken_keeps_no_other_from_being_asked(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_campaign(home / "broken", "kind: marketing\n", GOOD, TEXT)
-    column = asking.Column("key")
+    column = query_columns.Column("key")
     asked = []
 
-    def ask(queries: list[asking.Query]) -> list[asking.Answer]:
+    def ask(queries: list[query_columns.Query]) -> list[query_columns.Answer]:
         asked.extend(queries)
-        return [asking.Answer((column,)) for _ in queries]
+        return [query_columns.Answer((column,)) for _ in queries]
 
-    monkeypatch.setattr(asking, "ask", ask)
+    monkeypatch.setattr(query_columns, "ask", ask)
 
     done = check(home)
 
-    assert asked == [asking.Query("shop", GOOD, f"{home}/good/recipients.sql")]
+    assert asked == [query_columns.Query("shop", GOOD, f"{home}/good/recipients.sql")]
     assert "broken/campaign.yaml" in done.stderr
     assert "good/campaign.yaml: names 'msisdn' as its msisdn, but the query" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sms import send_window
+from sms.calendar import send_window
 from sms.ledger.ledger import Ledger
 from tests.airflow_home import ROOT
 from tests.command_line import COMMAND, TIMEOUT, sms

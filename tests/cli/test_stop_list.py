@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from sms.ledger.ledger import Ledger
-from sms.pseudonyms import Key
+from sms.ledger.pseudonyms import Key
 from tests.campaign_folder import write_campaign
 from tests.command_line import sms, sms_as_a_process
 

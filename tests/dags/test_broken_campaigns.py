@@ -16,7 +16,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sms.campaign import load_all
+from sms.campaign.definition import load_all
 from sms.settings import Settings
 from sms_airflow import campaign_dag
 from tests.airflow_home import DAGS

@@ -8,9 +8,9 @@ import pytest
 from airflow.sdk import Param
 from airflow.sdk.exceptions import ParamValidationError
 
-from sms.campaign import Campaign, Kind
+from sms.campaign.definition import Campaign, Kind
 from sms.errors import ConfigurationError
-from sms.planning import Request
+from sms.run.plan import Request
 from sms.settings import Settings
 from sms_airflow import form
 from sms_airflow.documentation import facts

@@ -16,15 +16,19 @@ import pytest
 import structlog
 from airflow.triggers.shared_stream import SharedStreamManager
 
-from sms import clock, delivery, frames, frequency_cap, planning, preparing, reviewed, stages
-from sms.campaign import load
+from sms import clock
+from sms.campaign.definition import load
 from sms.clock import PARIS
-from sms.departure import DepartureRules
+from sms.columnar import parquet
+from sms.delivery import upload
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
-from sms.prepared_file import PreparedFile
-from sms.run_folder import RunFolder
+from sms.run import frequency_cap, preparation, review, stages
+from sms.run import plan as planning
+from sms.run.departure import DepartureRules
+from sms.run.folder import RunFolder
+from sms.run.prepared_file import PreparedFile
 from sms.settings import Settings
 from sms_airflow import wiring
 from sms_airflow.sensors import known_to_triggers
@@ -125,7 +129,7 @@ class Desk:
 
     def plan(
         self, run: str = "one", more: str = "", asked_at: datetime | None = None, **request: Any
-    ) -> preparing.Plan:
+    ) -> preparation.Plan:
         """The first stage of a run of a small campaign."""
         home = self.folder / "campaigns" / "tests"
         home.mkdir(parents=True, exist_ok=True)
@@ -164,11 +168,11 @@ class Desk:
             for at, (number, postcode) in enumerate(zip_longest(people, living_in, fillvalue=""))
         ]
         columns = ["key", "msisdn", "name", *(["postcode"] if living_in else [])]
-        batch = frames.from_rows(columns, [row[: len(columns)] for row in rows])
+        batch = parquet.from_rows(columns, [row[: len(columns)] for row in rows])
         stages.extract([batch], self.run_folder(run))
         stages.screen(plan, self.run_folder(run), self.ledger, self.settings)
         stages.render(plan, self.run_folder(run), self.ledger, self.settings)
-        reviewed.review(plan, self.run_folder(run), self.ledger, self.settings)
+        review.review(plan, self.run_folder(run), self.ledger, self.settings)
         return self.ledger.submissions(run)
 
     def submit(
@@ -194,8 +198,8 @@ class Desk:
         rules = OneRuleMore(
             plan, self.ledger, self.settings, lambda: None, clock.now, cap, also=also
         )
-        this = delivery.Try(gateway, self.ledger, token, lease, rules)
-        return delivery.submit_next(parcels, this) or self.ledger.submission(stem)
+        this = upload.Try(gateway, self.ledger, token, lease, rules)
+        return upload.submit_next(parcels, this) or self.ledger.submission(stem)
 
     def accepted(self, stem: str) -> None:
         """What the task `submit` writes down when it hears `.done`."""

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from sms import approval, clock
+from sms import clock
 from sms.errors import LedgerError, NotApproved
+from sms.run import approval
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
 

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sms import reviewed
 from sms.errors import LimitTripped
-from sms.limits import UNASKED, Balance
+from sms.run import review as reviewed
+from sms.run.limits import UNASKED, Balance
 from sms_airflow import wiring
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers
 

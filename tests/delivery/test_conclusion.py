@@ -4,7 +4,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sms.delivery import what_was_sent
+from sms.delivery.upload import what_was_sent
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 

@@ -11,8 +11,8 @@ from airflow.sdk import Connection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sms.delivery.gateway import Folder
 from sms.errors import ConfigurationError
-from sms.gateway import Folder
 from sms_airflow import gateway_login, ssh_keys, wiring
 from sms_airflow.ssh_keys import Unusable
 from tests.delivery.conftest import SANDBOX_ONLY, Gateway, connect

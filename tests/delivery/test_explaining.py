@@ -7,11 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sms import clock, planning
-from sms.campaign import load_all
-from sms.dialling import dialled
-from sms.explaining import Story, explain, rows_of
+from sms import clock
+from sms.campaign.definition import load_all
 from sms.ledger.states import State
+from sms.privacy.dialling import dialled
+from sms.privacy.story import Story, explain, rows_of
+from sms.run import plan
 from sms.wire.names import ReportName
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers
@@ -313,7 +314,7 @@ def test_a_proof_is_told_as_a_proof_and_is_no_message_to_its_key(
 
 def test_a_dry_run_is_told_as_one(desk: Desk, gateway: Sandbox) -> None:
     [file] = desk.prepare([*numbers(2), numbers(1)[0]], dry_run=True)
-    planning.call_off(desk.run_folder("one").read_plan(), desk.ledger, "a dry run")
+    plan.call_off(desk.run_folder("one").read_plan(), desk.ledger, "a dry run")
 
     assert told(story(desk, 1)) == [
         f"dry_run: prepared by a dry run of tests in {file.stem}, which sends nothing"

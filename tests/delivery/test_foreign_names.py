@@ -6,11 +6,11 @@ import os
 import pytest
 
 from sms import clock
-from sms.collecting import collect_replies
+from sms.delivery.gateway import Folder
 from sms.errors import GatewayRefused, HousekeepingUnfinished, ReportsFailed
-from sms.gateway import Folder
-from sms.housekeeping import clear_gateway
 from sms.ledger.states import State
+from sms.reports.collection import collect_replies
+from sms.reports.housekeeping import clear_gateway
 from sms_airflow import wiring
 from sms_airflow.sftp_gateway import spell, watching
 from sms_airflow.triggers import ReportTrigger, VerdictTrigger

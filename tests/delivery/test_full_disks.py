@@ -13,7 +13,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import make_url
 
-from sms import frames, preparing, reviewed, stages, storage
+from sms import storage
+from sms.columnar import parquet
+from sms.delivery.gateway import Folder
 from sms.errors import (
     GatewayRefused,
     LedgerReadOnly,
@@ -22,10 +24,10 @@ from sms.errors import (
     StorageGone,
     UploadRefused,
 )
-from sms.gateway import Folder
 from sms.ledger.ledger import Ledger, State, Submission
-from sms.prepared_file import PreparedFile
-from sms.run_folder import RunFolder
+from sms.run import preparation, review, stages
+from sms.run.folder import RunFolder
+from sms.run.prepared_file import PreparedFile
 from sms_airflow import wiring
 from sms_airflow.failures import in_a_sentence
 from sms_sandbox.sftp import FileSession
@@ -57,8 +59,8 @@ def each_stage(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
     """A run's stages up to its review, to be called one after the other."""
     folder = desk.run_folder("one")
     rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(numbers(PEOPLE))]
-    batch = frames.from_rows(["key", "msisdn", "name"], rows)
-    made: list[preparing.Plan] = []
+    batch = parquet.from_rows(["key", "msisdn", "name"], rows)
+    made: list[preparation.Plan] = []
 
     def after(stage: Callable[..., Any]) -> Callable[[], Any]:
         return lambda: stage(folder.read_plan(), folder, desk.ledger, desk.settings)
@@ -67,7 +69,7 @@ def each_stage(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "extract", lambda: stages.extract([batch], folder)
     yield "screen", after(stages.screen)
     yield "render", after(stages.render)
-    yield "review", after(reviewed.review)
+    yield "review", after(review.review)
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -110,13 +112,13 @@ GONE = {
     "read_plan": lambda desk, folder: folder.read_plan(),
     "screen": lambda desk, folder: stages.screen(PLANS[0], folder, desk.ledger, desk.settings),
     "render": lambda desk, folder: stages.render(PLANS[0], folder, desk.ledger, desk.settings),
-    "review": lambda desk, folder: reviewed.review(PLANS[0], folder, desk.ledger, desk.settings),
+    "review": lambda desk, folder: review.review(PLANS[0], folder, desk.ledger, desk.settings),
 }
-PLANS: list[preparing.Plan] = []
+PLANS: list[preparation.Plan] = []
 
 
 def batch_of_one() -> Any:
-    return frames.from_rows(["key", "msisdn", "name"], [("k1", "06 39 98 00 01", "Léa")])
+    return parquet.from_rows(["key", "msisdn", "name"], [("k1", "06 39 98 00 01", "Léa")])
 
 
 @SANDBOX_ONLY

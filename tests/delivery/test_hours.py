@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from sms import clock, delivery, upload_time
+from sms import clock
 from sms.clock import PARIS
+from sms.delivery import upload
 from sms.errors import LedgerError, WindowClosed
 from sms.ledger.records import Submission
 from sms.ledger.states import State
+from sms.run import upload_time
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, TUESDAY, Desk, in_send, numbers, sent_to
 from tests.delivery.test_submit import opt_out
@@ -54,7 +56,7 @@ def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
     assert desk.ledger.submission(later.stem).state is State.PREPARED
     desk.accepted(first.stem)
     files = desk.ledger.submissions("one")
-    assert delivery.begins_another_hour(files)
+    assert upload.begins_another_hour(files)
     assert upload_time.upload_at(files, desk.settings, None) > clock.now()
 
     opt_out(desk.ledger, 33639980002)
@@ -62,7 +64,7 @@ def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
     assert desk.submit(first.stem).stem == later.stem
     desk.accepted(later.stem)
 
-    assert not delivery.begins_another_hour(desk.ledger.submissions("one"))
+    assert not upload.begins_another_hour(desk.ledger.submissions("one"))
     gateway.move_clock(to=later.send_at + timedelta(minutes=1))
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980003"]

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sms import clock, send_window
+from sms import clock
+from sms.calendar import send_window
 from sms.errors import LimitTripped, WindowClosed
 from sms.ledger.states import State
 from sms_sandbox import Sandbox

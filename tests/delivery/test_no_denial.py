@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DENIES = re.compile(r"(?i)\bnothing (?:of its run )?(?:was|has been) sent")
-ASK = {"delivery.py", "cli_runs.py", "settling.py"}
+ASK = {"upload.py", "runs.py", "settlement.py"}
 
 
 def test_only_what_asks_the_ledger_says_that_nothing_was_sent() -> None:

@@ -8,14 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sms import approval, clock, frames, offline, proving, reviewed, settling, stages, upload_time
-from sms.campaign import load
+from sms import clock
+from sms.audience.residence import Geography
+from sms.campaign.definition import load
 from sms.clock import PARIS
+from sms.columnar import parquet
+from sms.delivery import settlement
 from sms.errors import GatewayUnreachable, LedgerBusy, LedgerError, SmsError, WindowClosed
 from sms.ledger import turn
 from sms.ledger.states import State
-from sms.msisdn import REGIONS
-from sms.places import Geography
+from sms.run import approval, offline, stages, upload_time
+from sms.run import proof as proving
+from sms.run import review as reviewed
+from sms.telecom.msisdn import REGIONS
 from sms_airflow import wiring
 from sms_airflow.operators import SubmitOperator
 from sms_sandbox import Sandbox
@@ -300,7 +305,7 @@ def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
     rows = [
         (f"k{at}", number, "x" * 200 if at < 2 else "Léa") for at, number in enumerate(numbers(9))
     ]
-    stages.extract([frames.from_rows(["key", "msisdn", "name"], rows)], folder)
+    stages.extract([parquet.from_rows(["key", "msisdn", "name"], rows)], folder)
     stages.screen(plan, folder, desk.ledger, desk.settings)
     stages.render(plan, folder, desk.ledger, desk.settings)
     reviewed.review(plan, folder, desk.ledger, desk.settings)
@@ -363,7 +368,7 @@ def test_a_text_that_empties_the_first_file_may_be_rendered_again(desk: Desk) ->
             zip(numbers(3), ["x" * 120, "Léa", "Zoé"], ["75001", "67000", "97400"], strict=True)
         )
     ]
-    stages.extract([frames.from_rows(["key", "msisdn", "name", "postcode"], rows)], folder)
+    stages.extract([parquet.from_rows(["key", "msisdn", "name", "postcode"], rows)], folder)
     stages.screen(plan, folder, desk.ledger, desk.settings)
     stages.render(plan, folder, desk.ledger, desk.settings)
     assert len(desk.ledger.submissions("one")) == 3
@@ -430,7 +435,7 @@ def test_an_hour_that_closed_between_plan_and_screen_is_told_plainly(desk: Desk)
     desk.settings = type(desk.settings).model_validate(told)
     folder = desk.run_folder("one")
     stages.extract(
-        [frames.from_rows(["key", "msisdn", "name"], [("k", numbers(1)[0], "Léa")])], folder
+        [parquet.from_rows(["key", "msisdn", "name"], [("k", numbers(1)[0], "Léa")])], folder
     )
 
     with pytest.raises(WindowClosed) as refused:
@@ -483,7 +488,7 @@ def test_what_a_check_stopped_at_its_rename_can_be_called_off(desk: Desk, gatewa
         desk.submit(only.stem, also=halted)
     assert in_send(gateway) == [f"{only.stem}.tmp"]
 
-    assert settling.call_off(only.stem, desk.ledger)
+    assert settlement.call_off(only.stem, desk.ledger)
 
 
 def test_what_hangs_before_its_rename_takes_nobodys_turn_for_days(
@@ -543,7 +548,7 @@ def test_whoever_calls_off_one_hour_is_told_of_the_others(desk: Desk, gateway: S
     desk.submit(files[0].stem)
     desk.accepted(files[0].stem)
 
-    said = settling.call_off(files[1].stem, desk.ledger)
+    said = settlement.call_off(files[1].stem, desk.ledger)
     errors = drive(desk, files[0].stem, tries=2)
 
     assert "other" in said or states(desk, [files[2].stem]) == ["accepted"], (said, errors)
@@ -599,7 +604,7 @@ def test_a_proof_of_unknown_fate_names_its_own_task(desk: Desk, gateway: Sandbox
     desk.ledger.move(stem, to=State.UNKNOWN)
 
     with wiring.gateway() as session:
-        assert "send_proof" in settling.settle(stem, session, desk.ledger, arrived=True)
+        assert "send_proof" in settlement.settle(stem, session, desk.ledger, arrived=True)
 
 
 def test_a_plan_that_is_made_again_alone_waives_no_yes(desk: Desk, gateway: Sandbox) -> None:
@@ -709,6 +714,6 @@ def test_a_zone_that_has_closed_meanwhile_does_not_keep_back_the_others(
     said = drive(desk, files[0].stem, tries=3)
 
     assert states(desk, [each.stem for each in files]) == ["accepted", "uploading"]
-    assert settling.call_off(files[1].stem, desk.ledger)
+    assert settlement.call_off(files[1].stem, desk.ledger)
     assert "is 22:05 in La Réunion" in said[-1]
     assert "a new run, whose query leaves out whoever is in sms.delivery" in said[-1]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sms.delivery.gateway import Folder
 from sms.errors import ConfigurationError
-from sms.gateway import Folder
 from sms_airflow import ssh_keys, wiring
 from sms_airflow.ssh_keys import Unusable
 from sms_airflow.triggers import ReportTrigger, VerdictTrigger

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from sms import clock, frames, planning, preparing, stages
-from sms.campaign import Campaign
+from sms import clock
+from sms.campaign.definition import Campaign
+from sms.columnar import parquet
 from sms.errors import CampaignRepeated, ConfigurationError, LedgerError, WindowClosed
 from sms.ledger.states import State
+from sms.run import plan as planning
+from sms.run import preparation, stages
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, numbers, renames
 
 pytestmark = SANDBOX_ONLY
@@ -18,7 +21,7 @@ pytestmark = SANDBOX_ONLY
 
 def plan(
     desk: Desk, campaign: Campaign, run: str, asked_at: datetime | None = None
-) -> preparing.Plan:
+) -> preparation.Plan:
     """The first stage of a run, without the folder being written anew."""
     return planning.plan(
         campaign,
@@ -173,7 +176,7 @@ def test_a_limit_hides_no_opt_out(desk: Desk) -> None:
         ("k2", "06 39 98 00 02", "Zoé", False),
         ("k3", "06 39 98 00 01", "Léa", True),
     ]
-    batch = frames.from_rows(["key", "msisdn", "name", "opted_out"], rows)
+    batch = parquet.from_rows(["key", "msisdn", "name", "opted_out"], rows)
     stages.extract([batch], desk.run_folder("one"))
 
     counts = stages.screen(

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sms.errors import LedgerError
-from sms.run_folder import RunFolder
+from sms.run.folder import RunFolder
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
 from tests.delivery.test_submit import opt_out

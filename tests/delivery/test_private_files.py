@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from sms import clock, collecting
+from sms import clock
 from sms.ledger.ledger import Ledger, State
-from sms.run_folder import RunFolder
+from sms.reports import collection
+from sms.run.folder import RunFolder
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
 from tests.command_line import sms
@@ -70,8 +71,8 @@ def test_a_run_from_its_plan_to_its_report(
     with wiring.gateway() as session:
         for days in (1, 2):
             gateway.move_clock(to=prepared.send_at + timedelta(days=days))
-            collecting.collect_replies(session, ledger, archive, clock.now())
-        collecting.collect_delivery_report(prepared.stem, session, ledger, archive, clock.now())
+            collection.collect_replies(session, ledger, archive, clock.now())
+        collection.collect_delivery_report(prepared.stem, session, ledger, archive, clock.now())
 
     assert ledger.submission(prepared.stem).state is State.REPORTED
     seen = modes(tmp_path / "runs", tmp_path / "archive", gateway.root)

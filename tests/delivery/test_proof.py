@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from sms import clock, proving, settling
+from sms import clock
+from sms.delivery import settlement
 from sms.errors import LedgerError, NotApproved
 from sms.ledger.states import State
+from sms.run import proof
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, sent_to
@@ -20,7 +22,7 @@ OURS = 'proof_to: ["+33 6 39 98 99 01", "+33639989902"]\n'
 def proved(desk: Desk, run: str = "one") -> list[str]:
     folder = desk.run_folder(run)
     plan = folder.read_plan()
-    return proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
+    return proof.prove(plan, folder, desk.ledger, desk.settings, clock.now())
 
 
 def submit_proof(desk: Desk, stem: str) -> State:
@@ -112,10 +114,10 @@ def test_whoever_settles_a_proof_never_sends_the_campaign_again(
     assert desk.ledger.move(stem, to=State.UNKNOWN)
 
     with wiring.gateway() as session:
-        told = settling.settle(stem, session, desk.ledger, arrived=False)
+        told = settlement.settle(stem, session, desk.ledger, arrived=False)
 
     assert "Clear the task prove" in told
-    assert not settling.is_alone(stem, desk.ledger)
+    assert not settlement.is_alone(stem, desk.ledger)
     [again] = proved(desk)
     assert again != stem
 

@@ -4,8 +4,8 @@ import shutil
 from datetime import timedelta
 
 from sms import clock
+from sms.audience.screening import SENTENCES, Reason
 from sms.ledger.states import State
-from sms.recipients import SENTENCES, Reason
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers
 

@@ -9,8 +9,8 @@ import paramiko
 import pytest
 from paramiko.sftp import CMD_ATTRS, CMD_OPENDIR, CMD_READDIR
 
+from sms.delivery.gateway import Folder
 from sms.errors import GatewayRefused, GatewayUnreachable
-from sms.gateway import Folder
 from sms_airflow import wiring
 from sms_airflow.sftp_gateway import watching
 from sms_sandbox import Sandbox

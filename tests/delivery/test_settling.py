@@ -2,10 +2,11 @@
 
 import pytest
 
-from sms import clock, settling
+from sms import clock
+from sms.delivery import settlement
 from sms.errors import GatewayUnreachable, HousekeepingUnfinished, LedgerError, SubmissionUnknown
-from sms.housekeeping import clear_gateway
 from sms.ledger.states import State
+from sms.reports.housekeeping import clear_gateway
 from sms_airflow import wiring
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, in_send, numbers, renames, show
 
@@ -28,7 +29,7 @@ def unknown(desk: Desk, gateway: Gateway, more: str = "") -> str:
 def settled(stem: str, desk: Desk, *, arrived: bool) -> str:
     """A person's answer, as the DAG writes it down."""
     with wiring.gateway() as session:
-        return settling.settle(stem, session, desk.ledger, arrived=arrived)
+        return settlement.settle(stem, session, desk.ledger, arrived=arrived)
 
 
 def test_what_arrived_goes_on_from_its_verdict(desk: Desk, gateway: Gateway) -> None:
@@ -47,7 +48,7 @@ def test_what_never_arrived_is_never_sent_under_that_name(desk: Desk, gateway: G
     told = settled(stem, desk, arrived=False)
 
     assert "it may be sent again" in told
-    assert settling.is_alone(stem, desk.ledger)
+    assert settlement.is_alone(stem, desk.ledger)
     with pytest.raises(LedgerError, match="was cancelled"):
         desk.submit(stem, token="cleared")
     [again] = desk.prepare(numbers(3), run="the next")
@@ -73,7 +74,7 @@ def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gate
     stem = unknown(desk, gateway, more="max_per_file: 2\n")
 
     assert "must leave out whoever is in sms.delivery" in settled(stem, desk, arrived=False)
-    assert not settling.is_alone(stem, desk.ledger)
+    assert not settlement.is_alone(stem, desk.ledger)
 
 
 @pytest.mark.parametrize("arrived", [True, False])
@@ -94,7 +95,7 @@ def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
     desk: Desk, gateway: Gateway
 ) -> None:
     [first] = desk.prepare(numbers(1))
-    assert settling.call_off(first.stem, desk.ledger).endswith("will never be sent")
+    assert settlement.call_off(first.stem, desk.ledger).endswith("will never be sent")
     with pytest.raises(LedgerError, match="was cancelled"):
         desk.submit(first.stem)
 
@@ -103,12 +104,12 @@ def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
     with pytest.raises(GatewayUnreachable):
         desk.submit(second.stem)
     with pytest.raises(LedgerError, match=r"about to be renamed, or was: only support@mtarget\.fr"):
-        settling.call_off(second.stem, desk.ledger)
+        settlement.call_off(second.stem, desk.ledger)
 
     [third] = desk.prepare(numbers(1), run="three")
     desk.submit(third.stem)
     with pytest.raises(LedgerError, match="is submitted, and may be at the gateway"):
-        settling.call_off(third.stem, desk.ledger)
+        settlement.call_off(third.stem, desk.ledger)
 
 
 @pytest.mark.parametrize("phase", ["csv", "lock", "done", "reject"])

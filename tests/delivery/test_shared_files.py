@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sms import clock, settling
-from sms.delivery import Try, submit_next
+from sms import clock
+from sms.delivery import settlement
+from sms.delivery.upload import Try, submit_next
 from sms.errors import (
     GatewayUnreachable,
     HousekeepingUnfinished,
@@ -21,12 +22,12 @@ from sms.errors import (
     SubmissionTaken,
     SubmissionUnknown,
 )
-from sms.frequency_cap import FrequencyCap
-from sms.housekeeping import clear_gateway
 from sms.ledger.records import Submission
 from sms.ledger.states import State
-from sms.prepared_file import PreparedFile
-from sms.run_folder import RunFolder
+from sms.reports.housekeeping import clear_gateway
+from sms.run.folder import RunFolder
+from sms.run.frequency_cap import FrequencyCap
+from sms.run.prepared_file import PreparedFile
 from sms_airflow import wiring
 from sms_airflow.operators import SubmitOperator
 from tests.airflow_home import ledger_connection
@@ -194,7 +195,7 @@ def test_never_arrived_is_refused_where_a_late_rename_comes_meanwhile(
         if renames(gateway):
             break
         with interrupted("listing", late, nth=listing)() as session, pytest.raises(LedgerError):
-            settling.settle(stem, session, desk.ledger, arrived=False)
+            settlement.settle(stem, session, desk.ledger, arrived=False)
 
     assert desk.ledger.submission(stem).state is State.SUBMITTED
     assert len(sent_to(gateway)) == 3
@@ -207,7 +208,7 @@ def test_a_cancelled_file_that_the_provider_has_is_told_every_night(
 ) -> None:
     gateway.turn(silent=True)
     [prepared] = desk.prepare(numbers(3))
-    settling.call_off(prepared.stem, desk.ledger)
+    settlement.call_off(prepared.stem, desk.ledger)
     show(gateway, f"{prepared.stem}.{shown}", b"x")
 
     for _ in range(2):

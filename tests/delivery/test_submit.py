@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sms import clock, delivery, rejection, upload_time
+from sms import clock
+from sms.delivery import upload as delivery
 from sms.errors import (
     ClockMoved,
     GatewayRefused,
@@ -26,6 +27,7 @@ from sms.errors import (
 from sms.ledger import turn
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import State
+from sms.run import rejection, upload_time
 from sms_airflow import sftp_gateway, wiring
 from tests.delivery.conftest import (
     SANDBOX_ONLY,

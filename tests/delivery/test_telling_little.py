@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sms.delivery.gateway import Folder
 from sms.errors import GatewayUnreachable
-from sms.gateway import Folder
 from sms.ledger.states import State
 from sms_airflow import sftp_gateway, sizes, wiring
 from sms_airflow.sftp_gateway import SftpGateway, watching

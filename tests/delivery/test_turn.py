@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from demo.processes import wait_until
-from sms import delivery
+from sms.delivery import upload
+from sms.delivery.gateway import Folder
 from sms.errors import (
     GatewayUnreachable,
     LedgerBusy,
@@ -19,7 +20,6 @@ from sms.errors import (
     LookExpired,
     ReportsFailed,
 )
-from sms.gateway import Folder
 from sms.ledger import locks
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
@@ -128,7 +128,7 @@ def test_whoever_stands_still_in_a_turn_asks_everything_again(
     def stand_still(held: Any) -> None:
         asked.append(held)
         if len(asked) > 1:  # once the `.tmp` is in place
-            monkeypatch.setattr(delivery, "LOOK_HOLDS", 0.0)
+            monkeypatch.setattr(upload, "LOOK_HOLDS", 0.0)
 
     with pytest.raises(LookExpired) as told:
         desk.submit(prepared.stem, also=stand_still)
@@ -136,10 +136,10 @@ def test_whoever_stands_still_in_a_turn_asks_everything_again(
     assert told.value.retryable
     assert renames(gateway) == []
     assert in_send(gateway) == [f"{prepared.stem}.tmp"]
-    assert len(asked) == 1 + 2 * delivery.LOOKS
+    assert len(asked) == 1 + 2 * upload.LOOKS
     assert not desk.ledger.submission(prepared.stem).may_have_left
 
-    monkeypatch.setattr(delivery, "LOOK_HOLDS", 60.0)
+    monkeypatch.setattr(upload, "LOOK_HOLDS", 60.0)
     assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
@@ -147,8 +147,8 @@ def test_whoever_stands_still_in_the_last_check_is_asked_again(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    seconds, hours = delivery._real_seconds, list[int]()
-    monkeypatch.setattr(delivery, "_real_seconds", lambda: seconds() + 3600 * len(hours))
+    seconds, hours = upload._real_seconds, list[int]()
+    monkeypatch.setattr(upload, "_real_seconds", lambda: seconds() + 3600 * len(hours))
     asked: list[Any] = []
 
     def check(held: Any) -> None:
@@ -227,11 +227,11 @@ def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
         late = new.endswith(".csv") and "stood still" not in told
         if late:
             told.append("stood still")
-            monkeypatch.setattr(delivery, "LOOK_HOLDS", -1.0)
+            monkeypatch.setattr(upload, "LOOK_HOLDS", -1.0)
         try:
             rename(session, old, new, *may_leave)
         finally:
-            monkeypatch.setattr(delivery, "LOOK_HOLDS", 60.0)
+            monkeypatch.setattr(upload, "LOOK_HOLDS", 60.0)
 
     told: list[str] = []
     monkeypatch.setattr(SftpGateway, "rename", stand_still)

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sms import reviewed
-from sms.campaign import load
+from sms.audience.screening import Reason
+from sms.campaign.definition import load
 from sms.clock import PARIS
-from sms.recipients import Reason
+from sms.run import review as reviewed
 from sms_airflow.documentation import campaign_page
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers

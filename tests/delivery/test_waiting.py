@@ -16,9 +16,9 @@ from asyncssh.sftp import SFTPClientHandler
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from sms import clock
-from sms.collecting import find_report
+from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
-from sms.gateway import Folder, RemoteFile
+from sms.reports.collection import find_report
 from sms.wire.names import phase_of
 from sms_airflow import line, sftp_gateway, triggers
 from sms_airflow.triggers import (

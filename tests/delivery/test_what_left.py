@@ -11,7 +11,7 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException
 from sqlalchemy import text
 
-from sms.delivery import require_heard, what_left
+from sms.delivery.upload import require_heard, what_left
 from sms.errors import (
     GatewayRefused,
     GatewayUnreachable,

@@ -6,7 +6,7 @@ import pytest
 
 from demo.environment import ROOT
 from demo.play import CAMPAIGN, HEAD_START, opening
-from sms import campaign
+from sms.campaign import definition
 
 MAY_DAY = date(2029, 5, 1)  # a Tuesday
 
@@ -17,7 +17,7 @@ def test_it_starts_on_a_tuesday_to_come_just_before_the_campaigns_hour(today: da
 
     assert start.weekday() == 1
     assert today < start.date() <= today + timedelta(days=7)
-    hour = campaign.load(ROOT / "include" / "campaigns" / CAMPAIGN).send_at
+    hour = definition.load(ROOT / "include" / "campaigns" / CAMPAIGN).send_at
     assert f"{start + HEAD_START:%H:%M}" == hour
 
 

@@ -32,21 +32,14 @@ from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: E402
 from sqlalchemy import event  # noqa: E402
 from sqlalchemy.pool import QueuePool  # noqa: E402
 
-import sms.housekeeping  # noqa: E402
-from sms import (  # noqa: E402,F401  # noqa: E402,F401
-    clock,
-    collecting,
-    delivery,
-    departure,
-    prepared_file,
-    rejection,
-    retention,
-    send_window,
-    stages,
-    upload_time,
-    zones,
-)
+import sms.reports.housekeeping  # noqa: E402
+from sms import clock  # noqa: E402
+from sms.calendar import send_window, zones  # noqa: E402,F401
+from sms.delivery import upload  # noqa: E402
 from sms.ledger import database, turn  # noqa: E402
+from sms.privacy import retention  # noqa: E402
+from sms.reports import collection  # noqa: E402
+from sms.run import departure, prepared_file, rejection, stages, upload_time  # noqa: E402,F401
 from sms_airflow import operators, triggers, wiring  # noqa: E402,F401
 from tests.faults.points import Points, Strike  # noqa: E402
 
@@ -86,7 +79,7 @@ async def _first(trigger: Any) -> Any:
 def replies(order: dict[str, Any]) -> None:
     """The task `collect_replies`."""
     with wiring.gateway() as session:
-        collecting.collect_replies(session, wiring.ledger(), wiring.archive(), clock.now())
+        collection.collect_replies(session, wiring.ledger(), wiring.archive(), clock.now())
 
 
 def report(order: dict[str, Any]) -> None:
@@ -94,13 +87,13 @@ def report(order: dict[str, Any]) -> None:
     ledger = wiring.ledger()
     with wiring.gateway() as session:
         for stem in order["stems"]:
-            collecting.collect_delivery_report(stem, session, ledger, wiring.archive(), clock.now())
+            collection.collect_delivery_report(stem, session, ledger, wiring.archive(), clock.now())
 
 
 def housekeeping(order: dict[str, Any]) -> None:
     """The task `clear_gateway`."""
     with wiring.gateway() as session:
-        sms.housekeeping.clear_gateway(
+        sms.reports.housekeeping.clear_gateway(
             session, wiring.ledger(), wiring.archive(), wiring.settings(), clock.now()
         )
 
@@ -143,7 +136,7 @@ def live(order: dict[str, Any]) -> int:
     """One act in this process, struck or not; its exit status."""
     os.environ |= order["env"]
     if order["strike"] and order["strike"]["how"] == PAUSED:
-        delivery.LOOK_HOLDS = LOOK_HOLDS
+        upload.LOOK_HOLDS = LOOK_HOLDS
         turn.LIMITS["idle_in_transaction_session_timeout"] = "600ms"
     hung = Path(order["report"]).with_suffix(".hung").open("w")  # an act that hangs says where
     faulthandler.dump_traceback_later(PATIENCE, exit=True, file=hung)

@@ -21,8 +21,8 @@ import pytest
 from demo.airflow_api import NotThere, Run, TaskInstance
 from demo.processes import wait_until
 from demo.stack import Stack
-from sms import send_window
-from sms.campaign import SLUG_LENGTH
+from sms.calendar import send_window
+from sms.campaign.definition import SLUG_LENGTH
 from sms.clock import PARIS
 from sms.ledger.ledger import Part, PlannedRun, State
 from sms.settings import Settings

@@ -13,8 +13,8 @@ from demo.processes import wait_until
 from sms.errors import ConfigurationError, LedgerError, StopListUnsafe
 from sms.ledger import erasing, hashing
 from sms.ledger.ledger import Ledger
+from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Hashed
-from sms.pseudonyms import Key
 from tests.ledger.said import FIRST, JULY, STOPS, listed, reported
 
 YEARS = timedelta(days=3 * 365)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms import campaign, offline
-from sms.csv_files import CsvFile
+from sms.campaign import definition
+from sms.columnar.csv_files import CsvFile
 from sms.errors import SmsError
+from sms.run import offline
 from sms.settings import Settings
 from tests.offline.test_mess import AT
 
@@ -48,13 +49,13 @@ def numbers(text: bytes) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def spring(tmp_path_factory) -> campaign.Campaign:
+def spring(tmp_path_factory) -> definition.Campaign:
     folder = tmp_path_factory.mktemp("any") / "spring"
     folder.mkdir()
     (folder / "campaign.yaml").write_text("kind: transactional\nsender: LUMIERE\non_empty: skip\n")
     (folder / "recipients.sql").write_text("SELECT 1")
     (folder / "message.txt").write_text("Bonjour {{ first_name }} !")
-    return campaign.load(folder)
+    return definition.load(folder)
 
 
 @settings(max_examples=120)

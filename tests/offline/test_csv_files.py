@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms import csv_files
-from sms.csv_files import CsvFile
+from sms.columnar import csv_files
+from sms.columnar.csv_files import CsvFile
 from sms.errors import SourceError
 
 
@@ -282,7 +282,7 @@ def test_whatever_bytes_are_read_or_refused(tmp_path_factory, content, encoding)
 
 
 def test_a_pipe_is_refused_and_never_waited_for(tmp_path):
-    from sms.sources import TableFile
+    from sms.audience.table_files import TableFile
 
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()

@@ -18,14 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms import campaign, offline
+from sms.audience.screening import SENTENCES
+from sms.audience.table_files import TableFile
+from sms.campaign import definition
+from sms.columnar.parquet import from_rows
 from sms.errors import SourceError
-from sms.frames import from_rows
-from sms.message import idremote
-from sms.msisdn import normalise
-from sms.recipients import SENTENCES
+from sms.message.rendering import idremote
+from sms.run import offline
 from sms.settings import Settings
-from sms.sources import TableFile
+from sms.telecom.msisdn import normalise
 
 FEW = settings(max_examples=60)
 AT = datetime(2027, 3, 2, 9, tzinfo=UTC)
@@ -144,7 +145,7 @@ def prepared(
             written_as_csv(rows) if as_csv else written_as_parquet(rows)
         )
         (stop_list := Path(place, "stop.csv")).write_text("msisdn\n+33639980012\n")
-        plan = offline.plan(campaign.load(folder), AT, settings=chosen)
+        plan = offline.plan(definition.load(folder), AT, settings=chosen)
         made = offline.prepare(offline.screen(plan, people, stop_list, chosen), chosen, out)
         contents = [(out / f"{stem}.csv").read_bytes() for stem, _ in made.files]
         assert sorted(path.name for path in out.iterdir()) == sorted(
@@ -303,7 +304,7 @@ def test_a_text_that_is_not_utf8_is_refused_by_its_column_and_shown_to_nobody(tm
         ("message.txt", "{{ first_name }}"),
     ):
         (tmp_path / "spring" / name).write_text(content)
-    plan = offline.plan(campaign.load(tmp_path / "spring"), AT, settings=Settings())
+    plan = offline.plan(definition.load(tmp_path / "spring"), AT, settings=Settings())
 
     with pytest.raises(SourceError, match="column first_name holds bytes that are not") as raised:
         offline.screen(plan, tmp_path / "people", None, Settings())

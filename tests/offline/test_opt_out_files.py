@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sms.audience.opt_out_files import MOMENT, Reading, read_moments, write, write_csv
+from sms.audience.table_files import read_stop_list
 from sms.errors import SourceError, StopListUnsafe
-from sms.opt_out_files import MOMENT, Reading, read_moments, write, write_csv
-from sms.sources import read_stop_list
 
 NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 JULY = datetime(2026, 7, 1, 8, 30, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from sms.audience.table_files import TableFile, found_in, read_stop_list
 from sms.errors import SourceError, StopListUnsafe
-from sms.sources import TableFile, found_in, read_stop_list
 
 ROWS = [{"key": "1", "name": "Zoé; Léa"}, {"key": "2", "name": None}, {"key": "3", "name": ""}]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.columns import TEXT
-from sms.spreadsheets import harmless
+from sms.columnar.spreadsheets import harmless
+from sms.columnar.text import TEXT
 
 FORMULAS = [
     *("=cmd|' /C calc'!A0", "+cmd", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=", "+", "-"),

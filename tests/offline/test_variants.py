@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sms.recipients import SENTENCES
+from sms.audience.screening import SENTENCES
 from tests.command_line import sms
 from tests.offline.test_prepare import AT, prepared
 

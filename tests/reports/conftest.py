@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from demo.postgres import PostgreSQL
-from sms.collecting import Collected, collect_delivery_report, collect_replies
+from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
-from sms.gateway import Folder, RemoteFile
 from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
 from sms.ledger.tables import metadata
+from sms.reports.collection import Collected, collect_delivery_report, collect_replies
 from tests.conftest import keeping_connections
 
 NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from sms.archive import Archived
-from sms.collecting import CLOCK_STEP, REPORT_SETTLES, TAIL_WAITS, find_report
+from sms.delivery.gateway import RemoteFile
 from sms.errors import (
     ReportOverdue,
     ReportsFailed,
     ReportUnfinished,
     ReportUnreadable,
 )
-from sms.gateway import RemoteFile
 from sms.ledger.ledger import Reconciliation, State
+from sms.reports.archive import Archived
+from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES, TAIL_WAITS, find_report
 from sms.wire import reports
 
 FIRST = 33_639_980_000

@@ -97,12 +97,12 @@ def test_one_line_of_another_encoding_changes_no_other():
 
 MEASURED = """
 import sys
-from sms import columns
+from sms.columnar import text
 from sms.errors import ReportUnreadable
 from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
 from sms.wire.reports import read_delivery_report, read_replies
-columns.use_lean_memory()
+text.use_lean_memory()
 with open(sys.argv[2], "rb") as file:
     if sys.argv[1] == "ACK":
         report = read_delivery_report(file)

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ReportUnreadable
-from sms.stop_words import opts_out
 from sms.wire import report_cells, report_rows
 from sms.wire.names import ReportKind
 from sms.wire.reports import Report, read_delivery_report, read_replies
+from sms.wire.stop_words import opts_out
 from sms.wire.unreadable import RAW, raw_rows
 from tests import soak
 

@@ -11,13 +11,13 @@ import pytest
 from airflow.sdk.execution_time.context import set_current_context
 
 from sms import clock
-from sms.collecting import REPORT_SETTLES
+from sms.delivery.gateway import Folder
+from sms.delivery.settlement import call_off
 from sms.errors import HousekeepingUnfinished, SubmissionContradicted
-from sms.gateway import Folder
-from sms.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.ledger.ledger import State, Submission
+from sms.reports.collection import REPORT_SETTLES
+from sms.reports.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.settings import MONTH, UNREAD, Settings
-from sms.settling import call_off
 from sms_airflow import keeping, wiring
 from sms_airflow.sensors import ReportSensor
 from sms_sandbox import Sandbox
@@ -562,7 +562,7 @@ def test_what_nobody_foresaw_stops_no_other_report(home, gateway, later, reporte
     def fails(*args: object) -> None:
         raise RuntimeError("+33639980001")
 
-    monkeypatch.setattr("sms.overdue.bring_delivery_report", fails)
+    monkeypatch.setattr("sms.reports.overdue.bring_delivery_report", fails)
     later(4 * A_DAY)
     with pytest.raises(HousekeepingUnfinished, match="an unforeseen RuntimeError at") as alarm:
         clear(home)

@@ -14,9 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.context import set_current_context
 from ruamel.yaml import YAML
 
-from sms import notices
 from sms.errors import ConfigurationError
 from sms.ledger.ledger import Ledger, State
+from sms.reports import notices
 from sms.settings import VARIABLE, load
 from sms_airflow import notifying, wiring
 from sms_airflow.operators import SubmitOperator

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sms.collecting import Collected
 from sms.errors import ReportOverdue, ReportsFailed, ReportUnfinished
-from sms.housekeeping import Cleared, clear_gateway
 from sms.ledger.ledger import State
+from sms.reports.collection import Collected
+from sms.reports.housekeeping import Cleared, clear_gateway
 from sms.settings import Settings
 from sms_airflow import wiring
 from sms_sandbox import Knobs, Sandbox

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from sms.collecting import TAIL_WAITS
 from sms.errors import LedgerError, ReportsFailed
+from sms.reports.collection import TAIL_WAITS
 from sms.wire import unreadable
 from sms.wire.names import ReportKind
 from sms.wire.report_rows import LONGEST_ROW

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from sms.archive import Archived
-from sms.collecting import load_replies
+from sms.reports.archive import Archived
+from sms.reports.collection import load_replies
 from tests.reports.conftest import FIRST, NOW, Home
 
 STOPS = "STOP-12345-20260715-1200-spring1.csv"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sms.errors import ReplayUnfinished, ReportsFailed
 from sms.ledger.ledger import State
-from sms.replaying import replay
+from sms.reports.replay import replay
 from tests.command_line import sms
 from tests.reports.conftest import ack_row, reply_row
 

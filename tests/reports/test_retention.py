@@ -10,10 +10,10 @@ import pytest
 from upath import UPath
 
 from sms.errors import ConfigurationError, LedgerError
-from sms.forgetting import forget
 from sms.ledger.ledger import State, Submission
-from sms.pseudonyms import Key
-from sms.retention import expire_archive, expire_people, expire_runs
+from sms.ledger.pseudonyms import Key
+from sms.privacy.erasure import forget
+from sms.privacy.retention import expire_archive, expire_people, expire_runs
 from sms.settings import Settings
 from sms_airflow import wiring
 from tests.airflow_home import ledger_connection

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.stop_words import Asks, asks_to_stop, may_become_stop, opts_out
+from sms.wire.stop_words import Asks, asks_to_stop, may_become_stop, opts_out
 
 REQUESTS = [
     *("STOP", "stop", "  stop !", "« STOP »", '"STOP"', "'STOP'", "(stop)", "*STOP*", "_stop_"),

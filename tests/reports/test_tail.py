@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.collecting import TAIL_WAITS
 from sms.errors import ReportsFailed
+from sms.reports.collection import TAIL_WAITS
 from sms.wire.names import ReportKind
 from sms.wire.reports import REPLIES, read_replies, read_tail
 from tests.reports.conftest import FIRST, reply_row

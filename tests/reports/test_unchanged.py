@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from sms.collecting import CLOCK_STEP, REPORT_SETTLES
 from sms.errors import ReportsFailed, ReportUnfinished
 from sms.ledger.ledger import State
+from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES
 from sms.wire import reports
 from sms.wire.names import ReportKind
 from tests.reports.conftest import FIRST, reply_row

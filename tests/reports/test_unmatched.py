@@ -4,9 +4,9 @@ import pickle
 
 import pytest
 
-from sms.collecting import CLOCK_STEP, REPORT_SETTLES
 from sms.errors import ReportOverdue, ReportUnfinished, ReportUnreadable
 from sms.ledger.ledger import State
+from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES
 
 STRANGE_ACK = "ACK-12345-20260715-1200-spring1.csv"  # of the submission that `home` makes first
 STOP = "STOP-12345-20260715-1200-spring1.csv"

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from sms.collecting import REPORT_SETTLES
-from sms.gateway import Folder, RemoteFile
+from sms.delivery.gateway import Folder, RemoteFile
+from sms.reports.collection import REPORT_SETTLES
 from tests.reports.conftest import FIRST, NOW, FolderGateway, Home
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms.columns import bytes_of, distinct, flags_of, holding, is_utf8, nulls_of
+from sms.columnar.text import bytes_of, distinct, flags_of, holding, is_utf8, nulls_of
 
 FEW = settings(max_examples=60)
 SOME = st.lists(st.text(st.sampled_from("STOP 36é€"), max_size=12), max_size=8)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms.digests import digest, identity
+from sms.columnar.digests import digest, identity
 
 FEW = settings(max_examples=60)
 LONGEST = 100  # bytes: six blocks and a tail
@@ -126,7 +126,7 @@ def test_texts_of_one_length_give_what_the_reference_gives(seed):
 @pytest.mark.parametrize("texts", [["ab", "cd", "ef", "gh", "ij"], ["a", "é" * 20, "", None, "b"]])
 def test_pieces_of_any_size_give_what_the_whole_column_gives(monkeypatch, texts):
     for at_once in range(1, 7):
-        monkeypatch.setattr("sms.digests.AT_ONCE", at_once)
+        monkeypatch.setattr("sms.columnar.digests.AT_ONCE", at_once)
 
         assert digests(column(texts)) == expected(texts)
         assert digests(column(texts).slice(1, 3)) == expected(texts[1:4])

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms import frames
+from sms.columnar import parquet
 from sms.errors import SourceError
 
 
 def texts(**columns):
-    return pa.record_batch({name: pa.array(v, frames.TEXT) for name, v in columns.items()})
+    return pa.record_batch({name: pa.array(v, parquet.TEXT) for name, v in columns.items()})
 
 
 class Shelf:
@@ -51,82 +51,82 @@ def path(request, tmp_path):
 def test_what_is_written_is_read_back_in_order(path):
     stream = [texts(key=["1", None], name=["Zoé", ""]), texts(key=["3"], name=[None])]
 
-    assert frames.write(path, iter(stream)) == 3
-    read = pa.Table.from_batches(frames.batches(path))
+    assert parquet.write(path, iter(stream)) == 3
+    read = pa.Table.from_batches(parquet.batches(path))
     assert read == pa.Table.from_batches(stream)
-    assert frames.rows(path) == 3
+    assert parquet.rows(path) == 3
 
 
 def test_chosen_columns_come_alone_and_in_the_order_asked_for(path):
-    frames.write(path, [texts(a=["1"], b=["2"], c=["3"])])
+    parquet.write(path, [texts(a=["1"], b=["2"], c=["3"])])
 
-    assert [batch.to_pylist() for batch in frames.batches(path, ["c", "a"])] == [
+    assert [batch.to_pylist() for batch in parquet.batches(path, ["c", "a"])] == [
         [{"c": "3", "a": "1"}]
     ]
 
 
 def test_a_column_that_a_file_lacks_is_named_with_those_it_has(path):
-    frames.write(path, [texts(a=["1"], b=["2"])])
+    parquet.write(path, [texts(a=["1"], b=["2"])])
 
     with pytest.raises(SourceError, match=r"has no column c, only a, b: run the stage"):
-        list(frames.batches(path, ["a", "c"]))
+        list(parquet.batches(path, ["a", "c"]))
 
 
 def test_nobody_is_written_with_a_schema_and_refused_without(path):
-    schema = pa.schema([("key", frames.TEXT)])
+    schema = pa.schema([("key", parquet.TEXT)])
 
-    assert frames.write(path, [], schema) == 0
-    assert frames.rows(path) == 0
-    assert list(frames.batches(path)) == []
+    assert parquet.write(path, [], schema) == 0
+    assert parquet.rows(path) == 0
+    assert list(parquet.batches(path)) == []
     with pytest.raises(ValueError, match="needs a schema"):
-        frames.write(path, [])
+        parquet.write(path, [])
 
 
 def test_small_batches_are_gathered_and_large_ones_are_read_in_pieces(path):
-    rows = 2 * frames.ROW_GROUP
+    rows = 2 * parquet.ROW_GROUP
     small = (texts(key=["x"] * 1024) for _ in range(rows // 1024))
 
-    assert frames.write(path, small) == rows
+    assert parquet.write(path, small) == rows
     with path.open("rb") as source:
         assert pq.ParquetFile(source).metadata.num_row_groups == 2
-    assert {batch.num_rows for batch in frames.batches(path)} == {frames.BATCH}
+    assert {batch.num_rows for batch in parquet.batches(path)} == {parquet.BATCH}
 
 
 def test_a_stream_that_fails_leaves_no_file_that_looks_whole(path):
-    frames.write(path, [texts(key=["from an earlier try"])])
+    parquet.write(path, [texts(key=["from an earlier try"])])
 
     def broken():
         for _ in range(3):
-            yield texts(key=["x"] * frames.ROW_GROUP)
+            yield texts(key=["x"] * parquet.ROW_GROUP)
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        frames.write(path, broken())
+        parquet.write(path, broken())
     gc.collect()  # pyarrow's writer adds a footer when it is destroyed
 
     with path.open("rb") as left:
         assert left.read() == b""
     with pytest.raises(SourceError, match=r"parquet is not a finished Parquet file: run the stage"):
-        list(frames.batches(path))
+        list(parquet.batches(path))
 
 
 def test_rows_on_their_way_are_kept_as_they_pass(path):
     stream = [texts(key=["1"]), texts(key=["2", "3"])]
-    with frames.writing(path, stream[0].schema) as file:
+    with parquet.writing(path, stream[0].schema) as file:
         assert list(file.passing(stream)) == stream
 
     assert file.rows == 3
-    assert pa.Table.from_batches(frames.batches(path)) == pa.Table.from_batches(stream)
+    assert pa.Table.from_batches(parquet.batches(path)) == pa.Table.from_batches(stream)
 
 
 def test_a_file_cut_anywhere_is_not_read_as_a_shorter_one():
     shelf = Shelf()
-    frames.write(shelf, [texts(key=["x", "y"]) for _ in range(3)])
+    parquet.write(shelf, [texts(key=["x", "y"]) for _ in range(3)])
     whole = shelf.content
     for size in range(len(whole)):
         shelf.content = whole[:size]
         with pytest.raises(SourceError, match="not a finished Parquet file"):
-            frames.rows(shelf)
+            parquet.rows(shelf)
 
 
 # --- A query's answer as text --------------------------------------------------------------------
@@ -171,8 +171,8 @@ def test_a_value_becomes_the_same_text_whatever_stands_beside_it(value, text, be
     rows = [(value,), *[(other,) for other in beside]]
     frame = pd.DataFrame({"c": pd.Series([row[0] for row in rows], dtype=object)})
 
-    assert frames.from_rows(["c"], rows)["c"][0].as_py() == text
-    assert frames.as_text(frame)["c"][0].as_py() == text
+    assert parquet.from_rows(["c"], rows)["c"][0].as_py() == text
+    assert parquet.as_text(frame)["c"][0].as_py() == text
 
 
 ARROW = {
@@ -196,12 +196,12 @@ ARROW = {
 
 @pytest.mark.parametrize(("array", "wanted"), ARROW.values(), ids=ARROW.keys())
 def test_an_arrow_column_becomes_text(array, wanted):
-    batch = frames.as_text(pa.record_batch({"c": array}))
-    sliced = frames.as_text(pa.table({"c": pa.chunked_array([array, array])}).slice(len(array)))
+    batch = parquet.as_text(pa.record_batch({"c": array}))
+    sliced = parquet.as_text(pa.table({"c": pa.chunked_array([array, array])}).slice(len(array)))
 
     assert batch["c"].to_pylist() == wanted
     assert sliced["c"].to_pylist() == wanted
-    assert batch.schema == pa.schema([("c", frames.TEXT)])
+    assert batch.schema == pa.schema([("c", parquet.TEXT)])
 
 
 PANDAS = {
@@ -226,7 +226,7 @@ PANDAS = {
 
 @pytest.mark.parametrize(("column", "wanted"), PANDAS.values(), ids=PANDAS.keys())
 def test_a_pandas_column_becomes_text(column, wanted):
-    assert frames.as_text(pd.DataFrame({"c": column}))["c"].to_pylist() == wanted
+    assert parquet.as_text(pd.DataFrame({"c": column}))["c"].to_pylist() == wanted
 
 
 def unchecked(kind, width):
@@ -236,29 +236,29 @@ def unchecked(kind, width):
 
 
 NOT_UTF8 = {
-    "bytes of a cursor": lambda: frames.from_rows(["name"], [("a",), (b"Zo\xe9",)]),
-    "lone surrogate": lambda: frames.from_rows(["name"], [("a",), ("\ud800",)]),
-    "lone surrogate beside an integer": lambda: frames.from_rows(["name"], [(1,), ("a\udfff",)]),
-    "lone surrogate in a list": lambda: frames.from_rows(["name"], [("a",), (["\ud800"],)]),
-    "lone surrogate of a document": lambda: frames.from_rows(["name"], [({},), ({"\ud800": 1},)]),
-    "lone surrogate of NumPy": lambda: frames.from_rows(["name"], [("a",), (np.str_("\ud800"),)]),
-    "arrow binary": lambda: frames.as_text(pa.record_batch({"name": [b"a", b"Zo\xe9"]})),
-    "arrow text": lambda: frames.as_text(pa.record_batch({"name": unchecked(pa.string(), "i4")})),
-    "arrow large text": lambda: frames.as_text(
+    "bytes of a cursor": lambda: parquet.from_rows(["name"], [("a",), (b"Zo\xe9",)]),
+    "lone surrogate": lambda: parquet.from_rows(["name"], [("a",), ("\ud800",)]),
+    "lone surrogate beside an integer": lambda: parquet.from_rows(["name"], [(1,), ("a\udfff",)]),
+    "lone surrogate in a list": lambda: parquet.from_rows(["name"], [("a",), (["\ud800"],)]),
+    "lone surrogate of a document": lambda: parquet.from_rows(["name"], [({},), ({"\ud800": 1},)]),
+    "lone surrogate of NumPy": lambda: parquet.from_rows(["name"], [("a",), (np.str_("\ud800"),)]),
+    "arrow binary": lambda: parquet.as_text(pa.record_batch({"name": [b"a", b"Zo\xe9"]})),
+    "arrow text": lambda: parquet.as_text(pa.record_batch({"name": unchecked(pa.string(), "i4")})),
+    "arrow large text": lambda: parquet.as_text(
         pa.record_batch({"name": unchecked(pa.large_string(), "i8")})
     ),
-    "arrow text in chunks": lambda: frames.as_text(
+    "arrow text in chunks": lambda: parquet.as_text(
         pa.table({"name": pa.chunked_array([["a"], unchecked(pa.string(), "i4").slice(1)])})
     ),
-    "arrow dictionary": lambda: frames.as_text(
+    "arrow dictionary": lambda: parquet.as_text(
         pa.record_batch(
             {"name": pa.DictionaryArray.from_arrays([0, 1], unchecked(pa.string(), "i4"))}
         )
     ),
-    "pandas text": lambda: frames.as_text(
+    "pandas text": lambda: parquet.as_text(
         pd.DataFrame({"name": pd.Series(["a", "\ud800"], dtype=pd.StringDtype("python"))})
     ),
-    "pandas object": lambda: frames.as_text(
+    "pandas object": lambda: parquet.as_text(
         pd.DataFrame({"name": pd.Series(["a", "\ud800"], dtype=object)})
     ),
 }
@@ -278,8 +278,8 @@ def test_what_is_not_utf8_is_named_by_column_and_row_and_never_shown(read):
 @pytest.mark.parametrize(
     "read",
     [
-        lambda name: frames.from_rows(["key", name], []),
-        lambda name: frames.as_text(
+        lambda name: parquet.from_rows(["key", name], []),
+        lambda name: parquet.as_text(
             pd.DataFrame([[1, 2]], columns=pd.Index(["key", name], dtype=object))
         ),
     ],
@@ -294,19 +294,19 @@ def test_a_null_that_hides_bytes_is_a_null():
     hidden = unchecked(pa.large_string(), "i8").buffers()
     column = pa.Array.from_buffers(pa.large_string(), 2, [pa.py_buffer(b"\x01"), *hidden[1:]])
 
-    assert frames.as_text(pa.record_batch({"name": column}))["name"].to_pylist() == ["a", None]
+    assert parquet.as_text(pa.record_batch({"name": column}))["name"].to_pylist() == ["a", None]
 
 
 def test_a_later_batch_numbers_its_rows_on():
     with pytest.raises(SourceError, match="first in row 1001:"):
-        frames.from_rows(["name"], [(b"\xff",)], first=1001)
+        parquet.from_rows(["name"], [(b"\xff",)], first=1001)
 
 
 def test_one_name_for_two_columns_is_refused():
     for read in (
-        lambda: frames.from_rows(["id", "x", "id"], []),
-        lambda: frames.as_text(pa.table([[1], [2]], names=["id", "id"])),
-        lambda: frames.as_text(pd.DataFrame([[1, 2]], columns=["id", "id"])),
+        lambda: parquet.from_rows(["id", "x", "id"], []),
+        lambda: parquet.as_text(pa.table([[1], [2]], names=["id", "id"])),
+        lambda: parquet.as_text(pd.DataFrame([[1, 2]], columns=["id", "id"])),
     ):
         with pytest.raises(SourceError, match="more than one column named id"):
             read()
@@ -314,13 +314,13 @@ def test_one_name_for_two_columns_is_refused():
 
 def test_rows_that_do_not_fit_the_announced_columns_are_refused():
     with pytest.raises(SourceError, match="announced 2 columns, and its rows have 1"):
-        frames.from_rows(["a", "b"], [("x",)])
+        parquet.from_rows(["a", "b"], [("x",)])
 
 
 def test_a_cursor_without_rows_still_has_its_columns():
-    batch = frames.from_rows(["key", "msisdn"], [])
+    batch = parquet.from_rows(["key", "msisdn"], [])
 
-    assert batch.schema == pa.schema([("key", frames.TEXT), ("msisdn", frames.TEXT)])
+    assert batch.schema == pa.schema([("key", parquet.TEXT), ("msisdn", parquet.TEXT)])
     assert batch.num_rows == 0
 
 
@@ -336,8 +336,8 @@ ROWS = st.lists(
 @settings(max_examples=60)
 def test_any_text_and_any_integer_come_back_from_the_file_as_they_were(first, second):
     shelf = Shelf()
-    frames.write(shelf, [frames.from_rows(["text", "number"], rows) for rows in (first, second)])
-    read = [row for batch in frames.batches(shelf) for row in batch.to_pylist()]
+    parquet.write(shelf, [parquet.from_rows(["text", "number"], rows) for rows in (first, second)])
+    read = [row for batch in parquet.batches(shelf) for row in batch.to_pylist()]
 
     assert [(row["text"], row["number"]) for row in read] == [
         (text, None if number is None else str(number)) for text, number in first + second

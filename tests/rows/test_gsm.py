@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms import gsm
+from sms.telecom import gsm
 
 # 3GPP TS 23.038, 6.2.1, row by row as printed there, without the escape and with Ç at 0x09.
 PRINTED = (

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms import gsm
+from sms.audience.screening import Reason, nothing_on_a_phone
+from sms.campaign.template import Template
+from sms.columnar.nulls import are_nulls
+from sms.columnar.values import PLAIN_NO
 from sms.errors import BadCampaign, SourceError
-from sms.message import Renderer, Rendering, idremote
-from sms.nulls import are_nulls
-from sms.recipients import Reason, nothing_on_a_phone
-from sms.template import Template
-from sms.values import PLAIN_NO
+from sms.message.rendering import Renderer, Rendering, idremote
+from sms.telecom import gsm
 from sms.wire import send_file
 from sms.wire.send_file import Dialect
 

@@ -1,4 +1,4 @@
-"""How numbers are read: R17, section F, and the choices that `sms.msisdn` states.
+"""How numbers are read: R17, section F, and the choices that `sms.telecom.msisdn` states.
 
 French mobiles are of the block reserved for fiction (ARCEP, +33 6 39 98 xx xx), British ones of
 Ofcom's. Overseas and other foreign numbers are synthetic: a plan's prefix and counting digits.
@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
-from sms import msisdn as rules
-from sms.columns import bytes_of
-from sms.msisdn import FRENCH, Fault, normalise
-from sms.pipeline import ordered
+from sms.columnar.text import bytes_of
+from sms.columnar.threads import ordered
+from sms.telecom import msisdn as rules
+from sms.telecom.msisdn import FRENCH, Fault, normalise
 
 OURS = 33639980001
 

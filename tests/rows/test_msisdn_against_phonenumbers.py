@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, ValidationResult
 
-from sms.campaign import NUMBERS_OF
-from sms.msisdn import FRENCH, normalise
+from sms.campaign.definition import NUMBERS_OF
+from sms.telecom.msisdn import FRENCH, normalise
 from tests import soak
 
 MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)

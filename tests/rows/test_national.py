@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms.campaign import NUMBERS_OF
-from sms.msisdn import FRENCH, normalise
-from sms.national import is_ambiguous, meanings, written_alike
+from sms.campaign.definition import NUMBERS_OF
+from sms.telecom.msisdn import FRENCH, normalise
+from sms.telecom.national import is_ambiguous, meanings, written_alike
 
 ABROAD = sorted(phonenumbers.SUPPORTED_REGIONS - FRENCH.keys() - NUMBERS_OF.keys())
 NATIONAL = ["079 123 45 67", "0470 12 34 56", "06 39 98 00 01", "639980001", "01 23 45 67 89"]

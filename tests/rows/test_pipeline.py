@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from sms import pipeline
-from sms.pipeline import THREADS, ordered
+from sms.columnar import threads as pipeline
+from sms.columnar.threads import THREADS, ordered
 
 PATIENCE = 60  # seconds until a test that hangs is told so; none waits for it
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms.errors import ConfigurationError
-from sms.pseudonyms import Key
+from sms.ledger.pseudonyms import Key
 
 SECRET = "a-secret-of-forty-characters_or-so-it-is"
 MSISDN = st.integers(min_value=1_000_000, max_value=10**15 - 1)

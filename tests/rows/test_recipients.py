@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms import frames, gsm, recipients
-from sms.campaign import Campaign
+from sms.audience import screening as recipients
+from sms.audience.residence import Geography
+from sms.audience.screening import EXCLUDED_SCHEMA, MANY_ROWS, Reason, Screener
+from sms.campaign.definition import Campaign
+from sms.columnar import parquet
 from sms.errors import SourceError
-from sms.msisdn import Fault, normalise
-from sms.places import Geography
-from sms.recipients import EXCLUDED_SCHEMA, MANY_ROWS, Reason, Screener
+from sms.telecom import gsm
+from sms.telecom.msisdn import Fault, normalise
 
 NOBODY = np.zeros(0, dtype=np.int64)
 SAME_FILE = {"of_file": 0}
@@ -31,7 +33,7 @@ def msisdn(n):
 
 
 def candidates(*rows, columns=COLUMNS):
-    return frames.from_rows(columns, [(*row, *[None] * (len(columns) - len(row))) for row in rows])
+    return parquet.from_rows(columns, [(*row, *[None] * (len(columns) - len(row))) for row in rows])
 
 
 def screener(**changes):
@@ -183,7 +185,7 @@ def test_a_null_that_hides_bytes_is_missing_all_the_same():
     for column, reason in (("key", "missing_key"), ("first_name", "missing_value")):
         place = rows.schema.get_field_index(column)
         _, *hidden = rows[column].buffers()
-        masked = pa.Array.from_buffers(frames.TEXT, 3, [pa.py_buffer(b"\x05"), *hidden])
+        masked = pa.Array.from_buffers(parquet.TEXT, 3, [pa.py_buffer(b"\x05"), *hidden])
         screening = screen(rows.set_column(place, column, masked))
 
         assert screening.audience["row"].to_pylist() == [1, 3]
@@ -345,7 +347,7 @@ def test_an_opt_out_holds_for_every_row_of_its_key():
 def test_an_opted_out_key_that_shares_half_its_digest_is_told_apart(monkeypatch):
     halves = {"a": (1, 1), "b": (1, 2)}
     monkeypatch.setattr(
-        "sms.recipients.digest",
+        "sms.audience.screening.digest",
         lambda keys, **_: np.array([halves[key] for key in keys.to_pylist()], np.uint64),
     )
     rows = candidates(("a", number(1), "Ana", "yes"), ("b", number(2), "Ben", "no"))
@@ -585,7 +587,7 @@ def test_keys_that_share_half_of_their_digest_are_told_apart(monkeypatch):
     """Two of 2**64 do, some day."""
     halves = {"a": (1, 1), "b": (1, 2), "c": (2, 1)}
     monkeypatch.setattr(
-        "sms.recipients.digest",
+        "sms.audience.screening.digest",
         lambda keys: np.array([halves[key] for key in keys.to_pylist()], np.uint64),
     )
     rows = candidates(*[(key, number(place), "Ana") for place, key in enumerate("abcab")])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.message import MESSAGES_SCHEMA, VARIANT, WAY
-from sms.samples import EachWay, rows_at
-from sms.template import Template
+from sms.campaign.template import Template
+from sms.message.rendering import MESSAGES_SCHEMA, VARIANT, WAY
+from sms.message.samples import EachWay, rows_at
 from tests.campaign_folder import write_campaign
 from tests.command_line import sms
 from tests.rows.test_message import FEW, audience, rendered, texts

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ConfigurationError, SourceError
-from sms.message import MESSAGES_SCHEMA
+from sms.message.rendering import MESSAGES_SCHEMA
 from sms.wire import inspection, send_file
 from sms.wire.inspection import FaultCode, Rules
 from sms.wire.send_file import Dialect

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from sms.recipients import EXCLUDED_SCHEMA, Reason
-from sms.source_faults import SourceFault, SourceFaults
+from sms.audience.screening import EXCLUDED_SCHEMA, Reason
+from sms.audience.source_faults import SourceFault, SourceFaults
 
 
 def excluded(*rows: tuple[int, Reason, str]) -> pa.RecordBatch:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from sms import archive, frames, storage
+from sms import storage
+from sms.columnar import parquet
 from sms.errors import StorageFailed, StorageGone
+from sms.reports import archive
 from sms.wire.names import ReportKind
 from tests.disks import Disk, small_disk
 from tests.rows.test_frames import texts
@@ -44,7 +46,7 @@ def test_files_and_folders_are_their_owners_alone(tmp_path: Path) -> None:
 
     storage.make_folder(folder)
     storage.write_text(folder / "text", "é")
-    frames.write(folder / "rows", [texts(a=["1"])])
+    parquet.write(folder / "rows", [texts(a=["1"])])
 
     assert (mode(folder.parent), mode(folder)) == (0o700, 0o700)
     assert (mode(folder / "text"), mode(folder / "rows")) == (0o600, 0o600)
@@ -154,7 +156,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(disk: Disk) -> None:
 
     for name, write in (
         ("text", lambda path: storage.write_text(path, "x" * 100_000)),
-        ("rows", lambda path: frames.write(path, [texts(a=[os.urandom(50_000).hex()])])),
+        ("rows", lambda path: parquet.write(path, [texts(a=[os.urandom(50_000).hex()])])),
     ):
         with pytest.raises(StorageFailed, match=rf"{name}\S* can't be written .No space") as full:
             write(disk.folder / name)

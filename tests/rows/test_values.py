@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.types.range import Range
 
-from sms import frames, kinds, preparing
+from sms.audience.screening import Reason, Screener
+from sms.campaign.template import Template
+from sms.columnar import kinds, parquet
+from sms.columnar.values import Kind
 from sms.errors import BadCampaign, SourceError
-from sms.message import Renderer, Rendering
-from sms.recipients import Reason, Screener
-from sms.template import Template
-from sms.values import Kind
+from sms.message.rendering import Renderer, Rendering
+from sms.run import preparation
 from tests.rows.test_message import FEW, exclusions, texts
 
 NUMBERS = [33639980000 + n for n in range(100)]
@@ -38,7 +39,7 @@ def rendered(text: str, rows: pa.RecordBatch, *, untyped: bool = False) -> Rende
         template.columns, computed=template.computed, needed=template.needed, untyped=untyped
     )
     survey = screener.survey([rows], lambda numbers: numbers[:0])
-    survey = preparing.typed(template, survey)
+    survey = preparation.typed(template, survey)
     [screening] = survey.split([rows])
     assert screening.excluded.num_rows == 0
     renderer = Renderer(template=template, sender="LUMIERE", campaign_id="spring1")
@@ -332,7 +333,7 @@ def test_an_expression_that_breaks_or_is_never_true_is_refused(
     "value", [["a", "b"], {"a": 1}, [], timedelta(days=1), Range(1, 5), IPv4Address(7), 1j]
 )
 def test_what_has_no_spelling_for_a_phone_is_refused(text: str, value: Any) -> None:
-    rows = frames.from_rows(["key", "msisdn", "x"], [("1", "+33639980001", value)])
+    rows = parquet.from_rows(["key", "msisdn", "x"], [("1", "+33639980001", value)])
 
     with pytest.raises(BadCampaign, match=r"line 2: x is a list, a record, a duration or the like"):
         rendered(f"Bonjour\n{text} {{{{ key }}}}", rows)
@@ -349,7 +350,7 @@ def test_what_has_no_spelling_for_a_phone_is_refused(text: str, value: Any) -> N
     ],
 )
 def test_a_column_of_a_file_that_has_no_spelling_for_a_phone_is_refused(column: pa.Array) -> None:
-    rows = frames.as_text(candidates(x=column))
+    rows = parquet.as_text(candidates(x=column))
 
     with pytest.raises(BadCampaign, match="x is a list, a record, a duration or the like"):
         rendered("Bonjour {{ x }}", rows)
@@ -358,7 +359,7 @@ def test_a_column_of_a_file_that_has_no_spelling_for_a_phone_is_refused(column: 
 
 def test_a_bit_of_mysql_is_true_or_false() -> None:
     rows = [(str(n), f"+{NUMBERS[n]}", bit) for n, bit in enumerate([b"\x00", b"\x01", None])]
-    columns = frames.from_rows(["key", "msisdn", "x"], rows)
+    columns = parquet.from_rows(["key", "msisdn", "x"], rows)
 
     assert kinds.of_schema(columns.schema)["x"] is Kind.BOOLEAN
     assert texts(rendered("{% if x %}a{% else %}b{% endif %}", columns)) == ["b", "a", "b"]
@@ -561,7 +562,7 @@ def test_a_csv_s_spelling_stays_in_logic_too() -> None:
     ids=str,
 )
 def test_a_date_that_python_lacks_is_no_value(column: pa.Array) -> None:
-    batch = frames.as_text(pa.record_batch({"x": column}))
+    batch = parquet.as_text(pa.record_batch({"x": column}))
 
     assert batch["x"].to_pylist()[:2] == [None, None]
     assert batch["x"].to_pylist()[2].startswith("20")
@@ -571,7 +572,7 @@ def test_a_zone_that_nobody_knows_is_told_by_its_column() -> None:
     column = pa.array([1], pa.timestamp("s", tz="Mars/Olympus"))
 
     with pytest.raises(SourceError, match="column x holds values of a type that can't be read"):
-        frames.as_text(pa.record_batch({"x": column}))
+        parquet.as_text(pa.record_batch({"x": column}))
 
 
 def test_a_second_word_that_a_name_lacks_leaves_out_its_row() -> None:
@@ -609,21 +610,21 @@ def test_a_pattern_of_dates_that_means_something_else_is_refused(pattern: str) -
     ],
 )
 def test_a_cursors_values_say_their_kind(rows: list[Any], kind: Kind | None) -> None:
-    assert kinds.of_field(frames.from_rows(["x"], rows).schema.field("x")) == kind
+    assert kinds.of_field(parquet.from_rows(["x"], rows).schema.field("x")) == kind
 
 
 def test_a_file_knows_what_all_its_rows_are(tmp_path: Any) -> None:
     path = tmp_path / "rows.parquet"
     batches = [
-        frames.from_rows(["x", "y", "z"], []),
-        frames.from_rows(["x", "y", "z"], [(None, 1, True)]),
-        frames.from_rows(["x", "y", "z"], [(1, "a", None)]),
-        frames.from_rows(["x", "y", "z"], [(2.5, "b", False)]),
+        parquet.from_rows(["x", "y", "z"], []),
+        parquet.from_rows(["x", "y", "z"], [(None, 1, True)]),
+        parquet.from_rows(["x", "y", "z"], [(1, "a", None)]),
+        parquet.from_rows(["x", "y", "z"], [(2.5, "b", False)]),
     ]
 
-    frames.write(path, batches)
+    parquet.write(path, batches)
 
-    [batch] = frames.batches(path, ["z", "x", "y"])
+    [batch] = parquet.batches(path, ["z", "x", "y"])
     assert kinds.of_schema(batch.schema) == {
         "x": Kind.FLOAT,
         "y": Kind.TEXT,
@@ -639,7 +640,7 @@ WHOLE_ONES = st.integers(-(10**18), 10**18)
 @given(st.lists(st.one_of(st.none(), WHOLE_ONES, AMOUNTS), min_size=1, max_size=20))
 def test_sums_of_numbers_are_exact(numbers: list[int | Decimal | None]) -> None:
     rows = [(str(n), f"+{NUMBERS[n]}", x) for n, x in enumerate(numbers)]
-    rendering = rendered("A {{ x + 1 }}", frames.from_rows(["key", "msisdn", "x"], rows))
+    rendering = rendered("A {{ x + 1 }}", parquet.from_rows(["key", "msisdn", "x"], rows))
 
     sums = [f"{Decimal(number) + 1:f}" for number in numbers if number is not None]
     wanted = [f"A {each.removesuffix('.00')}" for each in sums]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sms.digests import scattered
-from sms.message import MESSAGES_SCHEMA, VARIANT, Renderer
-from sms.recipients import Reason, Screener
-from sms.samples import FirstOfEach
-from sms.template import Template
-from sms.variants import (
+from sms.audience.screening import Reason, Screener
+from sms.campaign.template import Template
+from sms.columnar.digests import scattered
+from sms.message.rendering import MESSAGES_SCHEMA, VARIANT, Renderer
+from sms.message.samples import FirstOfEach
+from sms.message.variants import (
     Assignment,
     HoldOut,
     Texts,

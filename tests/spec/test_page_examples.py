@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sms import gsm
 from sms.clock import PARIS
+from sms.telecom import gsm
 from sms.wire import inspection
 from sms.wire.inspection import FaultCode, Rules
 from sms.wire.names import Phase, ReportKind, ReportName, SubmissionName, phase_of

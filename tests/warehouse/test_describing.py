@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from sms.asking import Column, Query
 from sms.errors import BadCampaign, ConfigurationError, SourceError, WarehouseUnreachable
+from sms.run.query_columns import Column, Query
 from sms_airflow.describing import answers
 
 SHOP, CRM = (Query(each, "SELECT 1 AS n", f"{each}/recipients.sql") for each in ("shop", "crm"))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sms import frames, kinds
+from sms.columnar import kinds, parquet
+from sms.columnar.values import Kind
 from sms.errors import SourceError, WarehouseUnreachable
-from sms.values import Kind
 from sms_airflow import postgres_copy, sql_text, wiring
 from sms_airflow import warehouse as module
 from tests.warehouse.conftest import WHERE, Connect, Warehouse
@@ -24,7 +24,7 @@ def by_cursor(warehouse: Warehouse, sql: str) -> list[dict[str, str | None]]:
     with warehouse.connect() as connection:
         cursor = connection.execute(sql)  # type: ignore[call-overload]
         names = [column.name for column in cursor.description]
-        return frames.from_rows(names, cursor.fetchall()).to_pylist()
+        return parquet.from_rows(names, cursor.fetchall()).to_pylist()
 
 
 TYPES = {
@@ -100,9 +100,9 @@ def test_every_column_says_of_which_kind_its_values_are(
         literals = [f"('{each}'::{name})" for each in TYPES[name] if "'" not in each]
         sql = f"SELECT * FROM (VALUES {', '.join(literals)}, (NULL)) AS t (c)"
 
-        frames.write(tmp_path / "rows.parquet", warehouse.batches(sql))
+        parquet.write(tmp_path / "rows.parquet", warehouse.batches(sql))
 
-        [batch] = frames.batches(tmp_path / "rows.parquet")
+        [batch] = parquet.batches(tmp_path / "rows.parquet")
         assert kinds.of_field(batch.schema.field("c")) is kind, name
 
 

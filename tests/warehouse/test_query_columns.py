@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from demo.warehouse import fill
-from sms import kinds, query_checks
-from sms.asking import Column
-from sms.campaign import load_all
+from sms.campaign.definition import load_all
+from sms.columnar import kinds
+from sms.columnar.values import Kind
 from sms.errors import BadCampaign, ConfigurationError, WarehouseUnreachable
-from sms.values import Kind
+from sms.run import query_checks
+from sms.run.query_columns import Column
 from sms_airflow import query_columns, sql_text, wiring
 from tests.airflow_home import ROOT
 from tests.warehouse.conftest import WHERE, Connect, Warehouse

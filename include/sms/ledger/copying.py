@@ -16,7 +16,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 from sqlalchemy import text
 
-from sms.columns import TEXT, bytes_of
+from sms.columnar.text import TEXT, bytes_of
 from sms.ledger.database import Transaction
 
 Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]

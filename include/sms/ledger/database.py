@@ -21,8 +21,8 @@ from sms.errors import (
     LedgerReadOnly,
     LedgerUnreachable,
 )
+from sms.ledger.pseudonyms import Key
 from sms.ledger.tables import SCHEMA, VERSION, event
-from sms.pseudonyms import Key
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import delete, exists, select, text, update
 
-from sms.columns import Flags, Ints
+from sms.columnar.text import Flags, Ints
 from sms.ledger import idremotes, months
 from sms.ledger.copying import Rows, are_full, copy_rows, portions
 from sms.ledger.database import Transaction

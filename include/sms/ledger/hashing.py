@@ -17,9 +17,9 @@ from sms.ledger import locks
 from sms.ledger.copying import copy_rows, numbers_out
 from sms.ledger.database import Transaction
 from sms.ledger.planning import planned
+from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Hashed
 from sms.ledger.tables import opt_out, stop_list_key
-from sms.pseudonyms import Key
 
 NAMES = pa.schema(
     [

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, ranges
-from sms.digests import digest
+from sms.columnar.digests import digest
+from sms.columnar.text import TEXT, Bytes, Flags, Ints, bytes_of, ranges
 
 Keys: TypeAlias = Bytes  # of shape (rows, 16)
 

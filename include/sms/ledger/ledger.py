@@ -41,6 +41,7 @@ from sms.ledger import (
 )
 from sms.ledger.copying import Rows
 from sms.ledger.database import Transaction
+from sms.ledger.pseudonyms import Key
 from sms.ledger.records import (
     Ahead,
     Forgotten,
@@ -65,7 +66,6 @@ from sms.ledger.records import (
 )
 from sms.ledger.states import NEXT, State
 from sms.ledger.turn import Turn
-from sms.pseudonyms import Key
 from sms.wire.names import ReportName
 
 log = logging.getLogger(__name__)

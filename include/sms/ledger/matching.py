@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sms.columns import Flags, Ints, distinct
+from sms.columnar.text import Flags, Ints, distinct
 from sms.ledger import idremotes
 from sms.ledger.idremotes import Keys, Words
 

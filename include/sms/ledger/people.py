@@ -8,7 +8,7 @@ from sms.ledger import hashing
 from sms.ledger.database import Transaction
 from sms.ledger.records import History, Listed, OptOut, Removal, Reply, Sent
 from sms.ledger.states import State
-from sms.stop_words import Asks, asks_to_stop
+from sms.wire.stop_words import Asks, asks_to_stop
 
 OPT_OUT = "opted_out_at, source, list, campaign, stem, message, recorded_at"
 STANDING = text(

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from sqlalchemy import Row
 
+from sms.calendar.zones import FRANCE
 from sms.ledger.states import State
-from sms.zones import FRANCE
 
 PROOF = "proof"  # in the key of a run that proves another one
 

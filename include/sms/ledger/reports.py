@@ -16,8 +16,8 @@ from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
 from sms.ledger.tables import report_file, submission
-from sms.stop_words import opts_out
 from sms.wire.names import ReportKind, ReportName
+from sms.wire.stop_words import opts_out
 
 REPLIES = pa.schema(
     [

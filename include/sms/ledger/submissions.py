@@ -21,7 +21,7 @@ from sms.ledger.database import Transaction
 from sms.ledger.records import Submission
 from sms.ledger.states import NEXT, STAMP, State
 from sms.ledger.tables import MISSING, campaign_run, event, message, outcome_count, submission
-from sms.msisdn import countries
+from sms.telecom.msisdn import countries
 
 COLUMNS = [submission.c[field.name] for field in fields(Submission)]
 MOMENTS = frozenset({"submitted_at", "verdict_at", "due_at", "reported_at"})

@@ -18,11 +18,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import gsm
-from sms.coded import Coded
-from sms.columns import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8, ranges, rows_of
-from sms.digests import identity
-from sms.pipeline import ordered
+from sms.columnar.digests import identity
+from sms.columnar.text import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8, ranges, rows_of
+from sms.columnar.threads import ordered
+from sms.telecom import gsm
+from sms.telecom.coded import Coded
 from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
 
 Words: TypeAlias = npt.NDArray[np.uint64]

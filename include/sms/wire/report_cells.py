@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms.msisdn import OVERSEAS_BLOCKS
+from sms.telecom.msisdn import OVERSEAS_BLOCKS
 from sms.wire.report_rows import LONGEST_ROW
 
 Bools = npt.NDArray[np.bool_]

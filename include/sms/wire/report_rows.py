@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from sms.msisdn import OVERSEAS_BLOCKS, normalise
+from sms.telecom.msisdn import OVERSEAS_BLOCKS, normalise
 
 # Whether some fields are a row without any doubt.
 Whole = Callable[[Sequence[bytes]], bool]

@@ -41,9 +41,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.clock import PARIS
-from sms.columns import bytes_of
+from sms.columnar.text import bytes_of
 from sms.errors import ReportUnreadable
-from sms.stop_words import Asks, asks_to_stop, may_become_stop, speaks_of_stop
 from sms.wire.names import ReportKind
 from sms.wire.report_cells import Cells, Int64s, Span
 from sms.wire.report_rows import (
@@ -58,6 +57,7 @@ from sms.wire.report_rows import (
     portions,
     row_by_rfc,
 )
+from sms.wire.stop_words import Asks, asks_to_stop, may_become_stop, speaks_of_stop
 
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
 ANOTHER_INSIDE = "holds another row behind a line end that is a bare CR"

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import gsm
-from sms.columns import TEXT, Encoded, Flags, Pieced, bytes_of, joined, rows_of
+from sms.columnar.text import TEXT, Encoded, Flags, Pieced, bytes_of, joined, rows_of
+from sms.columnar.threads import ordered
 from sms.errors import ConfigurationError, SourceError
-from sms.pipeline import ordered
+from sms.telecom import gsm
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 

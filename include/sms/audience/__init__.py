@@ -1,0 +1,1 @@
+"""Whom a campaign writes to, whom not, and why."""

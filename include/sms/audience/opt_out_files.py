@@ -1,0 +1,306 @@
+"""Stop lists as files, for a ledger: what another tool's list says, and a list for other tools.
+
+Both are one shape, which `sms prepare --stop-list` reads too: a column `msisdn`, and a column
+`opted_out_at` that may lack. Streamed either way, however long the list.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.csv import CSVWriter, WriteOptions
+
+from sms import storage
+from sms.audience.screening import SENTENCES
+from sms.audience.table_files import (
+    NOBODY,
+    TableFile,
+    abroad,
+    elsewhere,
+    misunderstood,
+    no_number,
+    open_stop_list,
+    read_numbers,
+)
+from sms.clock import PARIS
+from sms.columnar import parquet
+from sms.columnar.parquet import as_text
+from sms.columnar.text import TEXT, Flags, flags_of
+from sms.columnar.threads import ordered
+from sms.errors import SourceError
+from sms.telecom.msisdn import Int64s, Numbers
+
+MOMENT = pa.timestamp("us", tz="UTC")
+MOMENTS = "opted_out_at"  # the column
+LISTED = pa.schema([("msisdn", TEXT), (MOMENTS, MOMENT)])
+
+MOST_REJECTS = 100_000  # rows: a list with more of them is another kind of list
+
+INTERNATIONAL = r"^\+[1-9]\d{6,14}$"
+ISO = r"^\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?"
+ZONE = r"(?:Z|[+-]\d\d(?::?\d\d)?)$"
+# Other spellings of a day, each with what makes an ISO one of it.
+SPELLINGS = (
+    (r"^(\d{4})(\d\d)(\d\d)\b", r"\1-\2-\3"),
+    (r"^(\d\d)[/.](\d\d)[/.](\d{4})\b", r"\3-\2-\1"),
+    (r"(\.\d{6})\d+", r"\1"),
+)
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was found in a list while it was read; whole when its `batches` are exhausted.
+
+    `rejects` are rows that may be somebody's no and can't be understood: where, from 1 and without
+    the header, and the Fault. `left_out` counts what is never written to (blanks, landlines);
+    `strange` the moments that can't be read, or lie ahead: these count from now.
+    """
+
+    file: TableFile
+    numbers: str
+    moments: str | None
+    now: datetime
+    countries: Sequence[str] = ()
+    rows: int = 0
+    strange: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    rejects: list[tuple[int, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        now: datetime,
+        moments: str | None = None,
+        encoding: str | None = None,
+        countries: Sequence[str] = (),
+    ) -> "Reading":
+        """Open a list; SourceError if it is no table, or lacks the column of moments asked for.
+
+        A number without a country's code is each that it can be in `countries`.
+        """
+        file, numbers = open_stop_list(path, encoding)
+        found = file.where(moments or MOMENTS)
+        if moments and not found:
+            raise SourceError(
+                f"{path} has no column {moments}, only {', '.join(map(repr, file.columns))}"
+                if file.has_header
+                else f"{path} has no header: its columns are 'column 1' to "
+                f"'column {len(file.columns)}'"
+            )
+        return cls(file, numbers, found, now, countries)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The opt-outs (msisdn int64, opted_out_at), as they stand in the list.
+
+        SourceError in the end if there are rows, and no number in any.
+        """
+        columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
+        nobody: list[Int64s] = []
+        for found in ordered(self._read, self.file.batches(columns)):
+            self.rejects += [(self.rows + row + 1, reason) for row, reason in found.rejects]
+            self._require_few(len(self.rejects))
+            self.left_out.update(found.left_out)
+            nobody.append(self.rows + found.nobody)
+            self.strange += found.strange
+            self.rows += found.rows
+            numbers += found.opt_outs.num_rows
+            yield found.opt_outs
+        if self.rows and not numbers and not self.rejects:
+            raise SourceError(no_number(self.file, self.numbers, self.rows))
+        self._reject_elsewhere(np.concatenate([NOBODY, *nobody]))
+
+    def _reject_elsewhere(self, nobody: Int64s) -> None:
+        """Take the rows whose number stands in another column for what they are: somebody's no."""
+        rows: list[int] = []
+        for row, _ in elsewhere(self.file, self.numbers, nobody):
+            rows.append(row)
+            self._require_few(len(self.rejects) + len(rows))
+        if not rows:
+            return
+        reasons = self._reasons_of(np.array(rows, np.int64))
+        self.left_out -= Counter(reasons)
+        self.rejects = sorted(
+            [*self.rejects, *((row + 1, why) for row, why in zip(rows, reasons, strict=True))]
+        )
+
+    def _require_few(self, rejects: int) -> None:
+        if rejects > MOST_REJECTS:
+            raise SourceError(
+                f"{self.file.path}: more than {MOST_REJECTS:,} rows of the column "
+                f"{self.numbers!r} are no numbers: call the column that holds them msisdn"
+            )
+
+    def _reasons_of(self, rows: Int64s) -> list[str]:
+        """Why some rows (from 0, ascending) have no number in their own column."""
+        reasons: list[str] = []
+        before = 0
+        for batch in self.file.batches([self.numbers]):
+            here = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
+            if here.size:
+                texts = as_text(batch.take(pa.array(here)))[0]
+                reasons += read_numbers(texts)[0].reason.to_pylist()
+            before += batch.num_rows
+        return reasons
+
+    def _read(self, batch: pa.RecordBatch) -> "_Found":
+        texts = as_text(batch.select([self.numbers]))[0]
+        numbers, overseas, meant = read_numbers(texts)
+        wrong = misunderstood(numbers)
+        msisdn = _also_of_no_mobile(texts, numbers, wrong)
+        moments, strange = pa.nulls(len(msisdn), MOMENT), 0
+        if self.moments:
+            moments, strange = read_moments(batch.column(self.moments), self.now)
+        national, theirs = abroad(texts, self.countries)
+        nobody = (msisdn == 0) & ~wrong
+        nobody[overseas] = nobody[national] = False
+        good = np.flatnonzero(msisdn)
+        everybody = pa.array(np.concatenate([good, overseas, national]))
+        opted_out = pa.array(np.concatenate([msisdn[good], meant, theirs]))
+        return _Found(
+            rows=len(msisdn),
+            opt_outs=pa.RecordBatch.from_arrays(
+                [opted_out, moments.take(everybody)], ["msisdn", MOMENTS]
+            ),
+            rejects=_reasons(numbers, wrong),
+            left_out=Counter(reason for _, reason in _reasons(numbers, nobody)),
+            nobody=np.flatnonzero(nobody),
+            strange=strange,
+        )
+
+    def write_rejects(self, path: Path) -> None:
+        """Say where the rejects are, by line of a CSV or by row of a Parquet; never the number."""
+        lines = self.file.places([row for row, _ in self.rejects])
+        with storage.writing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow((self.file.place, "reason"))
+            for line, (_, reason) in zip(lines, self.rejects, strict=True):
+                writer.writerow((line, SENTENCES[reason]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a batch of a list holds; rows count from 0 here."""
+
+    rows: int
+    opt_outs: pa.RecordBatch
+    rejects: list[tuple[int, str]]
+    left_out: Counter[str]
+    nobody: Int64s  # the rows that are left out
+    strange: int
+
+
+def _reasons(numbers: Numbers, rows: Flags) -> list[tuple[int, str]]:
+    where = np.flatnonzero(rows)
+    return list(zip(where.tolist(), numbers.reason.take(pa.array(where)).to_pylist(), strict=True))
+
+
+def _also_of_no_mobile(texts: pa.LargeStringArray, numbers: Numbers, wrong: Flags) -> Int64s:
+    """The numbers, and international ones of no mobile: they stay what they are in a stop list."""
+    msisdn = numbers.msisdn.copy()
+    others = np.flatnonzero((msisdn == 0) & ~wrong)
+    if others.size:
+        digits = pc.replace_substring_regex(texts.take(pa.array(others)), r"[^\d+]", "")
+        whole = flags_of(pc.fill_null(pc.match_substring_regex(digits, INTERNATIONAL), False))
+        kept = pc.utf8_slice_codeunits(digits.filter(pa.array(whole)), 1)
+        msisdn[others[whole]] = kept.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return msisdn
+
+
+def read_moments(column: pa.Array, now: datetime) -> tuple[pa.Array, int]:
+    """When people opted out, Paris time unless it says otherwise; null where nothing says when.
+
+    Also counts what can't be read, or lies ahead, which is null, too.
+    """
+    said = column.null_count
+    if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
+        moments = _zoned(column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None))))
+    else:
+        texts = pc.utf8_trim_whitespace(as_text(pa.record_batch([column], ["moments"]))[0])
+        said = pc.sum(pc.equal(pc.fill_null(texts, ""), "")).as_py() or 0
+        moments = _read_texts(texts)
+    ahead = pc.fill_null(pc.greater(moments, pa.scalar(now, MOMENT)), False)
+    moments = pc.if_else(ahead, pa.scalar(None, MOMENT), moments)
+    return moments, moments.null_count - said
+
+
+def _read_texts(texts: pa.LargeStringArray) -> pa.Array:
+    for spelling, iso in SPELLINGS:
+        texts = pc.replace_substring_regex(texts, spelling, iso)
+    zoned = pc.fill_null(pc.match_substring_regex(texts, f"{ISO}{ZONE}"), False)
+    local = pc.fill_null(pc.match_substring_regex(texts, f"{ISO}$"), False)
+    none = pa.scalar(None, TEXT)
+    with_zone = _cast(pc.if_else(zoned, texts, none), MOMENT)
+    without = _cast(pc.if_else(local, texts, none), pa.timestamp("us"))
+    return pc.coalesce(with_zone, _zoned(without))
+
+
+def _cast(texts: pa.LargeStringArray, kind: pa.DataType) -> pa.Array:
+    """Moments of texts of the right shape; null where there is no such day or hour."""
+    try:
+        return texts.cast(kind)
+    except pa.ArrowInvalid:
+        if len(texts) == 1:
+            return pa.nulls(1, kind)
+    half = len(texts) // 2
+    return pa.concat_arrays([_cast(texts[:half], kind), _cast(texts[half:], kind)])
+
+
+def _zoned(moments: pa.Array) -> pa.Array:
+    """In UTC; without a zone they are Paris time, of an hour that comes twice the first."""
+    if moments.type.tz is None:
+        moments = pc.assume_timezone(moments, PARIS.key, ambiguous="earliest", nonexistent="latest")
+    return moments.cast(MOMENT)
+
+
+# The other way ----------------------------------------------------------------------------------
+
+
+def write(batches: Iterable[pa.RecordBatch], path: Path) -> int:
+    """Write a stop list (msisdn int64, opted_out_at) as CSV or, by its suffix, as Parquet.
+
+    The file appears when it is whole: a part of a stop list must not pass for one. Returns how
+    many numbers it has.
+    """
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        if path.suffix.lower() == ".parquet":
+            count = parquet.write(unfinished, map(_listed, batches), LISTED)
+        else:
+            with storage.writing(unfinished) as out:
+                count = write_csv(batches, out)
+        with storage.told(path, "written"):
+            unfinished.replace(path)
+    except BaseException:
+        storage.discard(unfinished)
+        raise
+    return count
+
+
+def write_csv(batches: Iterable[pa.RecordBatch], out: IO[bytes]) -> int:
+    """Write a stop list as CSV; how many numbers it has."""
+    texts = pa.schema([("msisdn", TEXT), (MOMENTS, TEXT)])
+    count = 0
+    out.write(f"msisdn,{MOMENTS}\n".encode())
+    options = WriteOptions(include_header=False, quoting_style="none")
+    with CSVWriter(out, texts, write_options=options) as writer:
+        for batch in map(_listed, batches):
+            moments = pc.strftime(batch.column(MOMENTS), "%Y-%m-%dT%H:%M:%SZ").cast(TEXT)
+            writer.write_batch(pa.RecordBatch.from_arrays([batch.column(0), moments], schema=texts))
+            count += batch.num_rows
+    return count
+
+
+def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Numbers as people and other programs read them."""
+    digits = batch.column("msisdn").cast(TEXT)
+    spelled = pc.binary_join_element_wise(pa.scalar("+", TEXT), digits, pa.scalar("", TEXT))
+    return pa.RecordBatch.from_arrays([spelled, batch.column(MOMENTS)], schema=LISTED)

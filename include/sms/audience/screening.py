@@ -1,0 +1,896 @@
+"""Who is written to, who isn't, and why: the screening of candidates.
+
+What belongs here: the reasons, their order, and who wins among rows that share a number or a key.
+What doesn't: how a number is read (`sms.telecom.msisdn`), what a text is made of
+(`sms.message.rendering`).
+
+The candidates are read twice. The survey reads numbers, keys and gaps, and settles every row's
+fate while it remembers some 30 bytes a row, however wide the rows are; the split then takes the
+same rows apart. Each row is judged in this order, and the first reason is the one it keeps:
+
+1. its key is missing, or too long to be one;
+2. its number has a fault (`sms.telecom.msisdn.Fault`);
+3. its number's country is not enabled for the campaign, or it lives overseas and the campaign
+   leaves those out, or its postcode is filled and can't be read;
+4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
+   of the same number or key;
+5. its number is in the stop list;
+6. the ledger says that it was written to too often, or in vain (what the campaign asks for);
+7. a value that the text needs is null, blank or too long for any text;
+8. its number is written to already, or else its key is;
+9. it is in the campaign's hold-out: of those who would be written to, a share is not.
+
+Of rows with the same number or key, the first in the query's order that passes 1 to 7 is written
+to: a row that is excluded by one of these takes no number and no key from another. The winner may
+still fail by its text (`sms.message.rendering`: too long, a character that can't be sent), and then
+nobody of that number is written to, because texts are rendered after duplicates have gone.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.audience.column_names import (
+    OPTED_OUT,
+    alike,
+    means_dialling_code,
+    means_opted_out,
+    means_postcode,
+    resembles_opted_out,
+)
+from sms.audience.residence import ONE_ZONE, UNREADABLE, Geography
+from sms.calendar.zones import FRANCE
+from sms.columnar import kinds
+from sms.columnar.digests import digest
+from sms.columnar.nulls import are_nulls
+from sms.columnar.parquet import as_text, placed
+from sms.columnar.text import bytes_of, distinct, nulls_of
+from sms.columnar.threads import ordered
+from sms.columnar.values import Kind
+from sms.errors import SourceError
+from sms.telecom import gsm
+from sms.telecom.coded import Coded
+from sms.telecom.msisdn import REGIONS, Bools, Fault, Int64s, normalise
+from sms.telecom.national import is_ambiguous, meanings
+
+# Of the audience, before the text's; `of_file` is which of the run's files, from 0.
+OWN_COLUMNS = ("row", "key", "msisdn", "country", "of_file")
+
+EXCLUDED_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        *((name, pa.large_string()) for name in ("key", "msisdn", "reason", "detail")),
+    ]
+)
+
+# Opt-outs count unless the column plainly says no: an unknown word, or the date of an opt-out,
+# is one.
+NOT_OPTED_OUT = frozenset(
+    {"", "0", "0.0", "false", "f", "no", "n", "non", "off", "faux", "nan", "none", "null"}
+)
+
+LONGEST_VALUE = 765  # characters: what the longest SMS holds, so no text has room for more
+LONGEST_KEY = 255  # characters
+MANY_ROWS = 20  # with one number: more than a household or a shop has
+
+
+class Reason(Coded):
+    """Why a candidate isn't written to: a code for machines, a sentence for people."""
+
+    MISSING_KEY = "missing_key", "the row has no key, so nothing could be joined back to it"
+    OVERSIZED_KEY = "oversized_key", f"the key is longer than {LONGEST_KEY} characters"
+    MISSING_MSISDN = Fault.MISSING.value, Fault.MISSING.sentence
+    MALFORMED_MSISDN = Fault.MALFORMED.value, Fault.MALFORMED.sentence
+    FLOAT_MSISDN = Fault.FLOAT.value, Fault.FLOAT.sentence
+    TOO_SHORT_MSISDN = Fault.TOO_SHORT.value, Fault.TOO_SHORT.sentence
+    TOO_LONG_MSISDN = Fault.TOO_LONG.value, Fault.TOO_LONG.sentence
+    LANDLINE = Fault.LANDLINE.value, Fault.LANDLINE.sentence
+    PREMIUM = Fault.PREMIUM.value, Fault.PREMIUM.sentence
+    NOT_A_MOBILE = Fault.NOT_A_MOBILE.value, Fault.NOT_A_MOBILE.sentence
+    OVERSEAS_AS_METROPOLITAN = (
+        Fault.OVERSEAS_AS_METROPOLITAN.value,
+        Fault.OVERSEAS_AS_METROPOLITAN.sentence,
+    )
+    NATIONAL_MSISDN = Fault.NATIONAL.value, Fault.NATIONAL.sentence
+    COUNTRY_NOT_ENABLED = (
+        "country_not_enabled",
+        "the campaign isn't sent to the number's country: see allowed_countries in campaign.yaml",
+    )
+    OVERSEAS = (
+        "overseas",
+        "they live overseas, and the campaign leaves those out: see overseas in campaign.yaml",
+    )
+    UNREADABLE_POSTCODE = (
+        "unreadable_postcode",
+        "the postcode can't be read, so the open hours there are not known: write a French "
+        "postcode or department, or null where there is none",
+    )
+    OPTED_OUT_IN_WAREHOUSE = "opted_out_in_warehouse", "the warehouse says that they opted out"
+    OPTED_OUT = "opted_out", "the number is in the stop list"
+    AT_MOST = "at_most", "they were written to as often as at_most in campaign.yaml allows"
+    FAILING_NUMBER = (
+        "failing_number",
+        "the latest messages to the number failed: see suppress_after_failures in campaign.yaml",
+    )
+    MISSING_VALUE = "missing_value", "a value that the text needs is null"
+    EMPTY_VALUE = "empty_value", "a value that the text needs is blank"
+    OVERSIZED_VALUE = (
+        "oversized_value",
+        f"a value that the text needs is longer than {LONGEST_VALUE} characters",
+    )
+    DUPLICATE_MSISDN = "duplicate_msisdn", "an earlier row has the same number"
+    FILLER_MSISDN = (
+        "filler_msisdn",
+        f"the number is in {MANY_ROWS} rows or more, as if it filled a gap, and only the first of "
+        "them is written to: let the query return null where there is no number",
+    )
+    DUPLICATE_KEY = "duplicate_key", "an earlier row has the same key"
+    HOLDOUT = "holdout", "they are kept to compare with: see holdout in campaign.yaml"
+    # Given by the rendering (`sms.message.rendering`).
+    EMPTY_TEXT = "empty_text", "the text comes out empty"
+    TEXT_TOO_LONG = "text_too_long", "the text is longer than an SMS of this account may be"
+    UNSUPPORTED_CHARACTERS = (
+        "unsupported_characters",
+        "the text holds characters that GSM 03.38 or the gateway's encoding lacks",
+    )
+    DELIMITER_IN_TEXT = (
+        "delimiter_in_text",
+        "the text holds a character that this gateway's files may not carry",
+    )
+
+
+SENTENCES = {str(reason): reason.sentence for reason in Reason}
+
+_REASONS = tuple(Reason)
+_CODE: dict[str, int] = {reason: code for code, reason in enumerate(_REASONS, start=1)}
+_WORDS = pa.array(["", *(str(reason) for reason in _REASONS)], pa.large_string())
+_COUNTRIES = pa.array(REGIONS, pa.large_string())
+
+# What a value may lack, in the order of judging; 0 is nothing.
+_GAPS = (Reason.MISSING_VALUE, Reason.EMPTY_VALUE, Reason.OVERSIZED_VALUE)
+_GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
+
+Codes = npt.NDArray[np.int8]
+Small = npt.NDArray[np.int16]
+
+Words = npt.NDArray[np.uint64]
+Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
+Drawn = Callable[[Int64s], Bools]  # for each of these numbers, whether
+Word = TypeVar("Word", Int64s, Words)
+Telling: TypeAlias = kinds.Telling
+Found: TypeAlias = Kind | kinds.Agreement  # what is known of a column, or what its texts can be
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """One batch, split: every row in is in one of the two.
+
+    `audience`: `row` int64 (its place in the query's answer, from 1), `key` text, `msisdn` int64,
+    `country` text, `of_file` int16, then the text's columns. `excluded`: `row` int64, `key`,
+    `msisdn` as given, `reason`, `detail` (the column that lacks something, the country that
+    isn't enabled, else "").
+    """
+
+    audience: pa.RecordBatch
+    excluded: pa.RecordBatch
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many rows are excluded, by code of the reason."""
+        counts = pc.value_counts(self.excluded["reason"])
+        return Counter({str(count["values"]): count["counts"] for count in counts.to_pylist()})
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some rows of the query's answer, and where they stand in it."""
+
+    rows: pa.RecordBatch
+    first: int  # rows before them
+
+
+@dataclass(frozen=True, slots=True)
+class Screener:
+    """What a campaign asks of its candidates.
+
+    `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
+    default all of them) excludes. With those of `computed` the text computes, so they have a kind
+    (`sms.columnar.kinds`), which in an `untyped` source all their values must agree upon.
+    `national_numbers` is the country of numbers without a code; by default they are French where no
+    other allowed country writes such. `postcode` names the column that tells where people live, if
+    there is one; `lacks_postcode` says that there is none and that it would count. `held_out` draws
+    those who are kept to compare with. `unicode` says that phones show every character, not GSM's
+    alone. `query` and `text` name the campaign's files in errors.
+    """
+
+    columns: Sequence[str]
+    computed: Sequence[str] = ()
+    untyped: bool = False
+    allowed_countries: Sequence[str] = ("FR",)
+    national_numbers: str | None = None
+    key: str = "key"
+    msisdn: str = "msisdn"
+    needed: Sequence[str] | None = None
+    postcode: str | None = None
+    lacks_postcode: bool = False
+    geography: Geography = ONE_ZONE
+    held_out: Drawn | None = None
+    unicode: bool = False
+    query: str = "recipients.sql"
+    text: str = "message.txt"
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            if column in OWN_COLUMNS and not column == self.key == "key":
+                raise SourceError(
+                    f"{self.text} uses {{{{ {column} }}}}, a name that the audience keeps for "
+                    f"the screened {column}: give the column another name in {self.query} and "
+                    "in the text"
+                )
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The text's own columns in the audience, each once."""
+        return tuple(dict.fromkeys(name for name in self.columns if name not in OWN_COLUMNS))
+
+    @property
+    def encodable(self) -> tuple[str, ...]:
+        """The columns that may come and go dictionary encoded: only the text looks at them."""
+        own = (self.key, self.msisdn, self.postcode)
+        return tuple(name for name in self.carried if name not in own and not means_opted_out(name))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns in which a gap excludes, each once."""
+        return tuple(dict.fromkeys(self.columns if self.needed is None else self.needed))
+
+    def audience_schema(self, known: Mapping[str, Kind] = MappingProxyType({})) -> pa.Schema:
+        """The columns of every batch of the audience; the text's own say their kinds."""
+        carried = [kinds.field(name, known.get(name)) for name in self.carried]
+        own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
+        return pa.schema([("row", pa.int64()), *own, ("of_file", pa.int16()), *carried])
+
+    def survey(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        opted_out: Asked,
+        limit: int | None = None,
+        spared: Mapping[Reason, Asked] = MappingProxyType({}),
+    ) -> "Survey":
+        """Settle who is written to among the first `limit` rows (default: all).
+
+        Opt-outs on later rows count all the same. `opted_out` is asked once: it takes sorted,
+        distinct numbers and returns those in the stop list. So is each of `spared`, for whoever
+        is to be left alone for another reason.
+        """
+        pages = _Pages()
+        for page in ordered(lambda each: self._read(*each), placed(batches)):
+            pages.add(page)
+        lists = {Reason.OPTED_OUT: opted_out, **spared}
+        return replace(_settled(self, pages.whole(), lists, limit), kinds=pages.kinds)
+
+    def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
+        """What one batch, with so many rows before it, says by itself."""
+        given = self.texts(batch.select(self.among(batch.schema.names)), before)
+        numbers = normalise(given[self.msisdn], national=self._reads_national)
+        keys = given[self.key]
+        code = np.zeros(batch.num_rows, np.int8)
+        _give(code, are_blank(keys), Reason.MISSING_KEY)
+        _give(code, _longer(keys, LONGEST_KEY), Reason.OVERSIZED_KEY)
+        _give_faults(code, numbers.reason)
+        region = numbers.country.indices.to_numpy()
+        _give(code, ~np.isin(REGIONS, list(self.allowed_countries))[region], _NOT_ENABLED)
+        lives = self.geography.places(region, given[self.postcode] if self.postcode else None)
+        unreadable = lives == UNREADABLE
+        _give(code, unreadable, Reason.UNREADABLE_POSTCODE)
+        lives[unreadable] = 0
+        if self.geography.excludes_overseas:
+            _give(code, self.geography.overseas[lives], Reason.OVERSEAS)
+        gap = np.zeros(batch.num_rows, np.int16)
+        blank = are_blank if self.unicode else nothing_on_a_phone
+        for place, name in enumerate(self.required):
+            _note_gaps(gap, given[name], place, blank)
+        said = np.zeros(0, np.int64)
+        says_so = np.zeros(batch.num_rows, np.bool_)
+        for name in filter(means_opted_out, given):
+            says_so |= _says_opted_out(given[name])
+        if says_so.any():
+            _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
+            unsure = says_so & np.isin(code, _UNSURE)
+            meant = meanings(given[self.msisdn].filter(pa.array(unsure)), self.allowed_countries)
+            said = distinct(np.concatenate([numbers.msisdn[says_so], meant]))
+        first, second = digest(keys).T.copy()
+        said = said[said != 0]
+        keyed = says_so & ~are_blank(keys)
+        said_keys = np.column_stack([first[keyed], second[keyed]])
+        found = self._kinds(batch.schema, given)
+        texts = [name for name, kind in found.items() if not isinstance(kind, Kind)]
+        telling = {name: kinds.telling(given[name]) for name in texts if name in self.computed}
+        return _Page(
+            numbers.msisdn, region, lives, code, gap, first, second, said, said_keys, found, telling
+        )
+
+    def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
+        """The kind that a batch's source gives a column, or those that its texts agree upon."""
+        found: dict[str, Found] = {}
+        for name in self.carried:
+            kind = kinds.of_field(schema.field(name))
+            if kind is not Kind.TEXT or name not in self.computed:
+                found[name] = kind
+            else:
+                among = kinds.OF_NO_TYPE if self.untyped else kinds.OF_TEXT
+                found[name] = kinds.agreeing(given[name], among)
+        return found
+
+    @property
+    def _reads_national(self) -> bool:
+        """Whether a number without a country's code can only be French."""
+        return self.national_numbers == FRANCE or not is_ambiguous(self.allowed_countries)
+
+    def texts(self, batch: pa.RecordBatch, before: int = 0) -> dict[str, pa.Array]:
+        """A batch's columns as text; those of `encodable` stay dictionary encoded if they are.
+
+        `before` counts the rows of earlier batches, for errors.
+        """
+        encoded = [
+            name
+            for name in batch.schema.names
+            if name in self.encodable and _is_encoded(batch.schema.field(name).type)
+        ]
+        others = [name for name in batch.schema.names if name not in encoded]
+        plain = as_text(batch.select(others), before + 1)
+        texts: dict[str, pa.Array] = dict(zip(others, plain.columns, strict=True))
+        for name in encoded:
+            column = batch[name]
+            try:
+                words = as_text(pa.RecordBatch.from_arrays([column.dictionary], [name]))[0]
+            except SourceError:
+                as_text(batch.select([name]), before + 1)  # tells the row, and not the word
+                raise
+            texts[name] = pa.DictionaryArray.from_arrays(column.indices, words)
+        return texts
+
+    def among(self, present: Sequence[str]) -> list[str]:
+        """The columns to read, of those that the query returns.
+
+        Raises SourceError for the first that the campaign asks for and the query lacks, or that
+        may be meant to say who has opted out, or where people live, and does not.
+        """
+        for fault in self.column_faults(present):
+            raise SourceError(fault.sentence)
+        asked = self._asked()
+        return [name for name in present if name in asked or means_opted_out(name)]
+
+    def column_faults(self, present: Sequence[str]) -> Iterator["ColumnFault"]:
+        """Each column that the query lacks, or returns by a name that may mean another thing."""
+        asked = self._asked()
+        for name, by in asked.items():
+            if name not in present:
+                meant = alike(name, present)
+                hint = f", did you mean {meant}?" if meant else ""
+                yield ColumnFault(
+                    name,
+                    by,
+                    f"{self._why(name, by)}, but the query of {self.query} returns only "
+                    f"{', '.join(present)}{hint or ':'} {'A' if hint else 'a'}dd the column to the "
+                    "query, or correct its name",
+                )
+        for name in present:
+            if name not in asked and resembles_opted_out(name):
+                yield ColumnFault(
+                    name,
+                    None,
+                    f"the query of {self.query} returns a column {name!r}, did you mean "
+                    f"{OPTED_OUT}? A column of that name leaves out whoever has opted out. Call it "
+                    "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out` or `NOT "
+                    "opt_in AS opted_out`; if it is none, give it another name, or take it out of "
+                    "the query",
+                )
+            if name not in asked and means_dialling_code(name):
+                yield ColumnFault(
+                    name,
+                    None,
+                    f"the query of {self.query} returns a column {name!r}, which nothing reads: if "
+                    f"it holds the country's code of {self.msisdn}, a number without it may be "
+                    f"somebody else's: join them, such as `'+' || {name} || {self.msisdn} AS "
+                    f"{self.msisdn}`; if not, give it another name, or take it out of the query",
+                )
+            if self.lacks_postcode and name not in asked and means_postcode(name):
+                yield ColumnFault(
+                    name,
+                    None,
+                    f"the query of {self.query} returns a column {name!r}, and campaign.yaml names "
+                    "no postcode, so that people would be written to in the hours of their number "
+                    f"alone, did you mean `postcode: {name}`? If it tells where people live, write "
+                    "that in campaign.yaml; if not, give it another name, or take it out of the "
+                    "query",
+                )
+
+    def _asked(self) -> dict[str, str]:
+        """Every column that the campaign asks for, and by which key of campaign.yaml, or "text"."""
+        own = {self.key: "key", self.msisdn: "msisdn"}
+        if self.postcode:
+            own.setdefault(self.postcode, "postcode")
+        named = (*self.columns, *self.required)
+        return own | {name: "text" for name in named if name != self.key}
+
+    def _why(self, name: str, by: str) -> str:
+        if by == "text":
+            return f"{self.text} uses {{{{ {name} }}}}"
+        return f"campaign.yaml names {name!r} as its {by}"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFault:
+    """What is wrong with one name among a query's columns.
+
+    `asked_by` is the key of campaign.yaml that asks for it, "text", or None where nothing does.
+    """
+
+    column: str
+    asked_by: str | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is remembered of rows, one entry a row: 31 bytes."""
+
+    msisdn: Int64s
+    region: Small  # place in REGIONS
+    place: Small  # of their zone, in the geography's
+    code: Codes  # of the reason, 0 while it stands
+    gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
+    first: Words  # half of the key's digest
+    second: Words  # its other half
+    said: Int64s  # not by row: the numbers that the warehouse says opted out,
+    said_keys: Words  # and the digests of the keys, two words each
+    kinds: Mapping[str, Found]  # by column, of those that the text uses
+    telling: Mapping[str, Telling]  # by column of text that the text computes with
+
+
+class _Pages:
+    """All pages so far, in arrays with room for more, so that no row is ever there twice."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
+        self._said: list[Int64s] = []
+        self._said_keys: list[Words] = []
+        self._kinds: dict[str, Found] = {}
+        self._telling: dict[str, kinds.Telling] = {}
+
+    def add(self, page: _Page) -> None:
+        end = self._rows + len(page.code)
+        for name, column in self._columns.items():
+            if end > len(column):
+                column = np.empty(max(end, 2 * len(column)), column.dtype)
+                column[: self._rows] = self._columns[name][: self._rows]
+                self._columns[name] = column
+            column[self._rows : end] = getattr(page, name)
+        self._rows = end
+        self._said.append(page.said)
+        self._said_keys.append(page.said_keys)
+        for name, found in page.kinds.items():
+            self._kinds[name] = _both(self._kinds.get(name), found)
+        for name, told in page.telling.items():
+            self._telling[name] = self._telling.get(name, np.zeros_like(told)) + told
+
+    def whole(self) -> _Page:
+        columns = {name: column[: self._rows] for name, column in self._columns.items()}
+        said = distinct(np.concatenate([np.zeros(0, np.int64), *self._said]))
+        keys = np.concatenate([np.zeros((0, 2), np.uint64), *self._said_keys])
+        return _Page(**columns, said=said, said_keys=keys, kinds=self._kinds, telling=self._telling)
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What the values of each column are, where that is known."""
+        known = {
+            name: found if isinstance(found, Kind) else next(iter(found), Kind.TEXT)
+            for name, found in self._kinds.items()
+            if found is not None
+        }
+        return (
+            {"key": Kind.TEXT}
+            | known
+            | {
+                name: kinds.judged(known[name], told)
+                for name, told in self._telling.items()
+                if name in known
+            }
+        )
+
+
+def _both(one: Found, other: Found) -> Found:
+    if isinstance(one, tuple) or isinstance(other, tuple):
+        can_be = [each if isinstance(each, tuple) else None for each in (one, other)]
+        return kinds.agreed(*can_be)
+    return kinds.merged(one, other)
+
+
+ROOM = 1 << 23  # rows; memory that is never written to costs nothing
+_KINDS: dict[str, npt.DTypeLike] = {
+    **{"msisdn": np.int64, "region": np.int16, "place": np.int16},
+    **{"code": np.int8, "gap": np.int16},
+    **{"first": np.uint64, "second": np.uint64},
+}
+
+
+def _settled(
+    screener: Screener, page: _Page, lists: Mapping[Reason, Asked], limit: int | None
+) -> "Survey":
+    rows = len(page.code) if limit is None else min(limit, len(page.code))
+    msisdn, code, gap = page.msisdn[:rows], page.code[:rows], page.gap[:rows]
+    first, second = page.first[:rows], page.second[:rows]
+    _give(code, _among(msisdn, page.said), Reason.OPTED_OUT_IN_WAREHOUSE)
+    _give_opted_out_keys(code, first, second, page.said_keys)
+    standing = code == 0
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-keys") as beside:
+        sorting = beside.submit(lambda: _numbers(first[standing])[1])
+        numbers, shared = _numbers(msisdn[standing])
+        for reason, asked in lists.items():
+            _give(code, _among(msisdn, asked(numbers)), reason)
+        del numbers
+        shared_keys = sorting.result()
+    gaps = np.flatnonzero((gap > 0) & (code == 0))
+    code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
+    _give_duplicates(code, msisdn, shared, first, second, shared_keys)
+    _give_fillers(code, msisdn, shared)
+    if screener.held_out is not None:
+        standing = np.flatnonzero(code == 0)
+        code[standing[screener.held_out(msisdn[standing])]] = _CODE[Reason.HOLDOUT]
+    region, place = page.region[:rows], page.place[:rows]
+    return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
+
+
+def _give_opted_out_keys(code: Codes, first: Words, second: Words, said: Words) -> None:
+    """Leave out the other numbers of a person who opted out, by the person's key."""
+    standing = np.flatnonzero(code == 0)
+    likely = standing[_among(first[standing], said[:, 0])]
+    if likely.size:
+        known = set(map(tuple, said[_among(said[:, 0], first[likely])].tolist()))
+        keys = zip(first[likely].tolist(), second[likely].tolist(), strict=True)
+        same = np.array([key in known for key in keys], np.bool_)
+        code[likely[same]] = _CODE[Reason.OPTED_OUT_IN_WAREHOUSE]
+
+
+def _numbers(values: Word) -> tuple[Word, Word]:
+    """The same values sorted and each once, and those that are there more than once.
+
+    Sorting costs a third of what a hash table does, in time and in memory.
+    """
+    values.sort()
+    again = values[1:] == values[:-1]
+    shared = values[1:][again]
+    return (np.delete(values, np.flatnonzero(again)) if shared.size else values), shared
+
+
+def _give_fillers(code: Codes, msisdn: Int64s, shared: Int64s) -> None:
+    """Tell duplicates of a number in very many rows from those of others."""
+    fillers = _repeated(shared, MANY_ROWS - 1)
+    if fillers.size:
+        duplicates = np.flatnonzero(code == _CODE[Reason.DUPLICATE_MSISDN])
+        code[duplicates[_among(msisdn[duplicates], fillers)]] = _CODE[Reason.FILLER_MSISDN]
+
+
+def _repeated(shared: Int64s, times: int) -> Int64s:
+    """Which of some sorted numbers are there so many times, each once."""
+    begins = shared[: max(len(shared) - times + 1, 0)]
+    return distinct(begins[begins == shared[times - 1 :]])
+
+
+def _give_duplicates(
+    code: Codes,
+    msisdn: Int64s,
+    shared: Int64s,
+    first: Words,
+    second: Words,
+    shared_keys: Words,
+) -> None:
+    """Leave one row standing for each number and each key: the first that could have both.
+
+    `shared` and `shared_keys` are the numbers, and the first halves of keys, that more than one
+    row has; some of those rows may have fallen since.
+    """
+    standing = code == 0
+    same_number = standing & _among(msisdn, shared)
+    if not shared_keys.size:
+        rows = np.flatnonzero(same_number)
+        taken = pd.Series(msisdn[rows]).duplicated().to_numpy(np.bool_)
+        code[rows[taken]] = _CODE[Reason.DUPLICATE_MSISDN]
+        return
+    # One by one, since a row that loses its key must not keep its number from a later one.
+    rivals = np.flatnonzero(same_number | (standing & _among(first, shared_keys)))
+    taken_numbers: set[int] = set()
+    taken_keys: set[tuple[int, int]] = set()
+    for row, number, *key in zip(
+        rivals.tolist(),
+        msisdn[rivals].tolist(),
+        first[rivals].tolist(),
+        second[rivals].tolist(),
+        strict=True,
+    ):
+        if number in taken_numbers:
+            code[row] = _CODE[Reason.DUPLICATE_MSISDN]
+        elif (key[0], key[1]) in taken_keys:
+            code[row] = _CODE[Reason.DUPLICATE_KEY]
+        else:
+            taken_numbers.add(number)
+            taken_keys.add((key[0], key[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Every candidate's fate, in the order of the rows."""
+
+    screener: Screener
+    _msisdn: Int64s
+    _region: Small
+    _place: Small
+    _code: Codes
+    _gap: Small
+    _whole: bool  # no row lies beyond a limit
+    kinds: Mapping[str, Kind] = field(default_factory=dict)  # of the text's columns, where known
+    _files: Small | None = None  # by row, of those that are written to; None: all in one
+
+    @property
+    def candidates(self) -> int:
+        """How many rows were judged."""
+        return len(self._code)
+
+    @property
+    def audience(self) -> int:
+        """How many of them are written to."""
+        return int(np.count_nonzero(self._code == 0))
+
+    @property
+    def read_as(self) -> dict[str, str]:
+        """What each column that the text computes with was taken for, where no type says it."""
+        guessed = self.screener.computed if self.screener.untyped else ()
+        return {
+            name: kind.noun
+            for name, kind in self.kinds.items()
+            if kind is Kind.YES_NO or (name in guessed and kind is not Kind.TEXT)
+        }
+
+    @property
+    def people(self) -> dict[str, int]:
+        """How many of them live in each zone, by its code, in the geography's order."""
+        zones = self.screener.geography.zones
+        counts = np.bincount(self._place[self._code == 0], minlength=len(zones)).tolist()
+        return {each.code: count for each, count in zip(zones, counts, strict=True) if count}
+
+    def dealt(self, files: Sequence[tuple[str, int]]) -> "Survey":
+        """The same with everybody dealt to files, each of a zone and so many of its people.
+
+        Within a zone people go to its files in the order of their rows. Raises ValueError if the
+        files don't hold everybody.
+        """
+        files_of: dict[str, list[int]] = {}
+        for number, (code, _) in enumerate(files):
+            files_of.setdefault(code, []).append(number)
+        if len(files) == 1 and [(code, size) for code, size in self.people.items()] == [*files]:
+            return self
+        dealt = np.zeros(len(self._code), np.int16)
+        for code, size in self.people.items():
+            numbers = np.array(files_of.get(code, []), np.int16)
+            sizes = [files[number][1] for number in numbers]
+            if sum(sizes) != size:
+                raise ValueError(f"{size} people of {code} were dealt to files for {sum(sizes)}")
+            place = [each.code for each in self.screener.geography.zones].index(code)
+            rows = np.flatnonzero((self._code == 0) & (self._place == place))
+            dealt[rows] = np.repeat(numbers, sizes)
+        return replace(self, _files=dealt)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many are not, by code of the reason."""
+        counts = np.bincount(self._code, minlength=len(_REASONS) + 1)[1:].tolist()
+        pairs = zip(_REASONS, counts, strict=True)
+        return Counter({str(reason): count for reason, count in pairs if count})
+
+    def split(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Screening]:
+        """The same rows as the survey read, taken apart batch by batch.
+
+        Raises SourceError if they are fewer or more than the survey saw.
+        """
+        yield from ordered(self.part, self.stretches(batches))
+
+    def stretches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Stretch]:
+        """The same rows as the survey read, with their places. Raises as `split` does."""
+        first = 0
+        for batch in batches:
+            if batch.num_rows and first >= self.candidates:
+                if not self._whole:
+                    return
+                raise self._changed(f"more than {first}")
+            some = batch.slice(0, self.candidates - first)
+            if self._whole and some.num_rows < batch.num_rows:
+                raise self._changed(f"more than {self.candidates}")
+            yield Stretch(some, first)
+            first += some.num_rows
+        if first < self.candidates:
+            raise self._changed(str(first))
+
+    def _changed(self, rows: str) -> SourceError:
+        return SourceError(
+            f"{self.screener.query} gave {self.candidates} rows, and {rows} when they were read "
+            "again: run the extraction anew"
+        )
+
+    def part(self, stretch: Stretch) -> Screening:
+        """Take a stretch apart; those of one survey may be taken apart in any order."""
+        first, batch = stretch.first, stretch.rows
+        here = slice(first, first + batch.num_rows)
+        code = self._code[here]
+        asked = self.screener
+        kept, out = np.flatnonzero(code == 0), np.flatnonzero(code)
+        people = asked.texts(_taken(batch, [asked.key, *asked.carried], kept))
+        others = asked.texts(_taken(batch, [asked.key, asked.msisdn], out))
+        audience = [
+            pa.array(kept + first + 1),
+            people[asked.key],
+            pa.array(self._msisdn[here][kept]),
+            _COUNTRIES.take(pa.array(self._region[here][kept])),
+            pa.array(self._files_of(here, kept)),
+            *(people[name] for name in asked.carried),
+        ]
+        excluded = [
+            pa.array(out + first + 1),
+            others[asked.key],
+            others[asked.msisdn],
+            _WORDS.take(pa.array(code[out])),
+            self._details(here, out),
+        ]
+        return Screening(
+            pa.RecordBatch.from_arrays(audience, schema=asked.audience_schema(self.kinds)),
+            pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
+        )
+
+    def _files_of(self, here: slice, rows: Int64s) -> Small:
+        """Which file each of these rows goes to."""
+        return np.zeros(len(rows), np.int16) if self._files is None else self._files[here][rows]
+
+    def _details(self, here: slice, rows: Int64s) -> pa.Array:
+        """The country that isn't enabled, or the column that lacks something."""
+        code, gap = self._code[here][rows], self._gap[here][rows]
+        columns = pa.array(["", *self.screener.required], pa.large_string())
+        lacking = np.isin(code, _GAP_CODES[1:])
+        column = columns.take(pa.array(np.where(lacking, (gap - 1) // len(_GAPS) + 1, 0)))
+        home = pa.scalar(self.screener.postcode or "", pa.large_string())
+        column = pc.if_else(pa.array(code == _CODE[Reason.UNREADABLE_POSTCODE]), home, column)
+        country = _COUNTRIES.take(pa.array(self._region[here][rows]))
+        return pc.if_else(pa.array(code == _CODE[_NOT_ENABLED]), country, column)
+
+
+_NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
+# Who wrote the number may have meant another: an opt-out holds for each that it can be.
+_UNSURE = [_CODE[Reason.NATIONAL_MSISDN], _CODE[Reason.OVERSEAS_AS_METROPOLITAN]]
+
+
+def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Int64s) -> pa.RecordBatch:
+    """Some rows of some columns, each once."""
+    return batch.select([*dict.fromkeys(columns)]).take(pa.array(rows))
+
+
+def _is_encoded(kind: pa.DataType) -> bool:
+    if not pa.types.is_dictionary(kind):
+        return False
+    return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+
+
+def _give(code: Codes, rows: Bools, reason: Reason) -> None:
+    """Give a reason to those of `rows` that still stand."""
+    code[rows & (code == 0)] = _CODE[reason]
+
+
+def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
+    words = faults.dictionary.to_pylist()
+    codes = np.array([_CODE.get(word, 0) for word in words], np.int8)
+    np.copyto(code, codes[faults.indices.to_numpy()], where=code == 0)
+
+
+def _note_gaps(
+    gap: Small, column: pa.Array, place: int, blank: Callable[[pa.Array], Bools]
+) -> None:
+    """Note what the column lacks, for rows where no earlier column lacks anything."""
+    base = place * len(_GAPS) + 1
+    words = column.dictionary if pa.types.is_dictionary(column.type) else column
+    null = nulls_of(words)
+    if len(words):
+        null = null | are_nulls(words)
+    for kind, lacking in enumerate((null, blank(words), _longer(words, LONGEST_VALUE))):
+        rows = lacking
+        if words is not column:
+            rows = nulls_of(column) if kind == 0 else np.zeros(len(column), np.bool_)
+            if lacking.any():
+                at = column.indices.fill_null(0).to_numpy()
+                rows = np.where(nulls_of(column), rows, lacking[at])
+        if rows.any():
+            gap[rows & (gap == 0)] = base + kind
+
+
+def are_blank(column: pa.LargeStringArray) -> Bools:
+    """Which values are null, or nothing that a phone shows: empty, spaces, signs without shape."""
+    data, offsets = bytes_of(column)
+    blank: Bools = nulls_of(column) | (offsets[1:] == offsets[:-1])
+    filled = np.flatnonzero(~blank)
+    # They are told by their first byte: ASCII's, or one of those that begin all of Unicode's.
+    first = data[offsets[filled]]
+    suspect = filled[(first <= 0x20) | np.isin(first, _SPACE_LEADS)]
+    if suspect.size:
+        shown = pc.replace_substring_regex(column.take(pa.array(suspect)), _UNSEEN, "")
+        blank[suspect] = pc.equal(shown, "").to_numpy(zero_copy_only=False)
+    return blank
+
+
+def nothing_on_a_phone(column: pa.LargeStringArray) -> Bools:
+    """Which values are blank, or are once GSM has dropped what it lacks, such as an emoji."""
+    blank = are_blank(column)
+    data, offsets = bytes_of(column)
+    rest = np.flatnonzero(~blank)
+    # What GSM drops begins with a space, a control character, or beyond ASCII and the letters of
+    # French, whose first byte is 0xC3.
+    first = data[offsets[rest]]
+    suspect = rest[(first <= 0x20) | ((first >= 0x7F) & (first != 0xC3))]
+    if suspect.size:
+        # What nothing stands for stays under this policy: a text of `?` is one.
+        blank[suspect] = are_blank(gsm.clean(column.take(pa.array(suspect)), "exclude").texts)
+    return blank
+
+
+_SPACE_LEADS = np.array([0x7F, 0xC2, 0xCD, 0xD8, 0xDC, 0xE1, 0xE2, 0xE3, 0xEF, 0xF3], np.uint8)
+# Spaces, controls, formats, and letters that are drawn as nothing (the blank of Braille, fillers).
+_UNSEEN = r"[\s\p{Z}\p{C}\x{034F}\x{115F}\x{1160}\x{2800}\x{3164}\x{FFA0}]+"
+
+
+def _longer(column: pa.LargeStringArray, most: int) -> Bools:
+    """Which values have more than `most` characters."""
+    _, offsets = bytes_of(column)
+    longer: Bools = np.diff(offsets) > most
+    suspect = np.flatnonzero(longer)
+    if suspect.size:
+        sizes = pc.fill_null(pc.utf8_length(column.take(pa.array(suspect))), 0)
+        longer[suspect] = sizes.to_numpy(zero_copy_only=False) > most
+    return longer
+
+
+def _says_opted_out(column: pa.LargeStringArray) -> Bools:
+    """Which rows the warehouse's own column takes off the list; null is no opt-out."""
+    encoded = column.dictionary_encode()
+    words = [word.strip().casefold() for word in encoded.dictionary.to_pylist()]
+    says_so = np.array([word not in NOT_OPTED_OUT for word in words] + [False], dtype=np.bool_)
+    index: Int64s = encoded.indices.fill_null(len(words)).to_numpy()
+    return says_so[index]
+
+
+def _among(values: Word, known: Word) -> Bools:
+    """Which of `values` are in `known`, of which there should be fewer.
+
+    Most that aren't are told by their last bits, from a table that a core's cache holds.
+    """
+    found = np.zeros(len(values), np.bool_)
+    if not known.size:
+        return found
+    bits = values.dtype.type(_TABLE - 1)
+    table = np.zeros(_TABLE, np.bool_)
+    table[known & bits] = True
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        some = values[start : start + ROWS_AT_ONCE]
+        found[start : start + ROWS_AT_ONCE] = table[some & bits]
+    likely = np.flatnonzero(found)
+    found[likely] = pd.Series(values[likely]).isin(known).to_numpy(np.bool_)
+    return found
+
+
+_TABLE = 1 << 21
+ROWS_AT_ONCE = 1 << 16

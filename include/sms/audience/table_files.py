@@ -1,0 +1,382 @@
+"""Recipients and stop lists that come as files: CSV or Parquet, read as streams, as often as asked.
+
+What belongs here: finding out how a file is written, and saying where it is broken. What doesn't:
+what its columns mean to a campaign.
+"""
+
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sms.columnar.csv_files import CsvFile
+from sms.columnar.csv_rows import FEWEST_DIGITS
+from sms.columnar.parquet import as_text
+from sms.columnar.text import TEXT, Flags, distinct, flags_of
+from sms.columnar.threads import ordered
+from sms.errors import SourceError, StopListUnsafe
+from sms.telecom.msisdn import Fault, Int64s, Numbers, normalise
+from sms.telecom.national import is_ambiguous, meanings_by_row
+from sms.words import count
+
+BATCH = 65_536  # rows of a Parquet batch,
+NARROW = 131_072  # and where little is made of each row: Python's own share is one a batch
+PARQUET = b"PAR1"
+
+NOBODY = np.zeros(0, np.int64)
+
+# What a stop list may hold without anybody being written to by mistake: these numbers never are.
+HARMLESS = (
+    *(Fault.MISSING, Fault.LANDLINE, Fault.PREMIUM),
+    *(Fault.NOT_A_MOBILE, Fault.OVERSEAS_AS_METROPOLITAN),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A table in a file, CSV with a header or Parquet; `rows` is None where only reading tells."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: int | None
+    csv: CsvFile | None = None
+    has_header: bool = True
+
+    @classmethod
+    def open(cls, path: Path, encoding: str | None = None) -> "TableFile":
+        """Look at a file's beginning. Raises SourceError where it is no table.
+
+        `encoding` is that of a CSV that has no byte order mark and is not UTF-8.
+        """
+        try:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise SourceError(
+                    f"{path} is a pipe or a device, and is read more than once: save what comes "
+                    "from it as a file, and name that"
+                )
+            with path.open("rb") as source:
+                start = source.read(len(PARQUET))
+            if start == PARQUET:
+                return cls._parquet(path)
+            csv = CsvFile.open(path, encoding)
+        except OSError as error:
+            raise SourceError(f"{path} can't be read: {error.strerror}") from error
+        return cls(path, csv.columns, None, csv)
+
+    @classmethod
+    def _parquet(cls, path: Path) -> "TableFile":
+        with _reading_parquet(path), pq.ParquetFile(path) as file:
+            return cls(path, tuple(file.schema_arrow.names), file.metadata.num_rows)
+
+    def headless(self) -> "TableFile":
+        """The same CSV, its first line taken for a row; columns are `column 1` and so on."""
+        if self.csv is None:
+            return self
+        csv = self.csv.without_header()
+        return TableFile(self.path, csv.columns, None, csv, has_header=False)
+
+    def batches(
+        self,
+        columns: Sequence[str] | None = None,
+        rows: int = BATCH,
+        encoded: Sequence[str] = (),
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows from the first, all columns or those named, in the file's order.
+
+        A Parquet's batches have `rows` rows each, a CSV's are cut by their bytes. Texts among the
+        `encoded` columns of a Parquet come dictionary encoded, as the file most likely has them.
+
+        A CSV's cells are text, and an empty one without quotes is null. Raises SourceError with
+        the line of a broken CSV.
+        """
+        if self.csv is not None:
+            yield from self.csv.batches(columns)
+            return
+        with _reading_parquet(self.path):
+            kinds = pq.read_schema(self.path)
+            texts = [name for name in encoded if _is_text(kinds.field(name).type)]
+            file = pq.ParquetFile(self.path, read_dictionary=texts)
+        with file:
+            found = file.iter_batches(rows, columns=None if columns is None else [*columns])
+            while True:
+                with _reading_parquet(self.path):
+                    batch = next(found, None)
+                if batch is None:
+                    return
+                yield _without_views(batch)
+
+    def places(self, rows: Iterable[int]) -> Iterator[int]:
+        """The lines of these ascending rows of a CSV, from 1; of a Parquet, the rows."""
+        return iter(rows) if self.csv is None else self.csv.lines(rows)
+
+    @property
+    def place(self) -> str:
+        """What `places` are."""
+        return "row" if self.csv is None else "line"
+
+    def where(self, column: str) -> str | None:
+        """The column's name as this file spells it, whatever its case and spaces; None if none.
+
+        SourceError if there are several.
+        """
+        wanted = column.strip().casefold()
+        alike = [name for name in self.columns if name.strip().casefold() == wanted]
+        if len(alike) > 1:
+            raise SourceError(
+                f"{self.path} has {len(alike)} columns {wanted!r}: which one is meant? Rename the "
+                "others"
+            )
+        return alike[0] if alike else None
+
+
+@contextmanager
+def _reading_parquet(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} begins like Parquet and can't be read as such") from error
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same, its texts as Arrow has them otherwise: of views it can't take some rows."""
+    for place, column in enumerate(batch.schema):
+        if _has_views(column.type):
+            texts = as_text(batch.select([column.name])).column(0)
+            batch = batch.set_column(place, column.name, texts)
+    return batch
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _has_views(kind.value_type)
+    inner = (kind.field(place).type for place in range(kind.num_fields))
+    view = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    return view or any(map(_has_views, inner))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, str]:
+    """A stop list's file and the column of its numbers.
+
+    That is `msisdn`, or the only column, or the only one with mobile numbers in it: a place says
+    nothing about what a column holds. Raises SourceError where several could be meant, or none.
+    The header may lack, as in the provider's own files; columns are then `column 1` and so on.
+    """
+    file = TableFile.open(path, encoding)
+    if any(map(_may_be_a_number, file.columns)):
+        file = file.headless()
+    named = file.where("msisdn")
+    return file, named or _only_with_numbers(file)
+
+
+def _only_with_numbers(file: TableFile) -> str:
+    if len(file.columns) == 1 and any(batch.num_rows for batch in file.batches()):
+        return file.columns[0]
+    columns = ", ".join(map(repr, file.columns))
+    if len({*file.columns}) < len(file.columns):
+        raise SourceError(
+            f"{file.path} has columns of one name ({columns}): call the one that holds the numbers "
+            "msisdn, and each other one something else"
+        )
+    found: set[str] = set()
+    rows = 0
+
+    def with_mobiles(batch: pa.RecordBatch) -> tuple[int, set[str]]:
+        others = [name for name in file.columns if name not in found]
+        return batch.num_rows, {name for name in others if _holds_mobiles(batch, name)}
+
+    for seen, names in ordered(with_mobiles, file.batches()):  # a mobile may come late
+        rows += seen
+        found |= names
+        if len(found) > 1:
+            break
+    if len(found) == 1:
+        return found.pop()
+    if not rows:
+        raise SourceError(
+            f"{file.path} has no rows, and which of its columns {columns} is for numbers can't be "
+            "told: call that one msisdn"
+        )
+    do = " and ".join(repr(name) for name in file.columns if name in found)
+    which = f"{do} do and only one may be meant" if found else "none does"
+    raise SourceError(
+        f"{file.path}: which column holds the numbers? Of {columns}, {which}: call that one "
+        "msisdn, in a first line"
+    )
+
+
+def _holds_mobiles(batch: pa.RecordBatch, column: str) -> bool:
+    numbers, _, meant = _read_numbers(batch.select([column]))
+    return bool((numbers.msisdn != 0).any() or meant.size)
+
+
+@dataclass(frozen=True, slots=True)
+class StopList:
+    """A stop list's numbers (int64, sorted, each once), and where they stood: `column`, if any."""
+
+    numbers: Int64s
+    column: str | None = None
+    rows: int = 0
+    without: int = 0  # of the rows: a mobile number
+
+    def __str__(self) -> str:
+        if self.column is None:
+            return "No stop list was given: some of these people may have said STOP."
+        said = f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
+        if not self.without:
+            return said
+        hold = "holds" if self.without == 1 else "hold"
+        rows = count(self.rows, "row")
+        return f"{said}; {self.without:,} of {rows} {hold} no mobile number there"
+
+
+def read_stop_list(
+    path: Path, encoding: str | None = None, countries: Collection[str] = ()
+) -> StopList:
+    """The numbers of a stop list; its columns are `open_stop_list`'s.
+
+    An overseas number written with +33 is also read as what it was meant to be, and one without a
+    country's code as each number that it can be in `countries`, those of the campaign.
+    Raises StopListUnsafe for a row whose number can't be understood, or stands in another column,
+    as it is somebody's no, and for a list of rows without any number.
+    """
+    file, column = open_stop_list(path, encoding)
+    found: list[Int64s] = []
+    without: list[Int64s] = []
+    rows = 0
+
+    def read(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
+        texts = as_text(batch)[0]
+        numbers, overseas, meant = read_numbers(texts)
+        national, theirs = abroad(texts, countries)
+        empty = numbers.msisdn == 0
+        empty[overseas] = empty[national] = False
+        return numbers, np.concatenate([meant, theirs]), np.flatnonzero(empty)
+
+    for numbers, meant, empty in ordered(read, file.batches([column])):
+        wrong = np.flatnonzero(misunderstood(numbers))
+        if wrong.size:
+            [place] = file.places([rows + int(wrong[0]) + 1])
+            raise StopListUnsafe(
+                f"{path}, {file.place} {place}: the column {column!r} holds no number that can be "
+                "understood, and may be somebody's no: correct it, or take it out"
+            )
+        found += [numbers.msisdn[numbers.msisdn != 0], meant]
+        without.append(rows + empty)
+        rows += len(numbers)
+    nobody = np.concatenate([NOBODY, *without])
+    numbers_found = distinct(np.concatenate([NOBODY, *found]))
+    for row, other in elsewhere(file, column, nobody):
+        [place] = file.places([row + 1])
+        raise StopListUnsafe(
+            f"{path}, {file.place} {place}: the column {column!r} holds no mobile number and "
+            f"{other!r} does, which may be somebody's no: write it into {column!r}, or take it out"
+        )
+    if rows and not numbers_found.size:
+        raise StopListUnsafe(no_number(file, column, rows))
+    return StopList(numbers_found, column, rows, len(nobody))
+
+
+def elsewhere(file: TableFile, column: str, rows: Int64s) -> Iterator[tuple[int, str]]:
+    """Which of some rows (from 0, ascending) hold a mobile in another column, and which that is.
+
+    For rows without a number in their own column: some lists have one for each telephone.
+    """
+    others = [place for place, name in enumerate(file.columns) if name != column]
+    if not rows.size or not others:
+        return
+    before = 0
+    for batch in file.batches():
+        here = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
+        some = batch.take(pa.array(here))
+        holds: dict[int, str] = {}
+        for place in reversed(others):  # the first of several is named
+            name = file.columns[place]
+            numbers, overseas, _ = _read_numbers(pa.record_batch([some.column(place)], [name]))
+            with_mobile = (*np.flatnonzero(numbers.msisdn).tolist(), *overseas.tolist())
+            holds |= dict.fromkeys(with_mobile, name)
+        yield from ((before + int(here[row]), holds[row]) for row in sorted(holds))
+        before += batch.num_rows
+
+
+def no_number(file: TableFile, column: str, rows: int) -> str:
+    """What to say of a list that stops nobody."""
+    return (
+        f"{file.path} has {rows:,} rows, and no number in the column {column!r}: a list that stops "
+        f"nobody is not understood. Its columns are {', '.join(map(repr, file.columns))}: call the "
+        "one that holds the numbers msisdn"
+    )
+
+
+def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
+    return read_numbers(as_text(batch)[0])
+
+
+def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Int64s, Int64s]:
+    """What numbers without a country's code can be in countries that write them as France does.
+
+    The rows, from 0, and the numbers.
+    """
+    if not is_ambiguous(countries):
+        return NOBODY, NOBODY
+    national = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^\D*(?:0[^+0]|[1-9])")
+    coded = pc.match_substring(texts, "+")
+    at = np.flatnonzero(flags_of(pc.fill_null(pc.and_not(national, coded), False)))
+    rows, numbers = meanings_by_row(texts.take(pa.array(at)), countries)
+    return at[rows], numbers
+
+
+def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Int64s, Int64s]:
+    """Numbers; the rows of overseas ones with +33, and which numbers these were meant to be."""
+    numbers = normalise(texts)
+    guessed = pc.equal(numbers.reason.dictionary, str(Fault.OVERSEAS_AS_METROPOLITAN))
+    rows = guessed.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
+    if not rows.any():
+        return numbers, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    digits = pc.replace_substring_regex(texts.filter(pa.array(rows)), r"\D", "")
+    subscriber = pc.utf8_slice_codeunits(digits, -9)
+    national = pc.binary_join_element_wise(pa.scalar("0", TEXT), subscriber, pa.scalar("", TEXT))
+    meant = normalise(national).msisdn
+    return numbers, np.flatnonzero(rows)[meant != 0], meant[meant != 0]
+
+
+def _may_be_a_number(text: str) -> bool:
+    """Whether a first line is a row and no header: a no must not be taken for a column's name."""
+    return sum(sign.isdigit() for sign in text) >= FEWEST_DIGITS
+
+
+def misunderstood(numbers: Numbers) -> Flags:
+    """Which rows were to be a number and can't be read as one."""
+    harmless = pa.array(["", *(str(fault) for fault in HARMLESS)], TEXT)
+    known = pc.is_in(numbers.reason.dictionary, value_set=harmless)
+    wrong: Flags = ~known.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
+    return wrong
+
+
+def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:
+    """Which of these sorted numbers are in a sorted stop list."""
+    if not stop_list.size:
+        return np.zeros(0, np.int64)
+    pieces = (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
+    found = ordered(lambda piece: piece[_is_in(stop_list, piece)], pieces)
+    return np.concatenate([np.zeros(0, np.int64), *found])
+
+
+def _is_in(stop_list: Int64s, numbers: Int64s) -> Flags:
+    """Which of these sorted numbers are in the stop list, that part of it that may hold them."""
+    near = stop_list[slice(*np.searchsorted(stop_list, (numbers[0], numbers[-1] + 1)))]
+    if not near.size:
+        return np.zeros(len(numbers), np.bool_)
+    place = np.minimum(np.searchsorted(near, numbers), len(near) - 1)
+    there: Flags = near[place] == numbers
+    return there

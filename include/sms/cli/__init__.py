@@ -1,0 +1,1 @@
+"""The command `sms`: one module a command."""

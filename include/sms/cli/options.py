@@ -1,0 +1,204 @@
+"""What the commands share: the two consoles, and options that mean the same everywhere."""
+
+import gc
+import getpass
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from sms.clock import PARIS
+
+if TYPE_CHECKING:
+    from sms.campaign.definition import Campaign
+    from sms.ledger.ledger import Ledger
+    from sms.ledger.pseudonyms import Key
+
+STOP_LIST_KEY = "SMS_STOP_LIST_KEY"
+YEARS = range(1970, 2100)  # a day more than Python's own calendar has is an error of another kind
+MOST_DAYS = 3660
+PAGE = 10_000  # columns where no terminal is: a line is cut nowhere
+
+say = Console(highlight=False, soft_wrap=True)
+complain = Console(stderr=True, highlight=False, soft_wrap=True)
+
+LedgerUrl = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="SMS_LEDGER_URL",
+        help="The ledger's database, as postgresql://user@host/database.",
+    ),
+]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows below their headings; numbers are on the right, what can't be shown is escaped."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from sms.words import shown
+
+    found = [list(row) for row in rows]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for place, name in enumerate(columns):
+        numbers = all(isinstance(row[place], int | None) for row in found)
+        table.add_column(name, justify="right" if numbers else "left", no_wrap=not say.is_terminal)
+    for row in found:
+        table.add_row(*(Text(shown(_cell(each))) for each in row))
+    wide = say if say.is_terminal else Console(width=PAGE, highlight=False)
+    wide.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(PARIS):%Y-%m-%d %H:%M}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs; moments are ISO 8601, in UTC."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value)
+
+
+def open_ledger(url: str, actor: str) -> "Ledger":
+    """The ledger of a command, whose events `actor` signs, its schema checked."""
+    from sms.ledger.ledger import Ledger
+
+    ledger = Ledger.connect(url, actor=actor, key=_stop_list_key)
+    ledger.require_current()
+    return ledger
+
+
+def _stop_list_key() -> "Key":
+    from sms.errors import ConfigurationError
+    from sms.ledger.pseudonyms import Key
+
+    written = os.environ.get(STOP_LIST_KEY, "")
+    if not written:
+        raise ConfigurationError(
+            f"the stop list is kept as hashes: set {STOP_LIST_KEY} to the key that Airflow's "
+            "connection sms_stop_list_key has as its password"
+        )
+    return Key.of(written)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Load modules without looking for garbage among what stays: a tenth of a second less."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
+def campaign_named(named: str) -> "Campaign":
+    """A campaign by its folder, or by its name among the settings' campaigns.
+
+    Raises BadCampaign, and ConfigurationError for settings that name no folder of campaigns.
+    """
+    from sms import settings
+    from sms.campaign import definition
+    from sms.errors import BadCampaign
+
+    folder = Path(named)
+    if not folder.is_dir():
+        home = settings.load().campaigns_folder
+        folder = home / named
+        if not folder.is_dir():
+            known = ", ".join(campaign_names("")) or "none"
+            problem = f"is no folder, and no campaign of {home}: known are {known}"
+            raise BadCampaign(named, None, problem)
+    return definition.load(Path(os.path.abspath(folder)))  # a link is judged as Airflow would
+
+
+def campaign_names(incomplete: str) -> list[str]:
+    """The names of campaigns that begin so, for the shell's completion."""
+    from sms import settings
+    from sms.errors import SmsError
+
+    try:
+        home = settings.load().campaigns_folder
+    except SmsError:
+        return []
+    return sorted(each.name for each in home.glob("[!._]*/") if each.name.startswith(incomplete))
+
+
+def instant(written: str) -> datetime:
+    """A moment as it is written on the command line; Paris time unless it says otherwise."""
+    try:
+        read = datetime.fromisoformat(written)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{written!r} is no date and hour: write them such as 2027-03-15T10:00"
+        ) from error
+    if read.year not in YEARS:
+        raise typer.BadParameter(
+            f"{written!r} is beyond the calendar: write a day of the years {YEARS[0]} to "
+            f"{YEARS[-1]}"
+        )
+    return read if read.tzinfo else read.replace(tzinfo=PARIS)
+
+
+def encoding(written: str) -> str:
+    """An encoding by any of its names."""
+    from sms.columnar.csv_files import known
+
+    read = known(written)
+    if read is None:
+        raise typer.BadParameter(
+            f"{written!r} is no encoding that is known: write one such as cp1252 or utf-16-le"
+        )
+    return read
+
+
+def person() -> str:
+    """Who is at the keyboard, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"
+
+
+def msisdn(written: str) -> int:
+    """A person's number on the command line, in any spelling that a stop list may have."""
+    from sms.privacy.dialling import dialled
+
+    read = dialled(written)
+    if read is None:
+        raise typer.BadParameter("this is no phone number: write it such as +33639980001")
+    return read
+
+
+Msisdn = Annotated[
+    int,
+    typer.Argument(
+        metavar="NUMBER", parser=msisdn, help="A person's number, national or international."
+    ),
+]
+
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        parser=encoding,
+        metavar="NAME",
+        help="What a CSV that is not UTF-8 is written in, such as cp1252 (Excel's plain CSV on "
+        "Windows).",
+    ),
+]

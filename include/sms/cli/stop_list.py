@@ -1,0 +1,216 @@
+"""`sms stop-list`: who said no, as a list of its own. It is by number, never by campaign."""
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from sms.cli.options import Encoding, LedgerUrl, Msisdn, complain, open_ledger, person, say
+from sms.errors import SourceError, StorageFailed
+from sms.words import count
+
+if TYPE_CHECKING:
+    from sms.audience.opt_out_files import Reading
+    from sms.ledger.ledger import Ledger
+    from sms.ledger.records import Import
+
+stop_list_app = typer.Typer(
+    no_args_is_help=True, help="Who said no: import, export, look up, remove."
+)
+
+STDOUT = Path("-")
+SUFFIXES = (".csv", ".parquet")
+LINES = 5  # that a sentence names
+
+
+@stop_list_app.command("import")
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV or Parquet. Numbers are in the column msisdn, else in the only one that "
+            "holds mobile numbers; when people opted out is in the column opted_out_at, if there "
+            "is one.",
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Option("--source", help="Which tool or list this is: it is kept with each number."),
+    ],
+    url: LedgerUrl,
+    date_column: Annotated[
+        str | None,
+        typer.Option(
+            "--date-column",
+            help="The column that says when people opted out, Paris time unless it says otherwise; "
+            "'column 2' in a CSV without a header.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
+    ] = False,
+    encoding: Encoding = None,
+) -> None:
+    """Enter another tool's opt-outs. The earliest of a number is kept; importing again is safe.
+
+    Exit status 1 if a row can't be understood, for it may be somebody's no: all others are entered.
+    """
+    from sms import clock
+    from sms.audience.opt_out_files import Reading
+    from sms.columnar import text
+
+    if not source.strip():
+        raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
+    text.use_lean_memory()
+    ledger = _ledger(url, "import")
+    reading = Reading.of(file, clock.now(), date_column, encoding, _countries())
+    done = ledger.import_opt_outs(
+        reading.batches(), named=source.strip(), file=file.name, trial=dry_run
+    )
+    if dry_run:
+        say.print("Nothing was changed. This is what an import would do:")
+    for line in _told(reading, done, source.strip()):
+        say.print(line, markup=False)
+    if reading.rejects:
+        raise _rejected(reading)
+
+
+def _countries() -> list[str]:
+    """Where the campaigns of the settings' folder may write to."""
+    from sms import settings
+    from sms.campaign.definition import load_all
+
+    campaigns, broken = load_all(settings.load().campaigns_folder)
+    for error in broken:
+        complain.print(f"[yellow]note[/] its countries are not known here: {escape(str(error))}")
+    return sorted({country for each in campaigns for country in each.allowed_countries})
+
+
+def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
+    from sms.telecom.national import is_ambiguous
+
+    known = done.numbers - done.new - done.removed
+    yield (
+        f"{count(done.numbers, 'number')} in {count(reading.rows, 'row')}, from the column "
+        f"{reading.numbers!r}: {done.new:,} new to the stop list, "
+        f"{known:,} in it already"
+    )
+    if is_ambiguous(reading.countries):
+        yield (
+            "A number without a country's code is entered for each country where it can be a "
+            f"mobile, of those that campaigns allow: {', '.join(reading.countries)}"
+        )
+    if done.again:
+        yield (
+            f"{done.again:,} of the new were removed from the stop list once, and {source} names "
+            "them still or again: whoever wants messages must be taken off there, too"
+        )
+    if done.removed:
+        yield (
+            f"{done.removed:,} stay removed: nothing is said of them that was not known when they "
+            "were removed"
+        )
+    if reading.left_out:
+        reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in reading.left_out.items())
+        rows = count(reading.left_out.total(), "row")
+        yield f"{rows} without a number that is ever written to: {reasons}"
+    if reading.strange:
+        yield (
+            f"{count(reading.strange, 'date')} can't be read or in the future: "
+            "such a number is opted out from now on"
+        )
+
+
+def _rejected(reading: "Reading") -> SourceError:
+    """Where the rows are that may be somebody's no, told and written beside the list."""
+    file, beside = (
+        reading.file,
+        reading.file.path.with_name(f"{reading.file.path.name}.rejects.csv"),
+    )
+    lines = [*islice(file.places([row for row, _ in reading.rejects]), LINES)]
+    more = ", ..." if len(reading.rejects) > LINES else ""
+    word = file.place + ("" if len(reading.rejects) == 1 else "s")
+    told = (
+        f"{count(len(reading.rejects), 'row')} of {file.path} can't be read and may be an opt-out "
+        f"({word} {', '.join(map(str, lines))}{more}; numbers were looked for in "
+        f"{reading.numbers!r})"
+    )
+    try:
+        reading.write_rejects(beside)
+    except StorageFailed as error:
+        return SourceError(
+            f"{told}. They can't be listed in {beside} ({error.why}). Correct them in the list and "
+            "import it again"
+        )
+    return SourceError(
+        f"{told}: all are listed in {beside}. Correct them in the list and import it again"
+    )
+
+
+@stop_list_app.command()
+def export(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv or .parquet to write; - writes CSV out.")
+    ],
+    url: LedgerUrl,
+) -> None:
+    """Write the stop list in the shape that import and prepare --stop-list read."""
+    from sms.audience import opt_out_files
+
+    ledger = _ledger(url, "export")
+    if file == STDOUT:
+        opt_out_files.write_csv(ledger.stop_list(), sys.stdout.buffer)
+        _tell_of_hashes(ledger)
+        return
+    if file.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"{file} ends neither in .csv nor in .parquet", param_hint="FILE")
+    written = opt_out_files.write(ledger.stop_list(), file)
+    say.print(f"{file}: {count(written, 'number')}", markup=False)
+    _tell_of_hashes(ledger)
+
+
+def _tell_of_hashes(ledger: "Ledger") -> None:
+    if hashed := ledger.hashed_opt_outs():
+        complain.print(
+            f"{count(hashed, 'number')} kept as a hash can't be exported: sending by this file "
+            "alone writes to people who opted out",
+            markup=False,
+        )
+
+
+@stop_list_app.command()
+def show(number: Msisdn, url: LedgerUrl) -> None:
+    """Say whether a number is in the stop list, since when and why, with its whole history."""
+    from sms.privacy import story
+
+    history = _ledger(url, "show").history(number)
+    say.print(f"+{number}: {story.standing(history)}", markup=False)
+    for entry in story.of_stop_list(history):
+        say.print(f"{story.moment(entry.at)}  {entry.told}", markup=False)
+
+
+@stop_list_app.command()
+def remove(
+    number: Msisdn,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; it is kept for ever, with your name.")
+    ],
+    url: LedgerUrl,
+) -> None:
+    """Take a number off the stop list. What was there stays on record, and a new STOP wins."""
+    if not reason.strip():
+        raise typer.BadParameter("say why: it is kept for ever", param_hint="--reason")
+    _ledger(url, "remove").remove_opt_out(number, reason=reason.strip())
+    say.print(
+        "Removed from the stop list, and kept in its history. Campaigns may write to this number "
+        "again, until its next STOP."
+    )
+
+
+def _ledger(url: str, doing: str) -> "Ledger":
+    return open_ledger(url, f"{person()} by sms stop-list {doing}")

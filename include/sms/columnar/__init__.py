@@ -1,0 +1,1 @@
+"""Arrow columns as we use them; nothing here knows of SMS."""

@@ -1,0 +1,220 @@
+"""The type that a column's values have at their source, kept beside their text.
+
+Rows travel as text (`sms.columnar.parquet`): it is exact, and quick by whole columns. A template
+computes with values, though: `vip` is a yes or a no, `points` is a number. So a column's field says
+its kind in its metadata, and values are made of texts where a template asks for them, once for each
+distinct text.
+
+A CSV has no types. There a column has a kind only where every filled cell agrees with it.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import reduce
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.columnar.nulls import are_nulls
+from sms.columnar.text import TEXT, flags_of
+from sms.columnar.values import NO, NUMBERS, YES, Kind, made, values, written
+
+_METADATA = b"sms.kind"
+
+# --- Of columns ---------------------------------------------------------------------------------
+
+
+def field(name: str, kind: Kind | None) -> pa.Field:
+    """A column of text that says its kind; None where all is null."""
+    return pa.field(name, TEXT, metadata={_METADATA: str(kind or "")})
+
+
+def of_field(column: pa.Field) -> Kind | None:
+    """What a column says of itself, or else what its Arrow type is; None where all is null."""
+    said = (column.metadata or {}).get(_METADATA)
+    if said is None:
+        return of_arrow(column.type)
+    return Kind(said.decode()) if said else None
+
+
+def of_schema(schema: pa.Schema) -> dict[str, Kind]:
+    """The kinds of all columns of which one is known, by name."""
+    return {each.name: kind for each in schema if (kind := of_field(each))}
+
+
+def of_arrow(kind: pa.DataType) -> Kind | None:
+    """The kind of an Arrow type; None for that of nulls alone."""
+    if pa.types.is_dictionary(kind):
+        return of_arrow(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return Kind.OTHER if kind.extension_name == "arrow.json" else of_arrow(kind.storage_type)
+    known = (found for is_it, found in _OF_ARROW if is_it(kind))
+    return next(known, Kind.OTHER)
+
+
+_OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], Kind | None], ...] = (
+    (pa.types.is_null, None),
+    (pa.types.is_boolean, Kind.BOOLEAN),
+    (pa.types.is_integer, Kind.INTEGER),
+    (pa.types.is_decimal, Kind.DECIMAL),
+    (pa.types.is_floating, Kind.FLOAT),
+    (pa.types.is_date, Kind.DATE),
+    (pa.types.is_timestamp, Kind.TIMESTAMP),
+    *(
+        (is_it, Kind.TEXT)
+        for is_it in (
+            *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+            *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+            *(pa.types.is_fixed_size_binary, pa.types.is_time),
+        )
+    ),
+)
+
+
+def of_values(values: Iterable[Any]) -> Kind | None:
+    """The kind that all Python values share; None where there is none but nulls."""
+    seen = [*values]
+    types = set(map(type, seen))
+    if bytes in types and {each for each in seen if isinstance(each, bytes)} <= BITS.keys():
+        types = types - {bytes} | {bool}
+    return reduce(merged, map(_of_type, types), None)
+
+
+def _of_type(kind: type) -> Kind | None:
+    if kind.__name__ in ("NoneType", "NaTType", "NAType"):
+        return None
+    return next((found for known, found in _OF_TYPES if issubclass(kind, known)), Kind.OTHER)
+
+
+_OF_TYPES: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
+    ((bool, np.bool_), Kind.BOOLEAN),
+    ((int, np.integer), Kind.INTEGER),
+    (Decimal, Kind.DECIMAL),
+    ((float, np.floating), Kind.FLOAT),
+    (datetime, Kind.TIMESTAMP),
+    (date, Kind.DATE),
+    ((str, bytes, bytearray, memoryview, time, UUID), Kind.TEXT),
+)
+BITS = {b"\x00": "false", b"\x01": "true"}  # MySQL's BIT(1), as its drivers return it
+
+
+def merged(one: Kind | None, other: Kind | None) -> Kind | None:
+    """What values of two kinds are together; a kind that only some rows have is none."""
+    if one is None or other is None or one == other:
+        return one or other
+    if one in NUMBERS and other in NUMBERS:
+        return max(one, other, key=NUMBERS.index)
+    return Kind.OTHER if Kind.OTHER in (one, other) else Kind.TEXT
+
+
+# --- Of columns without types -------------------------------------------------------------------
+
+_INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"  # no leading zero: that is a code, or a number to call
+_DECIMAL = rf"{_INTEGER}(?:\.[0-9]{{1,18}}|,[0-9]{{1,2}})?"  # 1,234 may be either
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}/[0-9]{2}/[0-9]{4}"
+_TIMESTAMP = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+    r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+_YES_NO = f"(?i)(?:{'|'.join(sorted(YES | NO))})"
+# In the order in which they are preferred: 0 and 1 are numbers where there are no types.
+_SPELLINGS = {
+    Kind.INTEGER: _INTEGER,
+    Kind.DECIMAL: _DECIMAL,
+    Kind.DATE: _DATE,
+    Kind.TIMESTAMP: _TIMESTAMP,
+    Kind.YES_NO: _YES_NO,
+}
+OF_NO_TYPE = tuple(_SPELLINGS)  # what an untyped column may turn out to be,
+OF_TEXT = (Kind.YES_NO,)  # and what one may that its source calls text
+SAMPLE = 64  # values that tell at once what most columns are not
+
+
+Agreement: TypeAlias = tuple[Kind, ...] | None  # kinds that fit all filled texts; None: no text
+
+
+def agreeing(texts: pa.Array, among: Iterable[Kind]) -> Agreement:
+    """Which of some kinds every filled text can be."""
+    words = texts.dictionary if pa.types.is_dictionary(texts.type) else texts
+    kinds, seen = tuple(among), False
+    for some in (words.slice(0, SAMPLE), words):
+        trimmed = pc.utf8_trim_whitespace(some.cast(TEXT)).drop_null()
+        filled = trimmed.filter(pa.array(~flags_of(pc.equal(trimmed, "")) & ~are_nulls(trimmed)))
+        kinds = tuple(kind for kind in kinds if _all_are(kind, filled))
+        if not kinds:
+            return ()
+        seen = seen or bool(len(filled))
+    return kinds if seen else None
+
+
+def agreed(one: Agreement, other: Agreement) -> Agreement:
+    """Which kinds fit the texts of both."""
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(kind for kind in one if kind in other)
+
+
+Telling: TypeAlias = npt.NDArray[np.int64]  # rows: filled, words or numbers, yes, no, one letter
+
+
+def telling(texts: pa.Array) -> Telling:
+    """How much of a column of text says yes, no or a number."""
+    column = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(column.dictionary.cast(TEXT)))
+    spelt = pc.fill_null(pc.match_substring_regex(words, f"^(?:{_YES_NO}|{_DECIMAL})$"), False)
+    filled = flags_of(pc.fill_null(pc.not_equal(words, ""), False)) & ~are_nulls(words)
+    yes, no = (
+        flags_of(pc.is_in(words, value_set=pa.array(sorted(known), TEXT))) for known in (YES, NO)
+    )
+    letter = flags_of(pc.fill_null(pc.equal(pc.utf8_length(words), 1), False)) & (yes | no)
+    found = np.array([filled, flags_of(spelt) & filled, yes, no, letter], np.int64)
+    times = np.bincount(column.indices.drop_null().to_numpy(), minlength=len(words))
+    return np.asarray(found @ times.astype(np.int64), np.int64)
+
+
+def judged(kind: Kind, told: Telling) -> Kind:
+    """The kind of a column of text, told apart from one that is text with many such words in it."""
+    filled, said, yes, no, letters = told.tolist()
+    if kind is Kind.TEXT and 2 * said > filled:
+        return Kind.MIXED
+    if kind is Kind.YES_NO and letters == filled and not (yes and no):
+        return Kind.MIXED  # F, say, which may be what people are
+    return kind
+
+
+def _all_are(kind: Kind, texts: pa.LargeStringArray) -> bool:
+    if not pc.all(
+        pc.match_substring_regex(texts, f"^(?:{_SPELLINGS[kind]})$"), min_count=0
+    ).as_py():
+        return False
+    if kind not in (Kind.DATE, Kind.TIMESTAMP):
+        return True
+    return all(made(kind, each) is not None for each in pc.unique(texts).to_pylist())
+
+
+# --- What a phone shows -------------------------------------------------------------------------
+
+
+def shown(texts: pa.LargeStringArray, kind: Kind | None) -> pa.LargeStringArray:
+    """The same texts as a phone shows them; null for what has no value, such as infinity.
+
+    Floats lose a point that means nothing, and timestamps are of Paris.
+    """
+    if kind is Kind.FLOAT:
+        odd = r"[^0-9.-]|^-0\.0$"
+        rare = flags_of(pc.fill_null(pc.match_substring_regex(texts, odd), False))
+        if not rare.any():
+            return pc.replace_substring_regex(texts, r"\.0$", "")
+    elif kind is not Kind.TIMESTAMP:
+        return texts
+    found = [
+        None if each is None else str(written(each)) for each in values(texts.to_pylist(), kind)
+    ]
+    if kind is Kind.FLOAT:
+        found = [text and text.removesuffix(".0") for text in found]
+    return pa.array(found, TEXT)

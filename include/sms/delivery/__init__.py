@@ -1,0 +1,1 @@
+"""One file to the gateway, at most once."""

@@ -1,0 +1,1 @@
+"""What each recipient reads."""

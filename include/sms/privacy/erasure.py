@@ -1,0 +1,91 @@
+"""Somebody wants to be forgotten: their rows go, their opt-out stays.
+
+What belongs here: whose number it is, and where else it still lies. Files can't be edited (the
+archive proves what came, by checksum), so they are told with the day on which they expire.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sms.errors import ConfigurationError, StillReported
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Forgotten
+from sms.privacy.dialling import dialled
+from sms.privacy.retention import day_of
+from sms.reports.archive import place_of
+from sms.settings import MONTH, Settings
+from sms.wire.names import ReportName
+
+
+@dataclass(frozen=True, slots=True)
+class StillKept:
+    """Somewhere that a person may still be found, and until when; None: until it is deleted."""
+
+    place: str
+    until: datetime | None
+
+
+def forget(
+    number: str, ledger: Ledger, settings: Settings, now: datetime
+) -> tuple[Forgotten, list[StillKept]]:
+    """Erase a person from the ledger; what was erased, and which files still hold them.
+
+    Their opt-out stays, by the settings as a hash.
+
+    Raises ConfigurationError if it is no number, StillReported while a file of theirs is open.
+    """
+    msisdn = _msisdn(number)
+    try:
+        forgotten = ledger.forget(msisdn, hashed=settings.hash_stop_list)
+    except StillReported as error:
+        day = error.last + _with_a_night(settings.reports_quiet)
+        from_when = f": from {day:%Y-%m-%d} on, if all their reports came home"
+        raise StillReported(error.stems, error.last, from_when) from None
+    places = [*_of_files(forgotten, ledger, settings), *_of_reports(forgotten, ledger, settings)]
+    return forgotten, [each for each in places if each.until is None or each.until > now]
+
+
+def _msisdn(number: str) -> int:
+    msisdn = dialled(number)
+    if msisdn is None:
+        raise ConfigurationError(
+            "this is no telephone number: write it with its country, such as +33..."
+        )
+    return msisdn
+
+
+def _of_files(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
+    for run_key in dict.fromkeys(each.run_key for each in forgotten.files):
+        latest = max(each.send_at for each in ledger.submissions(run_key))
+        yield StillKept(ledger.run(run_key).folder, latest + _with_a_night(settings.keep_runs))
+    for each in forgotten.files:
+        for file in ledger.report_files(each.stem):
+            states = file.archive.rpartition("/")[0]  # of a report that grew, all lie side by side
+            yield StillKept(
+                f"{settings.archive_folder}/{states}",
+                each.send_at + _with_a_night(settings.keep_archive),
+            )
+
+
+def _of_reports(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
+    """Reports that named them without a file of theirs: nothing else leads there."""
+    told = {each.stem for each in forgotten.files}
+    for name in forgotten.reports:
+        report, file = ReportName.parse(name), ledger.report_file(name)
+        if report is None or (file and file.stem in told):
+            continue
+        day = day_of(report)
+        yield StillKept(
+            f"{settings.archive_folder}/{place_of(report.kind, name)}",
+            day + _with_a_night(settings.keep_archive) if day else None,
+        )
+        yield StillKept(
+            f"Report/{name} at the gateway, if it was not deleted there,",
+            file.modified_at + MONTH if file else None,
+        )
+
+
+def _with_a_night(keep: timedelta) -> timedelta:
+    """Housekeeping comes once a day."""
+    return keep + timedelta(days=1)

@@ -1,0 +1,389 @@
+"""One person's story: every campaign that met their number or key, and what they answered.
+
+It is read from the ledger, and from the folders of runs as long as these are kept. It quotes a
+person's number and texts, for that person or their support: nothing of it belongs in a log.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sms.audience.screening import SENTENCES, Reason
+from sms.campaign.definition import Campaign
+from sms.clock import PARIS
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import (
+    History,
+    Listed,
+    OptOut,
+    PlannedRun,
+    Removal,
+    Reply,
+    Sent,
+    Submission,
+    is_proof,
+)
+from sms.ledger.states import SENT, State
+from sms.privacy.search import LeftOut, Search
+from sms.telecom.msisdn import normalise
+from sms.wire.stop_words import Asks, asks_to_stop
+from sms.words import count, listed
+
+RUNS = 200  # folders that are searched at most
+SOURCES = {
+    "stop_report": "the provider's STOP report",
+    "reply": "a reply that asks to stop",
+    "import": "an import",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened: when, a word for machines, a sentence for people, and facts.
+
+    `times` is how often: what is the same in all of these is one entry.
+    """
+
+    at: datetime
+    what: str
+    told: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether campaigns would write to a number now.
+
+    `refused` is why none would, `refused_by` why these would not, by campaign.
+    """
+
+    msisdn: int
+    refused: str | None
+    refused_by: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All entries in the order of time, and how each of the person's numbers stands now.
+
+    `untold` are sentences on what could not be looked at.
+    """
+
+    entries: tuple[Entry, ...]
+    numbers: tuple[Standing, ...]
+    untold: tuple[str, ...]
+
+
+# The stop list
+
+
+def of_stop_list(history: History) -> list[Entry]:
+    """When and how a number came into the stop list, and left it, the oldest first."""
+    said = [reply for reply in history.replies if _asks_to_stop(reply)]
+    entries = [
+        *map(_heard, said),
+        *map(_imported, history.listed),
+        *map(_removed, history.removals),
+    ]
+    return _in_order(entries)
+
+
+def standing(history: History) -> str:
+    """Whether a number is in the stop list, in a sentence."""
+    if history.opt_out is None:
+        return "not in the stop list"
+    kept = ", where only a hash of the number is left" if history.hashed else ""
+    since = moment(history.opt_out.opted_out_at)
+    return f"in the stop list since {since}, {_by(history.opt_out)}{kept}"
+
+
+def moment(at: datetime) -> str:
+    """An instant as people in France read it."""
+    return f"{at.astimezone(PARIS):%Y-%m-%d %H:%M}"
+
+
+def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """By time; what is said of the same moment in the same words is one entry."""
+    found: dict[tuple[datetime, str, str], Entry] = {}
+    for each in entries:
+        known = found.setdefault((each.at, each.what, each.told), each)
+        if known is not each:
+            again = replace(known, times=known.times + each.times)
+            found[each.at, each.what, each.told] = again
+    return sorted(found.values(), key=lambda entry: entry.at)
+
+
+def _by(opt_out: OptOut) -> str:
+    by = SOURCES[opt_out.source]
+    named = f" of the list {opt_out.list}" if opt_out.list else ""
+    return f"by {by}{named}{_in_answer(opt_out.campaign, opt_out.stem)}"
+
+
+def _in_answer(campaign: str | None, stem: str | None) -> str:
+    if stem is None:
+        return ""
+    return f" on {stem}" if campaign is None else f" on {stem} of {campaign}"
+
+
+def _asks_to_stop(reply: Reply) -> bool:
+    return reply.kind == "STOP" or asks_to_stop(reply.message) is Asks.YES
+
+
+def _heard(reply: Reply) -> Entry:
+    stop = _asks_to_stop(reply)
+    word = "said STOP" if stop else "answered"
+    late = reply.recorded_at - (reply.replied_at or reply.recorded_at)
+    learned = f"; learned {moment(reply.recorded_at)}" if late > timedelta(hours=1) else ""
+    return Entry(
+        reply.replied_at or reply.recorded_at,
+        "stop" if stop else "reply",
+        f"{word}{_in_answer(reply.campaign, reply.stem)}: “{reply.message}”{learned}",
+        {
+            "text": reply.message,
+            "report": reply.report,
+            "campaign": reply.campaign,
+            "stem": reply.stem,
+            "learned_at": reply.recorded_at,
+        },
+    )
+
+
+def _imported(row: Listed) -> Entry:
+    since = f"opted out {moment(row.opted_out_at)}" if row.opted_out_at else "no date given"
+    return Entry(
+        row.recorded_at,
+        "imported",
+        f"imported from the list {row.list}: {since}",
+        {"list": row.list, "opted_out_at": row.opted_out_at},
+    )
+
+
+def _removed(removal: Removal) -> Entry:
+    was = removal.removed
+    return Entry(
+        removal.removed_at,
+        "removed",
+        f"taken off the stop list by {removal.actor}: {removal.reason} (was in it since "
+        f"{moment(was.opted_out_at)}, {_by(was)})",
+        {"actor": removal.actor, "reason": removal.reason, "opted_out_at": was.opted_out_at},
+    )
+
+
+# The whole story
+
+
+def explain(
+    ledger: Ledger,
+    campaigns: Iterable[Campaign],
+    open_folder: Callable[[str], Any],
+    *,
+    msisdn: int | None = None,
+    key: str | None = None,
+    since: datetime,
+    now: datetime,
+) -> Story:
+    """What campaigns planned since then did with a number or with the rows of a key.
+
+    With it, everything that was ever received from the number, or from those of the key.
+    `open_folder` makes a path of a run's folder.
+    """
+    search = Search(open_folder, msisdn, key)
+    sent = _sent_to(ledger, msisdn, key, since)
+    runs, untold = _searched(ledger, search, since)
+    entries = [
+        *(entry for run in runs for entry in _left_out(run, search, ledger, sent)),
+        *(entry for each in sent for entry in _sent(each, search)),
+    ]
+    numbers = [msisdn] if msisdn is not None else sorted({e.msisdn for e in sent} | search.given)
+    histories = {number: ledger.history(number) for number in numbers}
+    for history in histories.values():
+        entries += of_stop_list(history)
+        entries += [_heard(reply) for reply in history.replies if not _asks_to_stop(reply)]
+    known = list(campaigns)
+    return Story(
+        tuple(_in_order(entries)),
+        tuple(_standing(each, histories[each], ledger, known, now) for each in numbers),
+        (*untold, *_unread(search, sent)),
+    )
+
+
+def _sent_to(ledger: Ledger, msisdn: int | None, key: str | None, since: datetime) -> list[Sent]:
+    """The messages in files that were uploaded.
+
+    A proof carries a recipient's key, and goes to a phone of the sender's own.
+    """
+    if key is None:
+        return ledger.sent_to(msisdn or 0, since=since)
+    found = ledger.sent_with_key(key, since=since)
+    return [each for each in found if not is_proof(each.run_key)]
+
+
+def _searched(
+    ledger: Ledger, search: Search, since: datetime
+) -> tuple[list[PlannedRun], list[str]]:
+    """The runs whose folders are searched, and sentences on those that aren't."""
+    runs = ledger.recent_runs(since=since, most=RUNS + 1)
+    untold = [f"only the latest {RUNS} runs were searched for exclusions"] if runs[RUNS:] else []
+    gone = {run.run_key for run in runs[:RUNS] if search.is_gone(run.folder)}
+    if gone:
+        expired = count(len(gone), "run")
+        untold.append(f"no folder is left of {expired}: whom they excluded is no longer known")
+    kept = [run for run in runs[:RUNS] if run.run_key not in gone]
+    if search.key is not None:
+        kept = [run for run in kept if not is_proof(run.run_key)]
+    return kept, untold
+
+
+def _unread(search: Search, sent: Sequence[Sent]) -> Iterator[str]:
+    """What could not be read, in a sentence; of a run that wrote to them, it is of no use."""
+    told = {each.folder for each in sent}
+    unread = {folder: why for folder, why in search.unread.items() if folder not in told}
+    if unread:
+        first, why = next(iter(unread.items()))
+        runs = count(len(unread), "run")
+        yield (
+            f"the files of {runs} can't be read ({'' if len(unread) == 1 else 'first: '}{first}/"
+            f"{why}): whether they excluded this person is not known"
+        )
+
+
+def _standing(
+    msisdn: int, history: History, ledger: Ledger, campaigns: Iterable[Campaign], now: datetime
+) -> Standing:
+    """Why no campaign would write to the number now, and why these campaigns would not."""
+    numbers = normalise(pa.array([f"+{msisdn}"], pa.large_string()))
+    fault, country = numbers.reason[0].as_py(), numbers.country[0].as_py()
+    if history.opt_out:
+        return Standing(msisdn, standing(history), {})
+    if fault:
+        return Standing(msisdn, SENTENCES[fault], {})
+    asked = np.array([msisdn], np.int64)
+    refused: dict[str, str] = {}
+    for campaign in campaigns:
+        if country not in campaign.allowed_countries:
+            refused[campaign.name] = Reason.COUNTRY_NOT_ENABLED.sentence
+        if reason := _spared(campaign, ledger, asked, now):
+            refused[campaign.name] = reason.sentence
+    return Standing(msisdn, None, refused)
+
+
+def _spared(
+    campaign: Campaign, ledger: Ledger, asked: npt.NDArray[np.int64], now: datetime
+) -> Reason | None:
+    """Why a campaign leaves a person alone, by what the ledger knows of earlier runs."""
+    if campaign.at_most:
+        times, days = campaign.at_most
+        since = now - timedelta(days=days)
+        if len(ledger.written_to(asked, kind=campaign.kind, times=times, since=since, but="")):
+            return Reason.AT_MOST
+    failures = campaign.suppress_after_failures
+    if failures and len(ledger.failing(asked, times=failures)):
+        return Reason.FAILING_NUMBER
+    return None
+
+
+def _sent(sent: Sent, search: Search) -> Iterator[Entry]:
+    message = search.message(sent.folder, sent.stem)
+    proof = is_proof(sent.run_key)
+    facts = {
+        **{"campaign": sent.campaign, "run_key": sent.run_key, "stem": sent.stem, "proof": proof},
+        "msisdn": f"+{sent.msisdn}",
+    }
+    text = message["msg"] if message else None
+    what, word = _fate(sent.state, proof)
+    lost = "can't be read" if sent.folder in search.unread else "has expired with the run's folder"
+    quoted = f": “{text}”" if text else f"; its text {lost}"
+    yield Entry(
+        max(sent.send_at, sent.submitted_at or sent.send_at),
+        what,
+        f"{word} by {sent.campaign} in {sent.stem} ({sent.state}), {sent.segments} SMS{quoted}",
+        {
+            **facts,
+            "state": sent.state,
+            "text": text,
+            "sender": message["oadc"] if message else None,
+            "segments": sent.segments,
+        },
+    )
+    if sent.outcome and sent.reported_at:
+        yield Entry(
+            sent.reported_at,
+            "reported",
+            f"reported: {sent.outcome} ({sent.raw_status}), of {sent.stem}",
+            {**facts, "outcome": sent.outcome, "status": sent.raw_status},
+        )
+
+
+def _fate(state: State, proof: bool) -> tuple[str, str]:
+    as_proof = " as a proof" if proof else ""
+    if state in SENT:
+        return ("proof" if proof else "sent"), f"sent{as_proof}"
+    if state in (State.UPLOADING, State.UNKNOWN):
+        return "uncertain", f"perhaps sent{as_proof}"
+    return "not_sent", f"not sent{as_proof}"
+
+
+def _left_out(
+    run: PlannedRun, search: Search, ledger: Ledger, sent: Sequence[Sent]
+) -> Iterator[Entry]:
+    """Why a run did not write to the person, though its query returned them."""
+    at = run.chosen_at or run.planned_at
+    facts = {"campaign": run.campaign, "run_key": run.run_key, "dry_run": run.dry_run}
+    for rows in search.excluded(run.folder):
+        yield Entry(at, "excluded", _excluded(run, rows), {**facts, **_facts_of(rows)}, rows.rows)
+    for file in ledger.submissions(run.run_key):
+        if file.stem not in {each.stem for each in sent} and search.message(run.folder, file.stem):
+            yield _prepared(run, file, facts, unsure=ledger.lacks_people(file.stem))
+
+
+def _excluded(run: PlannedRun, rows: LeftOut) -> str:
+    sentence = SENTENCES.get(rows.reason, rows.reason)
+    detail = f" ({rows.detail})" if rows.detail else ""
+    return f"excluded by {_named(run)}: {sentence}{detail}"
+
+
+def _facts_of(rows: LeftOut) -> dict[str, Any]:
+    return {"reason": rows.reason, "detail": rows.detail, "keys": list(rows.keys)}
+
+
+def _named(run: PlannedRun) -> str:
+    """A campaign's run, by what sets it apart from a run that writes to everybody."""
+    if run.dry_run:
+        return f"a dry run of {run.campaign}"
+    if is_proof(run.run_key):
+        return f"a proof of {run.campaign}"
+    return run.campaign
+
+
+def _prepared(run: PlannedRun, file: Submission, facts: Mapping[str, Any], unsure: bool) -> Entry:
+    """Of a message that is in the run's folder, and not among those that the ledger has."""
+    if run.dry_run:
+        what, why = "dry_run", "which sends nothing"
+    elif file.state not in SENT:
+        what, why = "not_sent", f"not sent: the file is {file.state}"
+    elif unsure:
+        what = "uncertain"
+        why = "perhaps sent: rows about people of this file were erased, theirs may be among them"
+    else:
+        what, why = "excluded", "left out right before the upload: in the stop list by then"
+    return Entry(
+        run.chosen_at or run.planned_at,
+        what,
+        f"prepared by {_named(run)} in {file.stem}, {why}",
+        {**facts, "stem": file.stem, "state": file.state},
+    )
+
+
+def rows_of(entry: Entry) -> str:
+    """How often something was said or found, where it is more than once."""
+    if entry.times == 1:
+        return ""
+    if keys := entry.facts.get("keys"):
+        return f" ({count(entry.times, 'row')}, with the keys {listed(keys)})"
+    return f" ({count(entry.times, 'time')})"

@@ -1,0 +1,723 @@
+"""The way home, told in stages: find, archive, load, reconcile (R29-R35).
+
+A report's bytes are archived before anything reads them, and it is written down as read only
+after it is loaded: a stage that dies is simply run again. Reading a report again, grown or not,
+adds what is new and nothing else. What is said here names files and counts, never a person.
+"""
+
+import logging
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms import storage
+from sms.columnar.text import use_lean_memory
+from sms.delivery.gateway import Folder, Gateway, RemoteFile
+from sms.errors import (
+    SUPPORT,
+    GatewayError,
+    LedgerUnreachable,
+    ReportMisnamed,
+    ReportOverdue,
+    ReportsFailed,
+    ReportUnfinished,
+    ReportUnreadable,
+    SmsError,
+    StopTorn,
+)
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import (
+    Reconciliation,
+    Recurring,
+    RemoteState,
+    ReportFile,
+    Sighting,
+    Submission,
+)
+from sms.ledger.states import State
+from sms.reports.archive import PIECE, Archived, find, keep, opened
+from sms.reports.notices import shortfall
+from sms.wire import reports
+from sms.wire.names import STEM, ReportKind, ReportName, is_compressed, misnamed_report
+from sms.wire.report_rows import LONGEST_ROW
+from sms.wire.reports import Report
+from sms.wire.stop_words import may_opt_out, opts_out
+from sms.wire.unreadable import raw_rows
+from sms.words import count, shown
+
+log = logging.getLogger(__name__)
+
+Read = TypeVar("Read")
+
+# A delivery report is written at once: one that we saw unchanged for so long is whole, even if its
+# last line has no end. Shorter than the retries of a task last.
+REPORT_SETTLES = timedelta(minutes=5)
+
+# The coarsest clock of a file server counts in steps of two seconds: within them a file may be
+# written again and show the same time.
+CLOCK_STEP = timedelta(seconds=2)
+
+# A last line without its end is torn as long as its file was seen to change within this time.
+# After that nobody is going to end it, and a STOP may stand there.
+TAIL_WAITS = timedelta(minutes=30)
+
+# A file that gained more than this since it was read is read from its beginning, block by block.
+MOST_GAINED = 8 << 20  # bytes
+
+PROVEN = (State.SUBMITTED, State.ACCEPTED, State.REPORTED)  # by a delivery report, in this order
+SOURCE = {ReportKind.STOP: "stop_report", ReportKind.SMSMO: "reply"}  # of an opt-out
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one report brought: counts, and in `notes` what a person should know.
+
+    `stem` is None for a report on a file that we never sent; `opt_outs` and `replies` count what
+    was new.
+    """
+
+    name: str
+    kind: ReportKind
+    stem: str | None
+    archived: str
+    rows: int
+    unreadable: int
+    opt_outs: int = 0
+    replies: int = 0
+    reconciliation: Reconciliation | None = None
+    notes: tuple[str, ...] = ()
+
+
+# One delivery report
+
+
+def find_report(listing: Iterable[RemoteFile], stem: str) -> RemoteFile | None:
+    """The delivery report of a submission: its exact name, else one of another hour (R34).
+
+    Of several with other hours, the provider's latest.
+    """
+    match = STEM.fullmatch(stem)
+    if match is None:
+        return None
+    service_id, date, hour, campaign_id = match.groups()
+    found = {
+        report.date_hour: file
+        for file in listing
+        if (report := ReportName.parse(file.name))
+        and report.kind is ReportKind.ACK
+        and _same(report.service_id, service_id)
+        and _same(report.campaign_id, campaign_id)
+    }
+    return found.get(f"{date}-{hour}") or (found[max(found)] if found else None)
+
+
+def collect_delivery_report(
+    stem: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Collected:
+    """Bring a submission's delivery report home; run again, it changes nothing.
+
+    Raises ReportOverdue if there is none, ReportUnfinished, ReportUnreadable, GatewayError.
+    """
+    found = find_report(gateway.listing(Folder.REPORT), stem) or ledger.delivery_report(stem)
+    if found is None:
+        raise overdue(stem, ledger)
+    return bring_delivery_report(stem, found.name, gateway, ledger, archive, now)
+
+
+def bring_delivery_report(
+    stem: str, name: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Collected:
+    """Archive, load and reconcile the delivery report of a name."""
+    archived = archive_delivery_report(stem, name, gateway, ledger, archive, now)
+    collected = load_delivery_report(stem, archived, ledger, archive)
+    counts, notes = reconcile(stem, ledger)
+    return replace(collected, reconciliation=counts, notes=collected.notes + notes)
+
+
+def archive_delivery_report(
+    stem: str, name: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Archived:
+    """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
+    require_owner(stem, name, ledger)
+    archived = archive_report(name, gateway, ledger, archive)
+    if not archived.ends_whole and unchanged_for(archived.name, ledger, now) < REPORT_SETTLES:
+        raise ReportUnfinished(name)
+    return archived
+
+
+def unchanged_for(name: str, ledger: Ledger, now: datetime) -> timedelta:
+    """How long a report has been as we fetched it last.
+
+    By our own fetches: the server's clock may be hours off.
+    """
+    seen = ledger.sighting(name)
+    return now - seen.since if seen else timedelta(0)
+
+
+def require_owner(stem: str, name: str, ledger: Ledger) -> None:
+    """ReportOverdue if a report of another hour turns out to be another submission's (R34)."""
+    report = ReportName.parse(name)
+    owner = ledger.find_submission(report) if report else None
+    if owner is None or owner.stem != stem:
+        raise overdue(stem, ledger)
+
+
+def overdue(stem: str, ledger: Ledger) -> ReportOverdue:
+    """The alarm for a report that is not there, with its numbers."""
+    submission = ledger.submission(stem)
+    return ReportOverdue(stem, submission.messages, submission.due_at)
+
+
+def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive: Any) -> Collected:
+    """Merge an archived delivery report into what is known, and move its file to `reported`.
+
+    It takes nothing back: what it leaves out stays as an earlier report stated it. The first one
+    counts once it has a row: until then it is ReportUnfinished.
+    """
+    use_lean_memory()
+    known = ledger.report_file(archived.name)
+    before = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
+    if not before and _read(archived, archive, reports.is_blank):
+        raise ReportUnfinished(archived.name)
+    # Of one name, what is fetched later is later, whatever the server's clock says.
+    others = (each.modified_at for each in before if each.name != archived.name)
+    latest = all(modified_at <= archived.modified_at for modified_at in others)
+    load = partial(_load, stem=stem, ledger=ledger, latest=latest)
+    report = _read(archived, archive, load)
+    read = _as_read(archived, report, ledger.submission(stem))
+    _record(read, known, archived, report.unreadable, ledger, archive)
+    notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
+    return Collected(
+        name=archived.name,
+        kind=ReportKind.ACK,
+        stem=stem,
+        archived=archived.place,
+        rows=report.count,
+        unreadable=report.unreadable.num_rows,
+        notes=notes,
+    )
+
+
+def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...]]:
+    """What became of a file's messages, and in sentences what is missing or odd."""
+    counts = ledger.reconcile(stem)
+    notes = (*shortfall(stem, counts), *_late_stops(stem, ledger))
+    for note in notes:
+        log.warning("%s", note)
+    return counts, notes
+
+
+def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
+    """A delivery report proves what we may have missed: that the file arrived, was accepted."""
+    for state in PROVEN:
+        ledger.move(stem, to=state, detail={"proven_by": name})
+    state = ledger.submission(stem).state
+    if state not in {State.REPORTED, State.CLOSED}:
+        yield (
+            f"{stem} is {state} in the ledger, and yet {name} reports on it: messages may have "
+            "been sent. Ask the provider"
+        )
+
+
+def _load(file: BinaryIO, stem: str, ledger: Ledger, *, latest: bool) -> Report:
+    """From the file into the ledger, a block after the other."""
+    deliveries = reports.Deliveries(file)
+    ledger.load_delivery_report(stem, deliveries, latest=latest)
+    return deliveries.report()
+
+
+def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
+    """Spec, *File name*: a STOP can't be managed any more once the file is there."""
+    late = ledger.late_stops(stem)
+    if late:
+        people = count(late, "person", "people")
+        yield (
+            f"{people} of {stem} opted out after the upload and before its hour: the provider may "
+            "have texted them all the same, and no later campaign does"
+        )
+
+
+# STOPs and replies
+
+
+def collect_replies(
+    gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> list[Collected]:
+    """Bring home every STOP and SMSMO file that changed since it was last read, STOPs first.
+
+    And every delivery report on a file that the ledger doesn't know, which nothing else looks for.
+    A broken file stops no other: what failed is told at the end, as ReportsFailed. So is every row
+    in the ledger that can't be read and may be a STOP, each time until a person has seen it. Raises
+    at once only if the gateway gives no listing or the ledger does not answer.
+    """
+    match_late(ledger, archive)
+    collected: list[Collected] = []
+    failures: list[tuple[str, BaseException]] = []
+    listing = gateway.listing(Folder.REPORT)
+    names = [file.name for file in listing]
+    read, seen = ledger.reports_read(names), ledger.sightings(names)
+    for file in reply_files(listing):
+        if is_unchanged(file, read.get(file.name), seen.get(file.name)):
+            continue
+        try:
+            brought = collect_reply_file(file, gateway, ledger, archive, now)
+        except LedgerUnreachable:
+            raise
+        except Exception as error:
+            failures.append((file.name, error))
+            brought = error.brought if isinstance(error, StopTorn) else None
+        if brought:
+            collected.append(brought)
+    failures += misnamed(listing, SOURCE)
+    for file in listing:
+        if is_unchanged(file, known := read.get(file.name), seen.get(file.name)):
+            continue
+        if kept := keep_unmatched(file, known, gateway, ledger, archive):
+            collected.append(kept)
+    # Not what this look met: whoever looks next, or tries again, must be held by it as well.
+    unseen = ledger.unseen_stops()
+    if failures or unseen:
+        raise _failed(failures, collected, unseen)
+    ledger.record_success(Recurring.COLLECT_REPLIES)
+    return collected
+
+
+def misnamed(
+    listing: Iterable[RemoteFile], kinds: Container[ReportKind]
+) -> Iterator[tuple[str, ReportMisnamed]]:
+    """What may be a report of these kinds, and has a name by which nothing can be placed."""
+    for file in listing:
+        kind = misnamed_report(file.name)
+        if kind and kind in kinds:
+            yield shown(file.name), ReportMisnamed(kind, stops=kind in SOURCE)
+
+
+def reply_files(listing: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """The STOP and SMSMO files of a listing; STOPs first, because a send may be waiting."""
+    named = [(report.kind, file) for file in listing if (report := ReportName.parse(file.name))]
+    return [
+        file
+        for wanted in (ReportKind.STOP, ReportKind.SMSMO)
+        for kind, file in sorted(named, key=lambda each: each[1].name)
+        if kind is wanted
+    ]
+
+
+def collect_reply_file(
+    file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
+) -> Collected | None:
+    """Bring one STOP or SMSMO file home; None if it says nothing new."""
+    known = ledger.report_file(file.name)
+    archived = archive_file(file, gateway, ledger, archive)
+    if known is None or known.sha256 != archived.sha256:
+        return load_replies(archived, ledger, archive)
+    if known.size_bytes == archived.size_bytes:
+        _note_time(known, archived, ledger)
+        return None
+    # All that is new since the last look is time: see TAIL_WAITS.
+    if known.loaded_at and now - known.loaded_at >= TAIL_WAITS:
+        return load_replies(archived, ledger, archive, grows=False)
+    if _tail(archived, known.size_bytes, archive).undecided:
+        raise StopTorn(file.name)
+    return None
+
+
+def is_unchanged(file: RemoteFile, known: ReportFile | None, seen: Sighting | None) -> bool:
+    """Whether a listed report is what was read of it.
+
+    One that was fetched within its server's CLOCK_STEP of its first sight may have been written
+    again since, at the same size and time: it is fetched once more.
+    """
+    return (
+        known is not None
+        and seen is not None
+        and file.modified_at is not None
+        and (known.size_bytes, known.modified_at) == (file.size, file.modified_at)
+        and seen.state == RemoteState(file.size, file.modified_at, known.sha256)
+        and seen.fetched_at - seen.since >= CLOCK_STEP
+    )
+
+
+def _note_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
+    """Write down a report's new time at the gateway, where its bytes are the same."""
+    if known.modified_at != archived.modified_at:
+        ledger.date_report_file(known, archived.modified_at)
+
+
+def load_replies(
+    archived: Archived, ledger: Ledger, archive: Any, *, grows: bool = True
+) -> Collected:
+    """Load an archived STOP or SMSMO file: opt-outs first, then the rows themselves.
+
+    A row that was there and has vanished is forgotten by nobody. Without `grows`, the last line
+    counts as it is. Else whoever says STOP in it is entered at once, and the row when it is whole.
+    Raises StopTorn, when all else is loaded, where it can't be told whose STOP that may be.
+    """
+    name = archived.report
+    known = ledger.report_file(archived.name)
+    owner = ledger.find_submission(name)
+    loading = _ReplyLoading(archived, known, owner, ledger, archive, grows=grows)
+    report = loading.go_on() or loading.begin()
+    opt_outs, replies = loading.opt_outs, loading.replies
+    tail = _tail(archived, report.size_read, archive)
+    opt_outs += loading.enter(_entered(tail.rows))
+    notes = tuple(_notes(report))
+    if known and known.rows > report.count:
+        notes += (f"it had {count(known.rows, 'row')}, and has fewer now: what was read stays",)
+    if owner is None:
+        notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
+    for note in notes:
+        log.warning("%s: %s", archived.name, note)
+    brought = Collected(
+        name=archived.name,
+        kind=name.kind,
+        stem=owner.stem if owner else None,
+        archived=archived.place,
+        rows=report.count,
+        unreadable=report.unreadable.num_rows,
+        opt_outs=opt_outs,
+        replies=replies,
+        notes=notes,
+    )
+    if tail.undecided:
+        raise StopTorn(archived.name, brought)
+    return brought
+
+
+class _ReplyLoading:
+    """A STOP or SMSMO file on its way into the ledger: opt-outs first, then the rows themselves."""
+
+    def __init__(
+        self,
+        archived: Archived,
+        known: ReportFile | None,
+        owner: Submission | None,
+        ledger: Ledger,
+        archive: Any,
+        *,
+        grows: bool,
+    ) -> None:
+        self.opt_outs = 0
+        self.replies = 0
+        self._archived = archived
+        self._known = known
+        self._name = archived.report
+        self._owner = owner
+        self._ledger = ledger
+        self._archive = archive
+        self._grows = grows and not is_compressed(archived.name)
+
+    def begin(self) -> Report:
+        """Load all of it, a block after the other."""
+        report = self._read(reports.BEGINNING, self._store)
+        self._record(_as_read(self._archived, report, self._owner), report)
+        return report
+
+    def go_on(self) -> Report | None:
+        """Load what it gained since it was read, if that is all that changed; None otherwise."""
+        known = self._known
+        start = _start(known, self._archived, self._archive) if known else None
+        if known is None or start is None:
+            return None
+        blocks = [reports.REPLIES.empty_table()]
+        report = self._read(start, blocks.append)
+        rows = self._ledger.count_on(self._name, known.rows, pa.concat_tables(blocks))
+        if rows is None:
+            return None
+        self._store(rows)
+        read = _as_read(self._archived, report, self._owner)
+        unreadable = known.unreadable + report.unreadable.num_rows
+        self._record(replace(read, unreadable=unreadable), report, after=start.lines)
+        return report
+
+    def _record(self, read: ReportFile, report: Report, after: int = 0) -> None:
+        ledger, archive = self._ledger, self._archive
+        _record(read, self._known, self._archived, report.unreadable, ledger, archive, after=after)
+
+    def _store(self, rows: pa.Table) -> None:
+        self.opt_outs += self.enter(_opt_outs(self._name.kind, rows))
+        new = self._ledger.load_replies(self._name, rows)
+        self.replies += new
+        if new and self._name.kind is ReportKind.SMSMO:
+            _tell_of_unsure(self._name, rows)
+
+    def enter(self, opt_outs: pa.Table) -> int:
+        """Enter opt-outs into the stop list; how many are new."""
+        return self._ledger.add_opt_outs(
+            opt_outs,
+            source=SOURCE[self._name.kind],
+            stem=self._owner.stem if self._owner else self._name.stem,
+            report=self._name,
+        )
+
+    def _read(self, start: reports.Start, store: Callable[[pa.Table], None]) -> Report:
+        def read(file: BinaryIO) -> Report:
+            replies = reports.Replies(file, self._name.kind, grows=self._grows, start=start)
+            for block in replies:
+                store(pa.Table.from_batches([block]))
+            return replies.report()
+
+        return _read(self._archived, self._archive, read)
+
+
+def _start(known: ReportFile, archived: Archived, archive: Any) -> reports.Start | None:
+    """Where a file goes on that only grew since it was read; None to read it from its beginning."""
+    gained = archived.size_bytes - known.size_bytes
+    if not known.rows or not 0 < gained <= MOST_GAINED or is_compressed(archived.name):
+        return None
+    before, lines, left, piece = archive / known.archive, 0, known.size_bytes, b""
+    if not storage.exists(before):
+        return None
+    with storage.opened(before, "rb") as former, opened(archived, archive) as file:
+        while left:
+            piece = file.read(min(left, PIECE))
+            if not piece or former.read(len(piece)) != piece:
+                return None
+            lines += piece.count(b"\n")
+            left -= len(piece)
+    # A last line that counted without its end may have been ended since.
+    return reports.Start(known.size_bytes, lines, known.rows) if piece.endswith(b"\n") else None
+
+
+def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
+    """Everyone in a STOP file, whatever the text says; in SMSMO whoever asks to stop (R35)."""
+    if kind is ReportKind.SMSMO:
+        rows = rows.filter(opts_out(rows["message"]))
+    return _entered(rows)
+
+
+def _tell_of_unsure(report: ReportName, rows: pa.Table) -> None:
+    if unsure := pc.sum(may_opt_out(rows["message"])).as_py():
+        log.warning(
+            "%s holds replies that may ask to stop, %s of them, and they don't count as a STOP: "
+            "`sms replies unsure` shows them to whoever decides",
+            report,
+            unsure,
+        )
+
+
+def _entered(replies: pa.Table) -> pa.Table:
+    """Replies as the stop list takes them."""
+    return replies.rename_columns({"replied_at": "opted_out_at"})
+
+
+def _tail(archived: Archived, size_read: int, archive: Any) -> reports.Tail:
+    """What is known of the bytes behind a report's last whole row."""
+    with opened(archived, archive) as file:
+        file.seek(size_read)
+        return reports.read_tail(file.read(LONGEST_ROW), archived.report.kind)
+
+
+# Reports on files that nobody knows
+
+
+def match_late(ledger: Ledger, archive: Any) -> None:
+    """Match what came home for a file that the ledger did not know then, and knows now.
+
+    A delivery report is loaded from the archive, unless another one was read meanwhile; without
+    its bytes it stays unmatched. It never fails: no send may wait for it.
+    """
+    for file in ledger.unmatched_reports():
+        report = ReportName.parse(file.name)
+        owner = ledger.find_submission(report) if report else None
+        if owner is None:
+            continue
+        try:
+            if file.kind == ReportKind.ACK and not ledger.delivery_report(owner.stem):
+                archived = find(file.archive, file.name, file.modified_at, archive)
+                if archived is None:
+                    continue
+                load_delivery_report(owner.stem, archived, ledger, archive)
+        except LedgerUnreachable:
+            raise
+        except SmsError as error:
+            log.warning("%s is not matched to %s: %s", file.name, owner.stem, error)
+            continue
+        ledger.adopt(file, owner.stem)
+        log.warning("%s came before its file was known: it is matched to %s", file.name, owner.stem)
+
+
+def keep_unmatched(
+    file: RemoteFile, known: ReportFile | None, gateway: Gateway, ledger: Ledger, archive: Any
+) -> Collected | None:
+    """Archive and list a delivery report on a file that the ledger doesn't know; None otherwise.
+
+    It never fails: no send may wait for a report that is not about any of ours.
+    """
+    report = ReportName.parse(file.name)
+    if report is None or report.kind is not ReportKind.ACK:
+        return None
+    if known and known.stem:
+        return None
+    if ledger.find_submission(report):
+        return None
+    try:
+        archived = archive_file(file, gateway, ledger, archive)
+        if known and known.sha256 == archived.sha256:
+            _note_time(known, archived, ledger)
+            return None
+        read = _read(archived, archive, reports.look_through)
+        _record(
+            *(_as_read(archived, read, None), known, archived, read.unreadable, ledger, archive)
+        )
+    except LedgerUnreachable:
+        raise
+    except SmsError as error:
+        log.warning("%s reports on a file that the ledger doesn't know: %s", file.name, error)
+        return None
+    notes = (
+        "it reports on a file that the ledger doesn't know: it is kept in the archive, and in the "
+        "ledger's view sms.unmatched_report",
+    )
+    log.warning("%s: %s", file.name, notes[0])
+    return Collected(
+        name=file.name,
+        kind=report.kind,
+        stem=None,
+        archived=archived.place,
+        rows=read.count,
+        unreadable=read.unreadable.num_rows,
+        notes=notes,
+    )
+
+
+def _failed(
+    failures: list[tuple[str, BaseException]], collected: list[Collected], unseen: dict[str, int]
+) -> ReportsFailed:
+    retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
+    told = tuple((name, sentence(error)) for name, error in failures)
+    return ReportsFailed(told, tuple(collected), retryable, tuple(unseen.items()))
+
+
+def sentence(error: BaseException) -> str:
+    """An error in words; of one that nobody foresaw only its place, for it may quote a person."""
+    if isinstance(error, SmsError):
+        return str(error)
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}" if trace else "?"
+    return f"an unforeseen {type(error).__name__} at {place}"
+
+
+# Any report
+
+
+def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
+    """Copy the report of a name into the archive; ReportUnfinished if it changed meanwhile.
+
+    One that was loaded before and is deleted at the gateway since is found in the archive.
+    """
+    listed = [file for file in gateway.listing(Folder.REPORT) if file.name == name]
+    if not listed:
+        known = ledger.report_file(name)
+        kept = known and find(known.archive, name, known.modified_at, archive)
+        if not known or not kept or kept.sha256 != known.sha256:
+            raise GatewayError(
+                f"{name} is neither at the gateway nor in our archive: if it was not deleted by "
+                f"hand, ask {SUPPORT}"
+            )
+        return kept
+    archived = archive_file(listed[0], gateway, ledger, archive)
+    if archived.size_bytes != listed[0].size:
+        raise ReportUnfinished(name)
+    return archived
+
+
+def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
+    """Copy the very bytes of a listed report into the archive, grown meanwhile or not.
+
+    Where the server tells no time, it counts as changed when we first fetched it as it is.
+    """
+    began = ledger.now()
+    with storage.scratch() as copy:
+        gateway.fetch(Folder.REPORT, file.name, copy)
+        archived = keep(copy, file.name, file.modified_at or began, archive)
+    seen = None if file.modified_at else ledger.sighting(file.name)
+    if seen and seen.state.sha256 == archived.sha256:
+        archived = replace(archived, modified_at=seen.state.modified_at)
+    state = RemoteState(archived.size_bytes, archived.modified_at, archived.sha256)
+    ledger.sight(file.name, state, began)
+    return archived
+
+
+def _read(archived: Archived, archive: Any, read: Callable[[BinaryIO], Read]) -> Read:
+    """What a reader makes of an archived report; ReportUnreadable tells the report's name."""
+    try:
+        with opened(archived, archive) as file:
+            return read(file)
+    except ReportUnreadable as error:
+        raise ReportUnreadable(
+            f"{archived.name} is no report that we can read: {error}. Its bytes are kept in the "
+            f"archive as {archived.place}; ask {SUPPORT} for a good one"
+        ) from error
+
+
+def _notes(report: Report) -> Iterator[str]:
+    yield from report.warnings
+    if report.unreadable.num_rows:
+        told = report.unreadable.slice(0, 5).to_pylist()
+        more = ", ..." if report.unreadable.num_rows > len(told) else ""
+        lines = ", ".join(f"line {each['line']} {each['reason']}" for each in told)
+        yield (
+            f"{count(report.unreadable.num_rows, 'row')} can't be read ({lines}{more}): see the "
+            "ledger's view sms.quarantine"
+        )
+
+
+def _record(
+    read: ReportFile,
+    before: ReportFile | None,
+    archived: Archived,
+    unreadable: pa.Table,
+    ledger: Ledger,
+    archive: Any,
+    *,
+    after: int = 0,
+) -> None:
+    """Write down how far a report was read, and what of it, or of its lines `after` one, can't be.
+
+    `before`: as it was read when this reading began. What another collector read meanwhile stays.
+    """
+    if before is not None and replace(before, loaded_at=None) == read:
+        return
+    with opened(archived, archive) as file:
+        rows = _weighed(archived.report.kind, raw_rows(file, unreadable))
+        if not ledger.record_reading(before, read, rows, after=after):
+            log.warning("%s was read by another task meanwhile: the next look reads it", read.name)
+
+
+def _as_read(archived: Archived, report: Report, owner: Submission | None) -> ReportFile:
+    """A report as it was read: one with a torn tail is shorter than it is, and read again."""
+    return ReportFile(
+        name=archived.name,
+        kind=archived.report.kind,
+        stem=owner.stem if owner else None,
+        submission_id=owner.id if owner else None,
+        # What is packed is whole, or was refused.
+        size_bytes=archived.size_bytes if is_compressed(archived.name) else report.size_read,
+        modified_at=archived.modified_at,
+        sha256=archived.sha256,
+        rows=report.count,
+        unreadable=report.unreadable.num_rows,
+        archive=archived.place,
+    )
+
+
+def _weighed(kind: ReportKind, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Unreadable rows, and whether each may be a STOP: all of a STOP file, replies by words."""
+    for batch in rows:
+        may = [
+            kind is ReportKind.STOP or (kind is ReportKind.SMSMO and reports.may_hold_stop(raw))
+            for raw in batch["raw"].to_pylist()
+        ]
+        yield batch.append_column("may_be_stop", pa.array(may, pa.bool_()))
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()

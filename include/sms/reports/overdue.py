@@ -1,0 +1,207 @@
+"""Submissions that are older than their state may be: settled where the gateway proves it, or told.
+
+Tasks wait for verdicts and reports, but a DAG may be deleted and Airflow's database lost. So this
+asks the ledger and the gateway alone, and each submission that is not over is found here.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sms.delivery.gateway import Folder, Gateway, RemoteFile
+from sms.delivery.upload import (
+    contradiction,
+    look_again,
+    look_at,
+    proof_of_arrival,
+    record_verdict,
+    report_due_of,
+    unknown,
+)
+from sms.errors import (
+    SUPPORT,
+    GatewayUnreachable,
+    LedgerUnreachable,
+    ReportOverdue,
+    SmsError,
+    VerdictOverdue,
+)
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
+from sms.ledger.states import State
+from sms.reports.collection import bring_delivery_report, find_report
+from sms.settings import MONTH, Settings
+from sms.wire.names import Phase
+from sms.words import count
+
+log = logging.getLogger(__name__)
+
+# How long after its hour a try may be in the middle of an upload: by then no retry is left.
+TRIES_LAST = timedelta(days=1)
+
+
+@dataclass
+class Desk:
+    """What the answers are looked up in; a directory is listed once, and only if it is needed."""
+
+    gateway: Gateway
+    ledger: Ledger
+    archive: Any
+    settings: Settings
+    now: datetime
+
+    _listings: dict[Folder, list[RemoteFile]] = field(default_factory=dict)
+
+    def listing(self, folder: Folder) -> list[RemoteFile]:
+        """The files of a directory."""
+        if folder not in self._listings:
+            self._listings[folder] = self.gateway.listing(folder)
+        return self._listings[folder]
+
+    def proof_of_arrival(self, stem: str) -> str:
+        """What proves that the provider has a submission; "" if nothing does."""
+        return proof_of_arrival(stem, self, self.ledger)
+
+    def report(self, stem: str) -> RemoteFile | None:
+        """The delivery report on a submission."""
+        return find_report(self.listing(Folder.REPORT), stem)
+
+
+def settle(desk: Desk) -> list[tuple[str, Exception]]:
+    """Move what the gateway proves; each other submission that is overdue, with its sentence.
+
+    Raises GatewayUnreachable, LedgerUnreachable.
+    """
+    problems: list[tuple[str, Exception]] = []
+    for state, judge in JUDGES.items():
+        for each in desk.ledger.submissions_in(state):
+            problem: Exception | None
+            try:
+                problem = judge(each, desk)
+            except (GatewayUnreachable, LedgerUnreachable):
+                raise
+            except Exception as error:
+                problem = error
+            if problem:
+                problems.append((each.stem, problem))
+    return problems
+
+
+def is_abandoned(each: Submission, now: datetime) -> bool:
+    """Whether no try can be in the middle of an upload any more."""
+    return now - max(each.send_at, each.claimed_at or each.send_at) >= TRIES_LAST
+
+
+def lacks_verdict(each: Submission, settings: Settings, now: datetime) -> bool:
+    """Whether the verdict on a submitted file should be known."""
+    return now - (each.submitted_at or each.send_at) >= settings.verdict_timeout
+
+
+def lacks_report(each: Submission, settings: Settings, now: datetime) -> bool:
+    """Whether the delivery report of an accepted file should be there (R29)."""
+    return now >= (each.due_at or report_due_of(each)) + settings.report_grace
+
+
+def _uploading(each: Submission, desk: Desk) -> SmsError | None:
+    """One that was left in the middle of its upload."""
+    if not is_abandoned(each, desk.now):
+        return None
+    proof = desk.proof_of_arrival(each.stem)
+    if proof and each.may_have_left:
+        desk.ledger.move(each.stem, to=State.SUBMITTED, detail={"shown": proof})
+        return _submitted(desk.ledger.submission(each.stem), desk)
+    if proof:
+        return contradiction(each.stem, proof)
+    if each.may_have_left:
+        return unknown(each.stem)
+    return SmsError(
+        "its upload was broken off, and no task tried again since: it was not sent, with "
+        f"{_messages(each)}. Call it off by the DAG settle_submission; to send it, "
+        "trigger a new run"
+    )
+
+
+def _prepared(each: Submission, desk: Desk) -> SmsError | None:
+    """One that never went to the gateway, by this ledger; its run's folder expires with it."""
+    if desk.now - each.send_at < TRIES_LAST:
+        return None
+    proof = desk.proof_of_arrival(each.stem)
+    return contradiction(each.stem, proof) if proof else None
+
+
+def _unknown(each: Submission, desk: Desk) -> SmsError | None:
+    """One of which nobody knows whether it arrived."""
+    if look_again(each, desk, desk.ledger).state is State.UNKNOWN:
+        return unknown(each.stem)
+    log.warning("%s counts as submitted: clear its task submit, and the run goes on", each.stem)
+    return None
+
+
+def _submitted(each: Submission, desk: Desk) -> SmsError | None:
+    """One whose verdict should be known: by `.done`, `.reject`, or a delivery report."""
+    if not lacks_verdict(each, desk.settings, desk.now):
+        return None
+    phases = look_at(desk, each.stem).phases
+    if Phase.REJECT in phases:
+        record_verdict(each.stem, desk.ledger, desk.now, accepted=False)
+        return SmsError(
+            "the gateway rejected it, and no task waited for that: it was not sent, with "
+            f"{_messages(each)}. Ask {SUPPORT} why"
+        )
+    if Phase.DONE in phases:
+        record_verdict(each.stem, desk.ledger, desk.now, accepted=True)
+        log.warning("%s was accepted, and no task waited for that", each.stem)
+        return _accepted(desk.ledger.submission(each.stem), desk)
+    if desk.report(each.stem):
+        return _accepted(each, desk)
+    seen = next((phase for phase in (Phase.LOCK, Phase.CSV) if phase in phases), None)
+    return VerdictOverdue(each.stem, seen.value if seen else None)
+
+
+def _accepted(each: Submission, desk: Desk) -> SmsError | None:
+    """One whose delivery report should be there."""
+    due = each.due_at or report_due_of(each)
+    if not lacks_report(each, desk.settings, desk.now):
+        return None
+    if report := desk.report(each.stem):
+        bring_delivery_report(
+            each.stem, report.name, desk.gateway, desk.ledger, desk.archive, desk.now
+        )
+        log.warning("%s was fetched, and no task waited for it", report.name)
+        return None
+    if desk.now - each.sent_at <= MONTH:
+        return ReportOverdue(each.stem, each.messages, due)
+    why = "no report within a month"
+    desk.ledger.move(each.stem, to=State.CLOSED, detail={"why": why})
+    return SmsError(
+        "it is closed without a delivery report: the provider's month is over, and what became of "
+        f"it ({_messages(each)}) stays unknown"
+    )
+
+
+def _reported(each: Submission, desk: Desk) -> SmsError | None:
+    """One that is over, while the provider still shows it as not processed."""
+    stays = look_at(desk, each.stem).phases.keys() & {Phase.CSV, Phase.LOCK}
+    if not stays or desk.now - each.sent_at < desk.settings.reports_quiet:
+        return None
+    return SmsError(
+        f"its delivery report was loaded, and the gateway still shows it as "
+        f"{', '.join(sorted(stays))}, so it can't be closed. Housekeeping never deletes such a "
+        f"file: ask {SUPPORT} to remove it"
+    )
+
+
+def _messages(each: Submission) -> str:
+    return count(each.messages or 0, "message")
+
+
+JUDGES: dict[State, Callable[[Submission, Desk], SmsError | None]] = {
+    State.PREPARED: _prepared,
+    State.UPLOADING: _uploading,
+    State.UNKNOWN: _unknown,
+    State.SUBMITTED: _submitted,
+    State.ACCEPTED: _accepted,
+    State.REPORTED: _reported,
+}

@@ -1,0 +1,61 @@
+"""What must happen before a run may be sent: its proofs have left, a person has approved it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sms.errors import NotApproved
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import PROOF, Submission
+from sms.ledger.states import SENT
+from sms.run.preparation import Plan
+from sms.settings import Settings
+
+
+def proof_keys(plan: Plan, ledger: Ledger) -> dict[str, str]:
+    """The runs that prove what is prepared now, by variant; none without `proof_to`."""
+    if plan.dry_run or not plan.campaign.proof_to:
+        return {}
+    key = f"{plan.run_key}/{PROOF}-{ledger.prepared_digest(plan.run_key)}"
+    return {name: f"{key}-{name}" if name else key for name in plan.campaign.texts}
+
+
+def require_proved(plan: Plan, ledger: Ledger) -> list[Submission]:
+    """The proofs of what is prepared now; NotApproved unless each has left."""
+    proofs = [
+        each
+        for run_key in proof_keys(plan, ledger).values()
+        for each in ledger.submissions(run_key)
+    ]
+    variants = len(proof_keys(plan, ledger))
+    if len(proofs) < variants or any(each.state not in SENT for each in proofs):
+        raise NotApproved(
+            "the proof of what is prepared now has not left, so nobody can have seen it: clear the "
+            "tasks prove and send_proof with what is downstream of them"
+        )
+    return proofs
+
+
+def is_needed(plan: Plan, ledger: Ledger) -> bool:
+    """Whether the campaign asks for an approval of this run: always after a proof."""
+    if plan.campaign.proof_to:
+        return True
+    least = plan.campaign.approval
+    if not least:
+        return False
+    return sum(each.messages or 0 for each in ledger.submissions(plan.run_key)) >= least
+
+
+def deadline(
+    plan: Plan,
+    files: Sequence[Submission],
+    settings: Settings,
+    now: datetime,
+    proofs: Sequence[Submission] = (),
+) -> datetime:
+    """Until when a run may be approved: not beyond its first hour.
+
+    The time for it begins when the proofs arrive.
+    """
+    latest = max([now, *(each.send_at for each in proofs)]) + settings.approval_timeout
+    begins = min(each.send_at for each in files)
+    return latest if plan.at_once else min(latest, begins + settings.max_late)

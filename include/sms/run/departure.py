@@ -1,0 +1,166 @@
+"""May this file leave now? The rules that decide it, from top to bottom.
+
+They are asked before a byte is uploaded and again right before the rename, in the same turn of the
+ledger as the last look at the stop list (`delivery`). What an earlier answer said does not count.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from sms.audience.screening import Reason
+from sms.calendar import send_window
+from sms.calendar.send_window import Sending
+from sms.calendar.zones import zone
+from sms.errors import NotApproved, StopListUnsafe, WindowClosed
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
+from sms.ledger.states import SENT
+from sms.run import approval
+from sms.run.frequency_cap import FrequencyCap
+from sms.run.preparation import Plan
+from sms.settings import Settings
+from sms.words import count, duration
+
+Numbers = npt.NDArray[np.int64]
+
+# What to do about the rest of a run whose first files have left.
+LEFT_OF_A_RUN = (
+    "some of its run have been written to: a new run, whose query leaves out whoever is in "
+    "sms.delivery, may go on"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DepartureRules:
+    """The rules for the files of one run.
+
+    `require_not_halted` raises while an operator has halted all sending; `now` is asked anew for
+    each answer. `cap` is the campaign's frequency cap, if it has one.
+    """
+
+    plan: Plan
+    ledger: Ledger
+    settings: Settings
+    require_not_halted: Callable[[], None]
+    now: Callable[[], datetime]
+    cap: FrequencyCap | None = None
+
+    def require(self, submission: Submission) -> None:
+        """Raise for the first rule that forbids that a file leaves now.
+
+        Raises SendingHalted, WindowClosed, NotApproved, StopListUnsafe.
+        """
+        now = self.now()
+        files = self.ledger.submissions(submission.run_key)
+        self.require_not_halted()
+        self._require_open_hour(submission, files, now)
+        self._require_done_by_closing(files, now)
+        approval.require_proved(self.plan, self.ledger)
+        self._require_approved(submission)
+        self._require_recent_audience(submission, files, now)
+        require_stop_list(self.ledger, self.settings)
+
+    def left_out(
+        self, numbers: Numbers, opted_out: Callable[[Numbers], Numbers]
+    ) -> Iterator[tuple[str, Numbers]]:
+        """The recipients of a file that must not get it, by Reason; nothing if there are none."""
+        if len(found := opted_out(numbers)):
+            yield str(Reason.OPTED_OUT), found
+        if self.cap and len(found := self.cap.reached(numbers)):
+            yield str(self.cap.reason), found
+
+    @property
+    def need_a_turn_alone(self) -> bool:
+        """Whether two files must not leave at once: the second has to see whom the first wrote."""
+        return self.cap is not None
+
+    def _require_open_hour(
+        self, submission: Submission, files: Sequence[Submission], now: datetime
+    ) -> None:
+        """Once a run has begun, a file whose hour has passed goes at once, if it is open.
+
+        What is left of a run can't be sent otherwise without writing to some a second time.
+        """
+        send_window.require_open(
+            submission.send_at,
+            self.plan.campaign.kind,
+            now=now,
+            settings=self.settings,
+            send_now=self.plan.at_once or _has_begun(files),
+            zone=zone(submission.zone),
+            again=_advice(files),
+        )
+
+    def _require_done_by_closing(self, files: Sequence[Submission], now: datetime) -> None:
+        """Of the whole run: one file must not leave for another to be late."""
+        send_window.require_no_tail(
+            sendings(files, now),
+            self.plan.campaign.kind,
+            settings=self.settings,
+            advice=tail_advice(self.plan),
+        )
+
+    def _require_approved(self, submission: Submission) -> None:
+        run = self.ledger.run(submission.run_key)
+        if run.approved_at is None and approval.is_needed(self.plan, self.ledger):
+            raise NotApproved(
+                f"{submission.stem} has not been approved as it is prepared now: clear the task "
+                "approve with what is downstream of it"
+            )
+
+    def _require_recent_audience(
+        self, submission: Submission, files: Sequence[Submission], now: datetime
+    ) -> None:
+        run = self.ledger.run(submission.run_key)
+        chosen_at = run.chosen_at or run.planned_at
+        if now - max(submission.send_at, chosen_at) > self.settings.max_age:
+            raise WindowClosed(
+                f"the people of {submission.stem} were chosen more than "
+                f"{duration(self.settings.max_age)} ago, and some may have refused since: "
+                f"{_advice(files)}"
+            )
+
+
+def require_stop_list(ledger: Ledger, settings: Settings) -> int:
+    """The stop list's size; StopListUnsafe where it may have lost somebody."""
+    size = ledger.require_safe_stop_list()
+    if size < settings.stop_list_minimum:
+        raise StopListUnsafe(
+            f"the stop list has {count(size, 'number')}, fewer than the setting stop_list_minimum "
+            f"({settings.stop_list_minimum:,}): is this the right ledger? Nothing is "
+            "sent until it is"
+        )
+    return size
+
+
+def sendings(files: Sequence[Submission], now: datetime | None = None) -> list[Sending]:
+    """What goes out when: as planned, or as it has gone and, from `now` on, still can."""
+    return [
+        Sending(
+            max(each.send_at, each.submitted_at or now or each.send_at),
+            each.messages or 0,
+            zone(each.zone),
+            gone=each.state in SENT,
+        )
+        for each in files
+    ]
+
+
+def tail_advice(plan: Plan) -> str:
+    """What to do about a run that takes too long."""
+    if plan.campaign.tail == "split":
+        return "send earlier, to fewer, or say yes sooner"
+    return "send earlier or to fewer, or write `tail: split`"
+
+
+def _has_begun(files: Sequence[Submission]) -> bool:
+    return any(each.state in SENT for each in files)
+
+
+def _advice(files: Sequence[Submission]) -> str:
+    """What to do about a file that may not leave any more."""
+    return LEFT_OF_A_RUN if _has_begun(files) else send_window.AGAIN

@@ -1,0 +1,190 @@
+"""A run's folder: which files it has, and how each of them is read and written.
+
+The names tell the story in order; `messages` and `send_file` are one for each file at the gateway.
+What the files mean belongs to the stages that write them.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sms import storage
+from sms.audience.source_faults import Suspects
+from sms.errors import LedgerError
+from sms.message.rendering import DelimiterInText
+from sms.run.preparation import Plan
+from sms.run.schedule import Schedule
+from sms.storage import StoragePath
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+class Rendered(BaseModel):
+    """By what a run's files were made: what they are judged by until they have left."""
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: Plan
+    encoding: str
+    delimiter_in_text: DelimiterInText
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run, local or in an object store."""
+
+    path: StoragePath
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    # Parquet files, which are read and written as streams
+
+    @property
+    def candidates(self) -> StoragePath:
+        """The query's rows as they came."""
+        return self.path / "01_candidates.parquet"
+
+    @property
+    def audience(self) -> StoragePath:
+        """The recipients, each in a file."""
+        return self.path / "02_audience.parquet"
+
+    @property
+    def excluded(self) -> StoragePath:
+        """The candidates that the screening left out, each with a Reason."""
+        return self.path / "02_excluded.parquet"
+
+    @property
+    def unrendered(self) -> StoragePath:
+        """The recipients whose text could not be written, each with a Reason."""
+        return self.path / "03_excluded.parquet"
+
+    def messages(self, stem: str) -> StoragePath:
+        """The rows of one file."""
+        return self.path / f"03_messages-{stem}.parquet"
+
+    # The files that go to the gateway
+
+    def send_file(self, stem: str) -> StoragePath:
+        """The exact bytes of one file, as prepared and reviewed."""
+        return self.path / f"05_{stem}.csv"
+
+    def shortened_file(self, stem: str, digest: str) -> StoragePath:
+        """The exact bytes of one file without the recipients that `digest` stands for."""
+        return self.path / f"06_{stem}.{digest}.csv"
+
+    # Small files, which are read and written whole
+
+    @property
+    def plan_file(self) -> StoragePath:
+        """What the run is going to do."""
+        return self.path / "00_plan.json"
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the first stage has left its plan."""
+        return storage.exists(self.plan_file)
+
+    def read_plan(self) -> Plan:
+        """The plan that the first stage left. Raises LedgerError."""
+        return _read(self.plan_file, Plan)
+
+    def write_plan(self, plan: Plan) -> Plan:
+        """Leave the plan for the later stages, and make the folder for it."""
+        storage.make_folder(self.path)
+        storage.write_text(self.plan_file, plan.model_dump_json(indent=1))
+        return plan
+
+    @property
+    def schedule_file(self) -> StoragePath:
+        """The files of the run, and their hours."""
+        return self.path / "02_schedule.json"
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the run's files have their hours."""
+        return storage.exists(self.schedule_file)
+
+    def read_schedule(self) -> Schedule:
+        """The files and hours that the screening left. Raises LedgerError."""
+        return _read(self.schedule_file, Schedule)
+
+    def write_schedule(self, schedule: Schedule, plan: Plan) -> None:
+        """Leave the files and their hours, and whose they are."""
+        whose = schedule.model_copy(update={"campaign_id": plan.campaign_id})
+        storage.write_text(self.schedule_file, whose.model_dump_json(indent=1))
+
+    def read_refusal(self) -> str:
+        """Why the files of a dry run could not go out when they should; "" if they could."""
+        return storage.read_text(self._refusal) if storage.exists(self._refusal) else ""
+
+    def write_refusal(self, why: str) -> None:
+        """Leave it for the review."""
+        storage.write_text(self._refusal, why)
+
+    @property
+    def _refusal(self) -> StoragePath:
+        return self.path / "02_refusal.txt"
+
+    def read_suspects(self) -> dict[str, Suspects]:
+        """The messages that look broken, by code."""
+        found: dict[str, Suspects] = json.loads(storage.read_text(self._suspects))
+        return found
+
+    def write_suspects(self, suspects: dict[str, Suspects]) -> None:
+        """Leave them for the review."""
+        storage.write_text(self._suspects, json.dumps(suspects))
+
+    @property
+    def _suspects(self) -> StoragePath:
+        return self.path / "03_suspects.json"
+
+    def read_rendered(self) -> Rendered:
+        """By what the run's files were made. Raises LedgerError."""
+        return _read(self._rendered, Rendered)
+
+    def write_rendered(self, rendered: Rendered) -> None:
+        """Leave it for the upload."""
+        storage.write_text(self._rendered, rendered.model_dump_json(indent=1))
+
+    @property
+    def _rendered(self) -> StoragePath:
+        return self.path / "03_rendered.json"
+
+    @property
+    def review(self) -> StoragePath:
+        """The report that a person reads, Markdown."""
+        return self.path / "04_review.md"
+
+    def read_review(self) -> str:
+        """The report that a person reads."""
+        return storage.read_text(self.review)
+
+    def write_review(self, page: str) -> None:
+        """Leave it for people, and for the question that asks for an approval."""
+        storage.write_text(self.review, page)
+
+    # Other runs' folders
+
+    def proof(self, variant: str = "") -> Self:
+        """The folder of the run's proof, or of that of a variant."""
+        return type(self)(self.path / (f"proof-{variant}" if variant else "proof"))
+
+    def beside(self, folder: str) -> Self:
+        """The folder of another run of the same campaign, by the end of its path."""
+        return type(self)(self.path.parent / folder.rstrip("/").rpartition("/")[2])
+
+
+def _read(path: StoragePath, model: type[Kept]) -> Kept:
+    """A small file. LedgerError where it can't be read, which does not quote it."""
+    try:
+        return model.model_validate_json(storage.read_text(path))
+    except ValidationError as error:
+        raise LedgerError(
+            f"{path} can't be read ({error.error_count()} faults): it was cut short, or is of "
+            "another version. Remove it and clear the task plan with what is downstream of it, or "
+            "trigger a new run"
+        ) from None  # its message would quote numbers

@@ -1,0 +1,47 @@
+"""How often a person may be written to: the campaign's `at_most`, judged by what has left."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from sms.audience.screening import Reason
+from sms.delivery.upload import next_files
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
+from sms.run.preparation import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyCap:
+    """Whom of some numbers the campaign has written to often enough, by all that left until now."""
+
+    reached: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+    reason = Reason.AT_MOST
+
+
+def of_next_files(
+    plan: Plan, ledger: Ledger, files: Sequence[Submission], now: datetime
+) -> FrequencyCap | None:
+    """The cap as it stands when the next of a run's files go out."""
+    begins = min((each.send_at for each in next_files(files)), default=plan.send_at)
+    return at(max(now, begins), plan, ledger)
+
+
+def at(send_at: datetime, plan: Plan, ledger: Ledger) -> FrequencyCap | None:
+    """The cap at a moment; None where the campaign has none."""
+    if not plan.campaign.at_most:
+        return None
+    times, days = plan.campaign.at_most
+    return FrequencyCap(
+        partial(
+            ledger.written_to,
+            kind=plan.campaign.kind,
+            times=times,
+            since=send_at - timedelta(days=days),
+            but=plan.run_key,
+        )
+    )

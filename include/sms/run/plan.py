@@ -1,0 +1,164 @@
+"""The plan of a run: its hour and its name, fixed in the ledger before anything is read."""
+
+import logging
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from sms.calendar import send_window
+from sms.campaign.definition import Campaign, campaign_id
+from sms.clock import PARIS
+from sms.errors import ConfigurationError
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import PlannedRun, Submission
+from sms.ledger.states import State
+from sms.run.folder import RunFolder
+from sms.run.preparation import Plan
+from sms.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# What a run may take to start: until then its campaign's hour still means today's.
+STARTING = timedelta(minutes=5)
+
+
+class Request(BaseModel):
+    """What the one who triggers a run asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    send_at: datetime | None = None  # or, in Paris time,
+    day: date | None = None
+    hour: str | None = None  # "HH:MM"
+    dry_run: bool = False
+    limit: int | None = None
+
+
+def is_under_way(run_key: str, ledger: Ledger) -> bool:
+    """Whether a file of this run has been claimed for upload: nothing is made again then."""
+    before = (State.PLANNED, State.PREPARED, State.CANCELLED)
+    return any(each.state not in before for each in ledger.submissions(run_key))
+
+
+def plan(
+    campaign: Campaign,
+    request: Request,
+    *,
+    run_key: str,
+    service_id: str,
+    folder: RunFolder,
+    ledger: Ledger,
+    settings: Settings,
+    now: datetime,
+    asked_at: datetime | None = None,
+) -> Plan:
+    """Fix hour and name in the ledger. Planned again, a run keeps both while its hour is ahead.
+
+    `asked_at` is when the run was to start: a run that starts late must not take the hour of the
+    next one, and one that starts after its day is over must not send. Raises WindowClosed, and
+    CampaignRepeated for the second of two runs that were asked for at once.
+    """
+    if is_under_way(run_key, ledger):
+        log.info("%s is under way already: nothing of it is made again", run_key)
+        return folder.read_plan()
+    known = ledger.submissions(run_key)
+    kept = _kept_plan(folder, [each for each in known if each.state is not State.CANCELLED])
+    if kept and _is_ahead(kept, folder, now, settings):
+        # The hour and the name stay; what the campaign says may have been corrected meanwhile.
+        wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
+        return folder.write_plan(kept.model_copy(update=wishes))
+    wanted = _wanted(campaign, request, after=(asked_at or now) - STARTING)
+    if wanted is None:
+        send_window.require_recent(asked_at or now, now=now, settings=settings)
+    slot = send_window.slot(
+        wanted,
+        campaign.kind,
+        now=now,
+        settings=settings,
+        outside_window=campaign.outside_window,
+    )
+    drawn = Plan(
+        run_key=run_key,
+        campaign=campaign,
+        campaign_id=campaign_id(campaign.name, run_key, ledger.attempts(run_key) + 1),
+        service_id=service_id,
+        send_at=slot.send_at,
+        slot_reason=slot.reason,
+        at_once=wanted is None,
+        dry_run=request.dry_run,
+        limit=request.limit,
+        planned_at=now,
+    )
+    record_plan(drawn, folder, ledger, asked_at)
+    return folder.write_plan(drawn)
+
+
+def record_plan(
+    drawn: Plan, folder: RunFolder, ledger: Ledger, asked_at: datetime | None = None
+) -> None:
+    """Fix a plan's hour and name in the ledger; a run that is known is planned anew."""
+    run = PlannedRun(
+        run_key=drawn.run_key,
+        campaign=drawn.campaign.name,
+        kind=drawn.campaign.kind,
+        service_id=drawn.service_id,
+        send_at=drawn.send_at,
+        slot_reason=drawn.slot_reason,
+        dry_run=drawn.dry_run,
+        planned_at=drawn.planned_at,
+        folder=str(folder),
+        asked_at=asked_at,
+        row_limit=drawn.limit,
+    )
+    known = ledger.submissions(drawn.run_key)
+    (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
+
+
+def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetime | None:
+    """When a run is to go out, None for as soon as allowed; an hour alone is the first one `after`.
+
+    ConfigurationError for a request that tells that twice, or half of it.
+    """
+    hour = request.hour or campaign.send_at
+    if request.send_at:
+        if request.day or request.hour:
+            raise ConfigurationError(
+                "send_at tells the day and the hour already: leave it out, or leave out day and "
+                "hour, in a new run"
+            )
+        return request.send_at
+    if request.day and not hour:
+        raise ConfigurationError(
+            f"the day {request.day} is asked for without an hour, and the campaign "
+            f"{campaign.name} has none of its own: trigger a new run with an "
+            "hour, or without a day to send as soon as allowed"
+        )
+    if request.day and hour:
+        return send_window.at(request.day, hour)
+    return send_window.first_at(hour, after=after) if hour else None
+
+
+def _is_ahead(kept: Plan, folder: RunFolder, now: datetime, settings: Settings) -> bool:
+    """Whether a plan's hours, or the first of them, can still be kept."""
+    begins = kept.send_at
+    if folder.has_schedule:
+        begins = folder.read_schedule().begins or begins
+    if kept.at_once and begins.astimezone(PARIS).date() == now.astimezone(PARIS).date():
+        return True
+    return begins >= now - settings.max_late
+
+
+def _kept_plan(folder: RunFolder, live: Sequence[Submission]) -> Plan | None:
+    """The plan in the folder, if it is the one that the ledger knows."""
+    if not live or not folder.has_plan:
+        return None
+    kept = folder.read_plan()
+    # A file's own id is the plan's, or begins with it where it is one of several.
+    return kept if live[0].campaign_id.startswith(kept.campaign_id) else None
+
+
+def call_off(plan: Plan, ledger: Ledger, why: str) -> None:
+    """End a run that sends nothing; planned again, it gets a new name."""
+    for each in ledger.submissions(plan.run_key):
+        ledger.move(each.stem, to=State.CANCELLED, detail={"why": why})

@@ -1,0 +1,96 @@
+"""One file of a run between its preparation and its upload: its rows, and its exact bytes."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms import storage
+from sms.columnar import parquet
+from sms.delivery.upload import fingerprint
+from sms.errors import LedgerError
+from sms.run.folder import RunFolder
+from sms.storage import StoragePath
+from sms.wire import send_file
+
+
+class PreparedFile:
+    """One file of a run as `delivery` uploads it; recipients can be left out of it."""
+
+    def __init__(self, folder: RunFolder, stem: str) -> None:
+        self._folder = folder
+        self._stem = stem
+        self._rows = folder.messages(stem)
+        self._bytes = folder.send_file(stem)
+        rendered = folder.read_rendered()
+        self._dialect = send_file.Dialect(rendered.encoding, rendered.delimiter_in_text)
+        self._is_planned_so = rendered.plan == folder.read_plan()
+        self._left_out = np.empty(0, np.int64)
+        self._reasons: Counter[str] = Counter()
+
+    def msisdns(self) -> npt.NDArray[np.int64]:
+        """Everyone who is still in the file."""
+        columns = [batch.column(0) for batch in self._batches(["msisdn"])]
+        numbers: npt.NDArray[np.int64] = pa.chunked_array(columns, pa.int64()).to_numpy()
+        return numbers
+
+    def messages(self) -> Iterator[pa.RecordBatch]:
+        """The rows of the file: idremote, msisdn, oadc, msg, segments, key, variant if any."""
+        return self._batches()
+
+    def path(self) -> StoragePath:
+        """The exact bytes.
+
+        Where recipients were left out, their numbers decide the name: two tries that leave out
+        different people never write into one file.
+        """
+        if not len(self._left_out):
+            return self._bytes
+        whom = hashlib.sha256(self._left_out.tobytes()).hexdigest()[:8]
+        return self._folder.shortened_file(self._stem, whom)
+
+    def require_prepared(self, sha256: str) -> None:
+        """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
+        with open(os.devnull, "wb") as nowhere:
+            rows = send_file.write(parquet.batches(self._rows), nowhere, self._dialect).sha256
+        if not self._is_planned_so:
+            raise LedgerError(
+                f"{self._bytes} was made by another plan than the run has now: clear the task "
+                "render with what is downstream of it"
+            )
+        if rows == sha256 and not len(self._left_out) and not self._holds(sha256):
+            self._write()
+        if rows != sha256:
+            raise LedgerError(
+                f"{self._bytes} is not what was prepared and reviewed: somebody has rendered it "
+                "anew, or begun to. Clear the task plan with what is downstream of it"
+            )
+
+    def leave_out(self, msisdns: npt.NDArray[np.int64], reason: str) -> None:
+        """Write the file anew without these numbers."""
+        before = len(self._left_out)
+        self._left_out = np.union1d(self._left_out, msisdns)
+        self._reasons[reason] += len(self._left_out) - before
+        self._write()
+
+    def late_out(self) -> dict[str, int]:
+        """How many were left out since the file was first written, by Reason."""
+        return dict(self._reasons)
+
+    def _holds(self, sha256: str) -> bool:
+        return storage.exists(self._bytes) and fingerprint(self._bytes)["sha256"] == sha256
+
+    def _write(self) -> None:
+        with storage.replacing(self.path()) as out:
+            send_file.write(self._batches(), out, self._dialect)
+
+    def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        left_out = pa.array(self._left_out, pa.int64())
+        for batch in parquet.batches(self._rows, columns):
+            stays = pc.invert(pc.is_in(batch.column("msisdn"), value_set=left_out))
+            yield batch.filter(stays)

@@ -1,0 +1,191 @@
+"""What is wrong with a campaign once the columns of its query are known, and no row is.
+
+What belongs here: names and types. What the rows say (which words a text column holds, who is left
+out) is known to `sms prepare` and to a run. How the columns are asked for is in
+`sms.run.query_columns`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+import jinja2
+
+from sms.audience.column_names import means_opted_out
+from sms.audience.screening import ColumnFault, Screener
+from sms.campaign.definition import YAML_FILE, Campaign
+from sms.campaign.template import Column as Written
+from sms.campaign.template import Logic, Template
+from sms.clock import PARIS
+from sms.columnar.values import Kind
+from sms.errors import BadCampaign, SourceError
+from sms.run import checks, preparation
+from sms.run.query_columns import Column
+
+# What can be neither a number to call nor a postcode.
+NO_CODES = (Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.OTHER)
+# What values of each kind may be; a text that they break is broken by all others of the kind.
+EXAMPLES: dict[Kind, object] = {
+    Kind.INTEGER: 7,
+    Kind.DECIMAL: Decimal("7.5"),
+    Kind.FLOAT: 7.5,
+    Kind.DATE: date(2027, 3, 2),
+    Kind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
+}
+# Types whose text is for programs.
+FOR_PROGRAMS = re.compile(r"jsonb?|bytea|xml|hstore|void")
+
+
+def faults(campaign: Campaign, columns: Sequence[Column]) -> Iterator[BadCampaign]:
+    """Each reason for which a run would fail or write to nobody, with file and line if known."""
+    screener = _screener(campaign)
+    if screener is None:  # which is a fault of the folder by itself
+        return
+    for fault in screener.column_faults([each.name for each in columns]):
+        yield from _placed(campaign, screener, fault)
+    yield from _unreadable(campaign, screener, columns)
+    kinds = _kinds(columns)
+    for text in preparation.texts(campaign).values():
+        broken, _ = _judged(text, kinds)
+        yield from broken
+        yield from _unworkable(text, columns, {fault.line for fault in broken})
+
+
+def notes(campaign: Campaign, columns: Sequence[Column]) -> Iterator[str]:
+    """What is no fault, or depends on the rows, and is worth knowing."""
+    by_name = {each.name: each for each in columns}
+    key = by_name.get(campaign.key)
+    if key and key.kind in (Kind.FLOAT, *NO_CODES):
+        assert key.kind
+        yield (
+            f"{campaign.sql_path}: the key {_said(key)} is {key.kind.noun}: two people may have "
+            "the same, and its text may not be what your tables have: cast it to text in the query"
+        )
+    for text in preparation.texts(campaign).values():
+        _, unsure = _judged(text, _kinds(columns))
+        yield from (f"{fault}. It may be right if all rows say yes or no" for fault in unsure)
+        for piece in text.pieces:
+            found = by_name.get(piece.name) if isinstance(piece, Written) else None
+            if found and FOR_PROGRAMS.fullmatch(found.type):
+                yield (
+                    f"{text.path}, line {text.lines[found.name]}: {{{{ {found.name} }}}} is of the "
+                    f"type {found.type}, which phones would show as programs write it: let the "
+                    "query return what people read"
+                )
+
+
+def opted_out(columns: Sequence[Column]) -> list[str]:
+    """The columns that say who has opted out."""
+    return [each.name for each in columns if means_opted_out(each.name)]
+
+
+def _screener(campaign: Campaign) -> Screener | None:
+    try:
+        return preparation.screener(campaign, preparation.template(campaign))
+    except SourceError:
+        return None
+
+
+def _kinds(columns: Sequence[Column]) -> dict[str, Kind]:
+    return {each.name: each.kind for each in columns if each.kind}
+
+
+def _said(column: Column) -> str:
+    return f"{column.name} ({column.type})" if column.type else column.name
+
+
+# --- Columns ------------------------------------------------------------------------------------
+
+
+def _placed(campaign: Campaign, screener: Screener, fault: ColumnFault) -> Iterator[BadCampaign]:
+    """A fault of a name where it is asked for: a line of each text, or of campaign.yaml."""
+    if fault.asked_by is None:
+        problem = fault.sentence.removeprefix(f"the query of {screener.query} ")
+        line = _line_naming(fault.column, campaign.sql)
+        yield BadCampaign(str(campaign.sql_path), line, problem)
+    elif fault.asked_by == "text":
+        problem = fault.sentence.removeprefix(f"{screener.text} ")
+        for text in preparation.texts(campaign).values():
+            if fault.column in text.lines:
+                yield BadCampaign(text.path, text.lines[fault.column], problem)
+    else:
+        problem = fault.sentence.removeprefix(f"{YAML_FILE} ")
+        yield BadCampaign(*checks.place_of(fault.asked_by, campaign), problem)
+
+
+def _unreadable(
+    campaign: Campaign, screener: Screener, columns: Sequence[Column]
+) -> Iterator[BadCampaign]:
+    """Columns of a type of which no value can be what the campaign takes it for."""
+    wrong = {
+        screener.msisdn: ("number to call", (Kind.FLOAT, *NO_CODES)),
+        screener.postcode: ("postcode", NO_CODES),
+    }
+    for each in columns:
+        what, kinds = wrong.get(each.name, ("", ()))
+        if each.kind and each.kind in kinds:
+            lost = " has lost digits" if each.kind is Kind.FLOAT else ""
+            problem = (
+                f"{_said(each)} is {each.kind.noun}, which{lost or f' is no {what}'}, so that all "
+                "rows would be left out: return it as text"
+            )
+            line = _line_naming(each.name, campaign.sql)
+            yield BadCampaign(str(campaign.sql_path), line, problem)
+
+
+def _line_naming(column: str, sql: str) -> int | None:
+    """The one line of a query that names a column; None where there is none or several."""
+    word = re.compile(rf"(?<!\w){re.escape(column)}(?!\w)", re.IGNORECASE)
+    found = [number for number, line in enumerate(sql.split("\n"), start=1) if word.search(line)]
+    return found[0] if len(found) == 1 else None
+
+
+# --- Texts --------------------------------------------------------------------------------------
+
+
+def _judged(text: Template, kinds: dict[str, Kind]) -> tuple[list[BadCampaign], list[BadCampaign]]:
+    """The expressions that break, and those that don't if a column of text says yes or no."""
+    broken = text.broken_by(kinds)
+    unsure: list[BadCampaign] = []
+    for name in [name for name in text.computed if kinds.get(name) is Kind.TEXT]:
+        left = {_plain(fault) for fault in text.broken_by(kinds | {name: Kind.YES_NO})}
+        unsure += [fault for fault in broken if _plain(fault) not in left]
+        broken = [fault for fault in broken if _plain(fault) in left]
+    return broken, unsure
+
+
+def _plain(fault: BadCampaign) -> tuple[int | None, str]:
+    return fault.line, fault.problem.replace(Kind.YES_NO.noun, Kind.TEXT.noun)
+
+
+def _unworkable(
+    text: Template, columns: Sequence[Column], told: set[int | None]
+) -> Iterator[BadCampaign]:
+    """Logic that fails on the type of some column, of which not every rule is known beforehand."""
+    by_name = {each.name: each for each in columns}
+    for piece in text.pieces:
+        if not isinstance(piece, Logic):
+            continue
+        asked = [by_name[name] for name in piece.columns if name in by_name]
+        fault = _failing(piece, asked) if len(asked) == len(piece.columns) else None
+        if fault and fault.line not in told:
+            types = " and ".join(
+                f"{_said(each)} is {each.kind.noun}" for each in asked if each.kind
+            )
+            yield BadCampaign(fault.path, fault.line, f"{fault.problem}; {types}")
+
+
+def _failing(piece: Logic, asked: Sequence[Column]) -> BadCampaign | None:
+    """What an example of each column's kind breaks; nothing is known of texts, which may be any."""
+    known = EXAMPLES.keys() | {Kind.BOOLEAN}
+    if not asked or any(each.kind not in known for each in asked):
+        return None
+    for truth in (True, False):
+        values = {each.name: EXAMPLES.get(each.kind, truth) for each in asked if each.kind}
+        try:
+            piece.of(values)
+        except BadCampaign as error:
+            if isinstance(error.__context__, TypeError | jinja2.UndefinedError):
+                return error
+    return None

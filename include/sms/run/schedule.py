@@ -1,0 +1,254 @@
+"""Which files a run consists of: for whom, how large, and at which minute.
+
+Most runs are one file. More than a file takes become several of the same minute (R1), zones have
+hours of their own (R5-R7), `spread_over` staggers files, and what can't finish before closing
+(R12) goes on at the next opening where the campaign says `tail: split`.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from sms.calendar import send_window
+from sms.calendar.zones import ALSACE_MOSELLE, FRANCE, Zone, bank_holidays, zone
+from sms.campaign.definition import Campaign, Kind
+from sms.clock import PARIS
+from sms.errors import WindowClosed
+from sms.settings import Settings
+from sms.wire import send_file
+from sms.words import duration
+
+SPREAD_EVERY = timedelta(minutes=15)
+MOST_FILES = 999  # what a name has room for
+LONGEST_PUT_OFF = timedelta(days=7)  # of a zone that is closed at the run's own hour
+MOST_LATE = timedelta(hours=1)  # what is kept free before closing, however late a file may be
+LONGEST_RUN = timedelta(days=25)  # by then its people were chosen too long ago
+
+
+class File(BaseModel):
+    """One file of a run, before anything is rendered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    zone: str
+    send_at: datetime
+    people: int
+    reason: str
+
+
+class Schedule(BaseModel):
+    """The files of a run, by their hour; within a zone people are dealt to them in that order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: tuple[File, ...]
+    campaign_id: str = ""  # whose it is, once it is kept
+
+    @property
+    def begins(self) -> datetime | None:
+        """The earliest hour; None for nobody."""
+        return min((each.send_at for each in self.files), default=None)
+
+
+@dataclass(order=True)
+class _Chunk:
+    """Some people of a zone who are to be written to from a minute on."""
+
+    start: datetime
+    place: int  # of their zone, then of the chunk in it: people are dealt in this order
+    people: int = field(compare=False)
+    where: Zone = field(compare=False)
+    reason: str = field(compare=False)
+
+
+def schedule(
+    campaign: Campaign,
+    send_at: datetime,
+    reason: str,
+    people: Mapping[str, int],
+    *,
+    now: datetime,
+    settings: Settings,
+) -> Schedule:
+    """Deal so many people of each zone to files, for a run whose own slot is `send_at`.
+
+    Raises WindowClosed for a zone that is closed then where the campaign says
+    `outside_window: fail`, and for a spread that leaves the open hours where it says
+    `tail: refuse`.
+    """
+    last = send_at + LONGEST_RUN
+    waiting = [
+        chunk
+        for number, (code, count) in enumerate(people.items())
+        if count
+        for chunk in _spread(
+            campaign,
+            count,
+            zone(code),
+            *_slot(campaign, zone(code), send_at, reason, now=now, settings=settings),
+            place=number * MOST_FILES,
+        )
+    ]
+    heapq.heapify(waiting)
+    placed: list[_Chunk] = []
+    free = now  # when the provider is done with what was placed
+    while waiting:
+        chunk = heapq.heappop(waiting)
+        opens = _opening(chunk, campaign, settings)
+        if opens > chunk.start:
+            _move_on(chunk, opens, waiting, last)
+            continue
+        room = _room(chunk, free, campaign, settings)
+        if room and settings.messages_per_hour:
+            takes = timedelta(hours=room / settings.messages_per_hour)
+            free = max(free, chunk.start) + takes
+        if room:
+            placed.append(_part(chunk, room))
+        if chunk.people:
+            _move_on(chunk, _after_closing(chunk, campaign, settings), waiting, last)
+        if len(placed) > MOST_FILES:
+            raise _too_many()
+    most = min(campaign.max_per_file, settings.max_recipients_per_file)
+    files = [
+        File(zone=each.where.code, send_at=each.start, people=size, reason=each.reason)
+        for each in sorted(placed)
+        for size in send_file.parts(each.people, most)
+    ]
+    if len(files) > MOST_FILES:
+        raise _too_many()
+    return Schedule(files=tuple(files))
+
+
+def hour_there(send_at: datetime, where: Zone) -> datetime:
+    """When every clock of a zone has come to the hour that Paris' clock shows at an instant."""
+    wall = send_at.astimezone(PARIS).replace(tzinfo=None)
+    return max(wall.replace(tzinfo=clock).astimezone(send_at.tzinfo) for clock in where.times())
+
+
+def _slot(
+    campaign: Campaign,
+    where: Zone,
+    send_at: datetime,
+    reason: str,
+    *,
+    now: datetime,
+    settings: Settings,
+) -> tuple[datetime, str]:
+    """A zone's own slot, for a run whose slot is another."""
+    if where.code == FRANCE or campaign.kind is Kind.TRANSACTIONAL:
+        return send_at, reason + _unwarned(campaign, send_at)
+    wish = send_at
+    # An hour that has come there already, or will before the file is up, is taken for Paris'.
+    if campaign.local_time and hour_there(send_at, where) > now + settings.upload_lead:
+        wish = hour_there(send_at, where)
+    remedy = "Write `overseas: exclude` (or `mainland`) to leave them out (or in)"
+    try:
+        slot = send_window.slot(
+            wish,
+            campaign.kind,
+            now=wish,
+            settings=settings,
+            outside_window=campaign.outside_window,
+            send_now=True,
+            zone=where,
+        )
+    except WindowClosed as error:
+        if not where.is_overseas:
+            raise
+        raise WindowClosed(f"{error}. {remedy}") from None
+    if slot.send_at - send_at > LONGEST_PUT_OFF:
+        raise WindowClosed(
+            f"people of {where.name} could not be written to before {slot.send_at:%Y-%m-%d}: "
+            f"{slot.reason}. {remedy}"
+        )
+    return slot.send_at, f"{where.name}: {slot.reason}"
+
+
+def _unwarned(campaign: Campaign, send_at: datetime) -> str:
+    """What to say where somebody may live in Alsace-Moselle on a holiday, and nothing tells who."""
+    if campaign.kind is Kind.TRANSACTIONAL or campaign.alsace_moselle != "warn":
+        return ""
+    day = send_at.astimezone(PARIS).date()
+    holiday = bank_holidays(zone(ALSACE_MOSELLE), day.year).get(day)
+    if not holiday:
+        return ""
+    who = "whoever has no postcode that can be read" if campaign.postcode else "everybody"
+    return (
+        f"; it is a holiday in Alsace-Moselle ({holiday}), and {who} is taken for living "
+        "elsewhere: see alsace_moselle in campaign.yaml"
+    )
+
+
+def _spread(
+    campaign: Campaign, people: int, where: Zone, start: datetime, reason: str, *, place: int
+) -> Iterator[_Chunk]:
+    """A zone's people, staggered over as long as the campaign says."""
+    over = campaign.spread_over or timedelta(0)
+    every = campaign.spread_every or min(SPREAD_EVERY, over)
+    steps = min(-(-over // every), people) if over else 1
+    for step in range(steps):
+        size = people // steps + (step < people % steps)
+        yield _Chunk(start + step * every, place + step, size, where, reason)
+
+
+def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
+    """The chunk's own minute, or the next opening where the campaign lets it wait for that."""
+    opens = send_window.next_open(chunk.start, campaign.kind, settings=settings, zone=chunk.where)
+    if opens > chunk.start and campaign.tail == "refuse" and campaign.kind is Kind.MARKETING:
+        if not campaign.spread_over:
+            raise WindowClosed(
+                f"{chunk.start.astimezone(PARIS):%H:%M}, when the run was to go out, is not open "
+                "any more: clear the task plan, which takes the next hour that is"
+            )
+        raise WindowClosed(
+            f"spread over {duration(campaign.spread_over)}, some messages to {chunk.where.name} "
+            f"would go out at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. "
+            "Nothing is sent: start earlier, spread over less, or write `tail: split`"
+        )
+    return opens
+
+
+def _room(chunk: _Chunk, free: datetime, campaign: Campaign, settings: Settings) -> int:
+    """How many of a chunk's people the provider can write to before closing."""
+    pace = settings.messages_per_hour
+    if pace is None or campaign.tail == "refuse" or campaign.kind is Kind.TRANSACTIONAL:
+        return chunk.people
+    closes = send_window.closing(chunk.start, settings=settings, zone=chunk.where)
+    # A file may go up as late as max_late, and must be done all the same.
+    time = closes - min(settings.max_late, MOST_LATE) - max(free, chunk.start)
+    return min(chunk.people, max(0, int(time / timedelta(hours=1) * pace)))
+
+
+def _after_closing(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
+    closes = send_window.closing(chunk.start, settings=settings, zone=chunk.where)
+    return send_window.next_open(closes, campaign.kind, settings=settings, zone=chunk.where)
+
+
+def _part(chunk: _Chunk, people: int) -> _Chunk:
+    """So many of a chunk's people; the chunk keeps the others."""
+    chunk.people -= people
+    return _Chunk(chunk.start, chunk.place, people, chunk.where, chunk.reason)
+
+
+def _move_on(chunk: _Chunk, opens: datetime, waiting: list[_Chunk], last: datetime) -> None:
+    """Put a chunk off, and with it what its zone was to send after it."""
+    if opens > last:
+        raise _too_many()
+    later = opens - chunk.start
+    for each in waiting:
+        if each.where == chunk.where:
+            each.start += later
+    chunk.start = opens
+    chunk.reason = "what the hours before had no time for"
+    heapq.heapify(waiting)
+    heapq.heappush(waiting, chunk)
+
+
+def _too_many() -> WindowClosed:
+    return WindowClosed(
+        f"the run would take more than {MOST_FILES} files, or {LONGEST_RUN.days} days: write to "
+        "fewer people, spread over less, or correct messages_per_hour in the settings"
+    )

@@ -1,0 +1,1 @@
+"""Numbers and the alphabet of phones; nothing here knows of campaigns."""

@@ -1,0 +1,61 @@
+"""National numbers, without a country's code: who writes them as France does, what they may mean.
+
+0791234567 is a mobile in Bern and one in Lyon, 612 345 678 one in Madrid and one in Paris that
+lost its zero. Which of them is meant, a number can't tell.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+import numpy as np
+import phonenumbers
+import pyarrow as pa
+import pyarrow.compute as pc
+from phonenumbers import PhoneMetadata
+
+from sms.columnar.text import TEXT, distinct
+from sms.telecom.msisdn import FRENCH, Int64s, normalise
+
+SUBSCRIBER = 9  # digits of a French number without its zero
+
+
+def is_ambiguous(countries: Iterable[str]) -> bool:
+    """Whether a number that is written as in France may be another country's, of these."""
+    return any(map(written_alike, countries))
+
+
+@cache
+def written_alike(country: str) -> bool:
+    """Whether another country's mobiles have nine digits without a code, or ten from a zero on."""
+    metadata = PhoneMetadata.metadata_for_region(country)
+    if country in FRENCH or metadata is None or metadata.mobile is None:
+        return False
+    mobile, whole = metadata.mobile, metadata.general_desc
+    lengths = mobile.possible_length or (whole.possible_length if whole else ())
+    example = mobile.example_number or ""
+    return SUBSCRIBER in lengths or (SUBSCRIBER + 1 in lengths and example.startswith("0"))
+
+
+def meanings(texts: pa.LargeStringArray, countries: Iterable[str]) -> Int64s:
+    """Every mobile number that these texts may mean, in France and in some countries, sorted.
+
+    For opt-outs, where a guess too many costs a message, and one too few breaks the law.
+    """
+    return distinct(meanings_by_row(texts, countries)[1])
+
+
+def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tuple[Int64s, Int64s]:
+    """The same with the row (from 0) of each, which may be there several times."""
+    digits = pc.replace_substring_regex(texts, r"\D+", "")
+    readings = [_after("0", pc.utf8_slice_codeunits(digits, -SUBSCRIBER))]
+    for country in filter(written_alike, countries):
+        code = f"+{phonenumbers.country_code_for_region(country)}"
+        readings += [_after(code, digits), _after(code, pc.utf8_ltrim(digits, "0"))]
+    found = np.concatenate([normalise(each).msisdn for each in readings])
+    rows = np.tile(np.arange(len(texts)), len(readings))
+    return rows[found != 0], found[found != 0]
+
+
+def _after(code: str, digits: pa.Array) -> pa.Array:
+    """A column of digits behind a code."""
+    return pc.binary_join_element_wise(pa.scalar(code, TEXT), digits, pa.scalar("", TEXT))

@@ -1,0 +1,306 @@
+"""Does a reply ask to be left alone? What counts as a STOP, and what a person should look at (R35).
+
+A row of a STOP report always opts out, whatever its text. A free reply (SMSMO) is judged here. A
+no that is not heard breaks the law, one that is heard too many costs a message: so a short reply
+that holds a form of *stop*, *arrêter*, *désabonner*, *désinscrire*, *unsubscribe* or one of the
+phrases below is a STOP, in whatever case, accents, letters of other alphabets and spacing, also
+where its accents were lost on the way (`misread`). What may ask, and is not certain, goes to a
+person.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import groupby, pairwise
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.telecom.gsm import TRANSLITERATION
+from sms.wire.misread import readings
+
+SHORT = 8  # words; of a longer reply only the first word is certain
+_UNSEEN = frozenset({"Mn", "Me", "Cf"})  # marks, and signs without a shape
+
+
+class Asks(StrEnum):
+    """Whether a reply asks to be left alone."""
+
+    YES = "yes"
+    PERHAPS = "perhaps"
+    NO = "no"
+
+
+# All forms are written without accents, and without doubled letters: people write "stopp".
+SHORT_FORM = r"stop(?:e[rszd]?|ing|al|sms|pub|mail|svp|merci)?|aret(?:e[rsz]?|ons)?|optout"
+LONGEST_FORM = 12  # letters
+IN_PIECES = re.compile(SHORT_FORM)  # "des abonnements" are no "désabonnements"
+FORM = re.compile(
+    rf"{SHORT_FORM}|s(?:otp|tpo)|tsop|[cs]to[пπ]"
+    r"|haret(?:e[rsz]?|ons)?|arte[rz]|(?:d[sz]|de[sz]?)ab[on]\w*|de[sz]?in?scri\w*|de[sz]?incri\w*"
+    r"|unsub\w*|unsuscri\w*"
+)
+# What a word that is not whole yet may become.
+STEMS = ("stop", "arret", "desabo", "desinscri", "unsub", "optout")
+# What begins the phrases below: words, and beginnings of words.
+OPENING_WORDS = frozenset(
+    [
+        *("ne", "n", "plus", "plu", "pu", "no", "don", "do", "remove", "delete", "take", "leave"),
+        *("de", "m", "me", "nous", "cancel", "veux", "veut", "souhaite", "desire", "opt"),
+    ]
+)
+OPENINGS = (
+    *("retir", "enlev", "suprim", "supprim", "effac", "ray", "vir", "laiss", "fich", "fout"),
+    *("radi", "ote", "sort", "sors", "lach", "cess", "mett", "refus"),
+)
+LIKE = r"(?:pubs?|publicites?|sms|textos?|messages?|msg|spams?|mails?|promos?|offres?|envois?)"
+RECEIVE = r"re[cs]s?e\w{0,2}voir\w*"
+CEASE = (
+    rf"(?:{RECEIVE}|recoiv\w+|envoyer|envoyez|envoies?|contacter|contactez|contactee?s?|ecrire"
+    r"|ecrivez|ecris|appeler|appelez|appelles?|solliciter|sollicitez|sollicitee?s?|deranger"
+    r"|derangez|etre contacte\w*|(?:etre )?(?:harcel|relanc|demarch|embet|spam+)(?:er|ez|ee?s?))"
+)
+TAKE_OFF = r"(?:retir|enlev|sup+r?im|effac|ray|vir|ot|radi)"
+# What of a person is in a list; their parcel is not.
+LISTED = (
+    r"(?:n|no|nr|num|numeros?|noms?|tel\w*|portable|mobile|gsm|coordon\w+|donnees?|adresse|mail|email"
+    r"|contact|inscription|abon\w+|profil|compte|fiche|ligne)"
+)
+PHRASE = re.compile(
+    r"\bopt (?:me )?out\b|\bcancel (?:my |the )?subscription\b"
+    r"|\b(?:remove|delete) (?:me|my)\b|\btake me off\b|\bleave me alone\b"
+    rf"|\bno more {LIKE}\b|\bno more (?:texts?|ads?)\b"
+    r"|\b(?:don ?t|do not) (?:text|contact|message|send|write|call|phone)\b"
+    rf"|\bn ?e? (?:\w+ ){{0,3}}plus (?:\w+ ){{0,2}}{CEASE}\b"
+    rf"|\bde plus (?:\w+ ){{0,2}}{CEASE}\b|\b(?:veux|veut|souhaite|desire) plus rien\b"
+    rf"|\bplus (?:rien )?{RECEIVE}"
+    rf"|\b(?:ne|n|me|m) (?:\w+ )?(?:{CEASE}|rappel\w+) plus\b(?! (?:tard|tot|vite|souvent)\b)"
+    r"|\bn en (?:veux|veut|souhaite|desire) plus\b"
+    rf"|\bplus (?:de |d |aucune?s? )(?:\w+ )?{LIKE}\b"
+    rf"|\bne? (?:\w+ ){{1,2}}plus (?:de |d )(?:\w+ )?info\w*"
+    rf"|\b{TAKE_OFF}(?:ez|er|e|es) (?:moi|nous|(?:mon|ma|mes|ce|cette|le|la) {LISTED})\b"
+    rf"|\b(?:me|m|nous) {TAKE_OFF}er\b|\b(?:sortez|sortir|sors) (?:moi|nous) de\b|\bme sortir de\b"
+    r"|\b(?:laiss|fich|fout)(?:ez|er|e|es)(?: moi| nous)? (?:tranquille|la paix|en paix)\b"
+    rf"|\b(?:veux|veut|souhaite|desire) pas (?:{RECEIVE} (?:\w+ ){{0,2}}|de |d |vos ){LIKE}\b"
+    rf"|\bne (?:me|m) {CEASE} pas\b"
+    r"|\blach(?:ez|er|e|es) (?:moi|nous)\b"
+    r"|\bcess(?:ez|er|e) (?:d |de |vos |les |ces |tous )|\bmett(?:ez|re) fin\b|\bm oppose\b"
+    rf"|\brefuse (?:de {RECEIVE}|(?:\w+ )?{LIKE})\b"
+)
+PLUS = re.compile(r"\bplu\b|\bpu(?= (?:de|d|aucun)\b)")  # as it is heard
+# A word of the above that means something else here.
+OTHER = re.compile(
+    r"\b(?:non|auto|one|pit|mini|anti|full)-stop\b"
+    r"|\bstop (?:ou encore|and go)\b|\bstop-and-go\b"
+    r"|\b(?:en|un|une|l|d|cet|du|au|sans|chaque|prochain|mon|son|votre|notre) arrets?\b(?! de m)"
+    r"|\barrets? (?:maladie|de (?:bus|tram\w*|travail|train|metro|car|jeu)|cardiaque|du? \w+)\b"
+)
+# What may be about a shop as well as about us.
+ELSEWHERE = re.compile(
+    r"\b(?:s|m|t|nous|me|te|se)(?: (?:est|es|suis|sommes|etes))? arr?et\w*"
+    r"|\b(?:avez|ont|ai|as|avons|est|etait|sont) arr?et(?:e|es|ee|ees)\b"
+    r"|\b(?:arriv\w+|peux|peut|pouvons|reussi\w*) (?:plus|pas) (?:\w )?(?:vous|nous|te|les?|la)\b"
+    r"|\b(?:y (?:a|avait|aura)|reste\w*|avez|aurez)\W(?:\w+\W){0,2}?plus (?:de|d|aucune?)\b"
+)
+MAYBE = re.compile(
+    r"\b(?:resili|refus|oppos|harcel|sup+r?im|sup+res+ion|tran[kq]u?il)\w*"
+    r"|\b(?:cnil|rgpd|gdpr|bloctel|npc|plainte)\b|\b(?:vous|te|je|numero) (?:\w+ )?bloqu\w*"
+    r"|\bannul\w* (?:\w+ )?(?:abon|inscri|souscri)\w*"
+    r"|\b(?:pas|plus) (?:\w+ )?inter+es+e\w*"
+    rf"|\bpas (?:\w+ )?(?:de |d ){LIKE}\b|\bpas m {CEASE}\b|^(?:envoies?|envoye[rz]) plus\b"
+    r"|\bplus (?:rien|jamais)$|\b(?:marre|suffit|ras le bol)\b|\boubli\w+ (?:moi|mon)\b"
+    r"|\b(?:mauvais|wrong|tromp\w+ de|erreur de|pas (?:mon|le bon)) num(?:ero|ber)\b"
+    r"|\b(?:ferm|clotur)\w+ (?:mon|le|ce) compte\b|\bquitter (?:la|cette|votre) liste\b"
+    r"|\b(?:me|a) retirer?$|\b(?:don ?t|do not) want\b|\bno (?:messages?|sms|texts?|pub)\b"
+    r"|\brecois plus\b|\bplus (?:de |d )(?:\w+ )?info\w*|\ben (?:veux|veut) plus\b"
+    r"|\bno quiero\b|\bnao quero\b|\bnon voglio\b|\bpa (?:vle|voye)\b"
+    r"|\bkeine? (?:sms|werbung|nachrichten)\b|\bgeen (?:sms|reclame|berichten)\b"
+    r"|\b(?:abmelden|abbestellen|afmelden|uitschrijven|disiscri\w+)\b"
+)
+NEARLY_STOP = re.compile(
+    r"(?!(?:top|stp|shop|step)$)"
+    r"(?:[a-z]?top|s[a-z]?op|st[a-z]?p|sto[a-z]?|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
+)
+DENIED = re.compile(r"\b(?:ne|n|pas) (?:\w+ )?(?:pas )?stop\b|\bdon ?t stop\b|\bnon stop\b")
+# The whole of a reply, beside polite words, that may be a no.
+NO_ALONE = frozenset(
+    [
+        *("non", "no", "nan", "nein", "niet", "ko", "fin", "end", "quit", "cancel", "annuler"),
+        *("annulez", "annulation", "assez", "basta", "marre", "pub", "publicite", "spam"),
+        *("halte", "cesser", "cessez", "suffit", "resilier", "resiliation", "resiliez", "degage"),
+        *("jamais", "degagez", "retrait", "rayer", "radiation", "exclure", "blacklist"),
+        *("remove", "delete", "enough", "nomore", "unscribe", "baja", "alto"),
+    ]
+)
+POLITE = frozenset(
+    [
+        *("merci", "svp", "stp", "sil", "si", "il", "vous", "te", "plait", "bonjour", "bonsoir"),
+        *("bjr", "slt", "salut", "madame", "monsieur", "cordialement", "please", "hello", "hi"),
+        *("re", "tr", "fwd", "ca", "va", "ok", "de", "d", "thanks", "thank", "thx", "you"),
+    ]
+)
+WORD = re.compile(r"[^\W\d_]+")
+
+_LOOK_ALIKE = str.maketrans(
+    {
+        **{sign: other for sign, other in TRANSLITERATION.items() if other.isalpha()},
+        **{"Σ": "S", "Ø": "O", "$": "S"},
+        **{chr(0x1F1E6 + place): chr(ord("A") + place) for place in range(26)},  # of flags
+        **dict.fromkeys("’ʼ`´", "'"),
+    }
+)
+_SMALL_CAPITAL = re.compile(r"LATIN LETTER SMALL CAPITAL ([A-Z])")
+_LATIN_MARKS = ("LATIN", "MODIFIER LETTER")
+
+
+def asks_to_stop(text: str) -> Asks:
+    """Whether a reply asks to be left alone; one that says so certainly opts out."""
+    found = Asks.NO
+    for reading in readings(text):
+        match _asks_to_stop(reading):
+            case Asks.YES:
+                return Asks.YES
+            case Asks.PERHAPS:
+                found = Asks.PERHAPS
+    return found
+
+
+def _asks_to_stop(text: str) -> Asks:
+    plain = _plain(text)
+    words = WORD.findall(plain)
+    if not words:
+        return Asks.PERHAPS if _holds_symbol(text) else Asks.NO
+    if (_is_form(words[0]) and not OTHER.match(plain.lstrip())) or _is_form(
+        "".join(words), IN_PIECES
+    ):
+        return Asks.YES
+    left = OTHER.sub(" ", plain)
+    certain = ELSEWHERE.sub(" ", left)
+    if _speaks_of_stop(certain):
+        # "Non stop" alone is a no, with more words it may be about opening hours.
+        denied = DENIED.search(certain) and words != ["non", "stop"]
+        return Asks.PERHAPS if denied or _size(words) > SHORT else Asks.YES
+    if certain != left or MAYBE.search(_heard(words)) or _is_of_other_letters(text):
+        return Asks.PERHAPS
+    bare = {word for word in words if word not in POLITE}
+    return Asks.PERHAPS if bare and all(map(_is_no, bare)) else Asks.NO
+
+
+def opts_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
+    """Which replies of a column opt out."""
+    return _judged(texts, Asks.YES)
+
+
+def may_opt_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
+    """Which replies of a column may ask to be left alone, and are for a person to read."""
+    return _judged(texts, Asks.PERHAPS)
+
+
+def _judged(texts: pa.Array | pa.ChunkedArray, wanted: Asks) -> pa.BooleanArray:
+    """Most people write the same few words, so each text is judged once."""
+    found = pc.dictionary_encode(pc.fill_null(texts, ""))
+    if isinstance(found, pa.ChunkedArray):
+        found = found.unify_dictionaries().combine_chunks()
+    judged = [asks_to_stop(text) is wanted for text in found.dictionary.to_pylist()]
+    return pa.array(judged, pa.bool_()).take(found.indices)
+
+
+def speaks_of_stop(text: str) -> bool:
+    """Whether any word or phrase of a text asks to be left alone, however long the text is."""
+    return any(_speaks_of_stop(_plain(reading)) for reading in readings(text))
+
+
+def may_become_stop(text: str) -> bool:
+    """Whether a text that is not whole yet may still turn out to be a STOP.
+
+    By its last word, or by any that begins a phrase.
+    """
+    return any(map(_may_become_stop, readings(text)))
+
+
+def _may_become_stop(text: str) -> bool:
+    words = WORD.findall(plain := _plain(text))
+    if any(word.startswith(OPENINGS) or word in OPENING_WORDS for word in words):
+        return True
+    last = words[-1:] if plain[-1:].isalpha() else []
+    pieces = ["".join(words), *last]
+    return any(
+        stem.startswith(piece) or piece.startswith(stem) for stem in STEMS for piece in pieces
+    ) or any(each.startswith(piece) for each in (*OPENINGS, *OPENING_WORDS) for piece in last)
+
+
+def _speaks_of_stop(plain: str) -> bool:
+    words = WORD.findall(plain)
+    if any(map(_is_form, words)) or PHRASE.search(_heard(words)):
+        return True
+    return any(_is_form(joined, IN_PIECES) for joined in _joined(words))
+
+
+def _plain(text: str) -> str:
+    """A text in small Latin letters, as far as its letters look like some."""
+    text = text.replace("\0", "")  # of UTF-16, read as something else
+    if not text.isascii() or "$" in text:
+        text = _latin(text)
+    text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
+    return re.sub(r"\b5(?=top)", "s", text)
+
+
+def _latin(text: str) -> str:
+    large = "".join(map(_large, unicodedata.normalize("NFKD", text)))
+    wide = large.upper().translate(_LOOK_ALIKE)
+    return "".join(sign for sign in wide if unicodedata.category(sign) not in _UNSEEN)
+
+
+def _large(sign: str) -> str:
+    small = None if sign.isascii() else _SMALL_CAPITAL.fullmatch(unicodedata.name(sign, ""))
+    return small[1] if small else sign
+
+
+def _heard(words: list[str]) -> str:
+    """The words in a row, as they sound."""
+    return PLUS.sub("plus", " ".join(words))
+
+
+def _is_of_other_letters(text: str) -> bool:
+    """Whether most letters of a text are of an alphabet that is not read here."""
+    if text.isascii():
+        return False
+    letters = [sign for sign in unicodedata.normalize("NFKD", text) if sign.isalpha()]
+    others = [
+        sign
+        for sign in letters
+        if not sign.isascii() and not unicodedata.name(sign, "").startswith(_LATIN_MARKS)
+    ]
+    return 2 * len(others) > len(letters)
+
+
+def _is_no(word: str) -> bool:
+    """Whether a word may be a no where a reply says little else."""
+    return word in NO_ALONE or NEARLY_STOP.fullmatch(word) is not None
+
+
+def _is_form(word: str, form: re.Pattern[str] = FORM) -> bool:
+    return form.fullmatch(re.sub(r"(\w)\1+", r"\1", word)) is not None
+
+
+def _joined(words: list[str]) -> Iterator[str]:
+    """What people may have torn apart: two neighbours, or all neighbours of one or two letters."""
+    yield from map("".join, pairwise(words))
+    for is_short, run in groupby(words, lambda word: len(word) <= 2):
+        if is_short:
+            letters = [*run]
+            yield from (
+                "".join(letters[begin:end])
+                for begin in range(len(letters))
+                for end in range(begin + 2, min(begin + LONGEST_FORM, len(letters)) + 1)
+            )
+
+
+def _size(words: list[str]) -> int:
+    """How many words a reply has; letters that an apostrophe left over are none."""
+    return sum(len(word) > 1 for word in words)
+
+
+def _holds_symbol(text: str) -> bool:
+    return any(unicodedata.category(sign) == "So" for sign in text)
