@@ -23,6 +23,20 @@ SAME_FILE = {"of_file": 0}
 COLUMNS = ("key", "msisdn", "first_name", "opted_out")
 
 
+NO_FRANCE = ("MA", "CH", "Maroc", "41")
+ABROAD = [
+    ("06 39 98 00 01", "FR"),
+    ("06 39 98 00 02", "MA"),
+    ("06 39 98 00 03", "Maroc"),
+    ("06 39 98 00 04", None),
+    ("06 39 98 00 05", " france "),
+    ("06 39 98 00 06", "La Réunion"),
+    ("06 39 98 00 07", "41"),
+    ("06 39 98 00 08", "N/A"),
+    ("+41 79 123 45 67", "CH"),
+]
+
+
 def number(n):
     """The n-th number of the block reserved for fiction, as the warehouse may write it."""
     return f"06 39 98 {n // 100:02} {n % 100:02}"
@@ -139,6 +153,33 @@ def test_a_campaign_may_say_that_national_numbers_are_french():
     french = screen(rows, allowed_countries=["FR", "CH", "BE"], national_numbers="FR")
 
     assert french.audience["msisdn"].to_pylist()[1:] == [msisdn(1), msisdn(2), 41791234567]
+
+
+@pytest.mark.parametrize(
+    "name", ["country", "PAYS", "country_code", "Shipping Country", "codepays"]
+)
+def test_a_national_number_of_somebody_abroad_is_not_read_as_french(name):
+    rows = [(f"k{at}", number, country) for at, (number, country) in enumerate(ABROAD)]
+
+    found = screen(candidates(*rows, columns=("key", "msisdn", name)), columns=())
+
+    assert found.audience["key"].to_pylist() == [
+        f"k{at}" for at, (_, country) in enumerate(ABROAD) if country not in NO_FRANCE
+    ]
+    assert {*found.excluded["reason"].to_pylist()} == {"national_msisdn", "country_not_enabled"}
+
+
+def test_what_the_campaign_says_of_national_numbers_holds_for_people_abroad_too():
+    rows = candidates(("k", number(1), "MA"), columns=("key", "msisdn", "country"))
+
+    assert screen(rows, columns=(), national_numbers="FR").audience.num_rows == 1
+
+
+@pytest.mark.parametrize("name", ["country_id", "store_country", "county", "birth_country_rank"])
+def test_a_column_of_another_name_is_none_of_countries(name):
+    rows = candidates(("k", number(1), "MA"), columns=("key", "msisdn", name))
+
+    assert screen(rows, columns=()).audience.num_rows == 1
 
 
 def test_no_country_beside_that_writes_otherwise_makes_a_national_number_ambiguous():
@@ -448,7 +489,7 @@ def test_a_column_of_dialling_codes_is_asked_about(name):
 
 @pytest.mark.parametrize("name", ["country_code", "prefix", "country", "pays", "dialogue", "phone"])
 def test_a_column_of_countries_is_none_of_dialling_codes(name):
-    rows = candidates(("a", number(1), "Ana", "41"), columns=(*COLUMNS[:3], name))
+    rows = candidates(("a", number(1), "Ana", "FR"), columns=(*COLUMNS[:3], name))
 
     assert outcome(screen(rows))[0] == ["a"]
 

@@ -47,6 +47,12 @@ DIALLING = re.compile(
     r"(?:tel\w*|phone|mobile|pays|national|international)?"
     r"|\w*(?:tel|phone|mobile|gsm)(?:prefix\w*|countrycode)"
 )
+# Where people are; an `id` of some table's says nothing here.
+COUNTRY = re.compile(
+    r"(?:shipping|billing|mailing|delivery|phone|mobile|tel\w*|numero)?"
+    r"(?:(?:code|iso|nom|name)?(?:country|pays|paese|landcode|landname)(?:code|iso|nom|name|of)*"
+    r"|(?:country|pays)(?:of|de)?(?:residence|phone|mobile|tel\w*))"
+)
 # Whose it is: the column of somebody else, such as a store, is an ordinary one.
 OWNERS = (
     *("customer", "client", "user", "contact", "person", "personne", "member", "membre"),
@@ -78,11 +84,14 @@ def means_dialling_code(name: str) -> bool:
     return DIALLING.fullmatch(_letters(unicodedata.normalize("NFKD", name))) is not None
 
 
+def means_country(name: str) -> bool:
+    """Whether a column plainly holds people's countries, `store_country` and `country_id` not."""
+    return COUNTRY.fullmatch(_without_owner(name)) is not None
+
+
 def means_postcode(name: str) -> bool:
     """Whether a column plainly holds people's postcodes, `cost_code` and `store_postcode` not."""
-    letters = _letters(name)
-    for owner in OWNERS:
-        letters = letters.removeprefix(owner).removesuffix(owner)
+    letters = _without_owner(name)
     near = get_close_matches(letters, POSTCODE_NAMES, cutoff=0.9)
     return letters in POSTCODE_WORDS or bool(near)
 
@@ -99,6 +108,13 @@ def alike(name: str, present: Sequence[str]) -> str | None:
             spelt[near[0]] if near else None,
         ),
     )
+
+
+def _without_owner(name: str) -> str:
+    letters = _letters(unicodedata.normalize("NFKD", name))
+    for owner in OWNERS:
+        letters = letters.removeprefix(owner).removesuffix(owner)
+    return letters
 
 
 def _letters(name: str) -> str:

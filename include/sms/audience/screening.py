@@ -42,6 +42,7 @@ import pyarrow.compute as pc
 from sms.audience.column_names import (
     OPTED_OUT,
     alike,
+    means_country,
     means_dialling_code,
     means_opted_out,
     means_postcode,
@@ -53,13 +54,13 @@ from sms.columnar import kinds
 from sms.columnar.digests import digest
 from sms.columnar.nulls import are_nulls
 from sms.columnar.parquet import as_text, placed
-from sms.columnar.text import bytes_of, distinct, nulls_of
+from sms.columnar.text import bytes_of, distinct, flags_of, nulls_of
 from sms.columnar.threads import ordered
 from sms.columnar.values import Kind
 from sms.errors import SourceError
 from sms.telecom import gsm
 from sms.telecom.coded import Coded
-from sms.telecom.msisdn import REGIONS, Bools, Fault, Int64s, normalise
+from sms.telecom.msisdn import FRENCH, REGIONS, Bools, Fault, Int64s, normalise
 from sms.telecom.national import is_ambiguous, meanings
 
 # Of the audience, before the text's; `of_file` is which of the run's files, from 0.
@@ -287,6 +288,7 @@ class Screener:
         _give(code, are_blank(keys), Reason.MISSING_KEY)
         _give(code, _longer(keys, LONGEST_KEY), Reason.OVERSIZED_KEY)
         _give_faults(code, numbers.reason)
+        self._give_national_abroad(code, given)
         region = numbers.country.indices.to_numpy()
         _give(code, ~np.isin(REGIONS, list(self.allowed_countries))[region], _NOT_ENABLED)
         lives = self.geography.places(region, given[self.postcode] if self.postcode else None)
@@ -318,6 +320,21 @@ class Screener:
         return _Page(
             numbers.msisdn, region, lives, code, gap, first, second, said, said_keys, found, telling
         )
+
+    def _give_national_abroad(self, code: Codes, given: Mapping[str, pa.Array]) -> None:
+        """Of people in other countries, a number without a country's code is not read as French.
+
+        What the campaign says of `national_numbers` is said of these, too.
+        """
+        elsewhere = np.zeros(len(code), np.bool_)
+        for name in filter(means_country, given if self.national_numbers is None else ()):
+            elsewhere |= ~_says_france(given[name])
+        rows = np.flatnonzero(elsewhere)
+        if rows.size:
+            texts = given[self.msisdn].take(pa.array(rows))
+            national = normalise(texts, national=False).reason.cast(pa.string())
+            elsewhere[rows] = flags_of(pc.equal(national, Reason.NATIONAL_MSISDN.value))
+            _give(code, elsewhere, Reason.NATIONAL_MSISDN)
 
     def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
         """The kind that a batch's source gives a column, or those that its texts agree upon."""
@@ -368,7 +385,11 @@ class Screener:
         for fault in self.column_faults(present):
             raise SourceError(fault.sentence)
         asked = self._asked()
-        return [name for name in present if name in asked or means_opted_out(name)]
+        return [
+            name
+            for name in present
+            if name in asked or means_opted_out(name) or means_country(name)
+        ]
 
     def column_faults(self, present: Sequence[str]) -> Iterator["ColumnFault"]:
         """Each column that the query lacks, or returns by a name that may mean another thing."""
@@ -786,6 +807,35 @@ def _is_encoded(kind: pa.DataType) -> bool:
     if not pa.types.is_dictionary(kind):
         return False
     return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+
+
+def _says_france(column: pa.Array) -> Bools:
+    """Which rows of a column of countries are blank, or say France or a part of it."""
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    words = encoded.dictionary
+    letters = pc.replace_substring_regex(
+        pc.utf8_lower(pc.utf8_normalize(words.cast(pa.string()), "NFKD")), r"[^a-z0-9]", ""
+    )
+    french = flags_of(pc.is_in(letters, value_set=_FRENCH)) | are_nulls(words)
+    french |= flags_of(pc.equal(letters, ""))
+    rows: Bools = np.append(french, True)[encoded.indices.fill_null(len(words)).to_numpy()]
+    return rows
+
+
+# Names and codes of France and of its parts, whose numbers are written alike.
+_FRENCH = pa.array(
+    [
+        *("fr", "fra", "fx", "france", "francemetropolitaine", "metropole", "french", "frankreich"),
+        *("francia", "frankrijk", "republiquefrancaise", "33", "0033", "250"),
+        *(code.lower() for code in (*FRENCH, "BL", "MF", "NC", "PF", "WF")),
+        *("guadeloupe", "martinique", "guyane", "guyanefrancaise", "frenchguiana", "reunion"),
+        *("lareunion", "mayotte", "saintbarthelemy", "saintmartin", "saintpierreetmiquelon"),
+        *("corse", "corsica", "nouvellecaledonie", "newcaledonia", "polynesiefrancaise"),
+        *("frenchpolynesia", "wallisetfutuna", "wallisandfutuna"),
+        *("glp", "mtq", "guf", "reu", "myt", "blm", "maf", "spm", "ncl", "pyf", "wlf"),
+    ],
+    pa.string(),
+)
 
 
 def _give(code: Codes, rows: Bools, reason: Reason) -> None:
