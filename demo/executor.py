@@ -21,7 +21,11 @@ OURS = (
     *("approval", "documentation", "form", "keeping", "operators", "sensors", "tasks"),
     *("triggers", "wiring"),
 )
-PRODUCT = ("collecting", "housekeeping", "proving", "retention", "reviewing", "sending", "settling")
+PRODUCT = (
+    *("delivery.settlement", "privacy.retention", "reports.collection", "reports.housekeeping"),
+    *("run.departure", "run.prepared_file", "run.proof", "run.rejection", "run.review"),
+    *("run.stages", "run.upload_time"),
+)
 
 
 class PreloadedLocalExecutor(LocalExecutor):

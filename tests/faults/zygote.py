@@ -24,6 +24,7 @@ from tests.airflow_home import move_in
 move_in()
 sys.stdout = sys.stderr  # so is what it prints while it loads
 
+import asyncssh  # noqa: E402
 import psycopg  # noqa: E402
 from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
@@ -160,8 +161,12 @@ def live(order: dict[str, Any]) -> int:
 
 def warm_up() -> None:
     """Let Airflow find its providers and plugins once, and not again in each fork."""
-    example = '{"conn_type": "sftp", "host": "nowhere", "extra": {"service_id": "12345"}}'
-    os.environ["AIRFLOW_CONN_SMS_GATEWAY"] = example
+    pinned = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    example = {
+        **{"conn_type": "sftp", "host": "nowhere", "login": "nobody", "password": "none"},
+        "extra": {"service_id": "12345", "host_key": pinned},
+    }
+    os.environ["AIRFLOW_CONN_SMS_GATEWAY"] = json.dumps(example)
     os.environ["AIRFLOW_VAR_SMS_HALT"] = ""
     wiring.account()
     wiring.require_running()
