@@ -511,14 +511,18 @@ def test_an_older_report_under_another_hour_takes_nothing_back(home, gateway, la
     assert home.ledger.reconcile(one.stem).delivered == 9
 
 
-def test_a_delivery_report_under_no_name_of_one_is_told(home, gateway, later, ack):
+def test_a_delivery_report_under_no_name_of_one_is_told(home, gateway, later, ack, caplog):
     one = home.accepted(3)
     later(A_DAY)
     odd = name("ACK", one).replace(".csv", " (1).csv")
     gateway.put_report(odd, ack(3))
 
+    home.collect_replies()
+    [at_once] = [each for each in caplog.records if each.levelname == "ERROR"]
     with pytest.raises(HousekeepingUnfinished, match="begins like ACK") as told:
         clear(home)
+
+    assert at_once.message.startswith(f"{odd}: it begins like ACK")
 
     assert odd in str(told.value)
 
