@@ -359,6 +359,16 @@ def test_a_disk_without_room_keeps_nobody_s_number(campaign, stop_list, tmp_path
         assert len((disk.folder / "out" / "excluded.csv").read_text().splitlines()) == 3
 
 
+def test_an_hour_that_has_passed_is_told(campaign, recipients, stop_list, tmp_path):
+    done = sms(
+        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
+        *("--at", "2020-03-03T10:00", "--out", tmp_path / "out"),
+    )
+
+    assert done.returncode == 0
+    assert "has passed: the gateway sends such a file at once" in " ".join(done.stderr.split())
+
+
 def test_lists_in_a_parquet_are_refused_where_the_text_writes_them(campaign, stop_list, tmp_path):
     rows = [{"key": "k1", "msisdn": "0639980001", "first_name": ["Zoé", "Léa"], "store": "Lyon"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "lists.parquet")

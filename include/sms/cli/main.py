@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from sms import clock
 from sms.cli import exit_status, retention, runs, status
 from sms.cli.check import check
 from sms.cli.explain import explain
@@ -162,6 +163,11 @@ def prepare(
         say.print(f"\n{reason}", markup=False)
     for stem, written in made.files:
         say.print(f"{out / stem}.csv: {count(written.rows, 'message')}", markup=False)
+    if plan.send_at < clock.now():
+        complain.print(
+            f"[yellow]past[/] {clock.in_paris(plan.send_at)} has passed: the gateway sends such a "
+            "file at once"
+        )
     if not made.files:
         say.print("No recipient is left: no file was made.")
         raise typer.Exit(NOBODY)
