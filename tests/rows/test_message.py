@@ -527,6 +527,15 @@ def test_a_placeholder_in_a_value_is_told_by_its_row_and_not_refused():
     assert rendering.messages.num_rows == len(values)
 
 
+def test_a_value_that_stands_for_none_is_told_by_its_row_and_not_refused():
+    values = ["-", "Zoé", "Inconnu", "(vide)", "Ne pas contacter", "Décédé", "9999-12-31", "Testa"]
+    values += ["N.C.", "Jean-Luc", "...", "31/12/9999 00:00", "Aucun souci", "2027-12-31", "Nc"]
+    rendering = rendered("Bonjour {{ name }} - ok", audience(name=values))
+
+    assert rendering.suspects["stopgap"].tolist() == [1, 3, 4, 5, 6, 7, 9, 11, 12, 15]
+    assert rendering.messages.num_rows == len(values)
+
+
 def test_an_html_entity_is_told_by_its_row_and_not_refused():
     values = ["Zoé", "O&#039;Neil", "R&D; rien", "Caf&eacute;", "A & B", "L&#xE9;a"]
     rendering = rendered("Bonjour {{ name }}", audience(name=values))

@@ -100,4 +100,6 @@ _FAULTS = {
     "it stands, and was not excluded for it: decode the column in the query",
     "placeholder": "the text holds a place that some tool was to fill, such as {{ first_name }} or "
     "[Prénom], which phones show as it stands, and was not excluded for it: correct the source",
+    "stopgap": "the text holds a value that stands for none, such as -, Inconnu, Ne pas contacter "
+    "or 9999-12-31, and was not excluded for it: let the query return a null, or leave out the row",
 }

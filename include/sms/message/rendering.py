@@ -52,8 +52,17 @@ PLACEHOLDER = (
     r"|<<[\w .]+>>|\{(?:first|last|full)?_?name\}|\[(?:pr[ée])?nom\]|\[(?:first |last )?name\]"
 )
 PLACE_SIGNS = np.frombuffer(b"{[|%<", np.uint8)  # of which each has one
-SUSPECTS = ("mojibake", "html_entity", "placeholder")
+SUSPECTS = ("mojibake", "html_entity", "placeholder", "stopgap")
 HTML_ENTITY = r"&(?:#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,6}|[A-Za-z][A-Za-z0-9]{1,30});"
+
+# What people and programs write where there is no value, and what they note in its place.
+STOPGAP = (
+    r"(?i)^(?:[-_.?/*~]+|[(<\[]?(?:vide|empty|blank|unknown|inconnue?|non renseign[ée]e?|n\.?c\.?"
+    r"|n\.r\.|sans nom|aucune?|d[ée]c[ée]d[ée]e?|deceased|npai|test|xx+"
+    r"|ne (?:pas|plus) (?:contacter|appeler|relancer|d[ée]ranger|solliciter|utiliser))[)>\]]?"
+    r"|(?:9999|1900)-(?:12-31|01-01).*|(?:31/12/9999|01/01/1900).*)$"
+)
+LONGEST_STOPGAP = 28  # bytes
 
 # What stands for what when a gateway can't be trusted with quotes (R23).
 DELIMITERS = {";": ",", '"': "'", "\r": " ", "\n": " ", "\t": " "}
@@ -239,6 +248,7 @@ class Renderer:
             which,
             _with_html(cleaned.texts),
             _with_placeholder(cleaned.texts),
+            _are_stopgaps(cleaned.texts) if which is not None else _none_of(cleaned.texts),
         )
 
     def _lengths(self, texts: pa.Array) -> Lengths:
@@ -492,6 +502,7 @@ class _Part:
     which: Ints | None  # None: every row has the first
     html_entity: Flags
     placeholder: Flags
+    stopgap: Flags
 
     @property
     def encoded(self) -> Encoded:
@@ -546,17 +557,31 @@ class _Draft:
         return np.flatnonzero(first | last)
 
 
+def _none_of(texts: pa.Array) -> Flags:
+    """No text of a column."""
+    return np.zeros(len(texts), np.bool_)
+
+
+def _are_stopgaps(texts: pa.LargeStringArray) -> Flags:
+    """Which values of a column stand where there was none: "-", "Inconnu", "Ne pas contacter"."""
+    found = _none_of(texts)
+    short = np.flatnonzero(np.diff(bytes_of(texts)[1]) <= LONGEST_STOPGAP)
+    some = texts.take(pa.array(short))
+    found[short] = flags_of(pc.fill_null(pc.match_substring_regex(some, STOPGAP), False))
+    return found
+
+
 def _with_html(texts: pa.LargeStringArray) -> Flags:
     """Which texts hold an HTML entity, such as O&#039;Neil."""
     if not (bytes_of(texts)[0] == ord("&")).any():
-        return np.zeros(len(texts), np.bool_)
+        return _none_of(texts)
     return flags_of(pc.fill_null(pc.match_substring_regex(texts, HTML_ENTITY), False))
 
 
 def _with_placeholder(texts: pa.LargeStringArray) -> Flags:
     """Which texts hold a place that another tool was to fill, such as {{ first_name }}."""
     if not np.isin(bytes_of(texts)[0], PLACE_SIGNS).any():
-        return np.zeros(len(texts), np.bool_)
+        return _none_of(texts)
     return flags_of(pc.fill_null(pc.match_substring_regex(texts, PLACEHOLDER), False))
 
 

@@ -274,8 +274,8 @@ def collect_replies(
         if brought:
             collected.append(brought)
     failures += misnamed(listing, SOURCE)
-    for odd, error in misnamed(listing, {ReportKind.ACK}):  # holds no STOP, so nothing waits for it
-        log.error("%s: %s", odd, error)
+    for odd, problem in misnamed(listing, {ReportKind.ACK}):  # holds no STOP, so nothing waits for it
+        log.error("%s: %s", odd, problem)
     for file in listing:
         if is_unchanged(file, known := read.get(file.name), seen.get(file.name)):
             continue
