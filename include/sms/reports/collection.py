@@ -274,7 +274,7 @@ def collect_replies(
         if brought:
             collected.append(brought)
     failures += misnamed(listing, SOURCE)
-    for odd, problem in misnamed(listing, {ReportKind.ACK}):  # holds no STOP, so nothing waits for it
+    for odd, problem in misnamed(listing, {ReportKind.ACK}):  # which holds no STOP
         log.error("%s: %s", odd, problem)
     for file in listing:
         if is_unchanged(file, known := read.get(file.name), seen.get(file.name)):
