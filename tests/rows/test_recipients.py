@@ -480,7 +480,7 @@ DIALLING += ["vorwahl", "country_dial_code", "tel_prefixe"]
 
 @pytest.mark.parametrize("name", DIALLING)
 def test_a_column_of_dialling_codes_is_asked_about(name):
-    rows = candidates(("a", number(1), "Ana", "41"), columns=(*COLUMNS[:3], name))
+    rows = candidates(("a", number(1), "Ana", "33"), columns=(*COLUMNS[:3], name))
 
     with pytest.raises(SourceError, match=f"a column '{name}', .*may be somebody else's: join"):
         screen(rows)
@@ -514,7 +514,7 @@ def test_a_column_of_postcodes_that_the_campaign_does_not_name_is_refused(name):
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_column_is_no_postcode(name):
-    rows = candidates(("a", number(1), "Ana", "97100"), columns=(*COLUMNS[:3], name))
+    rows = candidates(("a", "+33639980001", "Ana", "97100"), columns=(*COLUMNS[:3], name))
 
     assert outcome(screen(rows, lacks_postcode=True))[0] == ["a"]
 
