@@ -229,12 +229,17 @@ def test_a_key_in_any_good_way_logs_in_everywhere(
     assert gateway.counts()["refused_login"] == 0
 
 
-@pytest.mark.parametrize("key", [OURS, RSA, ECDSA], ids=["Ed25519", "RSA", "ECDSA"])
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        pytest.param(key, form, id=f"{name}-{form}")
+        for name, key in (("Ed25519", OURS), ("RSA", RSA), ("ECDSA", ECDSA))
+        for form in FORMATS
+        if (name, form) != ("Ed25519", "pkcs1-pem")  # there is no such format
+    ],
+)
 @pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
 def test_both_libraries_read_the_same_key(key: Any, form: str, passphrase: str) -> None:
-    if form == "pkcs1-pem" and key is OURS:
-        pytest.skip("there is no such format of an Ed25519 key")
     text = key.export_private_key(form, passphrase=passphrase or None)
 
     read = ssh_keys.private_key(text, "a test's key", passphrase)
