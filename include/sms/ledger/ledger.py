@@ -48,6 +48,7 @@ from sms.ledger.records import (
     Hashed,
     History,
     Import,
+    KeptRun,
     OpenRun,
     Part,
     PlannedRun,
@@ -56,7 +57,6 @@ from sms.ledger.records import (
     RemoteState,
     Reply,
     ReportFile,
-    RunFolder,
     RunLine,
     Sent,
     Shortfall,
@@ -195,7 +195,7 @@ class Ledger:
         with self._transaction() as tx:
             return runs.submissions(tx, run_key)
 
-    def run_folders(self) -> list[RunFolder]:
+    def run_folders(self) -> list[KeptRun]:
         """Where every run left its files, and where its submissions stand."""
         with self._transaction() as tx:
             return runs.folders(tx)

@@ -206,7 +206,7 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
+class KeptRun:
     """Where a run left its files, the latest hour of its submissions, and where these stand."""
 
     folder: str

@@ -13,7 +13,7 @@ from sms.clock import PARIS
 from sms.errors import CampaignRepeated, LedgerError
 from sms.ledger import months
 from sms.ledger.database import Transaction
-from sms.ledger.records import Part, PlannedRun, RunFolder, Submission
+from sms.ledger.records import KeptRun, Part, PlannedRun, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, locked, move
 from sms.ledger.tables import campaign_run, submission
@@ -57,16 +57,16 @@ def submissions(tx: Transaction, run_key: str) -> list[Submission]:
     return [one for one in known if one.state is not State.CANCELLED] or known
 
 
-def folders(tx: Transaction) -> list[RunFolder]:
+def folders(tx: Transaction) -> list[KeptRun]:
     """Where every run left its files."""
-    found: dict[str, RunFolder] = {}
+    found: dict[str, KeptRun] = {}
     query = select(
         *(campaign_run.c[name] for name in ("run_key", "folder", "send_at")),
         *(submission.c[name].label(f"file_{name}") for name in ("stem", "state", "send_at")),
     ).join(submission)
     for row in tx.db.execute(query):
-        before = found.get(row.run_key) or RunFolder(row.folder, row.send_at, {})
-        found[row.run_key] = RunFolder(
+        before = found.get(row.run_key) or KeptRun(row.folder, row.send_at, {})
+        found[row.run_key] = KeptRun(
             row.folder,
             max(before.send_at, row.file_send_at),
             {**before.stems, row.file_stem: State(row.file_state)},

@@ -14,7 +14,7 @@ from typing import Any
 from sms.clock import PARIS
 from sms.errors import LedgerError
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import RunFolder
+from sms.ledger.records import KeptRun
 from sms.ledger.states import OVER, State
 from sms.wire.names import ReportKind, ReportName
 
@@ -61,7 +61,7 @@ def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> Ru
     return RunsExpired(folders, tuple(called_off), unknown)
 
 
-def _call_off(run: RunFolder, ledger: Ledger) -> Iterator[str]:
+def _call_off(run: KeptRun, ledger: Ledger) -> Iterator[str]:
     """Cancel what was prepared and never sent, or its people would be kept for ever."""
     for stem, state in run.stems.items():
         why = {"why": "its run's folder expires"}
