@@ -21,13 +21,9 @@ def proof_keys(plan: Plan, ledger: Ledger) -> dict[str, str]:
 
 def require_proved(plan: Plan, ledger: Ledger) -> list[Submission]:
     """The proofs of what is prepared now; NotApproved unless each has left."""
-    proofs = [
-        each
-        for run_key in proof_keys(plan, ledger).values()
-        for each in ledger.submissions(run_key)
-    ]
-    variants = len(proof_keys(plan, ledger))
-    if len(proofs) < variants or any(each.state not in SENT for each in proofs):
+    run_keys = proof_keys(plan, ledger).values()
+    proofs = [each for run_key in run_keys for each in ledger.submissions(run_key)]
+    if len(proofs) < len(run_keys) or any(each.state not in SENT for each in proofs):
         raise NotApproved(
             "the proof of what is prepared now has not left, so nobody can have seen it: clear the "
             "tasks prove and send_proof with what is downstream of them"

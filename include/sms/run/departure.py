@@ -17,7 +17,7 @@ from sms.calendar.send_window import Sending
 from sms.calendar.zones import zone
 from sms.errors import NotApproved, StopListUnsafe, WindowClosed
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Submission
+from sms.ledger.records import PlannedRun, Submission
 from sms.ledger.states import SENT
 from sms.run import approval
 from sms.run.frequency_cap import FrequencyCap
@@ -56,12 +56,13 @@ class DepartureRules:
         """
         now = self.now()
         files = self.ledger.submissions(submission.run_key)
+        run = self.ledger.run(submission.run_key)
         self.require_not_halted()
         self._require_open_hour(submission, files, now)
         self._require_done_by_closing(files, now)
         approval.require_proved(self.plan, self.ledger)
-        self._require_approved(submission)
-        self._require_recent_audience(submission, files, now)
+        self._require_approved(submission, run)
+        self._require_recent_audience(submission, run, files, now)
         require_stop_list(self.ledger, self.settings)
 
     def left_out(
@@ -104,8 +105,7 @@ class DepartureRules:
             advice=tail_advice(self.plan),
         )
 
-    def _require_approved(self, submission: Submission) -> None:
-        run = self.ledger.run(submission.run_key)
+    def _require_approved(self, submission: Submission, run: PlannedRun) -> None:
         if run.approved_at is None and approval.is_needed(self.plan, self.ledger):
             raise NotApproved(
                 f"{submission.stem} has not been approved as it is prepared now: clear the task "
@@ -113,9 +113,8 @@ class DepartureRules:
             )
 
     def _require_recent_audience(
-        self, submission: Submission, files: Sequence[Submission], now: datetime
+        self, submission: Submission, run: PlannedRun, files: Sequence[Submission], now: datetime
     ) -> None:
-        run = self.ledger.run(submission.run_key)
         chosen_at = run.chosen_at or run.planned_at
         if now - max(submission.send_at, chosen_at) > self.settings.max_age:
             raise WindowClosed(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sms import storage
 from sms.audience.source_faults import Suspects
 from sms.errors import LedgerError
+from sms.ledger.records import PROOF
 from sms.message.rendering import DelimiterInText
 from sms.run.preparation import Plan
 from sms.run.schedule import Schedule
@@ -171,7 +172,7 @@ class RunFolder:
 
     def proof(self, variant: str = "") -> Self:
         """The folder of the run's proof, or of that of a variant."""
-        return type(self)(self.path / (f"proof-{variant}" if variant else "proof"))
+        return type(self)(self.path / (f"{PROOF}-{variant}" if variant else PROOF))
 
     def beside(self, folder: str) -> Self:
         """The folder of another run of the same campaign, by the end of its path."""
