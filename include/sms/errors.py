@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sms import remedies
+from sms.remedies import Dag, Task
 from sms.words import count
 
 SUPPORT = "support@mtarget.fr"  # spec, *Registration*
@@ -131,8 +133,8 @@ class LimitTripped(SmsError):
     def __str__(self) -> str:
         return (
             f"{self.campaign} stops before its upload: {'; '.join(self.tripped)}. "
-            "If all is as it should be, correct campaign.yaml or the settings and clear the "
-            "task plan with what is downstream of it"
+            "If all is as it should be, correct campaign.yaml or the settings and "
+            f"{remedies.clear(Task.PLAN)}"
         )
 
 
@@ -205,8 +207,8 @@ class SendingHalted(SmsError):
     def __str__(self) -> str:
         return (
             f"the Airflow variable {self.variable} halts all sending: nothing more is renamed. "
-            "Delete it when sending may go on, then clear all that failed in this run; or call the "
-            "file off by the DAG settle_submission"
+            "Delete it when sending may go on, then clear all that failed in this run; or "
+            f"{remedies.CALL_OFF}"
         )
 
 
@@ -226,7 +228,8 @@ class VerdictOverdue(GatewayError):
         }[self.phase]
         return (
             f"no verdict on {self.stem} in time: the gateway {seen}. It is not sent again. Ask "
-            f"{SUPPORT} what became of it; the task submit of its run, cleared, waits once more"
+            f"{SUPPORT} what became of it, and {remedies.clear(Task.SUBMIT)}: the run "
+            "waits once more"
         )
 
 
@@ -241,8 +244,9 @@ class CampaignRepeated(SmsError):
     def __str__(self) -> str:
         return (
             f"{self.campaign} was asked for twice within a minute: {self.other} was first, and "
-            "this run was skipped and sends nothing. If that one is not to go on, call it off by "
-            "settle_submission; then, or if everybody is to be written to twice, trigger a new run"
+            "this run was skipped and sends nothing. If that one is not to go on, "
+            f"{remedies.CALL_OFF}; then, or if everybody is to be written to twice, "
+            f"{remedies.NEW_RUN}"
         )
 
 
@@ -300,7 +304,8 @@ class StillReported(LedgerError):
         super().__init__(
             f"this person is in {', '.join(stems)}, of which the provider may still report, and "
             "would be written down again: nothing was erased. Enter their opt-out if they want no "
-            "more messages, and ask again when housekeeping has closed these files" + from_when
+            f"more messages, and ask again when {Dag.HOUSEKEEPING} has closed these files"
+            + from_when
         )
         self.stems = stems
         self.last = last
@@ -460,6 +465,6 @@ class ReportOverdue(GatewayError):
         since = "" if self.due_at is None else f": it was due {self.due_at:%Y-%m-%d %H:%M} UTC"
         return (
             f"the delivery report of {self.stem}{on} is overdue{since}. Ask {SUPPORT} for it, "
-            "then trigger collect_delivery_report with this stem; the provider keeps reports for a "
+            f"then {remedies.COLLECT} with this stem; the provider keeps reports for a "
             "month"
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, Self, cast
 
+from sms import remedies
 from sms.errors import SmsError, StorageFailed, StorageGone
 
 
@@ -50,8 +51,8 @@ ADVICE = {
     errno.EACCES: RIGHTS,
     errno.EPERM: RIGHTS,
     errno.ENOENT: (
-        "mount its disk or restore it from a backup; a run whose folder is lost is called off by "
-        "settle_submission, and triggered anew"
+        "mount its disk or restore it from a backup; of a run whose folder is lost, "
+        f"{remedies.CALL_OFF}, and {remedies.NEW_RUN}"
     ),
     errno.EFBIG: "raise the limit on the size of files (ulimit -f, LimitFSIZE)",
     errno.EMFILE: "raise the limit of open files (ulimit -n, LimitNOFILE)",

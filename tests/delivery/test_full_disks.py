@@ -131,7 +131,7 @@ def test_a_stage_whose_folder_is_gone_says_what_to_do_and_is_not_tried_again(
     PLANS[:] = [folder.read_plan()]
     shutil.rmtree(folder.path)
 
-    with pytest.raises(StorageGone, match="called off by settle_submission") as gone:
+    with pytest.raises(StorageGone, match="call the file off by the DAG settle_submission") as gone:
         stage(desk, folder)
 
     assert not gone.value.retryable

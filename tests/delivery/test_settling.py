@@ -2,10 +2,11 @@
 
 import pytest
 
-from sms import clock
+from sms import clock, remedies
 from sms.delivery import settlement
 from sms.errors import GatewayUnreachable, HousekeepingUnfinished, LedgerError, SubmissionUnknown
 from sms.ledger.states import State
+from sms.remedies import Task
 from sms.reports.housekeeping import clear_gateway
 from sms_airflow import wiring
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, in_send, numbers, renames, show
@@ -21,7 +22,7 @@ def unknown(desk: Desk, gateway: Gateway, more: str = "") -> str:
     with pytest.raises(GatewayUnreachable):
         desk.submit(stem)
     (gateway.home / "Send" / f"{stem}.tmp").unlink()
-    with pytest.raises(SubmissionUnknown, match="trigger the DAG settle_submission"):
+    with pytest.raises(SubmissionUnknown, match="answer by the DAG settle_submission"):
         desk.submit(stem, token="second try")
     return stem
 
@@ -37,7 +38,7 @@ def test_what_arrived_goes_on_from_its_verdict(desk: Desk, gateway: Gateway) -> 
 
     told = settled(stem, desk, arrived=True)
 
-    assert told == f"{stem} counts as submitted. Clear its task submit, and the run goes on"
+    assert told == f"{stem} counts as submitted. To go on, {remedies.clear(Task.SUBMIT)}"
     assert desk.submit(stem, token="cleared").state is State.SUBMITTED
     assert renames(gateway) == []
 
@@ -156,7 +157,7 @@ def test_housekeeping_lets_the_gateway_settle_what_was_unknown(
     clear(desk)
 
     assert desk.ledger.submission(stem).state is State.SUBMITTED
-    assert f"{stem} counts as submitted: clear its task submit" in caplog.text
+    assert f"{stem} counts as submitted: to go on, clear the task submit" in caplog.text
 
 
 def clear(desk: Desk) -> None:

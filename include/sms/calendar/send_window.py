@@ -15,12 +15,12 @@ from sms.calendar.zones import MAINLAND, Zone, bank_holidays
 from sms.campaign.definition import Kind
 from sms.clock import PARIS
 from sms.errors import WindowClosed
+from sms.remedies import NEW_RUN
 from sms.settings import Settings
 from sms.words import count, duration
 
 SUNDAY = 6
 MINUTE = timedelta(minutes=1)
-AGAIN = "trigger a new run"
 FAR_AWAY = timedelta(days=30)  # no zone is closed for as long, unless its hours never meet Paris'
 
 # Not strftime's names: those follow the machine's language.
@@ -81,7 +81,7 @@ def require_open(
     settings: Settings,
     send_now: bool = False,
     zone: Zone = MAINLAND,
-    again: str = AGAIN,
+    again: str = NEW_RUN,
 ) -> None:
     """Refuse with WindowClosed a file that, uploaded now, would go out late or in a closed hour.
 
@@ -371,7 +371,9 @@ def _minute(instant: datetime) -> datetime:
     return _utc(instant).replace(second=0, microsecond=0)
 
 
-def _refuse_late(wish: datetime, *, now: datetime, settings: Settings, again: str = AGAIN) -> None:
+def _refuse_late(
+    wish: datetime, *, now: datetime, settings: Settings, again: str = NEW_RUN
+) -> None:
     if now - wish > settings.max_late:
         raise WindowClosed(
             f"{_spoken(wish)} has passed, by more than max_late ({duration(settings.max_late)}) "

@@ -4,12 +4,14 @@ What belongs here: which answers there are, and what each changes in the ledger.
 looked at, and a `.tmp` that must not leave is removed; nothing is sent.
 """
 
+from sms import remedies
 from sms.delivery.gateway import Gateway
 from sms.delivery.upload import clear_away, contradiction, look_again, proof_of_arrival
 from sms.errors import SUPPORT, LedgerError
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import is_proof
 from sms.ledger.states import AHEAD, State
+from sms.remedies import Task
 
 STILL_HERE = (State.PLANNED, *sorted(AHEAD))
 
@@ -38,15 +40,12 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
     elif not arrived:
         raise LedgerError(
             f"the gateway shows that {stem} has arrived, whatever anybody says: it counts as "
-            f"submitted, and nothing is sent again. Clear its task {_task(stem, ledger)}, and the "
-            "run goes on"
+            f"submitted, and nothing is sent again. {_goes_on(stem, ledger)}"
         )
     if arrived:
-        return (
-            f"{stem} counts as submitted. Clear its task {_task(stem, ledger)}, and the run goes on"
-        )
+        return f"{stem} counts as submitted. {_goes_on(stem, ledger)}"
     if is_proof(found.run_key):
-        return f"{stem} is cancelled. Clear the task prove of its run, which sends another proof"
+        return f"{stem} is cancelled. For another proof, {remedies.clear(Task.PROVE)}"
     if is_alone(stem, ledger):
         return f"{stem} is cancelled, and nothing of its run was sent: it may be sent again"
     return (
@@ -55,9 +54,10 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
     )
 
 
-def _task(stem: str, ledger: Ledger) -> str:
-    """The task that waits for a file's verdict."""
-    return "send_proof" if is_proof(ledger.submission(stem).run_key) else "submit"
+def _goes_on(stem: str, ledger: Ledger) -> str:
+    """How the run of a file that arrived goes on: the task that waits for the verdict."""
+    proof = is_proof(ledger.submission(stem).run_key)
+    return f"To go on, {remedies.clear(Task.SEND_PROOF if proof else Task.SUBMIT)}"
 
 
 def is_alone(stem: str, ledger: Ledger) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms import storage
+from sms import remedies, storage
 from sms.clock import in_paris
 from sms.delivery.gateway import Folder, Gateway, RemoteFile, Shows
 from sms.errors import (
@@ -37,6 +37,7 @@ from sms.errors import (
 )
 from sms.ledger.ledger import Ledger, Submission
 from sms.ledger.states import AHEAD, HEARD, SENT, State
+from sms.remedies import Task
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
 from sms.words import count
 
@@ -224,9 +225,9 @@ def standing(submission: Submission) -> Submission:
     if submission.state is State.UNKNOWN:
         raise unknown(submission.stem)
     if submission.state is State.CANCELLED:
-        raise LedgerError(f"{submission.stem} was cancelled: trigger a new run to send it")
+        raise LedgerError(f"{submission.stem} was cancelled: {remedies.NEW_RUN} to send it")
     if submission.state is State.PLANNED:
-        raise LedgerError(f"{submission.stem} was never prepared: clear the task render first")
+        raise LedgerError(f"{submission.stem} was never prepared: {remedies.clear(Task.RENDER)}")
     log.info("%s is %s already: nothing is uploaded again", submission.stem, submission.state)
     return submission
 
@@ -296,7 +297,7 @@ def unknown(stem: str) -> SubmissionUnknown:
     return SubmissionUnknown(
         f"{stem} may or may not have been delivered: its rename was about to happen, and the "
         f"gateway does not show that it did. Nothing is sent again by itself. Ask {SUPPORT} "
-        f"whether {stem} was received, then say so: trigger the DAG settle_submission, which goes "
+        f"whether {stem} was received, then {remedies.ANSWER}, which goes "
         "on with it or sends the campaign again under a new name"
     )
 

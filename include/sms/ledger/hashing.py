@@ -20,6 +20,7 @@ from sms.ledger.planning import planned
 from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Hashed
 from sms.ledger.tables import opt_out, stop_list_key
+from sms.remedies import Dag, Housekeeping
 
 NAMES = pa.schema(
     [
@@ -156,8 +157,8 @@ def require_key(tx: Transaction) -> Key:
     if key is None:
         raise LedgerError(
             "the stop list is to be kept as hashes, and its key is not in use yet: nothing was "
-            "changed. The DAG housekeeping takes the key of Airflow's connection into use with its "
-            "task expire_people; do this again afterwards"
+            f"changed. The DAG {Dag.HOUSEKEEPING} takes the key of Airflow's connection into use "
+            f"with its task {Housekeeping.EXPIRE_PEOPLE}; do this again afterwards"
         )
     return key
 

@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.exc import IntegrityError
 
+from sms import remedies
 from sms.clock import PARIS
 from sms.errors import CampaignRepeated, LedgerError
 from sms.ledger import months
@@ -185,7 +186,7 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
         return present  # told again what already left
     live = {one.part: one for one in _live_unclaimed(tx, run_key, "prepared differently")}
     if not live:
-        raise LedgerError(f"run {run_key} was cancelled: trigger a new one")
+        raise LedgerError(f"run {run_key} was cancelled: {remedies.NEW_RUN}")
     _note(tx, run_key, approved_by=None, approved_at=None)  # a yes is to the bytes that were shown
     for surplus in [one for number, one in live.items() if number > len(parts)]:
         _withdraw(tx, surplus)
@@ -279,7 +280,7 @@ def _live_unclaimed(tx: Transaction, run_key: str, what: str) -> list[Submission
         if one.state not in UNCLAIMED:
             raise LedgerError(
                 f"run {run_key} can't be {what}: {one.stem} is {one.state} already. "
-                "Trigger a new run instead"
+                f"To send it, {remedies.NEW_RUN}"
             )
     return live
 
@@ -322,7 +323,7 @@ def _add(
 def _stem_taken(stem: str) -> LedgerError:
     return LedgerError(
         f"the name {stem} was given to another file before, and a name is never used twice: "
-        "choose another slot, or trigger a new run"
+        f"choose another slot, or {remedies.NEW_RUN}"
     )
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sms import remedies
 from sms.clock import PARIS
 from sms.errors import SUPPORT, BadCampaign, LedgerUnreachable, StopListUnsafe
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Recurring, Submission
 from sms.ledger.states import State
+from sms.remedies import Dag
 from sms.reports import overdue
 from sms.settings import Settings
 from sms.words import count, duration
@@ -21,8 +23,8 @@ REPLIES_LOOKED_BACK = timedelta(days=30)
 # Every five minutes, and every night; by then several runs of theirs are missing.
 LATE = {Recurring.COLLECT_REPLIES: timedelta(hours=1), Recurring.CLEAR_GATEWAY: timedelta(days=2)}
 DONE_BY = {
-    Recurring.COLLECT_REPLIES: ("STOPs", "fetched", "collect_replies"),
-    Recurring.CLEAR_GATEWAY: ("the gateway", "cleared", "housekeeping"),
+    Recurring.COLLECT_REPLIES: ("STOPs", "fetched", Dag.COLLECT_REPLIES),
+    Recurring.CLEAR_GATEWAY: ("the gateway", "cleared", Dag.HOUSEKEEPING),
 }
 
 
@@ -81,14 +83,14 @@ def _files(ledger: Ledger, settings: Settings, now: datetime) -> Iterable[Check]
         those(State.UNKNOWN, lambda each: True),
         "no file is unknown",
         "reached the gateway or not, which can't be known from here: ask "
-        f"{SUPPORT}, then answer by the DAG settle_submission",
+        f"{SUPPORT}, then {remedies.ANSWER}",
     )
     yield _cases(
         "broken_uploads",
         those(State.UPLOADING, lambda each: overdue.is_abandoned(each, now)),
         "no upload was left unfinished",
-        "left unfinished by an upload that no task goes on with: see housekeeping, and call off "
-        "by the DAG settle_submission",
+        f"left unfinished by an upload that no task goes on with: see {Dag.HOUSEKEEPING}, and "
+        f"{remedies.CALL_OFF}",
     )
     yield _cases(
         "overdue_verdicts",
@@ -100,7 +102,7 @@ def _files(ledger: Ledger, settings: Settings, now: datetime) -> Iterable[Check]
         "overdue_reports",
         those(State.ACCEPTED, lambda each: overdue.lacks_report(each, settings, now)),
         "no delivery report is overdue",
-        f"without a delivery report: ask {SUPPORT}, then trigger collect_delivery_report",
+        f"without a delivery report: ask {SUPPORT}, then {remedies.COLLECT}",
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from sms import remedies
 from sms.delivery.gateway import Folder, Gateway, RemoteFile
 from sms.delivery.upload import Look, contradiction
 from sms.errors import (
@@ -27,6 +28,7 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Recurring, ReportFile, Submission
 from sms.ledger.states import OVER, State
+from sms.remedies import Dag
 from sms.reports import overdue
 from sms.reports.collection import (
     REPORT_SETTLES,
@@ -333,8 +335,8 @@ def _unread(
 def _what_to_do(report: _Report) -> str:
     lies = f"unread {UNREAD.days} days after its hour, and the provider keeps it for a month"
     if report.kind is ReportKind.ACK:
-        return f"{lies}: trigger collect_delivery_report with the stem {report.owner.stem}"
-    return f"{lies}: see why collect_replies does not read it, and copy it by hand until then"
+        return f"{lies}: {remedies.COLLECT} with the stem {report.owner.stem}"
+    return f"{lies}: see why {Dag.COLLECT_REPLIES} does not read it, and copy it by hand until then"
 
 
 def _unfinished(

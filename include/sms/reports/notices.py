@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sms import remedies
 from sms.calendar.send_window import in_words
 from sms.errors import SUPPORT
 from sms.ledger.ledger import Ledger
@@ -133,7 +134,7 @@ def _sentence(to: State, submission: Submission, counts: Reconciliation | None) 
         f"{in_words(submission.send_at)}",
         State.REJECTED: f"the gateway rejected {stem} with {messages}: nothing of it is sent",
         State.UNKNOWN: f"whether {stem} ({messages}) reached the gateway can't be known from "
-        f"here: ask the provider, then answer by the DAG settle_submission",
+        f"here: ask {SUPPORT}, then {remedies.ANSWER}",
     }[to]
 
 

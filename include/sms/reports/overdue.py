@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from sms import remedies
 from sms.delivery.gateway import Folder, Gateway, RemoteFile
 from sms.delivery.upload import (
     contradiction,
@@ -31,6 +32,7 @@ from sms.errors import (
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
+from sms.remedies import Task
 from sms.reports.collection import bring_delivery_report, find_report
 from sms.settings import MONTH, Settings
 from sms.wire.names import Phase
@@ -118,8 +120,7 @@ def _uploading(each: Submission, desk: Desk) -> SmsError | None:
         return unknown(each.stem)
     return SmsError(
         "its upload was broken off, and no task tried again since: it was not sent, with "
-        f"{_messages(each)}. Call it off by the DAG settle_submission; to send it, "
-        "trigger a new run"
+        f"{_messages(each)}. To end it, {remedies.CALL_OFF}; to send it, {remedies.NEW_RUN}"
     )
 
 
@@ -135,7 +136,7 @@ def _unknown(each: Submission, desk: Desk) -> SmsError | None:
     """One of which nobody knows whether it arrived."""
     if look_again(each, desk, desk.ledger).state is State.UNKNOWN:
         return unknown(each.stem)
-    log.warning("%s counts as submitted: clear its task submit, and the run goes on", each.stem)
+    log.warning("%s counts as submitted: to go on, %s", each.stem, remedies.clear(Task.SUBMIT))
     return None
 
 

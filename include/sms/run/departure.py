@@ -11,6 +11,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from sms import remedies
 from sms.audience.screening import Reason
 from sms.calendar import send_window
 from sms.calendar.send_window import Sending
@@ -19,6 +20,7 @@ from sms.errors import NotApproved, StopListUnsafe, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import PlannedRun, Submission
 from sms.ledger.states import SENT
+from sms.remedies import Task
 from sms.run import approval
 from sms.run.frequency_cap import FrequencyCap
 from sms.run.preparation import Plan
@@ -108,8 +110,8 @@ class DepartureRules:
     def _require_approved(self, submission: Submission, run: PlannedRun) -> None:
         if run.approved_at is None and approval.is_needed(self.plan, self.ledger):
             raise NotApproved(
-                f"{submission.stem} has not been approved as it is prepared now: clear the task "
-                "approve with what is downstream of it"
+                f"{submission.stem} has not been approved as it is prepared now: "
+                f"{remedies.clear(Task.APPROVE)}"
             )
 
     def _require_recent_audience(
@@ -162,4 +164,4 @@ def _has_begun(files: Sequence[Submission]) -> bool:
 
 def _advice(files: Sequence[Submission]) -> str:
     """What to do about a file that may not leave any more."""
-    return LEFT_OF_A_RUN if _has_begun(files) else send_window.AGAIN
+    return LEFT_OF_A_RUN if _has_begun(files) else remedies.NEW_RUN

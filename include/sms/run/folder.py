@@ -10,11 +10,12 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sms import storage
+from sms import remedies, storage
 from sms.audience.source_faults import Suspects
 from sms.errors import LedgerError
 from sms.ledger.records import PROOF
 from sms.message.rendering import DelimiterInText
+from sms.remedies import Task
 from sms.run.preparation import Plan
 from sms.run.schedule import Schedule
 from sms.storage import StoragePath
@@ -186,6 +187,6 @@ def _read(path: StoragePath, model: type[Kept]) -> Kept:
     except ValidationError as error:
         raise LedgerError(
             f"{path} can't be read ({error.error_count()} faults): it was cut short, or is of "
-            "another version. Remove it and clear the task plan with what is downstream of it, or "
-            "trigger a new run"
+            f"another version. Remove it and {remedies.clear(Task.PLAN)}, "
+            f"or {remedies.NEW_RUN}"
         ) from None  # its message would quote numbers

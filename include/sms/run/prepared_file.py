@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sms import storage
+from sms import remedies, storage
 from sms.columnar import parquet
 from sms.delivery.upload import fingerprint
 from sms.errors import LedgerError
+from sms.remedies import Task
 from sms.run.folder import RunFolder
 from sms.storage import StoragePath
 from sms.wire import send_file
@@ -60,15 +61,15 @@ class PreparedFile:
             rows = send_file.write(parquet.batches(self._rows), nowhere, self._dialect).sha256
         if not self._is_planned_so:
             raise LedgerError(
-                f"{self._bytes} was made by another plan than the run has now: clear the task "
-                "render with what is downstream of it"
+                f"{self._bytes} was made by another plan than the run has now: "
+                f"{remedies.clear(Task.RENDER)}"
             )
         if rows == sha256 and not len(self._left_out) and not self._holds(sha256):
             self._write()
         if rows != sha256:
             raise LedgerError(
                 f"{self._bytes} is not what was prepared and reviewed: somebody has rendered it "
-                "anew, or begun to. Clear the task plan with what is downstream of it"
+                f"anew, or begun to. To go on, {remedies.clear(Task.PLAN)}"
             )
 
     def leave_out(self, msisdns: npt.NDArray[np.int64], reason: str) -> None:

@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
+from sms import remedies
 from sms.calendar import send_window
 from sms.calendar.zones import ALSACE_MOSELLE, FRANCE, Zone, bank_holidays, zone
 from sms.campaign.definition import Campaign, Kind
 from sms.clock import PARIS
 from sms.errors import WindowClosed
+from sms.remedies import Task
 from sms.settings import Settings
 from sms.wire import send_file
 from sms.words import duration
@@ -201,7 +203,7 @@ def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
         if not campaign.spread_over:
             raise WindowClosed(
                 f"{chunk.start.astimezone(PARIS):%H:%M}, when the run was to go out, is not open "
-                "any more: clear the task plan, which takes the next hour that is"
+                f"any more: {remedies.clear(Task.PLAN)}. It takes the next hour that is"
             )
         raise WindowClosed(
             f"spread over {duration(campaign.spread_over)}, some messages to {chunk.where.name} "

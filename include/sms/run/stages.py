@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms import storage
+from sms import remedies, storage
 from sms.audience.residence import Geography
 from sms.audience.screening import EXCLUDED_SCHEMA, Reason
 from sms.campaign.definition import Campaign
@@ -23,6 +23,7 @@ from sms.columnar import parquet
 from sms.errors import LedgerError, SourceError, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, Submission
+from sms.remedies import Task
 from sms.run import frequency_cap, limits, preparation
 from sms.run.departure import require_stop_list
 from sms.run.folder import Rendered, RunFolder
@@ -130,8 +131,8 @@ def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
     dealt = folder.read_schedule()
     if dealt.campaign_id != plan.campaign_id:
         raise LedgerError(
-            f"{plan.run_key} was planned anew since its people were screened: clear the task "
-            "screen with what is downstream of it"
+            f"{plan.run_key} was planned anew since its people were screened: "
+            f"{remedies.clear(Task.SCREEN)}"
         )
     writer = preparation.Writer(plan, settings, dealt)
     tally = preparation.Tally()
