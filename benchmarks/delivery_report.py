@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 
 from benchmarks import people
 from benchmarks.contest import Contest, Mismatch, Place, Side, benchmark, module
-from sms.ledger.ledger import Ledger, Part, PlannedRun, State
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Part, PlannedRun
+from sms.ledger.states import State
 from sms.reports.archive import keep
 
 STEM = "SEND-12345-20261201-1000-spring"
@@ -99,13 +101,15 @@ def _send(ledger: Ledger, rows: int) -> None:
         planned_at=SEND_AT,
         folder="runs/spring",
     )
-    ledger.plan(run, STEM)
-    ledger.prepare(run.run_key, [Part(STEM, 1, 1, rows, rows, "0" * 64, 99)])
-    ledger.claim(STEM, "try", lease=timedelta(hours=1))
-    ledger.record_upload(STEM, "try", messages=_messages(rows), sha256="0" * 64, size_bytes=99)
-    ledger.intend_rename(STEM, "try")
-    ledger.move(STEM, to=State.SUBMITTED)
-    ledger.move(STEM, to=State.ACCEPTED)
+    ledger.runs.plan(run, STEM)
+    ledger.runs.prepare(run.run_key, [Part(STEM, 1, 1, rows, rows, "0" * 64, 99)])
+    ledger.submissions.claim(STEM, "try", lease=timedelta(hours=1))
+    ledger.submissions.record_upload(
+        STEM, "try", messages=_messages(rows), sha256="0" * 64, size_bytes=99
+    )
+    ledger.submissions.intend_rename(STEM, "try")
+    ledger.submissions.move(STEM, to=State.SUBMITTED)
+    ledger.submissions.move(STEM, to=State.ACCEPTED)
 
 
 def _messages(rows: int) -> Iterator[pa.RecordBatch]:

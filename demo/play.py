@@ -99,7 +99,7 @@ class Play:
                 "message": pa.array(["STOP"] * len(found), pa.large_string()),
             }
         )
-        return self._stack.ledger.add_opt_outs(rows, source="import")
+        return self._stack.ledger.stop_list.add(rows, source="import")
 
     def _follow(self, story: Story, dag_id: str, run_id: str) -> None:
         """Show scene after scene until this run has ended well."""

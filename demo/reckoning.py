@@ -6,7 +6,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from sms.ledger.ledger import Ledger, State, Submission, Summary
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission, Summary
+from sms.ledger.states import State
 from sms.words import count
 
 Journal = Sequence[Mapping[str, Any]]

@@ -12,7 +12,7 @@ from rich.text import Text
 from demo.story import AHEAD, BUSY, DONE, FAILED, Scene
 from sms.audience.screening import SENTENCES
 from sms.clock import PARIS
-from sms.ledger.ledger import Summary
+from sms.ledger.records import Summary
 from sms.ledger.states import HEARD
 
 MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow"), AHEAD: ("·", "dim")}

@@ -8,7 +8,7 @@ from demo.airflow_api import NotThere, TaskInstance
 from demo.stack import Stack
 from sms.clock import PARIS
 from sms.errors import LedgerError
-from sms.ledger.ledger import Submission, Summary
+from sms.ledger.records import Submission, Summary
 
 COLLECT_REPORT = "collect_delivery_report"
 COLLECT_REPLIES = "collect_replies"
@@ -77,8 +77,8 @@ class Story:
     def _ledger(self) -> tuple[Summary | None, tuple[Submission, ...]]:
         try:
             return (
-                self.stack.ledger.summary(self.run_key),
-                tuple(self.stack.ledger.submissions(self.run_key)),
+                self.stack.ledger.runs.summary(self.run_key),
+                tuple(self.stack.ledger.submissions.of_run(self.run_key)),
             )
         except LedgerError:  # nothing is planned yet
             return None, ()

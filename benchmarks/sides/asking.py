@@ -18,7 +18,7 @@ def main(way: str, url: str, source: str, out: str) -> None:
     numbers = np.load(source)
     ledger = Ledger.connect(url, key=lambda: KEY)
     ledger.require_current()
-    found = ledger.opted_out(numbers) if way == "asks" else numbers[:0]
+    found = ledger.stop_list.opted_out(numbers) if way == "asks" else numbers[:0]
     np.save(out, found)
 
 

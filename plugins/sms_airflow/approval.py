@@ -45,7 +45,7 @@ class ApproveOperator(HITLOperator):
         if not self.stems:
             raise AirflowSkipException("This run sends nothing")
         ledger = wiring.ledger_for(context["ti"])
-        run = ledger.run(ledger.submission(self.stems[0]).run_key)
+        run = ledger.runs.get(ledger.submissions.get(self.stems[0]).run_key)
         folder = RunFolder(ObjectStoragePath(run.folder))
         plan = folder.read_plan()
         if planning.is_under_way(run.run_key, ledger) or not approval.is_needed(plan, ledger):
@@ -54,10 +54,13 @@ class ApproveOperator(HITLOperator):
             at = clock.in_paris(run.approved_at)
             self.log.info("%s approved it already, at %s", run.approved_by, at)
             return
-        files, proofs = ledger.submissions(run.run_key), approval.require_proved(plan, ledger)
+        files, proofs = (
+            ledger.submissions.of_run(run.run_key),
+            approval.require_proved(plan, ledger),
+        )
         deadline = approval.deadline(plan, files, wiring.settings(), clock.now(), proofs)
         self.response_timeout = deadline - clock.now()
-        messages = sum(ledger.submission(stem).messages or 0 for stem in self.stems)
+        messages = sum(ledger.submissions.get(stem).messages or 0 for stem in self.stems)
         self.subject = f"Send {plan.campaign.name} to {count(messages, 'person', 'people')}?"
         self.body = folder.read_review()
         for proof in proofs:
@@ -68,7 +71,7 @@ class ApproveOperator(HITLOperator):
             self.body = f"A proof goes to {phones} of ours, at {rings} in Paris.\n\n{self.body}"
         # The number stands for the bytes: Airflow shows an old question again after a clear, and
         # a yes to that must not be one to what was prepared since.
-        review = _number(ledger.prepared_digest(run.run_key))
+        review = _number(ledger.runs.prepared_digest(run.run_key))
         self.body = f"Review no. {review}\n\n{self.body}"
         self.options = [APPROVE.format(review), REFUSE]
         self.log.info("Asking for an approval until %s", clock.in_paris(deadline))
@@ -82,7 +85,7 @@ class ApproveOperator(HITLOperator):
         from sms_airflow import wiring
 
         ledger = wiring.ledger_for(context["ti"])
-        run = ledger.run(ledger.submission(self.stems[0]).run_key)
+        run = ledger.runs.get(ledger.submissions.get(self.stems[0]).run_key)
         plan = RunFolder(ObjectStoragePath(run.folder)).read_plan()
         if event.get("error_type") == "timeout":
             planning.call_off(plan, ledger, "nobody said yes in time")
@@ -94,14 +97,14 @@ class ApproveOperator(HITLOperator):
         if event["chosen_options"] == [REFUSE]:
             planning.call_off(plan, ledger, f"{by} refused")
             raise AirflowSkipException(f"{by} refused: nothing is sent")
-        digest = ledger.prepared_digest(run.run_key)
+        digest = ledger.runs.prepared_digest(run.run_key)
         if event["chosen_options"] != [APPROVE.format(_number(digest))]:
             planning.call_off(plan, ledger, f"{by} said yes to what was prepared before")
             raise NotApproved(
                 f"{by} was shown an older review of {plan.campaign.name} than what is prepared "
                 "now, so nothing is sent: trigger a new run, which asks anew"
             )
-        ledger.approve(run.run_key, by=by, shown=digest)
+        ledger.runs.approve(run.run_key, by=by, shown=digest)
         return by
 
 

@@ -100,7 +100,9 @@ def _record(error: SmsError) -> None:
         from sms_airflow import wiring
 
         run_key = f"{ti.dag_id}/{ti.run_id}"
-        wiring.ledger_for(ti).record_failure(run_key, task=ti.task_id, why=_relative(str(error)))
+        wiring.ledger_for(ti).runs.record_failure(
+            run_key, task=ti.task_id, why=_relative(str(error))
+        )
     except Exception as failed:
         log.debug("The failure is not in the ledger (%s)", type(failed).__name__)
 

@@ -116,7 +116,7 @@ class SubmitOperator(BaseOperator):
         from sms_airflow.triggers import VerdictTrigger
 
         ledger, settings = wiring.ledger_for(context["ti"]), wiring.settings()
-        files = [ledger.submission(stem) for stem in self.stems]
+        files = [ledger.submissions.get(stem) for stem in self.stems]
         if any(each.state is State.REJECTED for each in files):
             raise self._rejection(files, ledger)
         left = [each for each in files if not upload.is_heard(each)]
@@ -125,10 +125,10 @@ class SubmitOperator(BaseOperator):
         # Of several runs (the proofs of variants) one after the other.
         run_key = (left or files)[0].run_key
         files = [each for each in files if each.run_key == run_key]
-        folder = RunFolder(ObjectStoragePath(ledger.run(files[0].run_key).folder))
+        folder = RunFolder(ObjectStoragePath(ledger.runs.get(files[0].run_key).folder))
         plan = folder.read_plan()
         if upload.begins_another_hour(files):
-            self._wait_for_the_hour(upload_at(files, settings, ledger.upload_pace()))
+            self._wait_for_the_hour(upload_at(files, settings, ledger.submissions.upload_pace()))
             self._hear_stops(ledger)
 
         cap = frequency_cap.of_next_files(plan, ledger, files, clock.now())
@@ -174,7 +174,7 @@ class SubmitOperator(BaseOperator):
         rejected = next(each for each in files if each.state is State.REJECTED)
         others = [each.stem for each in files if each.state is not State.REJECTED]
         held = upload.hold(others, wiring.gateway, ledger, f"{rejected.stem} was rejected")
-        folder = RunFolder(ObjectStoragePath(ledger.run(rejected.run_key).folder))
+        folder = RunFolder(ObjectStoragePath(ledger.runs.get(rejected.run_key).folder))
         causes = likely_causes(folder, rejected, wiring.settings())
         sent = tuple(each.stem for each in files if each.state in SENT)
         return FileRejected(rejected.stem, causes, sent, tuple(held))
@@ -186,7 +186,7 @@ class SubmitOperator(BaseOperator):
 
         try:
             ledger = wiring.ledger()
-            return upload.what_left([ledger.submission(stem) for stem in self.stems])
+            return upload.what_left([ledger.submissions.get(stem) for stem in self.stems])
         except SmsError:
             return "What of this run has left can't be told now, as the ledger does not say"
 
@@ -227,7 +227,7 @@ class BookCollection(TriggerDagRunOperator):
         from sms_airflow import wiring
 
         ledger = wiring.ledger()
-        submission = ledger.submission(self.stem)
+        submission = ledger.submissions.get(self.stem)
         if submission.state in NO_REPORT_DUE:
             raise AirflowSkipException(f"{self.stem} is {submission.state}: no report is due")
         if submission.due_at is None:
@@ -239,7 +239,7 @@ class BookCollection(TriggerDagRunOperator):
         self.trigger_run_id = f"ack__{self.stem}"
         self.conf = {"stem": self.stem}
         self.run_after = clock.earliest_wall_time(submission.due_at)
-        campaign = ledger.run(submission.run_key).campaign
+        campaign = ledger.runs.get(submission.run_key).campaign
         self.note = f"{campaign}: {upload.what_was_sent([submission])}"
         due = clock.in_paris(submission.due_at)
         self.log.info("The report of %s is collected from %s", self.stem, due)

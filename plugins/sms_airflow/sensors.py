@@ -70,10 +70,10 @@ class HourSensor(BaseSensorOperator):
         if not self.stems:
             raise AirflowSkipException("This run sends nothing")
         ledger = wiring.ledger()
-        files = [ledger.submission(stem) for stem in self.stems]
+        files = [ledger.submissions.get(stem) for stem in self.stems]
         if any(each.state not in UNCLAIMED for each in files):
             return
-        moment = upload_at(files, wiring.settings(), ledger.upload_pace())
+        moment = upload_at(files, wiring.settings(), ledger.submissions.upload_pace())
         if clock.now() >= moment:
             return
         until = clock.in_paris(moment)
@@ -108,8 +108,8 @@ class ReportSensor(BaseSensorOperator):
         from sms_airflow.triggers import ReportTrigger
 
         ledger = wiring.ledger()
-        submission = ledger.submission(self.stem)
-        if known := ledger.delivery_report(self.stem):
+        submission = ledger.submissions.get(self.stem)
+        if known := ledger.reports.delivery_report(self.stem):
             self.log.info("%s was loaded before", known.name)
             return known.name
         settings = wiring.settings()

@@ -131,7 +131,7 @@ def review() -> list[str]:
 
     run = _Run()
     if run.under_way:
-        return [each.stem for each in run.ledger.submissions(run.key)]
+        return [each.stem for each in run.ledger.submissions.of_run(run.key)]
     report = reviewed.review(run.plan, run.folder, run.ledger, run.settings, wiring.balance())
     for line in report.splitlines():
         log.info("%s", line)
@@ -140,7 +140,7 @@ def review() -> list[str]:
         log.info("A dry run ends here: the files are in %s", run.folder)
         planning.call_off(run.plan, run.ledger, "a dry run")
         return []
-    return [each.stem for each in run.ledger.submissions(run.key)]
+    return [each.stem for each in run.ledger.submissions.of_run(run.key)]
 
 
 @task(**PATIENT)
@@ -202,7 +202,7 @@ def reconcile(stem: str) -> dict[str, int]:
 
     ledger = _ledger()
     counts, _ = collection.reconcile(stem, ledger)
-    if ledger.announce_delivery_report(stem):
+    if ledger.reports.announce(stem):
         _announce(NEW_DELIVERY_REPORTS, DELIVERY_REPORTS, {"stem": stem})
     return asdict(counts)
 
@@ -237,7 +237,7 @@ def _bring_replies_home() -> dict[str, int]:
     ledger = _ledger()
     with wiring.gateway() as session:
         brought = collection.collect_replies(session, ledger, wiring.archive(), clock.now())
-    if new := ledger.announce_opt_outs():
+    if new := ledger.stop_list.announce():
         _announce(NEW_OPT_OUTS, OPT_OUTS, {"opt_outs": new})
     return {
         "files": len(brought),
@@ -261,7 +261,7 @@ def conclude(stems: list[str]) -> dict[str, Any]:
     from sms.delivery import upload
 
     ledger = _ledger()
-    files = [ledger.submission(stem) for stem in stems]
+    files = [ledger.submissions.get(stem) for stem in stems]
     upload.require_heard(files)
     sentence = upload.what_was_sent(files)
     log.info("%s", sentence)
@@ -293,9 +293,9 @@ def settle(stem: str, answer: str) -> str:
     log.info("%s", told)
     if answer == "arrived" or not settlement.is_alone(stem, ledger):
         return ""
-    run_key = ledger.submission(stem).run_key
+    run_key = ledger.submissions.get(stem).run_key
     # What was a trial is one again. Its hour has passed, so that is not asked for again.
-    conf = {"limit": ledger.run(run_key).row_limit}
+    conf = {"limit": ledger.runs.get(run_key).row_limit}
     get_current_context()["ti"].xcom_push(key="conf", value=conf)
     return str(run_key.partition("/")[0])
 

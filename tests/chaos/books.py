@@ -34,9 +34,9 @@ def faults(
     found: list[str] = []
     stems = {*beside}
     for run in runs:
-        files = stack.ledger.submissions(run)
+        files = stack.ledger.submissions.of_run(run)
         stems |= {each.stem for each in files}
-        of_run = reckoning.faults(stack.ledger.summary(run), files, journal, known)
+        of_run = reckoning.faults(stack.ledger.runs.summary(run), files, journal, known)
         found += [f"{run}: {fault}" for fault in of_run]
     return [
         *found,
@@ -96,6 +96,9 @@ def _reports_once(stack: Stack, journal: Journal) -> Iterator[str]:
         yield f"the gateway wrote {dict(grown)} answers, the ledger has {dict(known)}"
     for line in journal:
         if line["what"] == "report":
-            counts, truth = stack.ledger.reconcile(line["stem"]), Counter(line["outcomes"])
+            counts, truth = (
+                stack.ledger.submissions.reconcile(line["stem"]),
+                Counter(line["outcomes"]),
+            )
             if (counts.delivered, counts.refused) != (truth["delivered"], truth["refused"]):
                 yield f"{line['name']} says {dict(truth)}, the ledger {counts}"

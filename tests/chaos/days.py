@@ -303,7 +303,7 @@ class Chaos:
         del self._asking[stem]
         if answer == "never_arrived":
             self._never_arrived[stem] = run.dag_id, run.run_id
-            if self.stack.ledger.submission(stem).parts == 1:
+            if self.stack.ledger.submissions.get(stem).parts == 1:
                 self._today.append(_run(run.dag_id, f"again__{stem}"))
 
     def _answer(self, stem: str) -> str:
@@ -369,7 +369,7 @@ class Chaos:
         clock.move(self.stack.gateway.clock_file, to=to)
 
     def _files(self, run: Run) -> list[Submission]:
-        return self.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
+        return self.stack.ledger.submissions.of_run(f"{run.dag_id}/{run.run_id}")
 
     def _told(self, run: Run) -> str:
         told = [f"{run.dag_id} {run.run_id} never got well"]
@@ -395,7 +395,7 @@ class Chaos:
         for sent in self._today:
             if stem not in [each.stem for each in self._files(sent)]:
                 continue
-            yield f"  {stem} is {self.stack.ledger.submission(stem).state}, of {sent.run_id}"
+            yield f"  {stem} is {self.stack.ledger.submissions.get(stem).state}, of {sent.run_id}"
             for task in self._tasks(sent):
                 yield f"  {task.task_id} {task.map_index} is {task.state}, try {task.try_number}"
                 if task.task_id in ("submit", "book_collection"):

@@ -158,7 +158,7 @@ class Troubles:
             }
         )
         try:
-            self.stack.ledger.add_opt_outs(rows, source="import")
+            self.stack.ledger.stop_list.add(rows, source="import")
         except (LedgerUnreachable, psycopg.OperationalError):  # our own connection was cut, too
             return None
         self.said_stop[person] = self.stack.now()

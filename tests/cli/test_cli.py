@@ -254,27 +254,27 @@ def test_only_what_has_not_left_can_be_cancelled(ledger: Ledger, ledger_url: str
 
     done = sms("ledger", "cancel", ahead, SMS_LEDGER_URL=ledger_url)
     assert done.returncode == 0, done.stderr
-    assert ledger.submission(ahead).state is State.CANCELLED
+    assert ledger.submissions.get(ahead).state is State.CANCELLED
 
     for state in (State.UNKNOWN, State.SUBMITTED):
-        ledger.move(gone, to=state)
+        ledger.submissions.move(gone, to=state)
         refused = sms("ledger", "cancel", gone, SMS_LEDGER_URL=ledger_url)
         assert refused.returncode == 1
         assert "support@mtarget.fr" in refused.stderr
-        assert ledger.submission(gone).state is state
+        assert ledger.submissions.get(gone).state is state
 
 
 def make_prepared(ledger: Ledger, stem: str) -> str:
     run = PlannedRun(stem, "spring", "marketing", "12345", NOW, "asked", False, NOW, "/nowhere")
-    ledger.plan(run, stem)
-    ledger.prepare(stem, [Part(stem, 1, 1, 1, 1, "0" * 64, 1)])
+    ledger.runs.plan(run, stem)
+    ledger.runs.prepare(stem, [Part(stem, 1, 1, 1, 1, "0" * 64, 1)])
     return stem
 
 
 def make_unknown(ledger: Ledger, stem: str) -> str:
     make_prepared(ledger, stem)
-    ledger.claim(stem, "a try", lease=timedelta(minutes=1))
-    assert ledger.move(stem, to=State.UNKNOWN)
+    ledger.submissions.claim(stem, "a try", lease=timedelta(minutes=1))
+    assert ledger.submissions.move(stem, to=State.UNKNOWN)
     return stem
 
 

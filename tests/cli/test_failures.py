@@ -66,7 +66,7 @@ def test_nowhere_to_print_to_is_a_sentence(ledger_url: str) -> None:
         "opted_out_at": pa.array([datetime(2026, 7, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
         "message": ["STOP"],
     }
-    ledger.add_opt_outs(pa.table(rows), source="stop_report", stem="SEND-x")
+    ledger.stop_list.add(pa.table(rows), source="stop_report", stem="SEND-x")
     for call in (
         ("slots",),
         ("slots", "--help"),

@@ -148,7 +148,7 @@ def test_a_pipe_is_refused_and_never_waited_for(answer, tmp_path):
 def imported(ledger_url: str, path: Path, *more: object) -> tuple[int, str, int]:
     done = sms("stop-list", "import", path, "--source", "crm", "--url", ledger_url, *more)
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr, Ledger.connect(ledger_url).stop_list_size()
+    return done.returncode, done.stderr, Ledger.connect(ledger_url).stop_list.size()
 
 
 @pytest.mark.parametrize("content", READ.values(), ids=READ.keys())

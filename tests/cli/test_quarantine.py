@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from sms.ledger.ledger import Ledger, ReportFile
+from sms.ledger.ledger import Ledger
 from sms.ledger.quarantine import UNREADABLE
+from sms.ledger.records import ReportFile
 from tests.command_line import sms
 
 STOP = "STOP-12345-20260715-1200-spring1.csv"
@@ -22,7 +23,7 @@ def ledger(ledger_url) -> Ledger:
     ]
     at = datetime(2026, 7, 15, 10, 5, tzinfo=UTC)
     file = ReportFile(STOP, "STOP", None, None, 99, at, "0" * 64, 1, 2, "place")
-    ledger.record_reading(None, file, [pa.RecordBatch.from_pylist(rows, UNREADABLE)])
+    ledger.reports.record_reading(None, file, [pa.RecordBatch.from_pylist(rows, UNREADABLE)])
     return ledger
 
 
@@ -37,7 +38,7 @@ def test_a_person_says_that_rows_were_seen_one_by_one_or_all_of_a_report(ledger,
     ]
     rest = sms("quarantine", "seen", STOP, *told)
     assert rest.stdout == f"1 row of {STOP} marked as seen: line 2.\n"
-    assert ledger.unseen_stops() == {}
+    assert ledger.reports.unseen_stops() == {}
 
 
 def test_a_report_of_which_nothing_waits_is_refused_in_a_sentence(ledger, ledger_url):
@@ -45,11 +46,11 @@ def test_a_report_of_which_nothing_waits_is_refused_in_a_sentence(ledger, ledger
 
     assert done.returncode == 1
     assert "no row of STOP-x.csv waits for somebody to look at it" in done.stderr
-    assert ledger.unseen_stops() == {STOP: 2}
+    assert ledger.reports.unseen_stops() == {STOP: 2}
 
 
 def test_nothing_is_seen_without_a_reason(ledger, ledger_url):
     done = sms("quarantine", "seen", STOP, "--reason", " ", "--url", ledger_url)
 
     assert done.returncode == 2
-    assert ledger.unseen_stops() == {STOP: 2}
+    assert ledger.reports.unseen_stops() == {STOP: 2}

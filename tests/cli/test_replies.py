@@ -29,7 +29,7 @@ def ledger(ledger_url) -> Ledger:
     lines = [f"{who};{at:%Y%m%d};{at:%H%M};{text};x" for who, at, text in rows]
     replies = read_replies(BytesIO("\r\n".join([*lines, ""]).encode()), ReportKind.SMSMO)
     assert replies.rows.num_rows == len(rows)
-    ledger.load_replies(REPORT, replies.rows)
+    ledger.reports.load_replies(REPORT, replies.rows)
     return ledger
 
 

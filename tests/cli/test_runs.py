@@ -18,16 +18,18 @@ def a_run(office: Office) -> str:
     office.runs += 1
     run = office.a_run(run_key="send__spring/manual__one", send_at=HOUR)
     stem = "SEND-12345-21000301-1100-spring1"
-    office.ledger.plan(run, stem)
-    office.ledger.record_screening(
+    office.ledger.runs.plan(run, stem)
+    office.ledger.runs.record_screening(
         run.run_key, candidates=5, audience=3, excluded={"opted_out": 2}, stop_list_size=9
     )
-    office.ledger.prepare(run.run_key, [a_part(stem)])
-    office.ledger.claim(stem, "t", lease=timedelta(minutes=9))
-    office.ledger.record_upload(stem, "t", messages=[messages(3)], sha256="", size_bytes=1)
-    office.ledger.intend_rename(stem, "t")
-    office.ledger.move(stem, to=State.SUBMITTED, token="t")
-    office.ledger.move(stem, to=State.ACCEPTED)
+    office.ledger.runs.prepare(run.run_key, [a_part(stem)])
+    office.ledger.submissions.claim(stem, "t", lease=timedelta(minutes=9))
+    office.ledger.submissions.record_upload(
+        stem, "t", messages=[messages(3)], sha256="", size_bytes=1
+    )
+    office.ledger.submissions.intend_rename(stem, "t")
+    office.ledger.submissions.move(stem, to=State.SUBMITTED, token="t")
+    office.ledger.submissions.move(stem, to=State.ACCEPTED)
     return stem
 
 
@@ -43,8 +45,8 @@ def reported(office: Office, stem: str) -> None:
             "raw_status": ["3", "6"],
         }
     )
-    office.ledger.load_delivery_report(stem, rows)
-    office.ledger.move(stem, to=State.REPORTED)
+    office.ledger.reports.load_delivery_report(stem, rows)
+    office.ledger.submissions.move(stem, to=State.REPORTED)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +66,10 @@ def test_an_empty_ledger_has_no_runs(command: Command, ledger_url: str, call, sa
 def test_runs_are_listed_with_what_became_of_them(office: Office, command: Command):
     reported(office, a_run(office))
     failed = office.a_run(run_key="send__other/manual__two", campaign="other", send_at=HOUR)
-    office.ledger.plan(failed, "SEND-12345-21000301-1100-other")
-    office.ledger.record_failure(failed.run_key, task="extract", why="no such table: people")
+    office.ledger.runs.plan(failed, "SEND-12345-21000301-1100-other")
+    office.ledger.runs.record_failure(failed.run_key, task="extract", why="no such table: people")
     proof = office.a_run(run_key="send__spring/manual__one/proof-1a2b", send_at=HOUR)
-    office.ledger.plan(proof, "SEND-12345-21000301-1000-proof")
+    office.ledger.runs.plan(proof, "SEND-12345-21000301-1000-proof")
 
     done = command("runs")
 
@@ -122,7 +124,7 @@ def test_a_run_is_found_by_any_of_its_names(office: Office, command: Command):
 def test_a_name_that_no_run_or_several_have_is_refused(office: Office, command: Command):
     for campaign in ("spring", "other"):
         run = office.a_run(run_key=f"send__{campaign}/scheduled__1", campaign=campaign)
-        office.ledger.plan(run, office.stem())
+        office.ledger.runs.plan(run, office.stem())
 
     unknown, several = command("report", "winter"), command("report", "scheduled__1")
 
@@ -139,7 +141,7 @@ def test_a_name_that_no_run_or_several_have_is_refused(office: Office, command: 
 
 def test_a_proof_has_a_report_by_its_key(office: Office, command: Command):
     proof = office.a_run(run_key="send__spring/manual__one/proof-1a2b")
-    office.ledger.plan(proof, "SEND-12345-21000301-1000-proof")
+    office.ledger.runs.plan(proof, "SEND-12345-21000301-1000-proof")
 
     done = command("report", proof.run_key)
 

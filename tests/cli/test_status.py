@@ -7,9 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sms.ledger.ledger import ReportFile
 from sms.ledger.quarantine import UNREADABLE
-from sms.ledger.records import Recurring
+from sms.ledger.records import Recurring, ReportFile
 from sms.ledger.states import State
 from tests.cli.conftest import MONDAY, Command, later
 from tests.ledger.conftest import Hand, Office, a_part
@@ -59,7 +58,7 @@ def test_all_is_well_with_the_moment_at_which_stops_were_last_fetched(
 ):
     office.submitted()
     for task in Recurring:
-        office.ledger.record_success(task)
+        office.ledger.reports.record_success(task)
     hand.advance(timedelta(minutes=4, seconds=30))
 
     told = checks(command)
@@ -75,7 +74,7 @@ def test_a_collector_that_does_not_run_is_a_problem(office: Office, hand: Hand, 
     office.submitted()
     assert problems(command).keys() == {"collect_replies", "clear_gateway"}
     for task in Recurring:
-        office.ledger.record_success(task)
+        office.ledger.reports.record_success(task)
     hand.advance(timedelta(hours=2))
 
     [(name, (_, sentence, _))] = [
@@ -90,26 +89,26 @@ def test_a_collector_that_does_not_run_is_a_problem(office: Office, hand: Hand, 
 
 
 def test_a_success_is_never_set_back(office: Office, hand: Hand):
-    office.ledger.record_success(Recurring.COLLECT_REPLIES)
+    office.ledger.reports.record_success(Recurring.COLLECT_REPLIES)
     hand.advance(timedelta(hours=-1))
-    office.ledger.record_success(Recurring.COLLECT_REPLIES)
+    office.ledger.reports.record_success(Recurring.COLLECT_REPLIES)
 
-    assert office.ledger.successes() == {Recurring.COLLECT_REPLIES: MONDAY}
+    assert office.ledger.reports.task_successes() == {Recurring.COLLECT_REPLIES: MONDAY}
 
 
 def test_open_cases_and_what_is_overdue_are_problems_by_name(
     office: Office, hand: Hand, command: Command
 ):
     unknown = office.intended()
-    office.ledger.move(unknown.stem, to=State.UNKNOWN)
+    office.ledger.submissions.move(unknown.stem, to=State.UNKNOWN)
     uploading, submitted, accepted = office.uploaded(), office.submitted(), office.submitted()
-    office.ledger.move(accepted.stem, to=State.ACCEPTED, due_at=later(days=1))
+    office.ledger.submissions.move(accepted.stem, to=State.ACCEPTED, due_at=later(days=1))
     assert problems(command) == {
         **{"unknown_files": [unknown.stem], "collect_replies": [], "clear_gateway": []}
     }
     hand.advance(timedelta(days=3))
     for task in Recurring:
-        office.ledger.record_success(task)
+        office.ledger.reports.record_success(task)
 
     assert problems(command) == {
         "unknown_files": [unknown.stem],
@@ -126,7 +125,9 @@ def test_a_stop_that_can_not_be_read_is_a_problem(office: Office, command: Comma
     row = {"line": 2, "reason": "has 1 of 5 fields", "raw": b"06 39 98 00 01", "may_be_stop": True}
     name = "STOP-12345-21000301-1100-spring1.csv"
     file = ReportFile(name, "STOP", None, None, 9, MONDAY, "0" * 64, 0, 1, "place")
-    office.ledger.record_reading(None, file, [pa.RecordBatch.from_pylist([row], UNREADABLE)])
+    office.ledger.reports.record_reading(
+        None, file, [pa.RecordBatch.from_pylist([row], UNREADABLE)]
+    )
 
     assert problems(command) == {"unread_stops": [f"{name}: 1 row"]}
     assert "39 98" not in command("status").stdout
@@ -144,12 +145,12 @@ def test_what_can_not_be_undone_is_a_notice_for_some_days(
     office: Office, hand: Hand, command: Command
 ):
     rejected = office.submitted()
-    office.ledger.move(rejected.stem, to=State.REJECTED)
+    office.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     run = office.a_run(send_at=later(hours=1))
-    office.ledger.plan(run, office.stem())
-    office.ledger.record_failure(run.run_key, task="extract", why="no such table: people")
+    office.ledger.runs.plan(run, office.stem())
+    office.ledger.runs.record_failure(run.run_key, task="extract", why="no such table: people")
     for task in Recurring:
-        office.ledger.record_success(task)
+        office.ledger.reports.record_success(task)
 
     told = {name: (level, cases) for name, (level, _, cases) in checks(command).items()}
     assert told["rejected_files"] == ("notice", [rejected.stem])
@@ -160,7 +161,7 @@ def test_what_can_not_be_undone_is_a_notice_for_some_days(
     assert command("status").returncode == 0
     hand.advance(timedelta(days=2))
     for task in Recurring:
-        office.ledger.record_success(task)
+        office.ledger.reports.record_success(task)
     assert {level for level, _, _ in checks(command, "--days", "1").values()} == {"ok"}
 
 
@@ -173,13 +174,13 @@ def test_a_stop_list_that_is_too_small_is_a_problem(command: Command, tmp_path: 
 
 def test_what_goes_out_next_is_listed_with_hours_and_reasons(office: Office, command: Command):
     run = office.a_run(send_at=later(hours=2), run_key="send__other/manual__1", campaign="other")
-    office.ledger.plan(run, "SEND-12345-21000301-1100-other")
-    office.ledger.prepare(run.run_key, [a_part("SEND-12345-21000301-1100-other")])
+    office.ledger.runs.plan(run, "SEND-12345-21000301-1100-other")
+    office.ledger.runs.prepare(run.run_key, [a_part("SEND-12345-21000301-1100-other")])
     failed = office.a_run(send_at=later(hours=2))
-    office.ledger.plan(failed, "SEND-12345-21000301-1100-failed")
-    office.ledger.record_failure(failed.run_key, task="extract", why="gone")
+    office.ledger.runs.plan(failed, "SEND-12345-21000301-1100-failed")
+    office.ledger.runs.record_failure(failed.run_key, task="extract", why="gone")
     dry = office.a_run(send_at=later(hours=2), dry_run=True)
-    office.ledger.plan(dry, "SEND-12345-21000301-1100-dry")
+    office.ledger.runs.plan(dry, "SEND-12345-21000301-1100-dry")
 
     done = command("upcoming", "--days", "2")
 

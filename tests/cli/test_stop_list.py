@@ -22,7 +22,7 @@ def said_stop(ledger: Ledger, number: int, at: datetime = JULY) -> None:
             "message": ["STOP merci"],
         }
     )
-    ledger.add_opt_outs(rows, source="stop_report", stem="SEND-x")
+    ledger.stop_list.add(rows, source="stop_report", stem="SEND-x")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
         "list and import it again\n"
     )
     assert crm.with_name("crm.csv.rejects.csv").read_text().splitlines()[1].startswith("4,")
-    assert Ledger.connect(ledger_url).stop_list_size() == 2
+    assert Ledger.connect(ledger_url).stop_list.size() == 2
 
 
 def test_a_list_of_which_nothing_is_understood_is_refused_and_enters_nobody(ledger_url, tmp_path):
@@ -106,7 +106,7 @@ def test_a_list_of_which_nothing_is_understood_is_refused_and_enters_nobody(ledg
         assert (done.returncode, done.stdout) == (1, "")
         assert "msisdn" in done.stderr
         assert done.stderr.count("\n") == 1
-    assert Ledger.connect(ledger_url).stop_list_size() == 0
+    assert Ledger.connect(ledger_url).stop_list.size() == 0
 
 
 def test_a_dry_run_changes_nothing(ledger_url, crm):
@@ -116,7 +116,7 @@ def test_a_dry_run_changes_nothing(ledger_url, crm):
         "Nothing was changed. This is what an import would do:",
         "2 numbers in 2 rows, from the column 'phone': 2 new to the stop list, 0 in it already",
     ]
-    assert Ledger.connect(ledger_url).stop_list_size() == 0
+    assert Ledger.connect(ledger_url).stop_list.size() == 0
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -133,7 +133,7 @@ def test_an_export_imported_elsewhere_is_the_same_stop_list(
     assert done.stdout == f"{path}: 5 numbers\n"
     sms("stop-list", "import", path, "--source", "here", "--url", empty_database_url)
 
-    lists = [pa.Table.from_batches(ledger.stop_list()) for ledger in (here, there)]
+    lists = [pa.Table.from_batches(ledger.stop_list.rows()) for ledger in (here, there)]
     assert lists[0].equals(lists[1])
     assert lists[0].num_rows == 5
 
@@ -158,7 +158,7 @@ def test_a_removal_needs_a_reason_and_stays_on_record(ledger_url):
     for wrong in ((), ("--reason", " ")):
         refused = sms("stop-list", "remove", number, *wrong, "--url", ledger_url)
         assert refused.returncode == 2
-    assert Ledger.connect(ledger_url).stop_list_size() == 1
+    assert Ledger.connect(ledger_url).stop_list.size() == 1
     done = sms("stop-list", "remove", number, "--reason", "By post", "--url", ledger_url)
     assert done.returncode == 0
 
@@ -176,7 +176,7 @@ def test_a_hashed_list_asks_the_shell_for_its_key_and_says_what_an_export_lacks(
     ledger = Ledger.connect(ledger_url, key=lambda: Key.of(key))
     said_stop(ledger, 1)
     said_stop(ledger, 2)
-    ledger.hash_opt_outs(JULY, after=0, most=1)  # the first night
+    ledger.stop_list.hash_old(JULY, after=0, most=1)  # the first night
     forgotten = sms(
         *("forget", "+33639980001", "--url", ledger_url),
         SMS_STOP_LIST_KEY=key,

@@ -99,7 +99,7 @@ def test_opt_outs_are_an_event_only_where_somebody_opted_out(gateway, run, ledge
     assert run("collect_replies") == []
 
     imported = pa.table({"msisdn": [FIRST + 2], "opted_out_at": pa.array([None], pa.null())})
-    ledger.import_opt_outs(imported, named="crm", file="crm.csv")
+    ledger.stop_list.import_list(imported, named="crm", file="crm.csv")
     assert run("collect_replies") == [("opt_outs", {"opt_outs": 1})]
 
 
@@ -115,20 +115,20 @@ def test_delivery_reports_are_an_event_once_for_each_report(gateway, run, ledger
         planned_at=datetime(2027, 3, 1, 8, 0, tzinfo=UTC),
         folder="runs/spring",
     )
-    ledger.plan(sent, STEM)
-    ledger.prepare(sent.run_key, [Part(STEM, 1, 1, 0, 0, "0" * 64, 99)])
-    ledger.claim(STEM, "try", lease=timedelta(minutes=10))
-    ledger.record_upload(STEM, "try", messages=[], sha256="0" * 64, size_bytes=99)
-    ledger.intend_rename(STEM, "try")
+    ledger.runs.plan(sent, STEM)
+    ledger.runs.prepare(sent.run_key, [Part(STEM, 1, 1, 0, 0, "0" * 64, 99)])
+    ledger.submissions.claim(STEM, "try", lease=timedelta(minutes=10))
+    ledger.submissions.record_upload(STEM, "try", messages=[], sha256="0" * 64, size_bytes=99)
+    ledger.submissions.intend_rename(STEM, "try")
     for state in (State.SUBMITTED, State.ACCEPTED):
-        ledger.move(STEM, to=state)
+        ledger.submissions.move(STEM, to=state)
     told = [("delivery_reports", {"stem": STEM})]
 
     def loaded(sha256: str) -> Events:
         name = STEM.replace("SEND", "ACK") + ".csv"
-        file = ledger.submission(STEM).id
+        file = ledger.submissions.get(STEM).id
         report = ReportFile(name, "ACK", STEM, file, 9, TUESDAY, sha256, 1, 0, "place")
-        ledger.record_reading(ledger.report_file(name), report, [])
+        ledger.reports.record_reading(ledger.reports.get(name), report, [])
         return run("collect_delivery_report", "await_report|archive|load", stem=STEM)
 
     assert loaded("0" * 64) == told

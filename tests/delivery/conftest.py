@@ -173,7 +173,7 @@ class Desk:
         stages.screen(plan, self.run_folder(run), self.ledger, self.settings)
         stages.render(plan, self.run_folder(run), self.ledger, self.settings)
         review.review(plan, self.run_folder(run), self.ledger, self.settings)
-        return self.ledger.submissions(run)
+        return self.ledger.submissions.of_run(run)
 
     def submit(
         self,
@@ -184,26 +184,26 @@ class Desk:
         also: Callable[[Submission], None] = lambda held: None,
     ) -> Submission:
         """What the task `submit` does until it waits for a verdict; `also` is checked, too."""
-        run = self.ledger.submission(stem).run_key
+        run = self.ledger.submissions.get(stem).run_key
         folder = self.run_folder(run)
         plan = folder.read_plan()
 
         parcels = {
             each.stem: PreparedFile(folder, each.stem)
-            for each in map(self.ledger.submission, self.stems(run))
+            for each in map(self.ledger.submissions.get, self.stems(run))
         }
         cap = frequency_cap.of_next_files(
-            plan, self.ledger, self.ledger.submissions(run), clock.now()
+            plan, self.ledger, self.ledger.submissions.of_run(run), clock.now()
         )
         rules = OneRuleMore(
             plan, self.ledger, self.settings, lambda: None, clock.now, cap, also=also
         )
         this = upload.Try(gateway, self.ledger, token, lease, rules)
-        return upload.submit_next(parcels, this) or self.ledger.submission(stem)
+        return upload.submit_next(parcels, this) or self.ledger.submissions.get(stem)
 
     def accepted(self, stem: str) -> None:
         """What the task `submit` writes down when it hears `.done`."""
-        assert self.ledger.move(stem, to=State.ACCEPTED)
+        assert self.ledger.submissions.move(stem, to=State.ACCEPTED)
 
     def stems(self, run: str) -> list[str]:
         """The files of a run as they were rendered, whatever became of them."""

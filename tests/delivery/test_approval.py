@@ -16,7 +16,7 @@ ALWAYS = "approval: always\n"
 
 
 def say_yes(desk: Desk) -> None:
-    desk.ledger.approve("one", by="Zoe", shown=desk.ledger.prepared_digest("one"))
+    desk.ledger.runs.approve("one", by="Zoe", shown=desk.ledger.runs.prepared_digest("one"))
 
 
 def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> None:
@@ -30,7 +30,7 @@ def test_nothing_is_uploaded_before_the_yes(desk: Desk, gateway: Sandbox) -> Non
     say_yes(desk)
     desk.submit(prepared.stem, token="after the yes")
     assert renames(gateway) == [f"{prepared.stem}.csv"]
-    run = desk.ledger.run("one")
+    run = desk.ledger.runs.get("one")
     assert (run.approved_by, run.approved_at is None) == ("Zoe", False)
 
 
@@ -48,14 +48,14 @@ def test_what_is_rendered_anew_needs_another_yes(desk: Desk, gateway: Sandbox) -
 
 def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(desk: Desk) -> None:
     desk.prepare(numbers(3), more=ALWAYS)
-    shown = desk.ledger.prepared_digest("one")
+    shown = desk.ledger.runs.prepared_digest("one")
     desk.text = "Bonjour {{ name }}, tout est changé !"
     desk.prepare(numbers(3), more=ALWAYS)
 
     with pytest.raises(LedgerError, match="what was shown is not what one would send"):
-        desk.ledger.approve("one", by="Zoe", shown=shown)
+        desk.ledger.runs.approve("one", by="Zoe", shown=shown)
 
-    assert desk.ledger.run("one").approved_at is None
+    assert desk.ledger.runs.get("one").approved_at is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_
 
     def wait(run: str) -> timedelta:
         plan = desk.run_folder(run).read_plan()
-        files = desk.ledger.submissions(run)
+        files = desk.ledger.submissions.of_run(run)
         return approval.deadline(plan, files, desk.settings, now) - now
 
     assert wait("one") == wait("late") == timedelta(hours=4)

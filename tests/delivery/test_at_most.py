@@ -39,7 +39,7 @@ def test_two_runs_that_were_prepared_at_once_see_each_other_at_the_upload(
 
     assert arrived.messages == 2
     assert left_out(desk, second.stem) == {"at_most": 3}
-    summary = desk.ledger.summary("second")
+    summary = desk.ledger.runs.summary("second")
     assert (summary.audience, summary.excluded, summary.balanced) == (2, {"at_most": 3}, True)
 
 
@@ -50,7 +50,7 @@ def test_a_run_that_has_nobody_left_is_called_off(desk: Desk, gateway: Sandbox) 
 
     with pytest.raises(LedgerError, match=r"everybody in .* had to be left out .* by at_most"):
         desk.submit(second.stem)
-    assert desk.ledger.submission(second.stem).state is State.CANCELLED
+    assert desk.ledger.submissions.get(second.stem).state is State.CANCELLED
 
 
 def test_a_file_tried_again_does_not_count_itself(desk: Desk, gateway: Sandbox) -> None:
@@ -61,7 +61,7 @@ def test_a_file_tried_again_does_not_count_itself(desk: Desk, gateway: Sandbox) 
 
     with pytest.raises(GatewayRefused, match="no"):
         desk.submit(only.stem, gateway=interrupted("rename", says_no, when="before", nth=TO_CSV))
-    assert desk.ledger.submission(only.stem).rename_intended_at
+    assert desk.ledger.submissions.get(only.stem).rename_intended_at
 
     assert desk.submit(only.stem, token="second try").messages == 3
 

@@ -67,13 +67,13 @@ def say_stop(desk: Desk, number: int, text: str = "STOP", campaign_id: str = "sp
     )
     name = ReportName.parse(f"STOP-12345-20270302-1000-{campaign_id}.csv")
     assert name
-    desk.ledger.add_opt_outs(rows, source="stop_report", stem=name.stem, report=name)
-    desk.ledger.load_replies(name, rows)
+    desk.ledger.stop_list.add(rows, source="stop_report", stem=name.stem, report=name)
+    desk.ledger.reports.load_replies(name, rows)
 
 
 def report(desk: Desk, stem: str, number: int) -> None:
     """A delivery report that tells of one message: it arrived."""
-    [sent] = desk.ledger.sent_to(FIRST + number, since=clock.now() - MONTH)
+    [sent] = desk.ledger.people.sent_to(FIRST + number, since=clock.now() - MONTH)
     rows = pa.table(
         {
             "line": pa.array([1], pa.int64()),
@@ -84,7 +84,7 @@ def report(desk: Desk, stem: str, number: int) -> None:
             "raw_status": ["3;delivered"],
         }
     )
-    desk.ledger.load_delivery_report(stem, rows)
+    desk.ledger.reports.load_delivery_report(stem, rows)
 
 
 def test_what_was_sent_is_told_with_its_text_and_what_came_back(
@@ -143,8 +143,8 @@ def test_who_was_forgotten_is_told_as_perhaps_sent(desk: Desk, gateway: Sandbox)
     [file] = desk.prepare(numbers(3))
     desk.submit(file.stem)
     for state in (State.ACCEPTED, State.REPORTED, State.CLOSED):
-        desk.ledger.move(file.stem, to=state)
-    desk.ledger.forget(33639980001)
+        desk.ledger.submissions.move(file.stem, to=state)
+    desk.ledger.people.forget(33639980001)
 
     [entry] = told(story(desk, 1))
 
@@ -155,7 +155,7 @@ def test_who_was_forgotten_is_told_as_perhaps_sent(desk: Desk, gateway: Sandbox)
 
 def test_what_never_left_is_told_as_not_sent(desk: Desk, gateway: Sandbox) -> None:
     [file] = desk.prepare(numbers(3))
-    desk.ledger.move(file.stem, to=State.CANCELLED)
+    desk.ledger.submissions.move(file.stem, to=State.CANCELLED)
 
     [entry] = told(story(desk, 1))
     assert entry.endswith(", not sent: the file is cancelled")
@@ -240,7 +240,7 @@ def test_the_same_reply_again_and_again_is_one_line(desk: Desk, gateway: Sandbox
     )
     name = ReportName.parse("SMSMO-12345-20270302-1000-spring.csv")
     assert name
-    desk.ledger.load_replies(name, rows)
+    desk.ledger.reports.load_replies(name, rows)
 
     [line] = told(story(desk, 0))
 

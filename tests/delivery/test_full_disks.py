@@ -24,7 +24,9 @@ from sms.errors import (
     StorageGone,
     UploadRefused,
 )
-from sms.ledger.ledger import Ledger, State, Submission
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
+from sms.ledger.states import State
 from sms.run import preparation, review, stages
 from sms.run.folder import RunFolder
 from sms.run.prepared_file import PreparedFile
@@ -193,7 +195,7 @@ def test_a_full_gateway_keeps_no_draft_and_the_next_try_waits_for_nothing(
 
     assert no.value.retryable
     assert in_send(gateway) == []
-    assert not desk.ledger.submission(prepared.stem).may_have_left
+    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
 
     assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
     assert renames(gateway) == [f"{prepared.stem}.csv"]

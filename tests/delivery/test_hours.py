@@ -53,9 +53,9 @@ def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
         f"{first.stem}.done"
     ]
     assert desk.submit(first.stem).stem == first.stem  # its verdict is awaited, nothing goes up
-    assert desk.ledger.submission(later.stem).state is State.PREPARED
+    assert desk.ledger.submissions.get(later.stem).state is State.PREPARED
     desk.accepted(first.stem)
-    files = desk.ledger.submissions("one")
+    files = desk.ledger.submissions.of_run("one")
     assert upload.begins_another_hour(files)
     assert upload_time.upload_at(files, desk.settings, None) > clock.now()
 
@@ -64,7 +64,7 @@ def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
     assert desk.submit(first.stem).stem == later.stem
     desk.accepted(later.stem)
 
-    assert not upload.begins_another_hour(desk.ledger.submissions("one"))
+    assert not upload.begins_another_hour(desk.ledger.submissions.of_run("one"))
     gateway.move_clock(to=later.send_at + timedelta(minutes=1))
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980003"]
@@ -89,7 +89,7 @@ def test_what_is_called_off_between_two_hours_stays_here(desk: Desk, gateway: Sa
     desk.submit(first.stem)
     desk.accepted(first.stem)
 
-    assert desk.ledger.move(later.stem, to=State.CANCELLED)
+    assert desk.ledger.submissions.move(later.stem, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match="was cancelled"):
         desk.submit(first.stem)
@@ -110,7 +110,7 @@ def test_people_overseas_can_be_left_out(desk: Desk) -> None:
 
     table = pq.read_table(desk.run_folder("one").excluded)
     assert table["reason"].to_pylist() == ["overseas", "overseas"]
-    assert desk.ledger.summary("one").balanced
+    assert desk.ledger.runs.summary("one").balanced
     assert file.zone == "FR"
 
 
@@ -151,7 +151,7 @@ def test_a_spread_run_goes_out_step_by_step(desk: Desk, gateway: Sandbox) -> Non
     gateway.settle()
 
     assert len(sent_to(gateway)) == 4
-    assert desk.ledger.summary("one").balanced
+    assert desk.ledger.runs.summary("one").balanced
 
 
 def test_what_has_no_time_before_closing_goes_out_the_next_morning(desk: Desk) -> None:

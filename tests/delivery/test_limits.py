@@ -67,7 +67,7 @@ def test_nobody_is_written_to_more_often_than_at_most(desk: Desk, gateway: Sandb
     assert sent(desk, numbers(4), "third", often) == 2
 
     assert excluded(desk, "third") == {"k0": "at_most", "k1": "at_most"}
-    assert desk.ledger.summary("third").balanced
+    assert desk.ledger.runs.summary("third").balanced
     gateway.move_clock(to=clock.now() + 9 * DAY)
     assert sent(desk, numbers(4), "fourth", often) == 4
 
@@ -87,7 +87,7 @@ def test_a_number_that_fails_again_and_again_is_set_aside(desk: Desk, gateway: S
             "ackoperator": ["a", "b", "c"],
             "raw_status": ["", "", ""],
         }
-        desk.ledger.load_delivery_report(prepared.stem, pa.table(report))
+        desk.ledger.reports.load_delivery_report(prepared.stem, pa.table(report))
         gateway.move_clock(to=clock.now() + DAY)
 
     [third] = desk.prepare(numbers(3), run="third", more="suppress_after_failures: 2\n")

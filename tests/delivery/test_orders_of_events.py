@@ -55,7 +55,7 @@ def drive(desk: Desk, stem: str, tries: int = 8) -> list[str]:
 
 
 def states(desk: Desk, stems: list[str]) -> list[str]:
-    return [str(desk.ledger.submission(stem).state) for stem in stems]
+    return [str(desk.ledger.submissions.get(stem).state) for stem in stems]
 
 
 # 1. A small file whose only person said STOP
@@ -69,7 +69,7 @@ def test_one_stop_in_a_small_zone_does_not_call_off_everybody_else(
 
     said = drive(desk, files[0].stem)
 
-    assert desk.ledger.submission(files[0].stem).state is State.ACCEPTED, said
+    assert desk.ledger.submissions.get(files[0].stem).state is State.ACCEPTED, said
 
 
 def test_one_stop_in_a_later_hour_does_not_lose_the_hours_after_it(
@@ -176,7 +176,7 @@ def test_a_retry_after_the_cap_let_somebody_in_again_still_sends(
 
     with pytest.raises(GatewayUnreachable):
         desk.submit(second.stem, also=cut)
-    desk.ledger.move(first.stem, to=State.REJECTED)  # nobody got it
+    desk.ledger.submissions.move(first.stem, to=State.REJECTED)  # nobody got it
 
     desk.submit(second.stem, token="second try", lease=timedelta(0))
 
@@ -238,7 +238,7 @@ def test_the_steps_of_a_run_that_began_late_stay_as_far_apart(desk: Desk, gatewa
     desk.submit(files[0].stem)
     desk.accepted(files[0].stem)
 
-    moment = upload_time.upload_at(desk.ledger.submissions("one"), desk.settings, None)
+    moment = upload_time.upload_at(desk.ledger.submissions.of_run("one"), desk.settings, None)
 
     assert timedelta(minutes=14) < moment - clock.now() <= timedelta(minutes=15)
 
@@ -294,7 +294,7 @@ def test_every_variants_proof_leaves_through_the_operator(
 
     task._go_on({"ti": SimpleNamespace(id="try")})
 
-    assert desk.ledger.submission(stems[0]).state is State.SUBMITTED
+    assert desk.ledger.submissions.get(stems[0]).state is State.SUBMITTED
 
 
 def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
@@ -312,7 +312,7 @@ def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
 
     [stem] = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
 
-    assert desk.ledger.submission(stem).messages == 2
+    assert desk.ledger.submissions.get(stem).messages == 2
 
 
 def test_no_yes_counts_before_the_proof_has_left(desk: Desk, gateway: Sandbox) -> None:
@@ -321,7 +321,7 @@ def test_no_yes_counts_before_the_proof_has_left(desk: Desk, gateway: Sandbox) -
     plan = folder.read_plan()
     proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
     # send_proof was marked as success by hand, and somebody said yes to "The proof was sent".
-    desk.ledger.approve("one", by="somebody", shown=desk.ledger.prepared_digest("one"))
+    desk.ledger.runs.approve("one", by="somebody", shown=desk.ledger.runs.prepared_digest("one"))
 
     with pytest.raises(SmsError):
         desk.submit(prepared.stem)
@@ -334,7 +334,7 @@ def test_a_yes_may_still_be_given_when_the_proof_rings(desk: Desk, gateway: Sand
     plan = folder.read_plan()
     [stem] = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
 
-    proof = desk.ledger.submission(stem)
+    proof = desk.ledger.submissions.get(stem)
     until = approval.deadline(plan, files, desk.settings, clock.now(), [proof])
 
     assert until > proof.send_at
@@ -346,12 +346,12 @@ def test_a_tester_who_is_a_customer_is_still_written_to(desk: Desk, gateway: San
     folder = desk.run_folder("one")
     plan = folder.read_plan()
     [stem] = proving.prove(plan, folder, desk.ledger, desk.settings, clock.now())
-    link = desk.folder / "runs" / desk.ledger.submission(stem).run_key
+    link = desk.folder / "runs" / desk.ledger.submissions.get(stem).run_key
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(desk.ledger.run(desk.ledger.submission(stem).run_key).folder)
+    link.symlink_to(desk.ledger.runs.get(desk.ledger.submissions.get(stem).run_key).folder)
     desk.submit(stem)
     desk.accepted(stem)
-    desk.ledger.approve("one", by="somebody", shown=desk.ledger.prepared_digest("one"))
+    desk.ledger.runs.approve("one", by="somebody", shown=desk.ledger.runs.prepared_digest("one"))
 
     assert desk.submit(prepared.stem).messages == 3
 
@@ -371,13 +371,13 @@ def test_a_text_that_empties_the_first_file_may_be_rendered_again(desk: Desk) ->
     stages.extract([parquet.from_rows(["key", "msisdn", "name", "postcode"], rows)], folder)
     stages.screen(plan, folder, desk.ledger, desk.settings)
     stages.render(plan, folder, desk.ledger, desk.settings)
-    assert len(desk.ledger.submissions("one")) == 3
+    assert len(desk.ledger.submissions.of_run("one")) == 3
     desk.text = "Bonjour {{ name }}, à samedi et encore un peu plus tard si cela vous va !"
     plan = desk.plan(more=ZONES)
 
     stages.render(plan, folder, desk.ledger, desk.settings)
 
-    assert [each.messages for each in desk.ledger.submissions("one")] == [1, 1]
+    assert [each.messages for each in desk.ledger.submissions.of_run("one")] == [1, 1]
 
 
 # 8. prepare is the DAG's twin
@@ -471,7 +471,7 @@ def test_last_look_finds_the_only_person_said_stop(desk: Desk, gateway: Sandbox)
     with pytest.raises(LedgerError):
         desk.submit(only.stem, token="second", lease=timedelta(0))
 
-    assert desk.ledger.submission(only.stem).state is State.CANCELLED
+    assert desk.ledger.submissions.get(only.stem).state is State.CANCELLED
 
 
 def test_what_a_check_stopped_at_its_rename_can_be_called_off(desk: Desk, gateway: Sandbox) -> None:
@@ -600,8 +600,8 @@ def test_a_proof_of_unknown_fate_names_its_own_task(desk: Desk, gateway: Sandbox
     desk.prepare(numbers(3), more=OURS)
     folder = desk.run_folder("one")
     [stem] = proving.prove(folder.read_plan(), folder, desk.ledger, desk.settings, clock.now())
-    desk.ledger.claim(stem, "a try", lease=timedelta(minutes=1))
-    desk.ledger.move(stem, to=State.UNKNOWN)
+    desk.ledger.submissions.claim(stem, "a try", lease=timedelta(minutes=1))
+    desk.ledger.submissions.move(stem, to=State.UNKNOWN)
 
     with wiring.gateway() as session:
         assert "send_proof" in settlement.settle(stem, session, desk.ledger, arrived=True)
@@ -619,7 +619,7 @@ def test_everybody_stays_accounted_for_when_a_file_empties(desk: Desk, gateway: 
     files = desk.prepare(numbers(4), more="spread_over: 1 hour\n")
     opt_out(desk.ledger, 33639980001)
     drive(desk, files[0].stem)
-    summary = desk.ledger.summary("one")
+    summary = desk.ledger.runs.summary("one")
 
     assert summary.balanced, (summary.candidates, summary.audience, summary.excluded)
 
@@ -699,7 +699,7 @@ def test_a_retry_after_a_removal_from_the_stop_list_still_sends(
 
     with pytest.raises(GatewayUnreachable):
         desk.submit(only.stem, also=cut)
-    desk.ledger.remove_opt_out(33639980000, reason="a mistake")
+    desk.ledger.stop_list.remove(33639980000, reason="a mistake")
 
     desk.submit(only.stem, token="second try", lease=timedelta(0))
 

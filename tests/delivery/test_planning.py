@@ -57,7 +57,7 @@ def test_a_run_whose_hour_passed_gets_another_hour_and_another_name(
     [again] = desk.prepare(numbers(2), send_at=clock.now() + timedelta(hours=1))
 
     assert again.stem != first.stem
-    assert desk.ledger.submission(first.stem).state is State.CANCELLED
+    assert desk.ledger.submissions.get(first.stem).state is State.CANCELLED
 
 
 def test_a_campaigns_own_hour_is_today_if_it_is_ahead(desk: Desk) -> None:
@@ -127,7 +127,7 @@ def test_a_run_that_was_called_off_can_be_planned_again_under_a_new_name(desk: D
 
     [again] = desk.prepare(numbers(2))
 
-    assert desk.ledger.submission(first.stem).state is State.CANCELLED
+    assert desk.ledger.submissions.get(first.stem).state is State.CANCELLED
     assert again.stem != first.stem
     assert again.state is State.PREPARED
 
@@ -137,7 +137,7 @@ def test_everybody_is_in_the_file_or_excluded_with_a_reason(desk: Desk) -> None:
 
     [prepared] = desk.prepare(people)
 
-    summary = desk.ledger.summary("one")
+    summary = desk.ledger.runs.summary("one")
     assert prepared.messages == 3
     assert (summary.candidates, summary.audience) == (7, 3)
     assert summary.excluded == {
@@ -165,7 +165,7 @@ def test_a_limit_reads_no_more_rows(desk: Desk) -> None:
     [prepared] = desk.prepare(numbers(9), limit=4)
 
     assert prepared.messages == 4
-    assert desk.ledger.summary("one").candidates == 4
+    assert desk.ledger.runs.summary("one").candidates == 4
 
 
 def test_a_limit_hides_no_opt_out(desk: Desk) -> None:
@@ -231,7 +231,7 @@ def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
         with pytest.raises(CampaignRepeated, match="one was first, and this run was skipped") as no:
             desk.prepare(numbers(2), run="two", asked_at=asked + timedelta(seconds=seconds))
     assert not no.value.retryable
-    assert desk.ledger.attempts("two") == 0
+    assert desk.ledger.runs.attempts("two") == 0
 
     desk.submit(first.stem)
     assert renames(gateway) == [f"{first.stem}.csv"]
@@ -313,7 +313,7 @@ def test_a_rejected_run_stands_in_nobodys_way(desk: Desk) -> None:
     asked = clock.now()
     [first] = desk.prepare(numbers(2), asked_at=asked)
     desk.submit(first.stem)
-    assert desk.ledger.move(first.stem, to=State.REJECTED)
+    assert desk.ledger.submissions.move(first.stem, to=State.REJECTED)
 
     [second] = desk.prepare(numbers(2), run="two", asked_at=asked)
 
@@ -339,4 +339,4 @@ def test_people_stay_as_old_as_they_are_when_a_run_is_planned_again(
 
     with pytest.raises(LedgerError, match="clear the task screen"):
         stages.render(plan, desk.run_folder("one"), desk.ledger, desk.settings)
-    assert desk.ledger.run("one").chosen_at < clock.now() - timedelta(days=2)
+    assert desk.ledger.runs.get("one").chosen_at < clock.now() - timedelta(days=2)

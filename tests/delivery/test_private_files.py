@@ -11,7 +11,8 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 
 from sms import clock
-from sms.ledger.ledger import Ledger, State
+from sms.ledger.ledger import Ledger
+from sms.ledger.states import State
 from sms.reports import collection
 from sms.run.folder import RunFolder
 from sms_airflow import wiring
@@ -74,7 +75,7 @@ def test_a_run_from_its_plan_to_its_report(
             collection.collect_replies(session, ledger, archive, clock.now())
         collection.collect_delivery_report(prepared.stem, session, ledger, archive, clock.now())
 
-    assert ledger.submission(prepared.stem).state is State.REPORTED
+    assert ledger.submissions.get(prepared.stem).state is State.REPORTED
     seen = modes(tmp_path / "runs", tmp_path / "archive", gateway.root)
     assert seen.pop("seen") > 40
     assert seen == {}

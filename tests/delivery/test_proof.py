@@ -27,11 +27,11 @@ def proved(desk: Desk, run: str = "one") -> list[str]:
 
 def submit_proof(desk: Desk, stem: str) -> State:
     """What the task `send_proof` does with it."""
-    run_key = desk.ledger.submission(stem).run_key
+    run_key = desk.ledger.submissions.get(stem).run_key
     link = desk.folder / "runs" / run_key
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
-    link.symlink_to(desk.ledger.run(run_key).folder, target_is_directory=True)
+    link.symlink_to(desk.ledger.runs.get(run_key).folder, target_is_directory=True)
     return desk.submit(stem).state
 
 
@@ -47,10 +47,10 @@ def test_a_proof_is_the_real_text_on_our_phones_and_nobody_elses(
     assert sent_to(gateway) == ["+33639989901", "+33639989902"]
     texts = [entry["text"] for entry in gateway.journal("sent")]
     assert sorted(texts) == [f"Bonjour Léa {at}, à samedi ! STOP 36180" for at in range(2)]
-    assert desk.ledger.submission(prepared.stem).state is State.PREPARED
+    assert desk.ledger.submissions.get(prepared.stem).state is State.PREPARED
     with pytest.raises(NotApproved):
         desk.submit(prepared.stem)
-    assert desk.ledger.latest_sent("tests", but="another") == {}  # it says nothing of growth
+    assert desk.ledger.runs.latest_sent("tests", but="another") == {}  # it says nothing of growth
 
 
 def test_one_recipient_is_proof_enough_for_several_phones(desk: Desk) -> None:
@@ -58,7 +58,7 @@ def test_one_recipient_is_proof_enough_for_several_phones(desk: Desk) -> None:
 
     [stem] = proved(desk)
 
-    assert desk.ledger.submission(stem).messages == 2
+    assert desk.ledger.submissions.get(stem).messages == 2
 
 
 def test_a_proof_is_sent_once_for_the_same_bytes_and_again_for_others(
@@ -75,7 +75,7 @@ def test_a_proof_is_sent_once_for_the_same_bytes_and_again_for_others(
     [second] = proved(desk)
 
     assert second != first
-    assert desk.ledger.submission(first).state is State.SUBMITTED
+    assert desk.ledger.submissions.get(first).state is State.SUBMITTED
 
 
 def test_a_proof_of_bytes_that_are_no_more_never_leaves(desk: Desk) -> None:
@@ -85,7 +85,7 @@ def test_a_proof_of_bytes_that_are_no_more_never_leaves(desk: Desk) -> None:
     desk.prepare(numbers(2), more=OURS)
     proved(desk)
 
-    assert desk.ledger.submission(first).state is State.CANCELLED
+    assert desk.ledger.submissions.get(first).state is State.CANCELLED
 
 
 def test_a_tester_who_said_stop_gets_none(desk: Desk, gateway: Sandbox) -> None:
@@ -110,8 +110,8 @@ def test_whoever_settles_a_proof_never_sends_the_campaign_again(
 ) -> None:
     desk.prepare(numbers(3), more=OURS)
     [stem] = proved(desk)
-    desk.ledger.claim(stem, "a try", lease=timedelta(minutes=1))
-    assert desk.ledger.move(stem, to=State.UNKNOWN)
+    desk.ledger.submissions.claim(stem, "a try", lease=timedelta(minutes=1))
+    assert desk.ledger.submissions.move(stem, to=State.UNKNOWN)
 
     with wiring.gateway() as session:
         told = settlement.settle(stem, session, desk.ledger, arrived=False)
@@ -126,7 +126,7 @@ def test_a_number_that_is_none_is_told(desk: Desk) -> None:
     with pytest.raises(Exception, match=r"campaign.yaml, line 5: proof_to"):
         desk.plan(more="proof_to: [0639980001]\n")
     with pytest.raises(LedgerError, match="knows no run"):
-        desk.ledger.run("one")
+        desk.ledger.runs.get("one")
 
 
 def test_every_variant_is_proved_on_every_phone(desk: Desk, gateway: Sandbox) -> None:

@@ -118,7 +118,7 @@ def test_other_runs_that_may_still_go_out_are_named(desk: Desk, gateway: Sandbox
     [gone] = desk.prepare(numbers(2), run="gone")
     desk.submit(gone.stem)
     [refused] = desk.prepare(numbers(2), run="refused", send_at=clock.now() + HOUR)
-    desk.ledger.move(refused.stem, to=State.CANCELLED)
+    desk.ledger.submissions.move(refused.stem, to=State.CANCELLED)
 
     desk.prepare(numbers(4), run="this")
 

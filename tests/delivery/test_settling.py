@@ -68,7 +68,7 @@ def test_never_arrived_is_refused_where_the_provider_reports_on_the_file(
     with pytest.raises(LedgerError, match="the gateway shows that"):
         settled(stem, desk, arrived=False)
 
-    assert desk.ledger.submission(stem).state is State.SUBMITTED
+    assert desk.ledger.submissions.get(stem).state is State.SUBMITTED
 
 
 def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gateway) -> None:
@@ -124,7 +124,7 @@ def test_an_answer_that_the_gateway_refutes_is_refused(
     with pytest.raises(LedgerError, match=f"the gateway shows that {stem} has arrived"):
         settled(stem, desk, arrived=False)
 
-    assert desk.ledger.submission(stem).state is State.SUBMITTED
+    assert desk.ledger.submissions.get(stem).state is State.SUBMITTED
     assert renames(gateway) == []
 
 
@@ -151,12 +151,12 @@ def test_housekeeping_lets_the_gateway_settle_what_was_unknown(
     stem = unknown(desk, gateway)
     with pytest.raises(HousekeepingUnfinished, match=f"{stem} may or may not have been delivered"):
         clear(desk)
-    assert desk.ledger.submission(stem).state is State.UNKNOWN
+    assert desk.ledger.submissions.get(stem).state is State.UNKNOWN
     show(gateway, f"{stem}.done", b"")
 
     clear(desk)
 
-    assert desk.ledger.submission(stem).state is State.SUBMITTED
+    assert desk.ledger.submissions.get(stem).state is State.SUBMITTED
     assert f"{stem} counts as submitted: to go on, clear the task submit" in caplog.text
 
 

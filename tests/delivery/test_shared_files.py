@@ -197,7 +197,7 @@ def test_never_arrived_is_refused_where_a_late_rename_comes_meanwhile(
         with interrupted("listing", late, nth=listing)() as session, pytest.raises(LedgerError):
             settlement.settle(stem, session, desk.ledger, arrived=False)
 
-    assert desk.ledger.submission(stem).state is State.SUBMITTED
+    assert desk.ledger.submissions.get(stem).state is State.SUBMITTED
     assert len(sent_to(gateway)) == 3
 
 
@@ -257,7 +257,7 @@ def test_what_a_stage_left_half_written_ends_in_a_sentence_without_it(
         "00_plan.json": RunFolder.read_plan,
         "02_schedule.json": RunFolder.read_schedule,
         "03_rendered.json": lambda folder: PreparedFile(
-            folder, desk.ledger.submissions("one")[0].stem
+            folder, desk.ledger.submissions.of_run("one")[0].stem
         ),
     }[name]
 

@@ -25,7 +25,8 @@ from sms.errors import (
     WindowClosed,
 )
 from sms.ledger import turn
-from sms.ledger.ledger import Ledger, Submission
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.run import rejection, upload_time
 from sms_airflow import sftp_gateway, wiring
@@ -53,7 +54,7 @@ def opt_out(ledger: Ledger, *msisdns: int) -> None:
             "message": pa.array(["STOP"] * len(msisdns)),
         }
     )
-    ledger.add_opt_outs(rows, source="import")
+    ledger.stop_list.add(rows, source="import")
 
 
 def interrupted(
@@ -128,7 +129,7 @@ def test_a_retry_after_a_refused_rename_renames_the_same_bytes(
     [prepared] = desk.prepare(numbers(3))
     with pytest.raises(GatewayRefused, match="the server's no"):
         desk.submit(prepared.stem, gateway=refusing)
-    assert not desk.ledger.submission(prepared.stem).may_have_left
+    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
     uploads = gateway.counts()["put"]
 
     desk.submit(prepared.stem, token="second try")
@@ -224,7 +225,7 @@ def test_whoever_says_stop_while_the_file_goes_up_is_not_in_it(
     assert submission.messages == 2
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980002"]
-    summary = desk.ledger.summary("one")
+    summary = desk.ledger.runs.summary("one")
     assert summary.excluded["opted_out"] == 1
     assert summary.balanced
 
@@ -241,7 +242,7 @@ def test_a_stop_that_comes_between_two_tries_takes_the_first_upload_back(
 
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980001"]
-    assert desk.ledger.submission(prepared.stem).messages == 2
+    assert desk.ledger.submissions.get(prepared.stem).messages == 2
 
 
 def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
@@ -260,13 +261,13 @@ def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
     assert prepared.stem in str(asked.value)
     assert "support@mtarget.fr" in str(asked.value)
     assert not asked.value.retryable
-    assert desk.ledger.submission(prepared.stem).state is State.UNKNOWN
+    assert desk.ledger.submissions.get(prepared.stem).state is State.UNKNOWN
     assert renames(gateway) == []
 
 
 def test_another_try_stands_aside_while_one_is_at_work(desk: Desk, gateway: Gateway) -> None:
     [prepared] = desk.prepare(numbers(3))
-    desk.ledger.claim(prepared.stem, "the one at work", lease=timedelta(minutes=10))
+    desk.ledger.submissions.claim(prepared.stem, "the one at work", lease=timedelta(minutes=10))
 
     with pytest.raises(SubmissionTaken) as aside:
         desk.submit(prepared.stem, token="the other")
@@ -279,7 +280,9 @@ def test_a_try_that_lost_its_claim_does_not_rename(desk: Desk, gateway: Gateway)
     [prepared] = desk.prepare(numbers(3))
     overtaken = interrupted(
         "upload",
-        lambda: desk.ledger.claim(prepared.stem, "the new one", lease=timedelta(0)) and None,
+        lambda: (
+            desk.ledger.submissions.claim(prepared.stem, "the new one", lease=timedelta(0)) and None
+        ),
     )
 
     with pytest.raises(SubmissionTaken):
@@ -292,14 +295,14 @@ def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    intend = desk.ledger.intend_rename
+    intend = desk.ledger.submissions.intend_rename
 
     def overtaken(stem: str, token: str, **facts: Any) -> Any:
         submission = intend(stem, token, **facts)
-        desk.ledger.claim(stem, "the new one", lease=timedelta(0))
+        desk.ledger.submissions.claim(stem, "the new one", lease=timedelta(0))
         return submission
 
-    monkeypatch.setattr(desk.ledger, "intend_rename", overtaken)
+    monkeypatch.setattr(desk.ledger.submissions, "intend_rename", overtaken)
 
     with pytest.raises(SubmissionTaken):
         desk.submit(prepared.stem, token="the zombie")
@@ -347,7 +350,7 @@ def test_a_file_that_shows_though_nobody_meant_to_rename_it_is_a_contradiction(
             desk.submit(prepared.stem, token=token)
 
     assert not told.value.retryable
-    assert desk.ledger.submission(prepared.stem).state is State.UPLOADING
+    assert desk.ledger.submissions.get(prepared.stem).state is State.UPLOADING
     assert f"{prepared.stem}.tmp" not in in_send(gateway)
     assert renames(gateway) == []
 
@@ -381,7 +384,7 @@ def test_whoever_says_stop_before_the_rename_is_not_in_the_file(
 
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980002"]
-    assert desk.ledger.summary("one").balanced
+    assert desk.ledger.runs.summary("one").balanced
 
 
 def test_of_two_zombies_and_an_heir_one_sends(desk: Desk, gateway: Gateway) -> None:
@@ -459,7 +462,7 @@ def test_when_everybody_has_said_stop_nothing_is_sent(desk: Desk, gateway: Gatew
     with pytest.raises(LedgerError, match="everybody"):
         desk.submit(prepared.stem)
 
-    assert desk.ledger.submission(prepared.stem).state is State.CANCELLED
+    assert desk.ledger.submissions.get(prepared.stem).state is State.CANCELLED
     assert gateway.settled_names() == []
 
 
@@ -490,7 +493,9 @@ def test_nothing_is_sent_without_the_stop_list_that_screening_saw(
     desk: Desk, gateway: Gateway
 ) -> None:
     [prepared] = desk.prepare(numbers(3))
-    desk.ledger.record_screening("one", candidates=3, audience=3, excluded={}, stop_list_size=7)
+    desk.ledger.runs.record_screening(
+        "one", candidates=3, audience=3, excluded={}, stop_list_size=7
+    )
 
     for token in ("first try", "cleared right after"):
         with pytest.raises(StopListUnsafe):
@@ -607,7 +612,7 @@ def test_what_is_not_renamed_can_be_held_and_leaves_nothing_behind(
 
     assert held == [second, third]
     assert gateway.settled_names() == [f"{first}.done"]
-    assert desk.ledger.submission(first).state is State.ACCEPTED
+    assert desk.ledger.submissions.get(first).state is State.ACCEPTED
     with pytest.raises(LedgerError, match="was cancelled"):
         desk.submit(second)
     assert renames(gateway) == [f"{first}.csv"]
@@ -629,12 +634,12 @@ def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
 ) -> None:
     first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
     desk.submit(first)
-    assert desk.ledger.move(third, to=State.CANCELLED)
+    assert desk.ledger.submissions.move(third, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match="was cancelled"):
         desk.submit(second)
 
-    assert desk.ledger.submission(second).state is State.CANCELLED
+    assert desk.ledger.submissions.get(second).state is State.CANCELLED
     assert gateway.settled_names() == [f"{first}.done"]
     assert renames(gateway) == [f"{first}.csv"]
 

@@ -64,8 +64,8 @@ def test_a_stop_that_comes_in_a_turn_waits_until_it_is_over_and_counts_as_late(
     assert submission.messages == 3
     gateway.settle()
     assert len(sent_to(gateway)) == 3
-    assert desk.ledger.opted_out([33639980001]).tolist() == [33639980001]
-    assert desk.ledger.late_stops(prepared.stem) == 1
+    assert desk.ledger.stop_list.opted_out([33639980001]).tolist() == [33639980001]
+    assert desk.ledger.submissions.late_stops(prepared.stem) == 1
 
 
 def test_a_rename_waits_for_the_stop_that_is_being_entered(desk: Desk, gateway: Gateway) -> None:
@@ -116,7 +116,7 @@ def test_whoever_is_told_of_a_rename_holds_up_nobodys_stop(
     desk.submit(prepared.stem)
 
     assert told == [State.SUBMITTED]
-    assert desk.ledger.late_stops(prepared.stem) <= 1
+    assert desk.ledger.submissions.late_stops(prepared.stem) <= 1
 
 
 def test_whoever_stands_still_in_a_turn_asks_everything_again(
@@ -137,7 +137,7 @@ def test_whoever_stands_still_in_a_turn_asks_everything_again(
     assert renames(gateway) == []
     assert in_send(gateway) == [f"{prepared.stem}.tmp"]
     assert len(asked) == 1 + 2 * upload.LOOKS
-    assert not desk.ledger.submission(prepared.stem).may_have_left
+    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
 
     monkeypatch.setattr(upload, "LOOK_HOLDS", 60.0)
     assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
@@ -195,7 +195,7 @@ def test_an_unreadable_stop_that_comes_before_the_rename_holds_the_file(
         desk.submit(prepared.stem, gateway=interrupted("upload", partial(cannot_read, desk)))
 
     assert renames(gateway) == []
-    assert not desk.ledger.submission(prepared.stem).may_have_left
+    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
 
 
 def test_an_unreadable_stop_that_comes_in_a_turn_waits_until_it_is_over(
@@ -214,7 +214,7 @@ def test_an_unreadable_stop_that_comes_in_a_turn_waits_until_it_is_over(
         desk.submit(prepared.stem, also=at_check(LAST, comes))
 
     assert renamed == [[f"{prepared.stem}.csv"]]
-    assert desk.ledger.unseen_stops() == {"STOP-1": 1}
+    assert desk.ledger.reports.unseen_stops() == {"STOP-1": 1}
 
 
 def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
@@ -241,7 +241,7 @@ def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
 
     assert told == ["stood still"]
     assert renames(gateway) == []
-    assert not desk.ledger.submission(prepared.stem).may_have_left
+    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
     assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 

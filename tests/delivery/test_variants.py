@@ -75,7 +75,7 @@ def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost
     excluded = pq.read_table(desk.run_folder("one").excluded)
     assert set(excluded["reason"].to_pylist()) == {str(Reason.HOLDOUT)}
     assert excluded["key"].null_count == 0
-    summary = desk.ledger.summary("one")
+    summary = desk.ledger.runs.summary("one")
     assert summary.excluded == {"holdout": excluded.num_rows}
     assert summary.audience == prepared.messages == 200 - excluded.num_rows
     assert summary.balanced
@@ -88,7 +88,7 @@ def test_the_review_tells_messages_and_sms_by_variant_and_shows_some_of_each(des
 
     review = desk.run_folder("one").read_review()
     texts = of_each(desk, "one")
-    held = desk.ledger.summary("one").excluded["holdout"]
+    held = desk.ledger.runs.summary("one").excluded["holdout"]
     warm, short = len(texts["warm"]), len(texts["short"])
     assert (
         "## To compare\n\n| | people | SMS |\n|---|---:|---:|\n"
@@ -146,7 +146,7 @@ def test_a_late_stop_leaves_the_others_with_their_variants(desk: Desk, gateway: 
     [prepared] = desk.prepare(numbers(50), more=VARIANTS)
     kept = pq.read_table(desk.run_folder("one").messages(prepared.stem))
     late = {"msisdn": kept["msisdn"][:1], "opted_out_at": [None], "message": ["STOP"]}
-    desk.ledger.add_opt_outs(pa.table(late), source="reply")
+    desk.ledger.stop_list.add(pa.table(late), source="reply")
 
     desk.submit(prepared.stem)
 

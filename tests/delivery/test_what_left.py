@@ -68,9 +68,9 @@ def test_what_may_have_left_is_told_as_such(
     with pytest.raises(GatewayUnreachable):
         desk.submit(only.stem)
 
-    assert what_left([desk.ledger.submission(only.stem)]) == f"It may have {only.stem}"
+    assert what_left([desk.ledger.submissions.get(only.stem)]) == f"It may have {only.stem}"
     told = failure(desk, [only.stem], monkeypatch)
-    assert desk.ledger.submission(only.stem).state is State.UNKNOWN
+    assert desk.ledger.submissions.get(only.stem).state is State.UNKNOWN
     assert told.endswith(f". It may have {only.stem}")
 
 
@@ -144,7 +144,7 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = desk.prepare(numbers(2))
-    submission = desk.ledger.submission
+    submission = desk.ledger.submissions.get
     asked: list[str] = []
 
     def goes_away(stem: str) -> Any:
@@ -156,7 +156,7 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
         asked.append("connecting")
         raise GatewayRefused("no")
 
-    monkeypatch.setattr(desk.ledger, "submission", goes_away)
+    monkeypatch.setattr(desk.ledger.submissions, "get", goes_away)
     monkeypatch.setattr(wiring, "gateway", connects)
 
     assert "can't be told now" in failure(desk, [only.stem], monkeypatch)
@@ -167,14 +167,14 @@ def test_no_run_ends_well_of_which_a_file_was_called_off(desk: Desk, gateway: Ga
     first, second = [each.stem for each in desk.prepare(numbers(4), more="max_per_file: 2\n")]
     desk.submit(first)
     desk.accepted(first)
-    files = [desk.ledger.submission(stem) for stem in (first, second)]
+    files = [desk.ledger.submissions.get(stem) for stem in (first, second)]
     with pytest.raises(LedgerError, match=f"not all accepted: {second} is uploading"):
         require_heard(files)
 
-    desk.ledger.move(second, to=State.CANCELLED)
+    desk.ledger.submissions.move(second, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match=f"not all accepted: {second} is cancelled"):
-        require_heard([*files[:1], desk.ledger.submission(second)])
+        require_heard([*files[:1], desk.ledger.submissions.get(second)])
     require_heard(files[:1])
 
 

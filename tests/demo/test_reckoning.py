@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from demo.reckoning import faults
-from sms.ledger.ledger import PlannedRun, Reconciliation, State, Submission, Summary
+from sms.ledger.records import PlannedRun, Reconciliation, Submission, Summary
+from sms.ledger.states import State
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 STEM = "SEND-12345-20261201-1030-spring"

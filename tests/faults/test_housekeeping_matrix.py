@@ -79,14 +79,14 @@ def summaries(world: World) -> list[Any]:
     """The numbers of both runs, for analysts and for us."""
     with world.desk.ledger.engine.connect() as db:
         rows = db.exec_driver_sql("SELECT * FROM sms.campaign_summary ORDER BY run_key").all()
-    ours = [world.desk.ledger.summary(run).outcomes for run in ("one", "two")]
+    ours = [world.desk.ledger.runs.summary(run).outcomes for run in ("one", "two")]
     return [[{**row._mapping, "submissions": None} for row in rows], ours]
 
 
 def judge(world: World, act: str, before: dict[str, Any]) -> None:
     """Every promise."""
     still_open = world.stems[1]
-    assert [world.desk.ledger.submission(each).state for each in world.stems] == [
+    assert [world.desk.ledger.submissions.get(each).state for each in world.stems] == [
         State.CLOSED,
         State.ACCEPTED,
     ]
@@ -193,7 +193,7 @@ def test_what_is_written_while_housekeeping_stands_still_is_not_deleted_unread(
             stopped = any(abs(row[0]) == late for row in tables["opt_out"])
             refused = any(row[2] == 4 for row in tables["receipt"])
             assert {"STOP": stopped, "ACK": refused} == grown
-            assert world.desk.ledger.submission(world.stems[0]).state is State.CLOSED
+            assert world.desk.ledger.submissions.get(world.stems[0]).state is State.CLOSED
         return False
 
     tell(strike_everywhere("housekeeping", untouched.names, part, tried, pauses))

@@ -32,7 +32,7 @@ def judge(world: World, last: Ended) -> bool:
     """Every promise; True if a person was asked."""
     renamed = Counter(renames(world.sandbox))
     assert max(renamed.values(), default=0) <= 1, renamed
-    states = [world.desk.ledger.submission(stem).state for stem in world.stems]
+    states = [world.desk.ledger.submissions.get(stem).state for stem in world.stems]
     if State.UNKNOWN in states:
         assert "may or may not have been delivered" in last.told
         return True
@@ -44,7 +44,7 @@ def judge(world: World, last: Ended) -> bool:
     assert sent == Counter(everybody)
     left = sorted(file.name for file in (world.sandbox.home / "Send").iterdir())
     assert left == [f"{stem}.done" for stem in world.stems]
-    summary = world.desk.ledger.summary("one")
+    summary = world.desk.ledger.runs.summary("one")
     assert summary.balanced
     assert (summary.sent, summary.excluded) == (PEOPLE - 1, {"opted_out": 1})
     with world.desk.ledger.engine.connect() as db:
@@ -95,8 +95,8 @@ def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late
             sent = {entry["msisdn"] for entry in world.sandbox.journal("sent")}
             assert (f"+{NO}" in sent) == late, (gone, sent)
             # Once it has gone out, a STOP is none of its late ones.
-            assert world.desk.ledger.late_stops(second) <= late
-            assert world.desk.ledger.summary("one").balanced
+            assert world.desk.ledger.submissions.late_stops(second) <= late
+            assert world.desk.ledger.runs.summary("one").balanced
         return False
 
     tell(strike_everywhere("submit", effects(worlds), part, tried, pauses))
@@ -137,4 +137,4 @@ def say_stop(world: World, msisdn: int) -> None:
         "opted_out_at": pa.array([None], pa.timestamp("us", "UTC")),
         "message": pa.array(["STOP"]),
     }
-    world.desk.ledger.add_opt_outs(pa.table(rows), source="import")
+    world.desk.ledger.stop_list.add(pa.table(rows), source="import")

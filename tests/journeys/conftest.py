@@ -24,7 +24,8 @@ from demo.stack import Stack
 from sms.calendar import send_window
 from sms.campaign.definition import SLUG_LENGTH
 from sms.clock import PARIS
-from sms.ledger.ledger import Part, PlannedRun, State
+from sms.ledger.records import Part, PlannedRun
+from sms.ledger.states import State
 from sms.settings import Settings
 from sms_sandbox import clock
 from tests.campaign_folder import write_campaign
@@ -188,7 +189,7 @@ class World:
 
     def until_reported(self, stem: str, late: timedelta = timedelta(0)) -> None:
         """Wait until a file's report must be there, to a full hour that others wait for, too."""
-        due = self.stack.ledger.submission(stem).due_at
+        due = self.stack.ledger.submissions.get(stem).due_at
         assert due, f"no collection of {stem} is booked"
         self.until((due + late).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
 
@@ -216,14 +217,14 @@ class World:
             folder="nowhere",
             row_limit=2,  # a trial
         )
-        ledger.plan(run, stem)
-        ledger.prepare(run_key, [Part(stem, 1, 1, 3, 3, "0" * 64, 99)])
-        ledger.claim(stem, "the try that was lost", lease=timedelta(minutes=1))
-        ledger.record_upload(
+        ledger.runs.plan(run, stem)
+        ledger.runs.prepare(run_key, [Part(stem, 1, 1, 3, 3, "0" * 64, 99)])
+        ledger.submissions.claim(stem, "the try that was lost", lease=timedelta(minutes=1))
+        ledger.submissions.record_upload(
             stem, "the try that was lost", messages=[], sha256="0" * 64, size_bytes=99
         )
-        ledger.intend_rename(stem, "the try that was lost")
-        assert ledger.move(stem, to=State.UNKNOWN)
+        ledger.submissions.intend_rename(stem, "the try that was lost")
+        assert ledger.submissions.move(stem, to=State.UNKNOWN)
         return stem
 
     def replies(self) -> Run:
@@ -232,7 +233,9 @@ class World:
 
     def stems(self, run: Run) -> list[str]:
         """The files of a run."""
-        return [each.stem for each in self.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")]
+        return [
+            each.stem for each in self.stack.ledger.submissions.of_run(f"{run.dag_id}/{run.run_id}")
+        ]
 
     def tasks(self, run: Run) -> Mapping[str, list[TaskInstance]]:
         """The instances of each task of a run, by the task's short name."""

@@ -37,7 +37,7 @@ def test_a_campaign_travels_through_a_plain_openssh(openssh: OpenSsh, tmp_path: 
         assert numbers == [b"+33639980001", b"+33639980002", b"+33639980003"]
 
         # The report's collection is booked for tomorrow, and nothing waits for it until then.
-        submission = stack.ledger.submission(stem)
+        submission = stack.ledger.submissions.get(stem)
         assert submission.state is State.ACCEPTED
         booked = stack.airflow.run("collect_delivery_report", f"ack__{stem}")
         assert booked.state == "queued"
@@ -54,6 +54,6 @@ def test_a_campaign_travels_through_a_plain_openssh(openssh: OpenSsh, tmp_path: 
 
         assert world.finished(by_hand).state == "success"
         assert world.replies().state == "success"
-        assert stack.ledger.submission(stem).state is State.REPORTED
-        assert stack.ledger.reconcile(stem).delivered == 3
-        assert stack.ledger.stop_list_size() == 1
+        assert stack.ledger.submissions.get(stem).state is State.REPORTED
+        assert stack.ledger.submissions.reconcile(stem).delivered == 3
+        assert stack.ledger.stop_list.size() == 1

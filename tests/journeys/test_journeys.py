@@ -24,12 +24,12 @@ def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
 
     collection = world.collected(stem)
     assert collection.state == "success"
-    submission = world.stack.ledger.submission(stem)
+    submission = world.stack.ledger.submissions.get(stem)
     assert submission.state is State.REPORTED
     assert submission.submitted_at
     left = max(submission.send_at, submission.submitted_at)
     assert submission.due_at == left + timedelta(days=1)
-    summary = world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}")
+    summary = world.stack.ledger.runs.summary(f"{run.dag_id}/{run.run_id}")
     assert (summary.candidates, summary.audience, summary.sent) == (40, 40, 40)
     assert summary.balanced
     assert summary.outcomes.rows == 40
@@ -38,7 +38,7 @@ def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
 def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
     run = world.succeeded(world.trigger("again"))
     [stem] = world.stems(run)
-    before = world.stack.ledger.submission(stem)
+    before = world.stack.ledger.submissions.get(stem)
     uploads = len(world.uploads(stem))
 
     world.stack.airflow.clear(run.dag_id, run.run_id, STORY, only_failed=False)
@@ -47,7 +47,7 @@ def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
     assert world.states(again)["submit"] == {"success"}
     assert world.renamed(stem) == 1
     assert len(world.uploads(stem)) == uploads
-    after = world.stack.ledger.submission(stem)
+    after = world.stack.ledger.submissions.get(stem)
     assert (after.sha256, after.messages) == (before.sha256, before.messages)
     booked = [each.run_id for each in world.stack.airflow.runs("collect_delivery_report")]
     assert booked.count(f"ack__{stem}") == 1
@@ -105,7 +105,7 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
     rejected = f"the gateway rejected {stem}: no SMS was sent of this file"
     log = world.failed_for_good(run, "submit", rejected)
     assert "our own check finds no fault in it, so ask support@mtarget.fr" in log
-    assert world.stack.ledger.submission(stem).state is State.REJECTED
+    assert world.stack.ledger.submissions.get(stem).state is State.REJECTED
     assert world.states(run)["book_collection"] == {"skipped"}
     assert world.states(run)["conclude"] == {"upstream_failed"}
     assert world.journal("sent", stem=stem) == []
@@ -119,8 +119,8 @@ def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
     collection = world.collected(stem, late=timedelta(hours=9))
 
     assert collection.state == "success"
-    assert world.stack.ledger.submission(stem).state is State.REPORTED
-    assert world.stack.ledger.reconcile(stem).balanced
+    assert world.stack.ledger.submissions.get(stem).state is State.REPORTED
+    assert world.stack.ledger.submissions.reconcile(stem).balanced
 
 
 def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World) -> None:
@@ -130,7 +130,7 @@ def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World
     assert [stem[-3:] for stem in stems] == ["p01", "p02", "p03"]
     assert [len(world.tasks(run)[task]) for task in ("submit", "book_collection")] == [1, 3]
     for stem in stems:
-        world.wait_until_sent(stem, world.stack.ledger.submission(stem).messages or 0)
+        world.wait_until_sent(stem, world.stack.ledger.submissions.get(stem).messages or 0)
     sent = [entry["msisdn"] for stem in stems for entry in world.journal("sent", stem=stem)]
     assert len(sent) == len(set(sent)) == 10
     assert [world.renamed(stem) for stem in stems] == [1, 1, 1]
@@ -149,7 +149,7 @@ def test_a_rejected_part_holds_what_follows_and_what_went_before_is_collected(
     run = world.finished(run)
 
     assert run.state == "failed"
-    states = [world.stack.ledger.submission(stem).state for stem in stems]
+    states = [world.stack.ledger.submissions.get(stem).state for stem in stems]
     assert states[1:] == [State.REJECTED, State.CANCELLED]
     assert states[0] in (State.ACCEPTED, State.REPORTED)
     assert [world.renamed(stem) for stem in stems] == [1, 1, 0]
@@ -193,7 +193,7 @@ def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: W
         "settle_submission", {"stem": stem, "answer": "call_off"}
     )
     world.succeeded(called_off)
-    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
     assert world.uploads(stem) == []
 
 
@@ -210,7 +210,7 @@ def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) ->
     assert "| **written to** | **3** |" in questions["yes"]["body"]
     assert "> Bonjour Léa, à samedi ! STOP 36180" in questions["yes"]["body"]
     assert not NUMBER.search(questions["yes"]["body"])
-    approved = world.stack.ledger.run(f"{sent.dag_id}/{sent.run_id}")
+    approved = world.stack.ledger.runs.get(f"{sent.dag_id}/{sent.run_id}")
     assert approved.approved_by == world.stack.airflow.login
 
     refused = world.finished(asking["no"])
@@ -232,7 +232,7 @@ def test_a_question_that_nobody_answers_is_a_no(world: World) -> None:
 def require_called_off(world: World, run: Run) -> None:
     """A run's file was cancelled, and never went up."""
     [stem] = world.stems(run)
-    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
     assert world.uploads(stem) == []
 
 
@@ -244,7 +244,7 @@ def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) 
     )
 
     assert world.states(settled) == {"settle": {"success"}, "send_again": {"success"}}
-    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
     again = world.ended("send__resent", f"again__{stem}")
     assert again.state == "success"
     [new] = world.stems(again)
@@ -267,12 +267,14 @@ def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
     world.collected(stem)
 
     assert world.replies().state == "success"
-    before = len(world.stack.ledger.opted_out(ours))
+    before = len(world.stack.ledger.stop_list.opted_out(ours))
     second = world.succeeded(world.trigger("answers", dry_run=True))
-    since = len(world.stack.ledger.opted_out(ours))  # other journeys bring STOPs home, too
+    since = len(
+        world.stack.ledger.stop_list.opted_out(ours)
+    )  # other journeys bring STOPs home, too
 
     assert 0 < before <= since < 40
-    summary = world.stack.ledger.summary(f"{second.dag_id}/{second.run_id}")
+    summary = world.stack.ledger.runs.summary(f"{second.dag_id}/{second.run_id}")
     assert before <= summary.excluded["opted_out"] <= since
     assert summary.audience == 40 - summary.excluded["opted_out"]
 
@@ -286,8 +288,8 @@ def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
     folder = world.stack.folder / "runs" / run.dag_id
     [stem] = world.stems(run)
     assert list(folder.rglob(f"05_{stem}.csv"))
-    assert world.stack.ledger.submission(stem).state is State.CANCELLED
-    assert world.stack.ledger.submission(stem).messages == 20
+    assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
+    assert world.stack.ledger.submissions.get(stem).messages == 20
 
 
 def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World) -> None:

@@ -33,7 +33,7 @@ def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: Wo
     assert world.replies().state == "success"
 
     assert collection.state == "success"
-    summary = world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}")
+    summary = world.stack.ledger.runs.summary(f"{run.dag_id}/{run.run_id}")
     [report] = world.journal("report", stem=stem)
     outcomes = summary.outcomes
     assert summary.balanced
@@ -82,7 +82,7 @@ def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) 
     collection = world.collected(stem, late=timedelta(days=1))
 
     assert collection.state == "failed"
-    assert world.stack.ledger.submission(stem).state is State.ACCEPTED
+    assert world.stack.ledger.submissions.get(stem).state is State.ACCEPTED
     told = world.notices(stem)[-1]
     assert (told["event"], told["by"], told["messages"]) == ("overdue", "await_report", 7)
     assert f"the delivery report of {stem} on 7 messages is overdue: it was due" in told["words"]

@@ -25,16 +25,16 @@ def test_people_of_two_zones_are_rung_in_hours_that_are_open_where_they_live(
     run = world.trigger("zones")
     first, later = world.parts(run)
     world.wait_until(
-        lambda: world.stack.ledger.submission(first).state is State.ACCEPTED, "the first hour"
+        lambda: world.stack.ledger.submissions.get(first).state is State.ACCEPTED, "the first hour"
     )
     world.wait_until(lambda: world.states(run)["submit"] == {"deferred"}, "the wait for the next")
     assert world.uploads(later) == []
-    world.until(world.stack.ledger.submission(later).send_at - timedelta(minutes=20))
+    world.until(world.stack.ledger.submissions.get(later).send_at - timedelta(minutes=20))
     world.succeeded(run)
-    world.until(world.stack.ledger.submission(later).send_at + timedelta(minutes=1))
+    world.until(world.stack.ledger.submissions.get(later).send_at + timedelta(minutes=1))
     world.wait_until_sent(later, 2)
 
-    files = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
+    files = world.stack.ledger.submissions.of_run(f"{run.dag_id}/{run.run_id}")
     assert [each.zone for each in files] == ["FR", "GP"]
     assert [each.messages for each in files] == [4, 2]
     for each, there in zip(files, (PARIS, GUADELOUPE), strict=True):
@@ -49,7 +49,7 @@ def test_people_of_two_zones_are_rung_in_hours_that_are_open_where_they_live(
     assert files[1].submitted_at > files[1].send_at - timedelta(hours=1)
     for each in files:
         world.succeeded(world.collected(each.stem))
-    assert world.stack.ledger.summary(f"{run.dag_id}/{run.run_id}").balanced
+    assert world.stack.ledger.runs.summary(f"{run.dag_id}/{run.run_id}").balanced
 
 
 def test_a_sunday_becomes_the_monday_after_it_and_says_so(world: World) -> None:
@@ -59,7 +59,7 @@ def test_a_sunday_becomes_the_monday_after_it_and_says_so(world: World) -> None:
     world.until(sunday + timedelta(hours=21))
     world.succeeded(run)
 
-    [file] = world.stack.ledger.submissions(f"{run.dag_id}/{run.run_id}")
+    [file] = world.stack.ledger.submissions.of_run(f"{run.dag_id}/{run.run_id}")
     monday = (sunday + timedelta(days=1)).replace(hour=8, minute=0)
     assert file.send_at == monday
     assert f"-{monday:%Y%m%d-%H%M}-" in file.stem
@@ -87,10 +87,10 @@ def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
         [stem] = world.stems(run)
         world.wait_until_sent(stem, 3)
     assert world.states(third)["screen"] == {"skipped"}
-    summary = world.stack.ledger.summary(f"{third.dag_id}/{third.run_id}")
+    summary = world.stack.ledger.runs.summary(f"{third.dag_id}/{third.run_id}")
     assert summary.excluded == {"at_most": 3}
     [stem] = world.stems(third)
-    assert world.stack.ledger.submission(stem).state is State.CANCELLED
+    assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
 
 
 def test_a_run_that_has_grown_too_much_stops_before_the_upload(world: World) -> None:

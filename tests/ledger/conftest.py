@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
-from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.states import State
 from tests.conftest import keeping_connections
 
 START = datetime(2026, 7, 15, 8, 0, tzinfo=UTC)
@@ -59,28 +61,30 @@ class Office:
 
     def planned(self) -> Submission:
         run = self.a_run()
-        return self.ledger.plan(run, self.stem())[1]
+        return self.ledger.runs.plan(run, self.stem())[1]
 
     def prepared(self, messages: int = 3) -> Submission:
         planned = self.planned()
-        [prepared] = self.ledger.prepare(planned.run_key, [a_part(planned.stem, messages=messages)])
+        [prepared] = self.ledger.runs.prepare(
+            planned.run_key, [a_part(planned.stem, messages=messages)]
+        )
         return prepared
 
     def uploaded(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
         rows = messages(3) if rows is None else rows
         one = self.prepared(rows.num_rows)
-        self.ledger.claim(one.stem, token, lease=LEASE)
-        return self.ledger.record_upload(
+        self.ledger.submissions.claim(one.stem, token, lease=LEASE)
+        return self.ledger.submissions.record_upload(
             one.stem, token, messages=[rows], sha256="f" * 64, size_bytes=100
         )
 
     def intended(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
-        return self.ledger.intend_rename(self.uploaded(rows, token).stem, token)
+        return self.ledger.submissions.intend_rename(self.uploaded(rows, token).stem, token)
 
     def submitted(self, rows: pa.RecordBatch | None = None) -> Submission:
         one = self.intended(rows)
-        assert self.ledger.move(one.stem, to=State.SUBMITTED, token="try-1")
-        return self.ledger.submission(one.stem)
+        assert self.ledger.submissions.move(one.stem, to=State.SUBMITTED, token="try-1")
+        return self.ledger.submissions.get(one.stem)
 
     def events(self, stem: str) -> list[tuple[str | None, str | None]]:
         with self.ledger.engine.connect() as db:

@@ -21,21 +21,21 @@ def opt_outs(*numbers: int) -> pa.Table:
 
 
 def test_opt_outs_are_told_once_whichever_try_had_entered_them(office):
-    assert office.ledger.announce_opt_outs() == 0
-    office.ledger.add_opt_outs(opt_outs(1, 2), source="stop_report")
-    office.ledger.import_opt_outs(opt_outs(2, 3), named="crm", file="crm.csv")
+    assert office.ledger.stop_list.announce() == 0
+    office.ledger.stop_list.add(opt_outs(1, 2), source="stop_report")
+    office.ledger.stop_list.import_list(opt_outs(2, 3), named="crm", file="crm.csv")
 
-    assert office.ledger.announce_opt_outs() == 3
-    assert office.ledger.announce_opt_outs() == 0
+    assert office.ledger.stop_list.announce() == 3
+    assert office.ledger.stop_list.announce() == 0
 
-    office.ledger.add_opt_outs(opt_outs(3, 4), source="stop_report")
-    assert office.ledger.announce_opt_outs() == 1
-    assert office.ledger.require_safe_stop_list() == 4
+    office.ledger.stop_list.add(opt_outs(3, 4), source="stop_report")
+    assert office.ledger.stop_list.announce() == 1
+    assert office.ledger.stop_list.require_safe() == 4
 
 
 def test_a_stop_list_that_shrank_is_still_noticed_after_an_announcement(office):
-    office.ledger.add_opt_outs(opt_outs(1, 2), source="stop_report")
-    office.ledger.announce_opt_outs()
+    office.ledger.stop_list.add(opt_outs(1, 2), source="stop_report")
+    office.ledger.stop_list.announce()
 
     assert office.table(
         "SELECT sum((detail ->> 'opted_out')::int) FROM sms.event WHERE detail ? 'opted_out'"
@@ -51,11 +51,11 @@ def test_a_delivery_report_is_told_when_it_came_and_when_it_changed(office, kind
         office.hand.advance(timedelta(minutes=1))
         name = sent.stem.replace("SEND", kind) + ".csv"
         file = ReportFile(name, kind, sent.stem, sent.id, 9, office.hand.at, sha256, 1, 0, "place")
-        assert office.ledger.record_reading(office.ledger.report_file(name), file, [])
+        assert office.ledger.reports.record_reading(office.ledger.reports.get(name), file, [])
 
-    assert not office.ledger.announce_delivery_report(sent.stem)
+    assert not office.ledger.reports.announce(sent.stem)
     for sha256 in ("0" * 64, "1" * 64):
         loaded(sha256)
-        assert office.ledger.announce_delivery_report(sent.stem) is told
-        assert not office.ledger.announce_delivery_report(sent.stem)
-    assert not office.ledger.announce_delivery_report(other.stem)
+        assert office.ledger.reports.announce(sent.stem) is told
+        assert not office.ledger.reports.announce(sent.stem)
+    assert not office.ledger.reports.announce(other.stem)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from sms.errors import LedgerError
-from sms.ledger.ledger import State, Submission
+from sms.ledger.records import Submission
+from sms.ledger.states import State
 from sms.wire.names import ReportName
 
 FIRST = 33_639_980_000
@@ -19,7 +20,7 @@ COUNTED = (
 
 def report(office, stem: str) -> None:
     """Three of five messages are told of, and a stranger."""
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         stem,
         pa.table(
             {
@@ -35,7 +36,7 @@ def report(office, stem: str) -> None:
 
 
 def replies(office, stem: str, kind: str, *people: int) -> None:
-    office.ledger.load_replies(
+    office.ledger.reports.load_replies(
         ReportName.parse(f"{stem.replace('SEND', kind)}.csv"),
         pa.table(
             {
@@ -52,7 +53,7 @@ def replies(office, stem: str, kind: str, *people: int) -> None:
 
 
 def opt_out(office, person: int) -> None:
-    office.ledger.add_opt_outs(
+    office.ledger.stop_list.add(
         pa.table(
             {
                 "msisdn": pa.array([FIRST + person]),
@@ -72,16 +73,16 @@ def one(office, make_messages) -> Submission:
     made = office.submitted(rows.append_column("variant", variants))
     office.hand.advance(timedelta(minutes=1))
     opt_out(office, 10)
-    office.ledger.move(made.stem, to=State.ACCEPTED)
+    office.ledger.submissions.move(made.stem, to=State.ACCEPTED)
     report(office, made.stem)
     replies(office, made.stem, "STOP", 10, 14)
     replies(office, made.stem, "SMSMO", 11)
-    office.ledger.move(made.stem, to=State.REPORTED)
+    office.ledger.submissions.move(made.stem, to=State.REPORTED)
     return made
 
 
 def closed(office, one: Submission) -> Submission:
-    assert office.ledger.move(one.stem, to=State.CLOSED)
+    assert office.ledger.submissions.move(one.stem, to=State.CLOSED)
     return one
 
 
@@ -107,58 +108,58 @@ def receipts_of(office, person: int) -> list[tuple[object, ...]]:
 def test_a_run_s_numbers_stay_true_in_every_moment_while_its_rows_expire(office, one, portion):
     closed(office, one)
     counts, view, late = (
-        office.ledger.reconcile(one.stem),
+        office.ledger.submissions.reconcile(one.stem),
         told(office),
-        office.ledger.late_stops(one.stem),
+        office.ledger.submissions.late_stops(one.stem),
     )
     assert (counts.delivered, counts.missing, counts.strangers, late) == (2, 2, 1, 1)
     variants = compared(office)
     assert [row[2] for row in variants] == ["a", "b"]
 
-    while any(office.ledger.expire(one.stem, most=portion).values()):
-        assert office.ledger.reconcile(one.stem) == counts
+    while any(office.ledger.people.expire(one.stem, most=portion).values()):
+        assert office.ledger.submissions.reconcile(one.stem) == counts
         assert told(office) == view
         assert compared(office) == variants
-        assert office.ledger.late_stops(one.stem) == late
+        assert office.ledger.submissions.late_stops(one.stem) == late
 
     assert set(people(office).values()) == {0}
-    summary = office.ledger.summary(one.run_key)
+    summary = office.ledger.runs.summary(one.run_key)
     assert summary.outcomes.balanced
     assert (summary.stops, summary.replies) == (2, 1)
-    assert office.ledger.expired(office.hand() + timedelta(days=1)) == []
+    assert office.ledger.people.expired(office.hand() + timedelta(days=1)) == []
 
 
 def test_nothing_of_an_open_file_expires(office, one):
     far = office.hand() + timedelta(days=9999)
 
-    assert office.ledger.expired(far) == []
+    assert office.ledger.people.expired(far) == []
     with pytest.raises(LedgerError, match="reported: its rows are still needed"):
-        office.ledger.expire(one.stem, most=10)
+        office.ledger.people.expire(one.stem, most=10)
 
     closed(office, one)
-    assert office.ledger.expired(far) == [one.stem]
-    assert office.ledger.expired(one.send_at) == []
+    assert office.ledger.people.expired(far) == [one.stem]
+    assert office.ledger.people.expired(one.send_at) == []
 
 
 def test_a_report_that_is_loaded_again_brings_nobody_back(office, one):
     closed(office, one)
-    counts, view = office.ledger.reconcile(one.stem), told(office)
-    while any(office.ledger.expire(one.stem, most=100).values()):
+    counts, view = office.ledger.submissions.reconcile(one.stem), told(office)
+    while any(office.ledger.people.expire(one.stem, most=100).values()):
         pass
 
     report(office, one.stem)
 
     assert set(people(office).values()) == {0}
-    assert office.ledger.reconcile(one.stem) == counts
+    assert office.ledger.submissions.reconcile(one.stem) == counts
     assert told(office) == view
 
 
 def test_somebody_is_forgotten_and_their_no_is_not(office, one):
     closed(office, one)
-    counts, view = office.ledger.reconcile(one.stem), told(office)
+    counts, view = office.ledger.submissions.reconcile(one.stem), told(office)
     variants = compared(office)
 
-    forgotten = office.ledger.forget(FIRST + 10)
+    forgotten = office.ledger.people.forget(FIRST + 10)
 
     assert (forgotten.messages, forgotten.strangers, forgotten.replies) == (1, 0, 1)
     assert forgotten.opted_out
@@ -167,38 +168,38 @@ def test_somebody_is_forgotten_and_their_no_is_not(office, one):
     for name in ("message", "stranger", "reply"):
         assert (FIRST + 10,) not in office.table(f"SELECT msisdn FROM sms.{name}")
     assert receipts_of(office, 10) == []
-    assert office.ledger.opted_out(pa.array([FIRST + 10])).tolist() == [FIRST + 10]
+    assert office.ledger.stop_list.opted_out(pa.array([FIRST + 10])).tolist() == [FIRST + 10]
     assert office.table("SELECT message FROM sms.opt_out") == [(None,)]
-    assert office.ledger.reconcile(one.stem) == counts
+    assert office.ledger.submissions.reconcile(one.stem) == counts
     assert told(office) == view
     assert compared(office) == variants
 
 
 def test_what_is_left_of_them_is_an_event_without_their_number(office, one):
     closed(office, one)
-    office.ledger.forget(FIRST + 10)
+    office.ledger.people.forget(FIRST + 10)
 
     [(submission_id, detail)] = office.table(
         "SELECT submission_id, detail FROM sms.event WHERE detail ? 'forgotten'"
     )
     assert (submission_id, detail) == (None, {"forgotten": 1, "messages": 1, "replies": 1})
 
-    again = office.ledger.forget(FIRST + 10)
+    again = office.ledger.people.forget(FIRST + 10)
     assert (again.rows, again.files) == (0, ())
     assert len(office.table("SELECT FROM sms.event WHERE detail ? 'forgotten'")) == 1
 
 
 def test_who_is_forgotten_does_not_come_back_with_a_second_loading(office, one):
     closed(office, one)
-    counts = office.ledger.reconcile(one.stem)
-    office.ledger.forget(FIRST + 10)
-    office.ledger.forget(FIRST + 99)  # a stranger in the report
+    counts = office.ledger.submissions.reconcile(one.stem)
+    office.ledger.people.forget(FIRST + 10)
+    office.ledger.people.forget(FIRST + 99)  # a stranger in the report
 
     report(office, one.stem)
 
     assert people(office)["stranger"] == 0
     assert receipts_of(office, 10) == []
-    assert office.ledger.reconcile(one.stem) == counts
+    assert office.ledger.submissions.reconcile(one.stem) == counts
 
 
 ANSWERS = "SELECT sum(stop_rows), sum(reply_rows), sum(people) FROM sms.answer_count"
@@ -209,7 +210,7 @@ def test_a_file_of_replies_that_is_loaded_again_brings_nobody_back_and_counts_no
 ):
     closed(office, one)
     view, counted = told(office), office.table(ANSWERS)
-    office.ledger.forget(FIRST + 10)
+    office.ledger.people.forget(FIRST + 10)
 
     replies(office, one.stem, "STOP", 10, 14)
     replies(office, one.stem, "SMSMO", 10, 11)
@@ -220,7 +221,7 @@ def test_a_file_of_replies_that_is_loaded_again_brings_nobody_back_and_counts_no
 
 def test_a_new_reply_of_somebody_else_of_that_file_is_kept(office, one):
     closed(office, one)
-    office.ledger.forget(FIRST + 10)
+    office.ledger.people.forget(FIRST + 10)
 
     replies(office, one.stem, "STOP", 10, 14, 12)
 
@@ -231,7 +232,7 @@ def test_a_new_reply_of_somebody_else_of_that_file_is_kept(office, one):
 def test_expired_replies_do_not_come_back_when_they_are_loaded_again(office, one):
     closed(office, one)
     view, counted = told(office), office.table(ANSWERS)
-    while any(office.ledger.expire(one.stem, most=1).values()):
+    while any(office.ledger.people.expire(one.stem, most=1).values()):
         pass
 
     replies(office, one.stem, "STOP", 10, 14)
@@ -242,13 +243,13 @@ def test_expired_replies_do_not_come_back_when_they_are_loaded_again(office, one
 
 def test_a_first_report_after_somebody_was_forgotten_counts_everybody_else(office, make_messages):
     made = office.submitted(make_messages(5, start=10))
-    office.ledger.move(made.stem, to=State.ACCEPTED)
-    office.ledger.move(made.stem, to=State.CLOSED)
-    office.ledger.forget(FIRST + 10)
+    office.ledger.submissions.move(made.stem, to=State.ACCEPTED)
+    office.ledger.submissions.move(made.stem, to=State.CLOSED)
+    office.ledger.people.forget(FIRST + 10)
 
     report(office, made.stem)
 
-    counts = office.ledger.reconcile(made.stem)
+    counts = office.ledger.submissions.reconcile(made.stem)
     assert (counts.delivered, counts.not_delivered, counts.missing) == (1, 1, 3)
     assert counts.balanced
     assert receipts_of(office, 10) == []
@@ -259,7 +260,7 @@ def test_nobody_is_forgotten_while_the_provider_may_still_report(office, one, pe
     before = people(office)
 
     with pytest.raises(LedgerError, match="nothing was erased") as refused:
-        office.ledger.forget(FIRST + person)
+        office.ledger.people.forget(FIRST + person)
 
     assert one.stem in str(refused.value)
     assert str(FIRST + person) not in str(refused.value)
@@ -269,9 +270,11 @@ def test_nobody_is_forgotten_while_the_provider_may_still_report(office, one, pe
 def test_a_reply_to_no_file_of_ours_expires_and_is_forgotten(office):
     replies(office, "SEND-12345-20260701-1000-unknown", "SMSMO", 20, 21)
 
-    assert office.ledger.forget(FIRST + 20).replies == 1
-    assert office.ledger.expire_strays(office.hand(), most=10) == 0
-    assert office.ledger.expire_strays(office.hand() + timedelta(days=1), most=10) == 1
+    assert office.ledger.people.forget(FIRST + 20).replies == 1
+    assert office.ledger.people.expire_stray_replies(office.hand(), most=10) == 0
+    assert (
+        office.ledger.people.expire_stray_replies(office.hand() + timedelta(days=1), most=10) == 1
+    )
     assert people(office)["reply"] == 0
 
 
@@ -280,24 +283,24 @@ def test_the_stop_list_loses_its_words_and_keeps_its_numbers(office):
         opt_out(office, person)
     later = office.hand() + timedelta(days=1)
 
-    assert [office.ledger.expire_words(later, most=2) for _ in range(3)] == [2, 1, 0]
+    assert [office.ledger.stop_list.expire_texts(later, most=2) for _ in range(3)] == [2, 1, 0]
 
-    assert office.ledger.require_safe_stop_list() == 3
+    assert office.ledger.stop_list.require_safe() == 3
     assert office.table("SELECT DISTINCT message FROM sms.opt_out") == [(None,)]
 
 
 def test_the_trace_of_a_removal_loses_its_words_and_nothing_else(office):
     for person in range(3):
         opt_out(office, person)
-        office.ledger.remove_opt_out(FIRST + person, reason="asked by post")
+        office.ledger.stop_list.remove(FIRST + person, reason="asked by post")
     trace = "SELECT msisdn, removed_at, actor, reason, source, heard FROM sms.removal ORDER BY 1"
     words = "SELECT message FROM sms.removal ORDER BY msisdn"
     kept = office.table(trace)
 
-    assert not office.ledger.forget(FIRST).opted_out
+    assert not office.ledger.people.forget(FIRST).opted_out
     assert [row[0] is None for row in office.table(words)] == [True, False, False]
 
     later = office.hand() + timedelta(days=1)
-    assert [office.ledger.expire_words(later, most=1) for _ in range(3)] == [1, 1, 0]
+    assert [office.ledger.stop_list.expire_texts(later, most=1) for _ in range(3)] == [1, 1, 0]
     assert office.table(words) == [(None,)] * 3
     assert office.table(trace) == kept

@@ -48,26 +48,26 @@ def stops(*numbers: int, hour: str = "1205") -> pa.Table:
 
 def hear(office, *numbers: int, hour: str = "1205") -> int:
     said = stops(*numbers, hour=hour)
-    new = office.ledger.add_opt_outs(said, source="stop_report", stem="SEND-x", report=STOPS)
-    office.ledger.load_replies(STOPS, said)
+    new = office.ledger.stop_list.add(said, source="stop_report", stem="SEND-x", report=STOPS)
+    office.ledger.reports.load_replies(STOPS, said)
     return new
 
 
 def pass_by(office, time: timedelta) -> None:
     """Time passes, and replies expire as housekeeping has it."""
     office.hand.advance(time)
-    office.ledger.expire_strays(office.hand.at - YEARS, most=1000)
+    office.ledger.people.expire_stray_replies(office.hand.at - YEARS, most=1000)
 
 
 def hash_all(office) -> int:
     """Three years pass, and everybody of whom nothing was heard becomes a hash."""
     pass_by(office, YEARS + DAY)
-    return office.ledger.hash_opt_outs(office.hand.at - YEARS, after=0, most=1000).numbers
+    return office.ledger.stop_list.hash_old(office.hand.at - YEARS, after=0, most=1000).numbers
 
 
 def found(ledger: Ledger, *numbers: int) -> list[int]:
     asked = np.array([FIRST + number for number in numbers], np.int64)
-    return (ledger.opted_out(asked) - FIRST).tolist()
+    return (ledger.stop_list.opted_out(asked) - FIRST).tolist()
 
 
 def plain(office) -> dict[str, list[int]]:
@@ -83,16 +83,16 @@ def plain(office) -> dict[str, list[int]]:
 
 def test_who_is_hashed_is_found_by_the_key_and_read_by_nobody(desk):
     hear(desk, 1, 2)
-    desk.ledger.import_opt_outs(listed((2, None), (3, JULY)), named="crm", file="crm.csv")
-    desk.ledger.remove_opt_out(FIRST + 3, reason="asked for messages again")
+    desk.ledger.stop_list.import_list(listed((2, None), (3, JULY)), named="crm", file="crm.csv")
+    desk.ledger.stop_list.remove(FIRST + 3, reason="asked for messages again")
 
     assert hash_all(desk) == 3
 
     assert plain(desk) == {table: [] for table in TABLES}
     assert found(desk.ledger, 0, 1, 2, 3) == [1, 2]
-    assert desk.ledger.require_safe_stop_list() == 2
-    assert desk.ledger.hashed_opt_outs() == 2
-    assert list(desk.ledger.stop_list()) == []
+    assert desk.ledger.stop_list.require_safe() == 2
+    assert desk.ledger.stop_list.count_hashed() == 2
+    assert list(desk.ledger.stop_list.rows()) == []
     rows = str([desk.table(f"SELECT * FROM sms.{table}") for table in (*TABLES, "event")])
     assert str(FIRST)[:-1] not in rows
     assert "Manon" not in rows
@@ -101,16 +101,16 @@ def test_who_is_hashed_is_found_by_the_key_and_read_by_nobody(desk):
 
 def test_only_who_was_not_heard_of_for_so_long_is_hashed(desk):
     hear(desk, 1, 2, 3, 5)
-    desk.ledger.remove_opt_out(FIRST + 3, reason="asked for messages again")
-    desk.ledger.remove_opt_out(FIRST + 5, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 3, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 5, reason="asked for messages again")
     hear(desk, 5, hour="1505")
     desk.hand.advance(YEARS)
-    desk.ledger.remove_opt_out(FIRST + 5, reason="asked once more")
-    desk.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+    desk.ledger.stop_list.remove(FIRST + 5, reason="asked once more")
+    desk.ledger.stop_list.import_list(listed((2, JULY)), named="crm", file="crm.csv")
     hear(desk, 3, 4, hour="1505")
     pass_by(desk, DAY)
 
-    assert desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=0, most=100).numbers == 1
+    assert desk.ledger.stop_list.hash_old(desk.hand.at - YEARS, after=0, most=100).numbers == 1
 
     assert plain(desk) == {"opt_out": [2, 3, 4], "imported": [2], "removal": [3, 5, 5]}
     assert found(desk.ledger, 1, 2, 3, 4, 5) == [1, 2, 3, 4]
@@ -119,14 +119,14 @@ def test_only_who_was_not_heard_of_for_so_long_is_hashed(desk):
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_portions_end_and_leave_nobody_out(desk, most):
     hear(desk, 1, 2, 3, 4, 5)
-    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
     desk.hand.advance(YEARS)
-    desk.ledger.import_opt_outs(listed((3, JULY)), named="crm", file="crm.csv")
+    desk.ledger.stop_list.import_list(listed((3, JULY)), named="crm", file="crm.csv")
     pass_by(desk, DAY)
 
     after, numbers = 0, []
     while after is not None:
-        done = desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=after, most=most)
+        done = desk.ledger.stop_list.hash_old(desk.hand.at - YEARS, after=after, most=most)
         after, numbers = done.last, [*numbers, done.numbers]
 
     assert sum(numbers) == 4
@@ -153,7 +153,7 @@ def test_a_stop_that_is_read_again_or_anew_stays_with_its_hash(desk):
     assert hear(desk, 1, hour="1505") == 0
 
     assert plain(desk)["opt_out"] == [2]
-    assert desk.ledger.require_safe_stop_list() == 2
+    assert desk.ledger.stop_list.require_safe() == 2
     assert found(desk.ledger, 1, 2) == [1, 2]
 
 
@@ -161,7 +161,7 @@ def test_an_earlier_moment_reaches_the_hash(desk):
     hear(desk, 1)
     hash_all(desk)
 
-    done = desk.ledger.import_opt_outs(listed((1, JULY - DAY)), named="crm", file="crm.csv")
+    done = desk.ledger.stop_list.import_list(listed((1, JULY - DAY)), named="crm", file="crm.csv")
 
     assert (done.numbers, done.new, done.removed) == (1, 0, 0)
     assert desk.table("SELECT opted_out_at, list FROM sms.opt_out") == [(JULY - DAY, "crm")]
@@ -170,10 +170,10 @@ def test_an_earlier_moment_reaches_the_hash(desk):
 
 def test_a_list_that_is_imported_every_day_finds_its_people_hashed(desk):
     daily = listed(*((number, JULY) for number in range(50)), (50, None))
-    desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+    desk.ledger.stop_list.import_list(daily, named="crm", file="crm.csv")
     assert hash_all(desk) == 51
 
-    again = desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+    again = desk.ledger.stop_list.import_list(daily, named="crm", file="crm.csv")
 
     assert (again.numbers, again.new, again.again, again.removed) == (51, 0, 0, 0)
     assert desk.table("SELECT count(*) FROM sms.imported") == [(51,)]
@@ -182,39 +182,39 @@ def test_a_list_that_is_imported_every_day_finds_its_people_hashed(desk):
 
 def test_who_is_hashed_can_be_shown_and_removed_and_says_stop_again(desk):
     hear(desk, 1, 2)
-    desk.ledger.import_opt_outs(listed((1, None)), named="crm", file="crm.csv")
+    desk.ledger.stop_list.import_list(listed((1, None)), named="crm", file="crm.csv")
     hash_all(desk)
-    history = desk.ledger.history(FIRST + 1)
+    history = desk.ledger.people.history(FIRST + 1)
     assert [each.list for each in history.listed] == ["crm"]
     assert (history.opt_out.opted_out_at, history.opt_out.stem) == (JULY, "SEND-x")
     assert history.opt_out.message is None
 
-    desk.ledger.remove_opt_out(FIRST + 1, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 1, reason="asked for messages again")
 
     assert found(desk.ledger, 1, 2) == [2]
-    history = desk.ledger.history(FIRST + 1)
+    history = desk.ledger.people.history(FIRST + 1)
     assert history.opt_out is None
     assert [each.reason for each in history.removals] == ["asked for messages again"]
     assert hear(desk, 1, hour="1505") == 1
     assert found(desk.ledger, 1, 2) == [1, 2]
-    assert desk.ledger.require_safe_stop_list() == 2
+    assert desk.ledger.stop_list.require_safe() == 2
     with pytest.raises(LedgerError, match="not in the stop list"):
-        desk.ledger.remove_opt_out(FIRST + 9, reason="a slip")
+        desk.ledger.stop_list.remove(FIRST + 9, reason="a slip")
 
 
 def test_what_was_known_at_a_removal_is_known_after_it_was_hashed(desk):
     hear(desk, 1)
-    desk.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+    desk.ledger.stop_list.import_list(listed((2, JULY)), named="crm", file="crm.csv")
     for number in (1, 2):
-        desk.ledger.remove_opt_out(FIRST + number, reason="asked for messages again")
+        desk.ledger.stop_list.remove(FIRST + number, reason="asked for messages again")
     assert hash_all(desk) == 2
 
     assert hear(desk, 1) == 0
-    done = desk.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
+    done = desk.ledger.stop_list.import_list(listed((2, JULY)), named="crm", file="crm.csv")
 
     assert (done.new, done.removed) == (0, 1)
     assert found(desk.ledger, 1, 2) == []
-    assert desk.ledger.require_safe_stop_list() == 0
+    assert desk.ledger.stop_list.require_safe() == 0
 
 
 def test_nobody_is_hashed_whose_number_is_told_elsewhere(desk, make_messages):
@@ -222,23 +222,23 @@ def test_nobody_is_hashed_whose_number_is_told_elsewhere(desk, make_messages):
     one = desk.submitted(make_messages(2))
     desk.hand.advance(timedelta(minutes=1))
     hear(desk, 0, 5, 6)
-    assert desk.ledger.late_stops(one.stem) == 1
+    assert desk.ledger.submissions.late_stops(one.stem) == 1
     pass_by(desk, YEARS + DAY)
     hear(desk, 6, hour="1305")
 
-    assert desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=0, most=9).numbers == 1
+    assert desk.ledger.stop_list.hash_old(desk.hand.at - YEARS, after=0, most=9).numbers == 1
 
     assert plain(desk)["opt_out"] == [0, 6]
-    assert desk.ledger.late_stops(one.stem) == 1
+    assert desk.ledger.submissions.late_stops(one.stem) == 1
 
 
 def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
     hear(desk, 1, 2)
-    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
 
-    desk.ledger.hash_opt_outs(JULY, after=0, most=9)
+    desk.ledger.stop_list.hash_old(JULY, after=0, most=9)
 
-    forgotten = [desk.ledger.forget(FIRST + number, hashed=True) for number in (1, 2, 3)]
+    forgotten = [desk.ledger.people.forget(FIRST + number, hashed=True) for number in (1, 2, 3)]
 
     assert [(each.opted_out, each.hashed) for each in forgotten] == [
         (True, True),
@@ -247,7 +247,7 @@ def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
 
     assert plain(desk) == {table: [] for table in TABLES}
     assert found(desk.ledger, 1, 2, 3) == [1]
-    assert desk.ledger.forget(FIRST + 1).hashed  # found again by its hash
+    assert desk.ledger.people.forget(FIRST + 1).hashed  # found again by its hash
     events = desk.table("SELECT count(*) FROM sms.event WHERE detail ? 'forgotten'")
     assert events == [(2,)]  # 1 and 2, to be forgotten again after a restored backup
 
@@ -256,10 +256,10 @@ def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):
     hear(desk, 1, 2)
     hash_all(desk)
     hear(desk, 1, 2, hour="0905")  # an earlier no, whose words replace those of the later one
-    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
 
     for number in (1, 2):
-        desk.ledger.forget(FIRST + number)
+        desk.ledger.people.forget(FIRST + number)
 
     told = desk.table("SELECT message FROM sms.opt_out UNION ALL SELECT message FROM sms.removal")
     assert told == [(None,), (None,)]
@@ -270,25 +270,29 @@ def test_a_key_is_put_to_use_by_housekeeping_alone(desk, keyed):
     hear(desk, 1)
 
     with pytest.raises(LedgerError, match="its key is not in use yet: nothing was changed"):
-        keyed(OTHER).forget(FIRST + 1, hashed=True)
+        keyed(OTHER).people.forget(FIRST + 1, hashed=True)
     assert plain(desk)["opt_out"] == [1]
-    assert desk.ledger.hash_opt_outs(JULY, after=0, most=9) == Hashed(0, None)  # the first night
+    assert desk.ledger.stop_list.hash_old(JULY, after=0, most=9) == Hashed(
+        0, None
+    )  # the first night
     with pytest.raises(StopListUnsafe, match="another key"):
-        keyed(OTHER).forget(FIRST + 1, hashed=True)
+        keyed(OTHER).people.forget(FIRST + 1, hashed=True)
 
-    assert desk.ledger.forget(FIRST + 1, hashed=True).hashed
+    assert desk.ledger.people.forget(FIRST + 1, hashed=True).hashed
     assert found(desk.ledger, 1) == [1]
 
 
 CALLS = {
-    "asking": lambda ledger: ledger.opted_out(np.array([FIRST])),
-    "trusting": lambda ledger: ledger.require_safe_stop_list(),
-    "hearing": lambda ledger: ledger.add_opt_outs(stops(7), source="stop_report", report=STOPS),
-    "importing": lambda ledger: ledger.import_opt_outs(listed((7, JULY)), named="c", file="c.csv"),
-    "showing": lambda ledger: ledger.history(FIRST),
-    "removing": lambda ledger: ledger.remove_opt_out(FIRST, reason="a slip"),
-    "forgetting": lambda ledger: ledger.forget(FIRST),
-    "hashing": lambda ledger: ledger.hash_opt_outs(JULY + 9 * YEARS, after=0, most=9),
+    "asking": lambda ledger: ledger.stop_list.opted_out(np.array([FIRST])),
+    "trusting": lambda ledger: ledger.stop_list.require_safe(),
+    "hearing": lambda ledger: ledger.stop_list.add(stops(7), source="stop_report", report=STOPS),
+    "importing": lambda ledger: ledger.stop_list.import_list(
+        listed((7, JULY)), named="c", file="c.csv"
+    ),
+    "showing": lambda ledger: ledger.people.history(FIRST),
+    "removing": lambda ledger: ledger.stop_list.remove(FIRST, reason="a slip"),
+    "forgetting": lambda ledger: ledger.people.forget(FIRST),
+    "hashing": lambda ledger: ledger.stop_list.hash_old(JULY + 9 * YEARS, after=0, most=9),
 }
 
 
@@ -321,14 +325,14 @@ def test_hashes_of_which_nobody_knows_the_key_stop_everything(desk):
 
 def test_while_nothing_is_hashed_no_key_is_asked_for(office):
     hear(office, 1)
-    office.ledger.import_opt_outs(listed((2, JULY)), named="crm", file="crm.csv")
-    office.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
-    office.ledger.forget(FIRST)
+    office.ledger.stop_list.import_list(listed((2, JULY)), named="crm", file="crm.csv")
+    office.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
+    office.ledger.people.forget(FIRST)
 
     assert found(office.ledger, 1, 2) == [1]
-    assert office.ledger.hashed_opt_outs() == 0
+    assert office.ledger.stop_list.count_hashed() == 0
     with pytest.raises(ConfigurationError, match="key was not given"):
-        office.ledger.hash_opt_outs(JULY, after=0, most=9)
+        office.ledger.stop_list.hash_old(JULY, after=0, most=9)
 
 
 def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, keyed, monkeypatch):
@@ -342,7 +346,9 @@ def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, key
         answer = known(tx)
         answers.append(answer)
         if len(answers) == 1:  # the others are asked by this very hashing, and after it
-            assert desk.ledger.hash_opt_outs(desk.hand.at - YEARS, after=0, most=9).numbers == 1
+            assert (
+                desk.ledger.stop_list.hash_old(desk.hand.at - YEARS, after=0, most=9).numbers == 1
+            )
         return answer
 
     monkeypatch.setattr(hashing, "key_in_use", hashed_right_then)
@@ -361,13 +367,13 @@ def test_hashing_and_hearing_at_once_leave_each_person_one_name(desk, keyed):
         ledger, after = keyed(), 0
         start.wait()
         while after is not None:
-            after = ledger.hash_opt_outs(desk.hand.at - YEARS, after=after, most=10).last
+            after = ledger.stop_list.hash_old(desk.hand.at - YEARS, after=after, most=10).last
 
     def hear_them() -> None:
         ledger = keyed()
         start.wait()
         for begin in range(0, 300, 30):
-            ledger.add_opt_outs(
+            ledger.stop_list.add(
                 stops(*range(begin, begin + 30)), source="stop_report", stem="SEND-x", report=STOPS
             )
 
@@ -381,11 +387,11 @@ def test_hashing_and_hearing_at_once_leave_each_person_one_name(desk, keyed):
         for task in [pool.submit(each) for each in (hash_them, hear_them, ask, ask)]:
             task.result(timeout=120)
 
-    assert desk.ledger.stop_list_size() == 300 == desk.ledger.hashed_opt_outs()
+    assert desk.ledger.stop_list.size() == 300 == desk.ledger.stop_list.count_hashed()
 
 
 CHANGES = {
-    "growing old": lambda tx, desk: hashing.hash_old(tx, desk.hand.at - YEARS, 0, 9),
+    "growing old": lambda tx, desk: hashing.hash_old(tx, desk.hand.at - YEARS, after=0, most=9),
     "being forgotten": lambda tx, desk: erasing.forget(tx, FIRST + 1, hashed=True),
 }
 
@@ -393,15 +399,15 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, keyed, change):
     hear(desk, 1)
-    desk.ledger.hash_opt_outs(JULY, after=0, most=9)
+    desk.ledger.stop_list.hash_old(JULY, after=0, most=9)
     pass_by(desk, YEARS + DAY)
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 
     with ThreadPoolExecutor(1) as pool:
-        with desk.ledger._transaction() as tx:
+        with desk.ledger._database.transaction() as tx:
             change(tx, desk)
             loading = pool.submit(
-                keyed().add_opt_outs, stops(1), source="stop_report", report=STOPS
+                keyed().stop_list.add, stops(1), source="stop_report", report=STOPS
             )
 
             def it_waits() -> bool:
@@ -411,7 +417,7 @@ def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, k
             wait_until(it_waits, "a load that waits", timeout=120)
         assert loading.result(timeout=120) == 0
 
-    assert desk.ledger.stop_list_size() == 1 == desk.ledger.hashed_opt_outs()
+    assert desk.ledger.stop_list.size() == 1 == desk.ledger.stop_list.count_hashed()
 
 
 def test_a_number_beside_its_own_hash_stays_and_stops_nothing(desk):
@@ -429,15 +435,15 @@ def test_a_number_beside_its_own_hash_stays_and_stops_nothing(desk):
 
     assert plain(desk)["opt_out"] == [1]
     assert found(desk.ledger, 1, 2) == [1, 2]
-    forgotten = desk.ledger.forget(FIRST + 1, hashed=True)
+    forgotten = desk.ledger.people.forget(FIRST + 1, hashed=True)
     assert (forgotten.opted_out, forgotten.hashed) == (True, False)
-    desk.ledger.remove_opt_out(FIRST + 1, reason="asked for messages again")
+    desk.ledger.stop_list.remove(FIRST + 1, reason="asked for messages again")
     assert found(desk.ledger, 1, 2) == [2]
 
 
 def test_an_import_after_a_half_restored_list_breaks_no_hashing(desk):
     daily = listed((1, JULY))
-    desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+    desk.ledger.stop_list.import_list(daily, named="crm", file="crm.csv")
     kept = desk.table("SELECT msisdn, opted_out_at, recorded_at FROM sms.opt_out")
     hash_all(desk)
     with desk.ledger.engine.begin() as db:  # the stop list alone, as it was before it was hashed
@@ -448,10 +454,10 @@ def test_an_import_after_a_half_restored_list_breaks_no_hashing(desk):
             text(f"{entered} (:a, :b, 'import', :c)"), dict(zip("abc", kept[0], strict=True))
         )
 
-    desk.ledger.import_opt_outs(daily, named="crm", file="crm.csv")
+    desk.ledger.stop_list.import_list(daily, named="crm", file="crm.csv")
 
     assert hash_all(desk) == 0
-    assert not desk.ledger.forget(FIRST + 1, hashed=True).hashed
+    assert not desk.ledger.people.forget(FIRST + 1, hashed=True).hashed
     assert found(desk.ledger, 1) == [1]
 
 
@@ -466,13 +472,13 @@ def test_what_is_heard_while_the_list_is_trusted_is_no_loss(desk, monkeypatch):
 
     monkeypatch.setattr(hashing, "key_in_use", heard_right_then)
 
-    assert desk.ledger.require_safe_stop_list() == 1
-    assert desk.ledger.require_safe_stop_list() == 2
+    assert desk.ledger.stop_list.require_safe() == 1
+    assert desk.ledger.stop_list.require_safe() == 2
 
 
 def test_the_statistics_tell_no_number_that_was_hashed(desk):
     hear(desk, *range(200))
-    desk.ledger.renew_statistics()
+    desk.ledger.stop_list.renew_statistics()
     sampled = (
         "SELECT histogram_bounds::text FROM pg_stats "
         "WHERE tablename = 'opt_out' AND attname = 'msisdn'"
@@ -480,7 +486,7 @@ def test_the_statistics_tell_no_number_that_was_hashed(desk):
     assert str(FIRST)[:-3] in desk.table(sampled)[0][0]
     assert hash_all(desk) == 200
 
-    desk.ledger.renew_statistics()
+    desk.ledger.stop_list.renew_statistics()
 
     assert str(FIRST)[:-3] not in desk.table(sampled)[0][0]
 
@@ -505,10 +511,10 @@ def test_the_database_refuses_whatever_would_lose_a_hash(desk, statement):
     hear(desk, 1)
     hash_all(desk)
     hear(desk, 2, 3, hour="1605")
-    desk.ledger.import_opt_outs(listed((4, JULY)), named="crm", file="crm.csv")
-    desk.ledger.remove_opt_out(FIRST + 2, reason="asked for messages again")
+    desk.ledger.stop_list.import_list(listed((4, JULY)), named="crm", file="crm.csv")
+    desk.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
 
-    with pytest.raises(LedgerError, match="refused"), desk.ledger._transaction() as tx:
+    with pytest.raises(LedgerError, match="refused"), desk.ledger._database.transaction() as tx:
         assert tx.db.execute(text(statement)).rowcount
 
 
@@ -516,5 +522,8 @@ def test_there_is_one_key(desk):
     hear(desk, 1)
     hash_all(desk)
 
-    with pytest.raises(LedgerError, match="stop_list_key_is_one"), desk.ledger._transaction() as tx:
+    with (
+        pytest.raises(LedgerError, match="stop_list_key_is_one"),
+        desk.ledger._database.transaction() as tx,
+    ):
         tx.db.execute(text("INSERT INTO sms.stop_list_key VALUES ('x', now())"))

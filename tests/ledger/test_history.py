@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 
-from sms.ledger.ledger import State
+from sms.ledger.states import State
 from tests.ledger.codes import CODES
 from tests.ledger.conftest import FIRST, START
 
@@ -23,7 +23,7 @@ def report(office, stem: str, outcomes: dict[int, str]) -> None:
         "ackoperator": ["a"] * len(people),
         "raw_status": ["0"] * len(people),
     }
-    office.ledger.load_delivery_report(stem, pa.table(told))
+    office.ledger.reports.load_delivery_report(stem, pa.table(told))
 
 
 def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
@@ -32,7 +32,9 @@ def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
     office.submitted(make_messages(2))
 
     def written_to(times: int, since: timedelta = timedelta(days=9), kind: str = "marketing"):
-        found = office.ledger.written_to(ALL, kind=kind, times=times, since=START - since, but="")
+        found = office.ledger.people.written_to(
+            ALL, kind=kind, times=times, since=START - since, but=""
+        )
         return (found - FIRST).tolist()
 
     assert written_to(1) == [0, 1, 2]
@@ -44,19 +46,21 @@ def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
 
 def test_what_never_left_wrote_to_nobody_and_what_may_have_left_counts(office, make_messages):
     rejected = office.submitted(make_messages(4))
-    office.ledger.move(rejected.stem, to=State.REJECTED)
+    office.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     office.uploaded(make_messages(4))
     since = START - timedelta(days=1)
 
     def written_to(but: str = "") -> int:
-        found = office.ledger.written_to(ALL, kind="marketing", times=1, since=since, but=but)
+        found = office.ledger.people.written_to(
+            ALL, kind="marketing", times=1, since=since, but=but
+        )
         return len(found)
 
     assert written_to() == 0
     intended = office.intended(make_messages(3))
     assert written_to() == 3
     assert written_to(but=intended.run_key) == 0
-    office.ledger.move(intended.stem, to=State.UNKNOWN)
+    office.ledger.submissions.move(intended.stem, to=State.UNKNOWN)
     assert written_to() == 3
 
 
@@ -71,7 +75,7 @@ def test_a_number_that_fails_again_and_again_is_known(office, hand, make_message
         report(office, one.stem, outcomes)
 
     def failing(times: int):
-        return (office.ledger.failing(ALL, times=times) - FIRST).tolist()
+        return (office.ledger.people.failing(ALL, times=times) - FIRST).tolist()
 
     assert failing(1) == [0, 1, 2, 3]
     assert failing(2) == [0, 1, 3]  # a refusal tells nothing of the number
@@ -90,9 +94,9 @@ def test_the_latest_runs_that_sent_come_first(office, hand, make_messages):
     office.prepared(9)  # sends nothing
 
     def latest_sent(**which):
-        return list(office.ledger.latest_sent("spring", **{"but": "none", **which}).values())
+        return list(office.ledger.runs.latest_sent("spring", **{"but": "none", **which}).values())
 
     assert latest_sent() == [5, 4, 3]
     assert latest_sent(most=2) == [5, 4]
     assert latest_sent(but=runs[-1]) == [4, 3]
-    assert office.ledger.latest_sent("autumn", but="none") == {}
+    assert office.ledger.runs.latest_sent("autumn", but="none") == {}

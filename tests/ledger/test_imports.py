@@ -16,31 +16,31 @@ JULY = datetime(2026, 7, 1, tzinfo=UTC)
 def test_a_list_is_entered_once_however_often_it_is_imported(office):
     crm = listed((1, JULY), (2, None), (2, None), (3, JULY))
 
-    first = office.ledger.import_opt_outs(crm, named="crm", file="crm.csv")
+    first = office.ledger.stop_list.import_list(crm, named="crm", file="crm.csv")
     before = office.table("SELECT * FROM sms.opt_out ORDER BY 1")
     office.hand.advance(timedelta(days=1))
-    second = office.ledger.import_opt_outs(crm, named="crm", file="crm.csv")
+    second = office.ledger.stop_list.import_list(crm, named="crm", file="crm.csv")
 
     assert (first.numbers, first.new) == (3, 3)
     assert (second.numbers, second.new) == (3, 0)
     assert office.table("SELECT * FROM sms.opt_out ORDER BY 1") == before
     assert office.table("SELECT count(*) FROM sms.imported") == [(3,)]
-    assert office.ledger.require_safe_stop_list() == 3
+    assert office.ledger.stop_list.require_safe() == 3
 
 
 def test_the_earliest_opt_out_stays_with_the_list_that_says_so(office):
     for name, at in (("shop", JULY), ("crm", JULY - timedelta(days=9)), ("late", None)):
-        office.ledger.import_opt_outs(listed((1, at)), named=name, file=f"{name}.csv")
+        office.ledger.stop_list.import_list(listed((1, at)), named=name, file=f"{name}.csv")
 
     assert office.table("SELECT opted_out_at, source, list FROM sms.stop_list") == [
         (JULY - timedelta(days=9), "import", "crm")
     ]
-    history = office.ledger.history(FIRST + 1)
+    history = office.ledger.people.history(FIRST + 1)
     assert sorted(each.list for each in history.listed) == ["crm", "late", "shop"]
 
 
 def test_every_import_leaves_its_event(office):
-    office.ledger.import_opt_outs(listed((1, JULY)), named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(listed((1, JULY)), named="crm", file="crm.csv")
 
     assert office.table("SELECT actor, detail FROM sms.event") == [
         (
@@ -51,12 +51,12 @@ def test_every_import_leaves_its_event(office):
 
 
 def test_a_trial_tells_what_would_happen_and_changes_nothing(office):
-    office.ledger.import_opt_outs(listed((1, JULY)), named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(listed((1, JULY)), named="crm", file="crm.csv")
     before = [
         office.table(f"SELECT * FROM sms.{name}") for name in ("opt_out", "imported", "event")
     ]
 
-    tried = office.ledger.import_opt_outs(
+    tried = office.ledger.stop_list.import_list(
         listed((1, JULY), (2, JULY)), named="shop", file="shop.csv", trial=True
     )
 
@@ -72,9 +72,9 @@ def test_a_list_that_breaks_off_leaves_nothing(office):
         raise ValueError("torn")
 
     with pytest.raises(ValueError, match="torn"):
-        office.ledger.import_opt_outs(torn(), named="crm", file="crm.csv")
+        office.ledger.stop_list.import_list(torn(), named="crm", file="crm.csv")
 
-    assert office.ledger.stop_list_size() == 0
+    assert office.ledger.stop_list.size() == 0
 
 
 # hypothesis wants its bounds naive
@@ -91,11 +91,11 @@ ROWS = st.lists(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_what_is_streamed_out_is_the_stop_list(office, rows):
-    office.ledger.import_opt_outs(listed(*rows), named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(listed(*rows), named="crm", file="crm.csv")
 
     found = [
         (row["msisdn"], row["opted_out_at"])
-        for batch in office.ledger.stop_list()
+        for batch in office.ledger.stop_list.rows()
         for row in batch.to_pylist()
     ]
 
@@ -110,13 +110,13 @@ def test_a_long_list_is_streamed_out_in_pieces_and_whole(office):
             "opted_out_at": pa.array([JULY] * count, pa.timestamp("us", tz="UTC")),
         }
     )
-    office.ledger.import_opt_outs(rows, named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(rows, named="crm", file="crm.csv")
 
-    pieces = list(office.ledger.stop_list())
+    pieces = list(office.ledger.stop_list.rows())
 
     assert len(pieces) == 3
     assert pa.Table.from_batches(pieces)["msisdn"].to_pylist() == list(range(FIRST, FIRST + count))
 
 
 def test_an_empty_stop_list_streams_nothing(office):
-    assert list(office.ledger.stop_list()) == []
+    assert list(office.ledger.stop_list.rows()) == []

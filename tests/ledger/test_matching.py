@@ -173,7 +173,9 @@ def test_what_is_stored_is_what_reading_row_by_row_comes_to(
     bounds = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
     pieces = [told.slice(begin, end - begin).to_batches() for begin, end in pairwise(bounds)]
 
-    office.ledger.load_delivery_report(one.stem, iter([each for some in pieces for each in some]))
+    office.ledger.reports.load_delivery_report(
+        one.stem, iter([each for some in pieces for each in some])
+    )
 
     last, strangers, duplicates = by_hand(messages, rows)
     receipts = office.table(
@@ -186,7 +188,7 @@ def test_what_is_stored_is_what_reading_row_by_row_comes_to(
         f"SELECT line, idremote FROM sms.stranger WHERE submission_id = {one.id} ORDER BY line"
     )
     assert found == strangers
-    counts = office.ledger.reconcile(one.stem)
+    counts = office.ledger.submissions.reconcile(one.stem)
     assert (counts.rows, counts.duplicates) == (len(rows), duplicates)
     assert counts.balanced
     expected = Counter(
@@ -208,7 +210,7 @@ def _outcome(row: tuple[int, int | None] | None) -> str:
 
 def test_the_database_refuses_a_second_receipt_of_a_message(office, make_messages):
     one = office.submitted(make_messages(1))
-    office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+    office.ledger.reports.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
 
     again = create_engine(office.ledger.engine.url, poolclass=NullPool)
     with again.connect() as db, pytest.raises(IntegrityError, match="receipt_2026_07_once"):
@@ -240,7 +242,9 @@ def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
     monkeypatch.setattr(deliveries._Loading, "_settle_others", watched)
     rows = [row for _ in range(50) for row in [(f"{0:032x}", FIRST, 3), *strangers(9)]]
 
-    office.ledger.load_delivery_report(one.stem, iter(report(rows).to_batches(max_chunksize=10)))
+    office.ledger.reports.load_delivery_report(
+        one.stem, iter(report(rows).to_batches(max_chunksize=10))
+    )
 
     assert sum(waiting) == 450
     assert max(waiting) <= 30
@@ -259,11 +263,11 @@ def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_message
 
     monkeypatch.setattr(matching, "_unpacked", lacking_memory)
     with pytest.raises(MemoryError):
-        office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+        office.ledger.reports.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
 
     monkeypatch.setattr(matching, "_unpacked", unpacked)
-    office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
-    assert office.ledger.reconcile(one.stem).delivered == 1
+    office.ledger.reports.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+    assert office.ledger.submissions.reconcile(one.stem).delivered == 1
 
 
 def test_long_rows_are_not_put_together_by_their_number():
@@ -299,7 +303,9 @@ def test_who_ends_a_load_need_not_wait_for_whom_it_waits_for(office, make_messag
             holder.execute(text("LOCK TABLE sms.message_2026_07 IN ACCESS EXCLUSIVE MODE"))
             told = pool.submit(tell)
             with pytest.raises(Told):
-                office.ledger.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
+                office.ledger.reports.load_delivery_report(
+                    one.stem, report([(f"{0:032x}", FIRST, 3)])
+                )
             told.result()
     finally:
         signal.signal(signal.SIGUSR1, before)

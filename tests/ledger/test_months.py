@@ -15,7 +15,8 @@ from sqlalchemy.pool import NullPool
 
 from sms.errors import LedgerError, LedgerUnreachable
 from sms.ledger.database import _alembic
-from sms.ledger.ledger import Ledger, State
+from sms.ledger.ledger import Ledger
+from sms.ledger.states import State
 from sms.wire.names import ReportName
 from tests.ledger.codes import CODES
 
@@ -27,15 +28,17 @@ NEW_YEAR = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)  # half past midnight in P
 def sent(office, rows: pa.RecordBatch, send_at: datetime | None = None, **run: object):
     """A file at the gateway whose hour is the run's."""
     hour = {"send_at": send_at} if send_at else {}
-    planned, one = office.ledger.plan(office.a_run(**hour, **run), f"{office.stem()}x")
+    planned, one = office.ledger.runs.plan(office.a_run(**hour, **run), f"{office.stem()}x")
     from tests.ledger.conftest import a_part
 
-    office.ledger.prepare(planned.run_key, [a_part(one.stem, messages=rows.num_rows)])
-    office.ledger.claim(one.stem, "try-1", lease=timedelta(minutes=10))
-    office.ledger.record_upload(one.stem, "try-1", messages=[rows], sha256="", size_bytes=1)
-    office.ledger.intend_rename(one.stem, "try-1")
-    office.ledger.move(one.stem, to=State.SUBMITTED, token="try-1")
-    return office.ledger.submission(one.stem)
+    office.ledger.runs.prepare(planned.run_key, [a_part(one.stem, messages=rows.num_rows)])
+    office.ledger.submissions.claim(one.stem, "try-1", lease=timedelta(minutes=10))
+    office.ledger.submissions.record_upload(
+        one.stem, "try-1", messages=[rows], sha256="", size_bytes=1
+    )
+    office.ledger.submissions.intend_rename(one.stem, "try-1")
+    office.ledger.submissions.move(one.stem, to=State.SUBMITTED, token="try-1")
+    return office.ledger.submissions.get(one.stem)
 
 
 def report(rows: list[tuple[str, int | None, str]]) -> pa.Table:
@@ -56,7 +59,7 @@ def delivered(people: range) -> pa.Table:
 
 
 def stops(office, stem: str, people: list[int], kind: str = "STOP", said: str = "STOP") -> None:
-    office.ledger.load_replies(
+    office.ledger.reports.load_replies(
         ReportName.parse(f"{stem.replace('SEND', kind)}.csv"),
         pa.table(
             {
@@ -84,7 +87,7 @@ def months(office) -> list[str]:
 
 def test_a_file_lies_in_the_month_of_its_day_in_paris(office, make_messages):
     one = sent(office, make_messages(3), NEW_YEAR)
-    office.ledger.load_delivery_report(one.stem, delivered(range(2)))
+    office.ledger.reports.load_delivery_report(one.stem, delivered(range(2)))
 
     assert months(office) == ["sms.message_2027_01", "sms.receipt_2027_01"]
     assert office.table("SELECT DISTINCT day FROM sms.delivery") == [(date(2027, 1, 1),)]
@@ -92,8 +95,8 @@ def test_a_file_lies_in_the_month_of_its_day_in_paris(office, make_messages):
 
 
 def test_a_month_is_opened_before_the_upload_that_fills_it(office, make_part):
-    run, one = office.ledger.plan(office.a_run(send_at=NEW_YEAR), office.stem())
-    office.ledger.prepare(run.run_key, [make_part(one.stem)])
+    run, one = office.ledger.runs.plan(office.a_run(send_at=NEW_YEAR), office.stem())
+    office.ledger.runs.prepare(run.run_key, [make_part(one.stem)])
 
     assert months(office) == ["sms.message_2027_01", "sms.receipt_2027_01"]
 
@@ -143,24 +146,24 @@ def test_who_only_fills_the_tables_may_open_a_month_and_drop_none(office):
 
 def test_a_dropped_month_takes_no_count_with_it(office, make_messages):
     one = sent(office, make_messages(5))
-    office.ledger.move(one.stem, to=State.ACCEPTED)
-    office.ledger.load_delivery_report(one.stem, delivered(range(3)))
-    office.ledger.move(one.stem, to=State.REPORTED)
+    office.ledger.submissions.move(one.stem, to=State.ACCEPTED)
+    office.ledger.reports.load_delivery_report(one.stem, delivered(range(3)))
+    office.ledger.submissions.move(one.stem, to=State.REPORTED)
     stops(office, one.stem, [1, 2])
     told = "run_key, sent, delivered, missing, stops, replies"
     before = (
-        office.ledger.summary(one.run_key),
+        office.ledger.runs.summary(one.run_key),
         office.table(f"SELECT {told} FROM sms.campaign_summary"),
         office.table("SELECT * FROM sms.stop_rate ORDER BY segments"),
         office.table("SELECT * FROM sms.delivery_summary ORDER BY segments"),
     )
 
-    assert office.ledger.drop_months(date(2026, 7, 31)) == []
-    assert office.ledger.drop_months(date(2026, 8, 1)) == [date(2026, 7, 1)]
+    assert office.ledger.people.drop_months(date(2026, 7, 31)) == []
+    assert office.ledger.people.drop_months(date(2026, 8, 1)) == [date(2026, 7, 1)]
 
     assert months(office) == []
     assert before == (
-        office.ledger.summary(one.run_key),
+        office.ledger.runs.summary(one.run_key),
         office.table(f"SELECT {told} FROM sms.campaign_summary"),
         office.table("SELECT * FROM sms.stop_rate ORDER BY segments"),
         office.table("SELECT * FROM sms.delivery_summary ORDER BY segments"),
@@ -170,47 +173,47 @@ def test_a_dropped_month_takes_no_count_with_it(office, make_messages):
     assert office.table("SELECT detail FROM sms.event ORDER BY id DESC LIMIT 1") == [
         ({"dropped_month": "2026-07"},)
     ]
-    assert office.ledger.drop_months(date(2026, 8, 1)) == []
+    assert office.ledger.people.drop_months(date(2026, 8, 1)) == []
 
 
 def test_a_report_that_comes_after_its_month_was_dropped_changes_no_count(office, make_messages):
     one = sent(office, make_messages(2))
-    office.ledger.move(one.stem, to=State.ACCEPTED)
-    office.ledger.load_delivery_report(one.stem, delivered(range(2)))
-    office.ledger.move(one.stem, to=State.REPORTED)
+    office.ledger.submissions.move(one.stem, to=State.ACCEPTED)
+    office.ledger.reports.load_delivery_report(one.stem, delivered(range(2)))
+    office.ledger.submissions.move(one.stem, to=State.REPORTED)
     stops(office, one.stem, [1])
-    office.ledger.drop_months(date(2026, 8, 1))
+    office.ledger.people.drop_months(date(2026, 8, 1))
     counts = office.table("SELECT * FROM sms.stop_rate ORDER BY segments")
 
     with pytest.raises(LedgerError, match=f"the messages of {one.stem} were dropped"):
-        office.ledger.load_delivery_report(one.stem, delivered(range(1)))
+        office.ledger.reports.load_delivery_report(one.stem, delivered(range(1)))
     stops(office, one.stem, [1, 0])
 
     assert office.table("SELECT * FROM sms.stop_rate ORDER BY segments") == counts
-    assert office.ledger.reconcile(one.stem).delivered == 2
+    assert office.ledger.submissions.reconcile(one.stem).delivered == 2
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTED, State.ACCEPTED])
 def test_a_month_stays_while_one_of_its_files_may_be_reported_on(office, make_messages, state):
     sent(office, make_messages(1), NEW_YEAR - timedelta(days=40))
     one = sent(office, make_messages(2))
-    office.ledger.move(one.stem, to=state)
+    office.ledger.submissions.move(one.stem, to=state)
 
-    assert office.ledger.drop_months(date(2026, 10, 1)) == []
+    assert office.ledger.people.drop_months(date(2026, 10, 1)) == []
     assert office.table("SELECT count(*) FROM sms.message") == [(3,)]
 
 
 def test_who_reads_for_long_makes_dropping_a_month_end_and_not_wait(office, make_messages):
     one = sent(office, make_messages(1))
-    office.ledger.move(one.stem, to=State.REJECTED)
+    office.ledger.submissions.move(one.stem, to=State.REJECTED)
     with office.ledger.engine.begin() as db:
         db.execute(text("ALTER FUNCTION sms.drop_months SET lock_timeout = '100ms'"))
     with office.ledger.engine.begin() as reader:
         reader.execute(text("SELECT count(*) FROM sms.message"))
         with pytest.raises(LedgerUnreachable) as error:
-            office.ledger.drop_months(date(2027, 1, 1))
+            office.ledger.people.drop_months(date(2027, 1, 1))
     assert error.value.retryable
-    assert office.ledger.drop_months(date(2027, 1, 1)) == [date(2026, 7, 1)]
+    assert office.ledger.people.drop_months(date(2027, 1, 1)) == [date(2026, 7, 1)]
 
 
 def test_a_claimed_file_keeps_its_day(office, make_messages):
@@ -311,7 +314,7 @@ WHERE run_key = :run_key AND stops > 0
 def test_what_was_counted_is_what_the_rows_say(office, people, states, said):
     one = sent(office, kept(people))
     for rows in states:
-        office.ledger.load_delivery_report(
+        office.ledger.reports.load_delivery_report(
             one.stem, report([row_about(people, *each) for each in rows])
         )
     stops(office, one.stem, said)
@@ -322,7 +325,7 @@ def test_what_was_counted_is_what_the_rows_say(office, people, states, said):
             given = {"stem": one.stem, "run_key": one.run_key}
             return sorted(map(tuple, db.execute(text(query), given)), key=repr)
 
-    found = office.ledger.reconcile(one.stem)
+    found = office.ledger.submissions.reconcile(one.stem)
     summary = ask(
         "SELECT sent, delivered, refused, not_delivered, pending, unknown, missing "
         "FROM sms.campaign_summary WHERE run_key = :run_key"
@@ -330,7 +333,7 @@ def test_what_was_counted_is_what_the_rows_say(office, people, states, said):
     assert ask(SHOWN) == ask(COUNTED)
     assert ask(RATED) == ask(STOPPED)
     assert found.balanced
-    assert office.ledger.summary(one.run_key).outcomes == found
+    assert office.ledger.runs.summary(one.run_key).outcomes == found
     assert summary == [
         (found.sent, *(getattr(found, outcome) for outcome in OUTCOMES), found.missing)
     ]
@@ -388,7 +391,7 @@ def test_rows_that_could_not_be_read_before_wait_for_a_person_if_they_may_be_a_s
     ledger = Ledger.connect(empty_database_url)
     ledger.upgrade()
 
-    assert set(ledger.unseen_stops()) == {report for report, _ in rows[:4]}
+    assert set(ledger.reports.unseen_stops()) == {report for report, _ in rows[:4]}
 
 
 def test_rows_of_the_version_before_are_carried_over(empty_database_url):
@@ -425,7 +428,7 @@ def test_rows_of_the_version_before_are_carried_over(empty_database_url):
     with engine.begin() as db:
         db.execute(text("DROP OWNED BY reader"))
         db.execute(text("DROP ROLE reader"))
-    assert ledger.reconcile("SEND-12345-20260715-1200-spring").delivered == 1
+    assert ledger.submissions.reconcile("SEND-12345-20260715-1200-spring").delivered == 1
 
 
 RECEIPT_MONTHS = """
@@ -460,7 +463,7 @@ def test_what_was_noted_of_erased_people_is_carried_over_without_their_variants(
         noted = db.execute(text("SELECT what, number FROM sms.erased ORDER BY what")).all()
         assert noted == [("delivered", 5), ("stranger", 4)]
         assert db.scalars(text("SELECT outcome FROM sms.stranger")).all() == ["not_delivered"]
-    assert ledger.reconcile("SEND-12345-20260715-1200-spring").strangers == 5
+    assert ledger.submissions.reconcile("SEND-12345-20260715-1200-spring").strangers == 5
 
 
 NOTED = """

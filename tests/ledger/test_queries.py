@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from sms.ledger.ledger import State
-from sms.ledger.records import OpenRun
+from sms.ledger.records import UnfinishedRun
+from sms.ledger.states import State
 from sms.wire.names import ReportName
 
 FIRST = 33_639_980_000
@@ -15,9 +15,9 @@ FIRST = 33_639_980_000
 def a_story(office, make_part, make_messages) -> str:
     """A run of two parts, from its candidates to its reports; the run's key."""
     ledger = office.ledger
-    run, one = ledger.plan(office.a_run(), office.stem())
+    run, one = ledger.runs.plan(office.a_run(), office.stem())
     for malformed in (9, 4):  # the second screening replaces the first
-        ledger.record_screening(
+        ledger.runs.record_screening(
             run.run_key,
             candidates=20,
             audience=20 - malformed - 2,
@@ -25,13 +25,15 @@ def a_story(office, make_part, make_messages) -> str:
             stop_list_size=1000,
         )
     for _ in range(2):
-        ledger.record_rendering(run.run_key, excluded={"text_too_long": 3}, replaced={"U+00E7": 5})
+        ledger.runs.record_rendering(
+            run.run_key, excluded={"text_too_long": 3}, replaced={"U+00E7": 5}
+        )
     parts = [make_part(f"{one.stem}p0{n}", n, 2, messages=(6, 5)[n - 1]) for n in (1, 2)]
     for part, late in zip(parts, (0, 1), strict=True):
         if part.part == 1:
-            ledger.prepare(run.run_key, parts)
-        ledger.claim(part.stem, "t", lease=run.send_at - run.planned_at)
-        ledger.record_upload(
+            ledger.runs.prepare(run.run_key, parts)
+        ledger.submissions.claim(part.stem, "t", lease=run.send_at - run.planned_at)
+        ledger.submissions.record_upload(
             part.stem,
             "t",
             messages=[make_messages(part.messages - late, start=10 * part.part)],
@@ -39,13 +41,13 @@ def a_story(office, make_part, make_messages) -> str:
             size_bytes=1,
             late_out={"opted_out": late} if late else None,
         )
-        ledger.intend_rename(part.stem, "t")
-        ledger.move(part.stem, to=State.SUBMITTED, token="t")
+        ledger.submissions.intend_rename(part.stem, "t")
+        ledger.submissions.move(part.stem, to=State.SUBMITTED, token="t")
     return run.run_key
 
 
 def report_one(office, stem: str) -> None:
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         stem,
         pa.table(
             {
@@ -61,7 +63,7 @@ def report_one(office, stem: str) -> None:
     for kind, count in (("STOP", 1), ("SMSMO", 2)):
         report = ReportName.parse(f"{stem.replace('SEND', kind)}.csv")
         texts = [f"text {n}" for n in range(count)]
-        office.ledger.load_replies(
+        office.ledger.reports.load_replies(
             report,
             pa.table(
                 {
@@ -79,13 +81,13 @@ def report_one(office, stem: str) -> None:
 
 def test_a_summary_accounts_for_everybody(office, make_part, make_messages):
     run_key = a_story(office, make_part, make_messages)
-    first, second = office.ledger.submissions(run_key)
-    office.ledger.move(first.stem, to=State.ACCEPTED)
+    first, second = office.ledger.submissions.of_run(run_key)
+    office.ledger.submissions.move(first.stem, to=State.ACCEPTED)
     report_one(office, first.stem)
 
-    found = office.ledger.summary(run_key)
+    found = office.ledger.runs.summary(run_key)
 
-    assert found.run == office.ledger.run(run_key)
+    assert found.run == office.ledger.runs.get(run_key)
     assert (found.candidates, found.audience) == (20, 10)
     assert found.excluded == {"malformed_msisdn": 4, "opted_out": 3, "text_too_long": 3}
     assert found.replaced == {"U+00E7": 5}
@@ -100,7 +102,7 @@ def test_a_summary_accounts_for_everybody(office, make_part, make_messages):
 
 def test_the_view_for_analysts_says_the_same(office, make_part, make_messages):
     run_key = a_story(office, make_part, make_messages)
-    report_one(office, office.ledger.submissions(run_key)[0].stem)
+    report_one(office, office.ledger.submissions.of_run(run_key)[0].stem)
     office.planned()  # another run, that sent nothing yet
 
     told = office.table(
@@ -116,7 +118,7 @@ def test_the_view_for_analysts_says_the_same(office, make_part, make_messages):
         1,
         {"submitted": 2},
         10,
-        office.ledger.summary(run_key).segments,
+        office.ledger.runs.summary(run_key).segments,
         1,
         1,
         8,
@@ -133,7 +135,7 @@ def test_the_view_for_analysts_says_the_same(office, make_part, make_messages):
 def test_a_run_that_is_only_planned_has_a_summary(office):
     one = office.planned()
 
-    found = office.ledger.summary(one.run_key)
+    found = office.ledger.runs.summary(one.run_key)
 
     assert (found.candidates, found.audience, found.sent) == (0, 0, 0)
     assert found.submissions == {State.PLANNED: 1}
@@ -157,11 +159,11 @@ def test_who_said_stop_between_the_rename_and_the_hour_is_counted(office, hand, 
             }
         )
 
-    assert office.ledger.late_stops(one.stem) == 0
+    assert office.ledger.submissions.late_stops(one.stem) == 0
     hand.advance(timedelta(minutes=5))
-    office.ledger.add_opt_outs(said(0, 1, 3), source="stop_report")
+    office.ledger.stop_list.add(said(0, 1, 3), source="stop_report")
 
-    assert office.ledger.late_stops(one.stem) == 2
+    assert office.ledger.submissions.late_stops(one.stem) == 2
     with office.ledger.engine.connect() as db:
         shown = db.exec_driver_sql("SELECT late_stops FROM sms.campaign_summary").scalars().all()
     assert shown == [2]
@@ -179,51 +181,51 @@ def test_a_proof_is_no_run_and_no_message_to_a_recipient(office, make_part, make
     run_key = a_story(office, make_part, make_messages)
     proof = office.a_run(run_key=f"{run_key}/proof-1a2b3c4d-warm", row_limit=3)
     stem = "SEND-12345-20260715-1200-springproof"
-    office.ledger.plan(proof, stem)
-    office.ledger.prepare(proof.run_key, [make_part(stem)])
-    assert office.ledger.open_runs("spring", but="another", within=timedelta(days=9)) == [
-        *office.ledger.open_runs("spring", but=run_key, within=timedelta(days=9)),
-        OpenRun(run_key, office.ledger.run(run_key).send_at, 10, ("submitted",)),
+    office.ledger.runs.plan(proof, stem)
+    office.ledger.runs.prepare(proof.run_key, [make_part(stem)])
+    assert office.ledger.runs.unfinished("spring", but="another", within=timedelta(days=9)) == [
+        *office.ledger.runs.unfinished("spring", but=run_key, within=timedelta(days=9)),
+        UnfinishedRun(run_key, office.ledger.runs.get(run_key).send_at, 10, ("submitted",)),
     ]
-    office.ledger.claim(stem, "t", lease=timedelta(hours=1))
-    office.ledger.record_upload(
+    office.ledger.submissions.claim(stem, "t", lease=timedelta(hours=1))
+    office.ledger.submissions.record_upload(
         stem, "t", messages=[make_messages(3, start=50)], sha256="", size_bytes=1
     )
-    office.ledger.intend_rename(stem, "t")
-    office.ledger.move(stem, to=State.SUBMITTED, token="t")
-    office.ledger.move(stem, to=State.ACCEPTED)
+    office.ledger.submissions.intend_rename(stem, "t")
+    office.ledger.submissions.move(stem, to=State.SUBMITTED, token="t")
+    office.ledger.submissions.move(stem, to=State.ACCEPTED)
     report_one(office, stem)
 
     for view in ("campaign_summary", "delivery_summary", "stop_rate", "delivery"):
         assert {row[0] for row in office.table(f"SELECT run_key FROM sms.{view}")} == {run_key}
     assert office.table("SELECT DISTINCT run_key, key FROM sms.answer") == [(proof.run_key, None)]
-    assert office.ledger.reconcile(stem).sent == 3
+    assert office.ledger.submissions.reconcile(stem).sent == 3
 
 
 def test_a_run_that_failed_says_so_until_a_later_attempt_goes_on(office, make_part, hand):
-    run, one = office.ledger.plan(office.a_run(send_at=AHEAD), office.stem())
+    run, one = office.ledger.runs.plan(office.a_run(send_at=AHEAD), office.stem())
     assert statuses(office) == {run.run_key: "planned"}
     hand.advance(timedelta(minutes=1))
 
-    office.ledger.record_failure(run.run_key, task="extract", why="no such table: people")
+    office.ledger.runs.record_failure(run.run_key, task="extract", why="no such table: people")
 
     assert office.table(SUMMARY) == [(run.run_key, "failed", "extract", "no such table: people")]
-    assert office.ledger.open_runs("spring", but="another", within=timedelta(days=9)) == []
+    assert office.ledger.runs.unfinished("spring", but="another", within=timedelta(days=9)) == []
     hand.advance(timedelta(minutes=1))
-    office.ledger.prepare(run.run_key, [make_part(one.stem)])
+    office.ledger.runs.prepare(run.run_key, [make_part(one.stem)])
     assert office.table(SUMMARY) == [(run.run_key, "prepared", None, None)]
 
-    office.ledger.record_failure(run.run_key, task="submit", why="halted")
+    office.ledger.runs.record_failure(run.run_key, task="submit", why="halted")
     assert statuses(office) == {run.run_key: "failed"}
     hand.advance(timedelta(minutes=1))
-    office.ledger.claim(one.stem, "t", lease=timedelta(hours=1))
+    office.ledger.submissions.claim(one.stem, "t", lease=timedelta(hours=1))
     assert statuses(office) == {run.run_key: "uploading"}
-    [still] = office.ledger.open_runs("spring", but="another", within=timedelta(days=9))
+    [still] = office.ledger.runs.unfinished("spring", but="another", within=timedelta(days=9))
     assert still.states == ("uploading",)
 
 
 def test_a_failure_before_the_plan_is_nothing_to_write_down(office):
-    office.ledger.record_failure("send__spring/manual__0", task="plan", why="closed")
+    office.ledger.runs.record_failure("send__spring/manual__0", task="plan", why="closed")
 
     assert statuses(office) == {}
 
@@ -236,29 +238,29 @@ def test_a_run_whose_hour_passed_unsent_is_open_no_more(office):
 
 def test_a_status_says_how_far_a_run_is(office, make_part):
     dry = office.a_run(dry_run=True, send_at=AHEAD)
-    office.ledger.plan(dry, office.stem())
+    office.ledger.runs.plan(dry, office.stem())
     ended = office.submitted()
     seen = []
     for to in (State.ACCEPTED, State.REPORTED):
         seen.append(statuses(office)[ended.run_key])
-        office.ledger.move(ended.stem, to=to)
+        office.ledger.submissions.move(ended.stem, to=to)
     seen.append(statuses(office)[ended.run_key])
     rejected = office.submitted()
-    office.ledger.move(rejected.stem, to=State.REJECTED)
+    office.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     unknown = office.intended()
-    office.ledger.move(unknown.stem, to=State.UNKNOWN)
+    office.ledger.submissions.move(unknown.stem, to=State.UNKNOWN)
     gone = office.planned()
-    office.ledger.move(gone.stem, to=State.CANCELLED)
+    office.ledger.submissions.move(gone.stem, to=State.CANCELLED)
     silent = office.submitted()
     for state in (State.ACCEPTED, State.CLOSED):
-        office.ledger.move(silent.stem, to=state)
-    half, _ = office.ledger.plan(office.a_run(send_at=AHEAD), office.stem())
+        office.ledger.submissions.move(silent.stem, to=state)
+    half, _ = office.ledger.runs.plan(office.a_run(send_at=AHEAD), office.stem())
     parts = [make_part(f"{office.stem()}p0{n}", n, 2) for n in (1, 2)]
-    first, _ = office.ledger.prepare(half.run_key, parts)
-    office.ledger.claim(first.stem, "t", lease=timedelta(hours=1))
-    office.ledger.record_upload(first.stem, "t", messages=[], sha256="", size_bytes=1)
-    office.ledger.intend_rename(first.stem, "t")
-    office.ledger.move(first.stem, to=State.SUBMITTED, token="t")
+    first, _ = office.ledger.runs.prepare(half.run_key, parts)
+    office.ledger.submissions.claim(first.stem, "t", lease=timedelta(hours=1))
+    office.ledger.submissions.record_upload(first.stem, "t", messages=[], sha256="", size_bytes=1)
+    office.ledger.submissions.intend_rename(first.stem, "t")
+    office.ledger.submissions.move(first.stem, to=State.SUBMITTED, token="t")
 
     assert seen == ["submitted", "sent", "reported"]
     assert statuses(office) == {

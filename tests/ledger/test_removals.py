@@ -17,9 +17,9 @@ HOUR = timedelta(hours=1)
 
 def hear(office, said: pa.Table, *, stored: bool = True) -> int:
     """Load a STOP report as collecting does; `stored` is False if it died in between."""
-    new = office.ledger.add_opt_outs(said, source="stop_report", stem="SEND-x", report=STOPS)
+    new = office.ledger.stop_list.add(said, source="stop_report", stem="SEND-x", report=STOPS)
     if stored:
-        office.ledger.load_replies(STOPS, said)
+        office.ledger.reports.load_replies(STOPS, said)
     return new
 
 
@@ -29,7 +29,7 @@ def stopped(office) -> list[int]:
 
 def remove(office, number: int, reason: str = "asked for messages again") -> None:
     office.hand.advance(HOUR)
-    office.ledger.remove_opt_out(FIRST + number, reason=reason)
+    office.ledger.stop_list.remove(FIRST + number, reason=reason)
     office.hand.advance(HOUR)
 
 
@@ -94,7 +94,7 @@ def test_a_stop_that_was_not_known_brings_it_back(office, more):
 
     assert hear(office, more) == 1
     assert stopped(office) == [1]
-    assert office.ledger.require_safe_stop_list() == 1
+    assert office.ledger.stop_list.require_safe() == 1
 
 
 def test_the_same_words_in_answer_to_another_campaign_bring_it_back(office):
@@ -102,7 +102,7 @@ def test_the_same_words_in_answer_to_another_campaign_bring_it_back(office):
     remove(office, 1)
     other = ReportName.parse("STOP-12345-20260701-1200-autumn.csv")
 
-    office.ledger.add_opt_outs(reported((1, 1)), source="stop_report", stem="SEND-y", report=other)
+    office.ledger.stop_list.add(reported((1, 1)), source="stop_report", stem="SEND-y", report=other)
 
     assert stopped(office) == [1]
 
@@ -141,10 +141,10 @@ def test_what_was_known_at_the_first_removal_is_known_after_the_second(office):
 
 def test_a_list_that_says_nothing_new_does_not_bring_it_back(office):
     known = listed((1, JULY), (2, JULY))
-    office.ledger.import_opt_outs(known, named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(known, named="crm", file="crm.csv")
     remove(office, 1)
 
-    again = office.ledger.import_opt_outs(known, named="crm", file="crm.csv")
+    again = office.ledger.stop_list.import_list(known, named="crm", file="crm.csv")
 
     assert (again.numbers, again.new, again.again, again.removed) == (2, 0, 0, 1)
     assert stopped(office) == [2]
@@ -152,10 +152,10 @@ def test_a_list_that_says_nothing_new_does_not_bring_it_back(office):
 
 def test_an_old_export_does_not_bring_back_who_was_removed_since(office):
     hear(office, reported((1, 1), (2, 1)))
-    exported = pa.Table.from_batches(office.ledger.stop_list())
+    exported = pa.Table.from_batches(office.ledger.stop_list.rows())
     remove(office, 1)
 
-    assert office.ledger.import_opt_outs(exported, named="backup", file="x").removed == 1
+    assert office.ledger.stop_list.import_list(exported, named="backup", file="x").removed == 1
     assert stopped(office) == [2]
 
 
@@ -168,36 +168,39 @@ SAID_ANEW = {
 
 @pytest.mark.parametrize("moment", SAID_ANEW.values(), ids=SAID_ANEW.keys())
 def test_a_list_that_may_say_something_new_brings_it_back_and_says_so(office, moment):
-    office.ledger.import_opt_outs(listed((1, JULY)), named="crm", file="crm.csv")
-    office.ledger.import_opt_outs(listed((1, None)), named="shop", file="shop.csv")
+    office.ledger.stop_list.import_list(listed((1, JULY)), named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(listed((1, None)), named="shop", file="shop.csv")
     remove(office, 1)
 
-    again = office.ledger.import_opt_outs(listed((1, moment)), named="shop", file="shop.csv")
+    again = office.ledger.stop_list.import_list(listed((1, moment)), named="shop", file="shop.csv")
 
     assert (again.new, again.again, again.removed) == (1, 1, 0)
     assert stopped(office) == [1]
-    assert office.ledger.require_safe_stop_list() == 1
+    assert office.ledger.stop_list.require_safe() == 1
 
 
 def test_a_day_that_was_not_over_at_the_removal_may_hold_a_second_no(office):
     today = office.hand.at.replace(hour=22, minute=0) - timedelta(days=1)  # midnight in Paris
-    office.ledger.import_opt_outs(listed((1, today)), named="crm", file="crm.csv")
+    office.ledger.stop_list.import_list(listed((1, today)), named="crm", file="crm.csv")
     remove(office, 1)
 
-    assert office.ledger.import_opt_outs(listed((1, today)), named="crm", file="crm.csv").new == 1
+    assert (
+        office.ledger.stop_list.import_list(listed((1, today)), named="crm", file="crm.csv").new
+        == 1
+    )
 
 
 def test_a_removal_with_its_trace_is_no_loss(office):
     hear(office, reported((1, 1), (2, 1)))
-    run, _ = office.ledger.plan(office.a_run(), office.stem())
-    seen = office.ledger.require_safe_stop_list()
-    office.ledger.record_screening(
+    run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
+    seen = office.ledger.stop_list.require_safe()
+    office.ledger.runs.record_screening(
         run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=seen
     )
 
     remove(office, 1)
 
-    assert office.ledger.require_safe_stop_list() == 1
+    assert office.ledger.stop_list.require_safe() == 1
 
 
 def test_what_leaves_beside_a_removal_is_a_loss(office):
@@ -208,20 +211,20 @@ def test_what_leaves_beside_a_removal_is_a_loss(office):
         db.execute(text(f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST + 2}"))
 
     with pytest.raises(StopListUnsafe, match="has 1 number and once had 2"):
-        office.ledger.require_safe_stop_list()
+        office.ledger.stop_list.require_safe()
 
 
 def test_an_earlier_removal_does_not_excuse_what_a_screening_saw_after_it(office):
     hear(office, reported((1, 1), (2, 1)))
     remove(office, 1)
     office.hand.advance(timedelta(days=1))
-    run, _ = office.ledger.plan(office.a_run(), office.stem())
-    office.ledger.record_screening(
+    run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
+    office.ledger.runs.record_screening(
         run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=2
     )
 
     with pytest.raises(StopListUnsafe, match="has 1 number and once had 2"):
-        office.ledger.require_safe_stop_list()
+        office.ledger.stop_list.require_safe()
 
 
 REFUSED = [
@@ -256,14 +259,14 @@ def test_removals_and_loads_at_once_end_as_if_one_came_after_the_other(
 
     def load(_: int) -> None:
         ledger = another_ledger("loader")
-        ledger.add_opt_outs(many, source="stop_report", stem="SEND-x", report=STOPS)
+        ledger.stop_list.add(many, source="stop_report", stem="SEND-x", report=STOPS)
 
     def take(number: int) -> None:
-        another_ledger("remover").remove_opt_out(FIRST + number, reason="asked")
+        another_ledger("remover").stop_list.remove(FIRST + number, reason="asked")
 
     with ThreadPoolExecutor(6) as pool:
         done = [*pool.map(load, range(6)), *pool.map(take, range(12))]
         assert done == [None] * 18
 
     assert stopped(office) == list(range(12, 200))
-    assert office.ledger.require_safe_stop_list() == 188
+    assert office.ledger.stop_list.require_safe() == 188

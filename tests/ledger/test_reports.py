@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from sms.ledger import quarantine
-from sms.ledger.ledger import Reconciliation, ReportFile, State
+from sms.ledger.records import Reconciliation, ReportFile
+from sms.ledger.states import State
 from sms.wire.names import ReportName
 from sms.wire.reports import OUTCOMES, Outcome
 from tests.ledger.codes import CODES
@@ -72,9 +73,11 @@ def outcomes(office) -> list[tuple[object, ...]]:
 def test_sent_is_what_was_reported_and_what_is_missing(office, make_messages):
     one = office.submitted(make_messages(7))
 
-    assert office.ledger.reconcile(one.stem) == Reconciliation(7, 0, 0, 0, 0, 0, 7, 0, 0, 0)
+    assert office.ledger.submissions.reconcile(one.stem) == Reconciliation(
+        7, 0, 0, 0, 0, 0, 7, 0, 0, 0
+    )
 
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         one.stem,
         ack(
             of(0, "delivered"),
@@ -88,7 +91,7 @@ def test_sent_is_what_was_reported_and_what_is_missing(office, make_messages):
         ),
     )
 
-    found = office.ledger.reconcile(one.stem)
+    found = office.ledger.submissions.reconcile(one.stem)
     assert found == Reconciliation(
         sent=7,
         delivered=2,
@@ -114,19 +117,19 @@ def test_a_report_read_again_changes_nothing_and_a_newer_one_wins(office, hand, 
     early = ack(of(0, "pending"), of(1, "delivered"), ("stranger", 50, "delivered"))
     late = ack(of(0, "delivered"), of(1, "delivered"), of(2, "refused"))
 
-    office.ledger.load_delivery_report(one.stem, early)
+    office.ledger.reports.load_delivery_report(one.stem, early)
     once = office.table("SELECT * FROM sms.receipt ORDER BY idremote")
     hand.at = NOON
-    office.ledger.load_delivery_report(one.stem, early)
+    office.ledger.reports.load_delivery_report(one.stem, early)
     assert office.table("SELECT * FROM sms.receipt ORDER BY idremote") == once
 
-    office.ledger.load_delivery_report(one.stem, late)
+    office.ledger.reports.load_delivery_report(one.stem, late)
     assert outcomes(office) == [(0, "delivered", 3), (1, "delivered", 3), (2, "refused", 4)]
     assert office.table("SELECT * FROM sms.stranger") == []
 
-    office.ledger.load_delivery_report(one.stem, ack(of(1, "refused")))
+    office.ledger.reports.load_delivery_report(one.stem, ack(of(1, "refused")))
     assert outcomes(office) == [(0, "delivered", 3), (1, "refused", 4), (2, "refused", 4)]
-    counts = office.ledger.reconcile(one.stem)
+    counts = office.ledger.submissions.reconcile(one.stem)
     assert (counts.delivered, counts.refused, counts.rows, counts.kept) == (1, 2, 1, 2)
     assert counts.balanced
 
@@ -134,9 +137,9 @@ def test_a_report_read_again_changes_nothing_and_a_newer_one_wins(office, hand, 
 def test_a_report_that_is_not_the_latest_adds_what_is_missing_alone(office, make_messages):
     one = office.submitted(make_messages(4))
     latest = ack(of(0, "delivered"), of(1, "refused"))
-    office.ledger.load_delivery_report(one.stem, latest)
+    office.ledger.reports.load_delivery_report(one.stem, latest)
 
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         one.stem, ack(of(0, "pending"), of(1, "pending"), of(2, "delivered")), latest=False
     )
 
@@ -146,7 +149,7 @@ def test_a_report_that_is_not_the_latest_adds_what_is_missing_alone(office, make
         (2, "delivered"),
         (3, "missing"),
     ]
-    counts = office.ledger.reconcile(one.stem)
+    counts = office.ledger.submissions.reconcile(one.stem)
     assert (counts.delivered, counts.refused, counts.missing, counts.kept) == (2, 1, 1, 2)
     assert (counts.rows, counts.duplicates) == (3, 2)
     assert counts.balanced
@@ -163,10 +166,10 @@ def test_reports_merge_as_a_dictionary_would(office, make_messages, seed):
         stated = [(some.randrange(6), some.choice(kinds)) for _ in range(some.randint(1, 7))]
         report = ack(*(of(n, outcome) for n, outcome in stated), ("stranger", 50, "delivered"))
 
-        office.ledger.load_delivery_report(one.stem, report, latest=latest)
+        office.ledger.reports.load_delivery_report(one.stem, report, latest=latest)
 
         known = {**known, **dict(stated)} if latest else {**dict(stated), **known}
-        counts = office.ledger.reconcile(one.stem)
+        counts = office.ledger.submissions.reconcile(one.stem)
         assert counts.balanced
         assert (counts.missing, counts.rows) == (6 - len(known), len(stated) + 1)
         assert {n: found for n, found, _ in outcomes(office) if found != "missing"} == known
@@ -175,12 +178,12 @@ def test_reports_merge_as_a_dictionary_would(office, make_messages, seed):
 def test_the_last_row_about_a_message_counts(office, make_messages):
     one = office.submitted(make_messages(1))
 
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         one.stem, ack(of(0, "pending"), of(0, "refused"), of(0, "delivered"))
     )
 
     assert outcomes(office) == [(0, "delivered", 3)]
-    assert office.ledger.reconcile(one.stem).duplicates == 2
+    assert office.ledger.submissions.reconcile(one.stem).duplicates == 2
 
 
 @pytest.mark.parametrize(
@@ -200,9 +203,9 @@ def test_a_row_is_matched_by_idremote_and_number_then_by_number(
     one = office.submitted(make_messages(1))
     office.submitted(make_messages(1))  # the same person in another file
 
-    office.ledger.load_delivery_report(one.stem, ack(row))
+    office.ledger.reports.load_delivery_report(one.stem, ack(row))
 
-    found = office.ledger.reconcile(one.stem)
+    found = office.ledger.submissions.reconcile(one.stem)
     assert (found.delivered, found.strangers) == ((1, 0) if matched else (0, 1))
     assert found.balanced
     assert office.table("SELECT count(*) FROM sms.receipt") == [(1 if matched else 0,)]
@@ -213,26 +216,26 @@ def test_a_number_that_is_in_the_file_twice_is_never_guessed_at(office, make_mes
     same = rows.set_column(1, "msisdn", pa.array([FIRST, FIRST], pa.int64()))
     one = office.submitted(same)
 
-    office.ledger.load_delivery_report(one.stem, ack(("torn", 0, "delivered")))
+    office.ledger.reports.load_delivery_report(one.stem, ack(("torn", 0, "delivered")))
 
-    assert office.ledger.reconcile(one.stem).strangers == 1
+    assert office.ledger.submissions.reconcile(one.stem).strangers == 1
 
 
 def test_a_report_comes_in_batches_too(office, make_messages):
     one = office.submitted(make_messages(4))
     rows = ack(*(of(n, "delivered") for n in range(4)))
 
-    office.ledger.load_delivery_report(one.stem, iter(rows.to_batches(max_chunksize=3)))
+    office.ledger.reports.load_delivery_report(one.stem, iter(rows.to_batches(max_chunksize=3)))
 
-    assert office.ledger.reconcile(one.stem).delivered == 4
+    assert office.ledger.submissions.reconcile(one.stem).delivered == 4
 
 
 def test_a_rejected_file_sent_nothing(office, make_messages):
     one = office.submitted(make_messages(3))
-    office.ledger.move(one.stem, to=State.REJECTED)
+    office.ledger.submissions.move(one.stem, to=State.REJECTED)
 
-    assert office.ledger.reconcile(one.stem).sent == 0
-    assert office.ledger.reconcile(one.stem).balanced
+    assert office.ledger.submissions.reconcile(one.stem).sent == 0
+    assert office.ledger.submissions.reconcile(one.stem).balanced
     assert office.table("SELECT * FROM sms.delivery") == []
 
 
@@ -241,7 +244,12 @@ def test_a_reply_is_stored_once_however_its_file_grows(office, make_messages):
     report = report_of("SMSMO", one.stem)
     grown = [replies((0, "oui", 1)), replies((0, "oui", 1), (0, "oui", 2), (1, "non;\n«merci»", 1))]
 
-    assert [office.ledger.load_replies(report, rows) for rows in [*grown, *grown]] == [1, 2, 0, 0]
+    assert [office.ledger.reports.load_replies(report, rows) for rows in [*grown, *grown]] == [
+        1,
+        2,
+        0,
+        0,
+    ]
 
     assert office.table(
         "SELECT kind, report, submission_id, message, occurrence, replied_at FROM sms.reply "
@@ -257,15 +265,17 @@ def test_a_reply_longer_than_an_index_can_hold_is_stored(office, make_messages):
     one = office.submitted(make_messages(1))
     long = "".join(chr(33 + n * 7919 % 20_000) for n in range(9_000))
 
-    assert office.ledger.load_replies(report_of("SMSMO", one.stem), replies((0, long, 1))) == 1
+    assert (
+        office.ledger.reports.load_replies(report_of("SMSMO", one.stem), replies((0, long, 1))) == 1
+    )
 
 
 def test_a_stop_and_a_reply_of_the_same_words_are_two(office, make_messages):
     one = office.submitted(make_messages(1))
     rows = replies((0, "STOP", 1))
 
-    assert office.ledger.load_replies(report_of("STOP", one.stem), rows) == 1
-    assert office.ledger.load_replies(report_of("SMSMO", one.stem), rows) == 1
+    assert office.ledger.reports.load_replies(report_of("STOP", one.stem), rows) == 1
+    assert office.ledger.reports.load_replies(report_of("SMSMO", one.stem), rows) == 1
 
 
 def test_replies_loaded_by_two_collectors_at_once_are_stored_once(office, another_ledger):
@@ -277,7 +287,7 @@ def test_replies_loaded_by_two_collectors_at_once_are_stored_once(office, anothe
         ledger = another_ledger(f"collector {number}")
         mine = replies(*(rows if number % 2 else reversed(rows)))
         start.wait()
-        return ledger.load_replies(report_of("STOP", one.stem), mine)
+        return ledger.reports.load_replies(report_of("STOP", one.stem), mine)
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(load, range(4))) == 300
@@ -286,8 +296,8 @@ def test_replies_loaded_by_two_collectors_at_once_are_stored_once(office, anothe
 def test_a_report_about_a_file_we_never_sent_is_kept(office):
     report = report_of("STOP", "SEND-12345-20200101-0800-ghost")
 
-    assert office.ledger.find_submission(report) is None
-    assert office.ledger.load_replies(report, replies((0, "STOP", 1))) == 1
+    assert office.ledger.reports.find_submission(report) is None
+    assert office.ledger.reports.load_replies(report, replies((0, "STOP", 1))) == 1
     assert office.table("SELECT submission_id, campaign_id FROM sms.reply") == [(None, "ghost")]
 
 
@@ -300,13 +310,13 @@ def test_answers_that_came_before_their_file_was_known_are_counted_when_read_aga
     office.runs = 1
     early = report_of("STOP", office.stem())
     said = replies((0, "STOP", 1), (1, "STOP", 1))
-    office.ledger.load_replies(early, said)
+    office.ledger.reports.load_replies(early, said)
     office.runs = 0
     one = office.submitted(make_messages(3))
 
-    assert office.ledger.load_replies(early, said) == 0
+    assert office.ledger.reports.load_replies(early, said) == 0
     assert office.table(COUNTED) == [(2, 0, 2)]
-    assert office.ledger.load_replies(early, said) == 0
+    assert office.ledger.reports.load_replies(early, said) == 0
     assert office.table(COUNTED) == [(2, 0, 2)]
     assert office.table("SELECT DISTINCT submission_id FROM sms.reply") == [(one.id,)]
 
@@ -314,12 +324,12 @@ def test_answers_that_came_before_their_file_was_known_are_counted_when_read_aga
 def test_who_said_stop_before_and_after_their_file_was_known_is_one_person(office, make_messages):
     office.runs = 1
     early, late = (report_of(kind, office.stem()) for kind in ("STOP", "SMSMO"))
-    office.ledger.load_replies(early, replies((0, "STOP", 1), (1, "STOP", 1)))
+    office.ledger.reports.load_replies(early, replies((0, "STOP", 1), (1, "STOP", 1)))
     office.runs = 0
     office.submitted(make_messages(3))
-    office.ledger.load_replies(late, replies((0, "Stop", 1)))
+    office.ledger.reports.load_replies(late, replies((0, "Stop", 1)))
 
-    office.ledger.load_replies(early, replies((2, "STOP", 1), (2, "STOP", 2)))
+    office.ledger.reports.load_replies(early, replies((2, "STOP", 1), (2, "STOP", 2)))
 
     assert office.table(COUNTED) == [(4, 1, 3)]
 
@@ -330,18 +340,21 @@ def test_a_report_under_another_hour_is_still_ours(office):
     shifted = report_of("ACK", "SEND-12345-20260716-0800-SPRING1")
     foreign = report_of("ACK", "SEND-99999-20260716-0800-spring1")
 
-    assert office.ledger.find_submission(report_of("ACK", one.stem)) == one
-    assert office.ledger.find_submission(shifted) == one
-    assert office.ledger.find_submission(foreign) is None
+    assert office.ledger.reports.find_submission(report_of("ACK", one.stem)) == one
+    assert office.ledger.reports.find_submission(shifted) == one
+    assert office.ledger.reports.find_submission(foreign) is None
 
 
 def test_a_report_that_may_be_of_two_files_is_not_guessed_at(office, make_part, make_messages):
     for hour in ("1200", "1300"):
-        run, one = office.ledger.plan(office.a_run(), f"SEND-12345-20260715-{hour}-same")
-        office.ledger.prepare(run.run_key, [make_part(one.stem)])
-        office.ledger.claim(one.stem, "try-1", lease=timedelta(minutes=1))
+        run, one = office.ledger.runs.plan(office.a_run(), f"SEND-12345-20260715-{hour}-same")
+        office.ledger.runs.prepare(run.run_key, [make_part(one.stem)])
+        office.ledger.submissions.claim(one.stem, "try-1", lease=timedelta(minutes=1))
 
-    assert office.ledger.find_submission(report_of("ACK", "SEND-12345-20260715-1400-same")) is None
+    assert (
+        office.ledger.reports.find_submission(report_of("ACK", "SEND-12345-20260715-1400-same"))
+        is None
+    )
 
 
 def test_a_report_file_is_remembered_as_it_was_read_last(office, hand):
@@ -357,12 +370,12 @@ def test_a_report_file_is_remembered_as_it_was_read_last(office, hand):
         unreadable=1,
         archive="archive/2026/07/STOP.csv",
     )
-    assert office.ledger.report_file(file.name) is None
+    assert office.ledger.reports.get(file.name) is None
     shorter = replace(file, size_bytes=60)
-    assert office.ledger.record_reading(None, shorter, [])
-    assert office.ledger.record_reading(shorter, file, [])
+    assert office.ledger.reports.record_reading(None, shorter, [])
+    assert office.ledger.reports.record_reading(shorter, file, [])
 
-    assert office.ledger.report_file(file.name) == replace(file, loaded_at=hand.at)
+    assert office.ledger.reports.get(file.name) == replace(file, loaded_at=hand.at)
 
 
 def test_what_another_collector_has_read_meanwhile_stays(office):
@@ -371,15 +384,15 @@ def test_what_another_collector_has_read_meanwhile_stays(office):
     later = replace(first, size_bytes=12, sha256="b" * 64)
     row = {"line": [2], "reason": ["is odd"], "raw": [b"who?"], "may_be_stop": [True]}
     unreadable = pa.RecordBatch.from_pydict(row, quarantine.UNREADABLE)
-    assert office.ledger.record_reading(None, first, [])
-    assert office.ledger.record_reading(first, later, [unreadable])
+    assert office.ledger.reports.record_reading(None, first, [])
+    assert office.ledger.reports.record_reading(first, later, [unreadable])
 
-    assert not office.ledger.record_reading(None, first, [])
-    assert not office.ledger.record_reading(first, replace(first, rows=2), [])
-    office.ledger.date_report_file(first, NOON + timedelta(hours=1))
+    assert not office.ledger.reports.record_reading(None, first, [])
+    assert not office.ledger.reports.record_reading(first, replace(first, rows=2), [])
+    office.ledger.reports.record_modified_at(first, NOON + timedelta(hours=1))
 
-    assert replace(office.ledger.report_file(name), loaded_at=None) == later
-    assert office.ledger.unseen_stops() == {name: 1}
+    assert replace(office.ledger.reports.get(name), loaded_at=None) == later
+    assert office.ledger.reports.unseen_stops() == {name: 1}
 
 
 def test_the_database_and_the_reader_mean_the_same_by_every_status(office):
@@ -398,7 +411,7 @@ def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text
     one = office.submitted(make_messages(16))
     stranger = "Pas une des nôtres"
 
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         one.stem,
         ack(
             (f"{15:032X}", None, "delivered"),
@@ -408,7 +421,7 @@ def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text
         ),
     )
 
-    assert office.ledger.reconcile(one.stem).delivered == 1
+    assert office.ledger.submissions.reconcile(one.stem).delivered == 1
     assert office.table("SELECT idremote FROM sms.stranger ORDER BY line") == [
         (stranger,),
         (f"{0xABC:032x}",),
@@ -419,11 +432,11 @@ def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text
 def test_of_two_rows_that_only_their_number_matches_the_last_counts(office, make_messages):
     one = office.submitted(make_messages(3))
 
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         one.stem, ack(("torn", 1, "pending"), ("torn too", 1, "delivered"), of(2, "delivered"))
     )
 
-    found = office.ledger.reconcile(one.stem)
+    found = office.ledger.submissions.reconcile(one.stem)
     assert (found.delivered, found.pending, found.duplicates, found.strangers) == (2, 0, 1, 0)
 
 
@@ -468,9 +481,9 @@ def test_a_report_s_load_reads_each_row_a_few_times_whatever_the_planner_believe
     rows += [(f"stranger {n}", 5_000 + n, "refused") for n in range(twice)]
     misled.begin()
 
-    office.ledger.load_delivery_report(one.stem, ack(*rows))
+    office.ledger.reports.load_delivery_report(one.stem, ack(*rows))
 
-    assert office.ledger.reconcile(one.stem).duplicates == 2 * twice
+    assert office.ledger.submissions.reconcile(one.stem).duplicates == 2 * twice
     assert 0 < max(misled.read) < 20 * (count + 3 * twice)
 
 
@@ -484,7 +497,9 @@ def test_a_report_s_load_reads_no_other_file_of_the_month(office, make_messages)
     read: list[int] = []
     event.listen(office.ledger.engine, "commit", lambda db: read.append(db.scalar(text(READ)) or 0))
 
-    office.ledger.load_delivery_report(one.stem, ack(*(of(n, "delivered") for n in range(count))))
+    office.ledger.reports.load_delivery_report(
+        one.stem, ack(*(of(n, "delivered") for n in range(count)))
+    )
 
     # Even none: where autovacuum was here before, the index alone tells all that is asked.
     assert read
@@ -506,8 +521,8 @@ def test_answers_are_counted_by_reading_each_row_a_few_times_whatever_the_planne
     answers = [(n, "STOP", 1) for n in range(0, count, 3)]
     misled.begin()
 
-    office.ledger.load_replies(report_of("STOP", one.stem), replies(*answers))
-    office.ledger.load_replies(report_of("SMSMO", one.stem), replies(*answers))
+    office.ledger.reports.load_replies(report_of("STOP", one.stem), replies(*answers))
+    office.ledger.reports.load_replies(report_of("SMSMO", one.stem), replies(*answers))
 
     assert office.table("SELECT sum(stop_rows), sum(people) FROM sms.answer_count") == [
         (len(answers), len(answers))

@@ -8,17 +8,17 @@ from threading import Barrier
 import pytest
 
 from sms.errors import LedgerError
-from sms.ledger.ledger import State
+from sms.ledger.states import State
 
 LEASE = timedelta(minutes=10)
 
 
 def test_the_first_plan_of_a_run_wins(office, hand):
     run = office.a_run()
-    stored, submission = office.ledger.plan(run, "SEND-12345-20260715-1200-spring1")
+    stored, submission = office.ledger.runs.plan(run, "SEND-12345-20260715-1200-spring1")
     later = replace(run, send_at=run.send_at + timedelta(days=1), slot_reason="asked again")
 
-    again = office.ledger.plan(later, "SEND-12345-20260716-1200-spring1")
+    again = office.ledger.runs.plan(later, "SEND-12345-20260716-1200-spring1")
 
     assert (stored, submission) == again
     assert stored == run
@@ -34,28 +34,30 @@ def test_plans_of_one_run_at_once_agree(office, another_ledger):
     def plan(number: int):
         start.wait()
         slot = replace(run, slot_reason=f"worker {number}")
-        return another_ledger(f"worker {number}").plan(slot, f"SEND-12345-20260715-1200-w{number}")
+        return another_ledger(f"worker {number}").runs.plan(
+            slot, f"SEND-12345-20260715-1200-w{number}"
+        )
 
     with ThreadPoolExecutor(4) as pool:
         plans = list(pool.map(plan, range(4)))
 
     assert len({(stored.slot_reason, one.stem) for stored, one in plans}) == 1
-    assert len(office.ledger.submissions(run.run_key)) == 1
+    assert len(office.ledger.submissions.of_run(run.run_key)) == 1
 
 
 def test_a_name_is_given_to_one_file_only(office):
-    office.ledger.plan(office.a_run(), "SEND-12345-20260715-1200-spring")
+    office.ledger.runs.plan(office.a_run(), "SEND-12345-20260715-1200-spring")
 
     with pytest.raises(LedgerError, match="a name is never used twice"):
-        office.ledger.plan(office.a_run(), "SEND-12345-20260715-1200-spring")
+        office.ledger.runs.plan(office.a_run(), "SEND-12345-20260715-1200-spring")
 
     with pytest.raises(LedgerError, match="knows no run"):
-        office.ledger.run("send__spring/manual__2")  # nothing of the second was kept
+        office.ledger.runs.get("send__spring/manual__2")  # nothing of the second was kept
 
 
 def test_moments_come_back_as_they_went_in(office):
     paris = datetime.fromisoformat("2026-07-15T12:00:00+02:00")
-    stored, _ = office.ledger.plan(office.a_run(send_at=paris), office.stem())
+    stored, _ = office.ledger.runs.plan(office.a_run(send_at=paris), office.stem())
 
     assert stored.send_at == paris
     assert stored.send_at.tzinfo is UTC
@@ -63,11 +65,11 @@ def test_moments_come_back_as_they_went_in(office):
 
 def test_a_run_nobody_planned_is_told_so(office):
     for call in (
-        lambda: office.ledger.submission("SEND-12345-20260715-1200-none"),
-        lambda: office.ledger.claim("SEND-12345-20260715-1200-none", "t", lease=LEASE),
-        lambda: office.ledger.reconcile("SEND-12345-20260715-1200-none"),
-        lambda: office.ledger.summary("nobody/planned"),
-        lambda: office.ledger.record_rendering("nobody/planned", excluded={}, replaced={}),
+        lambda: office.ledger.submissions.get("SEND-12345-20260715-1200-none"),
+        lambda: office.ledger.submissions.claim("SEND-12345-20260715-1200-none", "t", lease=LEASE),
+        lambda: office.ledger.submissions.reconcile("SEND-12345-20260715-1200-none"),
+        lambda: office.ledger.runs.summary("nobody/planned"),
+        lambda: office.ledger.runs.record_rendering("nobody/planned", excluded={}, replaced={}),
     ):
         with pytest.raises(LedgerError, match="plan it first"):
             call()
@@ -75,36 +77,38 @@ def test_a_run_nobody_planned_is_told_so(office):
 
 def test_an_unclaimed_run_may_be_planned_anew(office, make_part):
     one = office.prepared()
-    run = office.ledger.run(one.run_key)
+    run = office.ledger.runs.get(one.run_key)
     later = replace(run, send_at=run.send_at + timedelta(days=1), slot_reason="too late today")
 
-    stored, new = office.ledger.replan(later, "SEND-12345-20260716-1200-spring1")
+    stored, new = office.ledger.runs.replan(later, "SEND-12345-20260716-1200-spring1")
 
-    assert stored == later == office.ledger.run(run.run_key)
+    assert stored == later == office.ledger.runs.get(run.run_key)
     assert new.state is State.PLANNED
     assert new.send_at == later.send_at
-    assert office.ledger.submission(one.stem).state is State.CANCELLED
-    assert office.ledger.submissions(run.run_key) == [new]
-    assert office.ledger.plan(run, one.stem) == (stored, new)
-    assert office.ledger.replan(later, new.stem) == (stored, new)  # told again
+    assert office.ledger.submissions.get(one.stem).state is State.CANCELLED
+    assert office.ledger.submissions.of_run(run.run_key) == [new]
+    assert office.ledger.runs.plan(run, one.stem) == (stored, new)
+    assert office.ledger.runs.replan(later, new.stem) == (stored, new)  # told again
 
 
 def test_a_claimed_run_keeps_its_slot(office):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
     with pytest.raises(LedgerError, match="is uploading already"):
-        office.ledger.replan(office.ledger.run(one.run_key), "SEND-12345-20260716-1200-spring1")
+        office.ledger.runs.replan(
+            office.ledger.runs.get(one.run_key), "SEND-12345-20260716-1200-spring1"
+        )
 
-    assert office.ledger.submission(one.stem).state is State.UPLOADING
+    assert office.ledger.submissions.get(one.stem).state is State.UPLOADING
 
 
 def test_a_run_whose_file_a_person_gave_up_may_go_again_under_a_new_name(office):
     one = office.intended()
-    office.ledger.move(one.stem, to=State.UNKNOWN)
-    office.ledger.move(one.stem, to=State.CANCELLED)
+    office.ledger.submissions.move(one.stem, to=State.UNKNOWN)
+    office.ledger.submissions.move(one.stem, to=State.CANCELLED)
 
-    _, new = office.ledger.replan(office.ledger.run(one.run_key), f"{one.stem}b")
+    _, new = office.ledger.runs.replan(office.ledger.runs.get(one.run_key), f"{one.stem}b")
 
     assert new.state is State.PLANNED
 
@@ -113,7 +117,7 @@ def test_preparing_a_run_fixes_its_parts(office, make_part):
     one = office.planned()
     parts = [make_part(f"{one.stem}p0{n}", n, 2, messages=10 * n) for n in (1, 2)]
 
-    prepared = office.ledger.prepare(one.run_key, parts)
+    prepared = office.ledger.runs.prepare(one.run_key, parts)
 
     assert [(p.stem, p.part, p.parts, p.messages, p.state) for p in prepared] == [
         (f"{one.stem}p01", 1, 2, 10, State.PREPARED),
@@ -121,7 +125,7 @@ def test_preparing_a_run_fixes_its_parts(office, make_part):
     ]
     assert prepared[0].id == one.id
     assert office.events(f"{one.stem}p01") == [(None, "planned"), ("planned", "prepared")]
-    assert office.ledger.prepare(one.run_key, parts) == prepared
+    assert office.ledger.runs.prepare(one.run_key, parts) == prepared
 
 
 def test_a_run_prepared_again_may_have_fewer_parts_and_then_more(office, make_part):
@@ -129,7 +133,7 @@ def test_a_run_prepared_again_may_have_fewer_parts_and_then_more(office, make_pa
 
     def prepare(count: int):
         parts = [make_part(f"{one.stem}p0{n}", n, count) for n in range(1, count + 1)]
-        return [p.stem[-3:] for p in office.ledger.prepare(one.run_key, parts)]
+        return [p.stem[-3:] for p in office.ledger.runs.prepare(one.run_key, parts)]
 
     assert [prepare(3), prepare(2), prepare(3)] == [
         ["p01", "p02", "p03"],
@@ -143,24 +147,24 @@ def test_what_left_is_never_prepared_differently(office, make_part):
     same = make_part(one.stem, messages=one.messages)
     same = replace(same, segments=one.segments, sha256=one.sha256, size_bytes=one.size_bytes)
 
-    assert office.ledger.prepare(one.run_key, [same]) == [one]
+    assert office.ledger.runs.prepare(one.run_key, [same]) == [one]
     with pytest.raises(LedgerError, match="is submitted already"):
-        office.ledger.prepare(one.run_key, [replace(same, sha256="1" * 64)])
-    assert office.ledger.submission(one.stem) == one
+        office.ledger.runs.prepare(one.run_key, [replace(same, sha256="1" * 64)])
+    assert office.ledger.submissions.get(one.stem) == one
 
 
 def test_a_cancelled_run_is_not_revived_by_preparing_it(office, make_part):
     one = office.prepared()
-    office.ledger.move(one.stem, to=State.CANCELLED)
+    office.ledger.submissions.move(one.stem, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match="was cancelled"):
-        office.ledger.prepare(one.run_key, [make_part(one.stem)])
+        office.ledger.runs.prepare(one.run_key, [make_part(one.stem)])
 
-    assert [s.state for s in office.ledger.submissions(one.run_key)] == [State.CANCELLED]
+    assert [s.state for s in office.ledger.submissions.of_run(one.run_key)] == [State.CANCELLED]
 
 
 def test_parts_are_numbered_without_gaps(office, make_part):
     one = office.planned()
     for parts in ([], [make_part(one.stem, 1, 2)], [make_part(one.stem, 2, 2)]):
         with pytest.raises(ValueError, match="numbered 1 to n"):
-            office.ledger.prepare(one.run_key, parts)
+            office.ledger.runs.prepare(one.run_key, parts)

@@ -107,7 +107,7 @@ def test_a_ledger_without_schema_says_what_to_do(empty_database_url):
     with pytest.raises(LedgerError, match=r"schema version none.*upgrade the ledger"):
         ledger.require_current()
     with pytest.raises(LedgerError, match="lacks the tables of this version: upgrade it"):
-        ledger.stop_list_size()
+        ledger.stop_list.size()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_an_error_of_the_server_is_an_absent_ledger_only_if_the_connection_faile
 ):
     raised = f"DO $$ BEGIN RAISE 'of +33639980001' USING ERRCODE = '{sqlstate}'; END $$"
 
-    with pytest.raises(LedgerError) as error, ledger._transaction() as tx:
+    with pytest.raises(LedgerError) as error, ledger._database.transaction() as tx:
         tx.db.execute(text(raised))
 
     assert (type(error.value), error.value.retryable) == (kind, retryable)
@@ -141,7 +141,7 @@ def test_an_error_of_the_server_is_an_absent_ledger_only_if_the_connection_faile
 def test_a_ledger_that_does_not_answer_may_be_tried_again():
     ledger = Ledger.connect("postgresql://nobody@127.0.0.1:1/ledger")
 
-    for call in (ledger.stop_list_size, ledger.require_current, ledger.upgrade):
+    for call in (ledger.stop_list.size, ledger.require_current, ledger.upgrade):
         with pytest.raises(
             LedgerUnreachable, match=r"the ledger 'ledger' at 127\.0\.0\.1"
         ) as error:

@@ -41,13 +41,13 @@ def tamper(ledger: Ledger, statement: str) -> None:
 def test_an_opt_out_is_entered_once_however_often_it_is_read(office):
     rows = many([1, 2, 2])
 
-    assert office.ledger.add_opt_outs(rows, source="stop_report", stem="SEND-x") == 2
+    assert office.ledger.stop_list.add(rows, source="stop_report", stem="SEND-x") == 2
     before = office.table("SELECT * FROM sms.opt_out ORDER BY msisdn")
-    assert office.ledger.add_opt_outs(rows, source="stop_report", stem="SEND-x") == 0
+    assert office.ledger.stop_list.add(rows, source="stop_report", stem="SEND-x") == 0
 
     assert office.table("SELECT * FROM sms.opt_out ORDER BY msisdn") == before
-    assert office.ledger.stop_list_size() == 2
-    assert office.ledger.add_opt_outs(opt_outs(), source="import") == 0
+    assert office.ledger.stop_list.size() == 2
+    assert office.ledger.stop_list.add(opt_outs(), source="import") == 0
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -57,7 +57,7 @@ def test_the_earliest_opt_out_is_kept_in_whatever_order_they_come(office, order)
         ("stop_report", opt_outs((FIRST, JULY + timedelta(days=1), "STOP"))),
         ("import", opt_outs((FIRST, JULY + timedelta(days=2), None))),
     ]
-    new = [office.ledger.add_opt_outs(said[n][1], source=said[n][0]) for n in order]
+    new = [office.ledger.stop_list.add(said[n][1], source=said[n][0]) for n in order]
 
     assert new == [1, 0, 0]
     assert office.table("SELECT source, opted_out_at, message FROM sms.stop_list") == [
@@ -66,7 +66,7 @@ def test_the_earliest_opt_out_is_kept_in_whatever_order_they_come(office, order)
 
 
 def test_the_earliest_of_one_file_is_kept(office):
-    office.ledger.add_opt_outs(
+    office.ledger.stop_list.add(
         opt_outs(
             (FIRST, None, "who knows when"),
             (FIRST, JULY + timedelta(days=1), "again"),
@@ -80,9 +80,9 @@ def test_the_earliest_of_one_file_is_kept(office):
 
 def test_an_opt_out_without_a_moment_counts_from_now_on_and_stays_so(office, hand):
     rows = opt_outs((FIRST, None, "STOP"))
-    office.ledger.add_opt_outs(rows, source="stop_report")
+    office.ledger.stop_list.add(rows, source="stop_report")
     hand.advance(timedelta(days=1))
-    office.ledger.add_opt_outs(rows, source="stop_report")
+    office.ledger.stop_list.add(rows, source="stop_report")
 
     assert office.table("SELECT opted_out_at FROM sms.opt_out") == [(hand.at - timedelta(days=1),)]
 
@@ -94,77 +94,77 @@ def test_loads_at_once_neither_lose_nor_double_nor_block_each_other(office, anot
         numbers = range(500) if number % 2 else reversed(range(500))
         ledger = another_ledger(f"worker {number}")
         start.wait()
-        return ledger.add_opt_outs(many(numbers), source="import")
+        return ledger.stop_list.add(many(numbers), source="import")
 
     with ThreadPoolExecutor(4) as pool:
         new = list(pool.map(load, range(4)))
 
-    assert sum(new) == 500 == office.ledger.stop_list_size()
-    assert office.ledger.require_safe_stop_list() == 500
+    assert sum(new) == 500 == office.ledger.stop_list.size()
+    assert office.ledger.stop_list.require_safe() == 500
 
 
 @pytest.mark.parametrize("kind", ["numpy", "array", "chunked"])
 def test_those_who_said_no_are_found_among_those_asked_about(office, kind):
-    office.ledger.add_opt_outs(many(range(0, 1000, 3)), source="import")
+    office.ledger.stop_list.add(many(range(0, 1000, 3)), source="import")
     asked = np.array([FIRST + n for n in (9, 1, 9, 3, 2, 999, 5000)], dtype=np.int64)
     given = {"numpy": asked, "array": pa.array(asked), "chunked": pa.chunked_array([asked])}
 
-    found = office.ledger.opted_out(given[kind])
+    found = office.ledger.stop_list.opted_out(given[kind])
 
     assert found.dtype == np.int64
     assert (found - FIRST).tolist() == [3, 9, 999]
-    assert office.ledger.opted_out(asked[:0]).tolist() == []
+    assert office.ledger.stop_list.opted_out(asked[:0]).tolist() == []
 
 
 def test_a_whole_stop_list_is_trusted(office):
-    assert office.ledger.require_safe_stop_list() == 0
-    office.ledger.add_opt_outs(many([1, 2]), source="import")
-    assert office.ledger.require_safe_stop_list() == 2
+    assert office.ledger.stop_list.require_safe() == 0
+    office.ledger.stop_list.add(many([1, 2]), source="import")
+    assert office.ledger.stop_list.require_safe() == 2
 
 
 @pytest.mark.parametrize("loss", ["DELETE FROM sms.opt_out", "TRUNCATE sms.opt_out"])
 def test_an_emptied_stop_list_stops_every_send(office, loss):
-    office.ledger.add_opt_outs(many([1, 2]), source="import")
+    office.ledger.stop_list.add(many([1, 2]), source="import")
     tamper(office.ledger, loss)
 
     with pytest.raises(StopListUnsafe, match="has 0 numbers and once had 2"):
-        office.ledger.require_safe_stop_list()
+        office.ledger.stop_list.require_safe()
 
 
 def test_one_number_gone_stops_every_send(office):
-    office.ledger.add_opt_outs(many(range(10)), source="import")
-    office.ledger.add_opt_outs(many(range(20)), source="stop_report")
+    office.ledger.stop_list.add(many(range(10)), source="import")
+    office.ledger.stop_list.add(many(range(20)), source="stop_report")
     tamper(office.ledger, f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST}")
 
     with pytest.raises(StopListUnsafe, match="has 19 numbers and once had 20"):
-        office.ledger.require_safe_stop_list()
+        office.ledger.stop_list.require_safe()
 
 
 def test_a_list_smaller_than_an_earlier_screening_saw_stops_every_send(office):
-    run, _ = office.ledger.plan(office.a_run(), office.stem())
-    office.ledger.record_screening(
+    run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
+    office.ledger.runs.record_screening(
         run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=7
     )
     with pytest.raises(StopListUnsafe, match="has 0 numbers and once had 7"):
-        office.ledger.require_safe_stop_list()
+        office.ledger.stop_list.require_safe()
 
 
 def test_an_unreadable_stop_list_stops_every_send(office):
     tamper(office.ledger, "ALTER TABLE sms.opt_out RENAME TO elsewhere")
 
     with pytest.raises(StopListUnsafe, match="can't be read"):
-        office.ledger.require_safe_stop_list()
+        office.ledger.stop_list.require_safe()
     with pytest.raises(LedgerError):
-        office.ledger.opted_out(np.array([FIRST]))
+        office.ledger.stop_list.opted_out(np.array([FIRST]))
 
 
 def test_a_stop_list_behind_a_dead_line_may_be_asked_again():
     with pytest.raises(LedgerUnreachable):
-        Ledger.connect("postgresql://nobody@127.0.0.1:1/ledger").require_safe_stop_list()
+        Ledger.connect("postgresql://nobody@127.0.0.1:1/ledger").stop_list.require_safe()
 
 
 def test_a_source_nobody_knows_is_refused_without_quoting_the_row(office):
     with pytest.raises(LedgerError, match="opt_out_source") as error:
-        office.ledger.add_opt_outs(many([1]), source="gossip")
+        office.ledger.stop_list.add(many([1]), source="gossip")
 
     assert str(FIRST + 1) not in str(error.value)

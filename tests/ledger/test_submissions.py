@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from sms.errors import LedgerError, SubmissionTaken
-from sms.ledger.ledger import NEXT, State
+from sms.ledger.states import NEXT, State
 
 LEASE = timedelta(minutes=10)
 WORKERS = 6
@@ -35,45 +35,49 @@ def race(another_ledger, act):
 def test_of_all_who_claim_at_once_one_holds(office, another_ledger):
     one = office.prepared()
 
-    outcomes = race(another_ledger, lambda ledger, n: ledger.claim(one.stem, f"t{n}", lease=LEASE))
+    outcomes = race(
+        another_ledger, lambda ledger, n: ledger.submissions.claim(one.stem, f"t{n}", lease=LEASE)
+    )
 
     [winner] = [got for got in outcomes if not isinstance(got, SubmissionTaken)]
     assert sum(isinstance(got, SubmissionTaken) for got in outcomes) == WORKERS - 1
-    assert office.ledger.holds(one.stem, winner.claim)
+    assert office.ledger.submissions.holds(one.stem, winner.submissions.claim)
     assert office.events(one.stem)[-1] == ("prepared", "uploading")
     assert len(office.events(one.stem)) == 3
 
 
 def test_of_all_who_take_over_at_once_one_holds(office, another_ledger, hand):
     one = office.prepared()
-    office.ledger.claim(one.stem, "dead", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "dead", lease=LEASE)
     hand.advance(LEASE + timedelta(seconds=1))
 
-    outcomes = race(another_ledger, lambda ledger, n: ledger.claim(one.stem, f"t{n}", lease=LEASE))
+    outcomes = race(
+        another_ledger, lambda ledger, n: ledger.submissions.claim(one.stem, f"t{n}", lease=LEASE)
+    )
 
     assert sum(isinstance(got, SubmissionTaken) for got in outcomes) == WORKERS - 1
-    assert not office.ledger.holds(one.stem, "dead")
+    assert not office.ledger.submissions.holds(one.stem, "dead")
     assert office.events(one.stem)[3:] == [("uploading", "uploading")]
 
 
 def test_a_claim_is_given_back_by_its_own_try_alone(office, hand):
     one = office.prepared()
-    office.ledger.claim(one.stem, "dead", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "dead", lease=LEASE)
     hand.advance(LEASE + timedelta(seconds=1))
-    office.ledger.claim(one.stem, "alive", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "alive", lease=LEASE)
 
-    office.ledger.release(one.stem, "dead")
+    office.ledger.submissions.release(one.stem, "dead")
 
-    assert office.ledger.holds(one.stem, "alive")
+    assert office.ledger.submissions.holds(one.stem, "alive")
     with pytest.raises(SubmissionTaken):
-        office.ledger.claim(one.stem, "another", lease=LEASE)
+        office.ledger.submissions.claim(one.stem, "another", lease=LEASE)
 
 
 @pytest.mark.parametrize("to", [State.SUBMITTED, State.UNKNOWN])
 def test_of_all_who_move_at_once_one_is_told_it_moved(office, another_ledger, to):
     one = office.intended()
 
-    outcomes = race(another_ledger, lambda ledger, _: ledger.move(one.stem, to=to))
+    outcomes = race(another_ledger, lambda ledger, _: ledger.submissions.move(one.stem, to=to))
 
     assert sorted(outcomes) == [False] * (WORKERS - 1) + [True]
     assert office.events(one.stem).count(("uploading", to)) == 1
@@ -85,11 +89,11 @@ def test_cancelling_and_claiming_at_once_agree(office, another_ledger):
 
         def act(ledger, number, stem=one.stem):
             if number % 2:
-                return ledger.move(stem, to=State.CANCELLED)
+                return ledger.submissions.move(stem, to=State.CANCELLED)
             try:
-                ledger.claim(stem, "same", lease=LEASE)
-                ledger.record_upload(stem, "same", messages=[], sha256="", size_bytes=0)
-                ledger.intend_rename(stem, "same")
+                ledger.submissions.claim(stem, "same", lease=LEASE)
+                ledger.submissions.record_upload(stem, "same", messages=[], sha256="", size_bytes=0)
+                ledger.submissions.intend_rename(stem, "same")
                 return "intended"
             except LedgerError:
                 return "stood aside"
@@ -101,57 +105,59 @@ def test_cancelling_and_claiming_at_once_agree(office, another_ledger):
 
 def test_a_claim_lasts_for_its_lease_and_its_holder_may_renew_it(office, hand):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
     hand.advance(LEASE)
-    renewed = office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    renewed = office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
     hand.advance(LEASE)
 
     with pytest.raises(SubmissionTaken, match="held by another try since 2026-07-15 08:10:00 UTC"):
-        office.ledger.claim(one.stem, "try-2", lease=LEASE)
+        office.ledger.submissions.claim(one.stem, "try-2", lease=LEASE)
 
     assert renewed.claimed_at == hand.at - LEASE
-    assert office.ledger.holds(one.stem, "try-1")
+    assert office.ledger.submissions.holds(one.stem, "try-1")
 
 
 @pytest.mark.parametrize("back", [LEASE + timedelta(seconds=1), timedelta(days=3)])
 def test_a_clock_that_goes_back_makes_no_claim_outlive_its_lease(office, hand, back):
     one = office.prepared()
-    office.ledger.claim(one.stem, "dead", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "dead", lease=LEASE)
 
     hand.advance(-back)
 
-    assert office.ledger.claim(one.stem, "alive", lease=LEASE).claim == "alive"
+    assert office.ledger.submissions.claim(one.stem, "alive", lease=LEASE).claim == "alive"
 
 
 def test_a_file_beyond_uploading_comes_back_unclaimed(office):
     one = office.submitted()
 
-    assert office.ledger.claim(one.stem, "try-2", lease=LEASE) == one
+    assert office.ledger.submissions.claim(one.stem, "try-2", lease=LEASE) == one
     assert one.claim == "try-1"
-    assert not office.ledger.holds(one.stem, "try-1")
+    assert not office.ledger.submissions.holds(one.stem, "try-1")
 
 
 def test_a_file_that_was_not_prepared_can_not_be_claimed(office):
     one = office.planned()
 
     with pytest.raises(LedgerError, match="planned but not prepared"):
-        office.ledger.claim(one.stem, "try-1", lease=LEASE)
+        office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
 
 def test_an_upload_and_its_messages_are_written_together(office, make_messages):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
     def torn():
         yield make_messages(2)
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        office.ledger.record_upload(one.stem, "try-1", messages=torn(), sha256="a", size_bytes=1)
-    assert office.ledger.submission(one.stem).uploaded_at is None
+        office.ledger.submissions.record_upload(
+            one.stem, "try-1", messages=torn(), sha256="a", size_bytes=1
+        )
+    assert office.ledger.submissions.get(one.stem).uploaded_at is None
     assert office.table("SELECT count(*) FROM sms.message") == [(0,)]
 
-    uploaded = office.ledger.record_upload(
+    uploaded = office.ledger.submissions.record_upload(
         one.stem,
         "try-1",
         messages=[make_messages(2), make_messages(2, start=2)],
@@ -171,41 +177,41 @@ def test_an_upload_and_its_messages_are_written_together(office, make_messages):
 
 def test_only_what_was_uploaded_can_be_meant_to_be_renamed(office):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
     with pytest.raises(LedgerError, match="was not uploaded: it must not be renamed"):
-        office.ledger.intend_rename(one.stem, "try-1")
+        office.ledger.submissions.intend_rename(one.stem, "try-1")
 
-    office.ledger.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
-    assert office.ledger.intend_rename(one.stem, "try-1").rename_intended_at is not None
+    office.ledger.submissions.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
+    assert office.ledger.submissions.intend_rename(one.stem, "try-1").rename_intended_at is not None
 
 
 def test_an_uploaded_file_can_be_cancelled_until_its_rename_is_intended(office):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
-    office.ledger.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
 
-    assert office.ledger.move(one.stem, to=State.CANCELLED)
+    assert office.ledger.submissions.move(one.stem, to=State.CANCELLED)
     with pytest.raises(LedgerError, match="is cancelled, not uploading"):
-        office.ledger.intend_rename(one.stem, "try-1")
+        office.ledger.submissions.intend_rename(one.stem, "try-1")
 
 
 def test_the_pace_is_the_slowest_of_the_latest_uploads_that_tell(office):
-    assert office.ledger.upload_pace() is None
+    assert office.ledger.submissions.upload_pace() is None
     for size, seconds in [(10**6, 1.0), (99, 5.0), (40 * 2**20, 4.0), (2**21, 0.0), (2**21, 0.5)]:
         one = office.prepared()
-        office.ledger.claim(one.stem, "t", lease=LEASE)
-        office.ledger.record_upload(
+        office.ledger.submissions.claim(one.stem, "t", lease=LEASE)
+        office.ledger.submissions.record_upload(
             one.stem, "t", messages=[], sha256="", size_bytes=size, seconds=seconds
         )
 
-    assert office.ledger.upload_pace() == 2**22  # of 10 and of 4 MiB a second
+    assert office.ledger.submissions.upload_pace() == 2**22  # of 10 and of 4 MiB a second
 
 
 def test_a_file_built_again_replaces_its_messages(office, make_messages):
     one = office.intended(make_messages(3))
 
-    again = office.ledger.record_upload(
+    again = office.ledger.submissions.record_upload(
         one.stem, "try-1", messages=[make_messages(1, start=7)], sha256="c", size_bytes=3
     )
 
@@ -215,28 +221,28 @@ def test_a_file_built_again_replaces_its_messages(office, make_messages):
 
 def test_a_zombie_whose_claim_was_taken_over_can_not_intend_or_move(office, hand, make_messages):
     one = office.prepared()
-    office.ledger.claim(one.stem, "zombie", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "zombie", lease=LEASE)
     hand.advance(LEASE * 2)
-    office.ledger.claim(one.stem, "heir", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "heir", lease=LEASE)
 
     with pytest.raises(SubmissionTaken, match=r"taken .* over"):
-        office.ledger.record_upload(
+        office.ledger.submissions.record_upload(
             one.stem, "zombie", messages=[make_messages(1)], sha256="", size_bytes=0
         )
     with pytest.raises(SubmissionTaken, match=r"taken .* over"):
-        office.ledger.intend_rename(one.stem, "zombie")
-    assert not office.ledger.move(one.stem, to=State.SUBMITTED, token="zombie")
-    assert office.ledger.holds(one.stem, "heir")
+        office.ledger.submissions.intend_rename(one.stem, "zombie")
+    assert not office.ledger.submissions.move(one.stem, to=State.SUBMITTED, token="zombie")
+    assert office.ledger.submissions.holds(one.stem, "heir")
     assert office.table("SELECT count(*) FROM sms.message") == [(0,)]
 
 
 def test_a_cancelled_file_is_never_renamed(office, make_messages):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
-    assert office.ledger.move(one.stem, to=State.CANCELLED)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
+    assert office.ledger.submissions.move(one.stem, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match="is cancelled, not uploading"):
-        office.ledger.record_upload(
+        office.ledger.submissions.record_upload(
             one.stem, "try-1", messages=[make_messages(1)], sha256="", size_bytes=0
         )
 
@@ -244,16 +250,16 @@ def test_a_cancelled_file_is_never_renamed(office, make_messages):
 def test_after_the_intent_nobody_can_cancel(office):
     one = office.intended()
 
-    assert not office.ledger.move(one.stem, to=State.CANCELLED)
-    assert office.ledger.submission(one.stem).state is State.UPLOADING
+    assert not office.ledger.submissions.move(one.stem, to=State.CANCELLED)
+    assert office.ledger.submissions.get(one.stem).state is State.UPLOADING
 
 
 def test_a_message_that_comes_twice_in_a_file_is_refused_without_naming_it(office, make_messages):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
     with pytest.raises(LedgerError, match="message_2026_07_pkey") as error:
-        office.ledger.record_upload(
+        office.ledger.submissions.record_upload(
             one.stem, "try-1", messages=[make_messages(1)] * 2, sha256="", size_bytes=0
         )
 
@@ -268,20 +274,23 @@ def test_every_move_the_table_allows_and_no_other(office):
             if State.UPLOADING in (old, new) and new is not State.SUBMITTED:
                 continue  # a claim's business, tested above
             one = office.prepared()
-            office.ledger.claim(one.stem, "try-1", lease=LEASE)
+            office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
             with office.ledger.engine.begin() as db:
                 db.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
                 db.execute(
                     text("UPDATE sms.submission SET state = :old WHERE id = :id"),
                     {"old": old, "id": one.id},
                 )
-            assert office.ledger.move(one.stem, to=new) == ((old, new) in allowed), (old, new)
+            assert office.ledger.submissions.move(one.stem, to=new) == ((old, new) in allowed), (
+                old,
+                new,
+            )
 
 
 def test_the_database_itself_takes_no_claimed_file_back(office):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
-    office.ledger.release(one.stem, "try-1")
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.release(one.stem, "try-1")
 
     for refused in (
         "UPDATE sms.submission SET state = 'prepared' WHERE id = :id",
@@ -304,9 +313,9 @@ def test_each_state_writes_down_its_moment(office, hand):
         (State.REPORTED, {}),
     ):
         hand.advance(timedelta(minutes=1))
-        assert office.ledger.move(one.stem, to=to, detail={"seen": to}, **moments)
+        assert office.ledger.submissions.move(one.stem, to=to, detail={"seen": to}, **moments)
 
-    stored = office.ledger.submission(one.stem)
+    stored = office.ledger.submissions.get(one.stem)
     assert (stored.submitted_at, stored.verdict_at, stored.reported_at, stored.due_at) == (
         hand.at - timedelta(minutes=2),
         hand.at - timedelta(minutes=1),
@@ -322,7 +331,7 @@ def test_a_move_sets_moments_and_nothing_else(office):
     one = office.intended()
 
     with pytest.raises(TypeError, match="claim"):
-        office.ledger.move(one.stem, to=State.SUBMITTED, claim="mine")
+        office.ledger.submissions.move(one.stem, to=State.SUBMITTED, claim="mine")
 
 
 @pytest.mark.parametrize(
@@ -363,10 +372,12 @@ def test_texts_keep_their_quotes_breaks_and_semicolons(office):
 
 def test_a_message_without_key_or_column_is_refused(office, make_messages):
     one = office.prepared()
-    office.ledger.claim(one.stem, "try-1", lease=LEASE)
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
     bare = make_messages(1).drop_columns(["key"])
     empty = bare.append_column("key", pa.array([None], pa.large_string()))
 
     for rows, problem in ((bare, "columns are missing: key"), (empty, "key has 1 nulls")):
         with pytest.raises(ValueError, match=problem):
-            office.ledger.record_upload(one.stem, "try-1", messages=[rows], sha256="", size_bytes=0)
+            office.ledger.submissions.record_upload(
+                one.stem, "try-1", messages=[rows], sha256="", size_bytes=0
+            )

@@ -27,7 +27,7 @@ def summary(office) -> list[tuple[object, ...]]:
 
 
 def report(office, stem: str, outcomes: dict[int, str]) -> None:
-    office.ledger.load_delivery_report(
+    office.ledger.reports.load_delivery_report(
         stem,
         pa.table(
             {
@@ -45,7 +45,7 @@ def report(office, stem: str, outcomes: dict[int, str]) -> None:
 def answered(
     office, kind: str, stem: str, people: list[int], texts: list[str] | None = None
 ) -> None:
-    office.ledger.load_replies(
+    office.ledger.reports.load_replies(
         ReportName.parse(f"{stem.replace('SEND', kind)}.csv"),
         pa.table(
             {
@@ -67,7 +67,7 @@ def opted_out(office, people: list[int], source: str, stem: str | None) -> None:
         "opted_out_at": pa.array([None] * len(people), pa.timestamp("us", tz="UTC")),
         "message": ["stop"] * len(people),
     }
-    office.ledger.add_opt_outs(pa.table(rows), source=source, stem=stem)
+    office.ledger.stop_list.add(pa.table(rows), source=source, stem=stem)
 
 
 def test_a_variant_is_told_with_its_outcomes_and_its_stops(office, make_messages):

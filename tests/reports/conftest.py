@@ -14,7 +14,9 @@ from sqlalchemy import text
 from demo.postgres import PostgreSQL
 from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
-from sms.ledger.ledger import Ledger, Part, PlannedRun, State, Submission
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.states import State
 from sms.ledger.tables import metadata
 from sms.reports.collection import Collected, collect_delivery_report, collect_replies
 from tests.conftest import keeping_connections
@@ -106,20 +108,20 @@ class Home:
             planned_at=self.now,
             folder="runs/spring",
         )
-        self.ledger.plan(run, stem)
-        self.ledger.prepare(run.run_key, [Part(stem, 1, 1, messages, messages, "0" * 64, 99)])
-        self.ledger.claim(stem, "try", lease=LEASE)
-        self.ledger.record_upload(
+        self.ledger.runs.plan(run, stem)
+        self.ledger.runs.prepare(run.run_key, [Part(stem, 1, 1, messages, messages, "0" * 64, 99)])
+        self.ledger.submissions.claim(stem, "try", lease=LEASE)
+        self.ledger.submissions.record_upload(
             stem, "try", messages=[rows(messages)], sha256="0" * 64, size_bytes=99
         )
-        self.ledger.intend_rename(stem, "try")
-        self.ledger.move(stem, to=State.SUBMITTED)
-        return self.ledger.submission(stem)
+        self.ledger.submissions.intend_rename(stem, "try")
+        self.ledger.submissions.move(stem, to=State.SUBMITTED)
+        return self.ledger.submissions.get(stem)
 
     def accepted(self, messages: int = 3, **differently: str) -> Submission:
         one = self.submitted(messages, **differently)
-        self.ledger.move(one.stem, to=State.ACCEPTED)
-        return self.ledger.submission(one.stem)
+        self.ledger.submissions.move(one.stem, to=State.ACCEPTED)
+        return self.ledger.submissions.get(one.stem)
 
     def collect(self, stem: str) -> Collected:
         return collect_delivery_report(stem, self.gateway, self.ledger, self.archive, self.now)

@@ -16,7 +16,8 @@ from sms.errors import (
     ReportUnfinished,
     ReportUnreadable,
 )
-from sms.ledger.ledger import Reconciliation, State
+from sms.ledger.records import Reconciliation
+from sms.ledger.states import State
 from sms.reports.archive import Archived
 from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES, TAIL_WAITS, find_report
 from sms.wire import reports
@@ -86,7 +87,7 @@ def test_a_delivery_report_comes_home_and_adds_up(home, ack):
         strangers=0,
         duplicates=0,
     )
-    assert home.ledger.submission(one.stem).state is State.REPORTED
+    assert home.ledger.submissions.get(one.stem).state is State.REPORTED
     unreadable, missing = collected.notes
     assert unreadable == (
         "1 row can't be read (line 3 has 1 of 7 fields): see the ledger's view sms.quarantine"
@@ -162,7 +163,7 @@ def test_a_report_proves_a_verdict_that_we_missed(home, ack, seen):
 
     home.collect(one.stem)
 
-    now = home.ledger.submission(one.stem)
+    now = home.ledger.submissions.get(one.stem)
     assert now.state is State.REPORTED
     moves = home.table("SELECT to_state FROM sms.event WHERE detail ? 'proven_by' ORDER BY id")
     expected = ["submitted", "accepted", "reported"]
@@ -171,12 +172,12 @@ def test_a_report_proves_a_verdict_that_we_missed(home, ack, seen):
 
 def test_a_report_on_a_rejected_file_is_loaded_and_told(home, ack):
     one = home.submitted(2)
-    home.ledger.move(one.stem, to=State.REJECTED)
+    home.ledger.submissions.move(one.stem, to=State.REJECTED)
     home.gateway.shows(ACK, ack(2))
 
     collected = home.collect(one.stem)
 
-    assert home.ledger.submission(one.stem).state is State.REJECTED
+    assert home.ledger.submissions.get(one.stem).state is State.REJECTED
     assert "rejected in the ledger, and yet" in collected.notes[0]
 
 
@@ -187,7 +188,7 @@ def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
     with pytest.raises(ReportUnfinished) as unfinished:
         home.collect(one.stem)
     assert unfinished.value.retryable
-    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+    assert home.ledger.submissions.get(one.stem).state is State.ACCEPTED
 
     home.gateway.shows(ACK, ack(2), at=home.now)
     assert home.collect(one.stem).reconciliation.delivered == 2
@@ -210,8 +211,8 @@ def test_a_file_that_is_no_report_is_kept_but_not_loaded(home):
     with pytest.raises(ReportUnreadable, match=f"{ACK} is no report that we can read"):
         home.collect(one.stem)
 
-    assert home.ledger.submission(one.stem).state is State.ACCEPTED
-    assert home.ledger.report_file(ACK) is None
+    assert home.ledger.submissions.get(one.stem).state is State.ACCEPTED
+    assert home.ledger.reports.get(ACK) is None
     assert [path.read_bytes() for path in home.archive.rglob("*.csv")] == [bytes(100) + b"\n"]
 
 
@@ -228,7 +229,7 @@ def test_the_very_bytes_are_archived(home, ack):
     kept = home.archive / collected.archived
     assert kept.read_bytes() == content
     assert kept.relative_to(home.archive).parts[:2] == ("ACK", ACK.removesuffix(".csv"))
-    file = home.ledger.report_file(ACK)
+    file = home.ledger.reports.get(ACK)
     assert (file.archive, file.rows, file.unreadable) == (collected.archived, 2, 1)
     assert (file.size_bytes, file.submission_id) == (len(content), one.id)
 
@@ -364,7 +365,7 @@ def test_a_stop_that_can_not_be_read_fails_whoever_looks_until_a_person_has_seen
         with pytest.raises(ReportsFailed, match=f"1 row of {STOP}"):
             home.collect_replies()
 
-    assert home.ledger.see_unreadable(STOP, reason="entered by hand") == [2]
+    assert home.ledger.reports.mark_seen(STOP, reason="entered by hand") == [2]
 
     assert home.collect_replies() == []
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n" + b"and who?\r\n")
@@ -427,7 +428,7 @@ def test_a_reply_that_can_not_be_read_and_may_ask_to_stop_is_an_alarm_as_well(ho
         with pytest.raises(ReportsFailed, match=f"1 row of {SMSMO} can't be read"):
             home.collect_replies()
 
-    assert home.ledger.see_unreadable(SMSMO, [3], reason="entered") == [3]
+    assert home.ledger.reports.mark_seen(SMSMO, [3], reason="entered") == [3]
     assert home.collect_replies() == []
 
 
@@ -547,14 +548,14 @@ def test_an_unforeseen_failure_stops_no_other_and_quotes_nobody(home, reply, mon
     home.accepted(3)
     home.gateway.shows("STOP-12345-20260701-0900-aaa.csv", reply(0))
     home.gateway.shows(STOP, reply(1))
-    load = home.ledger.load_replies
+    load = home.ledger.reports.load_replies
 
     def failing(report, rows):
         if report.campaign_id == "aaa":
             raise ValueError("+33639980000 said STOP")
         return load(report, rows)
 
-    monkeypatch.setattr(home.ledger, "load_replies", failing)
+    monkeypatch.setattr(home.ledger.reports, "load_replies", failing)
     with pytest.raises(ReportsFailed) as failed:
         home.collect_replies()
 
@@ -574,7 +575,7 @@ def test_a_file_about_an_unknown_submission_is_loaded_and_told(home, reply):
     assert home.stop_list() == [FIRST + 7]
     assert home.table("SELECT submission_id FROM sms.reply") == [(None,)]
     assert home.table("SELECT stem FROM sms.opt_out") == [("SEND-12345-20260101-0900-stranger",)]
-    assert home.ledger.report_file(collected.name).submission_id is None
+    assert home.ledger.reports.get(collected.name).submission_id is None
 
 
 def test_an_undated_stop_counts_from_now(home):

@@ -100,7 +100,7 @@ def reported(home, states: list[bytes]) -> list[list[tuple[object, ...]]]:
         home.gateway.shows(name, content, at=home.now + timedelta(minutes=minutes - 60))
         with suppress(ReportUnfinished, ReportUnreadable):
             home.collect(one.stem)
-    counts = home.ledger.reconcile(one.stem)
+    counts = home.ledger.submissions.reconcile(one.stem)
     assert counts.balanced
     return [
         home.table("SELECT idremote, line, idstatus, raw_status FROM sms.receipt ORDER BY 1, 2"),

@@ -14,7 +14,8 @@ from sms import clock
 from sms.delivery.gateway import Folder
 from sms.delivery.settlement import call_off
 from sms.errors import HousekeepingUnfinished, SubmissionContradicted
-from sms.ledger.ledger import State, Submission
+from sms.ledger.records import Submission
+from sms.ledger.states import State
 from sms.reports.collection import REPORT_SETTLES
 from sms.reports.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.settings import MONTH, UNREAD, Settings
@@ -61,7 +62,7 @@ def clear(home) -> Cleared:
 
 
 def state(home, one: Submission) -> State:
-    return home.ledger.submission(one.stem).state
+    return home.ledger.submissions.get(one.stem).state
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_report_that_nobody_has_read_yet_stays(home, gateway, later, ack):
 
     assert clear(home).reports == ()
     assert state(home, one) is State.ACCEPTED
-    assert home.ledger.report_file(name("ACK", one)) is None
+    assert home.ledger.reports.get(name("ACK", one)) is None
 
 
 def test_what_has_grown_is_read_again_before_it_goes(home, gateway, later, reported, ack, reply):
@@ -148,7 +149,7 @@ def test_what_has_grown_is_read_again_before_it_goes(home, gateway, later, repor
 
     cleared = clear(home)
 
-    assert home.ledger.reconcile(reported.stem).refused == 3
+    assert home.ledger.submissions.reconcile(reported.stem).refused == 3
     assert home.stop_list() == [33639980000, 33639980002]
     assert sorted(cleared.reports) == [name("SMSMO", reported), name("STOP", reported)]
     later(QUIET + REPORT_SETTLES)  # what was new to us a moment ago may not be whole
@@ -203,7 +204,7 @@ def test_a_file_that_vanishes_meanwhile_counts_as_deleted(
 
 
 def test_what_the_archive_has_lost_is_archived_again_first(home, gateway, reported):
-    known = home.ledger.report_file(name("ACK", reported))
+    known = home.ledger.reports.get(name("ACK", reported))
     place = home.archive / known.archive
     content = place.read_bytes()
     place.unlink()
@@ -213,7 +214,7 @@ def test_what_the_archive_has_lost_is_archived_again_first(home, gateway, report
 
 
 def test_what_the_archive_holds_wrongly_does_not_count_as_held(home, gateway, reported):
-    known = home.ledger.report_file(name("ACK", reported))
+    known = home.ledger.reports.get(name("ACK", reported))
     (home.archive / known.archive).write_bytes(b"somebody edited this")
 
     clear(home)
@@ -228,7 +229,7 @@ def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
     rejected, cancelled, open_one = home.submitted(), home.accepted(), home.accepted()
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("UPDATE sms.submission SET due_at = %s", (HOUR + 2 * REJECT_STAYS,))
-    home.ledger.move(rejected.stem, to=State.REJECTED)
+    home.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     unknown_stem = "SEND-12345-20260715-1200-nobody"
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql(
@@ -265,7 +266,7 @@ def test_what_the_provider_is_at_work_on_is_never_touched(home, openssh, monkeyp
     connect(monkeypatch, openssh)
     openssh.provider.turn("silent")
     over = home.accepted(3)
-    home.ledger.move(over.stem, to=State.REPORTED)
+    home.ledger.submissions.move(over.stem, to=State.REPORTED)
     for phase in ("csv", "lock", "done"):
         show(openssh, f"{over.stem}.{phase}")
     home.now = datetime.now(UTC) + timedelta(days=1)
@@ -378,7 +379,7 @@ def test_a_report_of_some_messages_stays_until_it_covers_all(home, gateway, late
     gateway.put_report(name("ACK", one), ack(10))
     later(3 * A_DAY)
     assert clear(home) == Cleared((), (), (), 0)
-    assert home.ledger.reconcile(one.stem).delivered == 10
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 10
     later(4 * A_DAY)
     assert clear(home) == Cleared((name("ACK", one),), (f"{one.stem}.done",), (), 0)
 
@@ -417,7 +418,7 @@ def test_bytes_decide_before_anything_is_deleted(home, gateway, later, reported,
     assert name(kind, reported) not in clear(home).reports
 
     if kind == "ACK":
-        assert home.ledger.reconcile(reported.stem).not_delivered == 3
+        assert home.ledger.submissions.reconcile(reported.stem).not_delivered == 3
     else:
         assert 33639980002 in home.stop_list()
     later(QUIET + A_DAY)
@@ -461,7 +462,7 @@ def test_a_verdict_that_no_task_waited_for_is_written_down(home, gateway, later,
     assert [state(home, each) for each in (done, refused, silent, young)] == [
         *(State.ACCEPTED, State.REJECTED, State.SUBMITTED, State.SUBMITTED)
     ]
-    assert home.ledger.submission(done.stem).due_at == HOUR + A_DAY
+    assert home.ledger.submissions.get(done.stem).due_at == HOUR + A_DAY
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -471,7 +472,7 @@ def test_a_report_that_no_task_waited_for_is_fetched(home, gateway, later, ack, 
     gateway.put_report(name("ACK", one), ack(3))
 
     assert clear(home).reports == ()
-    assert home.ledger.reconcile(one.stem).delivered == 3
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 3
     assert state(home, one) is State.REPORTED
     later(121 * A_DAY)
     assert clear(home).reports == (name("ACK", one),)
@@ -489,7 +490,7 @@ def test_every_delivery_report_on_a_file_is_read(home, gateway, later, ack):
     later(2 * A_DAY)
 
     assert clear(home).reports == (name("ACK", one),)  # with the others, all messages are covered
-    assert home.ledger.reconcile(one.stem).delivered == 9
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 9
     later(3 * A_DAY)
     assert len(clear(home).reports) == 2
 
@@ -504,11 +505,11 @@ def test_an_older_report_under_another_hour_takes_nothing_back(home, gateway, la
     gateway.put_report(name("ACK", one), ack(9))
 
     home.collect(one.stem)
-    assert home.ledger.reconcile(one.stem).delivered == 9
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 9
     clear(home)
 
-    assert older in {each.name for each in home.ledger.report_files(one.stem)}
-    assert home.ledger.reconcile(one.stem).delivered == 9
+    assert older in {each.name for each in home.ledger.reports.of_submission(one.stem)}
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 9
 
 
 def test_a_delivery_report_under_no_name_of_one_is_told(home, gateway, later, ack, caplog):

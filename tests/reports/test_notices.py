@@ -15,7 +15,8 @@ from airflow.sdk.execution_time.context import set_current_context
 from ruamel.yaml import YAML
 
 from sms.errors import ConfigurationError
-from sms.ledger.ledger import Ledger, State
+from sms.ledger.ledger import Ledger
+from sms.ledger.states import State
 from sms.reports import notices
 from sms.settings import VARIABLE, load
 from sms_airflow import notifying, wiring
@@ -90,7 +91,7 @@ def clumsy(way: str, name: str = "tests.notebook.Clumsy") -> dict[str, Any]:
 
 def test_each_move_is_told_once_with_its_facts(home, told, book):
     one = home.accepted(3)
-    home.ledger.move(one.stem, to=State.ACCEPTED)  # again, as a cleared task does
+    home.ledger.submissions.move(one.stem, to=State.ACCEPTED)  # again, as a cleared task does
 
     submitted, accepted = lines(book)
     assert submitted["event"] == "submitted"
@@ -117,12 +118,12 @@ def test_each_move_is_told_once_with_its_facts(home, told, book):
 
 def test_a_rejected_file_and_one_that_nobody_knows_of_are_told(home, told, book):
     rejected, lost = home.submitted(2), home.submitted(4)
-    home.ledger.move(rejected.stem, to=State.REJECTED)
+    home.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql(
             "UPDATE sms.submission SET state = 'uploading' WHERE id = %s", (lost.id,)
         )
-    home.ledger.move(lost.stem, to=State.UNKNOWN)
+    home.ledger.submissions.move(lost.stem, to=State.UNKNOWN)
 
     words = [each["words"] for each in lines(book)[2:]]
     assert (
@@ -191,7 +192,7 @@ def test_only_what_was_asked_for_is_told_to_each(home, told, book, tmp_path):
     )
     home.accepted(3)
     rejected = home.submitted(2)
-    home.ledger.move(rejected.stem, to=State.REJECTED)
+    home.ledger.submissions.move(rejected.stem, to=State.REJECTED)
 
     assert [each["words"] for each in lines(book)] == ["3 of spring"]
     assert [each["event"] for each in lines(alarms)] == ["rejected"]
@@ -217,7 +218,7 @@ def test_no_notice_holds_a_number_or_a_text(home, told, book, ack):
 def test_a_task_s_ledger_is_heard(home, told, book):
     one = home.submitted(3)
 
-    wiring.ledger_for(Ti()).move(one.stem, to=State.ACCEPTED)
+    wiring.ledger_for(Ti()).submissions.move(one.stem, to=State.ACCEPTED)
 
     assert [each["event"] for each in lines(book)] == ["submitted", "accepted"]
 
@@ -350,7 +351,7 @@ def test_a_mail_is_sent_by_airflow_s_own_notifier(home, told, mails):
     )
     one = home.submitted(2)
 
-    home.ledger.move(one.stem, to=State.REJECTED)
+    home.ledger.submissions.move(one.stem, to=State.REJECTED)
 
     [mail] = mails
     received = email.message_from_string(mail)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sms.errors import ReportOverdue, ReportsFailed, ReportUnfinished
-from sms.ledger.ledger import State
+from sms.ledger.states import State
 from sms.reports.collection import Collected
 from sms.reports.housekeeping import Cleared, clear_gateway
 from sms.settings import Settings
@@ -76,7 +76,7 @@ def test_everything_comes_home_from_a_gateway_that_grows_and_tears_its_reports(h
         look(home, gateway, begin + timedelta(days=1, hours=1))
         collected = home.collect(one.stem)
 
-    assert home.ledger.submission(one.stem).state is State.REPORTED
+    assert home.ledger.submissions.get(one.stem).state is State.REPORTED
     assert_adds_up(collected, gateway.journal("report")[0]["outcomes"])
     answers = Counter(dict(home.table("SELECT kind, count(*) FROM sms.reply GROUP BY 1")))
     assert answers == grown(gateway)
@@ -105,7 +105,7 @@ def test_reports_come_home_once_however_often_they_are_looked_for(home, shelf, a
 
     assert grown.opt_outs == 1
     assert home.stop_list() == [33639980000, 33639980002]
-    assert home.ledger.submission(one.stem).state is State.REPORTED
+    assert home.ledger.submissions.get(one.stem).state is State.REPORTED
 
 
 @pytest.mark.parametrize("shelf", ["sandbox", "openssh"], indirect=True)
@@ -141,12 +141,15 @@ def test_a_report_that_comes_in_halves_is_home_before_it_is_deleted(home, tmp_pa
             assert first.missing == MESSAGES // 2
             look(home, gateway, START + timedelta(days=1, hours=6))
             assert clear(home).reports == ()
-            assert home.ledger.reconcile(one.stem).missing == 0
+            assert home.ledger.submissions.reconcile(one.stem).missing == 0
             look(home, gateway, START + timedelta(days=2))
             assert len(clear(home).reports) == 1
 
     assert first.balanced
-    counts, truth = home.ledger.reconcile(one.stem), gateway.journal("report")[0]["outcomes"]
+    counts, truth = (
+        home.ledger.submissions.reconcile(one.stem),
+        gateway.journal("report")[0]["outcomes"],
+    )
     assert (counts.delivered, counts.refused) == (truth["delivered"], truth["refused"])
     answers = Counter(dict(home.table("SELECT kind, count(*) FROM sms.reply GROUP BY 1")))
     written = Counter[str]()

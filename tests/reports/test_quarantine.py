@@ -191,9 +191,9 @@ def test_who_has_seen_a_row_is_kept_beside_it_and_in_the_history(home, reply):
         home.collect_replies()
     seen = "SELECT line, seen_at, seen_by, seen_reason FROM sms.quarantine ORDER BY line"
 
-    home.ledger.see_unreadable(STOP, [3], reason="entered by hand")
+    home.ledger.reports.mark_seen(STOP, [3], reason="entered by hand")
 
-    assert home.ledger.unseen_stops() == {STOP: 1}
+    assert home.ledger.reports.unseen_stops() == {STOP: 1}
     assert home.table(seen) == [
         (2, None, None, None),
         (3, home.now, "test", "entered by hand"),
@@ -210,11 +210,11 @@ def test_what_does_not_wait_is_not_seen(home, reply, lines):
         home.collect_replies()
 
     with pytest.raises(LedgerError, match="Nothing was changed"):
-        home.ledger.see_unreadable(STOP, lines, reason="entered by hand")
+        home.ledger.reports.mark_seen(STOP, lines, reason="entered by hand")
     with pytest.raises(LedgerError, match=f"no row of {SMSMO} waits"):
-        home.ledger.see_unreadable(SMSMO, reason="entered by hand")
+        home.ledger.reports.mark_seen(SMSMO, reason="entered by hand")
 
-    assert home.ledger.unseen_stops() == {STOP: 1}
+    assert home.ledger.reports.unseen_stops() == {STOP: 1}
 
 
 def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantine(home, reply):
@@ -242,9 +242,9 @@ def test_rows_expire_with_the_people_that_they_tell_of(home, reply):
     home.collect_replies()
     met = home.now
 
-    assert home.ledger.expire_unreadable(met, most=10) == 0
+    assert home.ledger.reports.expire_unreadable(met, most=10) == 0
     later = met.replace(hour=23)
-    assert [home.ledger.expire_unreadable(later, most=1) for _ in range(3)] == [1, 1, 0]
+    assert [home.ledger.reports.expire_unreadable(later, most=1) for _ in range(3)] == [1, 1, 0]
     assert shown(home) == []
     assert home.table("SELECT unreadable FROM sms.report_file") == [(2,)]
 
@@ -263,10 +263,10 @@ def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, repl
     home.collect_replies()
     assert len(shown(home)) == 2
 
-    assert home.ledger.forget(33639980001).unreadable == 1
+    assert home.ledger.people.forget(33639980001).unreadable == 1
 
     assert [row[5] for row in shown(home)] == ["x 0639980002"]
-    assert home.ledger.forget(33639980001).unreadable == 0
+    assert home.ledger.people.forget(33639980001).unreadable == 0
 
 
 # Whatever the encoding, a STOP is one

@@ -18,7 +18,7 @@ def collect(home: Home, at: int) -> int:
 
 def remove(home: Home, number: int) -> None:
     home.now += timedelta(minutes=1)
-    home.ledger.remove_opt_out(FIRST + number, reason="asked for messages again")
+    home.ledger.stop_list.remove(FIRST + number, reason="asked for messages again")
 
 
 def test_a_growing_file_that_is_read_again_does_not_bring_a_removed_number_back(home, reply):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ReplayUnfinished, ReportsFailed
-from sms.ledger.ledger import State
+from sms.ledger.states import State
 from sms.reports.replay import replay
 from tests.command_line import sms
 from tests.reports.conftest import ack_row, reply_row
@@ -147,7 +147,7 @@ def test_a_replay_closes_nothing_and_moves_a_file_to_reported(home, archived):
 
     replay([home.archive], home.ledger, home.archive)
 
-    assert home.ledger.submission(archived.stem).state is State.REPORTED
+    assert home.ledger.submissions.get(archived.stem).state is State.REPORTED
 
 
 def test_a_replay_counts_what_came_before_its_file_was_known(home, reply):
@@ -158,14 +158,14 @@ def test_a_replay_counts_what_came_before_its_file_was_known(home, reply):
     replay([home.archive], home.ledger, home.archive)
     replay([home.archive], home.ledger, home.archive)
 
-    assert home.ledger.summary(one.run_key).stops == 2
+    assert home.ledger.runs.summary(one.run_key).stops == 2
     assert home.table("SELECT stop_rows, people FROM sms.answer_count") == [(2, 2)]
 
 
 def test_a_replay_enters_the_opt_out_of_somebody_forgotten_and_brings_no_reply_back(home, archived):
-    home.ledger.move(archived.stem, to=State.CLOSED)
-    summary = home.ledger.summary(archived.run_key)
-    home.ledger.forget(33639980000)
+    home.ledger.submissions.move(archived.stem, to=State.CLOSED)
+    summary = home.ledger.runs.summary(archived.run_key)
+    home.ledger.people.forget(33639980000)
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("SET LOCAL session_replication_role = replica")
         db.exec_driver_sql("DELETE FROM sms.opt_out")
@@ -174,7 +174,7 @@ def test_a_replay_enters_the_opt_out_of_somebody_forgotten_and_brings_no_reply_b
 
     assert home.stop_list() == [33639980000]
     assert home.table("SELECT message FROM sms.reply") == []
-    assert home.ledger.summary(archived.run_key) == summary
+    assert home.ledger.runs.summary(archived.run_key) == summary
 
 
 # The commands
@@ -206,7 +206,7 @@ def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path)
     assert "from 2026-08-05 on" in " ".join(refused.stderr.split())  # 20 days and a night
     assert "Traceback" not in refused.stderr
 
-    home.ledger.move(archived.stem, to=State.CLOSED)
+    home.ledger.submissions.move(archived.stem, to=State.CLOSED)
     done = command(home, tmp_path, "forget", "+33639980000")
 
     assert done.returncode == 0, done.stderr

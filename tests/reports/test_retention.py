@@ -10,8 +10,9 @@ import pytest
 from upath import UPath
 
 from sms.errors import ConfigurationError, LedgerError
-from sms.ledger.ledger import State, Submission
 from sms.ledger.pseudonyms import Key
+from sms.ledger.records import Submission
+from sms.ledger.states import State
 from sms.privacy.erasure import forget
 from sms.privacy.retention import expire_archive, expire_people, expire_runs
 from sms.settings import Settings
@@ -58,8 +59,8 @@ def run_of(home, root: Any, one: Submission) -> Any:
 
 def closed(home) -> Submission:
     one = home.accepted(3)
-    home.ledger.move(one.stem, to=State.REPORTED)
-    home.ledger.move(one.stem, to=State.CLOSED)
+    home.ledger.submissions.move(one.stem, to=State.REPORTED)
+    home.ledger.submissions.move(one.stem, to=State.CLOSED)
     return one
 
 
@@ -92,7 +93,7 @@ def test_a_run_that_was_never_sent_is_called_off_with_its_folder(home, root):
     found = expire_runs(root, home.ledger, KEEP, one.send_at + KEEP + timedelta(days=1))
 
     assert (found.folders, found.called_off) == (1, (one.stem,))
-    assert home.ledger.submission(one.stem).state is State.CANCELLED
+    assert home.ledger.submissions.get(one.stem).state is State.CANCELLED
     assert left(root) == []
 
 
@@ -126,7 +127,7 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
     home.gateway.shows("SMSMO-12345-20260701-1200-nobody.csv", reply(1, "merci"))
     home.collect_replies()
-    summary = home.ledger.summary(over.run_key)
+    summary = home.ledger.runs.summary(over.run_key)
 
     assert expire_people(home.ledger, KEEP, over.send_at + KEEP) == {
         "months": 0,
@@ -140,7 +141,7 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
 
     people = {"messages": 3, "strangers": 0, "replies": 2, "texts": 1, "unreadable": 0}
     assert found == {"months": 0, **people}  # a file that is still open keeps its month
-    assert home.ledger.summary(over.run_key) == summary
+    assert home.ledger.runs.summary(over.run_key) == summary
     assert home.table("SELECT submission_id, count(*) FROM sms.message GROUP BY 1") == [
         (still_open.id, 3)
     ]
@@ -161,7 +162,7 @@ def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply,
 
     assert (found["hashed"], again["hashed"]) == (3, 0)
     assert all(name < 0 for name in home.stop_list())
-    assert home.ledger.opted_out(np.arange(33639980000, 33639980009)).tolist() == [
+    assert home.ledger.stop_list.opted_out(np.arange(33639980000, 33639980009)).tolist() == [
         *range(33639980000, 33639980003)
     ]
 
@@ -173,20 +174,20 @@ def test_tasks_take_the_stop_list_s_key_from_a_connection(home, reply, monkeypat
     home.collect_replies()
     later = home.now + KEEP + timedelta(days=1)
     asked = np.array([33639980000])
-    assert wiring.ledger().opted_out(asked).tolist() == [33639980000]  # it needs none yet
+    assert wiring.ledger().stop_list.opted_out(asked).tolist() == [33639980000]  # it needs none yet
 
     with pytest.raises(ConfigurationError, match="there is no connection sms_stop_list_key: cre"):
         expire_people(wiring.ledger(), KEEP, later, hash_stop_list=True)
     monkeypatch.setenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY", f"generic://:{'k' * 32}@")
     assert expire_people(wiring.ledger(), KEEP, later, hash_stop_list=True)["hashed"] == 1
-    assert wiring.ledger().opted_out(asked).tolist() == [33639980000]
+    assert wiring.ledger().stop_list.opted_out(asked).tolist() == [33639980000]
 
     monkeypatch.delenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY")
     with pytest.raises(ConfigurationError, match="set AIRFLOW_CONN_SMS_STOP_LIST_KEY"):
-        wiring.ledger().require_safe_stop_list()
+        wiring.ledger().stop_list.require_safe()
     monkeypatch.setenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY", '{"conn_type": "generic"}')
     with pytest.raises(ConfigurationError, match="key is empty: give the one"):
-        wiring.ledger().opted_out(asked)
+        wiring.ledger().stop_list.opted_out(asked)
 
 
 def test_without_the_stop_list_s_key_all_else_expires_first(home, reply):
@@ -206,7 +207,7 @@ def test_a_month_that_is_over_goes_as_a_whole_and_its_counts_stay(home, ack, rep
     over = closed(home)
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
     home.collect_replies()
-    summary = home.ledger.summary(over.run_key)
+    summary = home.ledger.runs.summary(over.run_key)
     later = home.now + KEEP + timedelta(days=40)
 
     found = expire_people(home.ledger, KEEP, later)
@@ -214,7 +215,7 @@ def test_a_month_that_is_over_goes_as_a_whole_and_its_counts_stay(home, ack, rep
 
     assert (found["months"], found["messages"], again["months"]) == (1, 0, 0)
     assert home.table("SELECT count(*) FROM sms.message") == [(0,)]
-    assert home.ledger.summary(over.run_key) == summary
+    assert home.ledger.runs.summary(over.run_key) == summary
     assert home.stop_list() == [33639980000]
 
 
@@ -228,14 +229,14 @@ def test_where_months_may_not_be_dropped_their_rows_are_deleted(home, ack, monke
     found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=40))
 
     assert (found["months"], found["messages"]) == (0, 3)
-    assert home.ledger.summary(over.run_key).balanced
+    assert home.ledger.runs.summary(over.run_key).balanced
 
 
 def test_who_is_forgotten_is_told_where_they_still_are(home, ack):
     one = home.accepted(3)
     home.gateway.shows(one.stem.replace("SEND", "ACK") + ".csv", ack(3))
     home.collect(one.stem)
-    home.ledger.move(one.stem, to=State.CLOSED)
+    home.ledger.submissions.move(one.stem, to=State.CLOSED)
     settings = Settings(archive_folder="/somewhere")
 
     forgotten, kept = forget("06 39 98 00 00", home.ledger, settings, home.now)

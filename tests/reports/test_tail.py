@@ -180,7 +180,7 @@ def test_who_was_taken_off_the_list_does_not_come_back_by_the_same_last_row(home
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:-2])
     home.collect_replies()
-    home.ledger.remove_opt_out(FIRST + 2, reason="it was a test of theirs")
+    home.ledger.stop_list.remove(FIRST + 2, reason="it was a test of theirs")
 
     home.gateway.shows(STOP, reply(1) + reply(2)[:-2], at=home.now)
     home.collect_replies()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from sms.errors import ReportsFailed, ReportUnfinished
-from sms.ledger.ledger import State
+from sms.ledger.states import State
 from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES
 from sms.wire import reports
 from sms.wire.names import ReportKind
@@ -108,8 +108,8 @@ def test_a_first_report_counts_once_it_has_a_row(home, ack, blank):
     with pytest.raises(ReportUnfinished):
         home.collect(one.stem)
 
-    assert home.ledger.submission(one.stem).state is State.ACCEPTED
-    assert home.ledger.report_file(ACK) is None
+    assert home.ledger.submissions.get(one.stem).state is State.ACCEPTED
+    assert home.ledger.reports.get(ACK) is None
     home.gateway.shows(ACK, ack(2), at=home.now)
     assert home.collect(one.stem).reconciliation.delivered == 2
 
@@ -216,7 +216,7 @@ def test_of_a_file_that_grew_what_it_gained_alone_is_read(home, reply, begun_at)
         (2, None),
         (5, None),
     ]
-    read = home.ledger.report_file(SMSMO)
+    read = home.ledger.reports.get(SMSMO)
     assert (read.rows, read.unreadable, read.size_bytes) == (3, 2, len(whole + gained))
 
 
@@ -275,10 +275,10 @@ def test_what_belongs_to_another_file_of_the_campaign_is_not_counted(home, reply
     home.collect_replies()
     home.gateway.shows(STOP.replace("1200", "0900"), reply(1))
     home.collect_replies()
-    home.ledger.remove_opt_out(FIRST, reason="asked for messages again")
+    home.ledger.stop_list.remove(FIRST, reason="asked for messages again")
     for state in (State.REPORTED, State.CLOSED):
-        home.ledger.move(one.stem, to=state)
-    home.ledger.forget(FIRST)
+        home.ledger.submissions.move(one.stem, to=state)
+    home.ledger.people.forget(FIRST)
 
     home.gateway.shows(STOP, reply(0) * 2, at=home.now)
     looks(home)

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from sms.errors import ReportOverdue, ReportUnfinished, ReportUnreadable
-from sms.ledger.ledger import State
+from sms.ledger.states import State
 from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES
 
 STRANGE_ACK = "ACK-12345-20260715-1200-spring1.csv"  # of the submission that `home` makes first
@@ -74,10 +74,10 @@ def test_a_delivery_report_is_loaded_once_its_file_is_known_though_the_gateway_p
     home.collect_replies()
 
     assert unmatched(home) == []
-    assert home.ledger.submission(one.stem).state is State.REPORTED
-    counts = home.ledger.reconcile(one.stem)
+    assert home.ledger.submissions.get(one.stem).state is State.REPORTED
+    counts = home.ledger.submissions.reconcile(one.stem)
     assert (counts.delivered, counts.missing, counts.balanced) == (2, 1, True)
-    assert home.ledger.report_file(STRANGE_ACK).stem == one.stem
+    assert home.ledger.reports.get(STRANGE_ACK).stem == one.stem
 
 
 def test_one_whose_bytes_expired_stays_unmatched_and_stops_no_send(home, ack, reply):
@@ -91,7 +91,7 @@ def test_one_whose_bytes_expired_stays_unmatched_and_stops_no_send(home, ack, re
     [stop] = home.collect_replies()
 
     assert stop.opt_outs == 1
-    assert home.ledger.submission(one.stem).state is State.ACCEPTED
+    assert home.ledger.submissions.get(one.stem).state is State.ACCEPTED
     assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
 
 
@@ -117,7 +117,7 @@ def test_a_report_that_was_read_meanwhile_is_not_loaded_over(home, ack):
 
     home.collect_replies()
 
-    assert home.ledger.reconcile(one.stem).delivered == 3
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 3
     assert unmatched(home) == []
 
 
@@ -135,7 +135,7 @@ def test_replies_and_opt_outs_are_matched_once_their_file_is_known(home, reply, 
     assert home.table("SELECT DISTINCT submission_id FROM sms.reply") == [(one.id,)]
     stops = home.table("SELECT DISTINCT stem, campaign FROM sms.stop_list")
     assert stops == [(one.stem, "spring")]
-    assert home.ledger.summary(one.run_key).stops == 2
+    assert home.ledger.runs.summary(one.run_key).stops == 2
     counted = "SELECT stop_rows, reply_rows, people FROM sms.answer_count"
     assert home.table(counted) == [(2, 0, 2)]
     assert home.collect_replies() == []
@@ -195,7 +195,7 @@ def test_a_delivery_report_replaced_by_junk_takes_nothing_back(home, ack):
 
     with pytest.raises(ReportUnreadable):
         home.collect(one.stem)
-    assert home.ledger.reconcile(one.stem).delivered == 3
+    assert home.ledger.submissions.reconcile(one.stem).delivered == 3
 
 
 def test_a_stop_file_that_shrinks_is_told_and_cancels_nothing(home, reply):
@@ -244,7 +244,7 @@ def test_the_sums_of_a_file_stay_when_its_people_are_erased(home, ack):
     one = home.accepted(5)
     home.gateway.shows(STRANGE_ACK, ack(3) + ack(1, "77;?") + b"idX;+33639989999;S;B;3;d;t\r\n")
     home.collect(one.stem)
-    home.ledger.move(one.stem, to=State.CLOSED)
+    home.ledger.submissions.move(one.stem, to=State.CLOSED)
     sums = (
         "SELECT sent, delivered, unknown, missing, partial, report_rows, duplicates, strangers "
         "FROM sms.reconciliation"
@@ -252,7 +252,7 @@ def test_the_sums_of_a_file_stay_when_its_people_are_erased(home, ack):
     before = home.table(sums)
     assert before == [(5, 2, 1, 2, True, 5, 1, 1)]
 
-    while any(home.ledger.expire(one.stem, most=2).values()):
+    while any(home.ledger.people.expire(one.stem, most=2).values()):
         pass
 
     assert home.table("SELECT count(*) FROM sms.message") == [(0,)]

@@ -52,7 +52,7 @@ def test_a_report_counts_as_of_its_first_look_and_is_loaded_once(
     assert home.collect_replies() == []
 
     assert home.tables() == before
-    known = home.ledger.report_file(name)
+    known = home.ledger.reports.get(name)
     assert known
     assert known.modified_at == NOW
 

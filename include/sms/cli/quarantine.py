@@ -41,11 +41,11 @@ def seen(
     if not reason.strip():
         raise typer.BadParameter("say what became of them", param_hint="--reason")
     ledger = open_ledger(url, f"{person()} by sms quarantine seen")
-    lines = ledger.see_unreadable(report, line or None, reason=reason.strip())
+    lines = ledger.reports.mark_seen(report, line or None, reason=reason.strip())
     say.print(
         f"{count(len(lines), 'row')} of {report} marked as seen: line "
         f"{', '.join(map(str, lines))}.",
         markup=False,
     )
-    for name, rows in ledger.unseen_stops().items():
+    for name, rows in ledger.reports.unseen_stops().items():
         say.print(f"Not yet seen: {count(rows, 'row')} of {name}.", markup=False)

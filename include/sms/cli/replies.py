@@ -31,7 +31,7 @@ def unsure(
     from sms.words import shown
 
     ledger = open_ledger(url, f"{person()} by sms replies unsure")
-    found = ledger.unsure_replies(clock.now() - timedelta(days=days))
+    found = ledger.people.unsure_replies(clock.now() - timedelta(days=days))
     for msisdn, reply in found:
         at = (reply.replied_at or reply.recorded_at).astimezone(PARIS)
         to = reply.campaign or reply.report

@@ -78,7 +78,7 @@ def replay(
             markup=False,
         )
     say.print(f"{count(len(loaded), 'report')} loaded.", markup=False)
-    for name, rows in ledger.unseen_stops().items():
+    for name, rows in ledger.reports.unseen_stops().items():
         say.print(
             f"{count(rows, 'row')} of {name} can't be read and may be a STOP: nothing is sent "
             "until a person has looked, and says so by `sms quarantine seen`.",

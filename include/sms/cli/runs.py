@@ -45,7 +45,7 @@ def runs(
     from sms.words import count
 
     since = clock.now() - timedelta(days=days)
-    found = open_ledger(url, "sms runs").runs(since=since, campaign=campaign)
+    found = open_ledger(url, "sms runs").runs.lines(since=since, campaign=campaign)
     if as_json:
         print_json([asdict(each) for each in found])
         return
@@ -84,10 +84,10 @@ def report(
     from sms.wire.names import stem_of
 
     ledger = open_ledger(url, "sms report")
-    run_key = ledger.run_named(run, stem_of(run) or run)
-    summary, files = ledger.summary(run_key), ledger.submissions(run_key)
-    line = ledger.run_line(run_key)
-    late = sum(ledger.late_stops(each.stem) for each in files)
+    run_key = ledger.runs.find_key(run, stem_of(run) or run)
+    summary, files = ledger.runs.summary(run_key), ledger.submissions.of_run(run_key)
+    line = ledger.runs.line(run_key)
+    late = sum(ledger.submissions.late_stops(each.stem) for each in files)
     if as_json:
         print_json(_plain(summary, files, line, late))
         return
@@ -183,7 +183,7 @@ def _shortfalls(files: "list[Submission]", ledger: "Ledger") -> Iterator[str]:
 
     for each in files:
         if each.state in (State.REPORTED, State.CLOSED):
-            yield from shortfall(each.stem, ledger.reconcile(each.stem))
+            yield from shortfall(each.stem, ledger.submissions.reconcile(each.stem))
 
 
 def _plain(

@@ -78,7 +78,9 @@ def upcoming(
     chosen, now = settings.load(), clock.now()
     until = now + timedelta(days=days)
     campaigns, broken = load_all(chosen.campaigns_folder)
-    waiting = open_ledger(url, "sms upcoming").ahead(since=now - chosen.max_age, until=until)
+    waiting = open_ledger(url, "sms upcoming").submissions.scheduled(
+        since=now - chosen.max_age, until=until
+    )
     starts = schedules.starts(campaigns, chosen, now=now, until=until)
     if as_json:
         print_json(

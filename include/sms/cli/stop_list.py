@@ -69,7 +69,7 @@ def import_(
     text.use_lean_memory()
     ledger = _ledger(url, "import")
     reading = Reading.of(file, clock.now(), date_column, encoding, _countries())
-    done = ledger.import_opt_outs(
+    done = ledger.stop_list.import_list(
         reading.batches(), named=source.strip(), file=file.name, trial=dry_run
     )
     if dry_run:
@@ -164,18 +164,18 @@ def export(
 
     ledger = _ledger(url, "export")
     if file == STDOUT:
-        opt_out_files.write_csv(ledger.stop_list(), sys.stdout.buffer)
+        opt_out_files.write_csv(ledger.stop_list.rows(), sys.stdout.buffer)
         _tell_of_hashes(ledger)
         return
     if file.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{file} ends neither in .csv nor in .parquet", param_hint="FILE")
-    written = opt_out_files.write(ledger.stop_list(), file)
+    written = opt_out_files.write(ledger.stop_list.rows(), file)
     say.print(f"{file}: {count(written, 'number')}", markup=False)
     _tell_of_hashes(ledger)
 
 
 def _tell_of_hashes(ledger: "Ledger") -> None:
-    if hashed := ledger.hashed_opt_outs():
+    if hashed := ledger.stop_list.count_hashed():
         complain.print(
             f"{count(hashed, 'number')} kept as a hash can't be exported: sending by this file "
             "alone writes to people who opted out",
@@ -188,7 +188,7 @@ def show(number: Msisdn, url: LedgerUrl) -> None:
     """Say whether a number is in the stop list, since when and why, with its whole history."""
     from sms.privacy import story
 
-    history = _ledger(url, "show").history(number)
+    history = _ledger(url, "show").people.history(number)
     say.print(f"+{number}: {story.standing(history)}", markup=False)
     for entry in story.of_stop_list(history):
         say.print(f"{story.moment(entry.at)}  {entry.told}", markup=False)
@@ -205,7 +205,7 @@ def remove(
     """Take a number off the stop list. What was there stays on record, and a new STOP wins."""
     if not reason.strip():
         raise typer.BadParameter("say why: it is kept for ever", param_hint="--reason")
-    _ledger(url, "remove").remove_opt_out(number, reason=reason.strip())
+    _ledger(url, "remove").stop_list.remove(number, reason=reason.strip())
     say.print(
         "Removed from the stop list, and kept in its history. Campaigns may write to this number "
         "again, until its next STOP."

@@ -23,7 +23,7 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
     the gateway refutes; GatewayError.
     """
     _require(stem, ledger, (State.UNKNOWN,), "not unknown: nothing to settle")
-    found = look_again(ledger.submission(stem), gateway, ledger)
+    found = look_again(ledger.submissions.get(stem), gateway, ledger)
     if found.state is State.UNKNOWN:
         # First of all: what is gone can't be renamed late.
         if not arrived and not clear_away(stem, gateway):
@@ -35,7 +35,7 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
             )
         answer = "arrived" if arrived else "never arrived"
         to = State.SUBMITTED if arrived else State.CANCELLED
-        if not ledger.move(stem, to=to, detail={"settled": answer}):
+        if not ledger.submissions.move(stem, to=to, detail={"settled": answer}):
             _require(stem, ledger, (), "settled by somebody else meanwhile")
     elif not arrived:
         raise LedgerError(
@@ -56,7 +56,7 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
 
 def _goes_on(stem: str, ledger: Ledger) -> str:
     """How the run of a file that arrived goes on: the task that waits for the verdict."""
-    proof = is_proof(ledger.submission(stem).run_key)
+    proof = is_proof(ledger.submissions.get(stem).run_key)
     return f"To go on, {remedies.clear(Task.SEND_PROOF if proof else Task.SUBMIT)}"
 
 
@@ -65,7 +65,7 @@ def is_alone(stem: str, ledger: Ledger) -> bool:
 
     A proof is only a part of one.
     """
-    found = ledger.submission(stem)
+    found = ledger.submissions.get(stem)
     return found.parts == 1 and not is_proof(found.run_key)
 
 
@@ -78,11 +78,11 @@ def call_off(stem: str, ledger: Ledger, gateway: Gateway | None = None) -> str:
         _require(stem, ledger, STILL_HERE, f"and at the gateway: only {SUPPORT} can stop it now")
         raise contradiction(stem, proof)
     _require(stem, ledger, STILL_HERE, f"and may be at the gateway: only {SUPPORT} can stop it now")
-    if not ledger.move(stem, to=State.CANCELLED, detail={"why": "called off"}):
+    if not ledger.submissions.move(stem, to=State.CANCELLED, detail={"why": "called off"}):
         _require(stem, ledger, (), f"about to be renamed, or was: only {SUPPORT} can stop it now")
     others = [
         each.stem
-        for each in ledger.submissions(ledger.submission(stem).run_key)
+        for each in ledger.submissions.of_run(ledger.submissions.get(stem).run_key)
         if each.state in STILL_HERE
     ]
     beside = f". The other files of its run are called off with it: {', '.join(others)}"
@@ -90,6 +90,6 @@ def call_off(stem: str, ledger: Ledger, gateway: Gateway | None = None) -> str:
 
 
 def _require(stem: str, ledger: Ledger, states: tuple[State, ...], otherwise: str) -> None:
-    state = ledger.submission(stem).state
+    state = ledger.submissions.get(stem).state
     if state not in states:
         raise LedgerError(f"{stem} is {state}, {otherwise}")

@@ -35,7 +35,8 @@ from sms.errors import (
     SubmissionTaken,
     SubmissionUnknown,
 )
-from sms.ledger.ledger import Ledger, Submission
+from sms.ledger.ledger import Ledger
+from sms.ledger.records import Submission
 from sms.ledger.states import AHEAD, HEARD, SENT, State
 from sms.remedies import Task
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
@@ -113,7 +114,7 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
     until then they can be called off. Earlier tries may have got anywhere. Raises SubmissionTaken,
     SubmissionUnknown, GatewayError, LedgerError.
     """
-    files = [this.ledger.submission(stem) for stem in parcels]
+    files = [this.ledger.submissions.get(stem) for stem in parcels]
     if any(each.state is State.UNKNOWN for each in files):
         with this.gateway() as session:
             files = [look_again(each, session, this.ledger) for each in files]
@@ -137,9 +138,9 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
         # This try ends in good order, so the next need not wait for the lease to run out.
         for stem in left:
             with contextlib.suppress(LedgerError):
-                this.ledger.release(stem, this.token)
+                this.ledger.submissions.release(stem, this.token)
         raise
-    if not there and all(this.ledger.submission(stem).is_empty for stem in parcels):
+    if not there and all(this.ledger.submissions.get(stem).is_empty for stem in parcels):
         raise LedgerError(
             f"everybody in {', '.join(parcels)} had to be left out since it was written, by a STOP "
             "or by at_most: nothing is sent"
@@ -186,8 +187,8 @@ def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: 
     """
     held = []
     for stem in stems:
-        ledger.move(stem, to=State.CANCELLED, detail={"why": why})
-        if ledger.submission(stem).state is State.CANCELLED:
+        ledger.submissions.move(stem, to=State.CANCELLED, detail={"why": why})
+        if ledger.submissions.get(stem).state is State.CANCELLED:
             held.append(stem)
     if held:
         with gateway() as session:
@@ -275,8 +276,8 @@ def look_again(submission: Submission, session: Shows, ledger: Ledger) -> Submis
     if not proof:
         return submission
     log.warning("%s had arrived: the gateway shows %s", submission.stem, proof)
-    ledger.move(submission.stem, to=State.SUBMITTED, detail={"shown": proof})
-    return ledger.submission(submission.stem)
+    ledger.submissions.move(submission.stem, to=State.SUBMITTED, detail={"shown": proof})
+    return ledger.submissions.get(submission.stem)
 
 
 def proof_of_arrival(stem: str, session: Shows, ledger: Ledger) -> str:
@@ -287,7 +288,7 @@ def proof_of_arrival(stem: str, session: Shows, ledger: Ledger) -> str:
     sight = look_at(session, stem)
     if sight.arrived:
         return str(sight)
-    known = (each.name for each in ledger.report_files(stem))
+    known = (each.name for each in ledger.reports.of_submission(stem))
     shown = (file.name for file in session.listing(Folder.REPORT) if reports_on(file.name, stem))
     return next(chain(known, shown), "")
 
@@ -353,16 +354,16 @@ def report_due_of(submission: Submission) -> datetime:
 def record_verdict(stem: str, ledger: Ledger, now: datetime, *, accepted: bool) -> None:
     """Write down what the gateway made of a file: `.done`, or `.reject` (R27, R28)."""
     if accepted:
-        due = report_due_of(ledger.submission(stem))
-        ledger.move(stem, to=State.ACCEPTED, verdict_at=now, due_at=due)
+        due = report_due_of(ledger.submissions.get(stem))
+        ledger.submissions.move(stem, to=State.ACCEPTED, verdict_at=now, due_at=due)
         log.info("The gateway accepted %s; its report is due %s", stem, due)
     else:
-        ledger.move(stem, to=State.REJECTED, verdict_at=now)
+        ledger.submissions.move(stem, to=State.REJECTED, verdict_at=now)
 
 
 def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
     """See to it that the file lies at the gateway as `.tmp`, or find that it went further."""
-    submission = this.ledger.claim(stem, this.token, lease=this.lease)
+    submission = this.ledger.submissions.claim(stem, this.token, lease=this.lease)
     if submission.state is not State.UPLOADING:
         return standing(submission)
     sight = look_at(session, stem)
@@ -377,13 +378,13 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
     if submission.may_have_left:
         # A `.tmp` alone is no proof: a server may give a file its new name before it takes the old
         # one away, and the provider may have been quicker.
-        this.ledger.move(stem, to=State.UNKNOWN, token=this.token)
+        this.ledger.submissions.move(stem, to=State.UNKNOWN, token=this.token)
         raise unknown(stem)
     for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
         if not session.remove(Folder.SEND, draft.name):
             raise _vanished(stem, draft.name)
     this.rules.require(submission)
-    for reason, people in this.rules.left_out(parcel.msisdns(), this.ledger.opted_out):
+    for reason, people in this.rules.left_out(parcel.msisdns(), this.ledger.stop_list.opted_out):
         log.warning("%d of %s are left out (%s): it is written anew", len(people), stem, reason)
         parcel.leave_out(people, reason)
     if not len(parcel.msisdns()):
@@ -395,7 +396,7 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
         return submission
     started = time.monotonic()
     _put_in_place(stem, parcel.path(), made["sha256"], sight.tmp, session, this)
-    return this.ledger.record_upload(
+    return this.ledger.submissions.record_upload(
         stem,
         this.token,
         messages=parcel.messages(),
@@ -458,13 +459,13 @@ def _leave(
         look = Look()
         this.rules.require(submission)
         # Last of all, so that whatever refuses before leaves no doubt behind.
-        this.ledger.intend_rename(stem, this.token)
+        this.ledger.submissions.intend_rename(stem, this.token)
         try:
             turn.require()
             look.require()
             _rename(stem, session, this.ledger, this.token, look)
         except LookExpired:
-            this.ledger.withdraw_rename(stem, this.token, "the last look was too old")
+            this.ledger.submissions.withdraw_rename(stem, this.token, "the last look was too old")
             raise
     # Outside the turn: whoever is told of it, a mail server perhaps, holds up nobody's STOP.
     return _arrived(stem, this.ledger)
@@ -475,7 +476,7 @@ def _end_empty(stem: str, parcel: Parcel, sight: Sight, session: Gateway, this: 
     if sight.tmp and not session.remove(Folder.SEND, sight.tmp.name):
         raise _vanished(stem, sight.tmp.name)
     log.warning("everybody in %s had to be left out since it was written: it is not sent", stem)
-    return this.ledger.end_empty(stem, this.token, left_out=parcel.late_out())
+    return this.ledger.submissions.end_empty(stem, this.token, left_out=parcel.late_out())
 
 
 def _waits_for_rename(
@@ -502,7 +503,7 @@ def _put_in_place(
     try:
         _upload_draft(name, path, sha256, session)
         look = Look()
-        if not this.ledger.forget_upload(stem, this.token):
+        if not this.ledger.submissions.forget_upload(stem, this.token):
             raise _taken(stem)
         if former and not session.remove(Folder.SEND, former.name, look.require):
             raise _vanished(stem, former.name)
@@ -556,7 +557,7 @@ class _Hashed:
 
 
 def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look) -> None:
-    if not ledger.holds(stem, token):
+    if not ledger.submissions.holds(stem, token):
         raise _taken(stem)
     try:
         session.rename(f"{stem}.{Phase.TMP}", f"{stem}.{Phase.CSV}", look.require)
@@ -568,7 +569,7 @@ def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look)
             sight = look_at(session, stem)
         if not sight.arrived:
             if sight.tmp:  # else it may have been somebody else's rename that took it away
-                ledger.withdraw_rename(stem, token, str(error))
+                ledger.submissions.withdraw_rename(stem, token, str(error))
             raise
         log.warning("%s was renamed by another try", stem)
 
@@ -585,8 +586,8 @@ def _taken(stem: str) -> SubmissionTaken:
 
 
 def _arrived(stem: str, ledger: Ledger) -> Submission:
-    ledger.move(stem, to=State.SUBMITTED)
-    return ledger.submission(stem)
+    ledger.submissions.move(stem, to=State.SUBMITTED)
+    return ledger.submissions.get(stem)
 
 
 def fingerprint(path: Any) -> dict[str, Any]:

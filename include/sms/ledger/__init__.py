@@ -1,5 +1,6 @@
 """Our memory in PostgreSQL: what was planned, sent, answered, and who must not be written to.
 
-`ledger.Ledger` is the door for all others: what may change, and what may be asked. Everything
-lives in the schema `sms`, so that it may share a database with Airflow's own tables.
+`ledger.Ledger` is the door for all others, with a wing for each subject: runs, submissions,
+stop_list, reports, people. Everything lives in the schema `sms`, so that it may share a database
+with Airflow's own tables.
 """

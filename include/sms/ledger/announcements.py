@@ -6,9 +6,8 @@ the next one finds nothing new to load.
 
 from sqlalchemy import text
 
-from sms.ledger import locks
+from sms.ledger import locks, submissions
 from sms.ledger.database import Transaction
-from sms.ledger.submissions import known
 
 # An announcement is itself among the events of opt-outs, with none of its own: so their index
 # finds it. A load writes its event while it holds the lock, so none is overtaken.
@@ -32,7 +31,7 @@ IS_NEW_REPORT = text(
 
 
 def opt_outs(tx: Transaction) -> int:
-    """How many opt-outs, imported ones too, nobody was told of yet; from now on they are told."""
+    """How many opt-outs were entered, or imported, since the last call: each is announced once."""
     locks.hold(tx)
     new = int(tx.db.execute(NEW_OPT_OUTS).scalar_one())
     if new:
@@ -41,8 +40,8 @@ def opt_outs(tx: Transaction) -> int:
 
 
 def delivery_report(tx: Transaction, stem: str) -> bool:
-    """Whether a file's delivery report is new, or changed, since somebody was told of it."""
-    submission_id = known(tx, stem).id
+    """Whether a file's delivery report came, or changed, since the last call."""
+    submission_id = submissions.get(tx, stem).id
     new = bool(tx.db.execute(IS_NEW_REPORT, {"id": submission_id}).scalar_one())
     if new:
         tx.record(submission_id=submission_id, detail={"announced": "delivery_report"})

@@ -1,8 +1,8 @@
 """The way to the ledger's database: engine, transactions, upgrades, and its errors in our words."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from sms.errors import (
     LedgerUnreachable,
 )
 from sms.ledger.pseudonyms import Key
+from sms.ledger.states import State
 from sms.ledger.tables import SCHEMA, VERSION, event
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Transaction:
     actor: str
     key: Callable[[], Key]
     clock: Callable[[], datetime]
+    moves: list[tuple[str, State]] = field(default_factory=list)  # told once this is committed
 
     def at_this_moment(self) -> "Transaction":
         """The same transaction, once it has waited for others: it writes down the hour as it is."""
@@ -115,17 +117,38 @@ def engine_of(url: str, pool: type[Pool] = NullPool) -> Engine:
     )
 
 
-@contextmanager
-def transaction(
-    engine: Engine, clock: Callable[[], datetime], actor: str, key: Callable[[], Key]
-) -> Iterator[Transaction]:
-    """A transaction that commits at its end; the database's errors come out in our words."""
-    try:
-        with engine.begin() as db:
-            yield Transaction(db, clock(), actor, key, clock)
-    except (DBAPIError, psycopg.Error) as error:
-        # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
-        raise in_our_words(error, engine.url) from None
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Opens the ledger's transactions: an engine, and what each of them writes down.
+
+    `heard` is called with the stem and the state of each move, once it is committed.
+    """
+
+    engine: Engine
+    clock: Callable[[], datetime]
+    actor: str
+    key: Callable[[], Key]
+    heard: Callable[[str, State], None]
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction that commits at its end; the database's errors come out in our words."""
+        return self._open(self.engine)
+
+    def snapshot(self) -> AbstractContextManager[Transaction]:
+        """A transaction whose statements all see one and the same moment."""
+        return self._open(self.engine.execution_options(isolation_level="REPEATABLE READ"))
+
+    @contextmanager
+    def _open(self, engine: Engine) -> Iterator[Transaction]:
+        try:
+            with engine.begin() as db:
+                tx = Transaction(db, self.clock(), self.actor, self.key, self.clock)
+                yield tx
+        except (DBAPIError, psycopg.Error) as error:
+            # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
+            raise in_our_words(error, engine.url) from None
+        for stem, state in tx.moves:
+            self.heard(stem, state)
 
 
 def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:

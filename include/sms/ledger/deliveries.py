@@ -136,10 +136,11 @@ VALUES (:id, :country, :variant, :segments, :outcome, :messages)
 
 
 def load(tx: Transaction, stem: str, rows: Rows, *, latest: bool = True) -> None:
-    """Merge a report into the messages' outcomes; the strangers and duplicates are those of it.
+    """Merge a delivery report into what is known of a file's messages.
 
-    One that is not the `latest` only adds what no other report stated. LedgerError once the
-    messages were dropped with their month.
+    What it states about a message replaces what was known, unless it is not the `latest`: then it
+    only adds what was missing. What it leaves out stays as it was; the strangers and duplicates
+    are those of this report. LedgerError once the messages were dropped with their month.
     """
     held = locked(tx, stem)
     day = months.day_of(tx, held.id)

@@ -84,7 +84,7 @@ SELECT report, count(*) AS number FROM gone GROUP BY report
 """
 
 # In the stop list, and in the traces of who was taken off it.
-WORDS = (
+TEXTS = (
     """
     UPDATE sms.opt_out SET message = NULL
     WHERE msisdn IN (SELECT msisdn FROM sms.opt_out
@@ -101,7 +101,7 @@ EVERYTHING = 1 << 31  # of one person, in one transaction
 
 
 def expired(tx: Transaction, before: datetime) -> list[str]:
-    """Files that are over, were sent before that moment, and have rows about people left."""
+    """The closed files that were sent before that moment and have rows about people left."""
     return list(
         tx.db.scalars(
             select(submission.c.stem)
@@ -119,29 +119,33 @@ def expired(tx: Transaction, before: datetime) -> list[str]:
     )
 
 
-def expire(tx: Transaction, stem: str, most: int) -> dict[str, int]:
-    """Erase up to so many of each kind of a file's rows; how many of each there were."""
+def expire(tx: Transaction, stem: str, *, most: int) -> dict[str, int]:
+    """Erase at most so many messages, strangers and replies of a closed file; how many of each.
+
+    Their counts stay. LedgerError if the file is open.
+    """
     held = locked(tx, stem)
     if held.state not in OVER:
         raise LedgerError(f"{stem} is {held.state}: its rows are still needed")
     return _erase(tx, held.id, most)
 
 
-def expire_strays(tx: Transaction, before: datetime, most: int) -> int:
-    """Erase up to so many replies that belong to no file of ours."""
+def expire_stray_replies(tx: Transaction, before: datetime, *, most: int) -> int:
+    """Erase at most so many replies to files that the ledger doesn't know."""
     return sum(_erase_strays(tx, "recorded_at < :before", most, before=before).values())
 
 
-def expire_words(tx: Transaction, before: datetime, most: int) -> int:
-    """Erase up to so many texts each from the stop list and its removals; their numbers stay."""
+def expire_texts(tx: Transaction, before: datetime, *, most: int) -> int:
+    """Erase at most so many texts each of the stop list and its removals; the numbers stay."""
     told = {"before": before, "most": most}
-    return sum(tx.db.execute(text(each), told).rowcount for each in WORDS)
+    return sum(tx.db.execute(text(each), told).rowcount for each in TEXTS)
 
 
-def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
-    """Erase one person's rows, keep their opt-out; StillReported while one of their files is open.
+def forget(tx: Transaction, msisdn: int, *, hashed: bool = False) -> Forgotten:
+    """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.
 
-    `hashed`: the opt-out, too, no longer tells the number; it needs the key that is in use.
+    `hashed`: the opt-out stays as a hash alone; LedgerError while the key of hashes is not in use
+    yet. StillReported while one of their files is open.
     """
     if hashed:
         hashing.require_key(tx)
@@ -154,7 +158,7 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool) -> Forgotten:
     strays = _erase_strays(tx, "msisdn = :msisdn", EVERYTHING, msisdn=msisdn)
     unreadable = quarantine.forget(tx, msisdn)
     (locks.hold if hashed else locks.hold_off)(tx)
-    opted_out = _erase_words(tx, msisdn)
+    opted_out = _erase_texts(tx, msisdn)
     newly_hashed = hashed and hashing.hash_one(tx, msisdn)
     forgotten = Forgotten(
         messages=sum(each["messages"] for each in found),
@@ -204,7 +208,7 @@ def _erase_strays(tx: Transaction, whose: str, most: int, **told: object) -> dic
     return {row.report: row.number for row in found}
 
 
-def _erase_words(tx: Transaction, msisdn: int) -> bool:
+def _erase_texts(tx: Transaction, msisdn: int) -> bool:
     """Erase what a person wrote from the stop list and its removals; whether they are in it."""
     names = hashing.names(tx, msisdn)
     tx.db.execute(

@@ -133,11 +133,12 @@ def stand_in(tx: Transaction) -> None:
         tx.db.execute(text(STAND_IN))
 
 
-def hash_old(tx: Transaction, before: datetime, after: int, most: int) -> Hashed:
-    """Hash up to so many numbers beyond `after` of which nothing was heard since `before`.
+def hash_old(tx: Transaction, before: datetime, *, after: int, most: int) -> Hashed:
+    """Hash at most so many of the stop list's numbers that are older than `before`.
 
-    Whether there are any or not, the key is in use from the first time on. LedgerUnreachable while
-    a long import goes on: try again.
+    In the order of the numbers, beyond `after`. From the first call on the ledger needs this very
+    key, whether a number was hashed or not. LedgerUnreachable while a long import goes on: try
+    again.
     """
     tx.db.execute(text(PATIENCE))
     locks.hold(tx)
@@ -180,13 +181,13 @@ def is_told(tx: Transaction, msisdn: int) -> bool:
 
 
 def renew_statistics(tx: Transaction) -> None:
-    """Let the planner's samples of numbers go, too; the server only warns who may not do so."""
+    """Let the statistics forget the hashed numbers; without the right to, the server only warns."""
     for table in TABLES:
         tx.db.execute(text(f"ANALYZE sms.{table}"))
 
 
 def count(tx: Transaction) -> int:
-    """How many of the stop list's numbers are pseudonyms."""
+    """How many numbers of the stop list are kept as hashes."""
     return tx.db.execute(
         select(func.count()).select_from(opt_out).where(opt_out.c.msisdn < 0)
     ).scalar_one()

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, text
 
 from sms.ledger.copying import hand_over
 from sms.ledger.database import Transaction
-from sms.ledger.records import OpenRun
+from sms.ledger.records import UnfinishedRun
 from sms.ledger.states import AHEAD, SENT, UNCLAIMED, State
 
 MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and an upload whose rename is intended
@@ -60,7 +60,7 @@ LATEST_SENT = text(
 # What waits for its hour, unless that is so long ago that it can't go out any more or a task of
 # the run has failed for good, and what is on its way: whatever became of the run in Airflow.
 # A proof is no run.
-OPEN_RUNS = text(
+UNFINISHED_RUNS = text(
     """
     SELECT r.run_key, min(s.send_at) AS send_at, sum(s.messages) AS messages,
         array_agg(DISTINCT s.state ORDER BY s.state) AS states
@@ -79,9 +79,10 @@ UNDER_WAY = (State.UPLOADING, State.UNKNOWN, State.SUBMITTED)
 def written_to(
     tx: Transaction, msisdns: np.ndarray, *, kind: str, times: int, since: datetime, but: str
 ) -> np.ndarray:
-    """Which of these numbers got so many messages since then, by files of any other run's.
+    """Which of these numbers got `times` messages of a kind since then, or more, ascending.
 
-    A file that is about to be renamed counts: it may have left.
+    Messages of the run `but` and of its proofs do not count. A file that is about to be renamed
+    does: it may have left.
     """
     hand_over(tx, msisdns)
     told = {"kind": kind, "times": times, "since": since, "but": but, "states": MAY_HAVE_ARRIVED}
@@ -89,38 +90,43 @@ def written_to(
 
 
 def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:
-    """Which of these numbers could not be reached by the latest so many messages to them.
+    """Which of these numbers the latest `times` messages to them did not reach, ascending.
 
-    Of the last year, and by what is final: a message that the operator refused tells of the
-    message, not of the number.
+    Of the last year, and by what is final: a message that the operator refused says something of
+    the message, not of the number.
     """
     hand_over(tx, msisdns)
     told = {"times": times, "since": tx.now - REMEMBERED}
     return np.fromiter(tx.db.execute(FAILING, told).scalars(), dtype=np.int64)
 
 
-def latest_sent(tx: Transaction, campaign: str, run_key: str, most: int) -> dict[str, int]:
-    """How many messages the campaign's latest runs sent, by run, without the one of `run_key`.
+def latest_sent(tx: Transaction, campaign: str, *, but: str, most: int = 5) -> dict[str, int]:
+    """How many messages the campaign's latest runs sent, by run, without the run `but`.
 
     What a run that has begun is still to send counts with the rest of it.
     """
     told = {
-        **{"campaign": campaign, "run_key": run_key, "most": most},
+        **{"campaign": campaign, "run_key": but, "most": most},
         **{"states": sorted(SENT), "ahead": sorted(AHEAD)},
     }
     return {row.run_key: int(row.messages) for row in tx.db.execute(LATEST_SENT, told)}
 
 
-def open_runs(tx: Transaction, campaign: str, run_key: str, within: timedelta) -> list[OpenRun]:
-    """The campaign's other runs that wait for their hour, or are on their way, by hour."""
+def unfinished_runs(
+    tx: Transaction, campaign: str, *, but: str, within: timedelta
+) -> list[UnfinishedRun]:
+    """The campaign's runs under way, or whose hour is to come or at most so long ago, by hour.
+
+    Without the run `but`.
+    """
     told = {
         "campaign": campaign,
-        "run_key": run_key,
+        "run_key": but,
         "under_way": UNDER_WAY,
         "unclaimed": sorted(UNCLAIMED),
         "since": tx.now - within,
     }
     return [
-        OpenRun(row.run_key, row.send_at.astimezone(UTC), row.messages, tuple(row.states))
-        for row in tx.db.execute(OPEN_RUNS, told)
+        UnfinishedRun(row.run_key, row.send_at.astimezone(UTC), row.messages, tuple(row.states))
+        for row in tx.db.execute(UNFINISHED_RUNS, told)
     ]

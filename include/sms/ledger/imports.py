@@ -24,10 +24,13 @@ REMEMBER = text(
 )
 
 
-def enter(tx: Transaction, rows: Rows, named: str, file: str, *, trial: bool) -> Import:
-    """Enter the numbers of a list (msisdn, opted_out_at); the earliest opt-out of each is kept.
+def import_list(
+    tx: Transaction, rows: Rows, *, named: str, file: str, trial: bool = False
+) -> Import:
+    """Enter another tool's list (msisdn, opted_out_at) under the name `named`, all or nothing.
 
-    A row without a moment counts from now on. A `trial` is undone, and tells what would be.
+    The earliest opt-out of each number is kept, and a row without a moment counts from now on. A
+    `trial` is undone, and returns what would be.
     """
     locks.hold_off(tx)
     tx.db.execute(text("SET LOCAL work_mem = '256MB'"))  # a million numbers are sorted in memory

@@ -35,9 +35,10 @@ def open_month(tx: Transaction, day: date) -> None:
 
 
 def drop_months(tx: Transaction, before: date) -> list[date]:
-    """Drop every month that ended by that day; their first days, in order.
+    """Drop the messages and receipts of each month that ended by that day; their first days.
 
-    A month stays as long as the gateway may still report on one of its files.
+    Counts stay. A month stays as long as the gateway may still report on one of its files.
+    LedgerUnreachable where a reader holds the tables for too long: try again.
     """
     dropped = list(tx.db.scalars(select(func.sms.drop_months(before, tx.now))))
     for month in dropped:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sms.errors import LedgerError
 from sms.ledger.database import Transaction
-from sms.ledger.records import Ahead, Recurring, RunLine, Shortfall
+from sms.ledger.records import Recurring, RunLine, ScheduledFile, Shortfall
 from sms.ledger.states import State
 from sms.ledger.tables import last_success, submission
 from sms.words import count, listed
@@ -47,7 +47,7 @@ NAMED = (
     ORDER BY planned_at DESC, run_key LIMIT 1
     """,
 )
-AHEAD = text(
+SCHEDULED = text(
     """
     SELECT r.campaign, r.run_key, s.stem, s.state, s.send_at, s.messages, s.zone
     FROM sms.submission s JOIN sms.campaign_run r USING (run_key)
@@ -56,7 +56,7 @@ AHEAD = text(
     ORDER BY s.send_at, s.stem
     """
 )
-SHORT = text(
+SHORTFALLS = text(
     """
     SELECT stem, sent, missing FROM sms.reconciliation
     WHERE partial AND reported_at >= :since ORDER BY reported_at, stem
@@ -64,22 +64,39 @@ SHORT = text(
 )
 
 
-def runs(
+def run_lines(
+    tx: Transaction, *, since: datetime, campaign: str | None = None, most: int | None = None
+) -> list[RunLine]:
+    """The runs for an hour since then, the latest first, of one campaign or of all."""
+    return _run_lines(tx, since=since, campaign=campaign, most=most)
+
+
+def run_line(tx: Transaction, run_key: str) -> RunLine | None:
+    """One run in a line; None for a proof."""
+    return next(iter(_run_lines(tx, since=datetime.min.replace(tzinfo=UTC), run_key=run_key)), None)
+
+
+def _run_lines(
     tx: Transaction,
+    *,
     since: datetime,
     campaign: str | None = None,
     run_key: str | None = None,
     most: int | None = None,
 ) -> list[RunLine]:
-    """The runs for an hour since then, the latest first."""
     asked = {"since": since, "campaign": campaign, "run_key": run_key, "most": most}
     return [RunLine(**_aware(row._mapping)) for row in tx.db.execute(RUNS, asked)]
 
 
-def named(tx: Transaction, name: str, stem: str) -> str:
-    """The key of the run that somebody names; LedgerError if it is none, or could be several."""
+def find_run_key(tx: Transaction, name: str, stem: str = "") -> str:
+    """The key of a run by its key, its Airflow id, its file's stem, or of a campaign's latest run.
+
+    `stem` is the stem to look for where it differs from `name`. LedgerError if there is no such
+    run, or several.
+    """
     for query in NAMED:
-        found = list(tx.db.execute(text(query), {"name": name, "stem": stem}).scalars())
+        asked = {"name": name, "stem": stem or name}
+        found = list(tx.db.execute(text(query), asked).scalars())
         if len(found) > 1:
             raise LedgerError(
                 f"{name} is the id of {count(len(found), 'run')} ({listed(found)}): give the whole "
@@ -92,13 +109,16 @@ def named(tx: Transaction, name: str, stem: str) -> str:
     )
 
 
-def ahead(tx: Transaction, since: datetime, until: datetime) -> list[Ahead]:
-    """The files that wait for an hour between these, proofs too, but none of a failed run."""
-    found = tx.db.execute(AHEAD, {"since": since, "until": until})
-    return [Ahead(**{**_aware(row._mapping), "state": State(row.state)}) for row in found]
+def scheduled(tx: Transaction, *, since: datetime, until: datetime) -> list[ScheduledFile]:
+    """The files that wait for an hour between these, the earliest first.
+
+    Proofs are among them, files of a failed run are not.
+    """
+    found = tx.db.execute(SCHEDULED, {"since": since, "until": until})
+    return [ScheduledFile(**{**_aware(row._mapping), "state": State(row.state)}) for row in found]
 
 
-def rejected(tx: Transaction, since: datetime) -> list[str]:
+def rejected(tx: Transaction, *, since: datetime) -> list[str]:
     """The files that the gateway rejected since then, the oldest first."""
     query = (
         select(submission.c.stem)
@@ -108,9 +128,9 @@ def rejected(tx: Transaction, since: datetime) -> list[str]:
     return list(tx.db.scalars(query))
 
 
-def short(tx: Transaction, since: datetime) -> list[Shortfall]:
+def shortfalls(tx: Transaction, *, since: datetime) -> list[Shortfall]:
     """The files whose delivery report came since then and lacks messages."""
-    return [Shortfall(**row._mapping) for row in tx.db.execute(SHORT, {"since": since})]
+    return [Shortfall(**row._mapping) for row in tx.db.execute(SHORTFALLS, {"since": since})]
 
 
 def last_submitted(tx: Transaction) -> datetime | None:
@@ -119,13 +139,13 @@ def last_submitted(tx: Transaction) -> datetime | None:
     return found
 
 
-def successes(tx: Transaction) -> dict[Recurring, datetime]:
-    """When each task last succeeded that must succeed again and again."""
+def task_successes(tx: Transaction) -> dict[Recurring, datetime]:
+    """When each recurring task last succeeded."""
     return {Recurring(row.task): row.at for row in tx.db.execute(select(last_success))}
 
 
 def record_success(tx: Transaction, task: Recurring) -> None:
-    """Write down that a task has succeeded now."""
+    """Record that a recurring task has succeeded now."""
     now = {"at": func.greatest(last_success.c.at, tx.now)}
     entered = insert(last_success).values(task=task, at=tx.now)
     tx.db.execute(entered.on_conflict_do_update(index_elements=["task"], set_=now))

@@ -74,7 +74,7 @@ WERE_ERASED = text(
 
 
 def history(tx: Transaction, msisdn: int) -> History:
-    """All that the stop list ever heard of a number."""
+    """All that the stop list ever recorded of one number, the oldest first."""
     asked = {"msisdn": msisdn, "names": hashing.names(tx, msisdn)}
     standing = tx.db.execute(STANDING, asked).first()
     name, *opt_out = standing or (None,)
@@ -91,19 +91,22 @@ def history(tx: Transaction, msisdn: int) -> History:
 
 
 def unsure_replies(tx: Transaction, since: datetime) -> list[tuple[int, Reply]]:
-    """Replies that may ask to stop, of people who are not in the stop list, the oldest first."""
+    """Replies since then that may ask to stop, with their number, the oldest first.
+
+    Of numbers that are not in the stop list.
+    """
     found = tx.db.execution_options(yield_per=10_000).execute(UNHEARD, {"since": since})
     replies = ((msisdn, Reply(*reply)) for msisdn, *reply in found)
     return [each for each in replies if asks_to_stop(each[1].message) is Asks.PERHAPS]
 
 
-def sent_to(tx: Transaction, msisdn: int, since: datetime) -> list[Sent]:
-    """The messages to a number in files that were uploaded, for an hour since then."""
+def sent_to(tx: Transaction, msisdn: int, *, since: datetime) -> list[Sent]:
+    """Every message to a number in a file that was uploaded, for an hour since then, by hour."""
     return _sent(tx, "m.msisdn = :msisdn", since, msisdn=msisdn)
 
 
-def sent_with_key(tx: Transaction, key: str, since: datetime) -> list[Sent]:
-    """The messages that carry a key, as `sent_to`.
+def sent_with_key(tx: Transaction, key: str, *, since: datetime) -> list[Sent]:
+    """Every message with a recipient's key, as `sent_to`.
 
     No index has keys: all messages since then are read, months before them are not.
     """
@@ -117,5 +120,5 @@ def _sent(tx: Transaction, whose: str, since: datetime, **asked: object) -> list
 
 
 def were_erased(tx: Transaction, stem: str) -> bool:
-    """Whether rows about people of a file are there no more: forgotten, expired, or dropped."""
+    """Whether rows about people of a file were erased: forgotten, expired, or dropped."""
     return bool(tx.db.execute(WERE_ERASED, {"stem": stem}).scalar_one())

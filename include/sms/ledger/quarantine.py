@@ -65,12 +65,17 @@ RETURNING line
 
 
 def unseen_stops(tx: Transaction) -> dict[str, int]:
-    """How many rows may be somebody's STOP and were seen by nobody, by report."""
+    """How many unreadable rows may be a STOP and are not marked as seen, by report."""
     return {row.report: row.rows for row in tx.db.execute(text(UNSEEN))}
 
 
-def see(tx: Transaction, report: str, lines: Sequence[int] | None, reason: str) -> list[int]:
-    """Write down that a person has looked at a report's rows; their lines."""
+def mark_seen(
+    tx: Transaction, report: str, lines: Sequence[int] | None = None, *, reason: str
+) -> list[int]:
+    """Mark a report's unreadable rows, or those of these lines, as seen; their lines.
+
+    LedgerError if one of these lines does not wait for that.
+    """
     told = {"report": report, "now": tx.now, "actor": tx.actor, "reason": reason}
     at = sorted(tx.db.execute(text(SEE), told | {"lines": lines and list(lines)}).scalars())
     if not at or not set(lines or ()).issubset(at):
@@ -100,8 +105,8 @@ position(right(CAST(:msisdn AS text), 9) IN
 """
 
 
-def expire(tx: Transaction, before: datetime, most: int) -> int:
-    """Erase up to so many rows that were met before that moment; `report_file` keeps the count."""
+def expire(tx: Transaction, before: datetime, *, most: int) -> int:
+    """Erase at most so many unreadable rows recorded before then; `report_file` keeps the count."""
     return sum(_erase(tx, "recorded_at < :before", most, before=before).values())
 
 

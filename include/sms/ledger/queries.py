@@ -8,11 +8,10 @@ from collections.abc import Mapping
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, select
 
+from sms.ledger import runs, submissions
 from sms.ledger.database import Transaction
 from sms.ledger.records import Reconciliation, Summary
-from sms.ledger.runs import run
 from sms.ledger.states import SENT, State
-from sms.ledger.submissions import known
 from sms.ledger.tables import (
     MISSING,
     OUTCOMES,
@@ -28,12 +27,12 @@ from sms.ledger.tables import (
 
 
 def reconcile(tx: Transaction, stem: str) -> Reconciliation:
-    """What became of one file's messages; nothing was sent by a file that never left."""
-    return _reconciliation(tx, submission.c.id == known(tx, stem).id)
+    """What became of a file's messages; a file that never left sent none."""
+    return _reconciliation(tx, submission.c.id == submissions.get(tx, stem).id)
 
 
 def late_stops(tx: Transaction, stem: str) -> int:
-    """How many people of a file we know since its rename to have said STOP before its hour."""
+    """How many of a sent file's recipients said STOP after its rename and before its hour."""
     hour = func.greatest(submission.c.send_at, submission.c.submitted_at)
     # What was entered before the rename was intended is not in the file: see `turn`.
     left = func.coalesce(submission.c.rename_intended_at, submission.c.submitted_at)
@@ -57,7 +56,7 @@ def late_stops(tx: Transaction, stem: str) -> int:
 
 def summary(tx: Transaction, run_key: str) -> Summary:
     """A run in numbers, from its candidates to its replies."""
-    planned = run(tx, run_key)
+    planned = runs.get(tx, run_key)
     ours = submission.c.run_key == run_key
     noted = tx.db.execute(
         select(

@@ -106,8 +106,8 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenRun:
-    """A run that nobody can call finished yet: its hour, messages (once made), and states."""
+class UnfinishedRun:
+    """A run that waits for its hour or is under way: its messages (once prepared), and states."""
 
     run_key: str
     send_at: datetime
@@ -363,7 +363,7 @@ class RunLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class ScheduledFile:
     """A file that waits for its hour."""
 
     campaign: str

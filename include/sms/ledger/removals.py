@@ -75,8 +75,8 @@ SET_ASIDE_LISTED = text(
 )
 
 
-def remove(tx: Transaction, msisdn: int, reason: str) -> None:
-    """Take a number off the stop list, with its trace; LedgerError if it isn't there."""
+def remove(tx: Transaction, msisdn: int, *, reason: str) -> None:
+    """Take a number off the stop list and keep the trace; LedgerError if it isn't in it."""
     locks.hold(tx)
     told = {
         "now": tx.now,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, fields, replace
+from datetime import datetime
 from hashlib import sha256
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from sms.ledger import quarantine, submissions
 from sms.ledger.copying import Rows, batches, copy_rows
 from sms.ledger.database import Transaction
 from sms.ledger.planning import HASHED, LOOKED_UP, joining, planned
@@ -35,7 +37,7 @@ REPLIES = pa.schema(
 
 
 def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
-    """Whose report this is: the exact stem's, else the only file of that campaign id (R34)."""
+    """The submission of a report: the exact stem's, else its campaign id's only one (R34)."""
     exact = one(tx, submission.c.stem == report.stem)
     if exact:
         return exact
@@ -50,9 +52,10 @@ def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
 
 
 def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -> pa.Table | None:
-    """Rows that a STOP or SMSMO file gained, counted on from the `before` rows that it had.
+    """The rows that a STOP or SMSMO file gained, their occurrences counted on.
 
-    None if those are not exactly what is stored: then only the whole file tells which is which.
+    `before` is how many rows it had. None if the ledger does not hold exactly these: then only the
+    whole file says which is which.
     """
     whose = {
         "kind": report.kind,
@@ -247,8 +250,8 @@ def _judged(rows: Rows) -> Iterator[pa.RecordBatch]:
         yield batch.append_column("asks_to_stop", opts_out(batch["message"]))
 
 
-def read_before(tx: Transaction, name: str) -> ReportFile | None:
-    """The report of this name as it was read last, or None."""
+def get(tx: Transaction, name: str) -> ReportFile | None:
+    """A report as it was read last, or None."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     row = tx.db.execute(select(*columns).where(report_file.c.name == name)).first()
     return None if row is None else ReportFile(**row._asdict())
@@ -257,34 +260,34 @@ def read_before(tx: Transaction, name: str) -> ReportFile | None:
 def is_still(tx: Transaction, name: str, before: ReportFile | None) -> bool:
     """Whether a report was read by nobody since it was read as `before`; until the end of this."""
     tx.db.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
-    now = read_before(tx, name)
+    now = get(tx, name)
     if now is None or before is None:
         return now is before
     return replace(now, loaded_at=None) == replace(before, loaded_at=None)
 
 
 def delivery_report(tx: Transaction, stem: str) -> ReportFile | None:
-    """The delivery report of a file as it was loaded last, or None."""
-    reports = [each for each in read_of(tx, stem) if each.kind == ReportKind.ACK]
+    """A file's delivery report as it was loaded last, or None."""
+    reports = [each for each in of_submission(tx, stem) if each.kind == ReportKind.ACK]
     return reports[-1] if reports else None
 
 
-def read_of(tx: Transaction, stem: str) -> list[ReportFile]:
+def of_submission(tx: Transaction, stem: str) -> list[ReportFile]:
     """Every report on a file as it was read last, the latest at the end."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     query = select(*columns).where(report_file.c.stem == stem).order_by(report_file.c.loaded_at)
     return [ReportFile(**row._asdict()) for row in tx.db.execute(query)]
 
 
-def all_read(tx: Transaction, names: Collection[str]) -> dict[str, ReportFile]:
-    """The reports of these names that were read, as they were read last."""
+def named(tx: Transaction, names: Collection[str]) -> dict[str, ReportFile]:
+    """Those of these reports that were read, by name, as they were read last."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     found = tx.db.execute(select(*columns).where(report_file.c.name.in_(names)))
     return {row.name: ReportFile(**row._asdict()) for row in found}
 
 
 def unmatched(tx: Transaction) -> list[ReportFile]:
-    """The reports without a submission of whose campaign there is one now."""
+    """The reports that matched no file when they were read and whose campaign has one now."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     campaign_id = func.split_part(func.split_part(report_file.c.name, "-", 5), ".", 1)
     ours = exists().where(func.lower(submission.c.campaign_id) == func.lower(campaign_id))
@@ -298,8 +301,9 @@ ADOPT = (
 )
 
 
-def adopt(tx: Transaction, file: ReportFile, owner: Submission) -> None:
-    """Give a file what its report brought home before that file was known."""
+def adopt(tx: Transaction, file: ReportFile, stem: str) -> None:
+    """Assign to a file its report, and the replies and opt-outs that came before it was known."""
+    owner = submissions.get(tx, stem)
     report = ReportName.parse(file.name)
     said = report.stem if report else None
     told = {"id": owner.id, "stem": owner.stem, "name": file.name, "said": said}
@@ -308,6 +312,33 @@ def adopt(tx: Transaction, file: ReportFile, owner: Submission) -> None:
     tx.db.execute(text(NEWS))
     _take_orphans(tx, str(report or file.name), owner)
     _count_answers(tx, owner)
+
+
+def record_modified_at(tx: Transaction, file: ReportFile, modified_at: datetime) -> None:
+    """Record a report's new modification time, unless another collector has read it since."""
+    if is_still(tx, file.name, file):
+        record(tx, replace(file, modified_at=modified_at))
+
+
+def record_reading(
+    tx: Transaction,
+    before: ReportFile | None,
+    file: ReportFile,
+    unreadable: Rows,
+    *,
+    after: int = 0,
+) -> bool:
+    """Record how far a report was read, and which rows can't be; no such row is lost.
+
+    `unreadable` are `quarantine.UNREADABLE` rows behind the line `after`; those of the lines
+    before stay as they are. False, and nothing is written, if another collector has read it since
+    it was read as `before`: then the next look reads it again.
+    """
+    if not is_still(tx, file.name, before):
+        return False
+    quarantine.replace(tx, file.name, unreadable, after)
+    record(tx, file)
+    return True
 
 
 def record(tx: Transaction, file: ReportFile) -> None:

@@ -16,7 +16,7 @@ from sms.ledger import months
 from sms.ledger.database import Transaction
 from sms.ledger.records import KeptRun, Part, PlannedRun, Submission
 from sms.ledger.states import UNCLAIMED, State
-from sms.ledger.submissions import COLUMNS, locked, move
+from sms.ledger.submissions import locked, move, of_run
 from sms.ledger.tables import campaign_run, submission
 
 # Less than a minute, the shortest that a schedule knows, by what two looks at a clock may differ.
@@ -27,8 +27,13 @@ TWINS = 7_777_001  # the key of an advisory lock, with the campaign's as its sec
 RUN_COLUMNS = [campaign_run.c[field.name] for field in fields(PlannedRun)]
 
 
-def run(tx: Transaction, run_key: str, *, lock: bool = False) -> PlannedRun:
-    """The run as it was planned; `lock` holds it against others who would change it."""
+def get(tx: Transaction, run_key: str) -> PlannedRun:
+    """A run as it was planned; LedgerError if there is none."""
+    return _get(tx, run_key, lock=False)
+
+
+def _get(tx: Transaction, run_key: str, *, lock: bool) -> PlannedRun:
+    """`lock` holds the run against others who would change it."""
     query = select(*RUN_COLUMNS).where(campaign_run.c.run_key == run_key)
     row = tx.db.execute(query.with_for_update() if lock else query).first()
     if row is None:
@@ -36,7 +41,7 @@ def run(tx: Transaction, run_key: str, *, lock: bool = False) -> PlannedRun:
     return PlannedRun(**row._asdict())
 
 
-def recent(tx: Transaction, since: datetime, most: int) -> list[PlannedRun]:
+def recent(tx: Transaction, *, since: datetime, most: int) -> list[PlannedRun]:
     """The runs that were planned since then, the newest first, at most so many."""
     query = (
         select(*RUN_COLUMNS)
@@ -47,19 +52,8 @@ def recent(tx: Transaction, since: datetime, most: int) -> list[PlannedRun]:
     return [PlannedRun(**row._asdict()) for row in tx.db.execute(query)]
 
 
-def submissions(tx: Transaction, run_key: str) -> list[Submission]:
-    """The run's live submissions by part; the cancelled ones where none lives."""
-    query = (
-        select(*COLUMNS)
-        .where(submission.c.run_key == run_key)
-        .order_by(submission.c.part, submission.c.id)
-    )
-    known = [Submission.of(row) for row in tx.db.execute(query)]
-    return [one for one in known if one.state is not State.CANCELLED] or known
-
-
 def folders(tx: Transaction) -> list[KeptRun]:
-    """Where every run left its files."""
+    """The folder, the hour and the submissions' states of every run."""
     found: dict[str, KeptRun] = {}
     query = select(
         *(campaign_run.c[name] for name in ("run_key", "folder", "send_at")),
@@ -76,13 +70,13 @@ def folders(tx: Transaction) -> list[KeptRun]:
 
 
 def attempts(tx: Transaction, run_key: str) -> int:
-    """How many first files the run was ever given, the cancelled ones among them."""
+    """How many times a run was given an hour and a name, the cancelled ones included."""
     query = select(func.count()).where(submission.c.run_key == run_key, submission.c.part == 1)
     return int(tx.db.execute(query).scalar_one())
 
 
 def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
-    """Store the run with its first part, or find what the first plan stored: that one wins.
+    """Store a run and its first file's name; of a known run, return what its first plan stored.
 
     CampaignRepeated if another run of the campaign was asked for within a minute.
     """
@@ -94,7 +88,7 @@ def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, S
         .on_conflict_do_nothing()
         .returning(campaign_run.c.run_key)
     ).first()
-    stored = run(tx, planned.run_key, lock=True)
+    stored = _get(tx, planned.run_key, lock=True)
     if new:
         _add(tx, stored, stem, part=1, parts=1, state=State.PLANNED)
     return stored, _first(tx, planned.run_key)
@@ -123,10 +117,10 @@ def _require_no_twin(tx: Transaction, planned: PlannedRun, asked_at: datetime) -
 
 
 def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
-    """Give the run another slot and name, as long as no try has touched the gateway for it."""
+    """Give a run that no try has claimed yet another slot and name; LedgerError otherwise."""
     if planned.asked_at and not planned.dry_run:
         _require_no_twin(tx, planned, planned.asked_at)
-    run(tx, planned.run_key, lock=True)
+    _get(tx, planned.run_key, lock=True)
     live = _live_unclaimed(tx, planned.run_key, "planned anew")
     tx.db.execute(
         update(campaign_run)
@@ -148,12 +142,13 @@ def _replanned(planned: PlannedRun) -> dict[str, object]:
 def record_screening(
     tx: Transaction,
     run_key: str,
+    *,
     candidates: int,
     audience: int,
     excluded: Mapping[str, int],
     stop_list_size: int,
 ) -> None:
-    """Write down who was screened out; a second screening replaces the first."""
+    """Record the screening's counts by Reason; a second screening replaces the first."""
     _note(
         tx,
         run_key,
@@ -166,20 +161,20 @@ def record_screening(
 
 
 def record_rendering(
-    tx: Transaction, run_key: str, excluded: Mapping[str, int], replaced: Mapping[str, int]
+    tx: Transaction, run_key: str, *, excluded: Mapping[str, int], replaced: Mapping[str, int]
 ) -> None:
-    """Write down who fell out at rendering, beside the screening's counts."""
+    """Record the rendering's exclusions beside the screening's, and the replaced characters."""
     _note(tx, run_key, rendered_out=dict(excluded), replaced=dict(replaced))
 
 
 def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submission]:
-    """Make the run's live submissions exactly these parts, ready to be claimed."""
+    """Make a run's files exactly these, ready to be claimed; LedgerError once one was claimed."""
     numbering = [(one.part, one.parts) for one in parts]
     if not parts or numbering != [(number + 1, len(parts)) for number in range(len(parts))]:
         raise ValueError("the parts of a run are numbered 1 to n, and there is at least one")
-    planned = run(tx, run_key, lock=True)
+    planned = _get(tx, run_key, lock=True)
     parts = [replace(one, send_at=one.send_at or planned.send_at) for one in parts]
-    present = submissions(tx, run_key)
+    present = of_run(tx, run_key)
     if [_as_part(one) for one in present] == parts and not any(
         one.state in UNCLAIMED or one.state is State.CANCELLED for one in present
     ):
@@ -195,21 +190,24 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
         _prepare_part(tx, planned, live.get(part.part), part)
         # Now, because the transaction that fills it takes long, and others would wait for it.
         months.open_month(tx, (part.send_at or planned.send_at).astimezone(PARIS).date())
-    return submissions(tx, run_key)
+    return of_run(tx, run_key)
 
 
-def approve(tx: Transaction, run_key: str, by: str, shown: str) -> None:
-    """Write down who said yes to what they were shown; LedgerError if that is not what there is."""
-    run(tx, run_key, lock=True)
-    if shown != digest_of(submissions(tx, run_key)):
+def approve(tx: Transaction, run_key: str, *, by: str, shown: str) -> None:
+    """Record the approval of the files whose digest is `shown`; LedgerError if they have another.
+
+    A run that is prepared again needs a new approval.
+    """
+    _get(tx, run_key, lock=True)
+    if shown != prepared_digest(tx, run_key):
         raise LedgerError(f"what was shown is not what {run_key} would send now")
     _note(tx, run_key, approved_by=by, approved_at=tx.now)
     tx.record(run_key=run_key, detail={"approved_by": by})
 
 
-def digest_of(files: Sequence[Submission]) -> str:
-    """A few digits that stand for the very bytes that a run's files were prepared with."""
-    told = "".join(f"{each.stem} {each.prepared_sha256}\n" for each in files)
+def prepared_digest(tx: Transaction, run_key: str) -> str:
+    """A few digits that stand for the very bytes that a run was prepared with."""
+    told = "".join(f"{each.stem} {each.prepared_sha256}\n" for each in of_run(tx, run_key))
     return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
@@ -273,9 +271,7 @@ def _withdraw(tx: Transaction, surplus: Submission) -> None:
 
 def _live_unclaimed(tx: Transaction, run_key: str, what: str) -> list[Submission]:
     """The live submissions, locked; LedgerError if one of them was ever claimed."""
-    live = [
-        locked(tx, one.stem) for one in submissions(tx, run_key) if one.state is not State.CANCELLED
-    ]
+    live = [locked(tx, one.stem) for one in of_run(tx, run_key) if one.state is not State.CANCELLED]
     for one in live:
         if one.state not in UNCLAIMED:
             raise LedgerError(
@@ -329,7 +325,7 @@ def _stem_taken(stem: str) -> LedgerError:
 
 def _first(tx: Transaction, run_key: str) -> Submission:
     """The submission of part 1, the latest if there were several."""
-    return [one for one in submissions(tx, run_key) if one.part == 1][-1]
+    return [one for one in of_run(tx, run_key) if one.part == 1][-1]
 
 
 def _as_part(one: Submission) -> Part:
@@ -346,8 +342,11 @@ def _as_part(one: Submission) -> Part:
     )
 
 
-def record_failure(tx: Transaction, run_key: str, task: str, why: str) -> None:
-    """Write down that a task failed for good; what goes on afterwards clears it."""
+def record_failure(tx: Transaction, run_key: str, *, task: str, why: str) -> None:
+    """Record that a task of a run failed for good; whatever goes on with the run clears it.
+
+    `why` is a sentence without a number or a text. Nothing happens if the run is not planned yet.
+    """
     failed = {"failed_at": tx.now, "failed_task": task, "failed_why": why}
     tx.db.execute(update(campaign_run).where(campaign_run.c.run_key == run_key).values(**failed))
 

@@ -17,9 +17,9 @@ from sms.ledger.tables import sighting
 
 
 def record(tx: Transaction, name: str, state: RemoteState, fetched_at: datetime) -> Sighting:
-    """Write down that a file was fetched in a state; since when it is in it.
+    """Record that a report was fetched in a state; since when it is in it.
 
-    A fetch counts from its beginning, and a state from its end: what lies between may be long.
+    A fetch counts from its beginning, and a state from its end: the time between may be long.
     """
     values = {**asdict(state), "since": tx.now, "fetched_at": fetched_at}
     unchanged = and_(*(sighting.c[column] == value for column, value in asdict(state).items()))
@@ -34,8 +34,13 @@ def record(tx: Transaction, name: str, state: RemoteState, fetched_at: datetime)
     return Sighting(state, kept, fetched_at)
 
 
-def of_all(tx: Transaction, names: Collection[str]) -> dict[str, Sighting]:
-    """The states in which files were fetched last, by name."""
+def get(tx: Transaction, name: str) -> Sighting | None:
+    """The state in which a report was fetched last, or None."""
+    return named(tx, [name]).get(name)
+
+
+def named(tx: Transaction, names: Collection[str]) -> dict[str, Sighting]:
+    """The states in which these reports were fetched last, by name."""
     found = tx.db.execute(select(sighting).where(sighting.c.name.in_(names)))
     return {
         row.name: Sighting(

@@ -106,7 +106,7 @@ ONCE_HELD = text(
 
 
 def opted_out(tx: Transaction, msisdns: Numbers) -> np.ndarray:
-    """Which of these numbers are in the stop list, ascending, each once.
+    """Which of these int64 numbers are in the stop list, ascending, each once.
 
     Those that are kept as hashes are found by one and the same statement, so that nobody who is
     hashed meanwhile can be missed.
@@ -137,7 +137,7 @@ def size(tx: Transaction) -> int:
 
 
 def require_safe(tx: Transaction) -> int:
-    """The stop list's size; StopListUnsafe if it can't be read, or holds less than it once did.
+    """The stop list's size; StopListUnsafe if it can't be read, or is smaller than it once was.
 
     What it once held is known twice: from the sizes that screenings saw, and from the events that
     say how many numbers were ever entered. What was removed with its trace is not missing. All of
@@ -161,12 +161,18 @@ def require_safe(tx: Transaction) -> int:
 
 
 def add(
-    tx: Transaction, rows: Rows, source: str, stem: str | None, report: ReportName | None = None
+    tx: Transaction,
+    rows: Rows,
+    *,
+    source: str,
+    stem: str | None = None,
+    report: ReportName | None = None,
 ) -> int:
-    """Enter opt-outs, and return how many numbers are new; the earliest of a number is kept.
+    """Enter opt-outs (msisdn, opted_out_at, message); how many numbers are new.
 
-    A row without a moment counts from now on. A row of a `report` that was known when its number
-    was removed does not bring the number back.
+    `source` is stop_report, reply or import. The earliest opt-out of a number is kept; a row
+    without a moment counts from now on. Rows of a `report` say which each is (raw_date, raw_hour,
+    occurrence): a row that was known when its number was removed does not bring it back.
     """
     locks.hold_off(tx)
     if not gather(tx, REPORTED if report else OPT_OUTS, rows, stem if report else None):
@@ -211,9 +217,9 @@ def enter(
 
 
 def rows(tx: Transaction) -> Iterator[pa.RecordBatch]:
-    """The stop list's numbers (msisdn int64, opted_out_at), streamed from the server.
+    """The stop list by number (msisdn int64, opted_out_at), as of one moment, streamed.
 
-    Those that are kept as hashes are not among them: nobody knows them.
+    Without the numbers that are kept as hashes: `count_hashed` says how many those are.
     """
     statement = (
         "COPY (SELECT msisdn, opted_out_at FROM sms.opt_out WHERE msisdn > 0 ORDER BY msisdn) "

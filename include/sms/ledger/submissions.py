@@ -48,8 +48,8 @@ def locked(tx: Transaction, stem: str) -> Submission:
     return Submission.of(row)
 
 
-def known(tx: Transaction, stem: str) -> Submission:
-    """The submission as it stands; nothing is locked."""
+def get(tx: Transaction, stem: str) -> Submission:
+    """A submission as it is now, without a lock; LedgerError if there is none."""
     found = one(tx, submission.c.stem == stem)
     if found is None:
         raise _no_such_file(stem)
@@ -62,15 +62,26 @@ def one(tx: Transaction, where: ColumnElement[bool]) -> Submission | None:
     return None if row is None else Submission.of(row)
 
 
+def of_run(tx: Transaction, run_key: str) -> list[Submission]:
+    """A run's live submissions by part; the cancelled ones if there is no live one."""
+    query = (
+        select(*COLUMNS)
+        .where(submission.c.run_key == run_key)
+        .order_by(submission.c.part, submission.c.id)
+    )
+    found = [Submission.of(row) for row in tx.db.execute(query)]
+    return [each for each in found if each.state is not State.CANCELLED] or found
+
+
 def named(tx: Transaction, stems: Collection[str]) -> dict[str, Submission]:
-    """Those of these stems, however spelled, that the ledger knows; the keys are in lower case."""
+    """Submissions by their stem in lower case; a stem may be given in any case."""
     query = select(*COLUMNS).where(
         func.lower(submission.c.stem).in_([stem.lower() for stem in stems])
     )
     return {row.stem.lower(): Submission.of(row) for row in tx.db.execute(query)}
 
 
-def standing_at(tx: Transaction, state: State) -> list[Submission]:
+def in_state(tx: Transaction, state: State) -> list[Submission]:
     """Every submission in a state, the earliest hour first."""
     query = select(*COLUMNS).where(submission.c.state == state).order_by(submission.c.send_at)
     return [Submission.of(row) for row in tx.db.execute(query)]
@@ -119,24 +130,38 @@ def move(
 
 def move_stem(
     tx: Transaction,
+    /,
     stem: str,
+    *,
     to: State,
-    token: str | None,
-    detail: Mapping[str, Any] | None,
-    moments: Mapping[str, datetime],
+    token: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+    **moments: datetime,
 ) -> bool:
-    """`move` for who knows the name; with a token, only while that token holds the claim."""
+    """True for the one caller whose move it was; with a token, only if that holds the claim.
+
+    `moments` may set submitted_at, verdict_at, due_at, reported_at; the one that belongs to
+    the state is set to now by itself. `detail` goes into the event. `Ledger.heard` is called once
+    the move is committed.
+    """
     strange = moments.keys() - MOMENTS
     if strange:
         raise TypeError(f"a move sets only {sorted(MOMENTS)}, not {sorted(strange)}")
     held = locked(tx, stem)
     if token is not None and held.claim != token:
         return False
-    return move(tx, held, to, detail=detail, **moments)
+    moved = move(tx, held, to, detail=detail, **moments)
+    if moved:
+        tx.moves.append((stem, to))
+    return moved
 
 
-def claim(tx: Transaction, stem: str, token: str, lease: timedelta) -> Submission:
-    """Take the submission for this try, renew what it holds, or take over what was left behind."""
+def claim(tx: Transaction, stem: str, token: str, *, lease: timedelta) -> Submission:
+    """Claim a submission for the try `token`; SubmissionTaken while another's lease lasts.
+
+    The holder's next call renews the claim. A submission that is beyond uploading is returned as
+    it is, unclaimed: look at its state.
+    """
     held = locked(tx, stem)
     if held.state is State.PLANNED:
         raise LedgerError(f"{stem} is planned but not prepared: render and review it first")
@@ -161,7 +186,7 @@ def _take_over(tx: Transaction, held: Submission, token: str, lease: timedelta) 
 
 
 def release(tx: Transaction, stem: str, token: str) -> None:
-    """Give a claim back, so that the next try need not wait for its lease to end."""
+    """End that try's claim, if it still holds it, so that the next need not wait for the lease."""
     held = locked(tx, stem)
     if held.state is not State.UPLOADING or held.claim != token:
         return
@@ -174,13 +199,13 @@ def release(tx: Transaction, stem: str, token: str) -> None:
 
 
 def holds(tx: Transaction, stem: str, token: str) -> bool:
-    """Whether the try with this token still holds the claim on a file that is on its way."""
+    """Whether that try still holds the submission and may act on it."""
     found = one(tx, submission.c.stem == stem)
     return found is not None and found.state is State.UPLOADING and found.claim == token
 
 
 def forget_upload(tx: Transaction, stem: str, token: str) -> bool:
-    """Vouch for no `.tmp` any more, until the next one is recorded; False if the claim is lost."""
+    """Record that the `.tmp` at the gateway is about to be replaced; False if the claim is lost."""
     held = locked(tx, stem)
     if held.state is not State.UPLOADING or held.claim != token:
         return False
@@ -192,13 +217,19 @@ def record_upload(
     tx: Transaction,
     stem: str,
     token: str,
+    *,
     messages: Iterable[pa.RecordBatch],
     sha256: str,
     size_bytes: int,
-    late_out: Mapping[str, int],
-    seconds: float,
+    late_out: Mapping[str, int] | None = None,
+    seconds: float = 0.0,
 ) -> Submission:
-    """Write down what the `.tmp` at the gateway holds, with every message, or nothing at all."""
+    """Record what the `.tmp` at the gateway holds, every message of it, or nothing at all.
+
+    `late_out` counts by Reason who was prepared but is no longer in the file, `seconds` is how
+    long the upload took. SubmissionTaken if another try holds the claim, LedgerError if the file
+    is not uploading.
+    """
     held = _held_for_upload(tx, stem, token)
     day = months.day_of(tx, held.id)
     months.open_month(tx, day)
@@ -218,7 +249,7 @@ def record_upload(
             segments=counted.segments,
             sha256=sha256,
             size_bytes=size_bytes,
-            late_out=dict(late_out),
+            late_out=dict(late_out or {}),
             uploaded_at=tx.now,
         )
     )
@@ -227,10 +258,11 @@ def record_upload(
     return locked(tx, stem)
 
 
-def end_empty(tx: Transaction, stem: str, token: str, left_out: Mapping[str, int]) -> Submission:
-    """Cancel a file in which nobody is left, and count whom it left out with its run's others.
+def end_empty(tx: Transaction, stem: str, token: str, *, left_out: Mapping[str, int]) -> Submission:
+    """Cancel a file without recipients, and add `left_out`, by Reason, to its run's exclusions.
 
-    Even where a rename was intended: the caller has taken its `.tmp` away, so none can happen.
+    Even where a rename was intended: the holder has removed its `.tmp`, so none can happen.
+    SubmissionTaken if another try holds the claim.
     """
     held = _held_for_upload(tx, stem, token)
     for table in (message, outcome_count):
@@ -259,7 +291,11 @@ def end_empty(tx: Transaction, stem: str, token: str, left_out: Mapping[str, int
 
 
 def intend_rename(tx: Transaction, stem: str, token: str) -> Submission:
-    """Write down that the rename of what was uploaded comes next."""
+    """Record that the rename comes next: from here on the file can't be cancelled.
+
+    SubmissionTaken if another try holds the claim, LedgerError if the file is not uploading, or
+    was not uploaded.
+    """
     held = _held_for_upload(tx, stem, token)
     if held.uploaded_at is None:
         raise LedgerError(f"{stem} was not uploaded: it must not be renamed")
@@ -273,7 +309,10 @@ def intend_rename(tx: Transaction, stem: str, token: str) -> Submission:
 
 
 def withdraw_rename(tx: Transaction, stem: str, token: str, why: str) -> None:
-    """Take back what `intend_rename` wrote: the file can't have left by it."""
+    """Take an intent back: it is certain that no rename was requested, or it was refused.
+
+    Nothing changes if that try does not hold the file any more.
+    """
     held = locked(tx, stem)
     if held.state is not State.UPLOADING or held.claim != token or not held.may_have_left:
         return
@@ -305,9 +344,9 @@ def _note(tx: Transaction, held: Submission, detail: Mapping[str, Any]) -> None:
 
 
 def upload_pace(tx: Transaction) -> float | None:
-    """Bytes a second of the latest uploads, the slowest of five; None before the first.
+    """Bytes per second of the slowest of the latest five uploads; None before the first.
 
-    Small files tell of latency alone, and are not asked.
+    Small files measure latency alone, and are left aside.
     """
     told = event.c.detail
     rows = tx.db.execute(

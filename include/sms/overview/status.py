@@ -76,7 +76,7 @@ def is_well(found: Iterable[Check]) -> bool:
 
 def _files(ledger: Ledger, settings: Settings, now: datetime) -> Iterable[Check]:
     def those(state: State, late: Callable[[Submission], bool]) -> list[str]:
-        return [each.stem for each in ledger.submissions_in(state) if late(each)]
+        return [each.stem for each in ledger.submissions.in_state(state) if late(each)]
 
     yield _cases(
         "unknown_files",
@@ -107,7 +107,9 @@ def _files(ledger: Ledger, settings: Settings, now: datetime) -> Iterable[Check]
 
 
 def _quarantined(ledger: Ledger) -> Check:
-    rows = [f"{name}: {count(number, 'row')}" for name, number in ledger.unseen_stops().items()]
+    rows = [
+        f"{name}: {count(number, 'row')}" for name, number in ledger.reports.unseen_stops().items()
+    ]
     return _cases(
         "unread_stops",
         rows,
@@ -120,7 +122,7 @@ def _quarantined(ledger: Ledger) -> Check:
 
 def _stop_list(ledger: Ledger, settings: Settings) -> Check:
     try:
-        size = ledger.require_safe_stop_list()
+        size = ledger.stop_list.require_safe()
     except LedgerUnreachable:
         raise
     except StopListUnsafe as error:
@@ -133,7 +135,7 @@ def _stop_list(ledger: Ledger, settings: Settings) -> Check:
 
 
 def _recurring(ledger: Ledger, now: datetime) -> Iterable[Check]:
-    successes, sent = ledger.successes(), ledger.last_submitted()
+    successes, sent = ledger.reports.task_successes(), ledger.submissions.last_submitted()
     for task, late in LATE.items():
         what, done, dag = DONE_BY[task]
         at = successes.get(task)
@@ -165,13 +167,13 @@ def _past(ledger: Ledger, since: datetime, now: datetime) -> Iterable[Check]:
     period = f"in the last {duration(now - since)}"
     failed = [
         f"{each.run_key}{f', in {each.failed_task}: {each.failed_why}' if each.failed_task else ''}"
-        for each in ledger.runs(since=since)
+        for each in ledger.runs.lines(since=since)
         if each.status == "failed"
     ]
     yield _happened("failed_runs", failed, f"no run failed {period}", f"failed {period}", "run")
     yield _happened(
         "rejected_files",
-        ledger.rejected(since=since),
+        ledger.submissions.rejected(since=since),
         f"no file was rejected {period}",
         f"rejected by the gateway {period}",
     )
@@ -179,12 +181,12 @@ def _past(ledger: Ledger, since: datetime, now: datetime) -> Iterable[Check]:
         "partial_sends",
         [
             f"{each.stem}: {each.missing:,} of {count(each.sent, 'message')}"
-            for each in ledger.short(since=since)
+            for each in ledger.submissions.shortfalls(since=since)
         ],
         f"every delivery report {period} covers all messages of its file",
         f"with messages that their delivery report does not cover, {period}: see the balance",
     )
-    unsure = len(ledger.unsure_replies(now - REPLIES_LOOKED_BACK))
+    unsure = len(ledger.people.unsure_replies(now - REPLIES_LOOKED_BACK))
     replies = f"{count(unsure, 'reply', 'replies')} may ask to stop: sms replies unsure"
     level = Level.NOTICE if unsure else Level.OK
     yield Check("unsure_replies", level, replies if unsure else "no reply is left to be judged")

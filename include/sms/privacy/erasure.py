@@ -37,7 +37,7 @@ def forget(
     """
     msisdn = _msisdn(number)
     try:
-        forgotten = ledger.forget(msisdn, hashed=settings.hash_stop_list)
+        forgotten = ledger.people.forget(msisdn, hashed=settings.hash_stop_list)
     except StillReported as error:
         day = error.last + _with_a_night(settings.reports_quiet)
         from_when = f": from {day:%Y-%m-%d} on, if all their reports came home"
@@ -57,10 +57,10 @@ def _msisdn(number: str) -> int:
 
 def _of_files(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
     for run_key in dict.fromkeys(each.run_key for each in forgotten.files):
-        latest = max(each.send_at for each in ledger.submissions(run_key))
-        yield StillKept(ledger.run(run_key).folder, latest + _with_a_night(settings.keep_runs))
+        latest = max(each.send_at for each in ledger.submissions.of_run(run_key))
+        yield StillKept(ledger.runs.get(run_key).folder, latest + _with_a_night(settings.keep_runs))
     for each in forgotten.files:
-        for file in ledger.report_files(each.stem):
+        for file in ledger.reports.of_submission(each.stem):
             states = file.archive.rpartition("/")[0]  # of a report that grew, all lie side by side
             yield StillKept(
                 f"{settings.archive_folder}/{states}",
@@ -72,7 +72,7 @@ def _of_reports(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Ite
     """Reports that named them without a file of theirs: nothing else leads there."""
     told = {each.stem for each in forgotten.files}
     for name in forgotten.reports:
-        report, file = ReportName.parse(name), ledger.report_file(name)
+        report, file = ReportName.parse(name), ledger.reports.get(name)
         if report is None or (file and file.stem in told):
             continue
         day = day_of(report)

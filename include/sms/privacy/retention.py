@@ -39,7 +39,7 @@ class RunsExpired:
 
 def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> RunsExpired:
     """Delete the folders of runs that are over and went out longer ago than `keep`."""
-    known = {_place(each.folder): each for each in ledger.run_folders()}
+    known = {_place(each.folder): each for each in ledger.runs.folders()}
     folders = unknown = 0
     called_off: list[str] = []
     for folder in [each for dag in _folders(root) for each in _folders(dag)]:
@@ -48,7 +48,7 @@ def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> Ru
             unknown += 1
         elif now - run.send_at > keep:
             called_off += _call_off(run, ledger)
-            if all(ledger.submission(stem).state in OVER for stem in run.stems):
+            if all(ledger.submissions.get(stem).state in OVER for stem in run.stems):
                 remove(folder)
                 folders += 1
     log.info("%d run folders deleted", folders)
@@ -65,7 +65,7 @@ def _call_off(run: KeptRun, ledger: Ledger) -> Iterator[str]:
     """Cancel what was prepared and never sent, or its people would be kept for ever."""
     for stem, state in run.stems.items():
         why = {"why": "its run's folder expires"}
-        if state in NEVER_LEFT and ledger.move(stem, to=State.CANCELLED, detail=why):
+        if state in NEVER_LEFT and ledger.submissions.move(stem, to=State.CANCELLED, detail=why):
             yield stem
 
 
@@ -83,7 +83,7 @@ def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime)
             hour = day_of(report) if report else None
             if report is None or hour is None or now - hour <= keep:
                 continue
-            owner = ledger.find_submission(report)
+            owner = ledger.reports.find_submission(report)
             if owner is None or owner.state in OVER:
                 remove(folder)
                 expired += 1
@@ -115,13 +115,13 @@ def expire_people(
     """
     before = now - keep
     erased = {"months": _drop_months(ledger, before), "messages": 0, "strangers": 0, "replies": 0}
-    for stem in ledger.expired(before):
-        while any((found := ledger.expire(stem, most=portion)).values()):
+    for stem in ledger.people.expired(before):
+        while any((found := ledger.people.expire(stem, most=portion)).values()):
             for kind, number in found.items():
                 erased[kind] += number
-    erased["replies"] += _all(lambda: ledger.expire_strays(before, most=portion))
-    erased["texts"] = _all(lambda: ledger.expire_words(before, most=portion))
-    erased["unreadable"] = _all(lambda: ledger.expire_unreadable(before, most=portion))
+    erased["replies"] += _all(lambda: ledger.people.expire_stray_replies(before, most=portion))
+    erased["texts"] = _all(lambda: ledger.stop_list.expire_texts(before, most=portion))
+    erased["unreadable"] = _all(lambda: ledger.reports.expire_unreadable(before, most=portion))
     log.info(
         "erased from the ledger: %(months)d whole months, %(messages)d messages, "
         "%(strangers)d strangers, %(replies)d replies, %(unreadable)d unreadable rows, "
@@ -138,20 +138,20 @@ def _hash(ledger: Ledger, before: datetime, portion: int) -> int:
     """Hash the stop list's old numbers, portion after portion; how many it was."""
     total = after = 0
     while True:
-        done = ledger.hash_opt_outs(before, after=after, most=portion)
+        done = ledger.stop_list.hash_old(before, after=after, most=portion)
         total += done.numbers
         if done.last is None:
             break
         after = done.last
     if total:
-        ledger.renew_statistics()
+        ledger.stop_list.renew_statistics()
     return total
 
 
 def _drop_months(ledger: Ledger, before: datetime) -> int:
     """How many whole months were dropped; none where this role may not, which the log says."""
     try:
-        return len(ledger.drop_months(before.astimezone(PARIS).date()))
+        return len(ledger.people.drop_months(before.astimezone(PARIS).date()))
     except LedgerError as error:
         if error.retryable:
             raise

@@ -201,7 +201,7 @@ def explain(
         *(entry for each in sent for entry in _sent(each, search)),
     ]
     numbers = [msisdn] if msisdn is not None else sorted({e.msisdn for e in sent} | search.given)
-    histories = {number: ledger.history(number) for number in numbers}
+    histories = {number: ledger.people.history(number) for number in numbers}
     for history in histories.values():
         entries += of_stop_list(history)
         entries += [_heard(reply) for reply in history.replies if not _asks_to_stop(reply)]
@@ -219,8 +219,8 @@ def _sent_to(ledger: Ledger, msisdn: int | None, key: str | None, since: datetim
     A proof carries a recipient's key, and goes to a phone of the sender's own.
     """
     if key is None:
-        return ledger.sent_to(msisdn or 0, since=since)
-    found = ledger.sent_with_key(key, since=since)
+        return ledger.people.sent_to(msisdn or 0, since=since)
+    found = ledger.people.sent_with_key(key, since=since)
     return [each for each in found if not is_proof(each.run_key)]
 
 
@@ -228,7 +228,7 @@ def _searched(
     ledger: Ledger, search: Search, since: datetime
 ) -> tuple[list[PlannedRun], list[str]]:
     """The runs whose folders are searched, and sentences on those that aren't."""
-    runs = ledger.recent_runs(since=since, most=RUNS + 1)
+    runs = ledger.runs.recent(since=since, most=RUNS + 1)
     untold = [f"only the latest {RUNS} runs were searched for exclusions"] if runs[RUNS:] else []
     gone = {run.run_key for run in runs[:RUNS] if search.is_gone(run.folder)}
     if gone:
@@ -280,10 +280,12 @@ def _spared(
     if campaign.at_most:
         times, days = campaign.at_most
         since = now - timedelta(days=days)
-        if len(ledger.written_to(asked, kind=campaign.kind, times=times, since=since, but="")):
+        if len(
+            ledger.people.written_to(asked, kind=campaign.kind, times=times, since=since, but="")
+        ):
             return Reason.AT_MOST
     failures = campaign.suppress_after_failures
-    if failures and len(ledger.failing(asked, times=failures)):
+    if failures and len(ledger.people.failing(asked, times=failures)):
         return Reason.FAILING_NUMBER
     return None
 
@@ -337,9 +339,9 @@ def _left_out(
     facts = {"campaign": run.campaign, "run_key": run.run_key, "dry_run": run.dry_run}
     for rows in search.excluded(run.folder):
         yield Entry(at, "excluded", _excluded(run, rows), {**facts, **_facts_of(rows)}, rows.rows)
-    for file in ledger.submissions(run.run_key):
+    for file in ledger.submissions.of_run(run.run_key):
         if file.stem not in {each.stem for each in sent} and search.message(run.folder, file.stem):
-            yield _prepared(run, file, facts, unsure=ledger.lacks_people(file.stem))
+            yield _prepared(run, file, facts, unsure=ledger.people.were_erased(file.stem))
 
 
 def _excluded(run: PlannedRun, rows: LeftOut) -> str:

@@ -123,7 +123,9 @@ def collect_delivery_report(
 
     Raises ReportOverdue if there is none, ReportUnfinished, ReportUnreadable, GatewayError.
     """
-    found = find_report(gateway.listing(Folder.REPORT), stem) or ledger.delivery_report(stem)
+    found = find_report(gateway.listing(Folder.REPORT), stem) or ledger.reports.delivery_report(
+        stem
+    )
     if found is None:
         raise overdue(stem, ledger)
     return bring_delivery_report(stem, found.name, gateway, ledger, archive, now)
@@ -155,21 +157,21 @@ def unchanged_for(name: str, ledger: Ledger, now: datetime) -> timedelta:
 
     By our own fetches: the server's clock may be hours off.
     """
-    seen = ledger.sighting(name)
+    seen = ledger.reports.sighting(name)
     return now - seen.since if seen else timedelta(0)
 
 
 def require_owner(stem: str, name: str, ledger: Ledger) -> None:
     """ReportOverdue if a report of another hour turns out to be another submission's (R34)."""
     report = ReportName.parse(name)
-    owner = ledger.find_submission(report) if report else None
+    owner = ledger.reports.find_submission(report) if report else None
     if owner is None or owner.stem != stem:
         raise overdue(stem, ledger)
 
 
 def overdue(stem: str, ledger: Ledger) -> ReportOverdue:
     """The alarm for a report that is not there, with its numbers."""
-    submission = ledger.submission(stem)
+    submission = ledger.submissions.get(stem)
     return ReportOverdue(stem, submission.messages, submission.due_at)
 
 
@@ -180,8 +182,8 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
     counts once it has a row: until then it is ReportUnfinished.
     """
     use_lean_memory()
-    known = ledger.report_file(archived.name)
-    before = [each for each in ledger.report_files(stem) if each.kind == ReportKind.ACK]
+    known = ledger.reports.get(archived.name)
+    before = [each for each in ledger.reports.of_submission(stem) if each.kind == ReportKind.ACK]
     if not before and _read(archived, archive, reports.is_blank):
         raise ReportUnfinished(archived.name)
     # Of one name, what is fetched later is later, whatever the server's clock says.
@@ -189,7 +191,7 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
     latest = all(modified_at <= archived.modified_at for modified_at in others)
     load = partial(_load, stem=stem, ledger=ledger, latest=latest)
     report = _read(archived, archive, load)
-    read = _as_read(archived, report, ledger.submission(stem))
+    read = _as_read(archived, report, ledger.submissions.get(stem))
     _record(read, known, archived, report.unreadable, ledger, archive)
     notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
     return Collected(
@@ -205,7 +207,7 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
 
 def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...]]:
     """What became of a file's messages, and in sentences what is missing or odd."""
-    counts = ledger.reconcile(stem)
+    counts = ledger.submissions.reconcile(stem)
     notes = (*shortfall(stem, counts), *_late_stops(stem, ledger))
     for note in notes:
         log.warning("%s", note)
@@ -215,8 +217,8 @@ def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...
 def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
     """A delivery report proves what we may have missed: that the file arrived, was accepted."""
     for state in PROVEN:
-        ledger.move(stem, to=state, detail={"proven_by": name})
-    state = ledger.submission(stem).state
+        ledger.submissions.move(stem, to=state, detail={"proven_by": name})
+    state = ledger.submissions.get(stem).state
     if state not in {State.REPORTED, State.CLOSED}:
         yield (
             f"{stem} is {state} in the ledger, and yet {name} reports on it: messages may have "
@@ -227,13 +229,13 @@ def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
 def _load(file: BinaryIO, stem: str, ledger: Ledger, *, latest: bool) -> Report:
     """From the file into the ledger, a block after the other."""
     deliveries = reports.Deliveries(file)
-    ledger.load_delivery_report(stem, deliveries, latest=latest)
+    ledger.reports.load_delivery_report(stem, deliveries, latest=latest)
     return deliveries.report()
 
 
 def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
     """Spec, *File name*: a STOP can't be managed any more once the file is there."""
-    late = ledger.late_stops(stem)
+    late = ledger.submissions.late_stops(stem)
     if late:
         people = count(late, "person", "people")
         yield (
@@ -260,7 +262,7 @@ def collect_replies(
     failures: list[tuple[str, BaseException]] = []
     listing = gateway.listing(Folder.REPORT)
     names = [file.name for file in listing]
-    read, seen = ledger.reports_read(names), ledger.sightings(names)
+    read, seen = ledger.reports.named(names), ledger.reports.sightings(names)
     for file in reply_files(listing):
         if is_unchanged(file, read.get(file.name), seen.get(file.name)):
             continue
@@ -282,10 +284,10 @@ def collect_replies(
         if kept := keep_unmatched(file, known, gateway, ledger, archive):
             collected.append(kept)
     # Not what this look met: whoever looks next, or tries again, must be held by it as well.
-    unseen = ledger.unseen_stops()
+    unseen = ledger.reports.unseen_stops()
     if failures or unseen:
         raise _failed(failures, collected, unseen)
-    ledger.record_success(Recurring.COLLECT_REPLIES)
+    ledger.reports.record_success(Recurring.COLLECT_REPLIES)
     return collected
 
 
@@ -314,7 +316,7 @@ def collect_reply_file(
     file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> Collected | None:
     """Bring one STOP or SMSMO file home; None if it says nothing new."""
-    known = ledger.report_file(file.name)
+    known = ledger.reports.get(file.name)
     archived = archive_file(file, gateway, ledger, archive)
     if known is None or known.sha256 != archived.sha256:
         return load_replies(archived, ledger, archive)
@@ -348,7 +350,7 @@ def is_unchanged(file: RemoteFile, known: ReportFile | None, seen: Sighting | No
 def _note_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
     """Write down a report's new time at the gateway, where its bytes are the same."""
     if known.modified_at != archived.modified_at:
-        ledger.date_report_file(known, archived.modified_at)
+        ledger.reports.record_modified_at(known, archived.modified_at)
 
 
 def load_replies(
@@ -361,8 +363,8 @@ def load_replies(
     Raises StopTorn, when all else is loaded, where it can't be told whose STOP that may be.
     """
     name = archived.report
-    known = ledger.report_file(archived.name)
-    owner = ledger.find_submission(name)
+    known = ledger.reports.get(archived.name)
+    owner = ledger.reports.find_submission(name)
     loading = _ReplyLoading(archived, known, owner, ledger, archive, grows=grows)
     report = loading.go_on() or loading.begin()
     opt_outs, replies = loading.opt_outs, loading.replies
@@ -428,7 +430,7 @@ class _ReplyLoading:
             return None
         blocks = [reports.REPLIES.empty_table()]
         report = self._read(start, blocks.append)
-        rows = self._ledger.count_on(self._name, known.rows, pa.concat_tables(blocks))
+        rows = self._ledger.reports.count_on(self._name, known.rows, pa.concat_tables(blocks))
         if rows is None:
             return None
         self._store(rows)
@@ -443,14 +445,14 @@ class _ReplyLoading:
 
     def _store(self, rows: pa.Table) -> None:
         self.opt_outs += self.enter(_opt_outs(self._name.kind, rows))
-        new = self._ledger.load_replies(self._name, rows)
+        new = self._ledger.reports.load_replies(self._name, rows)
         self.replies += new
         if new and self._name.kind is ReportKind.SMSMO:
             _tell_of_unsure(self._name, rows)
 
     def enter(self, opt_outs: pa.Table) -> int:
         """Enter opt-outs into the stop list; how many are new."""
-        return self._ledger.add_opt_outs(
+        return self._ledger.stop_list.add(
             opt_outs,
             source=SOURCE[self._name.kind],
             stem=self._owner.stem if self._owner else self._name.stem,
@@ -524,13 +526,13 @@ def match_late(ledger: Ledger, archive: Any) -> None:
     A delivery report is loaded from the archive, unless another one was read meanwhile; without
     its bytes it stays unmatched. It never fails: no send may wait for it.
     """
-    for file in ledger.unmatched_reports():
+    for file in ledger.reports.unmatched():
         report = ReportName.parse(file.name)
-        owner = ledger.find_submission(report) if report else None
+        owner = ledger.reports.find_submission(report) if report else None
         if owner is None:
             continue
         try:
-            if file.kind == ReportKind.ACK and not ledger.delivery_report(owner.stem):
+            if file.kind == ReportKind.ACK and not ledger.reports.delivery_report(owner.stem):
                 archived = find(file.archive, file.name, file.modified_at, archive)
                 if archived is None:
                     continue
@@ -540,7 +542,7 @@ def match_late(ledger: Ledger, archive: Any) -> None:
         except SmsError as error:
             log.warning("%s is not matched to %s: %s", file.name, owner.stem, error)
             continue
-        ledger.adopt(file, owner.stem)
+        ledger.reports.adopt(file, owner.stem)
         log.warning("%s came before its file was known: it is matched to %s", file.name, owner.stem)
 
 
@@ -556,7 +558,7 @@ def keep_unmatched(
         return None
     if known and known.stem:
         return None
-    if ledger.find_submission(report):
+    if ledger.reports.find_submission(report):
         return None
     try:
         archived = archive_file(file, gateway, ledger, archive)
@@ -617,7 +619,7 @@ def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) ->
     """
     listed = [file for file in gateway.listing(Folder.REPORT) if file.name == name]
     if not listed:
-        known = ledger.report_file(name)
+        known = ledger.reports.get(name)
         kept = known and find(known.archive, name, known.modified_at, archive)
         if not known or not kept or kept.sha256 != known.sha256:
             raise GatewayError(
@@ -640,11 +642,11 @@ def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: An
     with storage.scratch() as copy:
         gateway.fetch(Folder.REPORT, file.name, copy)
         archived = keep(copy, file.name, file.modified_at or began, archive)
-    seen = None if file.modified_at else ledger.sighting(file.name)
+    seen = None if file.modified_at else ledger.reports.sighting(file.name)
     if seen and seen.state.sha256 == archived.sha256:
         archived = replace(archived, modified_at=seen.state.modified_at)
     state = RemoteState(archived.size_bytes, archived.modified_at, archived.sha256)
-    ledger.sight(file.name, state, began)
+    ledger.reports.record_sighting(file.name, state, began)
     return archived
 
 
@@ -690,7 +692,7 @@ def _record(
         return
     with opened(archived, archive) as file:
         rows = _weighed(archived.report.kind, raw_rows(file, unreadable))
-        if not ledger.record_reading(before, read, rows, after=after):
+        if not ledger.reports.record_reading(before, read, rows, after=after):
             log.warning("%s was read by another task meanwhile: the next look reads it", read.name)
 
 

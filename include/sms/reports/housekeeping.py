@@ -107,7 +107,7 @@ def clear_gateway(
         except Exception as error:
             failures.append((report.file.name, error))
     there = gateway.listing(Folder.SEND)
-    owners = ledger.submissions_named([stem for each in there if (stem := stem_of(each.name))])
+    owners = ledger.submissions.named([stem for each in there if (stem := stem_of(each.name))])
     owned = [(file, owners.get((stem_of(file.name) or "").lower())) for file in there]
     failures += _contradictions(owned, ours)
     left = [each for each in ours if each.file.name not in deleted]
@@ -120,7 +120,7 @@ def clear_gateway(
     strangers = misnamed(listing, {ReportKind.ACK})
     told = {name for name, _ in failures}
     unread = [*_unread(ours, told, now), *((name, str(error)) for name, error in strangers)]
-    ledger.record_success(Recurring.CLEAR_GATEWAY)
+    ledger.reports.record_success(Recurring.CLEAR_GATEWAY)
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared
@@ -141,7 +141,7 @@ def _bring_changes_home(
     for report in _reports(gateway.listing(Folder.REPORT), ledger):
         awaited = report.known is None and report.owner.state not in HOME
         # One that was never seen by our own clock would never be old enough to go.
-        is_sure = report.file.modified_at and ledger.sighting(report.file.name)
+        is_sure = report.file.modified_at and ledger.reports.sighting(report.file.name)
         is_read = report.is_read and is_sure
         if report.kind is ReportKind.ACK and not is_read and not awaited:
             name, stem = report.file.name, report.owner.stem
@@ -160,9 +160,9 @@ def _reports(listing: Iterable[RemoteFile], ledger: Ledger) -> Iterator[_Report]
     """The reports on files of ours; others are other people's."""
     for file in listing:
         name = ReportName.parse(file.name)
-        owner = ledger.find_submission(name) if name else None
+        owner = ledger.reports.find_submission(name) if name else None
         if name and owner:
-            yield _Report(file, name.kind, owner, ledger.report_file(file.name))
+            yield _Report(file, name.kind, owner, ledger.reports.get(file.name))
 
 
 def _may_go(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
@@ -182,7 +182,7 @@ def _is_whole(report: _Report, ledger: Ledger, settings: Settings, now: datetime
     unchanged = unchanged_for(report.file.name, ledger, now)
     if unchanged < REPORT_SETTLES:
         return False
-    missing = ledger.reconcile(report.owner.stem).missing
+    missing = ledger.submissions.reconcile(report.owner.stem).missing
     if missing and unchanged < settings.report_stays:
         log.warning(
             "%s does not cover %d messages: it stays until it does, or for %d days unchanged",
@@ -306,14 +306,14 @@ def _close(gateway: Gateway, ledger: Ledger, settings: Settings, now: datetime) 
     reports = list(_reports(gateway.listing(Folder.REPORT), ledger))
     sent = {(stem_of(each.name) or "").lower() for each in gateway.listing(Folder.SEND)}
     shown = {each.owner.id for each in reports}
-    for each in ledger.submissions_in(State.REPORTED):
+    for each in ledger.submissions.in_state(State.REPORTED):
         if (
             _is_quiet(each, settings, now)
             and each.id not in shown
             and each.stem.lower() not in sent
         ):
-            missing = ledger.reconcile(each.stem).missing
-            ledger.move(
+            missing = ledger.submissions.reconcile(each.stem).missing
+            ledger.submissions.move(
                 each.stem, to=State.CLOSED, detail={"missing": missing} if missing else None
             )
             yield each.stem

@@ -51,14 +51,14 @@ def of_move(ledger: Ledger, stem: str, to: State) -> Notice | None:
     """What to tell of a move of a file; None if nobody asked to hear of such moves."""
     if to not in TOLD:
         return None
-    counts = ledger.reconcile(stem) if to is State.REPORTED else None
-    submission = ledger.submission(stem)
+    counts = ledger.submissions.reconcile(stem) if to is State.REPORTED else None
+    submission = ledger.submissions.get(stem)
     return _notice(TOLD[to], submission, ledger, _sentence(to, submission, counts), counts)
 
 
 def of_overdue(ledger: Ledger, stem: str, sentence: str) -> Notice:
     """What to tell of a verdict or a report that did not come in time."""
-    return _notice("overdue", ledger.submission(stem), ledger, sentence)
+    return _notice("overdue", ledger.submissions.get(stem), ledger, sentence)
 
 
 def shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _notice(
     return Notice(
         event=event,
         sentence=sentence,
-        campaign=ledger.run(submission.run_key).campaign,
+        campaign=ledger.runs.get(submission.run_key).campaign,
         run_key=submission.run_key,
         stem=submission.stem,
         messages=submission.messages or 0,

@@ -78,7 +78,7 @@ def settle(desk: Desk) -> list[tuple[str, Exception]]:
     """
     problems: list[tuple[str, Exception]] = []
     for state, judge in JUDGES.items():
-        for each in desk.ledger.submissions_in(state):
+        for each in desk.ledger.submissions.in_state(state):
             problem: Exception | None
             try:
                 problem = judge(each, desk)
@@ -112,8 +112,8 @@ def _uploading(each: Submission, desk: Desk) -> SmsError | None:
         return None
     proof = desk.proof_of_arrival(each.stem)
     if proof and each.may_have_left:
-        desk.ledger.move(each.stem, to=State.SUBMITTED, detail={"shown": proof})
-        return _submitted(desk.ledger.submission(each.stem), desk)
+        desk.ledger.submissions.move(each.stem, to=State.SUBMITTED, detail={"shown": proof})
+        return _submitted(desk.ledger.submissions.get(each.stem), desk)
     if proof:
         return contradiction(each.stem, proof)
     if each.may_have_left:
@@ -154,7 +154,7 @@ def _submitted(each: Submission, desk: Desk) -> SmsError | None:
     if Phase.DONE in phases:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=True)
         log.warning("%s was accepted, and no task waited for that", each.stem)
-        return _accepted(desk.ledger.submission(each.stem), desk)
+        return _accepted(desk.ledger.submissions.get(each.stem), desk)
     if desk.report(each.stem):
         return _accepted(each, desk)
     seen = next((phase for phase in (Phase.LOCK, Phase.CSV) if phase in phases), None)
@@ -175,7 +175,7 @@ def _accepted(each: Submission, desk: Desk) -> SmsError | None:
     if desk.now - each.sent_at <= MONTH:
         return ReportOverdue(each.stem, each.messages, due)
     why = "no report within a month"
-    desk.ledger.move(each.stem, to=State.CLOSED, detail={"why": why})
+    desk.ledger.submissions.move(each.stem, to=State.CLOSED, detail={"why": why})
     return SmsError(
         "it is closed without a delivery report: the provider's month is over, and what became of "
         f"it ({_messages(each)}) stays unknown"

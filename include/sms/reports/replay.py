@@ -117,7 +117,7 @@ def _load(archived: Archived, ledger: Ledger, archive: Any, *, grows: bool) -> C
         except StopTorn as torn:  # a later state of it says how that row went on
             brought: Collected = torn.brought
             return brought
-    owner = ledger.find_submission(report)
+    owner = ledger.reports.find_submission(report)
     if owner is None:
         raise LedgerError(
             f"the ledger knows no file {report.stem}, and outcomes belong to a file's messages: "

@@ -15,14 +15,14 @@ def proof_keys(plan: Plan, ledger: Ledger) -> dict[str, str]:
     """The runs that prove what is prepared now, by variant; none without `proof_to`."""
     if plan.dry_run or not plan.campaign.proof_to:
         return {}
-    key = f"{plan.run_key}/{PROOF}-{ledger.prepared_digest(plan.run_key)}"
+    key = f"{plan.run_key}/{PROOF}-{ledger.runs.prepared_digest(plan.run_key)}"
     return {name: f"{key}-{name}" if name else key for name in plan.campaign.texts}
 
 
 def require_proved(plan: Plan, ledger: Ledger) -> list[Submission]:
     """The proofs of what is prepared now; NotApproved unless each has left."""
     run_keys = proof_keys(plan, ledger).values()
-    proofs = [each for run_key in run_keys for each in ledger.submissions(run_key)]
+    proofs = [each for run_key in run_keys for each in ledger.submissions.of_run(run_key)]
     if len(proofs) < len(run_keys) or any(each.state not in SENT for each in proofs):
         raise NotApproved(
             "the proof of what is prepared now has not left, so nobody can have seen it: clear the "
@@ -38,7 +38,7 @@ def is_needed(plan: Plan, ledger: Ledger) -> bool:
     least = plan.campaign.approval
     if not least:
         return False
-    return sum(each.messages or 0 for each in ledger.submissions(plan.run_key)) >= least
+    return sum(each.messages or 0 for each in ledger.submissions.of_run(plan.run_key)) >= least
 
 
 def deadline(

@@ -57,8 +57,8 @@ class DepartureRules:
         Raises SendingHalted, WindowClosed, NotApproved, StopListUnsafe.
         """
         now = self.now()
-        files = self.ledger.submissions(submission.run_key)
-        run = self.ledger.run(submission.run_key)
+        files = self.ledger.submissions.of_run(submission.run_key)
+        run = self.ledger.runs.get(submission.run_key)
         self.require_not_halted()
         self._require_open_hour(submission, files, now)
         self._require_done_by_closing(files, now)
@@ -128,7 +128,7 @@ class DepartureRules:
 
 def require_stop_list(ledger: Ledger, settings: Settings) -> int:
     """The stop list's size; StopListUnsafe where it may have lost somebody."""
-    size = ledger.require_safe_stop_list()
+    size = ledger.stop_list.require_safe()
     if size < settings.stop_list_minimum:
         raise StopListUnsafe(
             f"the stop list has {count(size, 'number')}, fewer than the setting stop_list_minimum "

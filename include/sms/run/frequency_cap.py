@@ -38,7 +38,7 @@ def at(send_at: datetime, plan: Plan, ledger: Ledger) -> FrequencyCap | None:
     times, days = plan.campaign.at_most
     return FrequencyCap(
         partial(
-            ledger.written_to,
+            ledger.people.written_to,
             kind=plan.campaign.kind,
             times=times,
             since=send_at - timedelta(days=days),

@@ -38,7 +38,7 @@ class Request(BaseModel):
 def is_under_way(run_key: str, ledger: Ledger) -> bool:
     """Whether a file of this run has been claimed for upload: nothing is made again then."""
     before = (State.PLANNED, State.PREPARED, State.CANCELLED)
-    return any(each.state not in before for each in ledger.submissions(run_key))
+    return any(each.state not in before for each in ledger.submissions.of_run(run_key))
 
 
 def plan(
@@ -62,7 +62,7 @@ def plan(
     if is_under_way(run_key, ledger):
         log.info("%s is under way already: nothing of it is made again", run_key)
         return folder.read_plan()
-    known = ledger.submissions(run_key)
+    known = ledger.submissions.of_run(run_key)
     kept = _kept_plan(folder, [each for each in known if each.state is not State.CANCELLED])
     if kept and _is_ahead(kept, folder, now, settings):
         # The hour and the name stay; what the campaign says may have been corrected meanwhile.
@@ -81,7 +81,7 @@ def plan(
     drawn = Plan(
         run_key=run_key,
         campaign=campaign,
-        campaign_id=campaign_id(campaign.name, run_key, ledger.attempts(run_key) + 1),
+        campaign_id=campaign_id(campaign.name, run_key, ledger.runs.attempts(run_key) + 1),
         service_id=service_id,
         send_at=slot.send_at,
         slot_reason=slot.reason,
@@ -111,8 +111,8 @@ def record_plan(
         asked_at=asked_at,
         row_limit=drawn.limit,
     )
-    known = ledger.submissions(drawn.run_key)
-    (ledger.replan if known else ledger.plan)(run, drawn.stem(1, 1))
+    known = ledger.submissions.of_run(drawn.run_key)
+    (ledger.runs.replan if known else ledger.runs.plan)(run, drawn.stem(1, 1))
 
 
 def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetime | None:
@@ -160,5 +160,5 @@ def _kept_plan(folder: RunFolder, live: Sequence[Submission]) -> Plan | None:
 
 def call_off(plan: Plan, ledger: Ledger, why: str) -> None:
     """End a run that sends nothing; planned again, it gets a new name."""
-    for each in ledger.submissions(plan.run_key):
-        ledger.move(each.stem, to=State.CANCELLED, detail={"why": why})
+    for each in ledger.submissions.of_run(plan.run_key):
+        ledger.submissions.move(each.stem, to=State.CANCELLED, detail={"why": why})

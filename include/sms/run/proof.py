@@ -47,7 +47,7 @@ def prove(
         _, text = plan.campaign.texts[variant]
         place = folder.proof(variant)
         _call_off_another(place, run_key, ledger)
-        known = ledger.submissions(run_key)
+        known = ledger.submissions.of_run(run_key)
         if known and not {each.state for each in known} & {State.PLANNED, State.CANCELLED}:
             stems += [each.stem for each in known]
             continue
@@ -78,7 +78,7 @@ def _plan(
         update={
             "run_key": run_key,
             "campaign": campaign,
-            "campaign_id": campaign_id(campaign.name, run_key, ledger.attempts(run_key) + 1),
+            "campaign_id": campaign_id(campaign.name, run_key, ledger.runs.attempts(run_key) + 1),
             "send_at": slot.send_at,
             "slot_reason": f"a proof of {plan.campaign_id}, {slot.reason}",
             "at_once": True,
@@ -99,7 +99,7 @@ def _prepared(
     )
     place.write_schedule(Schedule(files=(only,)), proof)
     parquet.write(place.audience, [people])
-    ledger.record_screening(
+    ledger.runs.record_screening(
         proof.run_key,
         candidates=people.num_rows,
         audience=people.num_rows,
@@ -117,7 +117,7 @@ def _people(plan: Plan, variant: str, folder: RunFolder, ledger: Ledger) -> pa.R
     LedgerError where everybody of ours said STOP.
     """
     ours = np.array([int(number) for number in plan.campaign.proof_to], np.int64)
-    numbers = np.setdiff1d(ours, ledger.opted_out(ours))
+    numbers = np.setdiff1d(ours, ledger.stop_list.opted_out(ours))
     if not len(numbers):
         raise LedgerError(
             "every number of proof_to is in the stop list, so nobody would see the proof: name "
@@ -153,7 +153,7 @@ def _first_keys(
     keys: list[str] = []
     others: list[str] = []
     ways = EachWay()
-    for each in ledger.submissions(plan.run_key):
+    for each in ledger.submissions.of_run(plan.run_key):
         path = folder.messages(each.stem)
         known = [name for name in (VARIANT.name, WAY.name) if name in parquet.columns(path)]
         for batch in parquet.batches(path, ["key", *known]):

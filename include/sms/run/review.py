@@ -42,7 +42,7 @@ def review(
     WindowClosed for one that would not be done by closing time. A dry run only tells it.
     """
     files = require_faultless(plan, folder, ledger, settings)
-    summary = ledger.summary(plan.run_key)
+    summary = ledger.runs.summary(plan.run_key)
     histogram = _histogram(folder, files)
     due = max(report_due(each.send_at, each.messages or 0, each.segments or 0) for each in files)
     run = limits.Run(
@@ -50,7 +50,7 @@ def review(
         audience=summary.audience,
         excluded=summary.excluded,
         segments=_segments_by_country(plan, folder, files),
-        earlier=tuple(ledger.latest_sent(plan.campaign.name, but=plan.run_key).values()),
+        earlier=tuple(ledger.runs.latest_sent(plan.campaign.name, but=plan.run_key).values()),
     )
     cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
     counts = review_page.counts_page(
@@ -175,10 +175,10 @@ def _beside(
     warning = stop_mentions.unreached(plan.campaign, run.segments)
     told = [f"- **Stop mention:** {warning}"] if warning else []
     told += review_page.limits_section(limits.standing(plan.campaign, run, cost))
-    for last in ledger.latest_sent(name, but=plan.run_key, most=1):
-        before = _before(plan, folder, ledger.summary(last), settings)
+    for last in ledger.runs.latest_sent(name, but=plan.run_key, most=1):
+        before = _before(plan, folder, ledger.runs.summary(last), settings)
         told += review_page.changes_section(summary, sum(run.segments.values()), cost, before)
-    others = ledger.open_runs(name, but=plan.run_key, within=settings.max_age)
+    others = ledger.runs.unfinished(name, but=plan.run_key, within=settings.max_age)
     return told + review_page.open_runs_section(others)
 
 

@@ -15,7 +15,7 @@ from sms.audience.screening import SENTENCES, Reason
 from sms.audience.source_faults import SourceFault
 from sms.calendar.zones import zone
 from sms.clock import PARIS
-from sms.ledger.records import OpenRun, Submission, Summary
+from sms.ledger.records import Submission, Summary, UnfinishedRun
 from sms.run.limits import UNASKED, Balance, Cost
 from sms.run.preparation import sum_of
 from sms.words import count
@@ -169,7 +169,7 @@ def changes_section(summary: Summary, segments: int, cost: Cost, before: Before)
     ]
 
 
-def open_runs_section(runs: Sequence[OpenRun]) -> list[str]:
+def open_runs_section(runs: Sequence[UnfinishedRun]) -> list[str]:
     """The campaign's other runs that may still go out or have just gone; nothing without any."""
     if not runs:
         return []

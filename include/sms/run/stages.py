@@ -55,7 +55,7 @@ def screen(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
     looked_at = screener.among(parquet.columns(candidates))
     survey = screener.survey(
         parquet.batches(candidates, looked_at),
-        ledger.opted_out,
+        ledger.stop_list.opted_out,
         plan.limit,
         _spared(plan, ledger),
     )
@@ -74,7 +74,7 @@ def screen(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
         for screening in survey.split(parquet.batches(candidates, looked_at)):
             kept.write(screening.audience)
             left_out.write(screening.excluded)
-    ledger.record_screening(
+    ledger.runs.record_screening(
         plan.run_key,
         candidates=survey.candidates,
         audience=survey.audience,
@@ -121,7 +121,7 @@ def _spared(
     if cap := frequency_cap.at(max(earliest, plan.planned_at), plan, ledger):
         spared[cap.reason] = cap.reached
     if times := plan.campaign.suppress_after_failures:
-        spared[Reason.FAILING_NUMBER] = partial(ledger.failing, times=times)
+        spared[Reason.FAILING_NUMBER] = partial(ledger.people.failing, times=times)
     return spared
 
 
@@ -160,7 +160,7 @@ def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
             output.add(piece.block)
             tally.add(piece.rendering)
     written = [(stem, made[stem]) for stem in writer.stems if stem in made and made[stem].rows]
-    ledger.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
+    ledger.runs.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
     folder.write_suspects(tally.suspects)
     rendered = Rendered(
         plan=plan, encoding=settings.encoding, delimiter_in_text=settings.delimiter_in_text
@@ -171,7 +171,7 @@ def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
             audience = parquet.rows(folder.audience)
             raise SourceError(preparation.nothing_to_send(campaign.text_path, audience, tally))
         return {"messages": 0, "segments": 0, **tally.reasons}
-    ledger.prepare(
+    ledger.runs.prepare(
         plan.run_key,
         [
             Part(
@@ -199,7 +199,7 @@ def require_faultless(
     plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings
 ) -> list[Submission]:
     """The run's files, their very bytes judged by the provider's rules. Raises SourceError."""
-    files = ledger.submissions(plan.run_key)
+    files = ledger.submissions.of_run(plan.run_key)
     for each in files:
         with storage.opened(folder.send_file(each.stem), "rb") as source:
             preparation.require_faultless(source, each.stem, settings)
