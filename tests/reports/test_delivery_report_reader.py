@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms.errors import ReportUnreadable
-from sms.ledger.deliveries import RECEIPTS
+from sms.ledger.outcomes import RECEIPTS
 from sms.wire import report_cells, report_rows
 from sms.wire.reports import DELIVERIES, Report, read_delivery_report
 

@@ -52,7 +52,7 @@ class Transaction:
     actor: str
     key: Callable[[], Key]
     clock: Callable[[], datetime]
-    moves: list[tuple[str, State]] = field(default_factory=list)  # told once this is committed
+    moves: list[tuple[str, State]] = field(default_factory=list)  # for `heard`, after the commit
 
     def at_this_moment(self) -> "Transaction":
         """The same transaction, once it has waited for others: it writes down the hour as it is."""

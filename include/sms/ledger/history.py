@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from sqlalchemy import bindparam, text
 
-from sms.ledger.copying import hand_over
+from sms.ledger.bulk_copy import hand_over
 from sms.ledger.database import Transaction
 from sms.ledger.records import UnfinishedRun
 from sms.ledger.states import AHEAD, SENT, UNCLAIMED, State

@@ -1,6 +1,6 @@
-"""The door to the ledger: its schema, its clock, the turn of a file that leaves, and its wings.
+"""The door to the ledger: its connection, its schema, a file's turn, and a wing for each subject.
 
-What may be changed and asked is in `wings`, by subject; how it is done, in the modules beside.
+`wings` lists what may be changed and asked; the modules beside do the work.
 """
 
 import logging

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from sms.ledger import hashing
+from sms.ledger import hashed_numbers
 from sms.ledger.database import Transaction
 from sms.ledger.records import History, Listed, OptOut, Removal, Reply, Sent
 from sms.ledger.states import State
@@ -75,7 +75,7 @@ WERE_ERASED = text(
 
 def history(tx: Transaction, msisdn: int) -> History:
     """All that the stop list ever recorded of one number, the oldest first."""
-    asked = {"msisdn": msisdn, "names": hashing.names(tx, msisdn)}
+    asked = {"msisdn": msisdn, "names": hashed_numbers.names(tx, msisdn)}
     standing = tx.db.execute(STANDING, asked).first()
     name, *opt_out = standing or (None,)
     return History(

@@ -7,7 +7,7 @@ import pyarrow as pa
 from sqlalchemy import text
 
 from sms.errors import LedgerError
-from sms.ledger.copying import Rows, copy_rows
+from sms.ledger.bulk_copy import Rows, copy_rows
 from sms.ledger.database import Transaction
 
 UNREADABLE = pa.schema(

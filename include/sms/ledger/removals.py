@@ -7,7 +7,7 @@ not know does, and where the two can't be told apart it does, too: a STOP wins.
 from sqlalchemy import text
 
 from sms.errors import LedgerError
-from sms.ledger import hashing, locks
+from sms.ledger import hashed_numbers, locks
 from sms.ledger.database import Transaction
 from sms.wire.names import ReportName
 
@@ -83,7 +83,7 @@ def remove(tx: Transaction, msisdn: int, *, reason: str) -> None:
         "actor": tx.actor,
         "reason": reason,
         "msisdn": msisdn,
-        "names": hashing.names(tx, msisdn),
+        "names": hashed_numbers.names(tx, msisdn),
     }
     if not tx.db.execute(REMOVE, told).rowcount:
         raise LedgerError("the number is not in the stop list: nothing was removed")

@@ -11,9 +11,9 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from sms.ledger import quarantine, submissions
-from sms.ledger.copying import Rows, batches, copy_rows
+from sms.ledger.bulk_copy import Rows, batches, copy_rows
 from sms.ledger.database import Transaction
-from sms.ledger.planning import HASHED, LOOKED_UP, joining, planned
+from sms.ledger.planner_settings import HASH_JOINS, INDEX_LOOKUPS, join_settings, set_planner
 from sms.ledger.records import ReportFile, Submission
 from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import COLUMNS, one
@@ -74,7 +74,7 @@ def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -
     keys = keys.append_column("row", pa.array(np.arange(len(rows)), pa.int64()))
     copy_rows(tx, "pg_temp.more", MORE_ROWS, _digested(keys))
     occurrence = rows["occurrence"].to_numpy().copy()
-    with planned(tx, LOOKED_UP):
+    with set_planner(tx, INDEX_LOOKUPS):
         for row, known in tx.db.execute(text(KNOWN_BEFORE), whose):
             occurrence[row] += known
     at = rows.schema.get_field_index("occurrence")
@@ -127,7 +127,7 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
     tx.db.execute(text(NEWS))
     if owner:
         _take_orphans(tx, str(report), owner)
-        with planned(tx, HASHED):
+        with set_planner(tx, HASH_JOINS):
             tx.db.execute(text(SET_GONE_ASIDE), {"id": owner.id})
     stored = tx.db.execute(
         text(STORE),
@@ -235,7 +235,7 @@ def _count_answers(tx: Transaction, owner: Submission) -> None:
     """Add the news to what was counted; what was erased meanwhile stays counted."""
     number = tx.db.execute(text("SELECT count(*) FROM pg_temp.news")).scalar_one()
     if number:
-        with planned(tx, joining(number)):
+        with set_planner(tx, join_settings(number)):
             tx.db.execute(text(COUNT_ANSWERS), {"id": owner.id})
 
 

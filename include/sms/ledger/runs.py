@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sms import remedies
 from sms.clock import PARIS
 from sms.errors import CampaignRepeated, LedgerError
-from sms.ledger import months
+from sms.ledger import partitions
 from sms.ledger.database import Transaction
 from sms.ledger.records import KeptRun, Part, PlannedRun, Submission
 from sms.ledger.states import UNCLAIMED, State
@@ -189,7 +189,7 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     for part in parts:
         _prepare_part(tx, planned, live.get(part.part), part)
         # Now, because the transaction that fills it takes long, and others would wait for it.
-        months.open_month(tx, (part.send_at or planned.send_at).astimezone(PARIS).date())
+        partitions.open_month(tx, (part.send_at or planned.send_at).astimezone(PARIS).date())
     return of_run(tx, run_key)
 
 

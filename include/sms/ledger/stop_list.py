@@ -1,7 +1,7 @@
 """Who said no: entered once, kept, asked before every send, and trusted only if whole.
 
-By number, never by campaign. What lists of other tools say is beside, in `imports`; how a person
-takes a number away, in `removals`; how a number becomes a pseudonym, in `hashing`.
+By number, never by campaign. Lists of other tools are in `imported_lists`, numbers that a person
+takes off the list in `removals`, and pseudonyms of old numbers in `hashed_numbers`.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from sms.errors import StopListUnsafe
-from sms.ledger import hashing, locks, removals
-from sms.ledger.copying import Numbers, Rows, copied_out, copy_rows, hand_over
+from sms.ledger import hashed_numbers, locks, removals
+from sms.ledger.bulk_copy import Numbers, Rows, copied_out, copy_rows, hand_over
 from sms.ledger.database import Transaction
-from sms.ledger.planning import joining, planned
+from sms.ledger.planner_settings import join_settings, set_planner
 from sms.ledger.tables import opt_out
 from sms.wire.names import ReportName
 from sms.words import count
@@ -112,10 +112,10 @@ def opted_out(tx: Transaction, msisdns: Numbers) -> np.ndarray:
     hashed meanwhile can be missed.
     """
     asked = np.unique(np.asarray(msisdns, dtype=np.int64))
-    key = hashing.key_in_use(tx)
+    key = hashed_numbers.key_in_use(tx)
     if key is None:
         found = _found(tx, asked)
-        key = hashing.key_in_use(tx)
+        key = hashed_numbers.key_in_use(tx)
         if key is None:  # else the first of all were hashed right now
             return found
     pseudonyms = key.pseudonyms(asked)
@@ -145,7 +145,7 @@ def require_safe(tx: Transaction) -> int:
     """
     try:
         present = size(tx)
-        hashing.key_in_use(tx)
+        hashed_numbers.key_in_use(tx)
     except ProgrammingError as error:
         raise StopListUnsafe(
             "the stop list can't be read, so nothing may be sent: restore the tables sms.opt_out "
@@ -195,10 +195,10 @@ def gather(tx: Transaction, schema: pa.Schema, rows: Rows, stem: str | None = No
     tx.db.execute(text("TRUNCATE leaving"))
     gathered = copy_rows(tx, "pg_temp.leaving", schema, rows)
     if gathered and stem:
-        with planned(tx, joining(gathered)):
+        with set_planner(tx, join_settings(gathered)):
             tx.db.execute(ANSWERED, {"stem": stem})
     if gathered:
-        hashing.stand_in(tx)
+        hashed_numbers.stand_in(tx)
     return gathered
 
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from sms.errors import LedgerError, SubmissionTaken
-from sms.ledger import idremotes, months
-from sms.ledger.copying import copy_rows
+from sms.ledger import idremotes, partitions
+from sms.ledger.bulk_copy import copy_rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Submission
 from sms.ledger.states import NEXT, STAMP, State
@@ -231,8 +231,8 @@ def record_upload(
     is not uploading.
     """
     held = _held_for_upload(tx, stem, token)
-    day = months.day_of(tx, held.id)
-    months.open_month(tx, day)
+    day = partitions.day_of(tx, held.id)
+    partitions.open_month(tx, day)
     tx.db.execute(
         delete(message).where(message.c.submission_id == held.id, message.c.sent_on == day)
     )

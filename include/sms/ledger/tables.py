@@ -224,7 +224,7 @@ answer_count = Table(
     ),
 )
 
-# A negative `msisdn`, here and in `imported` and `removal`, is a pseudonym: see `hashing`.
+# A negative `msisdn`, here and in `imported` and `removal`, is a pseudonym: see `hashed_numbers`.
 opt_out = Table(
     "opt_out",
     metadata,

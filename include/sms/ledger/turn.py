@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sms.errors import LookExpired
 from sms.ledger import quarantine, stop_list
-from sms.ledger.copying import Numbers
+from sms.ledger.bulk_copy import Numbers
 from sms.ledger.database import Transaction
 from sms.ledger.locks import bounded
 

@@ -1,8 +1,8 @@
-"""The wings of the ledger: what may be changed and asked, by subject. A table of contents.
+"""The ledger's wings, one class for each subject: a table of contents.
 
-Signature and documentation are those of the function that does the work; here stands where it is
-found, and whether it runs in a transaction of its own or in a snapshot, in which several
-statements see one and the same moment.
+Signature and documentation are those of the function that does the work. A wing says which
+functions belong to its subject, and whether each runs in a transaction or in a snapshot, in which
+several statements see one and the same moment.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sms.ledger import (
     announcements,
-    deliveries,
-    erasing,
-    hashing,
+    erasure,
+    hashed_numbers,
     history,
-    imports,
-    months,
+    imported_lists,
+    outcomes,
     overview,
+    partitions,
     people,
     quarantine,
     queries,
@@ -137,21 +137,21 @@ class StopList(Wing):
     size = in_transaction(stop_list.size)
     require_safe = in_snapshot(stop_list.require_safe)
     rows = streamed(stop_list.rows)
-    count_hashed = in_transaction(hashing.count)
+    count_hashed = in_transaction(hashed_numbers.count)
 
     add = in_transaction(stop_list.add)
-    import_list = in_transaction(imports.import_list)
+    import_list = in_transaction(imported_lists.import_list)
     remove = in_transaction(removals.remove)
     announce = in_transaction(announcements.opt_outs)
-    hash_old = in_transaction(hashing.hash_old)
-    renew_statistics = in_transaction(hashing.renew_statistics)
-    expire_texts = in_transaction(erasing.expire_texts)
+    hash_old = in_transaction(hashed_numbers.hash_old)
+    renew_statistics = in_transaction(hashed_numbers.renew_statistics)
+    expire_texts = in_transaction(erasure.expire_texts)
 
 
 class Reports(Wing):
     """Report files: what was fetched, read and loaded of them, and what can't be read."""
 
-    load_delivery_report = in_transaction(deliveries.load)
+    load_delivery_report = in_transaction(outcomes.load)
     load_replies = in_transaction(reports.load_replies)
     count_on = in_transaction(reports.count_on)
     find_submission = in_transaction(reports.find_submission)
@@ -189,8 +189,8 @@ class People(Wing):
     unsure_replies = in_transaction(people.unsure_replies)
     were_erased = in_snapshot(people.were_erased)
 
-    forget = in_transaction(erasing.forget)
-    expired = in_transaction(erasing.expired)
-    expire = in_transaction(erasing.expire)
-    expire_stray_replies = in_transaction(erasing.expire_stray_replies)
-    drop_months = in_transaction(months.drop_months)
+    forget = in_transaction(erasure.forget)
+    expired = in_transaction(erasure.expired)
+    expire = in_transaction(erasure.expire)
+    expire_stray_replies = in_transaction(erasure.expire_stray_replies)
+    drop_months = in_transaction(partitions.drop_months)

@@ -1,6 +1,6 @@
-"""The months that `message` and `receipt` are cut into: opened in time, and dropped whole.
+"""Monthly partitions of `message` and `receipt`: opened in time, and dropped whole.
 
-A file's rows lie in the month of its day in Paris. What became of them is counted beside
+A file's rows are in the month of its day in Paris. Their outcomes are counted in other tables
 (`outcome_count`, `answer_count`), so a dropped month takes no count with it.
 """
 

@@ -1,4 +1,4 @@
-"""Arrow into PostgreSQL by binary COPY, and numbers out of it: the way in, and out, in bulk.
+"""Arrow into PostgreSQL by binary COPY, and numbers out of it.
 
 Binary costs the server some 40 % less than text: no digit, date or quote has to be read. A column's
 type must be the table's own: `int16` for smallint, `int32` for integer, `int64` for bigint.

@@ -1,4 +1,4 @@
-"""A delivery report into the ledger: each row is matched on its way, and goes where it belongs.
+"""The outcomes of messages: a delivery report's rows, each matched with its message and stored.
 
 Reports are merged message by message: the latest statement about a message wins, and what a later
 report leaves out stays as it was. Loading a report again changes nothing.
@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 from sqlalchemy import delete, exists, select, text, update
 
 from sms.columnar.text import Flags, Ints
-from sms.ledger import idremotes, months
-from sms.ledger.copying import Rows, are_full, copy_rows, portions
+from sms.ledger import idremotes, partitions
+from sms.ledger.bulk_copy import Rows, are_full, copy_rows, portions
 from sms.ledger.database import Transaction
 from sms.ledger.idremotes import Keys
-from sms.ledger.matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
-from sms.ledger.planning import HASHED, LOOKED_UP, planned
+from sms.ledger.planner_settings import HASH_JOINS, INDEX_LOOKUPS, set_planner
+from sms.ledger.report_matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
 
@@ -56,7 +56,7 @@ RUN = 1 << 17  # rows that are sorted together
 FEW = 10_000  # keys that are named in one statement
 
 # A file's rows are read as they lie, no other's, and grouped as they come.
-AS_THEY_LIE = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_sort": "off"}
+STORED_ORDER = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_sort": "off"}
 
 MESSAGES = """
 SELECT country, variant, segments, string_agg(uuid_send(idremote) || int8send(msisdn), '')
@@ -143,7 +143,7 @@ def load(tx: Transaction, stem: str, rows: Rows, *, latest: bool = True) -> None
     are those of this report. LedgerError once the messages were dropped with their month.
     """
     held = locked(tx, stem)
-    day = months.day_of(tx, held.id)
+    day = partitions.day_of(tx, held.id)
     was_told = _was_told(tx, held.id)
     if was_told:
         tx.db.execute(text(SET_ASIDE.format(id=held.id, day=day)))
@@ -197,7 +197,7 @@ def _read(
 def _messages(tx: Transaction, submission_id: int, day: date) -> Messages:
     """All that the file holds: 24 bytes each on the way."""
     told = {"id": submission_id, "day": day}
-    with planned(tx, AS_THEY_LIE), tx.cursor as cursor:
+    with set_planner(tx, STORED_ORDER), tx.cursor as cursor:
         found = cast(Generator[tuple[Any, ...]], cursor.stream(MESSAGES, told, binary=True))
         with closing(found):  # until it is, it locks the connection for this thread alone
             return Messages((Kind(*kind), packed) for *kind, packed in found)
@@ -275,7 +275,7 @@ class _Loading:
 
     def keep_earlier(self, *, latest: bool) -> int:
         """Put back what was set aside and this report leaves out; of how many messages that is."""
-        with planned(self._tx, HASHED):
+        with set_planner(self._tx, HASH_JOINS):
             if latest:
                 self._tx.db.execute(text(STATED_AGAIN), self._ours)
             else:
@@ -366,7 +366,7 @@ class _Loading:
         """Delete stored rows, to make room for later ones about the same messages."""
         for first in range(0, len(keys), FEW):
             told = {"keys": [idremotes.uuid(key) for key in keys[first : first + FEW]]}
-            with planned(self._tx, LOOKED_UP):
+            with set_planner(self._tx, INDEX_LOOKUPS):
                 self._tx.db.execute(text(MAKE_WAY), {**self._ours, **told})
 
 

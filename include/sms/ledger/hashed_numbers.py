@@ -14,9 +14,9 @@ from sqlalchemy import func, insert, select, text
 
 from sms.errors import LedgerError, StopListUnsafe
 from sms.ledger import locks
-from sms.ledger.copying import copy_rows, numbers_out
+from sms.ledger.bulk_copy import copy_rows, numbers_out
 from sms.ledger.database import Transaction
-from sms.ledger.planning import planned
+from sms.ledger.planner_settings import set_planner
 from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Hashed
 from sms.ledger.tables import opt_out, stop_list_key
@@ -143,7 +143,7 @@ def hash_old(tx: Transaction, before: datetime, *, after: int, most: int) -> Has
     tx.db.execute(text(PATIENCE))
     locks.hold(tx)
     key = key_in_use(tx) or _put_to_use(tx)
-    with planned(tx, IN_ORDER):
+    with set_planner(tx, IN_ORDER):
         found = tx.db.execute(OLD, {"before": before, "after": after, "most": most}).all()
     silent = [row.msisdn for row in found if row.silent]
     return Hashed(

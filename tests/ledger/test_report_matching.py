@@ -20,9 +20,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from demo.processes import wait_until
-from sms.ledger import copying, deliveries, matching
+from sms.ledger import bulk_copy, outcomes, report_matching
 from sms.ledger.idremotes import Words
-from sms.ledger.matching import MESSAGE, NOWHERE, UNREADABLE, Kind, Messages
+from sms.ledger.report_matching import MESSAGE, NOWHERE, UNREADABLE, Kind, Messages
 from sms.wire.reports import OUTCOMES, Outcome
 
 FIRST = 33_639_980_000
@@ -166,8 +166,8 @@ ONE = {(7, 7): (FIRST, Kind("FR", None, 1))}
 def test_what_is_stored_is_what_reading_row_by_row_comes_to(
     office, monkeypatch, portion, messages, rows, cuts
 ):
-    monkeypatch.setattr(deliveries, "RUN", portion)
-    monkeypatch.setattr(deliveries, "FEW", 2)
+    monkeypatch.setattr(outcomes, "RUN", portion)
+    monkeypatch.setattr(outcomes, "FEW", 2)
     one = office.submitted(table(messages))
     told = report(rows)
     bounds = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
@@ -224,8 +224,8 @@ def strangers(count: int) -> list[Row]:
 @pytest.mark.parametrize(
     "limit",
     [
-        pytest.param((deliveries, "RUN", 10), id="rows"),
-        pytest.param((copying, "HEAVY", 10 * 80), id="bytes"),
+        pytest.param((outcomes, "RUN", 10), id="rows"),
+        pytest.param((bulk_copy, "HEAVY", 10 * 80), id="bytes"),
     ],
 )
 def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
@@ -233,13 +233,13 @@ def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
 ):
     one = office.submitted(make_messages(1))
     monkeypatch.setattr(*limit)
-    waiting, settle = [], deliveries._Loading._settle_others
+    waiting, settle = [], outcomes._Loading._settle_others
 
-    def watched(loading: deliveries._Loading) -> None:
+    def watched(loading: outcomes._Loading) -> None:
         waiting.append(sum(map(len, loading._others)))
         settle(loading)
 
-    monkeypatch.setattr(deliveries._Loading, "_settle_others", watched)
+    monkeypatch.setattr(outcomes._Loading, "_settle_others", watched)
     rows = [row for _ in range(50) for row in [(f"{0:032x}", FIRST, 3), *strangers(9)]]
 
     office.ledger.reports.load_delivery_report(
@@ -253,7 +253,7 @@ def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
 @pytest.mark.timeout(120)
 def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_messages, monkeypatch):
     one = office.submitted(make_messages(100))
-    unpacked, calls = matching._unpacked, []
+    unpacked, calls = report_matching._unpacked, []
 
     def lacking_memory(kind: int, packed: bytes) -> tuple[np.ndarray, ...]:
         calls.append(kind)
@@ -261,11 +261,11 @@ def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_message
             raise MemoryError
         return unpacked(kind, packed)
 
-    monkeypatch.setattr(matching, "_unpacked", lacking_memory)
+    monkeypatch.setattr(report_matching, "_unpacked", lacking_memory)
     with pytest.raises(MemoryError):
         office.ledger.reports.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
 
-    monkeypatch.setattr(matching, "_unpacked", unpacked)
+    monkeypatch.setattr(report_matching, "_unpacked", unpacked)
     office.ledger.reports.load_delivery_report(one.stem, report([(f"{0:032x}", FIRST, 3)]))
     assert office.ledger.submissions.reconcile(one.stem).delivered == 1
 
@@ -274,10 +274,10 @@ def test_long_rows_are_not_put_together_by_their_number():
     text = pa.array(["x" * 100_000] * 50)
     rows = (pa.RecordBatch.from_arrays([text], ["ackoperator"]) for _ in range(40))
 
-    sizes = [each.nbytes for each in copying.portions(rows, 1 << 17, ready=lambda: False)]
+    sizes = [each.nbytes for each in bulk_copy.portions(rows, 1 << 17, ready=lambda: False)]
 
     assert sum(sizes) > 190 << 20
-    assert max(sizes) < copying.HEAVY + (6 << 20)
+    assert max(sizes) < bulk_copy.HEAVY + (6 << 20)
 
 
 class Told(BaseException):

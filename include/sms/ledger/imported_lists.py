@@ -1,10 +1,10 @@
-"""Other tools' opt-outs: a whole list at once, each number with the list's name."""
+"""Opt-outs of other tools: a whole list at once, each number with the list's name."""
 
 import pyarrow as pa
 from sqlalchemy import text
 
 from sms.ledger import locks, removals, stop_list
-from sms.ledger.copying import Rows
+from sms.ledger.bulk_copy import Rows
 from sms.ledger.database import Transaction
 from sms.ledger.records import Import
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Select, bindparam, exists, or_, select, text, update
 
 from sms.errors import LedgerError, StillReported
-from sms.ledger import hashing, locks, quarantine
+from sms.ledger import hashed_numbers, locks, quarantine
 from sms.ledger.database import Transaction
 from sms.ledger.records import Forgotten, Submission
 from sms.ledger.states import OVER
@@ -148,7 +148,7 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool = False) -> Forgotten:
     yet. StillReported while one of their files is open.
     """
     if hashed:
-        hashing.require_key(tx)
+        hashed_numbers.require_key(tx)
     files = [locked(tx, each.stem) for each in _of_person(tx, msisdn)]
     still_open = [each for each in files if each.state not in OVER]
     if still_open:
@@ -159,14 +159,14 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool = False) -> Forgotten:
     unreadable = quarantine.forget(tx, msisdn)
     (locks.hold if hashed else locks.hold_off)(tx)
     opted_out = _erase_texts(tx, msisdn)
-    newly_hashed = hashed and hashing.hash_one(tx, msisdn)
+    newly_hashed = hashed and hashed_numbers.hash_one(tx, msisdn)
     forgotten = Forgotten(
         messages=sum(each["messages"] for each in found),
         strangers=sum(each["strangers"] for each in found),
         replies=sum(each["replies"] for each in found) + sum(strays.values()),
         unreadable=sum(unreadable.values()),
         opted_out=opted_out,
-        hashed=opted_out and not hashing.is_told(tx, msisdn),
+        hashed=opted_out and not hashed_numbers.is_told(tx, msisdn),
         files=tuple(files),
         reports=tuple(sorted({*strays, *unreadable})),
     )
@@ -210,7 +210,7 @@ def _erase_strays(tx: Transaction, whose: str, most: int, **told: object) -> dic
 
 def _erase_texts(tx: Transaction, msisdn: int) -> bool:
     """Erase what a person wrote from the stop list and its removals; whether they are in it."""
-    names = hashing.names(tx, msisdn)
+    names = hashed_numbers.names(tx, msisdn)
     tx.db.execute(
         update(removal)
         .where(removal.c.msisdn.in_(names), removal.c.message.is_not(None))

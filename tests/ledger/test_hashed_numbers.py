@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from demo.processes import wait_until
 from sms.errors import ConfigurationError, LedgerError, StopListUnsafe
-from sms.ledger import erasing, hashing
+from sms.ledger import erasure, hashed_numbers
 from sms.ledger.ledger import Ledger
 from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Hashed
@@ -339,7 +339,7 @@ def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, key
     hear(desk, 1)
     pass_by(desk, YEARS + DAY)
     asking = keyed()
-    known = hashing.key_in_use
+    known = hashed_numbers.key_in_use
     answers = []
 
     def hashed_right_then(tx):
@@ -351,7 +351,7 @@ def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, key
             )
         return answer
 
-    monkeypatch.setattr(hashing, "key_in_use", hashed_right_then)
+    monkeypatch.setattr(hashed_numbers, "key_in_use", hashed_right_then)
 
     assert found(asking, 1) == [1]
     assert answers[0] is None
@@ -391,8 +391,10 @@ def test_hashing_and_hearing_at_once_leave_each_person_one_name(desk, keyed):
 
 
 CHANGES = {
-    "growing old": lambda tx, desk: hashing.hash_old(tx, desk.hand.at - YEARS, after=0, most=9),
-    "being forgotten": lambda tx, desk: erasing.forget(tx, FIRST + 1, hashed=True),
+    "growing old": lambda tx, desk: hashed_numbers.hash_old(
+        tx, desk.hand.at - YEARS, after=0, most=9
+    ),
+    "being forgotten": lambda tx, desk: erasure.forget(tx, FIRST + 1, hashed=True),
 }
 
 
@@ -463,14 +465,14 @@ def test_an_import_after_a_half_restored_list_breaks_no_hashing(desk):
 
 def test_what_is_heard_while_the_list_is_trusted_is_no_loss(desk, monkeypatch):
     hear(desk, 1)
-    known = hashing.key_in_use
+    known = hashed_numbers.key_in_use
 
     def heard_right_then(tx):
-        monkeypatch.setattr(hashing, "key_in_use", known)
+        monkeypatch.setattr(hashed_numbers, "key_in_use", known)
         hear(desk, 2)
         return known(tx)
 
-    monkeypatch.setattr(hashing, "key_in_use", heard_right_then)
+    monkeypatch.setattr(hashed_numbers, "key_in_use", heard_right_then)
 
     assert desk.ledger.stop_list.require_safe() == 1
     assert desk.ledger.stop_list.require_safe() == 2
