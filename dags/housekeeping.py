@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from sms_airflow import keeping
+from sms_airflow import housekeeping_tasks
 
 with DAG(
     "housekeeping",
@@ -33,7 +33,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
 ):
-    keeping.clear_gateway()
-    keeping.expire_runs()
-    keeping.expire_archive()
-    keeping.expire_people()
+    housekeeping_tasks.clear_gateway()
+    housekeeping_tasks.expire_runs()
+    housekeeping_tasks.expire_archive()
+    housekeeping_tasks.expire_people()

@@ -18,7 +18,7 @@ TASKS = (  # what runs in a task's process
     "airflow.providers.standard.operators.trigger_dagrun",
 )
 OURS = (
-    *("approval", "documentation", "form", "keeping", "operators", "sensors", "tasks"),
+    *("approval", "documentation", "form", "housekeeping_tasks", "operators", "sensors", "tasks"),
     *("triggers", "wiring"),
 )
 PRODUCT = (

@@ -1,9 +1,9 @@
 """Waiting at the gateway, without a worker: one listing serves all who wait.
 
 Triggers that watch the same directory of the same gateway at the same pace share one stream of
-listings in the triggerer, and all streams share one line to the gateway (`line`). A listing is the
-whole truth of a moment, so a latecomer misses nothing. A line that breaks is not an absent file:
-it never ends a wait, it is only talked about.
+listings in the triggerer, and all streams share one SSH connection (`shared_connection`). A listing
+is the whole truth of a moment, so a latecomer misses nothing. A connection that breaks is not an
+absent file: it never ends a wait, and is only logged.
 
 Keyword arguments and class paths are stored in Airflow's database while a task waits: keep them
 compatible from one deployment to the next.
@@ -27,8 +27,8 @@ from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable, SmsError
 from sms.reports.collection import find_report
 from sms.wire.names import Phase, ReportKind, phase_of, reported_campaign, submitted_file
-from sms_airflow.line import Line, line_to
 from sms_airflow.sftp_gateway import Account
+from sms_airflow.shared_connection import SharedConnection, shared_connection
 
 log = logging.getLogger(__name__)
 
@@ -154,25 +154,25 @@ class GatewayTrigger(BaseEventTrigger):
         clear_contextvars()
         account = Account(**kwargs["account"])
         outage = Outage(f"Whoever waits at {cls.folder} still does", timedelta(0))
-        async with line_to(account).leased() as line:
+        async with shared_connection(account).leased() as connection:
             since: datetime | None = None
             while True:
-                seen = await cls._look(line, account, since)
+                seen = await cls._look(connection, account, since)
                 since = seen.since if isinstance(seen, Away) else None
                 outage.hear(seen, datetime.now(UTC))
                 yield seen
-                if line.lost_at is None or not since:  # else the line says when to try again
+                if connection.lost_at is None or not since:  # else it says when to try again
                     await asyncio.sleep(float(kwargs["poll"]))
 
     @classmethod
     async def _look(
-        cls, line: Line, account: Account, since: datetime | None
+        cls, connection: SharedConnection, account: Account, since: datetime | None
     ) -> Listing | Away | Refusal:
         try:
-            files = await line.listing(account, cls.folder)
+            files = await connection.listing(account, cls.folder)
             return Listing.of(files, cls.folder, clock.now())
         except GatewayUnreachable as error:
-            return Away(since or line.lost_at or datetime.now(UTC), str(error))
+            return Away(since or connection.lost_at or datetime.now(UTC), str(error))
         except SmsError as error:
             log.error("%s. Whoever waits at %s is told", error, cls.folder)
             return Refusal(str(error))

@@ -14,7 +14,7 @@ import paramiko
 import pytest
 
 from sms.errors import GatewayRefused, GatewayUnreachable
-from sms_airflow import line, wiring
+from sms_airflow import shared_connection, wiring
 from sms_airflow.triggers import VerdictTrigger
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import (
@@ -137,7 +137,7 @@ def test_no_key_is_offered_but_the_connections_own(
 def test_a_thousand_that_wait_one_after_the_other_do_not_hammer(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "REFUSED", 0.4)
+    monkeypatch.setattr(shared_connection, "REFUSED", 0.4)
     gateway.turn(refuse_logins=True)
 
     async def waves() -> list[str]:
@@ -157,7 +157,7 @@ def test_a_thousand_that_wait_one_after_the_other_do_not_hammer(
 def test_whoever_waits_after_a_refusal_is_let_in_once_the_key_is(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "REFUSED", 0.1)
+    monkeypatch.setattr(shared_connection, "REFUSED", 0.1)
     gateway.turn(refuse_logins=True)
     assert a_trigger()
     gateway.turn(refuse_logins=False)

@@ -20,7 +20,7 @@ from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
 from sms.reports.collection import find_report
 from sms.wire.names import phase_of
-from sms_airflow import line, sftp_gateway, triggers
+from sms_airflow import sftp_gateway, shared_connection, triggers
 from sms_airflow.triggers import (
     BLINK,
     Away,
@@ -375,7 +375,7 @@ def test_a_refused_login_is_told_to_all_and_not_repeated_for_who_comes_after(
 def test_whoever_came_after_a_refusal_goes_on_once_the_login_is_let_in(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "REFUSED", 0.5)
+    monkeypatch.setattr(shared_connection, "REFUSED", 0.5)
     gateway.turn(refuse_logins=True)
     show(gateway, f"{STEM}.done")
 
@@ -523,8 +523,17 @@ def test_a_connection_that_airflow_can_not_find_for_a_while_ends_no_wait(
 
 
 def test_pauses_between_attempts_grow_to_a_minute_and_are_never_in_step() -> None:
-    assert [line.pause(failures, 1.0) for failures in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert {line.pause(10**6, chance) for chance in (0.0, 0.5, 1.0)} == {30, 45, 60}
+    assert [shared_connection.pause(failures, 1.0) for failures in range(8)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        60,
+        60,
+    ]
+    assert {shared_connection.pause(10**6, chance) for chance in (0.0, 0.5, 1.0)} == {30, 45, 60}
 
 
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC)

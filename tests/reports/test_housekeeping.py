@@ -19,7 +19,7 @@ from sms.ledger.states import State
 from sms.reports.collection import REPORT_SETTLES
 from sms.reports.housekeeping import REJECT_STAYS, Cleared, clear_gateway
 from sms.settings import MONTH, UNREAD, Settings
-from sms_airflow import keeping, wiring
+from sms_airflow import housekeeping_tasks, wiring
 from sms_airflow.sensors import ReportSensor
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import connect, in_send, show
@@ -667,7 +667,7 @@ def test_the_tasks_do_all_of_it_and_return_counts(
     later(QUIET)
 
     with set_current_context({"ti": ti}):
-        assert keeping.clear_gateway.function() == {
+        assert housekeeping_tasks.clear_gateway.function() == {
             "reports": 3,
             "sent": 1,
             "closed": 1,
@@ -678,9 +678,13 @@ def test_the_tasks_do_all_of_it_and_return_counts(
             folder.mkdir(parents=True)
             db.exec_driver_sql("UPDATE sms.campaign_run SET folder = %s", (f"file://{folder}",))
         later(4 * timedelta(days=365))
-        assert keeping.expire_runs.function() == {"folders": 1, "called_off": 0, "unknown": 0}
-        assert keeping.expire_archive.function() == {"reports": 3}
-        assert keeping.expire_people.function() == {
+        assert housekeeping_tasks.expire_runs.function() == {
+            "folders": 1,
+            "called_off": 0,
+            "unknown": 0,
+        }
+        assert housekeeping_tasks.expire_archive.function() == {"reports": 3}
+        assert housekeeping_tasks.expire_people.function() == {
             "months": 1,
             "messages": 0,
             "strangers": 0,

@@ -1,9 +1,9 @@
-"""The one line to a gateway that all waits of a triggerer share, whichever directory they watch.
+"""The one SSH connection to a gateway that all waits of a triggerer share, for any directory.
 
-Streams lease it and ask it for listings, at once if they like: SFTP answers several requests over
-one connection. It is opened by whoever asks first and closed when the last one leaves. When it
+Streams lease it and ask it for listings, several at once if need be: SFTP answers several requests
+over one connection. The first listing opens it, and the end of the last lease closes it. When it
 breaks, or can't be opened, one attempt is made for all, and the pauses between attempts outlast
-those who wait: nobody gets a quicker one by coming anew.
+the waits: a new one gets no quicker attempt.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ SLOWEST = 60.0  # and at most, however many fail
 REFUSED = 300.0
 
 
-class Line:
+class SharedConnection:
     """One SSH connection at most, to one gateway, in one event loop."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Line:
         self._connection = contextlib.AsyncExitStack()
 
     @contextlib.asynccontextmanager
-    async def leased(self) -> AsyncIterator["Line"]:
+    async def leased(self) -> AsyncIterator["SharedConnection"]:
         """Keep it open until the end of the block."""
         self._leases += 1
         try:
@@ -49,7 +49,7 @@ class Line:
                 await self._hang_up()
 
     async def listing(self, account: Account, folder: Folder) -> list[RemoteFile]:
-        """All files of a directory, once the line's next attempt is due and has succeeded."""
+        """All files of a directory, once the next attempt to connect is due and has succeeded."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(account), context=Context())
         opening = self._opening
@@ -62,8 +62,8 @@ class Line:
             self._holds()
             raise
         except GatewayUnreachable:
-            # Others may have noticed first. Or they were answered meanwhile: then the line is
-            # sound, and it was only this listing that took too long.
+            # Others may have noticed first. Or they were answered meanwhile: then the connection
+            # is sound, and only this listing took too long.
             if opening is self._opening and answered == self._answered:
                 self._put_off(pause(self._failures, random.random()))
                 await self._hang_up()
@@ -105,14 +105,15 @@ def pause(failures: int, chance: float) -> float:
     return min(SOONEST * 2.0 ** min(failures, 10), SLOWEST) * (0.5 + chance / 2)
 
 
-_LINES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Line]] = (
-    WeakKeyDictionary()
-)
+_CONNECTIONS: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, dict[tuple[str, str, str], SharedConnection]
+] = WeakKeyDictionary()
 
 
-def line_to(account: Account) -> Line:
-    """The line of this event loop to an account's gateway; it remembers how it last went."""
-    lines = _LINES.setdefault(asyncio.get_running_loop(), {})
-    # By the address, too: a wait whose connection was since pointed elsewhere stays where it is
-    # as long as the line holds.
-    return lines.setdefault((account.conn_id, account.address, account.service_id), Line())
+def shared_connection(account: Account) -> SharedConnection:
+    """This event loop's connection to an account's gateway; it remembers its last failures."""
+    connections = _CONNECTIONS.setdefault(asyncio.get_running_loop(), {})
+    # By the address, too: where Airflow's connection was since given another one, a wait goes on
+    # at the first as long as that answers.
+    key = (account.conn_id, account.address, account.service_id)
+    return connections.setdefault(key, SharedConnection())
