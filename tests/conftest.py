@@ -14,12 +14,12 @@ import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine, event
-from sqlalchemy.pool import PoolResetState, QueuePool
+from sqlalchemy.pool import PoolResetState
 
 import tests.airflow_home  # noqa: F401  (before anything imports airflow)
 from demo.postgres import PostgreSQL
 from demo.processes import Guard, Session
-from sms.ledger.database import engine_of
+from sms.ledger import engines
 from sms.ledger.ledger import Ledger
 from tests.openssh import OpenSsh, lacking
 
@@ -73,7 +73,8 @@ def memory() -> str | None:
 def ledger_template(postgres: PostgreSQL) -> str:
     """The name of a database with the ledger's schema, to be copied and never used."""
     postgres.create_database("ledger_template")
-    Ledger.connect(postgres.url("ledger_template")).upgrade()
+    with keeping_connections(postgres.url("ledger_template")) as engine:
+        Ledger(engine).upgrade()
     return "ledger_template"
 
 
@@ -93,11 +94,8 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 
 @contextmanager
 def keeping_connections(url: str) -> Iterator[Engine]:
-    """The product's engine, except that connections stay open between transactions.
-
-    The product opens one for each transaction, which takes longer than most transactions do.
-    """
-    engine = engine_of(url, QueuePool)
+    """An engine as the product's, whose connections bear no trace of their last transaction."""
+    engine = engines.engine_of(url)
     event.listen(engine, "reset", as_if_new)
     try:
         yield engine
@@ -144,5 +142,6 @@ def fresh(server: PostgreSQL, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     server.create_database(name, template)
     yield server.url(name)
+    engines.close_all()
     with server.connect() as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -38,6 +38,7 @@ LEDGER = "sms_ledger"
 BALANCE = "sms_balance"
 STOP_LIST_KEY = "sms_stop_list_key"
 HALT = "sms_halt"  # the kill switch: an Airflow variable
+SCHEMA_TRUSTED = 60.0  # seconds
 NOT_HALTED = ("", "0", "no", "off", "false")
 
 
@@ -95,10 +96,13 @@ def balance() -> Balance:
 
 
 def ledger(actor: str = "", **how: Any) -> Ledger:
-    """The ledger that the connection `sms_ledger` names, its schema checked."""
+    """The ledger that the connection `sms_ledger` names, on this process's engine.
+
+    Its schema is checked once in a minute, which is once for most tasks.
+    """
     url = _ledger_url().render_as_string(hide_password=False)
     memory = Ledger.connect(url, actor=actor, key=_stop_list_key, **how)
-    memory.require_current()
+    memory.require_current(trusted_for=SCHEMA_TRUSTED)
     return memory
 
 

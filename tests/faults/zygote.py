@@ -25,19 +25,16 @@ move_in()
 sys.stdout = sys.stderr  # so is what it prints while it loads
 
 import asyncssh  # noqa: E402
-import psycopg  # noqa: E402
 from airflow.providers.sftp.hooks.sftp import SFTPHook  # noqa: E402
 from airflow.sdk.bases.operator import ExecutorSafeguard  # noqa: E402
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred  # noqa: E402
 from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: E402
-from sqlalchemy import event  # noqa: E402
-from sqlalchemy.pool import QueuePool  # noqa: E402
 
 import sms.reports.housekeeping  # noqa: E402
 from sms import clock  # noqa: E402
 from sms.calendar import send_window, zones  # noqa: E402,F401
 from sms.delivery import upload  # noqa: E402
-from sms.ledger import database, turn  # noqa: E402
+from sms.ledger import turn  # noqa: E402
 from sms.privacy import retention  # noqa: E402
 from sms.reports import collection  # noqa: E402
 from sms.run import departure, prepared_file, rejection, stages, upload_time  # noqa: E402,F401
@@ -119,20 +116,6 @@ ACTS = {
 }
 
 
-def keep_a_connection() -> None:
-    """Let an act keep its connection to the ledger.
-
-    A new one for each of some seventy transactions cost the server as much as the act itself.
-    """
-    database.engine_of.__defaults__ = (QueuePool,)
-    event.listen(QueuePool, "connect", _never_prepare)
-
-
-def _never_prepare(connection: psycopg.Connection, record: object) -> None:
-    """What a transaction leaves to the next is nothing but this: all else of it ends with it."""
-    connection.prepare_threshold = None
-
-
 def live(order: dict[str, Any]) -> int:
     """One act in this process, struck or not; its exit status."""
     os.environ |= order["env"]
@@ -202,7 +185,6 @@ def main() -> None:
     """One fork of this process for each line, so that several acts are played at the same time."""
     warm_up()
     ExecutorSafeguard.test_mode = True
-    keep_a_connection()
     gc.collect()
     gc.freeze()  # a fork that collects garbage would copy all of this first
     lines = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]

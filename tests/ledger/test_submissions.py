@@ -41,7 +41,7 @@ def test_of_all_who_claim_at_once_one_holds(office, another_ledger):
 
     [winner] = [got for got in outcomes if not isinstance(got, SubmissionTaken)]
     assert sum(isinstance(got, SubmissionTaken) for got in outcomes) == WORKERS - 1
-    assert office.ledger.submissions.holds(one.stem, winner.submissions.claim)
+    assert office.ledger.submissions.holds(one.stem, winner.claim)
     assert office.events(one.stem)[-1] == ("prepared", "uploading")
     assert len(office.events(one.stem)) == 3
 

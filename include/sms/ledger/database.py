@@ -1,26 +1,22 @@
-"""The way to the ledger's database: engine, transactions, upgrades, and its errors in our words."""
+"""The ledger's database: transactions, upgrades, and its errors in our words."""
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors as refusals
-from sqlalchemy import URL, Connection, Engine, create_engine, func, insert, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import NullPool, Pool
+from sqlalchemy import URL, Connection, Engine, func, insert, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
-from sms.errors import (
-    ConfigurationError,
-    LedgerBusy,
-    LedgerError,
-    LedgerReadOnly,
-    LedgerUnreachable,
-)
+from sms.errors import LedgerBusy, LedgerError, LedgerReadOnly, LedgerUnreachable
 from sms.ledger.pseudonyms import Key
 from sms.ledger.states import State
 from sms.ledger.tables import SCHEMA, VERSION, event
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
-CONNECT_TIMEOUT = 10  # seconds
 VERSIONS = "alembic_version"  # the table in which Alembic keeps the schema's version
 
 # PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P; 25P03: it had idled), or
@@ -38,6 +33,8 @@ VERSIONS = "alembic_version"  # the table in which Alembic keeps the schema's ve
 AWAY = ("08", "57P", "25P03", "53300", "40", "55P03")
 # No room, no memory, no time, a disk's error: of this statement perhaps, and not for ever.
 STRAINED = ("53", "57", "58")
+
+_current_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +87,6 @@ class Transaction:
                 detail=dict(detail) if detail else None,
             )
         )
-
-
-def engine_of(url: str, pool: type[Pool] = NullPool) -> Engine:
-    """An engine for any PostgreSQL URL; by default no connection stays open between transactions.
-
-    A task that uploads for half an hour holds none meanwhile, and a forked process inherits none.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigurationError(
-            "the ledger's URL can't be read: write postgresql://user:password@host:5432/database"
-        ) from error
-    if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise ConfigurationError(
-            f"the ledger must be PostgreSQL, not {parsed.get_backend_name()}: "
-            "correct the connection sms_ledger"
-        )
-    return create_engine(
-        parsed.set(drivername="postgresql+psycopg"),
-        poolclass=pool,
-        isolation_level="READ COMMITTED",  # what comes after a lock must see what it waited for
-        hide_parameters=True,  # a failing statement's parameters may hold numbers
-        connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "sms ledger"},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +182,14 @@ def upgrade(engine: Engine) -> None:
         raise in_our_words(error, engine.url) from error
 
 
-def require_current(engine: Engine) -> None:
-    """LedgerError unless the schema is exactly this version's."""
+def require_current(engine: Engine, *, trusted_for: float = 0.0) -> None:
+    """LedgerError unless the schema is exactly this version's.
+
+    `trusted_for`: no question is asked if the answer was yes within so many seconds.
+    """
+    begun = time.monotonic()
+    if begun - _current_at.get(engine, -math.inf) < trusted_for:
+        return
     try:
         with engine.connect() as db:
             known = db.scalar(text("SELECT to_regclass(:name)"), {"name": f"{SCHEMA}.{VERSIONS}"})
@@ -223,6 +201,7 @@ def require_current(engine: Engine) -> None:
             f"the ledger {engine.url.database!r} is at schema version {present or 'none'}, this "
             f"program needs {VERSION}: upgrade the ledger, and run the same version everywhere"
         )
+    _current_at[engine] = begun
 
 
 def _alembic() -> "Config":

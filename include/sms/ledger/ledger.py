@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 import sms.clock
 from sms.errors import ConfigurationError, LedgerError
-from sms.ledger import database, turn
+from sms.ledger import database, engines, turn
 from sms.ledger.database import Database
 from sms.ledger.pseudonyms import Key
 from sms.ledger.states import State
@@ -57,16 +57,19 @@ class Ledger:
 
     @classmethod
     def connect(cls, url: str, **how: Any) -> Self:
-        """The ledger behind any PostgreSQL URL; ConfigurationError if it is none."""
-        return cls(database.engine_of(url), **how)
+        """The ledger at any PostgreSQL URL, by this process's engine; else ConfigurationError."""
+        return cls(engines.shared_engine(url), **how)
 
     def upgrade(self) -> None:
         """Bring the schema to this version; safe to call from several processes at once."""
         database.upgrade(self.engine)
 
-    def require_current(self) -> None:
-        """LedgerError unless the schema is this version's; LedgerUnreachable without an answer."""
-        database.require_current(self.engine)
+    def require_current(self, *, trusted_for: float = 0.0) -> None:
+        """LedgerError unless the schema is this version's; LedgerUnreachable without an answer.
+
+        `trusted_for`: an answer of this process that is at most so many seconds old will do.
+        """
+        database.require_current(self.engine, trusted_for=trusted_for)
 
     def now(self) -> datetime:
         """The time by this ledger's clock."""
