@@ -594,7 +594,7 @@ def test_a_load_that_died_before_it_was_written_down_is_done_again(home, reply, 
         raise OSError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(home.ledger, "record_reading", dies)
+        patched.setattr(home.ledger.reports, "record_reading", dies)
         with pytest.raises(ReportsFailed):
             home.collect_replies()
     [collected] = home.collect_replies()

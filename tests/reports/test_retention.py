@@ -10,6 +10,7 @@ import pytest
 from upath import UPath
 
 from sms.errors import ConfigurationError, LedgerError
+from sms.ledger.ledger import Ledger
 from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Submission
 from sms.ledger.states import State
@@ -148,8 +149,10 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     assert home.stop_list() == [33639980000]
 
 
-def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply, monkeypatch):
-    monkeypatch.setattr(home.ledger, "_key", lambda: Key.of("k" * 32))
+def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply):
+    home.ledger = Ledger(
+        home.ledger.engine, clock=lambda: home.now, actor="test", key=lambda: Key.of("k" * 32)
+    )
     over = closed(home)
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0) + reply(1) + reply(2))
     home.collect_replies()
@@ -225,7 +228,7 @@ def test_where_months_may_not_be_dropped_their_rows_are_deleted(home, ack, monke
     def refused(before):
         raise LedgerError("permission denied for function drop_months")
 
-    monkeypatch.setattr(home.ledger, "drop_months", refused)
+    monkeypatch.setattr(home.ledger.people, "drop_months", refused)
     found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=40))
 
     assert (found["months"], found["messages"]) == (0, 3)
