@@ -70,6 +70,16 @@ class TableFile:
             raise SourceError(f"{path} can't be read: {error.strerror}") from error
         return cls(path, csv.columns, None, csv)
 
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return str(self.path)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its columns have types."""
+        return self.csv is None
+
     @classmethod
     def _parquet(cls, path: Path) -> "TableFile":
         with _reading_parquet(path), pq.ParquetFile(path) as file:

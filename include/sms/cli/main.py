@@ -283,7 +283,7 @@ def _tell(outcome: "Outcome") -> None:
         f"{count(outcome.screened.survey.candidates, 'candidate')}: "
         f"{count(tally.messages, 'message')} in {tally.parts:,} SMS, {excluded.total():,} left out"
     )
-    say.print(str(outcome.screened.stop_list), markup=False)
+    say.print(str(outcome.stop_list), markup=False)
     if outcome.unused:
         columns = count(len(outcome.unused), "column")
         say.print(

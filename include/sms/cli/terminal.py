@@ -13,8 +13,8 @@ from rich.table import Table
 
 from sms import words
 from sms.audience.screening import SENTENCES
-from sms.run.offline import Watch, unwatched
-from sms.run.preparation import sum_of
+from sms.run.rendered import sum_of
+from sms.run.screened import Watch, unwatched
 from sms.telecom import gsm
 
 PHONE = 34  # columns of a phone's text

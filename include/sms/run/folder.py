@@ -5,20 +5,28 @@ What the files mean belongs to the stages that write them.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from typing import Self, TypeVar
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sms import remedies, storage
+from sms.audience.screening import EXCLUDED_SCHEMA
 from sms.audience.source_faults import Suspects
+from sms.columnar import parquet
 from sms.errors import LedgerError
 from sms.ledger.records import PROOF
 from sms.message.rendering import DelimiterInText
 from sms.remedies import Task
 from sms.run.preparation import Plan
 from sms.run.schedule import Schedule
+from sms.run.stores import Keep, OpenFile
 from sms.storage import StoragePath
+from sms.wire import send_file
 
 Kept = TypeVar("Kept", bound=BaseModel)
 
@@ -77,6 +85,41 @@ class RunFolder:
     def shortened_file(self, stem: str, digest: str) -> StoragePath:
         """The exact bytes of one file without the recipients that `digest` stands for."""
         return self.path / f"06_{stem}.{digest}.csv"
+
+    # What the steps of a run write, a batch at a time (`sms.run.stores`)
+
+    @contextmanager
+    def writing_audience(self, schema: pa.Schema) -> Iterator[Keep]:
+        """The recipients, each in a file."""
+        with parquet.writing(self.audience, schema) as file:
+            yield file.write
+
+    @contextmanager
+    def writing_excluded(self) -> Iterator[Keep]:
+        """The candidates that the screening leaves out."""
+        with parquet.writing(self.excluded, EXCLUDED_SCHEMA) as file:
+            yield file.write
+
+    @contextmanager
+    def writing_left_out(self) -> Iterator[Keep]:
+        """The recipients whose text can't be written."""
+        with parquet.writing(self.unrendered, EXCLUDED_SCHEMA) as file:
+            yield file.write
+
+    @contextmanager
+    def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
+        """The rows of one file, and its exact bytes."""
+        with (
+            parquet.writing(self.messages(stem), schema) as kept,
+            storage.writing(self.send_file(stem)) as out,
+        ):
+            yield OpenFile(send_file.Output(out), lambda made: kept.write(made.messages))
+
+    @contextmanager
+    def reading_file(self, stem: str) -> Iterator[BufferedIOBase]:
+        """The exact bytes of one file."""
+        with storage.opened(self.send_file(stem), "rb") as source:
+            yield source
 
     # Small files, which are read and written whole
 

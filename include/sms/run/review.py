@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +17,7 @@ from sms.ledger.records import Submission, Summary
 from sms.message.rendering import VARIANT, WAY
 from sms.message.samples import EachWay, FirstOfEach, rows_at
 from sms.message.variants import histograms
-from sms.run import limits, preparation, review_page
+from sms.run import limits, rendered, review_page
 from sms.run.departure import sendings, tail_advice
 from sms.run.folder import RunFolder
 from sms.run.preparation import Plan
@@ -89,7 +88,7 @@ def _histogram(folder: RunFolder, files: Sequence[Submission]) -> dict[int, int]
     histogram: Counter[int] = Counter()
     for each in files:
         for batch in parquet.batches(folder.messages(each.stem), ["segments"]):
-            histogram.update(preparation.histogram(batch["segments"]))
+            histogram.update(rendered.histogram(batch["segments"]))
     return dict(sorted(histogram.items()))
 
 
@@ -130,11 +129,8 @@ def _samples(
             ]
             others += rows_at(parquet.batches(path, columns), found)
     shown = review_page.samples(first.found)
-    return [*shown, *(each for each in review_page.samples(others) if each not in shown)], [
-        f"{Path(text.path).name}, {told}"
-        for name, text in preparation.texts(plan.campaign).items()
-        for told in ways.unmet(text.conditions, name)
-    ]
+    more = (each for each in review_page.samples(others) if each not in shown)
+    return [*shown, *more], rendered.unmet(plan.campaign, ways)
 
 
 def _reasons(plan: Plan, folder: RunFolder) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sms.calendar.zones import zone
 from sms.clock import PARIS
 from sms.ledger.records import Submission, Summary, UnfinishedRun
 from sms.run.limits import UNASKED, Balance, Cost
-from sms.run.preparation import sum_of
+from sms.run.rendered import sum_of
 from sms.words import count
 
 

@@ -1,0 +1,246 @@
+"""The rendering of a run's audience: messages and exact bytes, the same wherever they are kept.
+
+What belongs here: which message goes to which file, the order of the work, and the counts of all of
+it. What doesn't: what a text becomes (`sms.message`), where anything is kept (`sms.run.stores`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sms.audience.source_faults import FIRST_ROWS, SourceFaults, Suspects
+from sms.campaign.definition import Campaign
+from sms.columnar.threads import ordered
+from sms.errors import SourceError
+from sms.message.rendering import Rendering
+from sms.message.samples import EachWay
+from sms.message.variants import histograms
+from sms.run import preparation
+from sms.run.preparation import Plan
+from sms.run.schedule import Schedule
+from sms.run.screened import Making, Screened
+from sms.run.stores import MessageStore, OpenFile
+from sms.settings import Settings
+from sms.wire import inspection, send_file
+from sms.words import count
+
+Open = TypeVar("Open")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A batch of one file: its messages, whom it leaves out, and its bytes."""
+
+    stem: str
+    rendering: Rendering
+    block: send_file.Block
+
+
+class Writer:
+    """Makes the files of a run from its audience, a batch at a time and in any order (R1).
+
+    Who is in which file was settled before a text leaves anybody out.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, schedule: Schedule) -> None:
+        text = preparation.template(plan.campaign)
+        self._renderer = preparation.renderer(plan.campaign, plan.campaign_id, text, settings)
+        self._dialect = preparation.dialect(settings)
+        self.stems = plan.stems(schedule)
+        self.files = dict(zip(self.stems, schedule.files, strict=True))
+
+    def pieces(self, audience: pa.RecordBatch) -> list[Piece]:
+        """The messages and bytes of a batch, by file."""
+        numbers = audience.column("of_file").to_numpy()
+        made = []
+        for number in np.unique(numbers).tolist():
+            here = numbers == number
+            some = audience if here.all() else audience.filter(pa.array(here))
+            rendering = self._renderer.render(some)
+            made.append(Piece(self.stems[number], rendering, rendering.block(self._dialect)))
+        return made
+
+
+class Outputs(AbstractContextManager["Outputs[Open]"], Generic[Open]):
+    """The files that are being written, by stem: of each zone one at a time.
+
+    People are dealt to a zone's files in order, so that one is whole when the next begins, and
+    what is held of open files stays little. `opening` opens the file of a stem.
+    """
+
+    def __init__(
+        self, writer: Writer, opening: Callable[[str], AbstractContextManager[Open]]
+    ) -> None:
+        self._files = writer.files
+        self._opening = opening
+        self._open: dict[str, tuple[str, ExitStack, Open]] = {}
+
+    def of(self, stem: str) -> Open:
+        """The file of a stem, opened if it is not yet."""
+        zone = self._files[stem].zone
+        held = self._open.get(zone)
+        if held is None or held[0] != stem:
+            if held:
+                del self._open[zone]
+                held[1].close()
+            with ExitStack() as opening:
+                file = opening.enter_context(self._opening(stem))
+                held = self._open[zone] = (stem, opening.pop_all(), file)
+        return held[2]
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """Finish what is open; after an error, by its own account of that."""
+        everything = ExitStack()
+        for _, file, _ in self._open.values():
+            everything.push(file)
+        return everything.__exit__(*error)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the rendering of all batches comes to."""
+
+    reasons: Counter[str] = field(default_factory=Counter)  # excluded, by code of the Reason
+    replaced: Counter[str] = field(default_factory=Counter)  # by character, "U+00E7"
+    segments: Counter[int] = field(default_factory=Counter)  # messages by their segments
+    variants: dict[str, Counter[int]] = field(default_factory=dict)  # the same of each variant
+    suspects: dict[str, Suspects] = field(default_factory=dict)  # messages that look broken
+    faults: SourceFaults = field(default_factory=SourceFaults)  # of whoever is left out
+    ways: EachWay = field(default_factory=EachWay)  # through the conditions of the texts
+
+    def add(self, rendering: Rendering) -> None:
+        """Take in one batch, in the order of the rows."""
+        self.reasons.update(rendering.reasons)
+        self.replaced.update(rendering.replaced)
+        self.segments.update(histogram(pa.array(rendering.segments)))
+        if rendering.variant is not None:
+            told = histograms(rendering.variant, pa.array(rendering.segments))
+            for name, counts in told.items():
+                self.variants.setdefault(name, Counter()).update(counts)
+        for code, rows in rendering.suspects.items():
+            known = self.suspects.setdefault(code, {"count": 0, "rows": []})
+            known["count"] += len(rows)
+            known["rows"] += rows[: FIRST_ROWS - len(known["rows"])].tolist()
+        if rendering.way is not None:
+            self.ways.fresh(rendering.ways)
+
+    @property
+    def messages(self) -> int:
+        """How many messages there are."""
+        return self.segments.total()
+
+    @property
+    def parts(self) -> int:
+        """How many SMS they are."""
+        return sum_of(self.segments)
+
+
+def histogram(segments: pa.Array) -> dict[int, int]:
+    """How many messages have how many segments."""
+    counts = pc.value_counts(segments)
+    return {each["values"]: each["counts"] for each in counts.to_pylist()}
+
+
+def sum_of(histogram: Mapping[int, int]) -> int:
+    """All segments of a histogram of segments."""
+    return sum(size * count for size, count in histogram.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a rendering made: its counts, and its files that hold a message, by stem."""
+
+    tally: Tally
+    files: dict[str, send_file.Written]
+
+
+def render(
+    plan: Plan,
+    schedule: Schedule,
+    screenings: Iterable[Making],
+    store: MessageStore,
+    settings: Settings,
+) -> Made:
+    """Write everyone's text and the exact bytes of each file.
+
+    `screenings` are what `Screened` makes, or `already_divided`: one pass either way.
+    """
+    writer = Writer(plan, settings, schedule)
+    schema = preparation.messages_schema(plan.campaign)
+    tally = Tally()
+    written: dict[str, send_file.Written] = {}
+
+    @contextmanager
+    def opening(stem: str) -> Iterator[OpenFile]:
+        with store.writing_file(stem, schema) as file:
+            yield file
+            written[stem] = file.output.written
+
+    def made(screening: Making) -> tuple[pa.RecordBatch, list[Piece]]:
+        found = screening()
+        return found.excluded, writer.pieces(found.audience)
+
+    with store.writing_left_out() as leave_out, Outputs(writer, opening) as outputs:
+        for excluded, pieces in ordered(made, screenings):
+            leave_out(excluded)
+            tally.faults.add(excluded)
+            for piece in pieces:
+                leave_out(piece.rendering.excluded)
+                tally.faults.add(piece.rendering.excluded)
+                outputs.of(piece.stem).add(piece.rendering, piece.block)
+                tally.add(piece.rendering)
+    tally.faults.add_suspects(tally.suspects)
+    files = {stem: written[stem] for stem in writer.stems if stem in written}
+    return Made(tally, {stem: each for stem, each in files.items() if each.rows})
+
+
+def unmet(campaign: Campaign, ways: EachWay) -> list[str]:
+    """What is to be said of conditions that nobody meets, by the text's file."""
+    return [
+        f"{Path(one.path).name}, {told}"
+        for name, one in preparation.texts(campaign).items()
+        for told in ways.unmet(one.conditions, name)
+    ]
+
+
+def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> None:
+    """Judge a file's very bytes by the provider's rules; SourceError tells the first fault."""
+    faults = inspection.check(source, preparation.dialect(settings), preparation.rules(settings))
+    if faults:
+        raise SourceError(
+            f"{stem}.csv breaks the provider's rules at {len(faults)} places, the first in line "
+            f"{faults[0].line}: {faults[0].sentence}. It is not uploaded; this is a defect of "
+            "ours, please report it with the run's folder at hand"
+        )
+
+
+def require_audience(screened: Screened) -> None:
+    """SourceError for an audience of nobody, if the campaign's `on_empty` is `fail`."""
+    survey = screened.survey
+    if not survey.audience and screened.plan.campaign.on_empty == "fail":
+        raise SourceError(
+            f"{screened.candidates.name} leaves nobody to write to: of "
+            f"{count(survey.candidates, 'candidate')} {_told(survey.reasons)}. Correct the query, "
+            "or set on_empty: skip in campaign.yaml"
+        )
+
+
+def require_messages(campaign: Campaign, audience: int, made: Made) -> None:
+    """SourceError for a text that reaches nobody, if the campaign's `on_empty` is `fail`."""
+    if not made.files and campaign.on_empty == "fail":
+        raise SourceError(
+            f"{campaign.text_path} can be sent to nobody: of {count(audience, 'recipient')} "
+            f"{_told(made.tally.reasons)}. Correct the text or the query"
+        )
+
+
+def _told(reasons: Counter[str]) -> str:
+    return ", ".join(f"{rows} {reason}" for reason, rows in reasons.most_common()) or "none"

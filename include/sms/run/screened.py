@@ -1,0 +1,210 @@
+"""The screening of a run's candidates: the same for a warehouse's answer, a file and a frame.
+
+What belongs here: reading candidates twice, judging them, and dealing them to the run's files. What
+doesn't: why somebody is left out (`sms.audience.screening`), where anything is kept
+(`sms.run.stores`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Protocol, TypeAlias
+
+import pyarrow as pa
+
+from sms.audience.screening import EXCLUDED_SCHEMA, Asked, Reason, Screening, Survey
+from sms.audience.source_faults import SourceFaults
+from sms.audience.table_files import BATCH, NARROW
+from sms.campaign.definition import Campaign
+from sms.columnar import parquet
+from sms.columnar.text import give_memory_back
+from sms.columnar.threads import ordered
+from sms.errors import SourceError
+from sms.run import preparation
+from sms.run.preparation import Plan
+from sms.run.schedule import Schedule, schedule
+from sms.run.stores import AudienceStore
+from sms.settings import Settings
+
+# Hears of a stage, how many rows are done, and of how many (None: not known yet).
+Watch: TypeAlias = Callable[[str, int, int | None], None]
+# Some rows to take apart, in whatever thread: audience, and excluded.
+Making: TypeAlias = Callable[[], Screening]
+# The files and hours of so many people in each zone.
+Dealing: TypeAlias = Callable[[Campaign, Mapping[str, int]], Schedule]
+
+
+def unwatched(stage: str, rows: int, of: int | None) -> None:
+    """Watch nothing."""
+
+
+class Candidates(Protocol):
+    """Rows that can be read as often as asked: a query's answer, a table in a file, a frame."""
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of its columns."""
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are; None where only reading shows it."""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its columns have types; a CSV's cells are text."""
+
+    def batches(
+        self, columns: Sequence[str], rows: int = BATCH, encoded: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows in order, these columns of them; texts of `encoded` may come so."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """The candidates of a run's folder, as the query gave them."""
+
+    path: parquet.File
+    name: str
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The query's columns."""
+        return parquet.columns(self.path)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows the query gave."""
+        return parquet.rows(self.path)
+
+    @property
+    def is_typed(self) -> bool:
+        """Always: each column's field has its kind."""
+        return True
+
+    def batches(
+        self, columns: Sequence[str], rows: int = BATCH, encoded: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows, as text."""
+        yield from parquet.batches(self.path, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """Candidates, judged, and ready to be taken apart and rendered."""
+
+    plan: Plan
+    candidates: Candidates
+    columns: tuple[str, ...]  # that are read
+    survey: Survey
+    schedule: Schedule
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The columns that nothing was read from: one of them may say who has opted out."""
+        return tuple(name for name in self.candidates.columns if name not in self.columns)
+
+    @property
+    def audience_schema(self) -> pa.Schema:
+        """The columns of the audience, the text's own with their kinds."""
+        return self.survey.screener.audience_schema(self.survey.kinds)
+
+    def screenings(self, watch: Watch = unwatched, stage: str = "rendering") -> Iterator[Making]:
+        """All rows again, batch by batch, each to be taken apart where it is worked on."""
+        rows = self.candidates.batches(self.columns, encoded=self.survey.screener.encodable)
+        seen = _watched(stage, rows, self.survey.candidates, watch)
+        for stretch in self.survey.stretches(seen):
+            yield partial(self.survey.part, stretch)
+
+
+def screen(
+    plan: Plan,
+    candidates: Candidates,
+    opted_out: Asked,
+    settings: Settings,
+    *,
+    spared: Mapping[Reason, Asked] = MappingProxyType({}),
+    deal: Dealing | None = None,
+    watch: Watch = unwatched,
+) -> Screened:
+    """Judge all candidates, and deal those who are written to to the run's files.
+
+    `opted_out` and each of `spared` take sorted numbers and return those in their list. `deal` is
+    `dealing` unless the caller knows better. Raises SourceError where the candidates are not
+    understood, and WindowClosed as `schedule` does.
+    """
+    text = preparation.template(plan.campaign)
+    asked = preparation.screener(plan.campaign, text, candidates.name, unicode=settings.unicode)
+    asked = replace(asked, untyped=not candidates.is_typed)
+    present = candidates.columns
+    columns = asked.among(present)
+    _require_each_once(columns, present, candidates.name)
+    rows = candidates.batches(columns, NARROW, asked.encodable)
+    seen = _watched("screening", rows, candidates.rows, watch)
+    survey = preparation.typed(text, asked.survey(seen, opted_out, plan.limit, spared))
+    dealt = (deal or dealing(plan, settings))(plan.campaign, survey.people)
+    survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
+    give_memory_back()
+    return Screened(plan, candidates, tuple(columns), survey, dealt)
+
+
+def dealing(plan: Plan, settings: Settings) -> Dealing:
+    """The files and hours that a plan asks for. Raises WindowClosed when it is called."""
+
+    def deal(campaign: Campaign, people: Mapping[str, int]) -> Schedule:
+        hour, why, now = plan.send_at, plan.slot_reason, plan.planned_at
+        return schedule(campaign, hour, why, people, now=now, settings=settings)
+
+    return deal
+
+
+def divide(screened: Screened, store: AudienceStore, watch: Watch = unwatched) -> SourceFaults:
+    """Keep audience and excluded rows, and count the faults of the source among these."""
+    faults = SourceFaults()
+    with (
+        store.writing_audience(screened.audience_schema) as keep,
+        store.writing_excluded() as leave_out,
+    ):
+        for screening in ordered(_made, screened.screenings(watch, "dividing")):
+            keep(screening.audience)
+            leave_out(screening.excluded)
+            faults.add(screening.excluded)
+    return faults
+
+
+def already_divided(audience: Iterable[pa.RecordBatch]) -> Iterator[Making]:
+    """The audience that an earlier step kept; whoever was left out then is left out of this."""
+    for batch in audience:
+        yield partial(Screening, batch, _NOBODY)
+
+
+_NOBODY = pa.RecordBatch.from_pylist([], EXCLUDED_SCHEMA)
+
+
+def _made(screening: Making) -> Screening:
+    return screening()
+
+
+def _require_each_once(columns: Iterable[str], present: Sequence[str], where: str) -> None:
+    for name in columns:
+        if present.count(name) > 1:
+            raise SourceError(
+                f"{where} has {present.count(name)} columns {name!r}: which one is meant? Rename "
+                "the others"
+            )
+
+
+def _watched(
+    stage: str, batches: Iterable[pa.RecordBatch], of: int | None, watch: Watch
+) -> Iterator[pa.RecordBatch]:
+    """The same batches; `watch` hears how many rows have passed."""
+    rows = 0
+    watch(stage, rows, of)
+    for batch in batches:
+        rows += batch.num_rows
+        yield batch
+        watch(stage, rows, of)

@@ -1,0 +1,236 @@
+"""Where the files of a run go: the protocols, a local folder, memory, and samples alone.
+
+What belongs here: keeping what was screened and rendered. What is made, and in which order, belongs
+to `screened` and `rendered`; the folder of a DAG's run is another store (`sms.run.folder`).
+"""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from sms import storage
+from sms.audience.screening import EXCLUDED_SCHEMA
+from sms.columnar.spreadsheets import harmless
+from sms.errors import SourceError
+from sms.message.rendering import Rendering
+from sms.message.samples import EachWay, FirstOfEach
+from sms.wire import send_file
+
+EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
+UNFINISHED = ".tmp"  # as at the gateway: whole files alone end in .csv
+
+Keep: TypeAlias = Callable[[pa.RecordBatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file for the gateway that is being written: its bytes, and its messages where kept."""
+
+    output: send_file.Output
+    keep: Callable[[Rendering], None] | None = None
+
+    def add(self, rendering: Rendering, block: send_file.Block) -> None:
+        """Write some messages, and their lines."""
+        if self.keep:
+            self.keep(rendering)
+        self.output.add(block)
+
+
+class AudienceStore(Protocol):
+    """Keeps who is written to and who is not, between screening and rendering."""
+
+    def writing_audience(self, schema: pa.Schema) -> AbstractContextManager[Keep]:
+        """The recipients, each in a file."""
+
+    def writing_excluded(self) -> AbstractContextManager[Keep]:
+        """The candidates that the screening leaves out."""
+
+
+class MessageStore(Protocol):
+    """Keeps what the rendering makes."""
+
+    def writing_left_out(self) -> AbstractContextManager[Keep]:
+        """Who is left out from here on: by the text, and by a screening in the same pass."""
+
+    def writing_file(self, stem: str, schema: pa.Schema) -> AbstractContextManager[OpenFile]:
+        """The file of a stem; `schema` is that of its messages."""
+
+    def reading_file(self, stem: str) -> AbstractContextManager[BufferedIOBase]:
+        """The exact bytes of a file that was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """The output folder of `sms prepare`: the files, everyone left out, and a summary.
+
+    A file is called `.tmp` until `finish` gives it its name.
+    """
+
+    path: Path
+
+    def make_room(self) -> None:
+        """Make the folder, and take away what an earlier `prepare` wrote there, by its own list."""
+        out = self.path
+        storage.make_folder(out)
+        known = self._written_before()
+        others = sorted(path.name for path in out.glob("SEND-*.csv") if path.name not in known)
+        if others:
+            raise SourceError(
+                f"{out} holds {others[0]}, which this command did not write: choose another folder"
+            )
+        ours = (out / name for name in known)
+        for path in (*ours, *out.glob(f"SEND-*{UNFINISHED}"), out / SUMMARY):
+            with storage.told(path, "removed"):
+                path.unlink(missing_ok=True)
+
+    def _written_before(self) -> set[str]:
+        if not (self.path / SUMMARY).exists():
+            return set()
+        try:
+            before = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            return {str(file["name"]) for file in before["files"]}
+        except (ValueError, KeyError, TypeError):
+            return set()
+
+    @contextmanager
+    def writing_left_out(self) -> Iterator[Keep]:
+        """`excluded.csv`."""
+        with (
+            storage.writing(self.path / EXCLUDED) as out,
+            pa.csv.CSVWriter(out, EXCLUDED_SCHEMA) as excluded,
+        ):
+            yield lambda batch: excluded.write(harmless(batch))
+
+    @contextmanager
+    def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
+        """The bytes alone; messages are not kept."""
+        with storage.writing(self._unfinished(stem)) as out:
+            yield OpenFile(send_file.Output(out))
+
+    @contextmanager
+    def reading_file(self, stem: str) -> Iterator[BufferedIOBase]:
+        """The bytes of a file that has no name yet."""
+        with storage.opened(self._unfinished(stem), "rb") as source:
+            yield source
+
+    def finish(self, stems: Iterable[str], summary: str) -> None:
+        """Give whole files their names, and leave the summary."""
+        for stem in stems:
+            with storage.told(self._unfinished(stem), "renamed"):
+                self._unfinished(stem).rename(self.path / f"{stem}.csv")
+        storage.write_text(self.path / SUMMARY, summary)
+
+    def discard(self, stems: Iterable[str], *, excluded: bool = False) -> None:
+        """Take away files, whether they have a name or not, and `excluded.csv` if that is said."""
+        for stem in stems:
+            storage.discard(self._unfinished(stem))
+            storage.discard(self.path / f"{stem}.csv")
+        if excluded:
+            storage.discard(self.path / EXCLUDED)
+
+    def _unfinished(self, stem: str) -> Path:
+        return self.path / f"{stem}{UNFINISHED}"
+
+
+@dataclass(slots=True)
+class Memory:
+    """Everything that a run makes, as Arrow batches and bytes."""
+
+    audience: list[pa.RecordBatch] = field(default_factory=list)
+    excluded: list[pa.RecordBatch] = field(default_factory=list)
+    messages: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)  # by stem
+    files: dict[str, bytes] = field(default_factory=dict)  # by stem
+
+    @contextmanager
+    def writing_audience(self, schema: pa.Schema) -> Iterator[Keep]:
+        """The recipients."""
+        yield self.audience.append
+
+    @contextmanager
+    def writing_excluded(self) -> Iterator[Keep]:
+        """Everybody who is left out, whenever that is."""
+        yield self.excluded.append
+
+    writing_left_out = writing_excluded
+
+    @contextmanager
+    def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
+        """Messages and bytes."""
+        messages: list[pa.RecordBatch] = []
+        out = io.BytesIO()
+        yield OpenFile(send_file.Output(out), lambda made: messages.append(made.messages))
+        self.messages[stem], self.files[stem] = messages, out.getvalue()
+
+    @contextmanager
+    def reading_file(self, stem: str) -> Iterator[BufferedIOBase]:
+        """The bytes of a file."""
+        yield io.BytesIO(self.files[stem])
+
+
+class Samples:
+    """Some messages to look at: the first, the longest, one for each way through the texts.
+
+    As a store it keeps nothing else.
+    """
+
+    def __init__(self, most: int, variants: Iterable[str]) -> None:
+        self._first = FirstOfEach(most, variants)
+        self._longest = _Longest()
+        self._ways = EachWay()
+        self._others: list[pa.RecordBatch] = []
+
+    @contextmanager
+    def writing_left_out(self) -> Iterator[Keep]:
+        """Nothing."""
+        yield lambda batch: None
+
+    @contextmanager
+    def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
+        """Samples of the messages, and nothing of the bytes."""
+        with open(os.devnull, "wb") as nowhere:
+            yield OpenFile(send_file.Output(nowhere), lambda made: self.look_at(made.messages))
+
+    def reading_file(self, stem: str) -> AbstractContextManager[BufferedIOBase]:
+        """Raises, as no bytes are kept."""
+        raise NotImplementedError
+
+    def look_at(self, messages: pa.RecordBatch) -> None:
+        """Take what is still wanted of some messages."""
+        self._longest.look_at(messages)
+        self._first.look_at(messages)
+        self._others.append(messages.take(pa.array(self._ways.fresh(messages), pa.int64())))
+
+    def found(self, schema: pa.Schema) -> pa.RecordBatch:
+        """The samples, each once."""
+        batches = [*self._first.found, *self._others, *self._longest.found]
+        table = pa.Table.from_batches(batches, schema=schema)
+        known = table["idremote"].to_pandas().duplicated().to_numpy()
+        [batch] = table.filter(pa.array(~known)).combine_chunks().to_batches() or [
+            pa.RecordBatch.from_pylist([], schema)
+        ]
+        return batch
+
+
+class _Longest:
+    """The longest message so far, if it is longer than those shown anyway."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.found: list[pa.RecordBatch] = []
+
+    def look_at(self, messages: pa.RecordBatch) -> None:
+        sizes = pc.utf8_length(messages["msg"])
+        size = pc.max(sizes).as_py() or 0
+        if size > self.size:
+            self.size = size
+            self.found = [messages.slice(pc.index(sizes, size).as_py(), 1)]
