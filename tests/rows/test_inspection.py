@@ -192,6 +192,7 @@ def written(texts: list[str], dialect: Dialect = UTF8) -> bytes:
         "msg": texts,
         "segments": [1] * count,
         "key": [str(n) for n in range(count)],
+        "country": ["FR"] * count,
     }
     out = io.BytesIO()
     batch = pa.RecordBatch.from_pydict(columns, schema=MESSAGES_SCHEMA)

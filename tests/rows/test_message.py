@@ -44,7 +44,13 @@ def audience(**columns: list[str | None]) -> pa.RecordBatch:
     numbers = pa.array([NUMBER + n for n in range(count)], pa.int64())
     keys = pa.array([f"k{n}" for n in range(count)], pa.large_string())
     rows = pa.array(range(1, count + 1), pa.int64())
-    return pa.RecordBatch.from_pydict({"row": rows, "key": keys, "msisdn": numbers, **texts})
+    own = {
+        "row": rows,
+        "key": keys,
+        "msisdn": numbers,
+        "country": pa.array(["FR"] * count, pa.large_string()),
+    }
+    return pa.RecordBatch.from_pydict({**own, **texts})
 
 
 def rendered(text: str, rows: pa.RecordBatch, **settings: Any) -> Rendering:
@@ -73,6 +79,7 @@ def test_a_message_has_all_that_the_file_and_the_ledger_need():
             "msg": "Bonjour Zoé",
             "segments": 1,
             "key": "k0",
+            "country": "FR",
         }
     ]
     assert rendering.excluded.num_rows == 0
@@ -163,7 +170,8 @@ def test_a_bad_template_is_told_with_its_line(text, line, problem):
 
 
 def test_a_column_that_the_query_lacks_is_told_with_its_line():
-    with pytest.raises(BadCampaign, match=r"line 2: .*firstname.*name one of city, key, msisdn"):
+    wanted = r"line 2: .*firstname.*name one of city, country, key, msisdn"
+    with pytest.raises(BadCampaign, match=wanted):
         rendered("Bonjour\n{{ firstname }}", audience(city=["Lyon"]))
 
 

@@ -35,6 +35,7 @@ def messages(
         "msg": list(texts),
         "segments": [1] * count,
         "key": [str(n) for n in range(count)],
+        "country": ["FR"] * count,
     }
     return pa.RecordBatch.from_pydict(columns, schema=MESSAGES_SCHEMA)
 

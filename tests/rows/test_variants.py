@@ -1,6 +1,7 @@
 """Who gets which variant, and who is held out: by a lot that is the same for ever."""
 
 import hashlib
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -19,9 +20,9 @@ from sms.message.variants import (
     HoldOut,
     Texts,
     VariantRenderer,
-    histograms,
     named,
 )
+from sms.run.rendered import Sizes
 from sms.wire.send_file import Dialect
 
 WORD = 2**64 - 1
@@ -237,6 +238,7 @@ def audience(names: list[str | None], first: int = 0) -> pa.RecordBatch:
             "row": pa.array([row + 1 for row in rows], pa.int64()),
             "key": pa.array([f"k{row}" for row in rows], pa.large_string()),
             "msisdn": pa.array([FIRST + row for row in rows], pa.int64()),
+            "country": pa.array(["FR"] * len(names), pa.large_string()),
             "name": pa.array(names, pa.large_string()),
             "city": pa.array(["Lyon"] * len(names), pa.large_string()),
         }
@@ -332,7 +334,26 @@ def test_the_first_of_each_variant_are_kept_over_several_batches():
         assert [row["key"] for row in found if row["variant"] == name] == expected
 
 
-def test_messages_are_counted_by_variant_and_segments():
-    variant = pa.array(["a", "b", "a", "a"], pa.large_string())
+def test_messages_are_counted_by_country_variant_and_segments():
+    rows = audience(["Zoé", "Zoé", "x" * 160, "Zoé"])
+    rows = rows.set_column(
+        rows.schema.get_field_index("country"),
+        "country",
+        pa.array(["FR", "BE", "FR", "FR"], pa.large_string()),
+    )
+    long = {name: replace(each, long_sms=True) for name, each in renderers().items()}
 
-    assert histograms(variant, pa.array([1, 1, 2, 1])) == {"a": {1: 2, 2: 1}, "b": {1: 1}}
+    made = VariantRenderer(Assignment("spring", {"warm": Fraction(1)}), long).render(rows)
+
+    assert made.groups == {("FR", "warm", 1): 2, ("BE", "warm", 1): 1, ("FR", "warm", 2): 1}
+    assert made.messages["country"].to_pylist() == ["FR", "BE", "FR", "FR"]
+    sizes = Sizes(made.groups)
+    assert (sizes.messages, sizes.sms) == (4, 5)
+    assert sizes.by_size == {1: 3, 2: 1}
+    assert sizes.by_country == {"BE": 1, "FR": 4}
+
+
+def test_nobody_is_counted_as_nobody():
+    sizes = Sizes({})
+
+    assert (sizes.messages, sizes.sms, sizes.by_size, sizes.by_country) == (0, 0, {}, {})

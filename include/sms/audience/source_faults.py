@@ -5,7 +5,7 @@ whoever can mend the query or the table behind it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -80,6 +80,13 @@ class SourceFaults:
             if found["count"]:
                 self.counts[code, ""] += found["count"]
                 self.rows[code, ""] = [*found["rows"]]
+
+    def add_found(self, faults: Iterable[SourceFault]) -> None:
+        """Take in faults that were gathered before."""
+        for fault in faults:
+            known = fault.code, fault.column
+            self.counts[known] += fault.count
+            self.rows[known] = sorted([*self.rows.get(known, []), *fault.rows])[:FIRST_ROWS]
 
     def found(self) -> list[SourceFault]:
         """The faults, the most frequent first."""

@@ -278,10 +278,10 @@ def _tell(outcome: "Outcome") -> None:
     """What became of the candidates."""
     from sms.cli import terminal
 
-    tally, excluded = outcome.tally, outcome.excluded
+    tally, sizes, excluded = outcome.tally, outcome.sizes, outcome.excluded
     say.print(
         f"{count(outcome.screened.survey.candidates, 'candidate')}: "
-        f"{count(tally.messages, 'message')} in {tally.parts:,} SMS, {excluded.total():,} left out"
+        f"{count(sizes.messages, 'message')} in {sizes.sms:,} SMS, {excluded.total():,} left out"
     )
     say.print(str(outcome.stop_list), markup=False)
     if outcome.unused:
@@ -293,7 +293,7 @@ def _tell(outcome: "Outcome") -> None:
         )
     for title, drawn in (
         ("Variants", terminal.variants(outcome.variants) if outcome.variants else None),
-        ("Lengths", terminal.histogram(tally.segments) if tally.segments else None),
+        ("Lengths", terminal.histogram(sizes.by_size) if sizes.messages else None),
         ("Left out", terminal.reasons(excluded) if excluded else None),
         ("Replaced", terminal.replaced(tally.replaced) if tally.replaced else None),
     ):

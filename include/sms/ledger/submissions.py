@@ -379,8 +379,9 @@ class _Counted:
             self.segments += pc.sum(batch.column("segments")).as_py() or 0
             if "variant" not in batch.schema.names:
                 batch = batch.append_column("variant", pa.nulls(batch.num_rows, pa.large_string()))
-            country = countries(batch.column("msisdn")).cast(pa.large_string())
-            batch = batch.append_column("country", country)
+            if "country" not in batch.schema.names:  # rendered by an earlier version
+                country = countries(batch.column("msisdn")).cast(pa.large_string())
+                batch = batch.append_column("country", country)
             batch = batch.append_column("sent_on", pa.repeat(self._day, batch.num_rows))
             self._count(batch)
             yield _by_key(batch).append_column("submission_id", pa.repeat(self._id, batch.num_rows))

@@ -45,6 +45,7 @@ from sms.wire import send_file
 
 DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 Lengths: TypeAlias = npt.NDArray[np.int32]
+Group: TypeAlias = tuple[str, str, int]  # of messages: country, variant or "", SMS of each
 
 # How a text may look broken: what program wrote it so is for a person to find out.
 PLACEHOLDER = (
@@ -76,6 +77,7 @@ MESSAGES_SCHEMA = pa.schema(
         ("msg", TEXT),
         ("segments", pa.int16()),
         ("key", TEXT),
+        ("country", TEXT),  # ISO 3166, as the screening found it
     ]
 )
 VARIANT = pa.field("variant", TEXT)  # of a campaign with variants
@@ -89,6 +91,7 @@ class Rendering:
     """What became of a batch of the audience: messages, by columns, and who gets none."""
 
     keys: pa.LargeStringArray
+    country: pa.LargeStringArray
     idremote: pa.LargeStringArray
     msisdn: pa.Int64Array
     sender: str
@@ -107,12 +110,23 @@ class Rendering:
         """The messages, put together: MESSAGES_SCHEMA, and VARIANT and WAY where they have some."""
         oadc = pa.repeat(pa.scalar(self.sender, TEXT), len(self.keys))
         segments = pa.array(self.segments, pa.int16())
-        columns = [self.idremote, self.msisdn, oadc, self.msg.joined(), segments, self.keys]
+        columns = [self.idremote, self.msisdn, oadc, self.msg.joined(), segments]
+        columns += [self.keys, self.country]
         schema = MESSAGES_SCHEMA
         for field, column in ((VARIANT, self.variant), (WAY, self.way)):
             if column is not None:
                 columns, schema = [*columns, column], schema.append(field)
         return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    @cached_property
+    def groups(self) -> Counter[Group]:
+        """How many messages there are of each country, variant and number of SMS."""
+        none = pa.repeat(pa.scalar("", TEXT), len(self.keys))
+        columns = [self.country, self.variant if self.variant is not None else none]
+        table = pa.table([*columns, pa.array(self.segments)], names=["country", "variant", "size"])
+        counted = table.group_by(table.column_names).aggregate([([], "count_all")])
+        *group, messages = counted.to_pydict().values()
+        return Counter(dict(zip(zip(*group, strict=True), messages, strict=True)))
 
     @property
     def ways(self) -> pa.RecordBatch:
@@ -156,7 +170,7 @@ class Renderer:
         self._require_encodable(self.stop_mention or "", None, "the stop mention")
 
     def render(self, audience: pa.RecordBatch) -> Rendering:
-        """The messages of a batch with `key`, `msisdn` (int64) and the template's columns."""
+        """The messages of a batch: `key`, `msisdn`, `country` and the template's columns."""
         size = audience.num_rows
         verdicts = _Verdicts(size)
         values = _pieces(self.template, audience, are_blank if self.unicode else nothing_on_a_phone)
@@ -171,12 +185,14 @@ class Renderer:
         )
         self._exclude_long(draft, segments, verdicts)
         kept = np.flatnonzero(verdicts.kept)
-        columns = [audience.column("key").cast(TEXT), audience.column("msisdn")]
+        columns = [audience.column("key").cast(TEXT), audience.column("country")]
+        columns.append(audience.column("msisdn"))
         if len(kept) < size:
             columns = [column.take(pa.array(kept)) for column in columns]
-        keys, msisdn = columns
+        keys, country, msisdn = columns
         return Rendering(
             keys,
+            country,
             idremote(self.campaign_id, keys),
             msisdn,
             self.sender,

@@ -171,12 +171,13 @@ def _together(made: list[Rendering], order: Ints) -> Rendering:
     """Several renderings as one; `order` takes their messages, one after the other, in turn."""
     at = pa.array(order)
     texts = pa.concat_arrays([each.msg.joined() for each in made])
-    keys, idremote, msisdn, variant = (
+    keys, country, idremote, msisdn, variant = (
         pa.concat_arrays([getattr(each, name) for each in made]).take(at)
-        for name in ("keys", "idremote", "msisdn", "variant")
+        for name in ("keys", "country", "idremote", "msisdn", "variant")
     )
     return Rendering(
         keys,
+        country,
         idremote,
         msisdn,
         made[0].sender,
@@ -200,13 +201,3 @@ def _ways(made: Sequence[Rendering], order: pa.Array) -> pa.Array | None:
     none = pa.scalar("", TEXT)
     ways = [pa.repeat(none, len(each.keys)) if each.way is None else each.way for each in made]
     return pa.concat_arrays(ways).take(order)
-
-
-def histograms(variant: pa.Array, segments: pa.Array) -> dict[str, dict[int, int]]:
-    """How many messages of each variant have how many segments."""
-    table = pa.table({"variant": variant, "segments": segments})
-    counted = table.group_by(["variant", "segments"]).aggregate([([], "count_all")])
-    found: dict[str, dict[int, int]] = {}
-    for row in counted.to_pylist():
-        found.setdefault(row["variant"], {})[row["segments"]] = row["count_all"]
-    return found

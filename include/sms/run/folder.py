@@ -4,7 +4,6 @@ The names tell the story in order; `messages` and `send_file` are one for each f
 What the files mean belongs to the stages that write them.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sms import remedies, storage
 from sms.audience.screening import EXCLUDED_SCHEMA
-from sms.audience.source_faults import Suspects
+from sms.audience.source_faults import SourceFault
 from sms.columnar import parquet
 from sms.errors import LedgerError
 from sms.ledger.records import PROOF
 from sms.message.rendering import DelimiterInText
 from sms.remedies import Task
 from sms.run.preparation import Plan
+from sms.run.rendered import Counts
 from sms.run.schedule import Schedule
 from sms.run.stores import Keep, OpenFile
 from sms.storage import StoragePath
@@ -39,6 +39,14 @@ class Rendered(BaseModel):
     plan: Plan
     encoding: str
     delimiter_in_text: DelimiterInText
+
+
+class Faults(BaseModel):
+    """What is wrong with a source, as the screening found it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    found: list[SourceFault]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +182,29 @@ class RunFolder:
     def _refusal(self) -> StoragePath:
         return self.path / "02_refusal.txt"
 
-    def read_suspects(self) -> dict[str, Suspects]:
-        """The messages that look broken, by code."""
-        found: dict[str, Suspects] = json.loads(storage.read_text(self._suspects))
-        return found
+    def read_faults(self) -> list[SourceFault]:
+        """The faults of the source that the screening found. Raises LedgerError."""
+        return _read(self._faults, Faults).found
 
-    def write_suspects(self, suspects: dict[str, Suspects]) -> None:
+    def write_faults(self, found: list[SourceFault]) -> None:
         """Leave them for the review."""
-        storage.write_text(self._suspects, json.dumps(suspects))
+        storage.write_text(self._faults, Faults(found=found).model_dump_json(indent=1))
 
     @property
-    def _suspects(self) -> StoragePath:
-        return self.path / "03_suspects.json"
+    def _faults(self) -> StoragePath:
+        return self.path / "02_faults.json"
+
+    def read_counts(self) -> Counts:
+        """What the rendering counted. Raises LedgerError."""
+        return _read(self._counts, Counts)
+
+    def write_counts(self, counts: Counts) -> None:
+        """Leave it for the review."""
+        storage.write_text(self._counts, counts.model_dump_json(indent=1))
+
+    @property
+    def _counts(self) -> StoragePath:
+        return self.path / "03_counts.json"
 
     def read_rendered(self) -> Rendered:
         """By what the run's files were made. Raises LedgerError."""

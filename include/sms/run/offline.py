@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sms.message.rendering import Rendering
 from sms.message.variants import named
 from sms.run import limits, preparation, rendered, screened
 from sms.run.preparation import Plan
-from sms.run.rendered import Tally, sum_of
+from sms.run.rendered import Sizes, Tally, sum_of
 from sms.run.schedule import File
 from sms.run.screened import Candidates, Screened, Watch, unwatched
 from sms.run.stores import LocalFolder, MessageStore, Samples
@@ -124,7 +125,7 @@ class Judged:
     stop_list: StopList
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What became of everybody in a table of recipients."""
 
@@ -152,11 +153,15 @@ class Outcome:
         """How many are left out, by code of the Reason."""
         return self.screened.survey.reasons + self.tally.reasons
 
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The messages by country, variant and SMS."""
+        return self.tally.sizes
+
     @property
-    def variants(self) -> dict[str, Counter[int]]:
+    def variants(self) -> dict[str, dict[int, int]]:
         """How many messages of each variant take how many SMS, in the campaign's order."""
-        variants = self.screened.plan.campaign.variants
-        return {name: self.tally.variants.get(name, Counter()) for name in variants}
+        return self.sizes.by_variant(self.screened.plan.campaign)
 
     @property
     def read_as(self) -> dict[str, str]:
@@ -201,9 +206,9 @@ class Prepared:
     def as_json(self) -> dict[str, Any]:
         """Counts and names; no number and no text of a person."""
         screened, tally = self.outcome.screened, self.outcome.tally
-        plan, excluded = screened.plan, self.outcome.excluded
+        plan, excluded, sizes = screened.plan, self.outcome.excluded, self.outcome.sizes
         variants = {
-            name: {"messages": counts.total(), "segments": sum_of(counts)}
+            name: {"messages": sum(counts.values()), "segments": sum_of(counts)}
             for name, counts in self.outcome.variants.items()
         }
         return {
@@ -216,9 +221,9 @@ class Prepared:
             "stop_list": len(self.outcome.stop_list.numbers),
             "candidates": screened.survey.candidates,
             "audience": screened.survey.audience,
-            "messages": tally.messages,
-            "segments": tally.parts,
-            "messages_by_segments": {str(size): tally.segments[size] for size in tally.segments},
+            "messages": sizes.messages,
+            "segments": sizes.sms,
+            "messages_by_segments": {str(size): each for size, each in sizes.by_size.items()},
             **({"variants": variants} if variants else {}),
             "excluded": dict(excluded.most_common()),
             "reasons": {code: SENTENCES[code] for code in sorted(excluded)},
@@ -254,14 +259,10 @@ class Prepared:
 
 def broken_limits(outcome: Outcome, settings: Settings) -> list[str]:
     """The campaign's own limits that would stop a run, as far as no ledger need be asked."""
-    survey, campaign = outcome.screened.survey, outcome.screened.plan.campaign
-    country, *others = campaign.allowed_countries
-    segments = {country: outcome.tally.parts}
-    run = limits.Run(survey.candidates, outcome.tally.messages, outcome.excluded, segments)
-    # Where there are several countries nobody knows here which text goes to which.
-    prices = {country: 0.0} if others else settings.prices
-    cost = limits.Cost.of(segments, prices, settings.currency)
-    return list(limits.tripped(campaign, run, cost))
+    survey, sizes = outcome.screened.survey, outcome.sizes
+    run = limits.Run(survey.candidates, sizes.messages, outcome.excluded, sizes.by_country)
+    cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
+    return list(limits.tripped(outcome.screened.plan.campaign, run, cost))
 
 
 def prepare(judged: Judged, settings: Settings, out: Path, watch: Watch = unwatched) -> Prepared:

@@ -30,6 +30,7 @@ from sms.run.folder import RunFolder
 from sms.run.preparation import Plan
 from sms.run.schedule import File, Schedule
 from sms.settings import Settings
+from sms.telecom.msisdn import countries
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ def _people(plan: Plan, variant: str, folder: RunFolder, ledger: Ledger) -> pa.R
             [f"{key}-{times}" if times else key for key, times in zip(keys, again, strict=True)]
         ),
         "msisdn": pa.array(numbers),
+        "country": countries(pa.array(numbers)),
         "of_file": pa.array([0] * len(numbers), pa.int16()),
     }
     columns = [

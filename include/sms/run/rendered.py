@@ -5,7 +5,7 @@ it. What doesn't: what a text becomes (`sms.message`), where anything is kept (`
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from io import BufferedIOBase
@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
 
-from sms.audience.source_faults import FIRST_ROWS, SourceFaults, Suspects
+from sms.audience.source_faults import FIRST_ROWS, SourceFault, SourceFaults, Suspects
 from sms.campaign.definition import Campaign
 from sms.columnar.threads import ordered
 from sms.errors import SourceError
-from sms.message.rendering import Rendering
+from sms.message.rendering import Group, Rendering
 from sms.message.samples import EachWay
-from sms.message.variants import histograms
 from sms.run import preparation
 from sms.run.preparation import Plan
 from sms.run.schedule import Schedule
@@ -66,6 +66,7 @@ class Writer:
             some = audience if here.all() else audience.filter(pa.array(here))
             rendering = self._renderer.render(some)
             made.append(Piece(self.stems[number], rendering, rendering.block(self._dialect)))
+            _ = rendering.groups  # counted here, where others can be rendered meanwhile
         return made
 
 
@@ -110,43 +111,96 @@ class Tally:
 
     reasons: Counter[str] = field(default_factory=Counter)  # excluded, by code of the Reason
     replaced: Counter[str] = field(default_factory=Counter)  # by character, "U+00E7"
-    segments: Counter[int] = field(default_factory=Counter)  # messages by their segments
-    variants: dict[str, Counter[int]] = field(default_factory=dict)  # the same of each variant
+    groups: Counter[Group] = field(default_factory=Counter)  # of messages
     suspects: dict[str, Suspects] = field(default_factory=dict)  # messages that look broken
     faults: SourceFaults = field(default_factory=SourceFaults)  # of whoever is left out
     ways: EachWay = field(default_factory=EachWay)  # through the conditions of the texts
+    showing: dict[str, list[int]] = field(default_factory=dict)  # by stem, rows for each way
 
-    def add(self, rendering: Rendering) -> None:
-        """Take in one batch, in the order of the rows."""
+    def add(self, piece: Piece, before: int) -> None:
+        """Take in one batch, in the order of the rows; its file has so many messages `before`."""
+        rendering = piece.rendering
         self.reasons.update(rendering.reasons)
         self.replaced.update(rendering.replaced)
-        self.segments.update(histogram(pa.array(rendering.segments)))
-        if rendering.variant is not None:
-            told = histograms(rendering.variant, pa.array(rendering.segments))
-            for name, counts in told.items():
-                self.variants.setdefault(name, Counter()).update(counts)
+        self.groups.update(rendering.groups)
         for code, rows in rendering.suspects.items():
             known = self.suspects.setdefault(code, {"count": 0, "rows": []})
             known["count"] += len(rows)
             known["rows"] += rows[: FIRST_ROWS - len(known["rows"])].tolist()
         if rendering.way is not None:
-            self.ways.fresh(rendering.ways)
+            fresh = self.ways.fresh(rendering.ways)
+            self.showing.setdefault(piece.stem, []).extend(before + row for row in fresh)
+
+    @property
+    def sizes(self) -> "Sizes":
+        """The messages by country, variant and SMS."""
+        return Sizes(self.groups)
+
+    def kept(self, campaign: Campaign) -> "Counts":
+        """What a run's folder keeps of it, for the review."""
+        return Counts(
+            groups=[(*group, messages) for group, messages in sorted(self.groups.items())],
+            faults=self.faults.found(),
+            showing=self.showing,
+            unmet=unmet(campaign, self.ways),
+        )
+
+
+class Sizes:
+    """How many messages a run has, and how many SMS they are."""
+
+    def __init__(self, groups: Mapping[Group, int]) -> None:
+        columns = ["country", "variant", "size", "messages"]
+        rows = [(*group, messages) for group, messages in sorted(groups.items())]
+        self.table = pd.DataFrame.from_records(rows, columns=columns)
+        self.table["sms"] = self.table["size"] * self.table["messages"]
 
     @property
     def messages(self) -> int:
         """How many messages there are."""
-        return self.segments.total()
+        return int(self.table["messages"].sum())
 
     @property
-    def parts(self) -> int:
+    def sms(self) -> int:
         """How many SMS they are."""
-        return sum_of(self.segments)
+        return int(self.table["sms"].sum())
+
+    @property
+    def by_size(self) -> dict[int, int]:
+        """How many messages take how many SMS."""
+        return _by_name(self.table.groupby("size")["messages"].sum())
+
+    @property
+    def by_country(self) -> dict[str, int]:
+        """How many SMS go to each country."""
+        return _by_name(self.table.groupby("country")["sms"].sum())
+
+    def by_variant(self, campaign: Campaign) -> dict[str, dict[int, int]]:
+        """How many messages of each variant take how many SMS, in the campaign's order."""
+        of_each = {name: self.table[self.table["variant"] == name] for name in campaign.variants}
+        return {
+            name: _by_name(rows.groupby("size")["messages"].sum()) for name, rows in of_each.items()
+        }
 
 
-def histogram(segments: pa.Array) -> dict[int, int]:
-    """How many messages have how many segments."""
-    counts = pc.value_counts(segments)
-    return {each["values"]: each["counts"] for each in counts.to_pylist()}
+def _by_name(sums: "pd.Series[Any]") -> dict[Any, int]:
+    return dict(zip(sums.index.tolist(), sums.tolist(), strict=True))
+
+
+class Counts(BaseModel):
+    """What was counted while a run was rendered, so that no review has to read it again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    groups: list[tuple[str, str, int, int]]  # a Group, and how many messages
+    faults: list[SourceFault]  # of whoever the rendering left out, and of texts that look broken
+    showing: dict[str, list[int]]  # by stem, rows of messages that show each way through the texts
+    unmet: list[str]  # what is to be said of conditions that nobody meets
+
+    @property
+    def sizes(self) -> Sizes:
+        """The messages by country, variant and SMS."""
+        return Sizes({(country, name, size): each for country, name, size, each in self.groups})
 
 
 def sum_of(histogram: Mapping[int, int]) -> int:
@@ -186,20 +240,26 @@ def render(
 
     def made(screening: Making) -> tuple[pa.RecordBatch, list[Piece]]:
         found = screening()
-        return found.excluded, writer.pieces(found.audience)
+        pieces = writer.pieces(found.audience)
+        return _by_row([found.excluded, *(each.rendering.excluded for each in pieces)]), pieces
 
     with store.writing_left_out() as leave_out, Outputs(writer, opening) as outputs:
         for excluded, pieces in ordered(made, screenings):
             leave_out(excluded)
             tally.faults.add(excluded)
             for piece in pieces:
-                leave_out(piece.rendering.excluded)
-                tally.faults.add(piece.rendering.excluded)
-                outputs.of(piece.stem).add(piece.rendering, piece.block)
-                tally.add(piece.rendering)
+                file = outputs.of(piece.stem)
+                tally.add(piece, file.output.written.rows)
+                file.add(piece.rendering, piece.block)
     tally.faults.add_suspects(tally.suspects)
     files = {stem: written[stem] for stem in writer.stems if stem in written}
     return Made(tally, {stem: each for stem, each in files.items() if each.rows})
+
+
+def _by_row(excluded: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The same rows in the order of the candidates, wherever batches begin."""
+    some = [each for each in excluded if each.num_rows]
+    return pa.concat_batches(some).sort_by("row") if len(some) > 1 else (some or excluded)[0]
 
 
 def unmet(campaign: Campaign, ways: EachWay) -> list[str]:

@@ -1,9 +1,7 @@
 """The stage `review`: the exact bytes judged by the provider's rules, and the report on a run."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import pyarrow as pa
 
 from sms.audience.source_faults import SourceFault, SourceFaults
@@ -11,16 +9,16 @@ from sms.calendar import send_window
 from sms.campaign import stop_mentions
 from sms.columnar import parquet
 from sms.delivery.upload import report_due
-from sms.errors import LimitTripped, StorageFailed, WindowClosed
+from sms.errors import LedgerError, LimitTripped, StorageFailed, WindowClosed
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission, Summary
-from sms.message.rendering import VARIANT, WAY
-from sms.message.samples import EachWay, FirstOfEach, rows_at
-from sms.message.variants import histograms
-from sms.run import limits, rendered, review_page
+from sms.message.rendering import VARIANT
+from sms.message.samples import FirstOfEach, rows_at
+from sms.run import limits, review_page
 from sms.run.departure import sendings, tail_advice
 from sms.run.folder import RunFolder
 from sms.run.preparation import Plan
+from sms.run.rendered import Counts
 from sms.run.stages import require_faultless
 from sms.settings import Settings
 
@@ -42,13 +40,14 @@ def review(
     """
     files = require_faultless(plan, folder, ledger, settings)
     summary = ledger.runs.summary(plan.run_key)
-    histogram = _histogram(folder, files)
+    kept = folder.read_counts()
+    sizes = kept.sizes
     due = max(report_due(each.send_at, each.messages or 0, each.segments or 0) for each in files)
     run = limits.Run(
         candidates=summary.candidates,
         audience=summary.audience,
         excluded=summary.excluded,
-        segments=_segments_by_country(plan, folder, files),
+        segments=sizes.by_country,
         earlier=tuple(ledger.runs.latest_sent(plan.campaign.name, but=plan.run_key).values()),
     )
     cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
@@ -56,16 +55,16 @@ def review(
         plan.campaign.name,
         summary,
         files,
-        histogram,
+        sizes.by_size,
         due,
         cost=cost,
         balance=balance,
         ends=send_window.ends(sendings(files), settings),
         reasons=_reasons(plan, folder),
         earlier=run.earlier,
-        faults=_source_faults(folder),
+        faults=_source_faults(folder, kept),
         beside=_beside(plan, folder, ledger, settings, summary, run, cost),
-        variants=_by_variant(plan, folder, files),
+        variants=sizes.by_variant(plan.campaign),
     )
     try:
         if refusal := folder.read_refusal():
@@ -79,37 +78,17 @@ def review(
         if not plan.dry_run:
             raise
     finally:
-        folder.write_review(review_page.with_samples(counts, *_samples(plan, folder, files)))
-    return counts
-
-
-def _histogram(folder: RunFolder, files: Sequence[Submission]) -> dict[int, int]:
-    """How many messages have how many segments."""
-    histogram: Counter[int] = Counter()
-    for each in files:
-        for batch in parquet.batches(folder.messages(each.stem), ["segments"]):
-            histogram.update(rendered.histogram(batch["segments"]))
-    return dict(sorted(histogram.items()))
-
-
-def _by_variant(
-    plan: Plan, folder: RunFolder, files: Sequence[Submission]
-) -> dict[str, Counter[int]]:
-    """How many messages of each variant have how many segments, in the campaign's order."""
-    counts: dict[str, Counter[int]] = {name: Counter() for name in plan.campaign.variants}
-    for each in files if counts else ():
-        for batch in parquet.batches(folder.messages(each.stem), ["variant", "segments"]):
-            for name, told in histograms(batch["variant"], batch["segments"]).items():
-                counts[name].update(told)
+        samples = _samples(plan, folder, files, kept.showing)
+        folder.write_review(review_page.with_samples(counts, samples, kept.unmet))
     return counts
 
 
 def _samples(
-    plan: Plan, folder: RunFolder, files: Sequence[Submission]
-) -> tuple[list[review_page.Sample], list[str]]:
+    plan: Plan, folder: RunFolder, files: Sequence[Submission], showing: Mapping[str, Sequence[int]]
+) -> list[review_page.Sample]:
     """The first few messages of each variant, and one for each way through its text.
 
-    Numbers are masked. Also what is to be said of conditions that nobody meets.
+    Numbers are masked. `showing` are the rows of the latter, by stem.
     """
     variants, paths = plan.campaign.variants, [folder.messages(each.stem) for each in files]
     columns = [*SAMPLE_COLUMNS, VARIANT.name] if variants else SAMPLE_COLUMNS
@@ -118,43 +97,17 @@ def _samples(
         first.look_at(batch)
         if first.complete:
             break
-    ways, others = EachWay(), list[pa.RecordBatch]()
-    for path in paths:
-        if WAY.name in parquet.columns(path):
-            narrow = [VARIANT.name, WAY.name] if variants else [WAY.name]
-            found = [
-                before + row
-                for before, batch in parquet.placed(parquet.batches(path, narrow))
-                for row in ways.fresh(batch)
-            ]
-            others += rows_at(parquet.batches(path, columns), found)
+    others: list[pa.RecordBatch] = []
+    for each, path in zip(files, paths, strict=True):
+        others += rows_at(parquet.batches(path, columns), showing.get(each.stem, ()))
     shown = review_page.samples(first.found)
-    more = (each for each in review_page.samples(others) if each not in shown)
-    return [*shown, *more], rendered.unmet(plan.campaign, ways)
+    return [*shown, *(each for each in review_page.samples(others) if each not in shown)]
 
 
 def _reasons(plan: Plan, folder: RunFolder) -> dict[str, str]:
     """Why each file goes out when it does, by stem."""
     dealt = folder.read_schedule()
     return {stem: each.reason for stem, each in zip(plan.stems(dealt), dealt.files, strict=True)}
-
-
-def _segments_by_country(
-    plan: Plan, folder: RunFolder, files: Sequence[Submission]
-) -> dict[str, int]:
-    """How many SMS go to each country."""
-    if len(plan.campaign.allowed_countries) == 1:
-        return {plan.campaign.allowed_countries[0]: sum(each.segments or 0 for each in files)}
-    people = parquet.batches(folder.audience, ["msisdn", "country"])
-    table = pa.Table.from_batches(people).to_pandas()
-    country = pd.Series(table["country"].to_numpy(), index=table["msisdn"])
-    counts: Counter[str] = Counter()
-    for each in files:
-        for batch in parquet.batches(folder.messages(each.stem), ["msisdn", "segments"]):
-            where = country.reindex(batch["msisdn"].to_numpy())
-            by_country = pd.Series(batch["segments"].to_numpy()).groupby(where.to_numpy()).sum()
-            counts.update({str(key): int(size) for key, size in by_country.items()})
-    return dict(counts)
 
 
 def _beside(
@@ -181,21 +134,25 @@ def _beside(
 def _before(plan: Plan, folder: RunFolder, last: Summary, settings: Settings) -> review_page.Before:
     """The run that sent last; its text and query are in its folder, for as long as that is kept."""
     prices = {settings.prices.get(country) for country in plan.campaign.allowed_countries}
-    [price] = prices if len(prices) == 1 else [None]  # nobody noted which SMS went to which country
+    price = next(iter(prices)) if len(prices) == 1 else None
     cost = None if price is None else price * last.segments
+    before = folder.beside(last.run.folder)
     try:
-        then = folder.beside(last.run.folder).read_plan().campaign
-    except (StorageFailed, ValueError):  # gone, or of another version of ours
+        then = before.read_plan().campaign
+        if len(prices) > 1:  # by what was rendered: which of it left late is not known by country
+            spent = limits.Cost.of(
+                before.read_counts().sizes.by_country, settings.prices, settings.currency
+            )
+            cost = None if spent.unpriced else spent.amount
+    except (StorageFailed, LedgerError):  # gone, or of another version of ours
         return review_page.Before(last, cost, None, None)
     now = plan.campaign
     return review_page.Before(last, cost, then.text != now.text, then.sql != now.sql)
 
 
-def _source_faults(folder: RunFolder) -> list[SourceFault]:
+def _source_faults(folder: RunFolder, counts: Counts) -> list[SourceFault]:
     """What was wrong with the source, with the first rows of each fault."""
     faults = SourceFaults()
-    for left_out in (folder.excluded, folder.unrendered):
-        for batch in parquet.batches(left_out, ["row", "reason", "detail"]):
-            faults.add(batch)
-    faults.add_suspects(folder.read_suspects())
+    faults.add_found(folder.read_faults())
+    faults.add_found(counts.faults)
     return faults.found()

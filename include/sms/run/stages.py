@@ -61,7 +61,7 @@ def screen(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
     for note in preparation.notes(campaign):
         log.warning("%s, line %s: %s", campaign.text_path, note.line, note.problem)
     folder.write_schedule(found.schedule, plan)
-    screened.divide(found, folder)
+    folder.write_faults(screened.divide(found, folder).found())
     ledger.runs.record_screening(
         plan.run_key,
         candidates=survey.candidates,
@@ -121,7 +121,7 @@ def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
     made = rendered.render(plan, dealt, audience, folder, settings)
     tally = made.tally
     ledger.runs.record_rendering(plan.run_key, excluded=tally.reasons, replaced=tally.replaced)
-    folder.write_suspects(tally.suspects)
+    folder.write_counts(tally.kept(campaign))
     by = Rendered(
         plan=plan, encoding=settings.encoding, delimiter_in_text=settings.delimiter_in_text
     )
@@ -147,7 +147,8 @@ def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
             for number, (stem, each) in enumerate(made.files.items(), start=1)
         ],
     )
-    return {"messages": tally.messages, "segments": tally.parts, **tally.reasons}
+    sizes = tally.sizes
+    return {"messages": sizes.messages, "segments": sizes.sms, **tally.reasons}
 
 
 def require_faultless(

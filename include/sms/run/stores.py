@@ -123,6 +123,11 @@ class LocalFolder:
         with storage.opened(self._unfinished(stem), "rb") as source:
             yield source
 
+    def write_file(self, stem: str, content: bytes) -> None:
+        """The bytes of a file that was made elsewhere."""
+        with storage.writing(self._unfinished(stem)) as out:
+            out.write(content)
+
     def finish(self, stems: Iterable[str], summary: str) -> None:
         """Give whole files their names, and leave the summary."""
         for stem in stems:
