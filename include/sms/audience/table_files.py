@@ -1,7 +1,7 @@
-"""Recipients and stop lists that come as files: CSV or Parquet, read as streams, as often as asked.
+"""Recipients and stop lists as tables: CSV or Parquet, read as streams, as often as asked.
 
-What belongs here: finding out how a file is written, and saying where it is broken. What doesn't:
-what its columns mean to a campaign.
+What belongs here: finding out how a file is written, saying where it is broken, and reading a stop
+list. What doesn't: what a table's columns mean to a campaign, and frames (`table_frames`).
 """
 
 import stat
@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,41 @@ HARMLESS = (
     *(Fault.MISSING, Fault.LANDLINE, Fault.PREMIUM),
     *(Fault.NOT_A_MOBILE, Fault.OVERSEAS_AS_METROPOLITAN),
 )
+
+
+class Table(Protocol):
+    """A table in a file or in memory, whose rows can be read as often as asked."""
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it has; None where only reading shows it."""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its columns have types."""
+
+    def batches(
+        self,
+        columns: Sequence[str] | None = None,
+        rows: int = BATCH,
+        encoded: Sequence[str] = (),
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows in order, all columns or those named."""
+
+    @property
+    def place(self) -> str:
+        """What `places` are."""
+
+    def places(self, rows: Iterable[int]) -> Iterator[int]:
+        """Where these ascending rows, from 1, are to be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +156,7 @@ class TableFile:
                     batch = next(found, None)
                 if batch is None:
                     return
-                yield _without_views(batch)
+                yield without_views(batch)
 
     def places(self, rows: Iterable[int]) -> Iterator[int]:
         """The lines of these ascending rows of a CSV, from 1; of a Parquet, the rows."""
@@ -136,14 +172,22 @@ class TableFile:
 
         SourceError if there are several.
         """
-        wanted = column.strip().casefold()
-        alike = [name for name in self.columns if name.strip().casefold() == wanted]
-        if len(alike) > 1:
-            raise SourceError(
-                f"{self.path} has {len(alike)} columns {wanted!r}: which one is meant? Rename the "
-                "others"
-            )
-        return alike[0] if alike else None
+        return where(self, column)
+
+
+def where(table: Table, column: str) -> str | None:
+    """A column's name as a table spells it, whatever its case and spaces; None if there is none.
+
+    SourceError if there are several.
+    """
+    wanted = column.strip().casefold()
+    alike = [name for name in table.columns if name.strip().casefold() == wanted]
+    if len(alike) > 1:
+        raise SourceError(
+            f"{table.name} has {len(alike)} columns {wanted!r}: which one is meant? Rename the "
+            "others"
+        )
+    return alike[0] if alike else None
 
 
 @contextmanager
@@ -154,7 +198,7 @@ def _reading_parquet(path: Path) -> Iterator[None]:
         raise SourceError(f"{path} begins like Parquet and can't be read as such") from error
 
 
-def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+def without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The same, its texts as Arrow has them otherwise: of views it can't take some rows."""
     for place, column in enumerate(batch.schema):
         if _has_views(column.type):
@@ -183,19 +227,28 @@ def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, 
     The header may lack, as in the provider's own files; columns are then `column 1` and so on.
     """
     file = TableFile.open(path, encoding)
-    if any(map(_may_be_a_number, file.columns)):
+    if begins_with_a_row(file):
         file = file.headless()
-    named = file.where("msisdn")
-    return file, named or _only_with_numbers(file)
+    return file, column_of_numbers(file)
 
 
-def _only_with_numbers(file: TableFile) -> str:
+def begins_with_a_row(table: Table) -> bool:
+    """Whether what were to be names of columns is a row."""
+    return any(map(_may_be_a_number, table.columns))
+
+
+def column_of_numbers(table: Table) -> str:
+    """The column of a stop list's numbers, by the rule of `open_stop_list`."""
+    return where(table, "msisdn") or _only_with_numbers(table)
+
+
+def _only_with_numbers(file: Table) -> str:
     if len(file.columns) == 1 and any(batch.num_rows for batch in file.batches()):
         return file.columns[0]
     columns = ", ".join(map(repr, file.columns))
     if len({*file.columns}) < len(file.columns):
         raise SourceError(
-            f"{file.path} has columns of one name ({columns}): call the one that holds the numbers "
+            f"{file.name} has columns of one name ({columns}): call the one that holds the numbers "
             "msisdn, and each other one something else"
         )
     found: set[str] = set()
@@ -214,13 +267,13 @@ def _only_with_numbers(file: TableFile) -> str:
         return found.pop()
     if not rows:
         raise SourceError(
-            f"{file.path} has no rows, and which of its columns {columns} is for numbers can't be "
+            f"{file.name} has no rows, and which of its columns {columns} is for numbers can't be "
             "told: call that one msisdn"
         )
     do = " and ".join(repr(name) for name in file.columns if name in found)
     which = f"{do} do and only one may be meant" if found else "none does"
     raise SourceError(
-        f"{file.path}: which column holds the numbers? Of {columns}, {which}: call that one "
+        f"{file.name}: which column holds the numbers? Of {columns}, {which}: call that one "
         "msisdn, in a first line"
     )
 
@@ -253,14 +306,18 @@ class StopList:
 def read_stop_list(
     path: Path, encoding: str | None = None, countries: Collection[str] = ()
 ) -> StopList:
-    """The numbers of a stop list; its columns are `open_stop_list`'s.
+    """The numbers of a stop list; its columns are `open_stop_list`'s. Raises as `numbers_in`."""
+    return numbers_in(*open_stop_list(path, encoding), countries)
+
+
+def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> StopList:
+    """The numbers of a stop list that is open.
 
     An overseas number written with +33 is also read as what it was meant to be, and one without a
     country's code as each number that it can be in `countries`, those of the campaign.
     Raises StopListUnsafe for a row whose number can't be understood, or stands in another column,
     as it is somebody's no, and for a list of rows without any number.
     """
-    file, column = open_stop_list(path, encoding)
     found: list[Int64s] = []
     without: list[Int64s] = []
     rows = 0
@@ -278,8 +335,8 @@ def read_stop_list(
         if wrong.size:
             [place] = file.places([rows + int(wrong[0]) + 1])
             raise StopListUnsafe(
-                f"{path}, {file.place} {place}: the column {column!r} holds no number that can be "
-                "understood, and may be somebody's no: correct it, or take it out"
+                f"{file.name}, {file.place} {place}: the column {column!r} holds no number that "
+                "can be understood, and may be somebody's no: correct it, or take it out"
             )
         found += [numbers.msisdn[numbers.msisdn != 0], meant]
         without.append(rows + empty)
@@ -289,7 +346,7 @@ def read_stop_list(
     for row, other in elsewhere(file, column, nobody):
         [place] = file.places([row + 1])
         raise StopListUnsafe(
-            f"{path}, {file.place} {place}: the column {column!r} holds no mobile number and "
+            f"{file.name}, {file.place} {place}: the column {column!r} holds no mobile number and "
             f"{other!r} does, which may be somebody's no: write it into {column!r}, or take it out"
         )
     if rows and not numbers_found.size:
@@ -297,7 +354,7 @@ def read_stop_list(
     return StopList(numbers_found, column, rows, len(nobody))
 
 
-def elsewhere(file: TableFile, column: str, rows: Int64s) -> Iterator[tuple[int, str]]:
+def elsewhere(file: Table, column: str, rows: Int64s) -> Iterator[tuple[int, str]]:
     """Which of some rows (from 0, ascending) hold a mobile in another column, and which that is.
 
     For rows without a number in their own column: some lists have one for each telephone.
@@ -319,10 +376,10 @@ def elsewhere(file: TableFile, column: str, rows: Int64s) -> Iterator[tuple[int,
         before += batch.num_rows
 
 
-def no_number(file: TableFile, column: str, rows: int) -> str:
+def no_number(file: Table, column: str, rows: int) -> str:
     """What to say of a list that stops nobody."""
     return (
-        f"{file.path} has {rows:,} rows, and no number in the column {column!r}: a list that stops "
+        f"{file.name} has {rows:,} rows, and no number in the column {column!r}: a list that stops "
         f"nobody is not understood. Its columns are {', '.join(map(repr, file.columns))}: call the "
         "one that holds the numbers msisdn"
     )

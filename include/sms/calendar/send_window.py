@@ -162,6 +162,7 @@ class OpenDay:
     day: date
     hours: str
     closed: str = ""
+    spans: tuple[tuple[datetime, datetime], ...] = ()  # from when until when, in UTC
 
     def __str__(self) -> str:
         return f"{_day(self.day)} {self.day.year}: {self.hours or f'closed ({self.closed})'}"
@@ -178,10 +179,11 @@ def calendar(first: date, days: int, *, settings: Settings, zone: Zone = MAINLAN
 def _open_day(day: date, settings: Settings, zone: Zone) -> OpenDay:
     if why := _why_closed(day, MAINLAND):
         return OpenDay(day, "", why)
-    hours, abroad = [], []
+    hours, abroad, spans = [], [], []
     begin, end = _at(day, settings.window_start), _at(day, settings.window_end)
     while (opens := next_open(begin, Kind.MARKETING, settings=settings, zone=zone)) < end:
         begin = closing(opens, settings=settings, zone=zone)
+        spans.append((opens, begin))
         hours.append(f"{_local(opens):%H:%M}-{_local(begin):%H:%M}")
         there = [moment.astimezone(zone.times()[0]) for moment in (opens, begin)]
         abroad.append(f"{there[0]:%H:%M}-{there[1]:%H:%M}")
@@ -191,7 +193,9 @@ def _open_day(day: date, settings: Settings, zone: Zone) -> OpenDay:
         start = _at(day, settings.window_start)
         return OpenDay(day, "", closures(start, end, Kind.MARKETING, settings=settings, zone=zone))
     told = ", ".join(hours)
-    return OpenDay(day, told if hours == abroad else f"{told} ({', '.join(abroad)} there)")
+    if hours != abroad:
+        told += f" ({', '.join(abroad)} there)"
+    return OpenDay(day, told, "", tuple(spans))
 
 
 def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> None:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,35 +107,17 @@ def loading() -> Iterator[None]:
 
 
 def campaign_named(named: str) -> "Campaign":
-    """A campaign by its folder, or by its name among the settings' campaigns.
+    """A campaign by its folder, or by its name among the settings' campaigns."""
+    from sms.campaign import by_name
 
-    Raises BadCampaign, and ConfigurationError for settings that name no folder of campaigns.
-    """
-    from sms import settings
-    from sms.campaign import definition
-    from sms.errors import BadCampaign
-
-    folder = Path(named)
-    if not folder.is_dir():
-        home = settings.load().campaigns_folder
-        folder = home / named
-        if not folder.is_dir():
-            known = ", ".join(campaign_names("")) or "none"
-            problem = f"is no folder, and no campaign of {home}: known are {known}"
-            raise BadCampaign(named, None, problem)
-    return definition.load(Path(os.path.abspath(folder)))  # a link is judged as Airflow would
+    return by_name.campaign(named)
 
 
 def campaign_names(incomplete: str) -> list[str]:
     """The names of campaigns that begin so, for the shell's completion."""
-    from sms import settings
-    from sms.errors import SmsError
+    from sms.campaign import by_name
 
-    try:
-        home = settings.load().campaigns_folder
-    except SmsError:
-        return []
-    return sorted(each.name for each in home.glob("[!._]*/") if each.name.startswith(incomplete))
+    return by_name.names(incomplete)
 
 
 def instant(written: str) -> datetime:
