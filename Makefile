@@ -73,6 +73,10 @@ soak: $(READY) ## Half an hour in which everything dies, and more; MINUTES=5 SEE
 bench: $(READY) ## Measure it; ONLY="prepare_1m gsm_1m" measures those alone
 	@$(BIN)/python -m benchmarks $(ONLY)
 
+.PHONY: notebook
+notebook: $(READY) ## Run the notebook of the docs anew, and keep what it shows
+	@$(BIN)/python -m tests.docs_notebook
+
 .PHONY: lint
 lint: $(READY) ## Check style, types and the directions of imports
 	@$(BIN)/ruff check .

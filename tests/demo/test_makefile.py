@@ -10,7 +10,7 @@ from demo.environment import ROOT
 
 TARGETS = (
     *("help", "setup", "demo", "up", "check", "test", "soak"),
-    *("bench", "lint", "lock", "clean"),
+    *("bench", "notebook", "lint", "lock", "clean"),
 )
 
 
