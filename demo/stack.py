@@ -120,11 +120,6 @@ class Stack:
         told = {name: self.environment[name] for name in known if name in self.environment}
         return {"SMS_LEDGER_URL": self.ledger_url} | told
 
-    @property
-    def warehouse_url(self) -> str:
-        """For SQLAlchemy: the database that the campaigns' SQL asks."""
-        return self.postgres.url("warehouse")
-
     def now(self) -> datetime:
         """What the clock shows that all of the stack shares."""
         return self.gateway.clock.now() if self.gateway else SystemClock().now()

@@ -10,7 +10,8 @@ from benchmarks.contest import Side, python
 from sms.errors import ReportUnreadable
 from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
-from sms.wire.reports import read_delivery_report, read_replies
+from sms.wire.reports import read_replies
+from tests.reports.whole import read_delivery_report
 
 # How a text stands in a file, and what it says: each as public collections of odd CSV have it.
 TEXTS = [
@@ -97,18 +98,19 @@ def test_one_line_of_another_encoding_changes_no_other():
 
 MEASURED = """
 import sys
+import pyarrow as pa
 from sms.columnar import text
 from sms.errors import ReportUnreadable
 from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
-from sms.wire.reports import read_delivery_report, read_replies
+from sms.wire.reports import DELIVERIES, Deliveries, read_replies
 text.use_lean_memory()
 with open(sys.argv[2], "rb") as file:
     if sys.argv[1] == "ACK":
-        report = read_delivery_report(file)
+        rows = pa.Table.from_batches(Deliveries(file), DELIVERIES)
     else:
-        report = read_replies(file, ReportKind(sys.argv[1]))
-print(report.rows.num_rows)
+        rows = read_replies(file, ReportKind(sys.argv[1])).rows
+print(rows.num_rows)
 """
 
 

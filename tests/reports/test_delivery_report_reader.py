@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sms.errors import ReportUnreadable
 from sms.ledger.outcomes import RECEIPTS
 from sms.wire import report_cells, report_rows
-from sms.wire.reports import DELIVERIES, Report, read_delivery_report
+from sms.wire.reports import DELIVERIES, Report
+from tests.reports.whole import read_delivery_report
 
 # The provider's page, *Campaign stats*, verbatim.
 PAGE_EXAMPLE = (

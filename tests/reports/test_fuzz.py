@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from sms.errors import ReportUnreadable
 from sms.wire import report_cells, report_rows
 from sms.wire.names import ReportKind
-from sms.wire.reports import Report, read_delivery_report, read_replies
+from sms.wire.reports import Report, read_replies
 from sms.wire.stop_words import opts_out
 from sms.wire.unreadable import RAW, raw_rows
 from tests import soak
+from tests.reports.whole import read_delivery_report
 
 # Grammar by grammar: what a report is made of, in every wrong order.
 PIECES = st.sampled_from(

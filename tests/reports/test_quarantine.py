@@ -10,7 +10,8 @@ from sms.reports.collection import TAIL_WAITS
 from sms.wire import unreadable
 from sms.wire.names import ReportKind
 from sms.wire.report_rows import LONGEST_ROW
-from sms.wire.reports import may_hold_stop, read_delivery_report, read_replies
+from sms.wire.reports import may_hold_stop, read_replies
+from tests.reports.whole import read_delivery_report
 
 ACK = "ACK-12345-20260715-1200-spring1.csv"
 STOP = "STOP-12345-20260715-1200-spring1.csv"

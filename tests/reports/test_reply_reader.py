@@ -8,7 +8,8 @@ import pytest
 from sms.errors import ReportUnreadable
 from sms.wire import report_rows, reports
 from sms.wire.names import ReportKind
-from sms.wire.reports import REPLIES, Report, moment, read_delivery_report, read_replies
+from sms.wire.reports import REPLIES, Report, moment, read_replies
+from tests.reports.whole import read_delivery_report
 
 # The provider's page gives the columns and no example: "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE".
 HEADER = "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n"

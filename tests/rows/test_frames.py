@@ -110,15 +110,6 @@ def test_a_stream_that_fails_leaves_no_file_that_looks_whole(path):
         list(parquet.batches(path))
 
 
-def test_rows_on_their_way_are_kept_as_they_pass(path):
-    stream = [texts(key=["1"]), texts(key=["2", "3"])]
-    with parquet.writing(path, stream[0].schema) as file:
-        assert list(file.passing(stream)) == stream
-
-    assert file.rows == 3
-    assert pa.Table.from_batches(parquet.batches(path)) == pa.Table.from_batches(stream)
-
-
 def test_a_file_cut_anywhere_is_not_read_as_a_shorter_one():
     shelf = Shelf()
     parquet.write(shelf, [texts(key=["x", "y"]) for _ in range(3)])

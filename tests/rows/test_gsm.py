@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sms.columnar.text import bytes_of, rows_of
 from sms.telecom import gsm
 
 # 3GPP TS 23.038, 6.2.1, row by row as printed there, without the escape and with Ç at 0x09.
@@ -170,7 +171,7 @@ def test_cleaning_leaves_gsm_alone_and_a_second_time_changes_nothing(texts):
     assert set("".join(once.texts.to_pylist())) <= gsm.ALPHABET
     assert twice.texts.equals(once.texts)
     assert not twice.replaced
-    assert not gsm.has_foreign(once.texts).any()
+    assert not gsm.foreign_in(bytes_of(once.texts)[0]).size
 
 
 @FEW
@@ -245,8 +246,9 @@ def test_each_character_of_unicode_is_cleaned_as_if_alone():
 
     assert cleaned.texts.to_pylist() == [text for text, _ in slow]
     assert cleaned.replaced == Counter(code for _, counted in slow for code in counted.elements())
-    assert gsm.has_foreign(column(*EVERYTHING)).tolist() == [
-        character not in gsm.ALPHABET for character in EVERYTHING
+    data, offsets = bytes_of(column(*EVERYTHING))
+    assert rows_of(offsets, gsm.foreign_in(data)).tolist() == [
+        row for row, character in enumerate(EVERYTHING) if character not in gsm.ALPHABET
     ]
 
 

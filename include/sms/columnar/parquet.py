@@ -108,12 +108,6 @@ class Writer:
         if self._waiting >= ROW_GROUP:
             self._flush()
 
-    def passing(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The same batches, each written here before it goes on."""
-        for batch in batches:
-            self.write(batch)
-            yield batch
-
     def close(self) -> None:
         """Write what is held, and the footer that makes the file a whole one."""
         self._flush()

@@ -374,13 +374,6 @@ def _may_compose(character: str) -> bool:
     )
 
 
-def has_foreign(texts: Texts) -> Flags:
-    """Which texts hold a character that GSM lacks."""
-    flat = _flat(texts)
-    data, offsets = bytes_of(flat)
-    return _marked(rows_of(offsets, _beyond_gsm(data)[0]), len(flat))
-
-
 def foreign_in(data: Bytes) -> Ints:
     """Where in some text's bytes the characters begin that GSM lacks."""
     return _beyond_gsm(data)[0]

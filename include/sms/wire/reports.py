@@ -147,13 +147,6 @@ class Report:
     size_read: int
 
 
-def read_delivery_report(source: BinaryIO) -> Report:
-    """The rows of an ACK (`DELIVERIES`), in the file's order. Raises ReportUnreadable."""
-    deliveries = Deliveries(source)
-    rows = pa.Table.from_batches(deliveries, DELIVERIES)
-    return deliveries.report(rows)
-
-
 def look_through(source: BinaryIO) -> Report:
     """What an ACK says beside its rows, of which none is kept. Raises ReportUnreadable."""
     deliveries = Deliveries(source)
