@@ -121,12 +121,21 @@ class Rendering:
     @cached_property
     def groups(self) -> Counter[Group]:
         """How many messages there are of each country, variant and number of SMS."""
-        none = pa.repeat(pa.scalar("", TEXT), len(self.keys))
-        columns = [self.country, self.variant if self.variant is not None else none]
-        table = pa.table([*columns, pa.array(self.segments)], names=["country", "variant", "size"])
-        counted = table.group_by(table.column_names).aggregate([([], "count_all")])
-        *group, messages = counted.to_pydict().values()
-        return Counter(dict(zip(zip(*group, strict=True), messages, strict=True)))
+        country = self.country.dictionary_encode()
+        names, which = country.dictionary.to_pylist(), country.indices.to_numpy()
+        variants = [""]
+        if self.variant is not None:
+            variant = self.variant.dictionary_encode()
+            variants = variant.dictionary.to_pylist()
+            which = which * len(variants) + variant.indices.to_numpy()
+        sizes = int(self.segments.max(initial=0)) + 1
+        counts = np.bincount(which * sizes + self.segments)
+        found: Counter[Group] = Counter()
+        for code in np.flatnonzero(counts).tolist():
+            group, size = divmod(code, sizes)
+            place, of = divmod(group, len(variants))
+            found[names[place], variants[of], size] = int(counts[code])
+        return found
 
     @property
     def ways(self) -> pa.RecordBatch:

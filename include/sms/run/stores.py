@@ -6,7 +6,6 @@ to `screened` and `rendered`; the folder of a DAG's run is another store (`sms.r
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -202,8 +201,7 @@ class Samples:
     @contextmanager
     def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
         """Samples of the messages, and nothing of the bytes."""
-        with open(os.devnull, "wb") as nowhere:
-            yield OpenFile(send_file.Output(nowhere), lambda made: self.look_at(made.messages))
+        yield OpenFile(send_file.Output(None), lambda made: self.look_at(made.messages))
 
     def reading_file(self, stem: str) -> AbstractContextManager[BufferedIOBase]:
         """Raises, as no bytes are kept."""

@@ -102,16 +102,17 @@ class Block:
 
 
 class Output:
-    """A file that blocks are written to, one after the other."""
+    """A file that blocks are written to, one after the other; without a stream they are counted."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO | None) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
         self._rows = self._size = self._segments = 0
 
     def add(self, block: Block) -> None:
         """Write a block, and count it."""
-        self._stream.write(block.data)
+        if self._stream is not None:
+            self._stream.write(block.data)
         self._digest.update(block.data)
         self._size += len(block.data)
         self._rows += block.rows
