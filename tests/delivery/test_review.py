@@ -97,6 +97,19 @@ def test_what_changed_against_the_last_run_is_counted(desk: Desk, gateway: Sandb
     ]
 
 
+def test_the_last_run_s_cost_is_known_where_countries_have_prices_of_their_own(
+    desk: Desk, gateway: Sandbox
+) -> None:
+    desk.settings = desk.settings.model_copy(update={"prices": {"FR": 0.05, "GB": 0.5}})
+    abroad = [*numbers(2), "+44 7700 900123"]
+    sent(desk, gateway, abroad, "first", "allowed_countries: [FR, GB]\n")
+
+    desk.prepare(numbers(3), run="second", more="allowed_countries: [FR, GB]\n")
+
+    told = "\n".join(section(desk, "second", "Against the last run"))
+    assert "| EUR per message, by today's prices | 0.0500 | 0.2000 | -0.1500 |" in told
+
+
 def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
     desk: Desk, gateway: Sandbox
 ) -> None:

@@ -133,21 +133,28 @@ def _beside(
 
 def _before(plan: Plan, folder: RunFolder, last: Summary, settings: Settings) -> review_page.Before:
     """The run that sent last; its text and query are in its folder, for as long as that is kept."""
-    prices = {settings.prices.get(country) for country in plan.campaign.allowed_countries}
-    price = next(iter(prices)) if len(prices) == 1 else None
-    cost = None if price is None else price * last.segments
     before = folder.beside(last.run.folder)
+    cost = _spent(plan, before, last, settings)
     try:
         then = before.read_plan().campaign
-        if len(prices) > 1:  # by what was rendered: which of it left late is not known by country
-            spent = limits.Cost.of(
-                before.read_counts().sizes.by_country, settings.prices, settings.currency
-            )
-            cost = None if spent.unpriced else spent.amount
     except (StorageFailed, LedgerError):  # gone, or of another version of ours
         return review_page.Before(last, cost, None, None)
     now = plan.campaign
     return review_page.Before(last, cost, then.text != now.text, then.sql != now.sql)
+
+
+def _spent(plan: Plan, before: RunFolder, last: Summary, settings: Settings) -> float | None:
+    """What the run that sent last cost, by today's prices; None where that is not known."""
+    prices = {settings.prices.get(country) for country in plan.campaign.allowed_countries}
+    if len(prices) == 1:
+        [price] = prices
+        return None if price is None else price * last.segments
+    try:
+        by_country = before.read_counts().sizes.by_country  # as it was rendered
+    except (StorageFailed, LedgerError):
+        return None
+    cost = limits.Cost.of(by_country, settings.prices, settings.currency)
+    return None if cost.unpriced else cost.amount
 
 
 def _source_faults(folder: RunFolder, counts: Counts) -> list[SourceFault]:
