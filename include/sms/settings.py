@@ -234,6 +234,6 @@ def load(path: Path | None = None) -> Settings:
     return reading.value
 
 
-def _told(path: Path, fault: yaml_files.Fault) -> str:
+def _told(path: Path, fault: yaml_files.DocumentFault) -> str:
     where = str(path) if fault.line is None else f"{path}, line {fault.line}"
     return f"{where}: {fault.problem}"

@@ -65,7 +65,7 @@ def opened(path: Any, mode: str) -> Any:
     with told(path, _doing(mode)):
         if mode != "rb":
             _make_private(path)
-        return File(path.open(mode), path, _doing(mode))
+        return StoredFile(path.open(mode), path, _doing(mode))
 
 
 @contextlib.contextmanager
@@ -158,11 +158,11 @@ def scratch() -> Iterator[BinaryIO]:
     where = "a file in the folder for temporary files (TMPDIR)"
     with told(where, "written"):
         file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by ours, which tells of it)
-    with File(file, where, "written") as ours:
+    with StoredFile(file, where, "written") as ours:
         yield cast(BinaryIO, ours)
 
 
-class File(io.BufferedIOBase):
+class StoredFile(io.BufferedIOBase):
     """An open file of any store, whose failures are told in our words."""
 
     def __init__(self, file: Any, where: Any, doing: str) -> None:

@@ -33,7 +33,7 @@ INTEGER, TEXT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "str
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DocumentFault:
     """One thing that is wrong in a document, and the line to look at (from 1) if there is one."""
 
     line: int | None
@@ -41,29 +41,29 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[Model]):
+class Document(Generic[Model]):
     """What a document says, or why it can't be used."""
 
     value: Model | None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[DocumentFault, ...] = ()
 
 
-def read(text: str, model: type[Model]) -> Reading[Model]:
+def read(text: str, model: type[Model]) -> Document[Model]:
     """Judge a YAML document by its model; an empty document leaves every key to its default."""
     try:
         written = _load(text)
         reading = _judged(written, model)
         if reading.value is not None and (empty := tuple(_left_empty(written, text))):
-            return Reading(None, empty)
+            return Document(None, empty)
         return reading
     except MarkedYAMLError as error:
-        return Reading(None, (_unparsable(error),))
+        return Document(None, (_unparsable(error),))
     except YAMLError as error:
-        return Reading(None, (Fault(None, f"is not YAML ({_one_line(error)})"),))
+        return Document(None, (DocumentFault(None, f"is not YAML ({_one_line(error)})"),))
     except Exception as error:
         # Not its message: that may quote a number of the document's.
         problem = f"can't be read ({type(error).__name__}): write plain `key: value` lines"
-        return Reading(None, (Fault(None, problem),))
+        return Document(None, (DocumentFault(None, problem),))
 
 
 def line_of(key: str, text: str) -> int | None:
@@ -118,18 +118,18 @@ def _load(text: str) -> Any:
     return yaml.load(text)
 
 
-def _judged(written: Any, model: type[Model]) -> Reading[Model]:
+def _judged(written: Any, model: type[Model]) -> Document[Model]:
     if written is None:
         written = {}
     if not isinstance(written, Mapping):
-        return Reading(None, (Fault(1, "must be a list of `key: value` lines"),))
+        return Document(None, (DocumentFault(1, "must be a list of `key: value` lines"),))
     try:
-        return Reading(model.model_validate(_plain(written)))
+        return Document(model.model_validate(_plain(written)))
     except ValidationError as invalid:
-        return Reading(None, _faults(invalid, written, model))
+        return Document(None, _faults(invalid, written, model))
 
 
-def _left_empty(written: Any, text: str) -> Iterator[Fault]:
+def _left_empty(written: Any, text: str) -> Iterator[DocumentFault]:
     """The keys at the top that have no value, where an explicit null is one.
 
     A limit whose number was taken away would be no limit.
@@ -138,27 +138,29 @@ def _left_empty(written: Any, text: str) -> Iterator[Fault]:
     for key, value in (written or {}).items():
         line = _line(written, (key,)) if value is None else None
         if line and EMPTY.search(lines[line - 1]):
-            yield Fault(line, f"{key}: is empty: write a value, or leave the key out")
+            yield DocumentFault(line, f"{key}: is empty: write a value, or leave the key out")
 
 
-def _faults(invalid: ValidationError, written: Any, model: type[BaseModel]) -> tuple[Fault, ...]:
+def _faults(
+    invalid: ValidationError, written: Any, model: type[BaseModel]
+) -> tuple[DocumentFault, ...]:
     """The first faults by their lines; a sentence for each of thousands takes minutes."""
     details = invalid.errors(include_url=False)
     details.sort(key=lambda detail: _line(written, detail["loc"]) or 0)
     faults = [_fault(detail, written, model) for detail in details[:MOST_FAULTS]]
     if (more := len(details) - MOST_FAULTS) > 0:
-        faults.append(Fault(None, f"has {more} more faults: correct these first"))
+        faults.append(DocumentFault(None, f"has {more} more faults: correct these first"))
     return tuple(faults)
 
 
-def _unparsable(error: MarkedYAMLError) -> Fault:
+def _unparsable(error: MarkedYAMLError) -> DocumentFault:
     mark = error.problem_mark or error.context_mark
     problem = shortened(_one_line(error.problem or error))
     if "alias" in problem or "alias" in str(error.context):
         problem += "; a value that begins with `*` needs quotes around it"
     if not isinstance(error, _Refused):
         problem = f"is not YAML: {problem}"
-    return Fault(None if mark is None else mark.line + 1, problem)
+    return DocumentFault(None if mark is None else mark.line + 1, problem)
 
 
 def shortened(problem: str) -> str:
@@ -186,12 +188,12 @@ def _plain(written: Any) -> Any:
     return written
 
 
-def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Fault:
+def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> DocumentFault:
     where = detail["loc"]
     named = [part for part in where if isinstance(part, str) and part != "[key]"]
     key = ".".join(named) or "the document"
     problem = f"{key}: {_sentence(detail, _model_at(where, model))}"
-    return Fault(_line(written, where), shortened(problem))
+    return DocumentFault(_line(written, where), shortened(problem))
 
 
 def _model_at(where: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:

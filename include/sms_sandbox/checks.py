@@ -31,7 +31,7 @@ PLAIN = re.compile(  # a row that may be fine at a glance, as nearly all are
 )
 
 
-class Row(NamedTuple):
+class SubmittedRow(NamedTuple):
     """One message asked for."""
 
     idremote: str
@@ -48,7 +48,7 @@ class Content:
     segments: int
 
 
-class Fault(Exception):
+class NotCompliant(Exception):
     """Why a file is not compliant."""
 
     def __init__(self, line: int | None, reason: str) -> None:
@@ -66,7 +66,7 @@ def check(path: Path, account: Account) -> Content:
     segments = 0
     for line, record in enumerate(_records(path, account.encoding), start=1):
         if line > account.most_rows:
-            raise Fault(line, f"more than {account.most_rows} recipients")
+            raise NotCompliant(line, f"more than {account.most_rows} recipients")
         plain = PLAIN.fullmatch(record)
         if plain and gsm.BASIC.issuperset(plain[2]):
             segments += 1
@@ -76,48 +76,48 @@ def check(path: Path, account: Account) -> Content:
             segments += _check_row(line, row, account)
             numbers.append(int(row.msisdn))
     if not numbers:
-        raise Fault(None, "the file is empty")
+        raise NotCompliant(None, "the file is empty")
     _check_no_duplicates(numbers)
     return Content(len(numbers), segments)
 
 
-def rows(path: Path, encoding: str) -> Iterator[Row]:
+def rows(path: Path, encoding: str) -> Iterator[SubmittedRow]:
     """The rows of a file that was found compliant."""
     for line, record in enumerate(_records(path, encoding), start=1):
         yield _row(line, record)
 
 
-def _row(line: int, record: str) -> Row:
+def _row(line: int, record: str) -> SubmittedRow:
     if '"' in record:
         fields = [_unquoted(field) for field in FIELDS.findall(record)]
     elif "\r" in record or "\n" in record:
-        raise Fault(line, "a line ends otherwise than with CRLF")
+        raise NotCompliant(line, "a line ends otherwise than with CRLF")
     else:
         fields = record.split(";")
     if len(fields) != 4:
-        raise Fault(line, f"{len(fields)} fields, not IDREMOTE;MSISDN;OADC;MSG")
-    return Row(*fields)
+        raise NotCompliant(line, f"{len(fields)} fields, not IDREMOTE;MSISDN;OADC;MSG")
+    return SubmittedRow(*fields)
 
 
 def _unquoted(field: str) -> str:
     return field[1:-1].replace('""', '"') if field.startswith('"') else field
 
 
-def _check_row(line: int, row: Row, account: Account) -> int:
+def _check_row(line: int, row: SubmittedRow, account: Account) -> int:
     """The segments of a row's message."""
     if not IDREMOTE.fullmatch(row.idremote):
-        raise Fault(line, "IDREMOTE is not at most 40 letters and digits")
+        raise NotCompliant(line, "IDREMOTE is not at most 40 letters and digits")
     if not MSISDN.fullmatch(row.msisdn):
-        raise Fault(line, "MSISDN is not in the international format")
+        raise NotCompliant(line, "MSISDN is not in the international format")
     if not OADC.fullmatch(row.oadc):
-        raise Fault(line, "OADC is not at most 11 letters and digits")
+        raise NotCompliant(line, "OADC is not at most 11 letters and digits")
     if not row.msg.strip():
-        raise Fault(line, "MSG is empty")
+        raise NotCompliant(line, "MSG is empty")
     segments = gsm.segments(row.msg, unicode=account.unicode)
     if segments > 1 and not account.long_sms:
-        raise Fault(line, "MSG is longer than one SMS and long SMS are not activated")
+        raise NotCompliant(line, "MSG is longer than one SMS and long SMS are not activated")
     if segments > gsm.MOST_SEGMENTS:
-        raise Fault(line, f"MSG takes {segments} SMS, more than {gsm.MOST_SEGMENTS}")
+        raise NotCompliant(line, f"MSG takes {segments} SMS, more than {gsm.MOST_SEGMENTS}")
     return segments
 
 
@@ -127,7 +127,7 @@ def _check_no_duplicates(numbers: "array[int]") -> None:
     again = np.flatnonzero(np.diff(column[order]) == 0)
     if again.size:
         first, second = order[again[0]] + 1, order[again[0] + 1] + 1
-        raise Fault(int(second), f"the same MSISDN as record {first}")
+        raise NotCompliant(int(second), f"the same MSISDN as record {first}")
 
 
 def _records(path: Path, encoding: str) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _records(path: Path, encoding: str) -> Iterator[str]:
         yield from records
         line += len(records)
         if (is_last and text) or len(text) > LONGEST_RECORD + len(more):
-            raise Fault(line + 1, _why_unreadable(text))
+            raise NotCompliant(line + 1, _why_unreadable(text))
 
 
 def _split(text: str) -> tuple[list[str], str]:
@@ -164,7 +164,7 @@ def _chunks(path: Path, encoding: str) -> Iterator[tuple[str, bool]]:
                 yield decoder.decode(chunk), False
         yield decoder.decode(b"", final=True), True
     except UnicodeDecodeError:
-        raise Fault(None, f"the file is not in {encoding}") from None
+        raise NotCompliant(None, f"the file is not in {encoding}") from None
 
 
 def _why_unreadable(text: str) -> str:

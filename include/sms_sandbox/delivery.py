@@ -103,7 +103,7 @@ class Delivery:
             coming += self._answers_to(campaign, batch)
         return sorted(coming)
 
-    def _entry(self, campaign: Campaign, row: checks.Row, lot: Fate) -> dict[str, Any]:
+    def _entry(self, campaign: Campaign, row: checks.SubmittedRow, lot: Fate) -> dict[str, Any]:
         return {
             "at": campaign.sent_at.isoformat(),
             "what": "sent",
@@ -117,7 +117,7 @@ class Delivery:
         }
 
     def _answers_to(
-        self, campaign: Campaign, lots: Iterable[tuple[checks.Row, Fate]]
+        self, campaign: Campaign, lots: Iterable[tuple[checks.SubmittedRow, Fate]]
     ) -> Iterator[tuple[float, str, str]]:
         bare = self.desk.knobs_for(campaign.stem).bare_reports
         for row, lot in lots:
@@ -126,7 +126,7 @@ class Delivery:
                 line = reports.answer(row, lot.answer.text, at, bare=bare)
                 yield at.timestamp(), lot.answer.kind, line
 
-    def _lots(self, campaign: Campaign) -> Iterator[tuple[checks.Row, Fate]]:
+    def _lots(self, campaign: Campaign) -> Iterator[tuple[checks.SubmittedRow, Fate]]:
         """The messages that are paid for, each with what becomes of it."""
         rows = checks.rows(self.memory.content(campaign.id), self.desk.account.encoding)
         drawn_for = campaign.name.campaign_id, campaign.shares, campaign.span

@@ -78,8 +78,8 @@ class Intake:
             name = Name.parse(lock.stem, self.desk.account.service_id)
             content = await asyncio.to_thread(checks.check, lock, self.desk.account)
             if self.desk.knobs_for(lock.stem).reject:
-                raise checks.Fault(None, "the knob `reject` is on")
-        except (BadName, checks.Fault) as fault:
+                raise checks.NotCompliant(None, "the knob `reject` is on")
+        except (BadName, checks.NotCompliant) as fault:
             self.desk.note("verdict", stem=lock.stem, accepted=False, reason=str(fault))
             self.desk.rename(lock, lock.with_suffix(".reject"))
         else:

@@ -7,7 +7,7 @@ quotes around a text that holds `;`, a blank after IDSTATUS, a blank inside ACKO
 
 from datetime import datetime
 
-from sms_sandbox.checks import Row
+from sms_sandbox.checks import SubmittedRow
 from sms_sandbox.names import FRANCE
 from sms_sandbox.outcomes import Status
 
@@ -15,7 +15,7 @@ ACK_HEADER = "IDREMOTE;MSISDN;OADC;MSG;IDSTATUS;STATUS;ACKOPERATOR\r\n"
 ANSWER_HEADER = "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE\r\n"
 
 
-def delivery(row: Row, status: Status, ticket: str, *, bare: bool) -> str:
+def delivery(row: SubmittedRow, status: Status, ticket: str, *, bare: bool) -> str:
     """One row of an ACK file."""
     code = str(status.value)
     if bare:
@@ -24,7 +24,7 @@ def delivery(row: Row, status: Status, ticket: str, *, bare: bool) -> str:
     return _line(fields, bare=bare)
 
 
-def answer(row: Row, text: str, at: datetime, *, bare: bool) -> str:
+def answer(row: SubmittedRow, text: str, at: datetime, *, bare: bool) -> str:
     """One row of a STOP or SMSMO file."""
     local = at.astimezone(FRANCE)
     fields = [row.msisdn, f"{local:%Y%m%d}", f"{local:%H%M}", text, row.idremote]

@@ -6,6 +6,7 @@ import math
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import Any
 
 from airflow.sdk import Connection
 
@@ -31,7 +32,7 @@ def ask(found: Connection) -> Balance:
         # Away, an HTTP error, or no JSON. Not the error's own words, which may hold the address.
         why = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
         return Balance(None, f"the provider did not tell it ({why})")
-    amount = told.get("amount") if isinstance(told, dict) else None
+    amount: Any = told.get("amount") if isinstance(told, dict) else None
     try:
         held = float(amount)
     except (TypeError, ValueError):

@@ -51,7 +51,7 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
         tags={"sms", "send", campaign.kind.value, *campaign.tags},
         # A backfill is refused by Airflow itself: it would send each of its days today.
         catchup=False,
-        allowed_run_types=RUN_TYPES,
+        allowed_run_types=RUN_TYPES,  # type: ignore[arg-type]  # Airflow converts names
         max_active_runs=4,
         auto_register=False,
     ) as dag:
@@ -71,5 +71,5 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
         approve >> hour >> tasks.hear_stops() >> submit >> booked
         [submit, booked] >> tasks.conclude(stems)
     # Last: each task that is made after them would hold and serialize a copy of its own.
-    dag.params = form.params(campaign, settings)
+    dag.params = form.params(campaign, settings)  # type: ignore[assignment]  # and this
     return dag

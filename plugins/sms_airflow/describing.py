@@ -14,10 +14,10 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from sms.errors import BadCampaign, ConfigurationError, WarehouseUnreachable
-from sms.run.query_columns import PATIENCE, Answer, Column, Query
+from sms.run.query_columns import PATIENCE, Answer, Query, QueryColumn
 
 CONNECTING = "10"  # seconds, for PostgreSQL's library, unless the environment says otherwise
-Described = Callable[[str, str, str], list[Column]]
+Described = Callable[[str, str, str], list[QueryColumn]]
 
 
 def answers(

@@ -5,7 +5,7 @@ type's spelling. A cursor makes a Python object of every cell; here a cell is by
 from the socket to Parquet, and only values of rare types are looked at one by one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from psycopg.adapt import Transformer
 from psycopg.waiting import Wait
 
 from sms.columnar import kinds, parquet
-from sms.columnar.values import Kind
+from sms.columnar.text import TEXT
+from sms.columnar.values import ValueKind
 from sms.errors import SourceError
 
 BLOCK = 2 << 20  # bytes of CSV that are parsed at once, some 30,000 rows; larger is no faster
@@ -47,13 +48,13 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CopiedColumn:
     """A column of the answer: the type that Arrow reads it as, and how that becomes text."""
 
     name: str
     read_as: pa.DataType
     spell: Spelling | None = None
-    kind: Kind | None = None  # of its values; None where Arrow's type or each value tells
+    kind: ValueKind | None = None  # of its values; None where Arrow's type or each value tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def rows(
 # --- From the socket to blocks ------------------------------------------------------------------
 
 
-def _blocks(connection: "psycopg.Connection[Any]") -> Iterator[Block]:
+def _blocks(connection: "psycopg.Connection[Any]") -> Generator[Block, None, None]:
     """All blocks; the next is read while its caller is busy with the last.
 
     The server fills a small buffer and then waits for us, so the time for which nobody reads would
@@ -108,9 +109,11 @@ def _blocks(connection: "psycopg.Connection[Any]") -> Iterator[Block]:
     first = 1
     with ThreadPoolExecutor(1, thread_name_prefix="sms-copy") as reader, _cancelling(connection):
         coming = reader.submit(_next, connection)
-        while coming is not None:
+        ended = False
+        while not ended:
             csv, count, ended = coming.result()
-            coming = None if ended else reader.submit(_next, connection)
+            if not ended:
+                coming = reader.submit(_next, connection)
             if count:
                 yield Block(first, csv)
             first += count
@@ -172,7 +175,7 @@ def _farewell(pgconn: pq.abc.PGconn) -> PQGen[None]:
 # --- From a block to text -----------------------------------------------------------------------
 
 
-def _parsed(columns: Sequence[Column], block: Block) -> pa.RecordBatch:
+def _parsed(columns: Sequence[CopiedColumn], block: Block) -> pa.RecordBatch:
     """A block's rows as text. Raises SourceError where a cell is not UTF-8."""
     try:
         batch = _read(columns, block.csv)
@@ -191,9 +194,9 @@ def _parsed(columns: Sequence[Column], block: Block) -> pa.RecordBatch:
     )
 
 
-def _unreadable(columns: Sequence[Column], block: Block) -> SourceError:
+def _unreadable(columns: Sequence[CopiedColumn], block: Block) -> SourceError:
     try:
-        cells = _read([Column(each.name, pa.large_binary()) for each in columns], block.csv)
+        cells = _read([CopiedColumn(each.name, pa.large_binary()) for each in columns], block.csv)
         parquet.as_text(cells, block.first)
     except SourceError as error:
         return error
@@ -202,7 +205,7 @@ def _unreadable(columns: Sequence[Column], block: Block) -> SourceError:
     return SourceError(f"the answer of COPY can't be read, after row {block.first - 1}")
 
 
-def _read(columns: Sequence[Column], csv: bytearray) -> pa.RecordBatch:
+def _read(columns: Sequence[CopiedColumn], csv: bytearray) -> pa.RecordBatch:
     """A null is an empty cell without quotes, an empty text has them: what COPY promises."""
     table = pa.csv.read_csv(
         pa.py_buffer(csv),
@@ -231,31 +234,31 @@ def _read(columns: Sequence[Column], csv: bytearray) -> pa.RecordBatch:
 
 def _columns(
     connection: "psycopg.Connection[Any]", names: Sequence[str], oids: Sequence[int]
-) -> list[Column]:
+) -> list[CopiedColumn]:
     return [_column(connection, name, oid) for name, oid in zip(names, oids, strict=True)]
 
 
-def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> Column:
+def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> CopiedColumn:
     known = connection.adapters.types.get(oid)
     if known and known.array_oid != oid and known.name in COMMON:
-        return Column(name, *COMMON[known.name])
+        return CopiedColumn(name, *COMMON[known.name])
     if connection.adapters.get_loader(oid, pq.Format.TEXT) is None:
-        return Column(name, parquet.TEXT)  # an enum, a geometry: psycopg leaves it as text, too
+        return CopiedColumn(name, TEXT)  # an enum, a geometry: psycopg leaves it as text, too
     loader = Transformer(connection).get_loader(oid, pq.Format.TEXT)
-    return Column(name, pa.large_binary(), partial(_one_by_one, name, loader), kind_of(oid))
+    return CopiedColumn(name, pa.large_binary(), partial(_one_by_one, name, loader), kind_of(oid))
 
 
-def kind_of(oid: int) -> Kind:
+def kind_of(oid: int) -> ValueKind:
     """What values of a type are, by the number that the server gives it."""
     known = psycopg.adapters.types.get(oid)
     if known is None:
-        return Kind.TEXT
+        return ValueKind.TEXT
     if known.array_oid == oid or known.name.endswith("range") or known.name == "interval":
-        return Kind.OTHER
+        return ValueKind.OTHER
     if known.name not in COMMON:
-        return Kind.TEXT
+        return ValueKind.TEXT
     read_as, _, kind = COMMON[known.name]
-    return kind or kinds.of_arrow(read_as) or Kind.TEXT
+    return kind or kinds.of_arrow(read_as) or ValueKind.TEXT
 
 
 def _one_by_one(name: str, loader: Loader, cells: pa.Array, first: int) -> pa.Array:
@@ -273,7 +276,7 @@ def _loaded(loader: Loader, cell: bytes) -> Any:
 
 def _number(cells: pa.Array, first: int) -> pa.Array:
     """numeric has a NaN, and no message may ever say so."""
-    return pc.if_else(pc.equal(cells, "NaN"), pa.scalar(None, parquet.TEXT), cells)
+    return pc.if_else(pc.equal(cells, "NaN"), pa.scalar(None, TEXT), cells)
 
 
 def _moment(cells: pa.Array, first: int) -> pa.Array:
@@ -292,15 +295,13 @@ def _zoned_moment(cells: pa.Array, first: int) -> pa.Array:
 
 # PostgreSQL's own spelling is a cursor's for text and whole numbers; as_text spells floats, which
 # come as numbers, and booleans.
-COMMON: dict[str, tuple[pa.DataType, Spelling | None, Kind | None]] = {
-    **dict.fromkeys(
-        ("text", "varchar", "bpchar", "name", '"char"'), (parquet.TEXT, None, Kind.TEXT)
-    ),
-    **dict.fromkeys(("int2", "int4", "int8", "oid"), (parquet.TEXT, None, Kind.INTEGER)),
+COMMON: dict[str, tuple[pa.DataType, Spelling | None, ValueKind | None]] = {
+    **dict.fromkeys(("text", "varchar", "bpchar", "name", '"char"'), (TEXT, None, ValueKind.TEXT)),
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), (TEXT, None, ValueKind.INTEGER)),
     **dict.fromkeys(("float4", "float8"), (pa.float64(), None, None)),
     "bool": (pa.bool_(), None, None),
-    "numeric": (parquet.TEXT, _number, Kind.DECIMAL),
-    "date": (parquet.TEXT, None, Kind.DATE),
-    "timestamp": (parquet.TEXT, _moment, Kind.TIMESTAMP),
-    "timestamptz": (parquet.TEXT, _zoned_moment, Kind.TIMESTAMP),
+    "numeric": (TEXT, _number, ValueKind.DECIMAL),
+    "date": (TEXT, None, ValueKind.DATE),
+    "timestamp": (TEXT, _moment, ValueKind.TIMESTAMP),
+    "timestamptz": (TEXT, _zoned_moment, ValueKind.TIMESTAMP),
 }

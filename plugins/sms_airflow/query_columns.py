@@ -14,7 +14,7 @@ import psycopg.rows
 
 from sms.columnar import parquet
 from sms.errors import BadCampaign, SourceError, WarehouseUnreachable
-from sms.run.query_columns import Column
+from sms.run.query_columns import QueryColumn
 from sms_airflow import postgres_copy, sql_text, warehouse
 
 SECONDS = 30.0  # that a server may take to understand a query, or to wait for a lock
@@ -29,7 +29,7 @@ SENT_AS_IT_STANDS = (
 )
 
 
-def of(hook: Any, sql: str, *, conn_id: str, where: str) -> list[Column]:
+def of(hook: Any, sql: str, *, conn_id: str, where: str) -> list[QueryColumn]:
     """The columns of a query; not one of its rows is made.
 
     The connection is read only, and closed at the end. Raises BadCampaign, with the line where it
@@ -67,21 +67,21 @@ def _root_of(database: Any) -> str:
 # --- Drivers ------------------------------------------------------------------------------------
 
 
-def _by_psycopg(database: Any, sql: str, where: str) -> list[Column]:
+def _by_psycopg(database: Any, sql: str, where: str) -> list[QueryColumn]:
     """Binary has the extended protocol be used, in which a server takes one statement alone."""
     postgres_copy.speak_utf8(database)
     cursor = database.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
     return _by_declaring(cursor, sql_text.statement(sql, where), where)
 
 
-def _by_psycopg2(database: Any, sql: str, where: str) -> list[Column]:
+def _by_psycopg2(database: Any, sql: str, where: str) -> list[QueryColumn]:
     sql_text.require_query(sql, where)
     plain = warehouse.plain_cursor_of_psycopg2()
     cursor = database.cursor(cursor_factory=plain)
     return _by_declaring(cursor, sql_text.statement(sql, where), where)
 
 
-def _by_declaring(cursor: Any, query: str, where: str) -> list[Column]:
+def _by_declaring(cursor: Any, query: str, where: str) -> list[QueryColumn]:
     cursor.execute(f"SET statement_timeout TO {int(SECONDS * 1000)}")
     cursor.execute(DECLARE + query)
     cursor.execute(f"FETCH 0 FROM {CURSOR}")
@@ -90,17 +90,17 @@ def _by_declaring(cursor: Any, query: str, where: str) -> list[Column]:
     cursor.execute(f"SELECT {', '.join(f'format_type({oid}, NULL)' for oid in oids)}")
     types = [str(each) for each in cursor.fetchone()]
     kinds = map(postgres_copy.kind_of, oids)
-    return [Column(*each) for each in zip(names, types, kinds, strict=True)]
+    return [QueryColumn(*each) for each in zip(names, types, kinds, strict=True)]
 
 
-def _by_no_row(database: Any, sql: str, where: str) -> list[Column]:
+def _by_no_row(database: Any, sql: str, where: str) -> list[QueryColumn]:
     sql_text.require_query(sql, where)
     cursor = database.cursor()
     cursor.execute(NOTHING % sql_text.without_end(sql))
-    return [Column(name) for name in warehouse.names_of(cursor.description, where)]
+    return [QueryColumn(name) for name in warehouse.names_of(cursor.description, where)]
 
 
-_DESCRIBED_BY: dict[str, Callable[[Any, str, str], list[Column]]] = {
+_DESCRIBED_BY: dict[str, Callable[[Any, str, str], list[QueryColumn]]] = {
     "psycopg": _by_psycopg,
     "psycopg2": _by_psycopg2,
 }

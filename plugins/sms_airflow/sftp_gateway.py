@@ -218,7 +218,7 @@ class SftpGateway:
     def _marker(self) -> str | None:
         try:
             with self._client.open(clock.MARKER) as file:
-                return file.read(200).decode("ascii", "replace").strip()
+                return str(file.read(200).decode("ascii", "replace")).strip()
         except (FileNotFoundError, PermissionError):  # a line that broke says nothing of a marker
             return None
 
@@ -452,7 +452,9 @@ class SftpWatch:
 async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
     try:
         async with client.open(clock.MARKER, "rb") as file:
-            return bytes(await file.read(200)).decode("ascii", "replace").strip()
+            read = await file.read(200)
+            assert isinstance(read, bytes), "the file was opened in binary mode"
+            return read.decode("ascii", "replace").strip()
     except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPPermissionDenied):
         return None
 

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -129,7 +129,7 @@ class GatewayTrigger(BaseEventTrigger):
     folder: ClassVar[Folder]
 
     def __init__(self, account: dict[str, Any], stem: str, deadline: str, poll: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.account = account
         self.stem = stem
         self.deadline = deadline
@@ -147,7 +147,7 @@ class GatewayTrigger(BaseEventTrigger):
         return ("sms", *where, folders, self.folder.value, self.poll)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """Listings for ever; Away while there are none, Refusal where the gateway won't have us."""
         # Airflow runs this in the context of the task that came first, so that what it says would
         # be in that task's log and in nobody else's. It belongs into the triggerer's.
@@ -179,7 +179,7 @@ class GatewayTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(
         self, shared_stream: AsyncIterator[Any]
-    ) -> AsyncIterator[TriggerEvent]:
+    ) -> AsyncGenerator[TriggerEvent, None]:
         """The one event that ends this wait."""
         begun = time.monotonic()
         outage = Outage(f"{self.stem} still waits", BLINK)
@@ -190,7 +190,7 @@ class GatewayTrigger(BaseEventTrigger):
                 yield TriggerEvent({"stem": self.stem, **facts})
                 return
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """The same without sharing, as `dag.test()` and a plain triggerer do it."""
         async with (
             contextlib.aclosing(self.open_shared_stream(self._arguments())) as stream,
@@ -278,14 +278,14 @@ class HourTrigger(BaseTrigger):
     """
 
     def __init__(self, moment: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.moment = moment
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, for Airflow's database."""
         return f"{__name__}.HourTrigger", {"moment": self.moment}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """One event, when the hour has come."""
         moment = datetime.fromisoformat(self.moment)
         while (now := clock.now()) < moment:

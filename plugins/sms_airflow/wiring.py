@@ -24,7 +24,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.pseudonyms import Key
 from sms.run.folder import RunFolder
 from sms.run.limits import UNASKED, Balance
-from sms.run.query_columns import Column
+from sms.run.query_columns import QueryColumn
 from sms.settings import Settings
 from sms.settings import load as load_settings
 from sms_airflow import gateway_login, notifying, query_columns, warehouse
@@ -130,7 +130,7 @@ def rows(conn_id: str, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     return warehouse.rows(_warehouse(conn_id), sql, conn_id=conn_id, where=where)
 
 
-def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
     """The columns that a query would return; it is not run."""
     return query_columns.of(_warehouse(conn_id), sql, conn_id=conn_id, where=where)
 

@@ -7,7 +7,7 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sms.campaign.bounded_jinja import BoundedEnvironment
-from sms.campaign.template import Column, Logic, Template, faults
+from sms.campaign.template import Logic, Placeholder, Template, faults
 from sms.errors import BadCampaign
 
 NESTED = "{% set a = ['abcdefgh'] %}" + 60 * "{% set a = ? %}"
@@ -139,4 +139,4 @@ def test_ordinary_texts_are_rendered(text):
 def _written(piece, row):
     if isinstance(piece, Logic):
         return piece.of({name: row[name] for name in piece.columns}).text
-    return row[piece.name] if isinstance(piece, Column) else piece.text
+    return row[piece.name] if isinstance(piece, Placeholder) else piece.text

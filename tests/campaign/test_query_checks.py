@@ -5,31 +5,31 @@ from pathlib import Path
 import pytest
 
 from sms.campaign.definition import Campaign, load
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign
 from sms.run import query_checks
-from sms.run.query_columns import Answer, Column
+from sms.run.query_columns import Answer, QueryColumn
 from tests.campaign_folder import write_campaign
 
 MARKETING = 'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\n'
 TYPES = {
-    "text": Kind.TEXT,
-    "boolean": Kind.BOOLEAN,
-    "integer": Kind.INTEGER,
-    "numeric": Kind.DECIMAL,
-    "double precision": Kind.FLOAT,
-    "date": Kind.DATE,
-    "timestamp with time zone": Kind.TIMESTAMP,
-    "text[]": Kind.OTHER,
-    "jsonb": Kind.TEXT,
+    "text": ValueKind.TEXT,
+    "boolean": ValueKind.BOOLEAN,
+    "integer": ValueKind.INTEGER,
+    "numeric": ValueKind.DECIMAL,
+    "double precision": ValueKind.FLOAT,
+    "date": ValueKind.DATE,
+    "timestamp with time zone": ValueKind.TIMESTAMP,
+    "text[]": ValueKind.OTHER,
+    "jsonb": ValueKind.TEXT,
     "": None,
 }
 
 
-def columns(**types: str) -> list[Column]:
+def columns(**types: str) -> list[QueryColumn]:
     """Columns of these types, after a key and a number."""
     all_types = {"key": "text", "msisdn": "text"} | types
-    return [Column(name, each, TYPES[each]) for name, each in all_types.items() if each != "-"]
+    return [QueryColumn(name, each, TYPES[each]) for name, each in all_types.items() if each != "-"]
 
 
 def campaign(

@@ -195,7 +195,7 @@ def test_a_folder_that_is_broken_keeps_no_other_from_being_asked(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_campaign(home / "broken", "kind: marketing\n", GOOD, TEXT)
-    column = query_columns.Column("key")
+    column = query_columns.QueryColumn("key")
     asked = []
 
     def ask(queries: list[query_columns.Query]) -> list[query_columns.Answer]:

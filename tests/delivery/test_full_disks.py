@@ -264,7 +264,7 @@ def test_a_disk_of_ours_that_fails_while_a_report_is_fetched_is_not_the_gateways
     gateway: Gateway,
 ) -> None:
     gateway.put_report("STOP-12345-20270302-1000-spring.csv", b"x" * 100_000)
-    full = storage.File(_Full(), "a file in TMPDIR", "written")
+    full = storage.StoredFile(_Full(), "a file in TMPDIR", "written")
 
     with wiring.gateway() as session, pytest.raises(StorageFailed, match="TMPDIR can't be") as no:
         session.fetch(Folder.REPORT, "STOP-12345-20270302-1000-spring.csv", full)

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from demo.processes import wait_until
 from sms.ledger import bulk_copy, outcomes, report_matching
 from sms.ledger.idremotes import Words
-from sms.ledger.report_matching import MESSAGE, NOWHERE, UNREADABLE, Kind, Messages
+from sms.ledger.report_matching import MESSAGE, NOWHERE, UNREADABLE, MessageGroup, Messages
 from sms.wire.reports import OUTCOMES, Outcome
 
 FIRST = 33_639_980_000
@@ -32,12 +32,19 @@ HALVES = st.sampled_from([0, 1, 2, 1 << 63, (1 << 64) - 1])
 KEYS = st.tuples(HALVES, HALVES)
 NUMBERS = st.integers(FIRST, FIRST + 4)
 KINDS = st.sampled_from(
-    [Kind("FR", None, 1), Kind("FR", "warm", 1), Kind("FR", "warm", 2), Kind("RE", None, 1)]
+    [
+        MessageGroup("FR", None, 1),
+        MessageGroup("FR", "warm", 1),
+        MessageGroup("FR", "warm", 2),
+        MessageGroup("RE", None, 1),
+    ]
 )
 MESSAGES = st.dictionaries(KEYS, st.tuples(NUMBERS, KINDS), max_size=8)
 
 
-def packed(messages: dict[tuple[int, int], tuple[int, Kind]]) -> list[tuple[Kind, bytes]]:
+def packed(
+    messages: dict[tuple[int, int], tuple[int, MessageGroup]],
+) -> list[tuple[MessageGroup, bytes]]:
     """As the database sends them, but in portions of one."""
     return [
         (kind, np.array([(*key, number)], MESSAGE).tobytes())
@@ -96,7 +103,7 @@ Row = tuple[str, int | None, int | None]
 
 
 def by_hand(
-    messages: dict[tuple[int, int], tuple[int, Kind]], rows: list[Row]
+    messages: dict[tuple[int, int], tuple[int, MessageGroup]], rows: list[Row]
 ) -> tuple[dict[str, tuple[int, int | None]], list[tuple[int, str]], int]:
     """The last line of each message and its code, the strangers, how many rows were replaced."""
     keys = {digits(key): number for key, (number, _) in messages.items()}
@@ -116,7 +123,7 @@ def by_hand(
     return last, strangers, matched - len(last)
 
 
-def table(messages: dict[tuple[int, int], tuple[int, Kind]]) -> pa.RecordBatch:
+def table(messages: dict[tuple[int, int], tuple[int, MessageGroup]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(
         {
             "idremote": pa.array(map(digits, messages), pa.large_string()),
@@ -142,7 +149,7 @@ def report(rows: list[Row]) -> pa.Table:
     )
 
 
-ONE = {(7, 7): (FIRST, Kind("FR", None, 1))}
+ONE = {(7, 7): (FIRST, MessageGroup("FR", None, 1))}
 
 
 @pytest.mark.parametrize("portion", [1, 3, 100])

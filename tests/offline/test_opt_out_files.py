@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.audience.opt_out_files import MOMENT, Reading, read_moments, write, write_csv
+from sms.audience.opt_out_files import MOMENT, OptOutReading, read_moments, write, write_csv
 from sms.audience.table_files import read_stop_list
 from sms.errors import SourceError, StopListUnsafe
 
@@ -19,7 +19,7 @@ JULY = datetime(2026, 7, 1, 8, 30, tzinfo=UTC)
 
 def read(path, moments=None):
     """The opt-outs of a file, and the reading that is over."""
-    reading = Reading.of(path, NOW, moments)
+    reading = OptOutReading.of(path, NOW, moments)
     found = [tuple(row.values()) for batch in reading.batches() for row in batch.to_pylist()]
     return found, reading
 
@@ -161,9 +161,9 @@ def test_another_kind_of_list_is_refused_before_it_fills_the_memory(tmp_path):
 
 def test_a_column_that_is_not_there_is_told(tmp_path):
     with pytest.raises(SourceError, match="has no column since, only 'msisdn', 'at'"):
-        Reading.of(written(tmp_path / "crm.csv", "msisdn,at\n"), NOW, "since")
+        OptOutReading.of(written(tmp_path / "crm.csv", "msisdn,at\n"), NOW, "since")
     with pytest.raises(SourceError, match="no header: its columns are 'column 1' to 'column 1'"):
-        Reading.of(written(tmp_path / "stop.csv", "0639980001\n"), NOW, "since")
+        OptOutReading.of(written(tmp_path / "stop.csv", "0639980001\n"), NOW, "since")
 
 
 LISTED = st.dictionaries(
@@ -217,7 +217,7 @@ def test_a_national_number_opts_out_each_that_it_can_be_at_its_moment(tmp_path):
         tmp_path / "crm.csv",
         "msisdn;opted_out_at\n0470 12 34 56;2026-07-01 10:30\n+33639980002;\n01 99 00 12 34;\n",
     )
-    alone, abroad = Reading.of(path, NOW), Reading.of(path, NOW, countries=["BE", "FR"])
+    alone, abroad = OptOutReading.of(path, NOW), OptOutReading.of(path, NOW, countries=["BE", "FR"])
 
     assert [row["msisdn"] for batch in alone.batches() for row in batch.to_pylist()] == [
         33639980002

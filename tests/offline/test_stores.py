@@ -13,7 +13,7 @@ from sms.clock import PARIS
 from sms.columnar import parquet
 from sms.run import offline, rendered, screened
 from sms.run.folder import RunFolder
-from sms.run.screened import QueryAnswer, Screened
+from sms.run.screened import QueryAnswer, ScreenedCandidates
 from sms.run.stores import LocalFolder, Memory
 from sms.settings import Settings
 
@@ -56,14 +56,14 @@ def run_folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def of_a_file(plan: offline.Plan, tmp_path: Path) -> Screened:
+def of_a_file(plan: offline.Plan, tmp_path: Path) -> ScreenedCandidates:
     pq.write_table(people(), tmp_path / "people.parquet")
     table = TableFile.open(tmp_path / "people.parquet")
     return screened.screen(plan, table, nobody, SETTINGS)
 
 
 def test_two_passes_over_a_run_s_folder_give_the_bytes_of_one_pass_over_a_file(
-    plan: offline.Plan, run_folder: RunFolder, of_a_file: Screened, tmp_path: Path
+    plan: offline.Plan, run_folder: RunFolder, of_a_file: ScreenedCandidates, tmp_path: Path
 ) -> None:
     answer = QueryAnswer(run_folder.candidates, "recipients.sql")
     local, memory = LocalFolder(tmp_path / "out"), Memory()
@@ -90,7 +90,7 @@ def test_two_passes_over_a_run_s_folder_give_the_bytes_of_one_pass_over_a_file(
 
 
 def test_messages_and_excluded_rows_are_the_same_in_each_store(
-    plan: offline.Plan, run_folder: RunFolder, of_a_file: Screened
+    plan: offline.Plan, run_folder: RunFolder, of_a_file: ScreenedCandidates
 ) -> None:
     memory, whole = Memory(), Memory()
     screened.divide(of_a_file, memory)
@@ -115,7 +115,7 @@ def test_messages_and_excluded_rows_are_the_same_in_each_store(
 
 
 def test_counts_survive_the_run_s_folder(
-    plan: offline.Plan, run_folder: RunFolder, of_a_file: Screened
+    plan: offline.Plan, run_folder: RunFolder, of_a_file: ScreenedCandidates
 ) -> None:
     made = rendered.render(plan, of_a_file.schedule, of_a_file.screenings(), Memory(), SETTINGS)
 

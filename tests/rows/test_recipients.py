@@ -16,7 +16,7 @@ from sms.campaign.definition import Campaign
 from sms.columnar import parquet
 from sms.errors import SourceError
 from sms.telecom import gsm
-from sms.telecom.msisdn import Fault, normalise
+from sms.telecom.msisdn import NumberFault, normalise
 
 NOBODY = np.zeros(0, dtype=np.int64)
 SAME_FILE = {"of_file": 0}
@@ -876,7 +876,7 @@ def test_integers_from_a_typed_source_are_read_and_floats_are_excluded():
 
 
 def test_every_reason_has_a_code_and_a_sentence_and_every_fault_is_a_reason():
-    assert {fault.value: fault.sentence for fault in Fault}.items() <= {
+    assert {fault.value: fault.sentence for fault in NumberFault}.items() <= {
         reason.value: reason.sentence for reason in Reason
     }.items()
     assert all(reason.sentence[0].islower() and reason.value.islower() for reason in Reason)

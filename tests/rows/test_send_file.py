@@ -82,7 +82,7 @@ def test_what_was_written_is_told():
     told = send_file.write([messages("a", "b"), messages("c")], out, Dialect())
 
     content = out.getvalue()
-    assert told == send_file.Written(3, len(content), hashlib.sha256(content).hexdigest(), 3)
+    assert told == send_file.WrittenFile(3, len(content), hashlib.sha256(content).hexdigest(), 3)
     assert send_file.write([], io.BytesIO(), Dialect()).rows == 0
 
 

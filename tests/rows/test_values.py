@@ -16,7 +16,7 @@ from psycopg.types.range import Range
 from sms.audience.screening import Reason, Screener
 from sms.campaign.template import Template
 from sms.columnar import kinds, parquet
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign, SourceError
 from sms.message.rendering import Renderer, Rendering
 from sms.run import preparation
@@ -168,7 +168,7 @@ def test_cells_agree_over_all_batches_and_nulls_do_not_count() -> None:
 
     survey = screener.survey(batches, lambda numbers: numbers[:0])
 
-    assert survey.kinds == {"key": Kind.TEXT, "x": Kind.DECIMAL, "y": Kind.MIXED}
+    assert survey.kinds == {"key": ValueKind.TEXT, "x": ValueKind.DECIMAL, "y": ValueKind.MIXED}
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u00a0\u2060", "🌸", "🎉 🎉"])
@@ -361,7 +361,7 @@ def test_a_bit_of_mysql_is_true_or_false() -> None:
     rows = [(str(n), f"+{NUMBERS[n]}", bit) for n, bit in enumerate([b"\x00", b"\x01", None])]
     columns = parquet.from_rows(["key", "msisdn", "x"], rows)
 
-    assert kinds.of_schema(columns.schema)["x"] is Kind.BOOLEAN
+    assert kinds.of_schema(columns.schema)["x"] is ValueKind.BOOLEAN
     assert texts(rendered("{% if x %}a{% else %}b{% endif %}", columns)) == ["b", "a", "b"]
 
 
@@ -598,18 +598,18 @@ def test_a_pattern_of_dates_that_means_something_else_is_refused(pattern: str) -
 @pytest.mark.parametrize(
     ("rows", "kind"),
     [
-        ([(1,), (None,), (2,)], Kind.INTEGER),
-        ([(1,), (Decimal("2.5"),)], Kind.DECIMAL),
-        ([(True,), (None,)], Kind.BOOLEAN),
-        ([(True,), (1,)], Kind.TEXT),
-        ([("a",), (1,)], Kind.TEXT),
-        ([(date(2027, 1, 1),)], Kind.DATE),
-        ([(MIDNIGHT_THERE,)], Kind.TIMESTAMP),
+        ([(1,), (None,), (2,)], ValueKind.INTEGER),
+        ([(1,), (Decimal("2.5"),)], ValueKind.DECIMAL),
+        ([(True,), (None,)], ValueKind.BOOLEAN),
+        ([(True,), (1,)], ValueKind.TEXT),
+        ([("a",), (1,)], ValueKind.TEXT),
+        ([(date(2027, 1, 1),)], ValueKind.DATE),
+        ([(MIDNIGHT_THERE,)], ValueKind.TIMESTAMP),
         ([(None,)], None),
         ([], None),
     ],
 )
-def test_a_cursors_values_say_their_kind(rows: list[Any], kind: Kind | None) -> None:
+def test_a_cursors_values_say_their_kind(rows: list[Any], kind: ValueKind | None) -> None:
     assert kinds.of_field(parquet.from_rows(["x"], rows).schema.field("x")) == kind
 
 
@@ -626,9 +626,9 @@ def test_a_file_knows_what_all_its_rows_are(tmp_path: Any) -> None:
 
     [batch] = parquet.batches(path, ["z", "x", "y"])
     assert kinds.of_schema(batch.schema) == {
-        "x": Kind.FLOAT,
-        "y": Kind.TEXT,
-        "z": Kind.BOOLEAN,
+        "x": ValueKind.FLOAT,
+        "y": ValueKind.TEXT,
+        "z": ValueKind.BOOLEAN,
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sms_sandbox import gsm
 from sms_sandbox.account import Account
-from sms_sandbox.checks import Content, Fault, check, rows
+from sms_sandbox.checks import Content, NotCompliant, check, rows
 
 FINE = "id1;+33639980000;Logement;Bonjour\r\n"
 LONGEST_ID = "a" * 40
@@ -68,7 +68,7 @@ def test_a_compliant_file_is_accepted(file, text):
 def test_a_faulty_file_is_not(file, text, reason):
     file.write_bytes(text.encode())
 
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(NotCompliant) as fault:
         check(file, Account())
 
     assert reason in str(fault.value)
@@ -78,7 +78,7 @@ def test_a_faulty_file_is_not(file, text, reason):
 def test_another_encoding_is_a_fault_unless_it_was_agreed_on(file):
     file.write_bytes("id1;+33639980000;Shop;été\r\n".encode("latin-1"))
 
-    with pytest.raises(Fault, match="not in utf-8"):
+    with pytest.raises(NotCompliant, match="not in utf-8"):
         check(file, Account())
     assert check(file, Account(encoding="latin-1")).messages == 1
 
@@ -89,7 +89,7 @@ def test_a_long_text_needs_the_option_and_five_parts_at_most(file):
     assert check(file, account) == Content(messages=1, segments=5)
 
     file.write_bytes(f"id1;+33639980000;Shop;{'a' * 766}\r\n".encode())
-    with pytest.raises(Fault, match="takes 6 SMS"):
+    with pytest.raises(NotCompliant, match="takes 6 SMS"):
         check(file, account)
 
 
@@ -97,7 +97,7 @@ def test_too_many_rows_are_a_fault(file):
     file.write_bytes("".join(f"id;+336399800{n:02d};Shop;Oui\r\n" for n in range(4)).encode())
 
     assert check(file, Account(most_rows=4)).messages == 4
-    with pytest.raises(Fault, match="record 4: more than 3 recipients"):
+    with pytest.raises(NotCompliant, match="record 4: more than 3 recipients"):
         check(file, Account(most_rows=3))
 
 

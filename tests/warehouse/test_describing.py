@@ -5,17 +5,17 @@ import threading
 import pytest
 
 from sms.errors import BadCampaign, ConfigurationError, SourceError, WarehouseUnreachable
-from sms.run.query_columns import Column, Query
+from sms.run.query_columns import Query, QueryColumn
 from sms_airflow.describing import answers
 
 SHOP, CRM = (Query(each, "SELECT 1 AS n", f"{each}/recipients.sql") for each in ("shop", "crm"))
 
 
 def test_each_query_is_answered_in_its_turn() -> None:
-    def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+    def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         if conn_id == "shop":
             raise BadCampaign(where, 3, "is wrong")
-        return [Column("n")]
+        return [QueryColumn("n")]
 
     told = answers([SHOP, CRM, SHOP], columns)
 
@@ -24,7 +24,7 @@ def test_each_query_is_answered_in_its_turn() -> None:
         "None",
         "shop/recipients.sql, line 3: is wrong",
     ]
-    assert told[1].columns == (Column("n"),)
+    assert told[1].columns == (QueryColumn("n"),)
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def test_each_query_is_answered_in_its_turn() -> None:
 def test_a_connection_that_fails_is_tried_once(error: Exception) -> None:
     tried = []
 
-    def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+    def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         tried.append(conn_id)
         if conn_id == "shop":
             raise error
-        return [Column("n")]
+        return [QueryColumn("n")]
 
     told = answers([SHOP, SHOP, CRM, SHOP], columns)
 
@@ -53,10 +53,10 @@ def test_a_connection_that_fails_is_tried_once(error: Exception) -> None:
 def test_a_driver_that_never_answers_is_not_waited_for() -> None:
     forever = threading.Event()
 
-    def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+    def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         if conn_id == "shop":
             forever.wait()
-        return [Column("n")]
+        return [QueryColumn("n")]
 
     try:
         told = answers([SHOP, SHOP, CRM], columns, patience=1)
@@ -68,7 +68,7 @@ def test_a_driver_that_never_answers_is_not_waited_for() -> None:
 
 
 def test_an_unforeseen_error_is_told_without_its_words() -> None:
-    def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+    def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         raise RuntimeError("dsn=postgresql://anna:s3cret@host")
 
     [told] = answers([SHOP], columns)
@@ -89,7 +89,7 @@ def test_a_password_that_a_driver_repeats_is_masked(
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", "postgresql://anna:corr3ct-horse@host/shop")
     wiring.connection("shop", "any")
 
-    def columns(conn_id: str, sql: str, where: str) -> list[Column]:
+    def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         raise error("no login by corr3ct-horse at host")
 
     [told] = answers([SHOP], columns)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sms.columnar import kinds, parquet
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import SourceError, WarehouseUnreachable
 from sms_airflow import postgres_copy, sql_text, wiring
 from sms_airflow import warehouse as module
@@ -83,13 +83,13 @@ def test_every_type_becomes_the_text_that_a_cursor_gives(warehouse: Warehouse, z
 
 
 KINDS = {
-    **dict.fromkeys(("smallint", "integer", "bigint", "oid"), Kind.INTEGER),
-    **dict.fromkeys(("numeric", "numeric(12,2)"), Kind.DECIMAL),
-    **dict.fromkeys(("real", "double precision"), Kind.FLOAT),
-    **{"boolean": Kind.BOOLEAN, "date": Kind.DATE},
-    **dict.fromkeys(("timestamp", "timestamptz"), Kind.TIMESTAMP),
-    **dict.fromkeys(("text", "varchar(9)", "json", "uuid", "time", "bytea"), Kind.TEXT),
-    **dict.fromkeys(("interval", "int4range", "integer[]"), Kind.OTHER),
+    **dict.fromkeys(("smallint", "integer", "bigint", "oid"), ValueKind.INTEGER),
+    **dict.fromkeys(("numeric", "numeric(12,2)"), ValueKind.DECIMAL),
+    **dict.fromkeys(("real", "double precision"), ValueKind.FLOAT),
+    **{"boolean": ValueKind.BOOLEAN, "date": ValueKind.DATE},
+    **dict.fromkeys(("timestamp", "timestamptz"), ValueKind.TIMESTAMP),
+    **dict.fromkeys(("text", "varchar(9)", "json", "uuid", "time", "bytea"), ValueKind.TEXT),
+    **dict.fromkeys(("interval", "int4range", "integer[]"), ValueKind.OTHER),
 }
 
 

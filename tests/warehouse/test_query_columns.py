@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from demo.warehouse import fill
 from sms.campaign.definition import load_all
 from sms.columnar import kinds
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign, ConfigurationError, WarehouseUnreachable
 from sms.run import query_checks
-from sms.run.query_columns import Column
+from sms.run.query_columns import QueryColumn
 from sms_airflow import query_columns, sql_text, wiring
 from tests.airflow_home import ROOT
 from tests.warehouse.conftest import WHERE, Connect, Warehouse
 from tests.warehouse.test_drivers import Connection, Sqlite, of
 
 
-def columns(sql: str) -> list[Column]:
+def columns(sql: str) -> list[QueryColumn]:
     return wiring.columns("warehouse", sql, WHERE)
 
 
@@ -61,20 +61,20 @@ def test_columns_come_with_the_warehouses_types_and_our_kinds(people: Warehouse)
     FROM people; -- all of them"""
 
     assert columns(sql) == [
-        Column("id", "integer", Kind.INTEGER),
-        Column("first_name", "text", Kind.TEXT),
-        Column("vip", "boolean", Kind.BOOLEAN),
-        Column("b", "bigint", Kind.INTEGER),
-        Column("n", "numeric", Kind.DECIMAL),
-        Column("f", "real", Kind.FLOAT),
-        Column("t", "timestamp with time zone", Kind.TIMESTAMP),
-        Column("d", "date", Kind.DATE),
-        Column("m", "mood", Kind.TEXT),
-        Column("p", "numeric", Kind.DECIMAL),
-        Column("a", "integer[]", Kind.OTHER),
-        Column("nothing", "text", Kind.TEXT),
-        Column("c", "character", Kind.TEXT),
-        Column("j", "jsonb", Kind.TEXT),
+        QueryColumn("id", "integer", ValueKind.INTEGER),
+        QueryColumn("first_name", "text", ValueKind.TEXT),
+        QueryColumn("vip", "boolean", ValueKind.BOOLEAN),
+        QueryColumn("b", "bigint", ValueKind.INTEGER),
+        QueryColumn("n", "numeric", ValueKind.DECIMAL),
+        QueryColumn("f", "real", ValueKind.FLOAT),
+        QueryColumn("t", "timestamp with time zone", ValueKind.TIMESTAMP),
+        QueryColumn("d", "date", ValueKind.DATE),
+        QueryColumn("m", "mood", ValueKind.TEXT),
+        QueryColumn("p", "numeric", ValueKind.DECIMAL),
+        QueryColumn("a", "integer[]", ValueKind.OTHER),
+        QueryColumn("nothing", "text", ValueKind.TEXT),
+        QueryColumn("c", "character", ValueKind.TEXT),
+        QueryColumn("j", "jsonb", ValueKind.TEXT),
     ]
     people.require_released()
 
@@ -98,7 +98,7 @@ def test_a_connection_whose_rows_are_dictionaries_is_asked_all_the_same(
     where["extra"] = {"cursor": "dictcursor"}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(where))
 
-    assert columns("SELECT id FROM people") == [Column("id", "integer", Kind.INTEGER)]
+    assert columns("SELECT id FROM people") == [QueryColumn("id", "integer", ValueKind.INTEGER)]
 
 
 def test_a_connection_of_airflows_database_is_asked_as_one_of_its_environment(
@@ -116,7 +116,7 @@ def test_a_connection_of_airflows_database_is_asked_as_one_of_its_environment(
 
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(get_connection))
 
-    assert columns("SELECT id FROM people") == [Column("id", "integer", Kind.INTEGER)]
+    assert columns("SELECT id FROM people") == [QueryColumn("id", "integer", ValueKind.INTEGER)]
     with pytest.raises(ConfigurationError, match="install apache-airflow-providers-snowflake"):
         wiring.columns("elsewhere", "SELECT 1", WHERE)
 
@@ -293,7 +293,7 @@ def test_an_option_that_a_driver_does_not_know_is_the_connections_fault(connect:
 # --- Other drivers ------------------------------------------------------------------------------
 
 
-def asked(hook: Any, sql: str) -> list[Column]:
+def asked(hook: Any, sql: str) -> list[QueryColumn]:
     return query_columns.of(hook, sql, conn_id="warehouse", where=WHERE)
 
 
@@ -307,8 +307,8 @@ def test_psycopg2_is_asked_by_the_same_statements(people: Warehouse) -> None:
             return psycopg2.connect(**dsn)
 
     assert asked(Hook(), "SELECT id, pg_sleep(1000) AS s FROM people;") == [
-        Column("id", "integer", Kind.INTEGER),
-        Column("s", "void", Kind.TEXT),
+        QueryColumn("id", "integer", ValueKind.INTEGER),
+        QueryColumn("s", "void", ValueKind.TEXT),
     ]
     with pytest.raises(BadCampaign, match=r"recipients\.sql, line 2: .* \"nobodys\" does not"):
         asked(Hook(), "SELECT id,\nnobodys FROM people")
@@ -333,10 +333,10 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 def test_sqlite_tells_names_and_no_types(file: Sqlite) -> None:
     assert asked(file, "SELECT key, points FROM people; -- all") == [
-        Column("key"),
-        Column("points"),
+        QueryColumn("key"),
+        QueryColumn("points"),
     ]
-    assert asked(file, ENDLESS) == [Column("i")]
+    assert asked(file, ENDLESS) == [QueryColumn("i")]
     with pytest.raises(BadCampaign, match="says: no such column: nobodys"):
         asked(file, "SELECT nobodys FROM people")
     with pytest.raises(BadCampaign, match="must be one SELECT"):
@@ -349,8 +349,8 @@ def test_a_driver_that_nobody_knows_is_asked_for_no_row_and_closed() -> None:
     connection = of("snowflake.connector", Connection)()
 
     assert asked(connection, "SELECT ';' AS key,\n 1 AS name; -- one\n;") == [
-        Column("key"),
-        Column("name"),
+        QueryColumn("key"),
+        QueryColumn("name"),
     ]
 
     [cursor] = connection.cursors

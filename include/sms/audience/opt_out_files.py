@@ -33,10 +33,10 @@ from sms.audience.table_files import (
 from sms.clock import PARIS
 from sms.columnar import parquet
 from sms.columnar.parquet import as_text
-from sms.columnar.text import TEXT, Flags, flags_of
+from sms.columnar.text import TEXT, Flags, Ints, flags_of
 from sms.columnar.threads import ordered
 from sms.errors import SourceError
-from sms.telecom.msisdn import Int64s, Numbers
+from sms.telecom.msisdn import Numbers
 
 MOMENT = pa.timestamp("us", tz="UTC")
 MOMENTS = "opted_out_at"  # the column
@@ -56,11 +56,11 @@ SPELLINGS = (
 
 
 @dataclass(slots=True)
-class Reading:
+class OptOutReading:
     """What was found in a list while it was read; whole when its `batches` are exhausted.
 
     `rejects` are rows that may be somebody's no and can't be understood: where, from 1 and without
-    the header, and the Fault. `left_out` counts what is never written to (blanks, landlines);
+    the header, and the NumberFault. `left_out` counts what is never written to (blanks, landlines);
     `strange` the moments that can't be read, or lie ahead: these count from now.
     """
 
@@ -82,7 +82,7 @@ class Reading:
         moments: str | None = None,
         encoding: str | None = None,
         countries: Sequence[str] = (),
-    ) -> "Reading":
+    ) -> "OptOutReading":
         """Open a list; SourceError if it is no table, or lacks the column of moments asked for.
 
         A number without a country's code is each that it can be in `countries`.
@@ -104,7 +104,7 @@ class Reading:
         SourceError in the end if there are rows, and no number in any.
         """
         columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
-        nobody: list[Int64s] = []
+        nobody: list[Ints] = []
         for found in ordered(self._read, self.file.batches(columns)):
             self.rejects += [(self.rows + row + 1, reason) for row, reason in found.rejects]
             self._require_few(len(self.rejects))
@@ -118,7 +118,7 @@ class Reading:
             raise SourceError(no_number(self.file, self.numbers, self.rows))
         self._reject_elsewhere(np.concatenate([NOBODY, *nobody]))
 
-    def _reject_elsewhere(self, nobody: Int64s) -> None:
+    def _reject_elsewhere(self, nobody: Ints) -> None:
         """Take the rows whose number stands in another column for what they are: somebody's no."""
         rows: list[int] = []
         for row, _ in elsewhere(self.file, self.numbers, nobody):
@@ -139,7 +139,7 @@ class Reading:
                 f"{self.numbers!r} are no numbers: call the column that holds them msisdn"
             )
 
-    def _reasons_of(self, rows: Int64s) -> list[str]:
+    def _reasons_of(self, rows: Ints) -> list[str]:
         """Why some rows (from 0, ascending) have no number in their own column."""
         reasons: list[str] = []
         before = 0
@@ -194,7 +194,7 @@ class _Found:
     opt_outs: pa.RecordBatch
     rejects: list[tuple[int, str]]
     left_out: Counter[str]
-    nobody: Int64s  # the rows that are left out
+    nobody: Ints  # the rows that are left out
     strange: int
 
 
@@ -203,7 +203,7 @@ def _reasons(numbers: Numbers, rows: Flags) -> list[tuple[int, str]]:
     return list(zip(where.tolist(), numbers.reason.take(pa.array(where)).to_pylist(), strict=True))
 
 
-def _also_of_no_mobile(texts: pa.LargeStringArray, numbers: Numbers, wrong: Flags) -> Int64s:
+def _also_of_no_mobile(texts: pa.LargeStringArray, numbers: Numbers, wrong: Flags) -> Ints:
     """The numbers, and international ones of no mobile: they stay what they are in a stop list."""
     msisdn = numbers.msisdn.copy()
     others = np.flatnonzero((msisdn == 0) & ~wrong)

@@ -9,7 +9,7 @@ fate while it remembers some 30 bytes a row, however wide the rows are; the spli
 same rows apart. Each row is judged in this order, and the first reason is the one it keeps:
 
 1. its key is missing, or too long to be one;
-2. its number has a fault (`sms.telecom.msisdn.Fault`);
+2. its number has a fault (`sms.telecom.msisdn.NumberFault`);
 3. its number's country is not enabled for the campaign, or it lives overseas and the campaign
    leaves those out, or its postcode is filled and can't be read;
 4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
@@ -52,15 +52,16 @@ from sms.audience.residence import ONE_ZONE, UNREADABLE, Geography
 from sms.calendar.zones import FRANCE
 from sms.columnar import kinds
 from sms.columnar.digests import digest
+from sms.columnar.kinds import Telling
 from sms.columnar.nulls import are_nulls
 from sms.columnar.parquet import as_text, placed
-from sms.columnar.text import bytes_of, distinct, flags_of, nulls_of
+from sms.columnar.text import Flags, Ints, Uint64s, bytes_of, distinct, flags_of, nulls_of
 from sms.columnar.threads import ordered
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import SourceError
 from sms.telecom import gsm
 from sms.telecom.coded import Coded
-from sms.telecom.msisdn import FRENCH, REGIONS, Bools, Fault, Int64s, normalise
+from sms.telecom.msisdn import FRENCH, REGIONS, NumberFault, normalise
 from sms.telecom.national import is_ambiguous, meanings
 
 # Of the audience, before the text's; `of_file` is which of the run's files, from 0.
@@ -89,19 +90,19 @@ class Reason(Coded):
 
     MISSING_KEY = "missing_key", "the row has no key, so nothing could be joined back to it"
     OVERSIZED_KEY = "oversized_key", f"the key is longer than {LONGEST_KEY} characters"
-    MISSING_MSISDN = Fault.MISSING.value, Fault.MISSING.sentence
-    MALFORMED_MSISDN = Fault.MALFORMED.value, Fault.MALFORMED.sentence
-    FLOAT_MSISDN = Fault.FLOAT.value, Fault.FLOAT.sentence
-    TOO_SHORT_MSISDN = Fault.TOO_SHORT.value, Fault.TOO_SHORT.sentence
-    TOO_LONG_MSISDN = Fault.TOO_LONG.value, Fault.TOO_LONG.sentence
-    LANDLINE = Fault.LANDLINE.value, Fault.LANDLINE.sentence
-    PREMIUM = Fault.PREMIUM.value, Fault.PREMIUM.sentence
-    NOT_A_MOBILE = Fault.NOT_A_MOBILE.value, Fault.NOT_A_MOBILE.sentence
+    MISSING_MSISDN = NumberFault.MISSING.value, NumberFault.MISSING.sentence
+    MALFORMED_MSISDN = NumberFault.MALFORMED.value, NumberFault.MALFORMED.sentence
+    FLOAT_MSISDN = NumberFault.FLOAT.value, NumberFault.FLOAT.sentence
+    TOO_SHORT_MSISDN = NumberFault.TOO_SHORT.value, NumberFault.TOO_SHORT.sentence
+    TOO_LONG_MSISDN = NumberFault.TOO_LONG.value, NumberFault.TOO_LONG.sentence
+    LANDLINE = NumberFault.LANDLINE.value, NumberFault.LANDLINE.sentence
+    PREMIUM = NumberFault.PREMIUM.value, NumberFault.PREMIUM.sentence
+    NOT_A_MOBILE = NumberFault.NOT_A_MOBILE.value, NumberFault.NOT_A_MOBILE.sentence
     OVERSEAS_AS_METROPOLITAN = (
-        Fault.OVERSEAS_AS_METROPOLITAN.value,
-        Fault.OVERSEAS_AS_METROPOLITAN.sentence,
+        NumberFault.OVERSEAS_AS_METROPOLITAN.value,
+        NumberFault.OVERSEAS_AS_METROPOLITAN.sentence,
     )
-    NATIONAL_MSISDN = Fault.NATIONAL.value, Fault.NATIONAL.sentence
+    NATIONAL_MSISDN = NumberFault.NATIONAL.value, NumberFault.NATIONAL.sentence
     COUNTRY_NOT_ENABLED = (
         "country_not_enabled",
         "the campaign isn't sent to the number's country: see allowed_countries in campaign.yaml",
@@ -163,12 +164,12 @@ _GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
 Codes = npt.NDArray[np.int8]
 Small = npt.NDArray[np.int16]
 
-Words = npt.NDArray[np.uint64]
-Asked = Callable[[Int64s], Int64s]  # of these numbers, sorted and distinct, which?
-Drawn = Callable[[Int64s], Bools]  # for each of these numbers, whether
-Word = TypeVar("Word", Int64s, Words)
-Telling: TypeAlias = kinds.Telling
-Found: TypeAlias = Kind | kinds.Agreement  # what is known of a column, or what its texts can be
+Asked = Callable[[Ints], Ints]  # of these numbers, sorted and distinct, which?
+Drawn = Callable[[Ints], Flags]  # for each of these numbers, whether
+Word = TypeVar("Word", Ints, Uint64s)
+Found: TypeAlias = (
+    ValueKind | kinds.Agreement
+)  # what is known of a column, or what its texts can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ class Screener:
         """The columns in which a gap excludes, each once."""
         return tuple(dict.fromkeys(self.columns if self.needed is None else self.needed))
 
-    def audience_schema(self, known: Mapping[str, Kind] = MappingProxyType({})) -> pa.Schema:
+    def audience_schema(self, known: Mapping[str, ValueKind] = MappingProxyType({})) -> pa.Schema:
         """The columns of every batch of the audience; the text's own say their kinds."""
         carried = [kinds.field(name, known.get(name)) for name in self.carried]
         own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
@@ -315,7 +316,7 @@ class Screener:
         keyed = says_so & ~are_blank(keys)
         said_keys = np.column_stack([first[keyed], second[keyed]])
         found = self._kinds(batch.schema, given)
-        texts = [name for name, kind in found.items() if not isinstance(kind, Kind)]
+        texts = [name for name, kind in found.items() if not isinstance(kind, ValueKind)]
         telling = {name: kinds.telling(given[name]) for name in texts if name in self.computed}
         return _Page(
             numbers.msisdn, region, lives, code, gap, first, second, said, said_keys, found, telling
@@ -341,7 +342,7 @@ class Screener:
         found: dict[str, Found] = {}
         for name in self.carried:
             kind = kinds.of_field(schema.field(name))
-            if kind is not Kind.TEXT or name not in self.computed:
+            if kind is not ValueKind.TEXT or name not in self.computed:
                 found[name] = kind
             else:
                 among = kinds.OF_NO_TYPE if self.untyped else kinds.OF_TEXT
@@ -466,15 +467,15 @@ class ColumnFault:
 class _Page:
     """What is remembered of rows, one entry a row: 31 bytes."""
 
-    msisdn: Int64s
+    msisdn: Ints
     region: Small  # place in REGIONS
     place: Small  # of their zone, in the geography's
     code: Codes  # of the reason, 0 while it stands
     gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
-    first: Words  # half of the key's digest
-    second: Words  # its other half
-    said: Int64s  # not by row: the numbers that the warehouse says opted out,
-    said_keys: Words  # and the digests of the keys, two words each
+    first: Uint64s  # half of the key's digest
+    second: Uint64s  # its other half
+    said: Ints  # not by row: the numbers that the warehouse says opted out,
+    said_keys: Uint64s  # and the digests of the keys, two words each
     kinds: Mapping[str, Found]  # by column, of those that the text uses
     telling: Mapping[str, Telling]  # by column of text that the text computes with
 
@@ -485,10 +486,10 @@ class _Pages:
     def __init__(self) -> None:
         self._rows = 0
         self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
-        self._said: list[Int64s] = []
-        self._said_keys: list[Words] = []
+        self._said: list[Ints] = []
+        self._said_keys: list[Uint64s] = []
         self._kinds: dict[str, Found] = {}
-        self._telling: dict[str, kinds.Telling] = {}
+        self._telling: dict[str, Telling] = {}
 
     def add(self, page: _Page) -> None:
         end = self._rows + len(page.code)
@@ -513,15 +514,15 @@ class _Pages:
         return _Page(**columns, said=said, said_keys=keys, kinds=self._kinds, telling=self._telling)
 
     @property
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, ValueKind]:
         """What the values of each column are, where that is known."""
         known = {
-            name: found if isinstance(found, Kind) else next(iter(found), Kind.TEXT)
+            name: found if isinstance(found, ValueKind) else next(iter(found), ValueKind.TEXT)
             for name, found in self._kinds.items()
             if found is not None
         }
         return (
-            {"key": Kind.TEXT}
+            {"key": ValueKind.TEXT}
             | known
             | {
                 name: kinds.judged(known[name], told)
@@ -573,7 +574,7 @@ def _settled(
     return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
 
 
-def _give_opted_out_keys(code: Codes, first: Words, second: Words, said: Words) -> None:
+def _give_opted_out_keys(code: Codes, first: Uint64s, second: Uint64s, said: Uint64s) -> None:
     """Leave out the other numbers of a person who opted out, by the person's key."""
     standing = np.flatnonzero(code == 0)
     likely = standing[_among(first[standing], said[:, 0])]
@@ -595,7 +596,7 @@ def _numbers(values: Word) -> tuple[Word, Word]:
     return (np.delete(values, np.flatnonzero(again)) if shared.size else values), shared
 
 
-def _give_fillers(code: Codes, msisdn: Int64s, shared: Int64s) -> None:
+def _give_fillers(code: Codes, msisdn: Ints, shared: Ints) -> None:
     """Tell duplicates of a number in very many rows from those of others."""
     fillers = _repeated(shared, MANY_ROWS - 1)
     if fillers.size:
@@ -603,7 +604,7 @@ def _give_fillers(code: Codes, msisdn: Int64s, shared: Int64s) -> None:
         code[duplicates[_among(msisdn[duplicates], fillers)]] = _CODE[Reason.FILLER_MSISDN]
 
 
-def _repeated(shared: Int64s, times: int) -> Int64s:
+def _repeated(shared: Ints, times: int) -> Ints:
     """Which of some sorted numbers are there so many times, each once."""
     begins = shared[: max(len(shared) - times + 1, 0)]
     return distinct(begins[begins == shared[times - 1 :]])
@@ -611,11 +612,11 @@ def _repeated(shared: Int64s, times: int) -> Int64s:
 
 def _give_duplicates(
     code: Codes,
-    msisdn: Int64s,
-    shared: Int64s,
-    first: Words,
-    second: Words,
-    shared_keys: Words,
+    msisdn: Ints,
+    shared: Ints,
+    first: Uint64s,
+    second: Uint64s,
+    shared_keys: Uint64s,
 ) -> None:
     """Leave one row standing for each number and each key: the first that could have both.
 
@@ -654,13 +655,15 @@ class Survey:
     """Every candidate's fate, in the order of the rows."""
 
     screener: Screener
-    _msisdn: Int64s
+    _msisdn: Ints
     _region: Small
     _place: Small
     _code: Codes
     _gap: Small
     _whole: bool  # no row lies beyond a limit
-    kinds: Mapping[str, Kind] = field(default_factory=dict)  # of the text's columns, where known
+    kinds: Mapping[str, ValueKind] = field(
+        default_factory=dict
+    )  # of the text's columns, where known
     _files: Small | None = None  # by row, of those that are written to; None: all in one
 
     @property
@@ -680,7 +683,7 @@ class Survey:
         return {
             name: kind.noun
             for name, kind in self.kinds.items()
-            if kind is Kind.YES_NO or (name in guessed and kind is not Kind.TEXT)
+            if kind is ValueKind.YES_NO or (name in guessed and kind is not ValueKind.TEXT)
         }
 
     @property
@@ -777,11 +780,11 @@ class Survey:
             pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
         )
 
-    def _files_of(self, here: slice, rows: Int64s) -> Small:
+    def _files_of(self, here: slice, rows: Ints) -> Small:
         """Which file each of these rows goes to."""
         return np.zeros(len(rows), np.int16) if self._files is None else self._files[here][rows]
 
-    def _details(self, here: slice, rows: Int64s) -> pa.Array:
+    def _details(self, here: slice, rows: Ints) -> pa.Array:
         """The country that isn't enabled, or the column that lacks something."""
         code, gap = self._code[here][rows], self._gap[here][rows]
         columns = pa.array(["", *self.screener.required], pa.large_string())
@@ -798,7 +801,7 @@ _NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
 _UNSURE = [_CODE[Reason.NATIONAL_MSISDN], _CODE[Reason.OVERSEAS_AS_METROPOLITAN]]
 
 
-def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Int64s) -> pa.RecordBatch:
+def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Ints) -> pa.RecordBatch:
     """Some rows of some columns, each once."""
     return batch.select([*dict.fromkeys(columns)]).take(pa.array(rows))
 
@@ -809,7 +812,7 @@ def _is_encoded(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
 
 
-def _says_france(column: pa.Array) -> Bools:
+def _says_france(column: pa.Array) -> Flags:
     """Which rows of a column of countries are blank, or say France or a part of it."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     words = encoded.dictionary
@@ -818,7 +821,7 @@ def _says_france(column: pa.Array) -> Bools:
     )
     french = flags_of(pc.is_in(letters, value_set=_FRENCH)) | are_nulls(words)
     french |= flags_of(pc.equal(letters, ""))
-    rows: Bools = np.append(french, True)[encoded.indices.fill_null(len(words)).to_numpy()]
+    rows: Flags = np.append(french, True)[encoded.indices.fill_null(len(words)).to_numpy()]
     return rows
 
 
@@ -838,7 +841,7 @@ _FRENCH = pa.array(
 )
 
 
-def _give(code: Codes, rows: Bools, reason: Reason) -> None:
+def _give(code: Codes, rows: Flags, reason: Reason) -> None:
     """Give a reason to those of `rows` that still stand."""
     code[rows & (code == 0)] = _CODE[reason]
 
@@ -850,7 +853,7 @@ def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
 
 
 def _note_gaps(
-    gap: Small, column: pa.Array, place: int, blank: Callable[[pa.Array], Bools]
+    gap: Small, column: pa.Array, place: int, blank: Callable[[pa.Array], Flags]
 ) -> None:
     """Note what the column lacks, for rows where no earlier column lacks anything."""
     base = place * len(_GAPS) + 1
@@ -869,10 +872,10 @@ def _note_gaps(
             gap[rows & (gap == 0)] = base + kind
 
 
-def are_blank(column: pa.LargeStringArray) -> Bools:
+def are_blank(column: pa.LargeStringArray) -> Flags:
     """Which values are null, or nothing that a phone shows: empty, spaces, signs without shape."""
     data, offsets = bytes_of(column)
-    blank: Bools = nulls_of(column) | (offsets[1:] == offsets[:-1])
+    blank: Flags = nulls_of(column) | (offsets[1:] == offsets[:-1])
     filled = np.flatnonzero(~blank)
     # They are told by their first byte: ASCII's, or one of those that begin all of Unicode's.
     first = data[offsets[filled]]
@@ -883,7 +886,7 @@ def are_blank(column: pa.LargeStringArray) -> Bools:
     return blank
 
 
-def nothing_on_a_phone(column: pa.LargeStringArray) -> Bools:
+def nothing_on_a_phone(column: pa.LargeStringArray) -> Flags:
     """Which values are blank, or are once GSM has dropped what it lacks, such as an emoji."""
     blank = are_blank(column)
     data, offsets = bytes_of(column)
@@ -903,10 +906,10 @@ _SPACE_LEADS = np.array([0x7F, 0xC2, 0xCD, 0xD8, 0xDC, 0xE1, 0xE2, 0xE3, 0xEF, 0
 _UNSEEN = r"[\s\p{Z}\p{C}\x{034F}\x{115F}\x{1160}\x{2800}\x{3164}\x{FFA0}]+"
 
 
-def _longer(column: pa.LargeStringArray, most: int) -> Bools:
+def _longer(column: pa.LargeStringArray, most: int) -> Flags:
     """Which values have more than `most` characters."""
     _, offsets = bytes_of(column)
-    longer: Bools = np.diff(offsets) > most
+    longer: Flags = np.diff(offsets) > most
     suspect = np.flatnonzero(longer)
     if suspect.size:
         sizes = pc.fill_null(pc.utf8_length(column.take(pa.array(suspect))), 0)
@@ -914,16 +917,16 @@ def _longer(column: pa.LargeStringArray, most: int) -> Bools:
     return longer
 
 
-def _says_opted_out(column: pa.LargeStringArray) -> Bools:
+def _says_opted_out(column: pa.LargeStringArray) -> Flags:
     """Which rows the warehouse's own column takes off the list; null is no opt-out."""
     encoded = column.dictionary_encode()
     words = [word.strip().casefold() for word in encoded.dictionary.to_pylist()]
     says_so = np.array([word not in NOT_OPTED_OUT for word in words] + [False], dtype=np.bool_)
-    index: Int64s = encoded.indices.fill_null(len(words)).to_numpy()
+    index: Ints = encoded.indices.fill_null(len(words)).to_numpy()
     return says_so[index]
 
 
-def _among(values: Word, known: Word) -> Bools:
+def _among(values: Word, known: Word) -> Flags:
     """Which of `values` are in `known`, of which there should be fewer.
 
     Most that aren't are told by their last bits, from a table that a core's cache holds.

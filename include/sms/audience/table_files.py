@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from sms.columnar.csv_files import CsvFile
 from sms.columnar.csv_rows import FEWEST_DIGITS
 from sms.columnar.parquet import as_text
-from sms.columnar.text import TEXT, Flags, distinct, flags_of
+from sms.columnar.text import TEXT, Flags, Ints, distinct, flags_of
 from sms.columnar.threads import ordered
 from sms.errors import SourceError, StopListUnsafe
-from sms.telecom.msisdn import Fault, Int64s, Numbers, normalise
+from sms.telecom.msisdn import NumberFault, Numbers, normalise
 from sms.telecom.national import is_ambiguous, meanings_by_row
 from sms.words import count
 
@@ -34,8 +34,8 @@ NOBODY = np.zeros(0, np.int64)
 
 # What a stop list may hold without anybody being written to by mistake: these numbers never are.
 HARMLESS = (
-    *(Fault.MISSING, Fault.LANDLINE, Fault.PREMIUM),
-    *(Fault.NOT_A_MOBILE, Fault.OVERSEAS_AS_METROPOLITAN),
+    *(NumberFault.MISSING, NumberFault.LANDLINE, NumberFault.PREMIUM),
+    *(NumberFault.NOT_A_MOBILE, NumberFault.OVERSEAS_AS_METROPOLITAN),
 )
 
 
@@ -287,7 +287,7 @@ def _holds_mobiles(batch: pa.RecordBatch, column: str) -> bool:
 class StopList:
     """A stop list's numbers (int64, sorted, each once), and where they stood: `column`, if any."""
 
-    numbers: Int64s
+    numbers: Ints
     column: str | None = None
     rows: int = 0
     without: int = 0  # of the rows: a mobile number
@@ -318,11 +318,11 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
     Raises StopListUnsafe for a row whose number can't be understood, or stands in another column,
     as it is somebody's no, and for a list of rows without any number.
     """
-    found: list[Int64s] = []
-    without: list[Int64s] = []
+    found: list[Ints] = []
+    without: list[Ints] = []
     rows = 0
 
-    def read(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
+    def read(batch: pa.RecordBatch) -> tuple[Numbers, Ints, Ints]:
         texts = as_text(batch)[0]
         numbers, overseas, meant = read_numbers(texts)
         national, theirs = abroad(texts, countries)
@@ -354,7 +354,7 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
     return StopList(numbers_found, column, rows, len(nobody))
 
 
-def elsewhere(file: Table, column: str, rows: Int64s) -> Iterator[tuple[int, str]]:
+def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]:
     """Which of some rows (from 0, ascending) hold a mobile in another column, and which that is.
 
     For rows without a number in their own column: some lists have one for each telephone.
@@ -385,11 +385,11 @@ def no_number(file: Table, column: str, rows: int) -> str:
     )
 
 
-def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Int64s, Int64s]:
+def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Ints, Ints]:
     return read_numbers(as_text(batch)[0])
 
 
-def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Int64s, Int64s]:
+def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Ints, Ints]:
     """What numbers without a country's code can be in countries that write them as France does.
 
     The rows, from 0, and the numbers.
@@ -403,10 +403,10 @@ def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Int6
     return at[rows], numbers
 
 
-def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Int64s, Int64s]:
+def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Ints, Ints]:
     """Numbers; the rows of overseas ones with +33, and which numbers these were meant to be."""
     numbers = normalise(texts)
-    guessed = pc.equal(numbers.reason.dictionary, str(Fault.OVERSEAS_AS_METROPOLITAN))
+    guessed = pc.equal(numbers.reason.dictionary, str(NumberFault.OVERSEAS_AS_METROPOLITAN))
     rows = guessed.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
     if not rows.any():
         return numbers, np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -430,7 +430,7 @@ def misunderstood(numbers: Numbers) -> Flags:
     return wrong
 
 
-def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:
+def found_in(stop_list: Ints, numbers: Ints) -> Ints:
     """Which of these sorted numbers are in a sorted stop list."""
     if not stop_list.size:
         return np.zeros(0, np.int64)
@@ -439,7 +439,7 @@ def found_in(stop_list: Int64s, numbers: Int64s) -> Int64s:
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def _is_in(stop_list: Int64s, numbers: Int64s) -> Flags:
+def _is_in(stop_list: Ints, numbers: Ints) -> Flags:
     """Which of these sorted numbers are in the stop list, that part of it that may hold them."""
     near = stop_list[slice(*np.searchsorted(stop_list, (numbers[0], numbers[-1] + 1)))]
     if not near.size:

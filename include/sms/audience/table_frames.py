@@ -22,7 +22,7 @@ from sms.audience.table_files import (
 )
 from sms.columnar import kinds, parquet
 from sms.columnar.text import TEXT
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import SourceError
 
 Series: TypeAlias = "pd.Series[Any]"
@@ -97,7 +97,10 @@ class TableFrame:
                 continue  # which is told where the columns are read
             place = self.columns.index(name)
             array = self._array(place)
-            if kinds.of_field(self._kinds[place]) is Kind.FLOAT and array.null_count < self.rows:
+            if (
+                kinds.of_field(self._kinds[place]) is ValueKind.FLOAT
+                and array.null_count < self.rows
+            ):
                 raise SourceError(
                     f"the column {name!r} of {self.name} holds floats, so that 1042 would be "
                     "'1042.0', and a long number may have lost digits: read it as text, or make it "
@@ -142,7 +145,7 @@ class TableFrame:
         except SourceError as error:
             raise SourceError(f"{self.name}: {error}") from None
         kind = batch.schema.field(0)
-        if kinds.of_field(kind) is Kind.OTHER and not all(
+        if kinds.of_field(kind) is ValueKind.OTHER and not all(
             isinstance(each, list | dict | tuple | None) for each in values
         ):
             raise self._unreadable(name, series)

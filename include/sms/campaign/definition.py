@@ -36,7 +36,7 @@ from sms.campaign import template
 from sms.errors import BadCampaign
 from sms.settings import CLOSES, OPENS, Duration
 from sms.words import duration, shown
-from sms.yaml_files import Fault
+from sms.yaml_files import DocumentFault
 
 YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
 # A text of ten SMS has 1,530 characters; the largest file is judged within half a second.
@@ -562,10 +562,10 @@ def load(folder: Path) -> Campaign:
 
 
 def _load(folder: Path, home: str) -> Campaign:
-    faults: list[tuple[Path, Fault]] = []
+    faults: list[tuple[Path, DocumentFault]] = []
     if not NAME.fullmatch(folder.name):
         problem = "is no name for a campaign: small letters without accents, digits and _ only"
-        faults.append((folder, Fault(None, f"{folder.name!r} {problem}, at most 64")))
+        faults.append((folder, DocumentFault(None, f"{folder.name!r} {problem}, at most 64")))
 
     yaml = _text(folder, home, YAML_FILE, faults)
     sql = _text(folder, home, SQL_FILE, faults, most=MOST_SQL)
@@ -575,7 +575,7 @@ def _load(folder: Path, home: str) -> Campaign:
         settings = reading.value
         faults += [(folder / YAML_FILE, fault) for fault in reading.faults]
     if sql is not None and not _says_anything(sql):
-        faults.append((folder / SQL_FILE, Fault(None, "holds no query, only comments")))
+        faults.append((folder / SQL_FILE, DocumentFault(None, "holds no query, only comments")))
     variants = {} if settings is None else settings.variants
     texts = {name: each.text for name, each in variants.items()} or {"": TEXT_FILE}
     if settings is None and VARIANTS_KEY.search(yaml or ""):
@@ -583,7 +583,7 @@ def _load(folder: Path, home: str) -> Campaign:
     written = {name: _judged_text(folder, home, file, name, faults) for name, file in texts.items()}
     if variants and TEXT_FILE not in texts.values() and os.path.lexists(folder / TEXT_FILE):
         problem = "is read by nobody beside variants: name it as the text of one, or take it away"
-        faults.append((folder / TEXT_FILE, Fault(None, problem)))
+        faults.append((folder / TEXT_FILE, DocumentFault(None, problem)))
     said = {name: text for name, text in written.items() if text is not None}
     if faults or settings is None or sql is None:
         raise _bad(folder, faults)
@@ -646,7 +646,7 @@ def campaign_id(campaign_name: str, run_key: str, attempt: int = 1) -> str:
 
 
 def _judged_text(
-    folder: Path, home: str, file: str, variant: str, faults: list[tuple[Path, Fault]]
+    folder: Path, home: str, file: str, variant: str, faults: list[tuple[Path, DocumentFault]]
 ) -> str | None:
     """What phones show, of a variant or (by "") of the campaign; None if it says nothing."""
     why = f"it is the text of the variant {variant}" if variant else EVERY_CAMPAIGN
@@ -660,7 +660,7 @@ def _text(
     folder: Path,
     home: str,
     name: str,
-    faults: list[tuple[Path, Fault]],
+    faults: list[tuple[Path, DocumentFault]],
     why: str = EVERY_CAMPAIGN,
     most: int = MOST_BYTES,
 ) -> str | None:
@@ -668,11 +668,11 @@ def _text(
     try:
         return _decoded(folders.read(home, name, most))
     except FileNotFoundError:
-        fault = Fault(None, f"is missing: {why}")
+        fault = DocumentFault(None, f"is missing: {why}")
     except OSError as error:
-        fault = Fault(None, f"can't be read ({error.strerror})")
+        fault = DocumentFault(None, f"can't be read ({error.strerror})")
     except folders.Refused as error:
-        fault = Fault(None, str(error))
+        fault = DocumentFault(None, str(error))
     except _NoText as error:
         fault = error.fault
     faults.append((folder / name, fault))
@@ -682,7 +682,7 @@ def _text(
 class _NoText(Exception):
     def __init__(self, line: int | None, problem: str) -> None:
         super().__init__(line, problem)
-        self.fault = Fault(line, problem)
+        self.fault = DocumentFault(line, problem)
 
 
 def _decoded(content: bytes) -> str:
@@ -703,14 +703,14 @@ def _says_anything(sql: str) -> bool:
     return bool(re.sub(r"--[^\n]*|/\*.*?(?:\*/|\Z)", "", sql, flags=re.DOTALL).strip(" \t\n;"))
 
 
-def _bad(folder: Path, faults: list[tuple[Path, Fault]]) -> BadCampaign:
+def _bad(folder: Path, faults: list[tuple[Path, DocumentFault]]) -> BadCampaign:
     """One error for a whole folder: it stands at the first fault and tells the others too."""
     first_ones = (folder, folder / YAML_FILE, folder / SQL_FILE)
     faults.sort(key=lambda fault: first_ones.index(fault[0]) if fault[0] in first_ones else 3)
     (path, first), *others = faults
     if (more := len(others) - yaml_files.MOST_FAULTS) > 0:
         problem = f"has {more} more faults: correct these first"
-        others = [*others[: yaml_files.MOST_FAULTS], (folder, Fault(None, problem))]
+        others = [*others[: yaml_files.MOST_FAULTS], (folder, DocumentFault(None, problem))]
     beside = tuple(
         BadCampaign(shown(str(where)), fault.line, fault.problem) for where, fault in others
     )

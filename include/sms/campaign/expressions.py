@@ -12,8 +12,8 @@ from decimal import Decimal
 from jinja2 import nodes
 
 from sms.clock import PARIS
-from sms.columnar.values import NUMBERS, Kind
-from sms.yaml_files import Fault
+from sms.columnar.values import NUMBERS, ValueKind
+from sms.yaml_files import DocumentFault
 
 _OF_TEXT = (
     *("upper", "lower", "title", "capitalize", "trim", "replace", "string", "truncate", "format"),
@@ -39,54 +39,56 @@ _COMPARING = {
     **{"le": "lteq", "<=": "lteq", "ge": "gteq", ">=": "gteq", "in": "in"},
 }
 _MOST_STEPS = 20  # of names that are set from each other
-_EXAMPLES: dict[Kind, object] = {
-    Kind.TEXT: "a",
-    Kind.YES_NO: "a",
-    Kind.MIXED: "a",
-    Kind.BOOLEAN: True,
-    Kind.INTEGER: 1,
-    Kind.DECIMAL: Decimal(1),
-    Kind.FLOAT: 1.0,
-    Kind.DATE: date.min,
-    Kind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
+_EXAMPLES: dict[ValueKind, object] = {
+    ValueKind.TEXT: "a",
+    ValueKind.YES_NO: "a",
+    ValueKind.MIXED: "a",
+    ValueKind.BOOLEAN: True,
+    ValueKind.INTEGER: 1,
+    ValueKind.DECIMAL: Decimal(1),
+    ValueKind.FLOAT: 1.0,
+    ValueKind.DATE: date.min,
+    ValueKind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
 }
-_TEXTS = (Kind.TEXT, Kind.YES_NO, Kind.MIXED)
+_TEXTS = (ValueKind.TEXT, ValueKind.YES_NO, ValueKind.MIXED)
 
 
-def faults(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Iterator[Fault]:
+def faults(tree: nodes.Node, kinds: Mapping[str, ValueKind]) -> Iterator[DocumentFault]:
     """Each expression that values of these kinds break, or that can never be true."""
-    others = {name for name, kind in kinds.items() if kind is Kind.OTHER}
+    others = {name for name, kind in kinds.items() if kind is ValueKind.OTHER}
     lines = {each.name: each.lineno for each in reversed([*tree.find_all(nodes.Name)])}
     for name in sorted(others & lines.keys(), key=lines.__getitem__):
-        yield Fault(
+        yield DocumentFault(
             lines[name],
-            f"{name} is {Kind.OTHER.noun}, which no text can write: let the query return the one "
-            "value that is meant",
+            f"{name} is {ValueKind.OTHER.noun}, which no text can write: let the query return the "
+            "one value that is meant",
         )
     kinds = {name: kind for name, kind in kinds.items() if name not in others}
     known = _Kinds(_with_own_names(tree, kinds))
     for node in tree.find_all(nodes.Expr):
         for problem in known.problems(node):
-            yield Fault(node.lineno, problem)
+            yield DocumentFault(node.lineno, problem)
     asked = {id(part) for each in _conditions(tree) for part in _parts_of(each)}
     for condition in _conditions(tree):
         for problem in known.misread(condition):
-            yield Fault(condition.lineno, problem)
+            yield DocumentFault(condition.lineno, problem)
     for node in tree.find_all((nodes.Or, nodes.And, nodes.Filter)):
         if id(node) not in asked:
             for problem in known.chosen(node):
-                yield Fault(node.lineno, problem)
+                yield DocumentFault(node.lineno, problem)
 
 
-def _with_own_names(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Mapping[str, Kind | None]:
+def _with_own_names(
+    tree: nodes.Node, kinds: Mapping[str, ValueKind]
+) -> Mapping[str, ValueKind | None]:
     """These kinds, and those of the names that the text itself sets, as far as they are known.
 
     A name that is set twice, or is a column as well, is of a kind that all of them share.
     """
-    found: dict[str, Kind | None] = {**kinds}
+    found: dict[str, ValueKind | None] = {**kinds}
     for _ in range(_MOST_STEPS):
         known = _Kinds(found)
-        set_to: dict[str, list[Kind | None]] = {}
+        set_to: dict[str, list[ValueKind | None]] = {}
         for name, kind in _set_by(tree, known):
             set_to.setdefault(name, [kinds[name]] if name in kinds else []).append(kind)
         merged = {**kinds, **{name: _shared(each) for name, each in set_to.items()}}
@@ -96,10 +98,10 @@ def _with_own_names(tree: nodes.Node, kinds: Mapping[str, Kind]) -> Mapping[str,
     return {**kinds, **dict.fromkeys(set_to)}
 
 
-def _set_by(tree: nodes.Node, known: "_Kinds") -> Iterator[tuple[str, Kind | None]]:
+def _set_by(tree: nodes.Node, known: "_Kinds") -> Iterator[tuple[str, ValueKind | None]]:
     """Each name that a text sets, and the kind of what it sets it to."""
     for block in tree.find_all(nodes.AssignBlock):
-        yield from _named(block.target, Kind.TEXT)
+        yield from _named(block.target, ValueKind.TEXT)
     for setting in tree.find_all(nodes.Assign):
         yield from _named(setting.target, known.of(setting.node))
     for loop in tree.find_all(nodes.For):
@@ -109,7 +111,7 @@ def _set_by(tree: nodes.Node, known: "_Kinds") -> Iterator[tuple[str, Kind | Non
         yield from ((argument.name, None) for argument in macro.args)
 
 
-def _named(target: nodes.Node, kind: Kind | None) -> Iterator[tuple[str, Kind | None]]:
+def _named(target: nodes.Node, kind: ValueKind | None) -> Iterator[tuple[str, ValueKind | None]]:
     """The names in what is set; of a tuple's parts no kind is known."""
     if isinstance(target, nodes.Name):
         yield target.name, kind
@@ -141,10 +143,10 @@ def _parts_of(condition: nodes.Node) -> Iterator[nodes.Node]:
 class _Kinds:
     """What is known of expressions; of most nothing is, and then nothing is said."""
 
-    def __init__(self, kinds: Mapping[str, Kind | None]) -> None:
+    def __init__(self, kinds: Mapping[str, ValueKind | None]) -> None:
         self._of = kinds
 
-    def of(self, node: nodes.Node) -> Kind | None:
+    def of(self, node: nodes.Node) -> ValueKind | None:
         """The kind of an expression's value."""
         if isinstance(node, nodes.Name):
             return self._of.get(node.name)
@@ -154,9 +156,9 @@ class _Kinds:
         if isinstance(node, nodes.Filter):
             return self._of_filter(node)
         if isinstance(node, nodes.Compare | nodes.Test | nodes.Not):
-            return Kind.BOOLEAN
+            return ValueKind.BOOLEAN
         if isinstance(node, nodes.Concat):
-            return Kind.TEXT
+            return ValueKind.TEXT
         if isinstance(node, nodes.Neg | nodes.Pos):
             return self.of(node.node)
         if isinstance(node, nodes.CondExpr) and node.expr2 is not None:
@@ -167,25 +169,25 @@ class _Kinds:
             return self._of_operation(node)
         return None
 
-    def _of_filter(self, node: nodes.Filter) -> Kind | None:
+    def _of_filter(self, node: nodes.Filter) -> ValueKind | None:
         if node.name in _OF_TEXT:
-            return Kind.TEXT
+            return ValueKind.TEXT
         if node.name in _OF_NUMBERS:
-            return Kind.FLOAT
+            return ValueKind.FLOAT
         if node.name in ("default", "d") and node.node is not None and node.args:
             return self._same(node.node, node.args[0])
         return None
 
-    def _same(self, *sides: nodes.Node) -> Kind | None:
+    def _same(self, *sides: nodes.Node) -> ValueKind | None:
         return _shared([self.of(side) for side in sides])
 
-    def _of_operation(self, node: nodes.BinExpr) -> Kind | None:
+    def _of_operation(self, node: nodes.BinExpr) -> ValueKind | None:
         sides = [self.of(node.left), self.of(node.right)]
         if all(kind in NUMBERS for kind in sides):
-            return Kind.FLOAT
+            return ValueKind.FLOAT
         texts = sides[0] in _TEXTS
         if texts and (isinstance(node, nodes.Mod) or sides[1] in _TEXTS):
-            return Kind.TEXT
+            return ValueKind.TEXT
         return None
 
     def problems(self, node: nodes.Expr) -> Iterator[str]:
@@ -198,7 +200,7 @@ class _Kinds:
             yield from self._filtered(node)
         elif isinstance(node, nodes.Concat):
             for part in node.nodes:
-                if self.of(part) is Kind.BOOLEAN:
+                if self.of(part) is ValueKind.BOOLEAN:
                     yield f"`~` joins {self._said(part)}: write what it means, as in {_CHOICE}"
         elif isinstance(node, nodes.Getattr):
             yield from self._asked(node)
@@ -218,7 +220,7 @@ class _Kinds:
     def _tested(self, node: nodes.Test) -> Iterator[str]:
         if node.name in ("true", "false", "boolean"):
             kind = self.of(node.node)
-            if kind and kind not in (Kind.BOOLEAN, Kind.YES_NO):
+            if kind and kind not in (ValueKind.BOOLEAN, ValueKind.YES_NO):
                 yield (
                     f"`is {node.name}` asks {self._said(node.node)}, and only a boolean is one: "
                     "compare it with what is meant"
@@ -234,10 +236,11 @@ class _Kinds:
     def misread(self, condition: nodes.Node) -> Iterator[str]:
         """Where a condition asks for the truth of what is not true or false as it says."""
         for part in _parts_of(condition):
-            if isinstance(part, nodes.Name) and self.of(part) is Kind.MIXED:
+            if isinstance(part, nodes.Name) and self.of(part) is ValueKind.MIXED:
                 yield (
-                    f"`if {part.name}` asks whether it is filled, and it is {Kind.MIXED.noun}: "
-                    f"compare it, as in `{part.name} == 'oui'`, or let the query return a boolean"
+                    f"`if {part.name}` asks whether it is filled, and it is "
+                    f"{ValueKind.MIXED.noun}: compare it, as in `{part.name} == 'oui'`, or let "
+                    "the query return a boolean"
                 )
             elif isinstance(part, nodes.Const) and not isinstance(part.value, bool):
                 yield (
@@ -246,7 +249,9 @@ class _Kinds:
                 )
             elif isinstance(part, nodes.Filter | nodes.Call | nodes.Concat | nodes.Getitem):
                 for name in part.find_all(nodes.Name):
-                    if self.of(name) in (Kind.YES_NO, Kind.MIXED) and not self._counts(part):
+                    if self.of(name) in (ValueKind.YES_NO, ValueKind.MIXED) and not self._counts(
+                        part
+                    ):
                         yield (
                             f"a condition asks for the truth of text that is made of {name.name}, "
                             f"where 'non' is true as any other: write `if {name.name}`"
@@ -262,7 +267,7 @@ class _Kinds:
             value = node.node if node.name in ("default", "d") and always else None
         else:
             value = node.left if isinstance(node, nodes.And | nodes.Or) else None
-        if isinstance(value, nodes.Name) and self.of(value) in (Kind.YES_NO, Kind.MIXED):
+        if isinstance(value, nodes.Name) and self.of(value) in (ValueKind.YES_NO, ValueKind.MIXED):
             yield (
                 f"{value.name} says yes or no, and its 'non' would be passed over as if it were "
                 f"missing: write `{value.name} | default(...)`, which takes a blank as missing, too"
@@ -301,12 +306,12 @@ class _Kinds:
             kind, value = self.of(column), constant.value
             if kind in NUMBERS and isinstance(value, str) and _is_number(value):
                 return f"write {value} without quotes"
-            if kind is Kind.BOOLEAN:
+            if kind is ValueKind.BOOLEAN:
                 name = column.name if isinstance(column, nodes.Name) else "it"
                 return f"write `if {name}` or `if not {name}`"
             if kind in _TEXTS and not isinstance(value, str):
                 return "let the query return a number, or compare with a text in quotes"
-            if kind in (Kind.DATE, Kind.TIMESTAMP):
+            if kind in (ValueKind.DATE, ValueKind.TIMESTAMP):
                 return "compare them in the query, and let it return a boolean"
         return "let the query return both as the same type"
 
@@ -318,10 +323,10 @@ class _Kinds:
         if one in _TEXTS and (
             sign == "%"
             or (sign == "+" and other in _TEXTS)
-            or (sign == "*" and other is Kind.INTEGER)
+            or (sign == "*" and other is ValueKind.INTEGER)
         ):
             return
-        if one in (Kind.DATE, Kind.TIMESTAMP) and other is one and sign == "-":
+        if one in (ValueKind.DATE, ValueKind.TIMESTAMP) and other is one and sign == "-":
             return
         cure = (
             "join them with `~`"
@@ -344,7 +349,7 @@ class _Kinds:
                 f"`{node.name}` needs a number, and {self._said(node.node)} is none: let the query "
                 "return one"
             )
-        if node.name == "date" and kind not in (Kind.DATE, Kind.TIMESTAMP):
+        if node.name == "date" and kind not in (ValueKind.DATE, ValueKind.TIMESTAMP):
             yield (
                 f"`date` needs a date, and {self._said(node.node)} is none: let the query return "
                 "one"
@@ -371,20 +376,20 @@ class _Kinds:
 _CHOICE = "`'oui' if vip else 'non'`"
 
 
-def _shared(kinds: Sequence[Kind | None]) -> Kind | None:
+def _shared(kinds: Sequence[ValueKind | None]) -> ValueKind | None:
     """The kind that all of these are; of numbers, the one that holds them."""
     if kinds and all(kind in NUMBERS for kind in kinds):
-        return kinds[0] if len({*kinds}) == 1 else Kind.FLOAT
+        return kinds[0] if len({*kinds}) == 1 else ValueKind.FLOAT
     return kinds[0] if len({*kinds}) == 1 else None
 
 
-def _are_alike(one: Kind, other: Kind, *, orders: bool) -> bool:
-    numbers = (*NUMBERS, Kind.BOOLEAN) if not orders else NUMBERS
+def _are_alike(one: ValueKind, other: ValueKind, *, orders: bool) -> bool:
+    numbers = (*NUMBERS, ValueKind.BOOLEAN) if not orders else NUMBERS
     if one in numbers and other in numbers:
         return True
     if one in _TEXTS and other in _TEXTS:
         return True
-    if {one, other} == {Kind.YES_NO, Kind.BOOLEAN}:
+    if {one, other} == {ValueKind.YES_NO, ValueKind.BOOLEAN}:
         return not orders
     return one is other
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from sms.campaign.definition import PAGE, Campaign, Kind
 from sms.campaign.template import Template
-from sms.yaml_files import Fault
+from sms.yaml_files import DocumentFault
 
 HOME = "FR"  # whose short codes the provider gives
 LONG_NUMBER = re.compile(r"\+[\d .-]{8,}\d|\b\d{9,15}\b")
@@ -19,7 +19,7 @@ TO_A_CODE = re.compile(
 )
 
 
-def doubled(text: Template, mention: str | None) -> Iterator[Fault]:
+def doubled(text: Template, mention: str | None) -> Iterator[DocumentFault]:
     """Where a text says how to refuse, and not as the stop mention does, which is said as well."""
     for words in text.words if mention else ():
         for found in TO_A_CODE.finditer(words.text):
@@ -29,7 +29,7 @@ def doubled(text: Template, mention: str | None) -> Iterator[Fault]:
                     f"{said!r} is not the stop_mention of campaign.yaml, so {mention!r} is added "
                     "behind the text: write the same in both, or leave it out of the text"
                 )
-                yield Fault(words.line + words.text.count("\n", 0, found.start()), problem)
+                yield DocumentFault(words.line + words.text.count("\n", 0, found.start()), problem)
 
 
 def unreached(campaign: Campaign, countries: Iterable[str]) -> str | None:

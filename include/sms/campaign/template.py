@@ -22,9 +22,9 @@ from jinja2.utils import missing
 
 from sms.campaign import expressions, formats
 from sms.campaign.bounded_jinja import LOOKED_UP, BoundedEnvironment, TooMuch, number_conditions
-from sms.columnar.values import BLANK, Kind, YesNo, written
+from sms.columnar.values import BLANK, ValueKind, YesNo, written
 from sms.errors import BadCampaign
-from sms.yaml_files import Fault, shortened
+from sms.yaml_files import DocumentFault, shortened
 
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _OF_PAGES = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)  # compiling computes them
@@ -139,7 +139,7 @@ def _environment() -> BoundedEnvironment:
 _JINJA = _environment()
 
 
-class Written(NamedTuple):
+class WrittenValue(NamedTuple):
     """One text, or the name of what it lacks."""
 
     text: str | None
@@ -157,7 +157,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Placeholder:
     """A place that a column's value fills."""
 
     name: str
@@ -171,7 +171,7 @@ class Logic:
     path: str
     compiled: jinja2.Template
 
-    def of(self, values: Mapping[str, Any]) -> Written:
+    def of(self, values: Mapping[str, Any]) -> WrittenValue:
         """The text for one combination of values; they are never read as templates themselves.
 
         A null is None, and what no phone shows is BLANK. Raises BadCampaign, without the values,
@@ -180,21 +180,21 @@ class Logic:
         try:
             _JINJA.begin()
             known = {name: _or_null(name, value) for name, value in values.items()}
-            return Written(self.compiled.render(known), taken=_JINJA.taken())
+            return WrittenValue(self.compiled.render(known), taken=_JINJA.taken())
         except _NoSuchPart as error:
             raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
         except _ValueMissing as error:
-            return Written(None, str(error), isinstance(error, _ValueBlank))
+            return WrittenValue(None, str(error), isinstance(error, _ValueBlank))
         except jinja2.UndefinedError:
-            return Written(None, LOOKED_UP)
+            return WrittenValue(None, LOOKED_UP)
         except (ZeroDivisionError, DivisionByZero, InvalidOperation):
-            return Written(None, "a number that the text divides by")
+            return WrittenValue(None, "a number that the text divides by")
         except formats.NoNumber:
-            return Written(None, "a number that the text reads")
+            return WrittenValue(None, "a number that the text reads")
         except Exception as error:
             lacking = [name for name, value in values.items() if value is None or value is BLANK]
             if isinstance(error, TypeError) and lacking:
-                return Written(None, lacking[0], values[lacking[0]] is BLANK)
+                return WrittenValue(None, lacking[0], values[lacking[0]] is BLANK)
             # The cause is not kept: its message may quote a value.
             raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
 
@@ -214,7 +214,7 @@ class Logic:
         )
 
 
-Piece: TypeAlias = Words | Column | Logic
+Piece: TypeAlias = Words | Placeholder | Logic
 
 
 class Template:
@@ -234,7 +234,7 @@ class Template:
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns that no row may lack; logic is asked row by row instead."""
-        found = [piece.name for piece in self.pieces if isinstance(piece, Column)]
+        found = [piece.name for piece in self.pieces if isinstance(piece, Placeholder)]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -251,7 +251,7 @@ class Template:
         return tuple(dict.fromkeys(found))
 
     @property
-    def notes(self) -> tuple[Fault, ...]:
+    def notes(self) -> tuple[DocumentFault, ...]:
         """What is no fault and hardly what was meant: signs by which other tools name a column."""
         signs: list[tuple[int, str]] = []
         for words in self._tree.find_all(nodes.TemplateData):
@@ -270,11 +270,13 @@ class Template:
             if isinstance(written.value, str) and _NAME.fullmatch(written.value)
         ]
         return tuple(
-            Fault(line, f"{sign} is sent as it stands: a column's value is written {{{{ name }}}}")
+            DocumentFault(
+                line, f"{sign} is sent as it stands: a column's value is written {{{{ name }}}}"
+            )
             for line, sign in signs
         )
 
-    def broken_by(self, kinds: Mapping[str, Kind]) -> list[BadCampaign]:
+    def broken_by(self, kinds: Mapping[str, ValueKind]) -> list[BadCampaign]:
         """Each expression that values of these kinds would break, or make never true."""
         return [
             BadCampaign(self.path, fault.line, fault.problem)
@@ -310,7 +312,7 @@ class Template:
                 elif isinstance(part, nodes.Const) and isinstance(part.value, str):
                     yield Words(part.value, part.lineno)
                 elif isinstance(part, nodes.Name) and part.name not in _JINJA.globals:
-                    yield Column(part.name)
+                    yield Placeholder(part.name)
                 else:
                     yield self._one_logic(part)
 
@@ -341,7 +343,7 @@ def _written_by(written: Iterable[nodes.Node | None]) -> Iterator[nodes.Const]:
             yield from _written_by([each.expr1, each.expr2])
 
 
-def faults(text: str) -> tuple[Fault, ...]:
+def faults(text: str) -> tuple[DocumentFault, ...]:
     """Everything that is wrong with a text, as far as no data is needed to see it.
 
     Nothing in it is worked out here, not even `2 + 2`.
@@ -349,46 +351,52 @@ def faults(text: str) -> tuple[Fault, ...]:
     try:
         return tuple(_faults(text))
     except jinja2.TemplateSyntaxError as error:
-        return (Fault(error.lineno, shortened(f"is no template: {error.message}")),)
+        return (DocumentFault(error.lineno, shortened(f"is no template: {error.message}")),)
     except SyntaxError as error:  # of the Python that Jinja makes of it
-        return (Fault(None, shortened(f"is no template: {error.msg}")),)
+        return (DocumentFault(None, shortened(f"is no template: {error.msg}")),)
     except Exception as error:
         problem = f"is no template that can be read ({type(error).__name__}): write it more simply"
-        return (Fault(None, problem),)
+        return (DocumentFault(None, problem),)
 
 
-def _faults(text: str) -> Iterator[Fault]:
+def _faults(text: str) -> Iterator[DocumentFault]:
     if not text.strip():
-        yield Fault(1, "is empty: write what the message shall say")
+        yield DocumentFault(1, "is empty: write what the message shall say")
         return
     if too_much := _too_much(text):
         yield too_much
         return
     tree = _JINJA.parse(text)
     if deepest := _below(tree, _MOST_DEPTH):
-        yield Fault(deepest.lineno, f"is nested more than {_MOST_DEPTH} deep: write it more simply")
+        yield DocumentFault(
+            deepest.lineno, f"is nested more than {_MOST_DEPTH} deep: write it more simply"
+        )
         return
     if page := next(tree.find_all(_OF_PAGES), None):
-        yield Fault(page.lineno, "uses autoescape, which is for web pages: take it away")
+        yield DocumentFault(page.lineno, "uses autoescape, which is for web pages: take it away")
         return
     _JINJA.compile(tree)
     for node in tree.find_all(_OTHER_FILES):
-        yield Fault(node.lineno, "takes in another file: a campaign's text stands by itself")
+        yield DocumentFault(
+            node.lineno, "takes in another file: a campaign's text stands by itself"
+        )
     for known, kind in ((_JINJA.filters, nodes.Filter), (_JINJA.tests, nodes.Test)):
         for used in tree.find_all(kind):  # inside an `if`, compiling doesn't look at them
             if used.name not in known:
                 problem = shortened(f"uses {used.name!r}, which is not known here")
-                yield Fault(used.lineno, problem)
+                yield DocumentFault(used.lineno, problem)
     for asked in tree.find_all(nodes.Filter):
         if asked.name == "date" and (wrong := _of_pattern(asked)):
-            yield Fault(asked.lineno, wrong)
+            yield DocumentFault(asked.lineno, wrong)
     weighed = {id(side) for each in tree.find_all(_WEIGHED) for side in each.iter_child_nodes()}
     for said in tree.find_all(nodes.Const):
         if isinstance(said.value, str) and (found := _NO_CHARACTER.search(said.value)):
-            yield Fault(said.lineno, f"writes {found[0]!r}, which no phone shows: take it away")
+            yield DocumentFault(
+                said.lineno, f"writes {found[0]!r}, which no phone shows: take it away"
+            )
         most = _LARGEST_OF_ORDERS if id(said) in weighed else _LARGEST
         if isinstance(said.value, int) and said.value > most:
-            yield Fault(said.lineno, f"holds a number above {most:,}: write a smaller one")
+            yield DocumentFault(said.lineno, f"holds a number above {most:,}: write a smaller one")
 
 
 def _of_pattern(date: nodes.Filter) -> str | None:
@@ -400,11 +408,13 @@ def _of_pattern(date: nodes.Filter) -> str | None:
     return None
 
 
-def _too_much(text: str) -> Fault | None:
+def _too_much(text: str) -> DocumentFault | None:
     """The place where a text has more signs of Jinja's than are read."""
     for number, (line, _, _) in enumerate(_JINJA.lex(text), start=1):
         if number > _MOST_TOKENS:
-            return Fault(line, f"has more than {_MOST_TOKENS:,} words of logic: write it shorter")
+            return DocumentFault(
+                line, f"has more than {_MOST_TOKENS:,} words of logic: write it shorter"
+            )
     return None
 
 

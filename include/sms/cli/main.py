@@ -36,7 +36,7 @@ from sms.words import are, count, listed
 
 # Each command imports what it needs, so that `--help` and a wrong call are answered at once.
 if TYPE_CHECKING:
-    from sms.run.offline import Outcome
+    from sms.run.offline import Result
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
@@ -274,7 +274,7 @@ def main() -> None:
     raise SystemExit(exit_status.of(partial(app, prog_name="sms")))
 
 
-def _tell(outcome: "Outcome") -> None:
+def _tell(outcome: "Result") -> None:
     """What became of the candidates."""
     from sms.cli import terminal
 

@@ -14,7 +14,7 @@ from sms.errors import SourceError, StorageFailed
 from sms.words import count
 
 if TYPE_CHECKING:
-    from sms.audience.opt_out_files import Reading
+    from sms.audience.opt_out_files import OptOutReading
     from sms.ledger.ledger import Ledger
     from sms.ledger.records import Import
 
@@ -61,14 +61,14 @@ def import_(
     Exit status 1 if a row can't be understood, for it may be somebody's no: all others are entered.
     """
     from sms import clock
-    from sms.audience.opt_out_files import Reading
+    from sms.audience.opt_out_files import OptOutReading
     from sms.columnar import text
 
     if not source.strip():
         raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
     text.use_lean_memory()
     ledger = _ledger(url, "import")
-    reading = Reading.of(file, clock.now(), date_column, encoding, _countries())
+    reading = OptOutReading.of(file, clock.now(), date_column, encoding, _countries())
     done = ledger.stop_list.import_list(
         reading.batches(), named=source.strip(), file=file.name, trial=dry_run
     )
@@ -91,7 +91,7 @@ def _countries() -> list[str]:
     return sorted({country for each in campaigns for country in each.allowed_countries})
 
 
-def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
+def _told(reading: "OptOutReading", done: "Import", source: str) -> Iterator[str]:
     from sms.telecom.national import is_ambiguous
 
     known = done.numbers - done.new - done.removed
@@ -126,7 +126,7 @@ def _told(reading: "Reading", done: "Import", source: str) -> Iterator[str]:
         )
 
 
-def _rejected(reading: "Reading") -> SourceError:
+def _rejected(reading: "OptOutReading") -> SourceError:
     """Where the rows are that may be somebody's no, told and written beside the list."""
     file, beside = (
         reading.file,

@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sms.columnar.text import TEXT, bytes_of, rows_of
-
-Words = npt.NDArray[np.uint64]
+from sms.columnar.text import TEXT, Uint64s, bytes_of, rows_of
 
 C1, C2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
 STIR = np.uint64(0x52DCE729), np.uint64(0x38495AB5)
@@ -19,7 +17,7 @@ BLOCK = 16  # bytes
 AT_ONCE = 16_384  # rows: what is computed of them stays in a core's own cache
 
 
-def digest(texts: pa.Array, seed: str = "") -> Words:
+def digest(texts: pa.Array, seed: str = "") -> Uint64s:
     """Two words of 64 bits for each text, shape (rows, 2); a null counts as "".
 
     Without `seed` it is the standard's function with seed 0; any text is a seed of 128 bits.
@@ -31,7 +29,7 @@ def digest(texts: pa.Array, seed: str = "") -> Words:
     return np.concatenate(made) if made else np.zeros((0, 2), np.uint64)
 
 
-def scattered(numbers: npt.NDArray[np.int64], seed: str) -> Words:
+def scattered(numbers: npt.NDArray[np.int64], seed: str) -> Uint64s:
     """A word of 64 bits for each number, as if drawn by lot, and by another lot for each seed.
 
     The standard's last step, twice, with half of the seed's 128 bits before each.
@@ -44,7 +42,7 @@ def scattered(numbers: npt.NDArray[np.int64], seed: str) -> Words:
     return words
 
 
-def identity(texts: pa.LargeStringArray) -> Words:
+def identity(texts: pa.LargeStringArray) -> Uint64s:
     """Two words that tell each text from others, shape (rows, 2); "" is zero.
 
     They are a digest of what is longer than 16 bytes, and of others the bytes themselves, which
@@ -67,7 +65,7 @@ def identity(texts: pa.LargeStringArray) -> Words:
     return found
 
 
-def _of(column: pa.LargeStringArray, first: np.uint64, second: np.uint64) -> Words:
+def _of(column: pa.LargeStringArray, first: np.uint64, second: np.uint64) -> Uint64s:
     data, offsets = bytes_of(column)
     starts, sizes = offsets[:-1], np.diff(offsets)
     if sizes[0] and (sizes == sizes[0]).all():
@@ -87,7 +85,7 @@ def _seeds(seed: str) -> tuple[np.uint64, np.uint64]:
     return np.uint64(first), np.uint64(second)
 
 
-def _of_one_size(texts: npt.NDArray[np.uint8], first: np.uint64, second: np.uint64) -> Words:
+def _of_one_size(texts: npt.NDArray[np.uint8], first: np.uint64, second: np.uint64) -> Uint64s:
     """The same for texts of one size, shape (rows, size), as keys and numbers often are.
 
     Nothing has to be looked up row by row then, and what is missing from the last block is zero.
@@ -108,19 +106,19 @@ def _of_one_size(texts: npt.NDArray[np.uint8], first: np.uint64, second: np.uint
     return _finished(h1, h2, np.full(rows, size, np.int64))
 
 
-def _stirred(one: Words, by: int, other: Words, constant: np.uint64) -> Words:
+def _stirred(one: Uint64s, by: int, other: Uint64s, constant: np.uint64) -> Uint64s:
     return (_rotated(one, by) + other) * np.uint64(5) + constant
 
 
-def _words(padded: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> Words:
+def _words(padded: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> Uint64s:
     """The eight bytes at each place, as a little-endian integer."""
     everywhere = np.ndarray((len(padded) - 7,), "<u8", buffer=padded, strides=(1,))
-    words: Words = everywhere[at].astype(np.uint64, copy=False)
+    words: Uint64s = everywhere[at].astype(np.uint64, copy=False)
     return words
 
 
-def _rotated(words: Words, by: int) -> Words:
-    rotated: Words = (words << np.uint64(by)) | (words >> np.uint64(64 - by))
+def _rotated(words: Uint64s, by: int) -> Uint64s:
+    rotated: Uint64s = (words << np.uint64(by)) | (words >> np.uint64(64 - by))
     return rotated
 
 
@@ -128,8 +126,8 @@ def _absorb_blocks(
     padded: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
     sizes: npt.NDArray[np.int64],
-    h1: Words,
-    h2: Words,
+    h1: Uint64s,
+    h2: Uint64s,
 ) -> None:
     """Take in the whole blocks of 16 bytes; fewer and fewer texts have another one."""
     rows = np.flatnonzero(sizes >= BLOCK)
@@ -150,8 +148,8 @@ def _absorb_tail(
     padded: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
     sizes: npt.NDArray[np.int64],
-    h1: Words,
-    h2: Words,
+    h1: Uint64s,
+    h2: Uint64s,
 ) -> None:
     """Take in the last 0 to 15 bytes, the missing ones as zeros."""
     left = sizes % BLOCK
@@ -163,7 +161,7 @@ def _absorb_tail(
         h2[long] ^= _rotated(second * C2, 33) * C1
 
 
-def _mask(sizes: npt.NDArray[np.int64]) -> Words:
+def _mask(sizes: npt.NDArray[np.int64]) -> Uint64s:
     """The lowest bytes, as many as `sizes` say, at most eight."""
     return _MASKS[np.minimum(sizes, 8)]
 
@@ -171,7 +169,7 @@ def _mask(sizes: npt.NDArray[np.int64]) -> Words:
 _MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
-def _finished(h1: Words, h2: Words, sizes: npt.NDArray[np.int64]) -> Words:
+def _finished(h1: Uint64s, h2: Uint64s, sizes: npt.NDArray[np.int64]) -> Uint64s:
     lengths = sizes.astype(np.uint64)
     h1 ^= lengths
     h2 ^= lengths
@@ -183,7 +181,7 @@ def _finished(h1: Words, h2: Words, sizes: npt.NDArray[np.int64]) -> Words:
     return np.column_stack([h1, h2])
 
 
-def _mixed(words: Words) -> Words:
+def _mixed(words: Uint64s) -> Uint64s:
     for factor in (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)):
         words ^= words >> np.uint64(33)
         words *= factor

@@ -22,51 +22,53 @@ import pyarrow.compute as pc
 
 from sms.columnar.nulls import are_nulls
 from sms.columnar.text import TEXT, flags_of
-from sms.columnar.values import NO, NUMBERS, YES, Kind, made, values, written
+from sms.columnar.values import NO, NUMBERS, YES, ValueKind, made, values, written
 
 _METADATA = b"sms.kind"
 
 # --- Of columns ---------------------------------------------------------------------------------
 
 
-def field(name: str, kind: Kind | None) -> pa.Field:
+def field(name: str, kind: ValueKind | None) -> pa.Field:
     """A column of text that says its kind; None where all is null."""
     return pa.field(name, TEXT, metadata={_METADATA: str(kind or "")})
 
 
-def of_field(column: pa.Field) -> Kind | None:
+def of_field(column: pa.Field) -> ValueKind | None:
     """What a column says of itself, or else what its Arrow type is; None where all is null."""
     said = (column.metadata or {}).get(_METADATA)
     if said is None:
         return of_arrow(column.type)
-    return Kind(said.decode()) if said else None
+    return ValueKind(said.decode()) if said else None
 
 
-def of_schema(schema: pa.Schema) -> dict[str, Kind]:
+def of_schema(schema: pa.Schema) -> dict[str, ValueKind]:
     """The kinds of all columns of which one is known, by name."""
     return {each.name: kind for each in schema if (kind := of_field(each))}
 
 
-def of_arrow(kind: pa.DataType) -> Kind | None:
+def of_arrow(kind: pa.DataType) -> ValueKind | None:
     """The kind of an Arrow type; None for that of nulls alone."""
     if pa.types.is_dictionary(kind):
         return of_arrow(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return Kind.OTHER if kind.extension_name == "arrow.json" else of_arrow(kind.storage_type)
+        return (
+            ValueKind.OTHER if kind.extension_name == "arrow.json" else of_arrow(kind.storage_type)
+        )
     known = (found for is_it, found in _OF_ARROW if is_it(kind))
-    return next(known, Kind.OTHER)
+    return next(known, ValueKind.OTHER)
 
 
-_OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], Kind | None], ...] = (
+_OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], ValueKind | None], ...] = (
     (pa.types.is_null, None),
-    (pa.types.is_boolean, Kind.BOOLEAN),
-    (pa.types.is_integer, Kind.INTEGER),
-    (pa.types.is_decimal, Kind.DECIMAL),
-    (pa.types.is_floating, Kind.FLOAT),
-    (pa.types.is_date, Kind.DATE),
-    (pa.types.is_timestamp, Kind.TIMESTAMP),
+    (pa.types.is_boolean, ValueKind.BOOLEAN),
+    (pa.types.is_integer, ValueKind.INTEGER),
+    (pa.types.is_decimal, ValueKind.DECIMAL),
+    (pa.types.is_floating, ValueKind.FLOAT),
+    (pa.types.is_date, ValueKind.DATE),
+    (pa.types.is_timestamp, ValueKind.TIMESTAMP),
     *(
-        (is_it, Kind.TEXT)
+        (is_it, ValueKind.TEXT)
         for is_it in (
             *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
             *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
@@ -76,7 +78,7 @@ _OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], Kind | None], ...] = (
 )
 
 
-def of_values(values: Iterable[Any]) -> Kind | None:
+def of_values(values: Iterable[Any]) -> ValueKind | None:
     """The kind that all Python values share; None where there is none but nulls."""
     seen = [*values]
     types = set(map(type, seen))
@@ -85,31 +87,31 @@ def of_values(values: Iterable[Any]) -> Kind | None:
     return reduce(merged, map(_of_type, types), None)
 
 
-def _of_type(kind: type) -> Kind | None:
+def _of_type(kind: type) -> ValueKind | None:
     if kind.__name__ in ("NoneType", "NaTType", "NAType"):
         return None
-    return next((found for known, found in _OF_TYPES if issubclass(kind, known)), Kind.OTHER)
+    return next((found for known, found in _OF_TYPES if issubclass(kind, known)), ValueKind.OTHER)
 
 
-_OF_TYPES: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
-    ((bool, np.bool_), Kind.BOOLEAN),
-    ((int, np.integer), Kind.INTEGER),
-    (Decimal, Kind.DECIMAL),
-    ((float, np.floating), Kind.FLOAT),
-    (datetime, Kind.TIMESTAMP),
-    (date, Kind.DATE),
-    ((str, bytes, bytearray, memoryview, time, UUID), Kind.TEXT),
+_OF_TYPES: tuple[tuple[type | tuple[type, ...], ValueKind], ...] = (
+    ((bool, np.bool_), ValueKind.BOOLEAN),
+    ((int, np.integer), ValueKind.INTEGER),
+    (Decimal, ValueKind.DECIMAL),
+    ((float, np.floating), ValueKind.FLOAT),
+    (datetime, ValueKind.TIMESTAMP),
+    (date, ValueKind.DATE),
+    ((str, bytes, bytearray, memoryview, time, UUID), ValueKind.TEXT),
 )
 BITS = {b"\x00": "false", b"\x01": "true"}  # MySQL's BIT(1), as its drivers return it
 
 
-def merged(one: Kind | None, other: Kind | None) -> Kind | None:
+def merged(one: ValueKind | None, other: ValueKind | None) -> ValueKind | None:
     """What values of two kinds are together; a kind that only some rows have is none."""
     if one is None or other is None or one == other:
         return one or other
     if one in NUMBERS and other in NUMBERS:
         return max(one, other, key=NUMBERS.index)
-    return Kind.OTHER if Kind.OTHER in (one, other) else Kind.TEXT
+    return ValueKind.OTHER if ValueKind.OTHER in (one, other) else ValueKind.TEXT
 
 
 # --- Of columns without types -------------------------------------------------------------------
@@ -124,21 +126,23 @@ _TIMESTAMP = (
 _YES_NO = f"(?i)(?:{'|'.join(sorted(YES | NO))})"
 # In the order in which they are preferred: 0 and 1 are numbers where there are no types.
 _SPELLINGS = {
-    Kind.INTEGER: _INTEGER,
-    Kind.DECIMAL: _DECIMAL,
-    Kind.DATE: _DATE,
-    Kind.TIMESTAMP: _TIMESTAMP,
-    Kind.YES_NO: _YES_NO,
+    ValueKind.INTEGER: _INTEGER,
+    ValueKind.DECIMAL: _DECIMAL,
+    ValueKind.DATE: _DATE,
+    ValueKind.TIMESTAMP: _TIMESTAMP,
+    ValueKind.YES_NO: _YES_NO,
 }
 OF_NO_TYPE = tuple(_SPELLINGS)  # what an untyped column may turn out to be,
-OF_TEXT = (Kind.YES_NO,)  # and what one may that its source calls text
+OF_TEXT = (ValueKind.YES_NO,)  # and what one may that its source calls text
 SAMPLE = 64  # values that tell at once what most columns are not
 
 
-Agreement: TypeAlias = tuple[Kind, ...] | None  # kinds that fit all filled texts; None: no text
+Agreement: TypeAlias = (
+    tuple[ValueKind, ...] | None
+)  # kinds that fit all filled texts; None: no text
 
 
-def agreeing(texts: pa.Array, among: Iterable[Kind]) -> Agreement:
+def agreeing(texts: pa.Array, among: Iterable[ValueKind]) -> Agreement:
     """Which of some kinds every filled text can be."""
     words = texts.dictionary if pa.types.is_dictionary(texts.type) else texts
     kinds, seen = tuple(among), False
@@ -177,22 +181,22 @@ def telling(texts: pa.Array) -> Telling:
     return np.asarray(found @ times.astype(np.int64), np.int64)
 
 
-def judged(kind: Kind, told: Telling) -> Kind:
+def judged(kind: ValueKind, told: Telling) -> ValueKind:
     """The kind of a column of text, told apart from one that is text with many such words in it."""
     filled, said, yes, no, letters = told.tolist()
-    if kind is Kind.TEXT and 2 * said > filled:
-        return Kind.MIXED
-    if kind is Kind.YES_NO and letters == filled and not (yes and no):
-        return Kind.MIXED  # F, say, which may be what people are
+    if kind is ValueKind.TEXT and 2 * said > filled:
+        return ValueKind.MIXED
+    if kind is ValueKind.YES_NO and letters == filled and not (yes and no):
+        return ValueKind.MIXED  # F, say, which may be what people are
     return kind
 
 
-def _all_are(kind: Kind, texts: pa.LargeStringArray) -> bool:
+def _all_are(kind: ValueKind, texts: pa.LargeStringArray) -> bool:
     if not pc.all(
         pc.match_substring_regex(texts, f"^(?:{_SPELLINGS[kind]})$"), min_count=0
     ).as_py():
         return False
-    if kind not in (Kind.DATE, Kind.TIMESTAMP):
+    if kind not in (ValueKind.DATE, ValueKind.TIMESTAMP):
         return True
     return all(made(kind, each) is not None for each in pc.unique(texts).to_pylist())
 
@@ -200,21 +204,21 @@ def _all_are(kind: Kind, texts: pa.LargeStringArray) -> bool:
 # --- What a phone shows -------------------------------------------------------------------------
 
 
-def shown(texts: pa.LargeStringArray, kind: Kind | None) -> pa.LargeStringArray:
+def shown(texts: pa.LargeStringArray, kind: ValueKind | None) -> pa.LargeStringArray:
     """The same texts as a phone shows them; null for what has no value, such as infinity.
 
     Floats lose a point that means nothing, and timestamps are of Paris.
     """
-    if kind is Kind.FLOAT:
+    if kind is ValueKind.FLOAT:
         odd = r"[^0-9.-]|^-0\.0$"
         rare = flags_of(pc.fill_null(pc.match_substring_regex(texts, odd), False))
         if not rare.any():
             return pc.replace_substring_regex(texts, r"\.0$", "")
-    elif kind is not Kind.TIMESTAMP:
+    elif kind is not ValueKind.TIMESTAMP:
         return texts
     found = [
         None if each is None else str(written(each)) for each in values(texts.to_pylist(), kind)
     ]
-    if kind is Kind.FLOAT:
+    if kind is ValueKind.FLOAT:
         found = [text and text.removesuffix(".0") for text in found]
     return pa.array(found, TEXT)

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from sms import storage
 from sms.columnar import kinds
 from sms.columnar.text import TEXT, bytes_of, is_utf8
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import SourceError
 
 ROW_GROUP = 131_072  # rows; small batches of a cursor are gathered up to this
@@ -37,7 +37,7 @@ FIRST_DAY, LAST_DAY = (
 KINDS = "sms.kinds"  # in a file's footer: the kind of each column's values
 
 
-class File(Protocol):
+class FilePath(Protocol):
     """Where a file lies: pathlib.Path, upath.UPath, Airflow's ObjectStoragePath."""
 
     def open(self, mode: str, /) -> IO[Any]: ...
@@ -50,7 +50,7 @@ class _Undecodable(Exception):
 
 
 def write(
-    path: File, batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema | None = None
+    path: FilePath, batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema | None = None
 ) -> int:
     """Write a stream of batches as one Parquet file; the number of rows.
 
@@ -70,7 +70,7 @@ def write(
 
 
 @contextmanager
-def writing(path: File, schema: pa.Schema) -> Iterator["Writer"]:
+def writing(path: FilePath, schema: pa.Schema) -> Iterator["Writer"]:
     """A Parquet file to write batches into; finished at the block's end, emptied if that fails."""
     sink = storage.opened(path, "wb")
     try:
@@ -92,7 +92,7 @@ class Writer:
 
     def __init__(self, parquet: pq.ParquetWriter) -> None:
         self.rows = 0
-        self._kinds: dict[str, Kind | None] = {}
+        self._kinds: dict[str, ValueKind | None] = {}
         self._parquet = parquet
         self._held: list[pa.Table] = []
         self._waiting = 0
@@ -129,13 +129,13 @@ class Writer:
             self._held, self._waiting = [], 0
 
 
-def _empty(path: File, sink: IO[Any]) -> None:
+def _empty(path: FilePath, sink: IO[Any]) -> None:
     with suppress(Exception):
         sink.close()
     storage.empty(path)
 
 
-def batches(path: File, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def batches(path: FilePath, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Read a file of the run as a stream of batches, all columns or those named."""
     with storage.opened(path, "rb") as source:
         file = _finished(path, source)
@@ -152,13 +152,13 @@ def batches(path: File, columns: Sequence[str] | None = None) -> Iterator[pa.Rec
             yield pa.RecordBatch.from_arrays(batch.columns, schema=_saying(known, batch.schema))
 
 
-def _kinds(file: pq.ParquetFile) -> dict[str, Kind]:
+def _kinds(file: pq.ParquetFile) -> dict[str, ValueKind]:
     """What all the rows of a file are, which its first batch could not know when it was written."""
     told = (file.metadata.metadata or {}).get(KINDS.encode())
-    return {name: Kind(kind) for name, kind in json.loads(told).items()} if told else {}
+    return {name: ValueKind(kind) for name, kind in json.loads(told).items()} if told else {}
 
 
-def _saying(known: Mapping[str, Kind], schema: pa.Schema) -> pa.Schema:
+def _saying(known: Mapping[str, ValueKind], schema: pa.Schema) -> pa.Schema:
     return pa.schema(
         [
             kinds.field(each.name, known.get(each.name)) if each.type == TEXT else each
@@ -167,20 +167,20 @@ def _saying(known: Mapping[str, Kind], schema: pa.Schema) -> pa.Schema:
     )
 
 
-def columns(path: File) -> list[str]:
+def columns(path: FilePath) -> list[str]:
     """The names of a file's columns."""
     with storage.opened(path, "rb") as source:
         return list(_finished(path, source).schema_arrow.names)
 
 
-def rows(path: File) -> int:
+def rows(path: FilePath) -> int:
     """How many rows a file of the run holds, from its footer."""
     with storage.opened(path, "rb") as source:
         count: int = _finished(path, source).metadata.num_rows
         return count
 
 
-def _finished(path: File, source: IO[Any]) -> pq.ParquetFile:
+def _finished(path: FilePath, source: IO[Any]) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(source)
     except pa.ArrowInvalid as error:
@@ -253,7 +253,7 @@ def _batch(
     names: Sequence[str],
     columns: Sequence[Any],
     text_of: Callable[[Any], pa.Array],
-    known: Sequence[Kind | None],
+    known: Sequence[ValueKind | None],
     first: int,
 ) -> pa.RecordBatch:
     arrays = []
@@ -342,13 +342,13 @@ def _text_of_series(series: "pd.Series[Any]") -> pa.Array:
         return _text_of_values([None if _is_null(value) else value for value in series])
 
 
-def _kind_of_series(series: "pd.Series[Any]") -> Kind | None:
+def _kind_of_series(series: "pd.Series[Any]") -> ValueKind | None:
     if series.dtype == object:
         return kinds.of_values(value for value in series if not _is_null(value))
     try:
         return kinds.of_arrow(pa.Array.from_pandas(series.iloc[:0]).type)
     except pa.ArrowException:
-        return Kind.TEXT
+        return ValueKind.TEXT
 
 
 def _is_null(value: Any) -> bool:

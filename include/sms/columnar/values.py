@@ -14,7 +14,7 @@ from typing import Any
 from sms.clock import PARIS
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """What a column's values are; `noun` says it to people."""
 
     TEXT = "text"
@@ -34,18 +34,18 @@ class Kind(StrEnum):
 
 
 _NOUNS = {
-    Kind.TEXT: "text",
-    Kind.YES_NO: "text that says yes or no",
-    Kind.MIXED: "text, of which much says yes, no or a number",
-    Kind.BOOLEAN: "a boolean",
-    Kind.INTEGER: "a whole number",
-    Kind.DECIMAL: "a decimal number",
-    Kind.FLOAT: "a floating-point number",
-    Kind.DATE: "a date",
-    Kind.TIMESTAMP: "a timestamp",
-    Kind.OTHER: "a list, a record, a duration or the like",
+    ValueKind.TEXT: "text",
+    ValueKind.YES_NO: "text that says yes or no",
+    ValueKind.MIXED: "text, of which much says yes, no or a number",
+    ValueKind.BOOLEAN: "a boolean",
+    ValueKind.INTEGER: "a whole number",
+    ValueKind.DECIMAL: "a decimal number",
+    ValueKind.FLOAT: "a floating-point number",
+    ValueKind.DATE: "a date",
+    ValueKind.TIMESTAMP: "a timestamp",
+    ValueKind.OTHER: "a list, a record, a duration or the like",
 }
-NUMBERS = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)  # each holds the ones before it
+NUMBERS = (ValueKind.INTEGER, ValueKind.DECIMAL, ValueKind.FLOAT)  # each holds the ones before it
 
 YES = frozenset({"1", "true", "t", "yes", "y", "oui", "o", "vrai", "v", "on"})
 NO = frozenset({"0", "false", "f", "no", "n", "non", "faux", "off"})
@@ -90,16 +90,16 @@ class SpeltDecimal(Decimal):
     spelling: str
 
 
-def values(texts: Sequence[str | None], kind: Kind | None) -> list[Any]:
+def values(texts: Sequence[str | None], kind: ValueKind | None) -> list[Any]:
     """What a template gets for texts of a kind; None for a null, and for what is no such value.
 
     Numbers are int or Decimal (a float would be near what was meant, and equal to nothing that is
     written), dates are `date`, timestamps are naive `datetime`s of Paris.
     """
-    return [None if text is None else made(kind or Kind.TEXT, text) for text in texts]
+    return [None if text is None else made(kind or ValueKind.TEXT, text) for text in texts]
 
 
-def made(kind: Kind, text: str) -> Any:
+def made(kind: ValueKind, text: str) -> Any:
     """The value of a text; None where it is none of that kind."""
     try:
         return _MAKERS[kind](text)
@@ -136,17 +136,17 @@ def _timestamp(text: str) -> datetime:
     return moment if moment.tzinfo is None else moment.astimezone(PARIS).replace(tzinfo=None)
 
 
-_MAKERS: dict[Kind, Callable[[str], Any]] = {
-    Kind.TEXT: _text,
-    Kind.YES_NO: YesNo,
-    Kind.MIXED: _text,
-    Kind.BOOLEAN: lambda text: text == "true",
-    Kind.INTEGER: int,
-    Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _float,
-    Kind.DATE: _date,
-    Kind.TIMESTAMP: _timestamp,
-    Kind.OTHER: _text,
+_MAKERS: dict[ValueKind, Callable[[str], Any]] = {
+    ValueKind.TEXT: _text,
+    ValueKind.YES_NO: YesNo,
+    ValueKind.MIXED: _text,
+    ValueKind.BOOLEAN: lambda text: text == "true",
+    ValueKind.INTEGER: int,
+    ValueKind.DECIMAL: _decimal,
+    ValueKind.FLOAT: _float,
+    ValueKind.DATE: _date,
+    ValueKind.TIMESTAMP: _timestamp,
+    ValueKind.OTHER: _text,
 }
 
 

@@ -29,7 +29,7 @@ class Prepared:
     frames: they show what they hold.
     """
 
-    _made: offline.Prepared
+    _made: offline.PreparedFiles
     _memory: Memory
     _settings: Settings
 

@@ -24,7 +24,7 @@ from sms.ledger.bulk_copy import Rows, are_full, copy_rows, portions
 from sms.ledger.database import Transaction
 from sms.ledger.idremotes import Keys
 from sms.ledger.planner_settings import HASH_JOINS, INDEX_LOOKUPS, set_planner
-from sms.ledger.report_matching import NO_CODE, NOWHERE, UNREADABLE, Kind, Messages
+from sms.ledger.report_matching import NO_CODE, NOWHERE, UNREADABLE, MessageGroup, Messages
 from sms.ledger.submissions import locked
 from sms.ledger.tables import OUTCOMES, erased, receipt, stranger, submission
 
@@ -200,7 +200,7 @@ def _messages(tx: Transaction, submission_id: int, day: date) -> Messages:
     with set_planner(tx, STORED_ORDER), tx.cursor as cursor:
         found = cast(Generator[tuple[Any, ...]], cursor.stream(MESSAGES, told, binary=True))
         with closing(found):  # until it is, it locks the connection for this thread alone
-            return Messages((Kind(*kind), packed) for *kind, packed in found)
+            return Messages((MessageGroup(*kind), packed) for *kind, packed in found)
 
 
 def _count_anew(tx: Transaction, submission_id: int, messages: Messages) -> None:

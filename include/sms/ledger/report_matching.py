@@ -25,7 +25,7 @@ UNTOLD = -1  # the line of a message that no row tells of
 EARLIER = -2  # of one whose outcome an earlier report stated
 
 
-class Kind(NamedTuple):
+class MessageGroup(NamedTuple):
     """What messages are counted by."""
 
     country: str
@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 class Told(NamedTuple):
     """So many messages of a kind whose last row has this IDSTATUS (None: no number)."""
 
-    kind: Kind
+    kind: MessageGroup
     idstatus: int | None
     messages: int
 
@@ -44,9 +44,9 @@ class Told(NamedTuple):
 class Messages:
     """A file's messages in the order of their keys; a place is an index into them."""
 
-    def __init__(self, kinds: Iterable[tuple[Kind, bytes]]) -> None:
+    def __init__(self, kinds: Iterable[tuple[MessageGroup, bytes]]) -> None:
         """`kinds`: messages packed as MESSAGE, in portions of one kind each."""
-        numbers: dict[Kind, int] = {}
+        numbers: dict[MessageGroup, int] = {}
         parts = [_unpacked(numbers.setdefault(kind, len(numbers)), each) for kind, each in kinds]
         high, low, msisdn, kind = map(np.concatenate, zip(_NONE, *parts, strict=True))
         order = np.argsort(high)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.audience.screening import EXCLUDED_SCHEMA, Reason, are_blank, nothing_on_a_phone
-from sms.campaign.template import Column, Piece, Template, Words
+from sms.campaign.template import Piece, Placeholder, Template, Words
 from sms.columnar import kinds
 from sms.columnar.digests import digest
 from sms.columnar.nulls import are_nulls
@@ -37,13 +37,13 @@ from sms.columnar.text import (
     joined,
     nulls_of,
 )
-from sms.columnar.values import BLANK, Kind, values
+from sms.columnar.values import BLANK, ValueKind, values
 from sms.errors import BadCampaign, SourceError
 from sms.telecom import gsm
 from sms.telecom.gsm import Cleaned, Unsupported
 from sms.wire import send_file
+from sms.wire.send_file import DelimiterInText
 
-DelimiterInText: TypeAlias = Literal["quote", "replace", "refuse"]
 Lengths: TypeAlias = npt.NDArray[np.int32]
 Group: TypeAlias = tuple[str, str, int]  # of messages: country, variant or "", SMS of each
 
@@ -377,7 +377,7 @@ class _Values:
     encoded: Encoded
     lacks: pa.Array | None = None  # TEXT, for each null the name of what is lacking
     blank: Flags | None = None  # of which nulls something is there that no phone shows
-    kind: Kind | None = None  # of the values
+    kind: ValueKind | None = None  # of the values
     taken: Sequence[frozenset[str]] = ()  # for each text, which ways its conditions went
 
     @property
@@ -433,7 +433,7 @@ def _pieces(template: Template, batch: pa.RecordBatch, blank: Blank) -> list[_Va
 def _piece(piece: Piece, columns: Mapping[str, _Values], size: int) -> _Values:
     if isinstance(piece, Words):
         return _Values(Encoded(pa.array([piece.text], TEXT), None))
-    if isinstance(piece, Column):
+    if isinstance(piece, Placeholder):
         return columns[piece.name]
     asked = [columns[name] for name in piece.columns]
     which, firsts = _combinations(asked, size)
@@ -472,7 +472,7 @@ def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
     return which, np.flatnonzero(~pd.Series(which).duplicated().to_numpy(np.bool_))
 
 
-def _encoded(column: pa.Array, name: str, kind: Kind | None, blanks: Blank | None) -> _Values:
+def _encoded(column: pa.Array, name: str, kind: ValueKind | None, blanks: Blank | None) -> _Values:
     """A column of values without outer white space; what only spells a null is null.
 
     `blanks` are told of one with which a text computes: no value is there twice, so that logic runs

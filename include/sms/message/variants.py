@@ -23,12 +23,11 @@ import pyarrow as pa
 from sms.campaign.bounded_jinja import Condition
 from sms.campaign.template import Template
 from sms.columnar.digests import scattered
-from sms.columnar.text import TEXT, Encoded, Ints, Pieced
-from sms.columnar.values import Kind
+from sms.columnar.text import TEXT, Encoded, Flags, Ints, Pieced
+from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign
 from sms.message.rendering import SUSPECTS, Renderer, Rendering
-from sms.telecom.msisdn import Bools, Int64s
-from sms.yaml_files import Fault
+from sms.yaml_files import DocumentFault
 
 WORDS = 2**64  # so many different words may be drawn
 
@@ -40,9 +39,9 @@ class HoldOut:
     campaign: str
     share: Fraction
 
-    def __call__(self, msisdns: Int64s) -> Bools:
+    def __call__(self, msisdns: Ints) -> Flags:
         """Which of these numbers are held out."""
-        drawn: Bools = scattered(msisdns, f"holdout\0{self.campaign}") < _bound(self.share)
+        drawn: Flags = scattered(msisdns, f"holdout\0{self.campaign}") < _bound(self.share)
         return drawn
 
 
@@ -62,7 +61,7 @@ class Assignment:
         """The variants, in the order that `of` counts them."""
         return tuple(sorted(self.weights))
 
-    def of(self, msisdns: Int64s) -> Ints:
+    def of(self, msisdns: Ints) -> Ints:
         """For each number, the place of its variant in `names`."""
         ends = list(accumulate(self.weights[name] for name in self.names))[:-1]
         bounds = np.array([_bound(end) for end in ends], np.uint64)
@@ -110,10 +109,10 @@ class Texts:
         return next((text.conditions for text in self.by_variant.values() if text.conditions), {})
 
     @property
-    def notes(self) -> tuple[Fault, ...]:
+    def notes(self) -> tuple[DocumentFault, ...]:
         """What no text may have meant."""
         return tuple(
-            Fault(note.line, f"{Path(text.path).name}: {note.problem}")
+            DocumentFault(note.line, f"{Path(text.path).name}: {note.problem}")
             for text in self.by_variant.values()
             for note in text.notes
         )
@@ -124,7 +123,7 @@ class Texts:
         named = (name for text in self.by_variant.values() for name in text.computed)
         return tuple(dict.fromkeys(named))
 
-    def broken_by(self, kinds: Mapping[str, Kind]) -> list[BadCampaign]:
+    def broken_by(self, kinds: Mapping[str, ValueKind]) -> list[BadCampaign]:
         """Each expression that values of these kinds would break, or make never true."""
         return [each for text in self.by_variant.values() for each in text.broken_by(kinds)]
 

@@ -19,7 +19,6 @@ from sms.audience.source_faults import SourceFault
 from sms.columnar import parquet
 from sms.errors import LedgerError
 from sms.ledger.records import PROOF
-from sms.message.rendering import DelimiterInText
 from sms.remedies import Task
 from sms.run.preparation import Plan
 from sms.run.rendered import Counts
@@ -27,6 +26,7 @@ from sms.run.schedule import Schedule
 from sms.run.stores import Keep, OpenFile
 from sms.storage import StoragePath
 from sms.wire import send_file
+from sms.wire.send_file import DelimiterInText
 
 Kept = TypeVar("Kept", bound=BaseModel)
 

@@ -29,12 +29,12 @@ from sms.message.variants import named
 from sms.run import limits, preparation, rendered, screened
 from sms.run.preparation import Plan
 from sms.run.rendered import Sizes, Tally, sum_of
-from sms.run.schedule import File
-from sms.run.screened import Candidates, Screened, Watch, unwatched
+from sms.run.schedule import PlannedFile
+from sms.run.screened import Candidates, ScreenedCandidates, Watch, unwatched
 from sms.run.stores import LocalFolder, MessageStore, Samples
 from sms.settings import Settings
 from sms.wire import send_file
-from sms.yaml_files import Fault
+from sms.yaml_files import DocumentFault
 
 UNKNOWN_ACCOUNT = "00000"
 NOBODYS_NUMBER = 33639980000  # of the block kept for fiction
@@ -121,12 +121,12 @@ def judge(
 class Judged:
     """Candidates, judged by a stop list, and ready to be rendered."""
 
-    screened: Screened
+    screened: ScreenedCandidates
     stop_list: StopList
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """What became of everybody in a table of recipients."""
 
     judged: Judged
@@ -134,7 +134,7 @@ class Outcome:
     unmet: Sequence[str] = ()  # what is to be said of conditions that nobody meets
 
     @property
-    def screened(self) -> Screened:
+    def screened(self) -> ScreenedCandidates:
         """The candidates."""
         return self.judged.screened
 
@@ -174,7 +174,7 @@ class Outcome:
         return self.screened.unused
 
     @property
-    def notes(self) -> tuple[Fault, ...]:
+    def notes(self) -> tuple[DocumentFault, ...]:
         """What the text says and hardly means."""
         return preparation.notes(self.screened.plan.campaign)
 
@@ -185,14 +185,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedFiles:
     """What `prepare` made; `as_json` is what it writes down."""
 
-    outcome: Outcome
-    files: list[tuple[str, send_file.Written]]
+    outcome: Result
+    files: list[tuple[str, send_file.WrittenFile]]
 
     @property
-    def hours(self) -> dict[str, File]:
+    def hours(self) -> dict[str, PlannedFile]:
         """What the schedule says of each file, by stem."""
         screened = self.outcome.screened
         stems = screened.plan.stems(screened.schedule)
@@ -257,7 +257,7 @@ class Prepared:
         }
 
 
-def broken_limits(outcome: Outcome, settings: Settings) -> list[str]:
+def broken_limits(outcome: Result, settings: Settings) -> list[str]:
     """The campaign's own limits that would stop a run, as far as no ledger need be asked."""
     survey, sizes = outcome.screened.survey, outcome.sizes
     run = limits.Run(survey.candidates, sizes.messages, outcome.excluded, sizes.by_country)
@@ -265,7 +265,9 @@ def broken_limits(outcome: Outcome, settings: Settings) -> list[str]:
     return list(limits.tripped(outcome.screened.plan.campaign, run, cost))
 
 
-def prepare(judged: Judged, settings: Settings, out: Path, watch: Watch = unwatched) -> Prepared:
+def prepare(
+    judged: Judged, settings: Settings, out: Path, watch: Watch = unwatched
+) -> PreparedFiles:
     """Write the files, everyone left out, and a summary into the folder `out`.
 
     A file gets its name when it is whole and was judged by the provider's rules. Raises
@@ -289,7 +291,7 @@ def prepare(judged: Judged, settings: Settings, out: Path, watch: Watch = unwatc
 
 def make(
     judged: Judged, store: MessageStore, settings: Settings, watch: Watch = unwatched
-) -> Prepared:
+) -> PreparedFiles:
     """Render into a store, and judge what is there by the provider's rules.
 
     Raises SourceError where nobody is left and the campaign's `on_empty` is `fail`.
@@ -304,7 +306,7 @@ def make(
         with store.reading_file(stem) as source:
             rendered.require_faultless(source, stem, settings)
     unmet = rendered.unmet(found.plan.campaign, made.tally.ways) if made.files else []
-    return Prepared(Outcome(judged, made.tally, unmet), list(made.files.items()))
+    return PreparedFiles(Result(judged, made.tally, unmet), list(made.files.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class Preview:
     """What phones would show; without recipients there is no outcome."""
 
     messages: pa.RecordBatch  # msisdn, oadc, msg, segments, ...
-    outcome: Outcome | None = None
+    outcome: Result | None = None
 
 
 def preview(judged: Judged, settings: Settings, samples: int, watch: Watch = unwatched) -> Preview:
@@ -326,7 +328,7 @@ def preview(judged: Judged, settings: Settings, samples: int, watch: Watch = unw
     made = rendered.render(found.plan, found.schedule, found.screenings(watch), store, settings)
     unmet = rendered.unmet(campaign, made.tally.ways)
     messages = store.found(preparation.messages_schema(campaign))
-    return Preview(messages, Outcome(judged, made.tally, unmet))
+    return Preview(messages, Result(judged, made.tally, unmet))
 
 
 def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:

@@ -16,17 +16,17 @@ from sms.audience.screening import Screener, Survey
 from sms.campaign import stop_mentions
 from sms.campaign.definition import Campaign
 from sms.campaign.template import Template
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.message.rendering import MESSAGES_SCHEMA, VARIANT, WAY, Renderer
 from sms.message.variants import Assignment, HoldOut, Texts, VariantRenderer
 from sms.run.schedule import Schedule
 from sms.settings import Settings
 from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
-from sms.yaml_files import Fault
+from sms.yaml_files import DocumentFault
 
 # What the cells of a source without types may look like by chance.
-GUESSED = (Kind.INTEGER, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP)
+GUESSED = (ValueKind.INTEGER, ValueKind.DECIMAL, ValueKind.DATE, ValueKind.TIMESTAMP)
 
 
 class Plan(BaseModel):
@@ -74,7 +74,7 @@ def template(campaign: Campaign) -> Template | Texts:
     return Texts(compiled) if campaign.variants else compiled[""]
 
 
-def notes(campaign: Campaign) -> tuple[Fault, ...]:
+def notes(campaign: Campaign) -> tuple[DocumentFault, ...]:
     """What the campaign's texts say and hardly mean."""
     doubled = (
         note
@@ -120,7 +120,7 @@ def typed(text: Template | Texts, survey: Survey) -> Survey:
     broken = text.broken_by(known)
     guessed = [name for name in survey.screener.computed if known.get(name) in GUESSED]
     for name in guessed if survey.screener.untyped and broken else ():
-        as_text = known | {name: Kind.TEXT}
+        as_text = known | {name: ValueKind.TEXT}
         left = text.broken_by(as_text)
         if len(left) < len(broken):
             known, broken = as_text, left

@@ -28,7 +28,7 @@ from sms.run.approval import proof_keys
 from sms.run.departure import require_stop_list
 from sms.run.folder import RunFolder
 from sms.run.preparation import Plan
-from sms.run.schedule import File, Schedule
+from sms.run.schedule import PlannedFile, Schedule
 from sms.settings import Settings
 from sms.telecom.msisdn import countries
 
@@ -95,7 +95,7 @@ def _prepared(
     """Write the proof's plan and its very bytes; its file's stem."""
     place.write_plan(proof)
     planning.record_plan(proof, place, ledger)
-    only = File(
+    only = PlannedFile(
         zone=FRANCE, send_at=proof.send_at, people=people.num_rows, reason=proof.slot_reason
     )
     place.write_schedule(Schedule(files=(only,)), proof)

@@ -15,29 +15,28 @@ import jinja2
 from sms.audience.column_names import means_opted_out
 from sms.audience.screening import ColumnFault, Screener
 from sms.campaign.definition import YAML_FILE, Campaign
-from sms.campaign.template import Column as Written
-from sms.campaign.template import Logic, Template
+from sms.campaign.template import Logic, Placeholder, Template
 from sms.clock import PARIS
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign, SourceError
 from sms.run import checks, preparation
-from sms.run.query_columns import Column
+from sms.run.query_columns import QueryColumn
 
 # What can be neither a number to call nor a postcode.
-NO_CODES = (Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.OTHER)
+NO_CODES = (ValueKind.BOOLEAN, ValueKind.DATE, ValueKind.TIMESTAMP, ValueKind.OTHER)
 # What values of each kind may be; a text that they break is broken by all others of the kind.
-EXAMPLES: dict[Kind, object] = {
-    Kind.INTEGER: 7,
-    Kind.DECIMAL: Decimal("7.5"),
-    Kind.FLOAT: 7.5,
-    Kind.DATE: date(2027, 3, 2),
-    Kind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
+EXAMPLES: dict[ValueKind, object] = {
+    ValueKind.INTEGER: 7,
+    ValueKind.DECIMAL: Decimal("7.5"),
+    ValueKind.FLOAT: 7.5,
+    ValueKind.DATE: date(2027, 3, 2),
+    ValueKind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
 }
 # Types whose text is for programs.
 FOR_PROGRAMS = re.compile(r"jsonb?|bytea|xml|hstore|void")
 
 
-def faults(campaign: Campaign, columns: Sequence[Column]) -> Iterator[BadCampaign]:
+def faults(campaign: Campaign, columns: Sequence[QueryColumn]) -> Iterator[BadCampaign]:
     """Each reason for which a run would fail or write to nobody, with file and line if known."""
     screener = _screener(campaign)
     if screener is None:  # which is a fault of the folder by itself
@@ -52,11 +51,11 @@ def faults(campaign: Campaign, columns: Sequence[Column]) -> Iterator[BadCampaig
         yield from _unworkable(text, columns, {fault.line for fault in broken})
 
 
-def notes(campaign: Campaign, columns: Sequence[Column]) -> Iterator[str]:
+def notes(campaign: Campaign, columns: Sequence[QueryColumn]) -> Iterator[str]:
     """What is no fault, or depends on the rows, and is worth knowing."""
     by_name = {each.name: each for each in columns}
     key = by_name.get(campaign.key)
-    if key and key.kind in (Kind.FLOAT, *NO_CODES):
+    if key and key.kind in (ValueKind.FLOAT, *NO_CODES):
         assert key.kind
         yield (
             f"{campaign.sql_path}: the key {_said(key)} is {key.kind.noun}: two people may have "
@@ -66,7 +65,7 @@ def notes(campaign: Campaign, columns: Sequence[Column]) -> Iterator[str]:
         _, unsure = _judged(text, _kinds(columns))
         yield from (f"{fault}. It may be right if all rows say yes or no" for fault in unsure)
         for piece in text.pieces:
-            found = by_name.get(piece.name) if isinstance(piece, Written) else None
+            found = by_name.get(piece.name) if isinstance(piece, Placeholder) else None
             if found and FOR_PROGRAMS.fullmatch(found.type):
                 yield (
                     f"{text.path}, line {text.lines[found.name]}: {{{{ {found.name} }}}} is of the "
@@ -75,7 +74,7 @@ def notes(campaign: Campaign, columns: Sequence[Column]) -> Iterator[str]:
                 )
 
 
-def opted_out(columns: Sequence[Column]) -> list[str]:
+def opted_out(columns: Sequence[QueryColumn]) -> list[str]:
     """The columns that say who has opted out."""
     return [each.name for each in columns if means_opted_out(each.name)]
 
@@ -87,11 +86,11 @@ def _screener(campaign: Campaign) -> Screener | None:
         return None
 
 
-def _kinds(columns: Sequence[Column]) -> dict[str, Kind]:
+def _kinds(columns: Sequence[QueryColumn]) -> dict[str, ValueKind]:
     return {each.name: each.kind for each in columns if each.kind}
 
 
-def _said(column: Column) -> str:
+def _said(column: QueryColumn) -> str:
     return f"{column.name} ({column.type})" if column.type else column.name
 
 
@@ -115,17 +114,17 @@ def _placed(campaign: Campaign, screener: Screener, fault: ColumnFault) -> Itera
 
 
 def _unreadable(
-    campaign: Campaign, screener: Screener, columns: Sequence[Column]
+    campaign: Campaign, screener: Screener, columns: Sequence[QueryColumn]
 ) -> Iterator[BadCampaign]:
     """Columns of a type of which no value can be what the campaign takes it for."""
     wrong = {
-        screener.msisdn: ("number to call", (Kind.FLOAT, *NO_CODES)),
+        screener.msisdn: ("number to call", (ValueKind.FLOAT, *NO_CODES)),
         screener.postcode: ("postcode", NO_CODES),
     }
     for each in columns:
         what, kinds = wrong.get(each.name, ("", ()))
         if each.kind and each.kind in kinds:
-            lost = " has lost digits" if each.kind is Kind.FLOAT else ""
+            lost = " has lost digits" if each.kind is ValueKind.FLOAT else ""
             problem = (
                 f"{_said(each)} is {each.kind.noun}, which{lost or f' is no {what}'}, so that all "
                 "rows would be left out: return it as text"
@@ -144,23 +143,25 @@ def _line_naming(column: str, sql: str) -> int | None:
 # --- Texts --------------------------------------------------------------------------------------
 
 
-def _judged(text: Template, kinds: dict[str, Kind]) -> tuple[list[BadCampaign], list[BadCampaign]]:
+def _judged(
+    text: Template, kinds: dict[str, ValueKind]
+) -> tuple[list[BadCampaign], list[BadCampaign]]:
     """The expressions that break, and those that don't if a column of text says yes or no."""
     broken = text.broken_by(kinds)
     unsure: list[BadCampaign] = []
-    for name in [name for name in text.computed if kinds.get(name) is Kind.TEXT]:
-        left = {_plain(fault) for fault in text.broken_by(kinds | {name: Kind.YES_NO})}
+    for name in [name for name in text.computed if kinds.get(name) is ValueKind.TEXT]:
+        left = {_plain(fault) for fault in text.broken_by(kinds | {name: ValueKind.YES_NO})}
         unsure += [fault for fault in broken if _plain(fault) not in left]
         broken = [fault for fault in broken if _plain(fault) in left]
     return broken, unsure
 
 
 def _plain(fault: BadCampaign) -> tuple[int | None, str]:
-    return fault.line, fault.problem.replace(Kind.YES_NO.noun, Kind.TEXT.noun)
+    return fault.line, fault.problem.replace(ValueKind.YES_NO.noun, ValueKind.TEXT.noun)
 
 
 def _unworkable(
-    text: Template, columns: Sequence[Column], told: set[int | None]
+    text: Template, columns: Sequence[QueryColumn], told: set[int | None]
 ) -> Iterator[BadCampaign]:
     """Logic that fails on the type of some column, of which not every rule is known beforehand."""
     by_name = {each.name: each for each in columns}
@@ -176,9 +177,9 @@ def _unworkable(
             yield BadCampaign(fault.path, fault.line, f"{fault.problem}; {types}")
 
 
-def _failing(piece: Logic, asked: Sequence[Column]) -> BadCampaign | None:
+def _failing(piece: Logic, asked: Sequence[QueryColumn]) -> BadCampaign | None:
     """What an example of each column's kind breaks; nothing is known of texts, which may be any."""
-    known = EXAMPLES.keys() | {Kind.BOOLEAN}
+    known = EXAMPLES.keys() | {ValueKind.BOOLEAN}
     if not asked or any(each.kind not in known for each in asked):
         return None
     for truth in (True, False):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sms.columnar.values import Kind
+from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign, ConfigurationError
 
 PROGRAM = "sms_airflow.describing"
@@ -35,7 +35,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class QueryColumn:
     """A column that a query returns: the warehouse's own word for its type, and what we make of it.
 
     The kind is None where the driver tells no type that we know, and the type then "".
@@ -43,7 +43,7 @@ class Column:
 
     name: str
     type: str = ""
-    kind: Kind | None = None
+    kind: ValueKind | None = None
 
     def __str__(self) -> str:
         return f"{self.name} {self.type}".strip()
@@ -53,7 +53,7 @@ class Column:
 class Answer:
     """The columns of a query, or what is wrong with it or its warehouse."""
 
-    columns: tuple[Column, ...] = ()
+    columns: tuple[QueryColumn, ...] = ()
     fault: BadCampaign | None = None
 
     def as_json(self) -> dict[str, object]:
@@ -64,7 +64,9 @@ class Answer:
     @classmethod
     def of_json(cls, told: dict[str, list[dict[str, str]]]) -> "Answer":
         columns = tuple(
-            Column(each["name"], each["type"], Kind(each["kind"]) if each["kind"] else None)
+            QueryColumn(
+                each["name"], each["type"], ValueKind(each["kind"]) if each["kind"] else None
+            )
             for each in told["columns"]
         )
         return cls(columns, BadCampaign(*told["fault"]) if told["fault"] else None)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from sms.message.samples import EachWay
 from sms.run import preparation
 from sms.run.preparation import Plan
 from sms.run.schedule import Schedule
-from sms.run.screened import Making, Screened
+from sms.run.screened import Making, ScreenedCandidates
 from sms.run.stores import MessageStore, OpenFile
 from sms.settings import Settings
 from sms.wire import inspection, send_file
@@ -213,7 +213,7 @@ class Made:
     """What a rendering made: its counts, and its files that hold a message, by stem."""
 
     tally: Tally
-    files: dict[str, send_file.Written]
+    files: dict[str, send_file.WrittenFile]
 
 
 def render(
@@ -230,7 +230,7 @@ def render(
     writer = Writer(plan, settings, schedule)
     schema = preparation.messages_schema(plan.campaign)
     tally = Tally()
-    written: dict[str, send_file.Written] = {}
+    written: dict[str, send_file.WrittenFile] = {}
 
     @contextmanager
     def opening(stem: str) -> Iterator[OpenFile]:
@@ -282,7 +282,7 @@ def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> 
         )
 
 
-def require_audience(screened: Screened) -> None:
+def require_audience(screened: ScreenedCandidates) -> None:
     """SourceError for an audience of nobody, if the campaign's `on_empty` is `fail`."""
     survey = screened.survey
     if not survey.audience and screened.plan.campaign.on_empty == "fail":

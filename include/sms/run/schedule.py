@@ -30,7 +30,7 @@ MOST_LATE = timedelta(hours=1)  # what is kept free before closing, however late
 LONGEST_RUN = timedelta(days=25)  # by then its people were chosen too long ago
 
 
-class File(BaseModel):
+class PlannedFile(BaseModel):
     """One file of a run, before anything is rendered."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class Schedule(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    files: tuple[File, ...]
+    files: tuple[PlannedFile, ...]
     campaign_id: str = ""  # whose it is, once it is kept
 
     @property
@@ -115,7 +115,7 @@ def schedule(
             raise _too_many()
     most = min(campaign.max_per_file, settings.max_recipients_per_file)
     files = [
-        File(zone=each.where.code, send_at=each.start, people=size, reason=each.reason)
+        PlannedFile(zone=each.where.code, send_at=each.start, people=size, reason=each.reason)
         for each in sorted(placed)
         for size in send_file.parts(each.people, most)
     ]

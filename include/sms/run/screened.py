@@ -68,7 +68,7 @@ class Candidates(Protocol):
 class QueryAnswer:
     """The candidates of a run's folder, as the query gave them."""
 
-    path: parquet.File
+    path: parquet.FilePath
     name: str
 
     @property
@@ -94,7 +94,7 @@ class QueryAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Screened:
+class ScreenedCandidates:
     """Candidates, judged, and ready to be taken apart and rendered."""
 
     plan: Plan
@@ -130,7 +130,7 @@ def screen(
     spared: Mapping[Reason, Asked] = MappingProxyType({}),
     deal: Dealing | None = None,
     watch: Watch = unwatched,
-) -> Screened:
+) -> ScreenedCandidates:
     """Judge all candidates, and deal those who are written to to the run's files.
 
     `opted_out` and each of `spared` take sorted numbers and return those in their list. `deal` is
@@ -149,7 +149,7 @@ def screen(
     dealt = (deal or dealing(plan, settings))(plan.campaign, survey.people)
     survey = survey.dealt([(each.zone, each.people) for each in dealt.files])
     give_memory_back()
-    return Screened(plan, candidates, tuple(columns), survey, dealt)
+    return ScreenedCandidates(plan, candidates, tuple(columns), survey, dealt)
 
 
 def dealing(plan: Plan, settings: Settings) -> Dealing:
@@ -162,7 +162,9 @@ def dealing(plan: Plan, settings: Settings) -> Dealing:
     return deal
 
 
-def divide(screened: Screened, store: AudienceStore, watch: Watch = unwatched) -> SourceFaults:
+def divide(
+    screened: ScreenedCandidates, store: AudienceStore, watch: Watch = unwatched
+) -> SourceFaults:
     """Keep audience and excluded rows, and count the faults of the source among these."""
     faults = SourceFaults()
     with (

@@ -36,17 +36,14 @@ import pyarrow.compute as pc
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
 from sms.columnar.nulls import OF_NUMBERS
-from sms.columnar.text import TEXT, Bytes, bytes_of
+from sms.columnar.text import TEXT, Bytes, Flags, Ints, Uint64s, bytes_of
 from sms.telecom.coded import Coded
 
-Int64s = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.signedinteger[Any]]
 Codes = npt.NDArray[np.int16]  # of a fault or a region
-Words = npt.NDArray[np.uint64]
 
 
-class Fault(Coded):
+class NumberFault(Coded):
     """Why a text is no number of a mobile phone; each is a `Reason` of `sms.audience.screening`."""
 
     MISSING = "missing_msisdn", "there is no number"
@@ -95,7 +92,7 @@ FICTION_GB = 447700900
 
 SHORTEST, LONGEST = 8, 15  # digits of an E.164 number (R17)
 
-_FAULTS = tuple(Fault)
+_FAULTS = tuple(NumberFault)
 _CODE = {fault: code for code, fault in enumerate(_FAULTS, start=1)}
 _REGION = {region: code for code, region in enumerate(REGIONS)}
 _FAULT_WORDS = pa.array(["", *map(str, _FAULTS)], TEXT)
@@ -112,7 +109,7 @@ class Numbers:
     regions, "" for none. `reason`: dictionary array of `Fault` codes, "" for a good number.
     """
 
-    msisdn: Int64s
+    msisdn: Ints
     country: pa.DictionaryArray
     reason: pa.DictionaryArray
 
@@ -138,7 +135,7 @@ def countries(msisdns: pa.Array) -> pa.DictionaryArray:
 def _judged(written: "_Written", national: bool) -> Numbers:
     """Judge plain French mobiles at once, and what is left by the general rules."""
     if not national:
-        written.fault[_national(written) & (written.fault == 0)] = _CODE[Fault.NATIONAL]
+        written.fault[_national(written) & (written.fault == 0)] = _CODE[NumberFault.NATIONAL]
     judged = _judge_french_mobiles(written)
     left = np.flatnonzero(judged.region == 0)
     if left.size:
@@ -146,13 +143,13 @@ def _judged(written: "_Written", national: bool) -> Numbers:
     return _numbers(judged)
 
 
-def _national(written: "_Written") -> Bools:
+def _national(written: "_Written") -> Flags:
     """Which numbers have as many digits as a whole one, and no country's code.
 
     Nine without a zero are such a number that has lost it, or of a country that writes none.
     """
     whole = (written.count >= SHORTEST) & (written.count <= LONGEST)
-    local: Bools = ~written.plus & np.where(written.zeros == 0, written.count == 9, whole)
+    local: Flags = ~written.plus & np.where(written.zeros == 0, written.count == 9, whole)
     return local & (written.zeros <= 1) & ~written.odd
 
 
@@ -219,18 +216,18 @@ _MANY = 99  # digits: as many are counted
 class _Written:
     """What the digits of each text say, before they are understood."""
 
-    value: Int64s  # the digits as one integer
+    value: Ints  # the digits as one integer
     count: Codes  # how many digits, leading zeros included; _MANY for more
-    plus: Bools  # a plus before the first digit
+    plus: Flags  # a plus before the first digit
     zeros: npt.NDArray[np.int8]  # leading zeros: 0, 1, 2, or 3 for more
-    odd: Bools  # something else than digits, one leading plus and gaps
+    odd: Flags  # something else than digits, one leading plus and gaps
     fault: Codes
 
-    def put(self, rows: Int64s, other: "_Written") -> None:
+    def put(self, rows: Ints, other: "_Written") -> None:
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
-    def take(self, rows: Int64s) -> "_Written":
+    def take(self, rows: Ints) -> "_Written":
         return _Written(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
@@ -269,7 +266,7 @@ _KEPT_HIGH = np.array([_kept(n) & ((1 << 64) - 1) for n in range(_WIDEST + 1)], 
 _KEPT_LOW = np.array([_kept(n) >> 64 for n in range(_WIDEST + 1)], np.uint64)
 
 
-def _plainly_written(data: Bytes, offsets: Int64s) -> _Written:
+def _plainly_written(data: Bytes, offsets: Ints) -> _Written:
     """What plain spellings say; all others are odd."""
     # With sixteen bytes before, and one after, there is no edge to read over.
     padded = np.concatenate([np.zeros(_WIDEST, np.uint8), data, np.zeros(1, np.uint8)])
@@ -289,7 +286,7 @@ def _plainly_written(data: Bytes, offsets: Int64s) -> _Written:
     return written
 
 
-def _integers_of_words(high: Words, low: Words, count: Codes) -> tuple[Int64s, Bools]:
+def _integers_of_words(high: Uint64s, low: Uint64s, count: Codes) -> tuple[Ints, Flags]:
     """The last `count` of sixteen bytes as an integer, and whether all are digits."""
     high, low = high ^ _ZEROS, low ^ _ZEROS
     high &= _KEPT_HIGH.take(count)
@@ -307,7 +304,7 @@ def _integers_of_words(high: Words, low: Words, count: Codes) -> tuple[Int64s, B
     return value.view(np.int64), over == 0
 
 
-def _integer_of_word(word: Words) -> Words:
+def _integer_of_word(word: Uint64s) -> Uint64s:
     """Eight digits, one a byte, the first lowest: by pairs, then by fours, then all."""
     pair = word * np.uint64(10)
     pair += word >> np.uint64(8)
@@ -322,7 +319,7 @@ def _integer_of_word(word: Words) -> Words:
     return pair
 
 
-def _zeros_of(value: Int64s, count: Codes) -> npt.NDArray[np.int8]:
+def _zeros_of(value: Ints, count: Codes) -> npt.NDArray[np.int8]:
     """How many zeros, at most three, the digits begin with."""
     zeros = (value < _LEAST.take(count + 2)).astype(np.int8)
     rows = np.flatnonzero(zeros)
@@ -332,7 +329,7 @@ def _zeros_of(value: Int64s, count: Codes) -> npt.NDArray[np.int8]:
     return zeros
 
 
-def _read_spaced(shape: str, data: Bytes, offsets: Int64s, written: _Written) -> None:
+def _read_spaced(shape: str, data: Bytes, offsets: Ints, written: _Written) -> None:
     """Note what those of the odd texts say that are spelled in one shape."""
     size = len(shape)
     rows = np.flatnonzero(written.odd & (np.diff(offsets) == size))
@@ -391,13 +388,13 @@ def _scan(texts: pa.LargeStringArray) -> _Written:
         odd=odd,
         fault=np.zeros(len(texts), dtype=np.int16),
     )
-    written.fault[count > _MOST_DIGITS] = _CODE[Fault.TOO_LONG]
-    written.fault[(count == 0) & ~odd] = _CODE[Fault.MISSING]
-    written.fault[_decimals(texts, data, offsets, before)] = _CODE[Fault.FLOAT]
+    written.fault[count > _MOST_DIGITS] = _CODE[NumberFault.TOO_LONG]
+    written.fault[(count == 0) & ~odd] = _CODE[NumberFault.MISSING]
+    written.fault[_decimals(texts, data, offsets, before)] = _CODE[NumberFault.FLOAT]
     return written
 
 
-def _running_count(mask: Bools) -> Counts:
+def _running_count(mask: Flags) -> Counts:
     """How many are true before each position, and in all."""
     # Half the memory is half the time, and no batch holds two billion bytes of numbers.
     count: Counts = np.zeros(len(mask) + 1, dtype=np.int32 if len(mask) < 1 << 31 else np.int64)
@@ -405,11 +402,11 @@ def _running_count(mask: Bools) -> Counts:
     return count
 
 
-def _rows_of(positions: Int64s, offsets: Int64s) -> Int64s:
+def _rows_of(positions: Ints, offsets: Ints) -> Ints:
     return np.searchsorted(offsets, positions, side="right") - 1
 
 
-def _drop_bracketed_zeros(data: Bytes, offsets: Int64s, digit: Bools, before: Counts) -> bool:
+def _drop_bracketed_zeros(data: Bytes, offsets: Ints, digit: Flags, before: Counts) -> bool:
     """No digit: the zero of `(0)` after one to five digits, a country code with or without 00."""
     zero = np.flatnonzero(data == ord("(")) + 1
     zero = zero[zero < len(data) - 1]
@@ -421,7 +418,7 @@ def _drop_bracketed_zeros(data: Bytes, offsets: Int64s, digit: Bools, before: Co
     return bool(zero.size)
 
 
-def _signs(kind: Bytes, offsets: Int64s, before: Counts) -> tuple[Bools, Bools]:
+def _signs(kind: Bytes, offsets: Ints, before: Counts) -> tuple[Flags, Flags]:
     """Which texts have one plus before their first digit, and which hold anything odd."""
     rows = len(offsets) - 1
     plus, odd = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
@@ -443,7 +440,7 @@ def _signs(kind: Bytes, offsets: Int64s, before: Counts) -> tuple[Bools, Bools]:
     return plus, odd
 
 
-def _integers(digits: Bytes, offsets: Int64s, count: Int64s) -> Int64s:
+def _integers(digits: Bytes, offsets: Ints, count: Ints) -> Ints:
     """The digits of each text as an integer, 0 where there are none or too many."""
     readable = (count > 0) & (count <= _MOST_DIGITS)
     texts = pa.LargeStringArray.from_buffers(
@@ -452,11 +449,11 @@ def _integers(digits: Bytes, offsets: Int64s, count: Int64s) -> Int64s:
         pa.py_buffer(np.ascontiguousarray(digits)),
         pa.py_buffer(np.packbits(readable, bitorder="little")),
     )
-    integers: Int64s = texts.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    integers: Ints = texts.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     return integers.copy()
 
 
-def _leading_zeros(digits: Bytes, first: Counts, count: Int64s) -> npt.NDArray[np.int8]:
+def _leading_zeros(digits: Bytes, first: Counts, count: Ints) -> npt.NDArray[np.int8]:
     zeros = np.zeros(len(count), dtype=np.int8)
     still = np.flatnonzero(count > 0)
     for place in range(3):
@@ -466,7 +463,7 @@ def _leading_zeros(digits: Bytes, first: Counts, count: Int64s) -> npt.NDArray[n
     return zeros
 
 
-def _decimals(texts: pa.LargeStringArray, data: Bytes, offsets: Int64s, before: Counts) -> Int64s:
+def _decimals(texts: pa.LargeStringArray, data: Bytes, offsets: Ints, before: Counts) -> Ints:
     """Rows written as a decimal: nine digits or more, a point, a few digits (R17)."""
     points = np.flatnonzero((data == ord(".")) | (data == ord(",")))
     rows = _rows_of(points, offsets)
@@ -474,7 +471,7 @@ def _decimals(texts: pa.LargeStringArray, data: Bytes, offsets: Int64s, before: 
     if not rows.size:
         return rows
     matching = pc.match_substring_regex(texts.take(pa.array(rows)), _DECIMAL)
-    decimal: Bools = matching.to_numpy(zero_copy_only=False)
+    decimal: Flags = matching.to_numpy(zero_copy_only=False)
     return rows[decimal]
 
 
@@ -503,18 +500,18 @@ def _faults_of_odd(texts: pa.LargeStringArray) -> Codes:
     encoded = texts.dictionary_encode()
     words = encoded.dictionary.to_pylist()
     faults = np.array([_CODE[_fault_of_odd(word)] for word in words], dtype=np.int16)
-    index: Int64s = encoded.indices.to_numpy()
+    index: Ints = encoded.indices.to_numpy()
     return faults[index]
 
 
-def _fault_of_odd(text: str) -> Fault:
+def _fault_of_odd(text: str) -> NumberFault:
     if _SCIENTIFIC.fullmatch(text):
-        return Fault.FLOAT
+        return NumberFault.FLOAT
     if text.strip().casefold() in OF_NUMBERS:
-        return Fault.MISSING
+        return NumberFault.MISSING
     if sum(char.isdigit() for char in text) > _MOST_DIGITS:
-        return Fault.TOO_LONG
-    return Fault.MALFORMED
+        return NumberFault.TOO_LONG
+    return NumberFault.MALFORMED
 
 
 # --- France, metropolitan and overseas ----------------------------------------------------------
@@ -522,7 +519,7 @@ def _fault_of_odd(text: str) -> Fault:
 
 @dataclass(slots=True)
 class _Judged:
-    msisdn: Int64s
+    msisdn: Ints
     region: Codes
     fault: Codes
 
@@ -530,11 +527,11 @@ class _Judged:
     def blank(cls, rows: int) -> "_Judged":
         return cls(np.zeros(rows, np.int64), np.zeros(rows, np.int16), np.zeros(rows, np.int16))
 
-    def put(self, rows: Int64s, other: "_Judged") -> None:
+    def put(self, rows: Ints, other: "_Judged") -> None:
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
-    def take(self, rows: Int64s) -> "_Judged":
+    def take(self, rows: Ints) -> "_Judged":
         return _Judged(self.msisdn[rows], self.region[rows], self.fault[rows])
 
 
@@ -542,11 +539,11 @@ _FAULT_BY_FIRST_DIGIT = np.array(
     [
         _CODE[fault]
         for fault in (
-            Fault.MALFORMED,
-            *[Fault.LANDLINE] * 5,
-            *[Fault.NOT_A_MOBILE] * 2,
-            Fault.PREMIUM,
-            Fault.LANDLINE,  # 09: boxes
+            NumberFault.MALFORMED,
+            *[NumberFault.LANDLINE] * 5,
+            *[NumberFault.NOT_A_MOBILE] * 2,
+            NumberFault.PREMIUM,
+            NumberFault.LANDLINE,  # 09: boxes
         )
     ],
     dtype=np.int16,
@@ -601,7 +598,7 @@ def _judge_french_mobiles(written: _Written) -> _Judged:
     )
 
 
-def _judge_french(written: _Written, judged: _Judged) -> Bools:
+def _judge_french(written: _Written, judged: _Judged) -> Flags:
     """Judge what is French, fault what can't be understood, and tell which rows are foreign."""
     value, count, zeros = written.value, written.count, written.zeros
     whole = judged.fault == 0
@@ -614,35 +611,35 @@ def _judge_french(written: _Written, judged: _Judged) -> Bools:
     lost_plus = bare & (digits >= 10) & ((code == 33) | ((code > 0) & (rest == 9)))
     lost_zero = bare & (digits == 9)
 
-    _fault(judged, whole & international & ((zeros == 1) | (zeros == 3)), Fault.MALFORMED)
-    _fault(judged, whole & national & (count < 10), Fault.TOO_SHORT)
-    _fault(judged, whole & national & (count > 10), Fault.TOO_LONG)
+    _fault(judged, whole & international & ((zeros == 1) | (zeros == 3)), NumberFault.MALFORMED)
+    _fault(judged, whole & national & (count < 10), NumberFault.TOO_SHORT)
+    _fault(judged, whole & national & (count > 10), NumberFault.TOO_LONG)
     neither = whole & bare & ~lost_plus & ~lost_zero
-    _fault(judged, neither & (digits < 9), Fault.TOO_SHORT)
-    _fault(judged, neither & (digits > LONGEST), Fault.TOO_LONG)
-    _fault(judged, neither, Fault.MALFORMED)
+    _fault(judged, neither & (digits < 9), NumberFault.TOO_SHORT)
+    _fault(judged, neither & (digits > LONGEST), NumberFault.TOO_LONG)
+    _fault(judged, neither, NumberFault.MALFORMED)
 
     coded = whole & ((international & (zeros != 1) & (zeros != 3)) | lost_plus)
     french = coded & (code > 0)
-    _fault(judged, french & (rest < 9), Fault.TOO_SHORT)
-    _fault(judged, french & (rest > 9), Fault.TOO_LONG)
+    _fault(judged, french & (rest < 9), NumberFault.TOO_SHORT)
+    _fault(judged, french & (rest > 9), NumberFault.TOO_LONG)
     miquelon = whole & (lost_zero | (national & (count == 10))) & (value // 10**6 == MIQUELON)
     within = (judged.fault == 0) & whole & (french | lost_zero | national) & ~miquelon
     _judge_subscriber(value % _BILLION, np.where(french, code, 0), within, judged)
 
-    foreign: Bools = (coded & ~french) | miquelon
-    _fault(judged, foreign & (digits < SHORTEST), Fault.TOO_SHORT)
-    _fault(judged, foreign & (digits > LONGEST), Fault.TOO_LONG)
+    foreign: Flags = (coded & ~french) | miquelon
+    _fault(judged, foreign & (digits < SHORTEST), NumberFault.TOO_SHORT)
+    _fault(judged, foreign & (digits > LONGEST), NumberFault.TOO_LONG)
     foreign &= judged.fault == 0
     return foreign
 
 
-def _fault(judged: _Judged, rows: Bools, fault: Fault) -> None:
+def _fault(judged: _Judged, rows: Flags, fault: NumberFault) -> None:
     """Give `fault` to those of `rows` that have none yet."""
     judged.fault[rows & (judged.fault == 0)] = _CODE[fault]
 
 
-def _french_code(value: Int64s, digits: Int64s) -> tuple[Int64s, Int64s]:
+def _french_code(value: Ints, digits: Ints) -> tuple[Ints, Ints]:
     """The French calling code that each number begins with, 0 for none, and the digits after it.
 
     A trunk zero between code and number is not counted.
@@ -655,7 +652,7 @@ def _french_code(value: Int64s, digits: Int64s) -> tuple[Int64s, Int64s]:
     return code, rest - trunk
 
 
-def _judge_subscriber(number: Int64s, code: Int64s, rows: Bools, judged: _Judged) -> None:
+def _judge_subscriber(number: Ints, code: Ints, rows: Flags, judged: _Judged) -> None:
     """Judge nine-digit French numbers; `code` is 0 where they are written nationally."""
     owner = np.where(rows, _plan()[np.where(rows, number // 10_000, 0)], 0)
     calling = _CALLING[owner]
@@ -664,7 +661,7 @@ def _judge_subscriber(number: Int64s, code: Int64s, rows: Bools, judged: _Judged
     judged.region[mobile] = owner[mobile]
     other = rows & ~mobile
     overseas = other & (code == 33) & ((owner > 0) | _IS_OVERSEAS_BLOCK[number // 1_000_000])
-    _fault(judged, overseas, Fault.OVERSEAS_AS_METROPOLITAN)
+    _fault(judged, overseas, NumberFault.OVERSEAS_AS_METROPOLITAN)
     other &= ~overseas
     judged.fault[other] = _FAULT_BY_FIRST_DIGIT[(number // 10**8)[other]]
 
@@ -673,19 +670,19 @@ def _judge_subscriber(number: Int64s, code: Int64s, rows: Bools, judged: _Judged
 
 _MOBILE = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
 _FAULT_BY_TYPE = {
-    PhoneNumberType.FIXED_LINE: Fault.LANDLINE,
-    PhoneNumberType.PREMIUM_RATE: Fault.PREMIUM,
-    PhoneNumberType.SHARED_COST: Fault.PREMIUM,
-    PhoneNumberType.TOLL_FREE: Fault.PREMIUM,
+    PhoneNumberType.FIXED_LINE: NumberFault.LANDLINE,
+    PhoneNumberType.PREMIUM_RATE: NumberFault.PREMIUM,
+    PhoneNumberType.SHARED_COST: NumberFault.PREMIUM,
+    PhoneNumberType.TOLL_FREE: NumberFault.PREMIUM,
 }
 _FAULT_BY_LENGTH = {
-    ValidationResult.TOO_SHORT: Fault.TOO_SHORT,
-    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: Fault.TOO_SHORT,
-    ValidationResult.TOO_LONG: Fault.TOO_LONG,
+    ValidationResult.TOO_SHORT: NumberFault.TOO_SHORT,
+    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: NumberFault.TOO_SHORT,
+    ValidationResult.TOO_LONG: NumberFault.TOO_LONG,
 }
 
 
-def _judge_foreign(values: Int64s) -> _Judged:
+def _judge_foreign(values: Ints) -> _Judged:
     """Judge international numbers of other countries, as integers of eight to fifteen digits.
 
     Where many are of one calling code, by the patterns that libphonenumber has for it, all at
@@ -713,7 +710,7 @@ _IN_DOUBT, _UNKNOWN = -1, -2  # in place of a fault: to be judged alone; of no k
 
 
 @cache
-def _code_of_heads() -> Int64s:
+def _code_of_heads() -> Ints:
     """The calling code of each first three digits, 0 for none; no code begins with another."""
     codes = np.zeros(1000, np.int64)
     for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
@@ -722,19 +719,19 @@ def _code_of_heads() -> Int64s:
     return codes
 
 
-def _calling_codes(values: Int64s) -> Int64s:
+def _calling_codes(values: Ints) -> Ints:
     """The calling code that each number begins with, 0 for none."""
-    codes: Int64s = _code_of_heads()[values // _POWER[_digits_of(values) - 3]]
+    codes: Ints = _code_of_heads()[values // _POWER[_digits_of(values) - 3]]
     return codes
 
 
-def _digits_of(values: Int64s) -> Int64s:
+def _digits_of(values: Ints) -> Ints:
     """How many digits each number has."""
-    digits: Int64s = np.searchsorted(_POWER, values, side="right")
+    digits: Ints = np.searchsorted(_POWER, values, side="right")
     return digits
 
 
-def _judge_by_patterns(code: int, values: Int64s) -> _Judged:
+def _judge_by_patterns(code: int, values: Ints) -> _Judged:
     """Judge numbers of one calling code by its regions' patterns; some stay in doubt.
 
     What a parser may strip from a number leaves it in doubt, but for a trunk zero before what is
@@ -750,14 +747,14 @@ def _judge_by_patterns(code: int, values: Int64s) -> _Judged:
     return judged
 
 
-def _without_trunk_zero(code: int, values: Int64s) -> Int64s:
+def _without_trunk_zero(code: int, values: Ints) -> Ints:
     """The numbers with one zero less after the calling code; those without any as they are."""
     unit = _POWER[_digits_of(values) - len(str(code))]
     number = values - code * unit
     return np.where(number < unit // 10, code * (unit // 10) + number, values)
 
 
-def _judge_in_plans(code: int, values: Int64s) -> _Judged:
+def _judge_in_plans(code: int, values: Ints) -> _Judged:
     """Judge numbers that a parser strips nothing from, in libphonenumber's order."""
     plans = _plans(code)
     judged = _Judged.blank(len(values))
@@ -793,21 +790,21 @@ def _verdict(value: int) -> tuple[int, int, int]:
     try:
         number = phonenumbers.parse(f"+{value}")
     except phonenumbers.NumberParseException:
-        return 0, 0, _CODE[Fault.MALFORMED]
+        return 0, 0, _CODE[NumberFault.MALFORMED]
     kind = phonenumbers.number_type(number)
     if kind not in _MOBILE:
         return 0, 0, _CODE[_fault_of_kind(number, kind)]
     msisdn = int(phonenumbers.format_number(number, PhoneNumberFormat.E164))
     if msisdn < 10 ** (SHORTEST - 1):
-        return 0, 0, _CODE[Fault.TOO_SHORT]
+        return 0, 0, _CODE[NumberFault.TOO_SHORT]
     return msisdn, _REGION[phonenumbers.region_code_for_number(number) or "001"], 0
 
 
-def _fault_of_kind(number: phonenumbers.PhoneNumber, kind: int) -> Fault:
+def _fault_of_kind(number: phonenumbers.PhoneNumber, kind: int) -> NumberFault:
     if kind == PhoneNumberType.UNKNOWN:
         length = phonenumbers.is_possible_number_with_reason(number)
-        return _FAULT_BY_LENGTH.get(length, Fault.NOT_A_MOBILE)
-    return _FAULT_BY_TYPE.get(kind, Fault.NOT_A_MOBILE)
+        return _FAULT_BY_LENGTH.get(length, NumberFault.NOT_A_MOBILE)
+    return _FAULT_BY_TYPE.get(kind, NumberFault.NOT_A_MOBILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -836,11 +833,11 @@ class _Plan:
             tuple((f"^{code}(?:{kind})$", fault) for kind, fault in kinds if kind),
         )
 
-    def may_be_stripped(self, texts: pa.LargeStringArray) -> Bools:
+    def may_be_stripped(self, texts: pa.LargeStringArray) -> Flags:
         """Which numbers a parser may shorten; all where the pattern may match nothing."""
         return _matching(texts, self.trunk) if self.trunk else np.zeros(len(texts), np.bool_)
 
-    def begins(self, texts: pa.LargeStringArray) -> Bools:
+    def begins(self, texts: pa.LargeStringArray) -> Flags:
         """Which numbers begin as this region's do."""
         return _matching(texts, self.leading) if self.leading else np.ones(len(texts), np.bool_)
 
@@ -858,10 +855,10 @@ class _Plan:
 # As libphonenumber: what costs before all, then what is no person's, and of what looks like a
 # landline and a mobile alike, it says that it may be either, which is enough for us.
 _KINDS = (
-    (("premium_rate", "toll_free", "shared_cost"), _CODE[Fault.PREMIUM]),
-    (("voip", "personal_number", "pager", "uan", "voicemail"), _CODE[Fault.NOT_A_MOBILE]),
+    (("premium_rate", "toll_free", "shared_cost"), _CODE[NumberFault.PREMIUM]),
+    (("voip", "personal_number", "pager", "uan", "voicemail"), _CODE[NumberFault.NOT_A_MOBILE]),
     (("mobile",), 0),
-    (("fixed_line",), _CODE[Fault.LANDLINE]),
+    (("fixed_line",), _CODE[NumberFault.LANDLINE]),
 )
 
 
@@ -870,8 +867,8 @@ def _any_of(region: str, kinds: tuple[str, ...]) -> str:
     return "|".join(f"(?:{p})" for p in (_pattern(region, kind) for kind in kinds) if p)
 
 
-def _matching(texts: pa.LargeStringArray, pattern: str) -> Bools:
-    matching: Bools = pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
+def _matching(texts: pa.LargeStringArray, pattern: str) -> Flags:
+    matching: Flags = pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
     return matching
 
 
@@ -885,8 +882,8 @@ def _plans(code: int) -> tuple[_Plan, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _fault_of_length(code: int, length: int) -> Fault:
+def _fault_of_length(code: int, length: int) -> NumberFault:
     """The fault of a number of no known kind: all of a country's with one length share it."""
     number = phonenumbers.PhoneNumber(country_code=code, national_number=10 ** (length - 1))
     reason = phonenumbers.is_possible_number_with_reason(number)
-    return _FAULT_BY_LENGTH.get(reason, Fault.NOT_A_MOBILE)
+    return _FAULT_BY_LENGTH.get(reason, NumberFault.NOT_A_MOBILE)

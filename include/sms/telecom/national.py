@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import PhoneMetadata
 
-from sms.columnar.text import TEXT, distinct
-from sms.telecom.msisdn import FRENCH, Int64s, normalise
+from sms.columnar.text import TEXT, Ints, distinct
+from sms.telecom.msisdn import FRENCH, normalise
 
 SUBSCRIBER = 9  # digits of a French number without its zero
 
@@ -36,7 +36,7 @@ def written_alike(country: str) -> bool:
     return SUBSCRIBER in lengths or (SUBSCRIBER + 1 in lengths and example.startswith("0"))
 
 
-def meanings(texts: pa.LargeStringArray, countries: Iterable[str]) -> Int64s:
+def meanings(texts: pa.LargeStringArray, countries: Iterable[str]) -> Ints:
     """Every mobile number that these texts may mean, in France and in some countries, sorted.
 
     For opt-outs, where a guess too many costs a message, and one too few breaks the law.
@@ -44,7 +44,7 @@ def meanings(texts: pa.LargeStringArray, countries: Iterable[str]) -> Int64s:
     return distinct(meanings_by_row(texts, countries)[1])
 
 
-def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tuple[Int64s, Int64s]:
+def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tuple[Ints, Ints]:
     """The same with the row (from 0) of each, which may be there several times."""
     digits = pc.replace_substring_regex(texts, r"\D+", "")
     readings = [_after("0", pc.utf8_slice_codeunits(digits, -SUBSCRIBER))]

@@ -10,22 +10,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.columnar.digests import identity
-from sms.columnar.text import TEXT, Bytes, Flags, Ints, bytes_of, is_utf8, ranges, rows_of
+from sms.columnar.text import TEXT, Bytes, Flags, Ints, Uint64s, bytes_of, is_utf8, ranges, rows_of
 from sms.columnar.threads import ordered
 from sms.telecom import gsm
 from sms.telecom.coded import Coded
 from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
-
-Words: TypeAlias = npt.NDArray[np.uint64]
 
 
 class FaultCode(Coded):
@@ -51,7 +47,7 @@ class FaultCode(Coded):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class FileFault:
     """Where a file breaks a rule; never what stands there."""
 
     line: int  # as an editor counts, from 1: a line break inside quotes counts too
@@ -76,7 +72,7 @@ class Rules:
 STANDARD = Rules()
 
 
-def check(source: BufferedIOBase, dialect: Dialect, rules: Rules = STANDARD) -> list[Fault]:
+def check(source: BufferedIOBase, dialect: Dialect, rules: Rules = STANDARD) -> list[FileFault]:
     """Every fault of a file by the provider's page, in the order of its lines, reading it once.
 
     Keeps 40 bytes a row in memory, and a few pieces of the file.
@@ -146,8 +142,8 @@ class _Judged:
 
     lines: Ints
     faults: list[tuple[FaultCode, Ints]]  # and the lines they stand on
-    idremotes: Words  # what tells them apart, (rows, 2)
-    numbers: Words
+    idremotes: Uint64s  # what tells them apart, (rows, 2)
+    numbers: Uint64s
 
     @classmethod
     def of(cls, block: _Block, dialect: Dialect, rules: Rules) -> "_Judged":
@@ -302,7 +298,7 @@ class _Inspection:
 
     dialect: Dialect
     rules: Rules
-    faults: set[Fault] = field(default_factory=set)
+    faults: set[FileFault] = field(default_factory=set)
     rows: int = 0
     judged: list[_Judged] = field(default_factory=list)
 
@@ -316,7 +312,7 @@ class _Inspection:
     def add(self, code: FaultCode, lines: Sequence[int] | Ints) -> None:
         """Note a fault on each of these lines, which ascend; not more of them than are told."""
         some = lines[: self.rules.maximum_faults + 1]
-        self.faults.update(Fault(int(line), code) for line in some)
+        self.faults.update(FileFault(int(line), code) for line in some)
 
     def count(self, lines: Ints) -> None:
         """Count rows, whatever they hold."""
@@ -331,7 +327,7 @@ class _Inspection:
             self.add(code, lines)
         self.judged.append(replace(judged, faults=[]))
 
-    def conclude(self) -> list[Fault]:
+    def conclude(self) -> list[FileFault]:
         """All faults, those that only the whole file shows included."""
         if not self.rows:
             self.add(FaultCode.EMPTY_FILE, [1])
@@ -345,11 +341,11 @@ class _Inspection:
         told = sorted(self.faults, key=lambda fault: (fault.line, fault.code))
         most = self.rules.maximum_faults
         if len(told) > most:
-            told[most:] = [Fault(told[most].line, FaultCode.TOO_MANY_FAULTS)]
+            told[most:] = [FileFault(told[most].line, FaultCode.TOO_MANY_FAULTS)]
         return told
 
 
-def _again(words: Words) -> Flags:
+def _again(words: Uint64s) -> Flags:
     """Which texts stand further up too; an empty one has been told already."""
     first = np.sort(words[:, 0])
     if not (first[1:] == first[:-1]).any():

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sms.columnar.text import Flags, Ints
 from sms.telecom.msisdn import OVERSEAS_BLOCKS
 from sms.wire.report_rows import LONGEST_ROW
 
-Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
-Int64s = npt.NDArray[np.int64]
 
 _STRIPPED = np.zeros(256, dtype=bool)
 _STRIPPED[list(b' \t\r"')] = True
@@ -27,11 +26,11 @@ _FICTION = 33_63998  # of the block 639, and in no place overseas
 class Span:
     """Where one field of many lines begins and ends in a block, spaces and quotes left out."""
 
-    begin: Int64s
-    end: Int64s
+    begin: Ints
+    end: Ints
 
     @classmethod
-    def trimmed(cls, block: Bytes, begin: Int64s, end: Int64s) -> "Span":
+    def trimmed(cls, block: Bytes, begin: Ints, end: Ints) -> "Span":
         for _ in range(4):  # who has more around a field is read row by row
             before = (begin < end) & _STRIPPED[block[begin]]
             begin = begin + before
@@ -41,10 +40,10 @@ class Span:
                 break
         return cls(begin, end)
 
-    def of(self, rows: Bools) -> "Span":
+    def of(self, rows: Flags) -> "Span":
         return Span(self.begin[rows], self.end[rows])
 
-    def is_trimmed(self, block: Bytes) -> Bools:
+    def is_trimmed(self, block: Bytes) -> Flags:
         inner = self.begin < self.end
         return ~(inner & (_STRIPPED[block[self.begin]] | _STRIPPED[block[self.end - 1]]))
 
@@ -57,7 +56,7 @@ class Span:
         both = pa.LargeBinaryArray.from_buffers(pa.large_binary(), count, buffers)
         return both.take(pa.array(np.arange(0, count, 2)))
 
-    def integers(self, block: Bytes, most: int) -> Int64s:
+    def integers(self, block: Bytes, most: int) -> Ints:
         """The fields as integers of at most so many digits; -1 for anything else."""
         value = np.full(len(self.begin), -1, dtype=np.int64)
         length = self.end - self.begin
@@ -73,12 +72,12 @@ class Cells:
     """A block's lines, which of them are plainly rows, and those rows' fields."""
 
     data: Bytes
-    begin: Int64s
-    end: Int64s
-    plain: Bools
+    begin: Ints
+    end: Ints
+    plain: Flags
     idremote: Span
-    msisdn: Int64s
-    idstatus: Int64s
+    msisdn: Ints
+    idstatus: Ints
     status: Span
     operator: Span
 
@@ -144,7 +143,7 @@ class Cells:
             operator.of(sure),
         )
 
-    def without(self, lines: Bools) -> "Cells":
+    def without(self, lines: Flags) -> "Cells":
         """The same, but that these lines are no rows by themselves."""
         left = ~lines[self.plain]
         if left.all():
@@ -160,7 +159,7 @@ class Cells:
         )
 
 
-def _integers(block: Bytes, begin: Int64s, digits: int) -> Int64s:
+def _integers(block: Bytes, begin: Ints, digits: int) -> Ints:
     value = np.zeros(len(begin), dtype=np.int64)
     good = np.ones(len(begin), dtype=bool)
     for place in range(digits):
@@ -170,30 +169,30 @@ def _integers(block: Bytes, begin: Int64s, digits: int) -> Int64s:
     return np.where(good, value, -1)
 
 
-def _none_torn(quote: Int64s, cuts: list[Int64s]) -> Bools:
+def _none_torn(quote: Ints, cuts: list[Ints]) -> Flags:
     """Whether all fields between these cuts hold even numbers of quotes, line by line.
 
     Else a `;` of a quoted field was taken for the end of it.
     """
     upto = np.stack([np.searchsorted(quote, cut) for cut in cuts])
-    even: Bools = (np.diff(upto, axis=0) % 2 == 0).all(axis=0)
+    even: Flags = (np.diff(upto, axis=0) % 2 == 0).all(axis=0)
     return even
 
 
-def _places(data: Bytes, sign: str, is_it: Bools) -> Int64s:
+def _places(data: Bytes, sign: str, is_it: Flags) -> Ints:
     """Where a character stands; `is_it` is overwritten."""
     return np.flatnonzero(np.equal(data, ord(sign), out=is_it))
 
 
-def _is_overseas_with_33(msisdn: Int64s) -> Bools:
+def _is_overseas_with_33(msisdn: Ints) -> Flags:
     """Which are overseas numbers behind +33; `number` knows which that means."""
     block = msisdn // 1_000_000
     french = (block >= 33_000) & (block < 34_000)
     overseas = french & _BLOCK_OVERSEAS[np.where(french, block - 33_000, 0)]
-    found: Bools = overseas & (msisdn // 10_000 != _FICTION)
+    found: Flags = overseas & (msisdn // 10_000 != _FICTION)
     return found
 
 
-def _count(places: Int64s, end: Int64s) -> Int64s:
+def _count(places: Ints, end: Ints) -> Ints:
     """How many of these places each line holds."""
     return np.diff(np.searchsorted(places, end), prepend=0)

@@ -85,7 +85,7 @@ REPLY_BEGINS = re.compile(rb"[ \t]*(?:\"[ \t]*)?'?(?:\+|00?)?[(1-9][\d .()/-]{6,
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReportRow:
     """A row's fields, with quotes undone and spaces left, or why it has none."""
 
     line: int
@@ -100,13 +100,13 @@ def rows_of(
     begins: re.Pattern[bytes],
     ends: bool,
     whole: Whole | None = None,
-) -> tuple[list[Row], int]:
+) -> tuple[list[ReportRow], int]:
     """The rows that begin in `lines`, blank ones left out, and how many lines they take.
 
     `ends` says that no row goes on behind the last line. `whole` tells of some fields whether they
     are a row without any doubt: then RFC 4180 has the word, whatever a line within looks like.
     """
-    found: list[Row] = []
+    found: list[ReportRow] = []
     at = 0
     while at < len(lines):
         if not lines[at].strip():
@@ -130,7 +130,7 @@ def portions(
     begins: re.Pattern[bytes],
     ends: bool,
     whole: Whole | None = None,
-) -> Iterator[tuple[list[Row], int]]:
+) -> Iterator[tuple[list[ReportRow], int]]:
     """`rows_of` a portion of the lines after the other, with how many lines are taken by then.
 
     A block may hold a million lines that are no row: whoever draws them can give up before.
@@ -252,17 +252,17 @@ def _split(text: bytes) -> list[bytes] | None:
     return fields
 
 
-def _literal(number: int, line: bytes) -> Row:
+def _literal(number: int, line: bytes) -> ReportRow:
     """A line whose quotes make no sense: they are characters like others."""
     return _sound(number, line.split(b";"), line)
 
 
-def _sound(number: int, fields: Sequence[bytes], line: bytes, lines: int = 1) -> Row:
+def _sound(number: int, fields: Sequence[bytes], line: bytes, lines: int = 1) -> ReportRow:
     if len(line) > LONGEST_ROW:
-        return Row(number, fault=f"is longer than {LONGEST_ROW >> 10} KiB", lines=lines)
+        return ReportRow(number, fault=f"is longer than {LONGEST_ROW >> 10} KiB", lines=lines)
     if any(b"\0" in cell for cell in fields):
-        return Row(number, fault="holds zero bytes", lines=lines)
-    return Row(number, fields, lines=lines)
+        return ReportRow(number, fault="holds zero bytes", lines=lines)
+    return ReportRow(number, fields, lines=lines)
 
 
 def bare(cell: bytes) -> bytes:

@@ -41,16 +41,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sms.clock import PARIS
-from sms.columnar.text import bytes_of
+from sms.columnar.text import Ints, bytes_of
 from sms.errors import ReportUnreadable
 from sms.wire.names import ReportKind
-from sms.wire.report_cells import Cells, Int64s, Span
+from sms.wire.report_cells import Cells, Span
 from sms.wire.report_rows import (
     DELIVERY_BEGINS,
     LONGEST_ROW,
     NUMBER,
     REPLY_BEGINS,
-    Row,
+    ReportRow,
     Walk,
     bare,
     number,
@@ -331,7 +331,7 @@ def _without_mark(lines: bytes, first: int) -> bytes:
     return lines
 
 
-def _is_header(row: Row, name: str) -> bool:
+def _is_header(row: ReportRow, name: str) -> bool:
     """Whether this is the line of names, and no row stands behind it after a bare CR."""
     names = b";".join(row.fields).rstrip()
     return bool(row.fields) and bare(row.fields[0]).upper() == name.encode() and b"\r" not in names
@@ -374,7 +374,7 @@ class Replies(_Reader):
             self.keep(table, kept[0][0] if kept else None)
         return sum(len(line) + 1 for line in lines[:taken]), taken
 
-    def _read(self, row: Row) -> tuple[Any, ...] | None:
+    def _read(self, row: ReportRow) -> tuple[Any, ...] | None:
         fields = row.fields
         msisdn = number(fields[0]) if fields else None
         fault = row.fault
@@ -527,11 +527,11 @@ class Deliveries(_Reader):
         except pa.ArrowInvalid:
             return pa.array([self.text(cell) for cell in raw.to_pylist()], pa.large_string())
 
-    def _one_by_one(self, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    def _one_by_one(self, rows: Iterable[ReportRow]) -> list[tuple[Any, ...]]:
         read = [self._read(row) for row in rows if not _is_header(row, "IDREMOTE")]
         return [values for values in read if values is not None]
 
-    def _read(self, row: Row) -> tuple[Any, ...] | None:
+    def _read(self, row: ReportRow) -> tuple[Any, ...] | None:
         fault, fields = row.fault, _without_last(row.fields)
         # Read as one, the last row's outcome would be the first one's message's.
         if not fault and _DELIVERY_INSIDE.search(b";".join(fields)):
@@ -598,12 +598,12 @@ def _within_texts(block: bytes, cells: Cells, ends: bool) -> npt.NDArray[np.bool
     return within
 
 
-def _runs(lines: Int64s) -> list[Int64s]:
+def _runs(lines: Ints) -> list[Ints]:
     """Line numbers, cut where one is missing."""
     return np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1) if len(lines) else []
 
 
-def _outcomes(idstatus: Int64s) -> pa.DictionaryArray:
+def _outcomes(idstatus: Ints) -> pa.DictionaryArray:
     listed = [*OUTCOMES.values(), Outcome.UNKNOWN]
     which = np.full(10_000, len(OUTCOMES), np.int32)
     which[list(OUTCOMES)] = np.arange(len(OUTCOMES))

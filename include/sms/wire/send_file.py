@@ -75,7 +75,7 @@ def lacking(text: str, encoding: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """What was written."""
 
     rows: int
@@ -119,12 +119,12 @@ class Output:
         self._segments += block.segments
 
     @property
-    def written(self) -> Written:
+    def written(self) -> WrittenFile:
         """What was written so far."""
-        return Written(self._rows, self._size, self._digest.hexdigest(), self._segments)
+        return WrittenFile(self._rows, self._size, self._digest.hexdigest(), self._segments)
 
 
-def write(batches: Iterable[pa.RecordBatch], out: BinaryIO, dialect: Dialect) -> Written:
+def write(batches: Iterable[pa.RecordBatch], out: BinaryIO, dialect: Dialect) -> WrittenFile:
     """Write messages (idremote, msisdn, oadc, msg, segments) as the file that is uploaded."""
     output = Output(out)
     for made in ordered(lambda some: block(some, dialect), _sliced(batches)):
