@@ -114,6 +114,13 @@ def test_an_audience_of_nobody_has_its_columns(campaign: Campaigns, people: pd.D
     assert "first_name" in screened.audience
 
 
+def test_a_text_may_use_a_column_called_zone(campaign: Campaigns, people: pd.DataFrame) -> None:
+    screened = sms.screen(people.assign(zone="Nord"), campaign(text="{{ zone }}"), None, AT)
+
+    assert screened.audience["zone_given"].unique().tolist() == ["Nord"]
+    assert screened.audience["zone"].unique().tolist() == ["FR"]
+
+
 def test_a_file_of_others_is_left_alone(made: sms.Prepared, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made.write(out)

@@ -27,7 +27,8 @@ class Screened:
     def audience(self) -> pd.DataFrame:
         """Who would be written to: key, number, country, zone and hour, then the text's columns.
 
-        `row` is a row's place among the candidates, from 1; the text's columns are theirs.
+        `row` is a row's place among the candidates, from 1. The text's columns are those of the
+        candidates; one that is called zone or send_at has `_given` behind its name.
         """
         found = self._judged.screened
         schema = found.audience_schema
@@ -43,10 +44,11 @@ class Screened:
         frame["zone"] = hours["zone"].astype("category")
         frame["send_at"] = pd.to_datetime(hours["send_at"], utc=True).dt.tz_convert(PARIS)
         carried = [name for name in schema.names if name not in OWN_COLUMNS]
-        if not carried or frame.empty:
-            return frame.assign(**dict.fromkeys(carried))
-        given = rows_at(found.candidates.batches(carried), (frame["row"] - 1).tolist())
-        return frame.join(columns.frame_of(pa.Table.from_batches(given)))
+        given = pd.DataFrame(columns=pd.Index(carried))
+        if carried and len(frame):
+            rows = rows_at(found.candidates.batches(carried), (frame["row"] - 1).tolist())
+            given = columns.frame_of(pa.Table.from_batches(rows))
+        return frame.join(given.rename(columns={name: f"{name}_given" for name in frame.columns}))
 
     @cached_property
     def excluded(self) -> pd.DataFrame:
