@@ -100,6 +100,16 @@ def test_an_old_connection_is_replaced_before_use(
     ledger.engine.dispose()
 
 
+def test_a_connection_on_which_a_statement_failed_is_not_used_again(
+    kept: Ledger, connections: list[Any]
+) -> None:
+    with pytest.raises(LedgerError), kept._database.transaction() as tx:
+        tx.db.execute(text("SELECT 1 / 0"))
+
+    assert kept.stop_list.size() == 0
+    assert len(connections) == 2
+
+
 def test_a_transaction_inside_another_one_does_not_wait_for_its_connection(kept: Ledger) -> None:
     with kept._database.transaction(), kept._database.snapshot():
         assert kept.stop_list.size() == 0

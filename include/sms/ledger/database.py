@@ -115,7 +115,11 @@ class Database:
         try:
             with engine.begin() as db:
                 tx = Transaction(db, self.clock(), self.actor, self.key, self.clock)
-                yield tx
+                try:
+                    yield tx
+                except (DBAPIError, psycopg.Error):
+                    db.invalidate()  # the next transaction may find another server: a failover
+                    raise
         except (DBAPIError, psycopg.Error) as error:
             # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
             raise in_our_words(error, engine.url) from None
