@@ -11,9 +11,9 @@ with DAG(
     doc_md="""
     ### What became of every message of one file
 
-    Created by `book_collection` when the gateway accepts a file, with a start in the future: one
-    day after the sending, or four for 10,000 messages and more. Until then the run is queued and
-    holds nothing.
+    The task `schedule_collection` creates a run when the gateway accepts a file. The run starts one
+    day after the sending, or four days for 10,000 messages and more. Until then it is queued and
+    takes no slot.
 
     It waits for `ACK-….csv`, keeps the raw file in the archive, loads it into the ledger, and
     counts: sent = delivered + refused + not delivered + pending + unknown + missing.

@@ -53,8 +53,8 @@ with DAG(
     max_active_runs=4,
 ):
     again = tasks.settle("{{ params.stem }}", "{{ params.answer }}")
-    send_again = TriggerDagRunOperator(
-        task_id="send_again",
+    resend = TriggerDagRunOperator(
+        task_id="resend",
         trigger_dag_id="{{ ti.xcom_pull(task_ids='settle') }}",
         trigger_run_id="again__{{ params.stem }}",
         conf="{{ ti.xcom_pull(task_ids='settle', key='conf') | tojson }}",
@@ -65,4 +65,4 @@ with DAG(
         doc_md="Start a new run of the campaign whose only file never arrived, once.",
         **tasks.PATIENT,
     )
-    again >> send_again
+    again >> resend

@@ -16,7 +16,7 @@ COLLECT_REPLIES = "collect_replies"
 # The tasks by DAG, in the order of the story.
 SENDING = (
     *("plan", "extract", "screen", "render", "review"),
-    *("approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"),
+    *("approve", "await_hour", "fetch_stops", "submit", "schedule_collection", "summarize"),
 )
 COLLECTING = ("await_report", "archive", "load", "reconcile")
 REPLIES = ("collect_replies",)
@@ -169,7 +169,7 @@ SAYINGS: dict[tuple[str, str], Saying] = {
     ),
     ("review", DONE): lambda _, files: f"checked: {_files(files)}",
     ("submit", DONE): lambda _, files: f"{_files(files)} accepted by the gateway",
-    ("book_collection", DONE): lambda _, files: f"delivery report due {_dues(files)}",
+    ("schedule_collection", DONE): lambda _, files: f"delivery report due {_dues(files)}",
     ("await_report", AHEAD): lambda _, files: _until(files),
     ("await_report", BUSY): lambda _, files: _until(files),
     ("load", DONE): lambda run, _: (

@@ -24,7 +24,7 @@ class Task(StrEnum):
     PLAN = "plan"
     SCREEN = "screen"
     RENDER = "render"
-    PROVE = "prove"
+    PREPARE_PROOF = "prepare_proof"
     SEND_PROOF = "send_proof"
     APPROVE = "approve"
     SUBMIT = "submit"
@@ -33,7 +33,7 @@ class Task(StrEnum):
 class Housekeeping(StrEnum):
     """The tasks of the DAG housekeeping that people wait for."""
 
-    EXPIRE_PEOPLE = "expire_people"
+    EXPIRE_PERSONAL_DATA = "expire_personal_data"
 
 
 def clear(task: Task) -> str:

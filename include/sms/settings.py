@@ -117,8 +117,8 @@ class Settings(BaseModel):
 
     window_start: Hour = OPENS
     window_end: Hour = CLOSES
-    max_late: Duration = timedelta(minutes=10)
-    max_age: Duration = timedelta(hours=12)
+    max_delay: Duration = timedelta(minutes=10)
+    max_audience_age: Duration = timedelta(hours=12)
     messages_per_hour: Annotated[StrictInt, Field(ge=1)] | None = None
     schedule_horizon: Duration = timedelta(days=25)
 
@@ -130,8 +130,8 @@ class Settings(BaseModel):
 
     report_grace: Duration = timedelta(days=1)
     report_poll: Seconds = 300.0
-    report_stays: Duration = timedelta(days=7)
-    reports_quiet: Duration = timedelta(days=20)
+    incomplete_report_retention: Duration = timedelta(days=7)
+    close_after: Duration = timedelta(days=20)
 
     notify: tuple[Notify, ...] = ()
 
@@ -147,9 +147,9 @@ class Settings(BaseModel):
     runs_folder: Folder = "data/runs"
     archive_folder: Folder = "data/archive"
 
-    keep_runs: Duration = timedelta(days=90)
-    keep_archive: Duration = timedelta(days=365)
-    keep_people: Duration = timedelta(days=3 * 365)
+    run_retention: Duration = timedelta(days=90)
+    archive_retention: Duration = timedelta(days=365)
+    personal_data_retention: Duration = timedelta(days=3 * 365)
 
     @field_validator("campaigns_folder")
     @classmethod
@@ -166,7 +166,7 @@ class Settings(BaseModel):
             )
         return maximum
 
-    @field_validator("reports_quiet")
+    @field_validator("close_after")
     @classmethod
     def _ends_before_the_alarm(cls, quiet: timedelta) -> timedelta:
         if not timedelta(days=5) <= quiet <= UNREAD:
@@ -176,7 +176,7 @@ class Settings(BaseModel):
             )
         return quiet
 
-    @field_validator("report_stays")
+    @field_validator("incomplete_report_retention")
     @classmethod
     def _ends_within_the_provider_s_month(cls, stays: timedelta) -> timedelta:
         if not timedelta(days=1) <= stays <= UNREAD:
@@ -186,7 +186,7 @@ class Settings(BaseModel):
             )
         return stays
 
-    @field_validator("keep_runs", "keep_archive", "keep_people")
+    @field_validator("run_retention", "archive_retention", "personal_data_retention")
     @classmethod
     def _outlives_the_provider_s_month(cls, kept: timedelta) -> timedelta:
         if kept < MONTH:

@@ -12,7 +12,7 @@ from sms.words import shown
 from sms_airflow import form, tasks
 from sms_airflow.approval import ApproveOperator
 from sms_airflow.documentation import campaign_page
-from sms_airflow.operators import BookCollection, SubmitOperator
+from sms_airflow.operators import ScheduleCollection, SubmitOperator
 from sms_airflow.sensors import HourSensor
 
 # First unpaused, a campaign waits for its next time. Airflow's default, False, would at once start
@@ -60,16 +60,18 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
         approve = ApproveOperator(task_id="approve", stems=stems, **tasks.PATIENT)
         hour = HourSensor(task_id="await_hour", stems=stems, **tasks.PATIENT)
         submit = SubmitOperator(task_id="submit", stems=stems, **tasks.STUBBORN)
-        booked = BookCollection.of_each(stems, task_id="book_collection", **tasks.PATIENT)
+        booked = ScheduleCollection.of_each(stems, task_id="schedule_collection", **tasks.PATIENT)
         planned >> tasks.extract() >> tasks.screen() >> tasks.render() >> stems
         if campaign.proof_to:
-            proof = tasks.prove()
+            proof = tasks.prepare_proof()
             proved = SubmitOperator(task_id="send_proof", stems=proof, **tasks.STUBBORN)
             stems >> proof
-            booked_proof = BookCollection.of_each(proof, task_id="book_proof", **tasks.PATIENT)
+            booked_proof = ScheduleCollection.of_each(
+                proof, task_id="schedule_proof_collection", **tasks.PATIENT
+            )
             proved >> [approve, booked_proof]
-        approve >> hour >> tasks.hear_stops() >> submit >> booked
-        [submit, booked] >> tasks.conclude(stems)
+        approve >> hour >> tasks.fetch_stops() >> submit >> booked
+        [submit, booked] >> tasks.summarize(stems)
     # Last: each task that is made after them would hold and serialize a copy of its own.
     dag.params = form.params(campaign, settings)  # type: ignore[assignment]  # and this
     return dag

@@ -21,10 +21,10 @@ STAGES = """
 | `review` | checks the bytes, writes the report; a dry run ends here | likewise |
 | `approve` | asks a person, where the campaign wants a yes | always |
 | `await_hour` | waits until shortly before the hour; the run can still be called off | always |
-| `hear_stops` | brings home the STOPs that lie at the gateway | always |
+| `fetch_stops` | brings home the STOPs that lie at the gateway | always |
 | `submit` | uploads all as `.tmp`, renames one by one, waits for each `.done` | always, it looks |
-| `book_collection` | books the run that fetches the delivery report when it is due | always |
-| `conclude` | says what was sent; fails with any file before it | always |
+| `schedule_collection` | books the run that fetches the delivery report when it is due | always |
+| `summarize` | says what was sent; fails with any file before it | always |
 
 Right before each rename the stop list is read again; a `.reject` fails at once and holds what
 follows. From the moment a file is being uploaded, clearing earlier tasks changes nothing: what was
@@ -64,8 +64,8 @@ def _texts(campaign: Campaign) -> Mapping[str, str]:
         f"Text `{name}`, {_share(campaign.weights[name])}" if name else "Text": _verbatim(text)
         for name, (_, text) in campaign.texts.items()
     }
-    if campaign.held_out:
-        told["Hold-out"] = f"{_share(campaign.held_out)} of the people are not written to"
+    if campaign.control_share:
+        told["Control group"] = f"{_share(campaign.control_share)} of the people are not written to"
     return told
 
 

@@ -10,7 +10,7 @@ from sms_airflow.tasks import PATIENT
 
 @task(**PATIENT)
 @in_a_sentence
-def clear_gateway() -> dict[str, int]:
+def clean_gateway() -> dict[str, int]:
     """Delete at the gateway what is archived, loaded and over, and close what nothing is left of.
 
     Fails, by name, for what must be looked at, when all else is done.
@@ -20,7 +20,7 @@ def clear_gateway() -> dict[str, int]:
     from sms_airflow import wiring
 
     with wiring.gateway() as session:
-        cleared = housekeeping.clear_gateway(
+        cleared = housekeeping.clean_gateway(
             session, _ledger(), wiring.archive(), wiring.settings(), clock.now()
         )
     return {
@@ -34,7 +34,7 @@ def clear_gateway() -> dict[str, int]:
 @task(**PATIENT)
 @in_a_sentence
 def expire_runs() -> dict[str, int]:
-    """Delete the folders of runs that are over and older than `keep_runs`.
+    """Delete the folders of runs that are over and older than `run_retention`.
 
     A run that was prepared so long ago and never sent is called off.
     """
@@ -44,7 +44,7 @@ def expire_runs() -> dict[str, int]:
 
     settings = wiring.settings()
     root = ObjectStoragePath(settings.runs_folder)
-    expired = retention.expire_runs(root, _ledger(), settings.keep_runs, clock.now())
+    expired = retention.expire_runs(root, _ledger(), settings.run_retention, clock.now())
     return {
         "folders": expired.folders,
         "called_off": len(expired.called_off),
@@ -55,12 +55,12 @@ def expire_runs() -> dict[str, int]:
 @task(**PATIENT)
 @in_a_sentence
 def expire_archive() -> dict[str, int]:
-    """Delete archived reports that are older than `keep_archive`."""
+    """Delete archived reports that are older than `archive_retention`."""
     from sms import clock
     from sms.privacy import retention
     from sms_airflow import wiring
 
-    keep = wiring.settings().keep_archive
+    keep = wiring.settings().archive_retention
     return {
         "reports": retention.expire_archive(wiring.archive(), _ledger(), keep, clock.now()),
     }
@@ -68,8 +68,8 @@ def expire_archive() -> dict[str, int]:
 
 @task(**PATIENT)
 @in_a_sentence
-def expire_people() -> dict[str, int]:
-    """Erase messages, outcomes and replies that are older than `keep_people` from the ledger.
+def expire_personal_data() -> dict[str, int]:
+    """Erase the ledger's messages, outcomes and replies older than `personal_data_retention`.
 
     What they counted for stays in each run's summary. The stop list stays, with `hash_stop_list` as
     hashes.
@@ -79,8 +79,11 @@ def expire_people() -> dict[str, int]:
     from sms_airflow import wiring
 
     settings = wiring.settings()
-    return retention.expire_people(
-        _ledger(), settings.keep_people, clock.now(), hash_stop_list=settings.hash_stop_list
+    return retention.expire_personal_data(
+        _ledger(),
+        settings.personal_data_retention,
+        clock.now(),
+        hash_stop_list=settings.hash_stop_list,
     )
 
 

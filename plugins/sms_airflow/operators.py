@@ -129,7 +129,7 @@ class SubmitOperator(BaseOperator):
         plan = folder.read_plan()
         if upload.begins_another_hour(files):
             self._wait_for_the_hour(upload_at(files, settings, ledger.submissions.upload_pace()))
-            self._hear_stops(ledger)
+            self._fetch_stops(ledger)
 
         cap = frequency_cap.of_next_files(plan, ledger, files, clock.now())
         rules = DepartureRules(plan, ledger, settings, wiring.require_running, clock.now, cap)
@@ -154,8 +154,8 @@ class SubmitOperator(BaseOperator):
             self.log.info("The next files wait until %s; until then they can be called off", until)
             self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")
 
-    def _hear_stops(self, ledger: Ledger) -> None:
-        """What the task `hear_stops` did for the first hour."""
+    def _fetch_stops(self, ledger: Ledger) -> None:
+        """What the task `fetch_stops` did for the first hour."""
         from sms import clock
         from sms.reports import collection
         from sms_airflow import wiring
@@ -191,7 +191,7 @@ class SubmitOperator(BaseOperator):
             return "What of this run has left can't be told now, as the ledger does not say"
 
 
-class BookCollection(TriggerDagRunOperator):
+class ScheduleCollection(TriggerDagRunOperator):
     """Create the run of `collect_delivery_report` that starts when the report is due (R29).
 
     Nothing waits meanwhile: the run sits in Airflow's queue with its `run_after`, and its note says

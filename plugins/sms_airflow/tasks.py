@@ -145,7 +145,7 @@ def review() -> list[str]:
 
 @task(**PATIENT)
 @in_a_sentence
-def prove() -> list[str]:
+def prepare_proof() -> list[str]:
     """Prepare the proof: the real text, to the campaign's own test numbers (`proof_to`).
 
     Returns its file, which goes out before anybody is asked for a yes to all the others.
@@ -219,7 +219,7 @@ def collect_replies() -> dict[str, int]:
 
 @task(outlets=[NEW_OPT_OUTS], **PATIENT)
 @in_a_sentence
-def hear_stops() -> dict[str, int]:
+def fetch_stops() -> dict[str, int]:
     """Bring every STOP home that lies at the gateway, right before the file goes there.
 
     What `collect_replies` does every five minutes, once more: nobody who said STOP by now is sent
@@ -253,7 +253,7 @@ def _announce(by: AssetAlias, asset: Asset, news: dict[str, Any]) -> None:
 
 @task(**PATIENT)
 @in_a_sentence
-def conclude(stems: list[str]) -> dict[str, Any]:
+def summarize(stems: list[str]) -> dict[str, Any]:
     """Say what was sent. It fails with any file before it, so that no run looks better than it was.
 
     Returns a sentence, and counts files, messages and segments.

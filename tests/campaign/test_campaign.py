@@ -72,10 +72,10 @@ def test_a_good_folder_becomes_a_campaign_with_every_default(tmp_path):
         key="key",
         msisdn="msisdn",
         allowed_countries=("FR",),
-        max_per_file=1_000_000,
+        max_recipients_per_file=1_000_000,
         outside_window="shift",
         on_empty="fail",
-        unsupported="replace",
+        unsupported_characters="replace",
         tags=(),
     )
     assert campaign.sql_path == tmp_path / "sale" / "recipients.sql"
@@ -130,13 +130,19 @@ def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
         ("allowed_countries: FR", "'FR' is no list: write it in brackets, [FR]"),
         ("allowed_countries: FR, BE", "write it in brackets, [FR, BE]"),
         ("allowed_countries: {FR: 1}", "write its values in brackets, such as [one, other]"),
-        ("max_per_file: 0", "between 1 and 1000000"),
-        ("max_per_file: 1000001", "between 1 and 1000000"),
-        ("max_per_file: many", "'many' is no whole number: write digits alone, such as 10000"),
-        ("max_per_file: true", "max_per_file: True is no whole number"),
-        ("max_per_file: 10 000", "write it without marks between the digits, 10000"),
-        ("max_per_file: 1.000", "write digits alone"),  # 1.0 to YAML: nothing to guess at
-        ('max_per_file: "500"', "write 500 without quotes"),
+        ("max_recipients_per_file: 0", "between 1 and 1000000"),
+        ("max_recipients_per_file: 1000001", "between 1 and 1000000"),
+        (
+            "max_recipients_per_file: many",
+            "'many' is no whole number: write digits alone, such as 10000",
+        ),
+        ("max_recipients_per_file: true", "max_recipients_per_file: True is no whole number"),
+        ("max_recipients_per_file: 10 000", "write it without marks between the digits, 10000"),
+        (
+            "max_recipients_per_file: 1.000",
+            "write digits alone",
+        ),  # 1.0 to YAML: nothing to guess at
+        ('max_recipients_per_file: "500"', "write 500 without quotes"),
         ("budget: 12,50", "'12,50' is no number: write a point instead of the comma, 12.50"),
         ("budget: 1 200,5", "write a point instead of the comma, 1200.5"),
         ("budget: 1 200", "write it without marks between the digits, 1200"),
@@ -146,7 +152,14 @@ def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
         ("max_growth: 12,5%", "such as 50%, or 12.5% with a point"),
         *[
             (f"{key}:", f"{key}: is empty: write a value, or leave the key out")
-            for key in ("max_recipients", "max_growth", "at_most", "budget", "holdout", "postcode")
+            for key in (
+                "max_recipients",
+                "max_growth",
+                "frequency_cap",
+                "budget",
+                "control_group",
+                "postcode",
+            )
         ],
         ("max_segments:   # to be told", "max_segments: is empty"),
         ("tags:", "tags: is empty: write a value, or leave the key out"),
@@ -154,7 +167,7 @@ def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
         ('owner: ""', "'' is too short: write something"),
         ("outside_window: queue", "'queue' is none of 'shift' or 'fail'"),
         ("on_empty: ignore", "is none of 'fail' or 'skip'"),
-        ("unsupported: drop", "is none of 'replace', 'exclude' or 'refuse'"),
+        ("unsupported_characters: drop", "is none of 'replace', 'exclude' or 'refuse'"),
         ("warehouse: my warehouse", "write the id of one of Airflow's connections"),
         ("tags: sale", "'sale' is no list: write it in brackets, [sale]"),
     ],
@@ -183,10 +196,10 @@ def test_a_wrong_key_is_told_with_its_file_and_line(tmp_path, line, said):
         'schedule: "@daily"',
         "allowed_countries: [FR, RE, NO, GB]",
         "national_numbers: FR",
-        "max_per_file: 1",
+        "max_recipients_per_file: 1",
         "max_recipients: null",
         "budget: ~",
-        "max_per_file: 1000000",
+        "max_recipients_per_file: 1000000",
         'sender: "36LUM"',
         "stop_mention: Stop au 36180.",
         "stop_mention: Refus https://exemple.fr/s?u=1_2",

@@ -78,7 +78,7 @@ def test_a_long_text_says_which_setting_would_allow_it(tmp_path: Path) -> None:
 
 
 def test_what_the_sms_alphabet_lacks_is_told_with_its_line(tmp_path: Path) -> None:
-    [fault] = judged(tmp_path, "Bonjour\n李 !", "unsupported: exclude\n")
+    [fault] = judged(tmp_path, "Bonjour\n李 !", "unsupported_characters: exclude\n")
 
     assert fault.startswith("message.txt, line 2: GSM 03.38 has nothing for")
 

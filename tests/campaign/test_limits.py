@@ -88,8 +88,8 @@ def test_a_cost_is_told_with_what_it_lacks() -> None:
         ("max_growth: 0.5", "line 4: max_growth: 0.5 is no share: write a percentage"),
         ("max_invalid_share: five", "write a percentage, such as 50%"),
         ("max_invalid_share: 150%", "150% is more than all"),
-        ("at_most: twice a week", "write how often in how many days, such as `2 per 7 days`"),
-        ("at_most: 0 per 7 days", "tells no frequency"),
+        ("frequency_cap: twice a week", "write how often in how many days, such as `2 per 7 days`"),
+        ("frequency_cap: 0 per 7 days", "tells no frequency"),
         ("budget: 0", "greater than 0"),
         ("max_recipients: 10\nmin_recipients: 11", "11 is more than max_recipients (10)"),
         ("approval: sometimes", "write `always`, `never`, or `{above: 10000}`"),
@@ -112,5 +112,5 @@ def test_limits_survive_the_plan_on_disk() -> None:
 
     kept = Campaign.model_validate_json(written.model_dump_json())
 
-    assert (kept.max_growth, kept.at_most, kept.budget) == (0.125, (2, 7), 10.5)
+    assert (kept.max_growth, kept.frequency_cap, kept.budget) == (0.125, (2, 7), 10.5)
     assert kept.approval == 100

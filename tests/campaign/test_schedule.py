@@ -54,7 +54,7 @@ def test_nobody_takes_no_file():
 
 
 def test_more_than_a_file_takes_go_out_at_once_in_equal_files():
-    assert told(dealt({"FR": 5}, max_per_file=2)) == [
+    assert told(dealt({"FR": 5}, max_recipients_per_file=2)) == [
         *[("FR", "Mon 10:30", 2), ("FR", "Mon 10:30", 2), ("FR", "Mon 10:30", 1)],
     ]
 
@@ -93,7 +93,7 @@ def test_a_spread_beyond_closing_is_refused_or_goes_on_at_the_next_opening_in_th
 
     with pytest.raises(WindowClosed, match="would go out at 22:00, when marketing is closed"):
         dealt({"FR": 8}, evening, spread_over="1 hour")
-    assert told(dealt({"FR": 8}, evening, spread_over="1 hour", tail="split")) == [
+    assert told(dealt({"FR": 8}, evening, spread_over="1 hour", past_closing="split")) == [
         *[("FR", "Sat 21:30", 2), ("FR", "Sat 21:45", 2)],
         *[("FR", "Mon 08:00", 2), ("FR", "Mon 08:15", 2)],
     ]
@@ -102,7 +102,7 @@ def test_a_spread_beyond_closing_is_refused_or_goes_on_at_the_next_opening_in_th
 def test_what_the_provider_has_no_time_for_goes_on_at_the_next_openings():
     slow = Settings(messages_per_hour=60, window_end=time(12))
 
-    made = dealt({"FR": 500}, settings=slow, tail="split")
+    made = dealt({"FR": 500}, settings=slow, past_closing="split")
 
     # From 10:30 to ten minutes before noon, then from 08:00.
     assert told(made) == [
@@ -118,7 +118,7 @@ def test_what_the_provider_has_no_time_for_goes_on_at_the_next_openings():
 def test_zones_share_the_providers_pace():
     slow = Settings(messages_per_hour=60, window_end=time(12))
 
-    made = dealt({"FR": 60, "alsace_moselle": 60}, settings=slow, tail="split")
+    made = dealt({"FR": 60, "alsace_moselle": 60}, settings=slow, past_closing="split")
 
     assert told(made) == [
         ("FR", "Mon 10:30", 60),
@@ -129,14 +129,17 @@ def test_zones_share_the_providers_pace():
 
 def test_a_pace_that_never_gets_done_is_told():
     with pytest.raises(WindowClosed, match="more than 999 files, or 25 days"):
-        dealt({"FR": 100_000}, settings=Settings(messages_per_hour=60), tail="split")
+        dealt({"FR": 100_000}, settings=Settings(messages_per_hour=60), past_closing="split")
     with pytest.raises(WindowClosed, match="more than 999 files, or 25 days"):
-        dealt({"FR": MOST_FILES + 1}, max_per_file=1)
+        dealt({"FR": MOST_FILES + 1}, max_recipients_per_file=1)
 
 
 def test_a_transactional_run_is_not_split_by_hours():
     made = dealt(
-        {"FR": 900}, kind="transactional", tail="split", settings=Settings(messages_per_hour=10)
+        {"FR": 900},
+        kind="transactional",
+        past_closing="split",
+        settings=Settings(messages_per_hour=10),
     )
 
     assert told(made) == [("FR", "Mon 10:30", 900)]
@@ -201,7 +204,12 @@ openings = st.datetimes(
 def test_everybody_is_in_a_file_that_is_open_and_ends_in_time(people, send_at, pace, over, most):
     settings = Settings(messages_per_hour=pace)
     made = dealt(
-        people, send_at, settings=settings, tail="split", spread_over=over, max_per_file=most
+        people,
+        send_at,
+        settings=settings,
+        past_closing="split",
+        spread_over=over,
+        max_recipients_per_file=most,
     )
 
     counts = dict.fromkeys(people, 0)

@@ -292,7 +292,7 @@ def test_before_the_upload_the_hour_is_looked_at_once_more():
     require_open(planned, "marketing", now=paris("2026-06-15 21:59:59"), settings=DEFAULT)
     with pytest.raises(WindowClosed, match="can't go up any more"):
         require_open(planned, "marketing", now=paris("2026-06-15 22:00"), settings=DEFAULT)
-    with pytest.raises(WindowClosed, match="max_late"):
+    with pytest.raises(WindowClosed, match="max_delay"):
         require_open(planned, "transactional", now=paris("2026-06-15 22:06"), settings=DEFAULT)
     require_open(
         planned, "transactional", now=paris("2026-06-15 22:06"), settings=DEFAULT, send_now=True

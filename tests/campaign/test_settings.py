@@ -43,9 +43,9 @@ def test_the_environment_names_another_file_and_what_it_leaves_out_keeps_its_def
     changed = load()
 
     assert changed.window_end == time(20, 30)
-    assert changed.max_late == timedelta(hours=1)
-    assert changed.model_dump(exclude={"window_end", "max_late"}) == Settings().model_dump(
-        exclude={"window_end", "max_late"}
+    assert changed.max_delay == timedelta(hours=1)
+    assert changed.model_dump(exclude={"window_end", "max_delay"}) == Settings().model_dump(
+        exclude={"window_end", "max_delay"}
     )
 
 
@@ -60,17 +60,17 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ('window_end: "08:00"', "leaves no open hour"),
         ('window_start: "07:59"', "you can only start later"),
         ("window_end: late", 'write "HH:MM"'),
-        ("max_late: 10", "write a number and seconds, minutes, hours or days"),
-        ("max_late: 1 fortnight", "write a number and seconds"),
+        ("max_delay: 10", "write a number and seconds, minutes, hours or days"),
+        ("max_delay: 1 fortnight", "write a number and seconds"),
         ("max_recipients_per_file: 1000001", "between 1 and 1000000"),
         ("max_recipients_per_file: 0", "between 1 and 1000000"),
         ("stop_list_minimum: -1", "greater than or equal to 0"),
         ("verdict_poll: 0", "greater than 0"),
-        ("reports_quiet: 26 days", "not between 5 and 25"),
-        ("reports_quiet: 4 days", "not between 5 and 25"),
-        ("keep_runs: 30 days", "too short"),
-        ("keep_archive: 30 days", "too short"),
-        ("keep_people: 30 days", "too short"),
+        ("close_after: 26 days", "not between 5 and 25"),
+        ("close_after: 4 days", "not between 5 and 25"),
+        ("run_retention: 30 days", "too short"),
+        ("archive_retention: 30 days", "too short"),
+        ("personal_data_retention: 30 days", "too short"),
         ("encoding: utf-16", "'utf-16' is none of"),
         ("delimiter_in_text: drop", "is none of 'quote', 'replace' or 'refuse'"),
         ("long_sms: perhaps", "'perhaps' is neither true nor false: write one of them"),

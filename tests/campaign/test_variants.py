@@ -1,4 +1,4 @@
-"""Variants and a hold-out in a campaign's folder: read whole, or told exactly what is wrong."""
+"""Variants and a control group in a campaign's folder: read whole, or refused exactly."""
 
 import pickle
 from fractions import Fraction
@@ -46,14 +46,14 @@ def read_again(campaign: Campaign) -> Campaign:
 
 
 def test_each_variant_has_a_text_and_a_weight(tmp_path):
-    campaign = load(folder(tmp_path, TWO + "holdout: 5%\n"))
+    campaign = load(folder(tmp_path, TWO + "control_group: 5%\n"))
 
     assert campaign.texts == {
         "warm": (tmp_path / "sale" / "message_warm.txt", "Bonjour {{ first_name }} !"),
         "short": (tmp_path / "sale" / "message_short.txt", "Bonjour !"),
     }
     assert campaign.weights == {"warm": Fraction(3, 5), "short": Fraction(2, 5)}
-    assert campaign.held_out == Fraction(1, 20)
+    assert campaign.control_share == Fraction(1, 20)
     assert pickle.loads(pickle.dumps(campaign)) == campaign
 
 
@@ -72,20 +72,20 @@ def test_a_plan_that_is_read_again_draws_by_the_same_weights(tmp_path, weights, 
         for name, weight in zip("abc", weights, strict=True)
     ]
     texts = dict.fromkeys("abc", "Bonjour")
-    more = "\n".join(["variants:", *lines, "holdout: 0.0007%", ""])
+    more = "\n".join(["variants:", *lines, "control_group: 0.0007%", ""])
     campaign = load(folder(tmp_path, more, message_warm=None, message_short=None, **texts))
 
     exact = [share if isinstance(share, Fraction) else Fraction(share, 10**6) for share in shares]
     assert list(campaign.weights.values()) == exact
     assert read_again(campaign) == campaign
     assert read_again(campaign).weights == campaign.weights
-    assert read_again(campaign).held_out == Fraction(7, 10**6)
+    assert read_again(campaign).control_group == Fraction(7, 10**6)
 
 
 def test_a_hold_out_needs_no_variants(tmp_path):
-    campaign = load(folder(tmp_path, "holdout: 10%\n", message="Bonjour"))
+    campaign = load(folder(tmp_path, "control_group: 10%\n", message="Bonjour"))
 
-    assert campaign.held_out == Fraction(1, 10)
+    assert campaign.control_share == Fraction(1, 10)
     assert campaign.texts == {"": (tmp_path / "sale" / "message.txt", "Bonjour")}
     assert campaign.weights == {}
 
@@ -99,11 +99,15 @@ def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
 @pytest.mark.parametrize(
     ("more", "line", "said"),
     [
-        ("holdout: 100%\n", 3, "holdout: with 100% nobody would be written to"),
-        ("holdout: 101%\n", 3, "holdout: with 101% nobody"),
-        ("holdout: 0.05\n", 3, "holdout: 0.05 is no share: write a percentage, such as 50%"),
-        ("holdout: 5.00001%\n", 3, "four decimals at most"),
-        ("holdout: -5%\n", 3, "'-5%' is no share"),
+        ("control_group: 100%\n", 3, "control_group: with 100% nobody would be written to"),
+        ("control_group: 101%\n", 3, "control_group: with 101% nobody"),
+        (
+            "control_group: 0.05\n",
+            3,
+            "control_group: 0.05 is no share: write a percentage, such as 50%",
+        ),
+        ("control_group: 5.00001%\n", 3, "four decimals at most"),
+        ("control_group: -5%\n", 3, "'-5%' is no share"),
         ("variants:\n", 3, "variants: must name each variant and its text, such as `warm:"),
         ("variants: [a.txt, b.txt]\n", 3, "variants: must name each variant"),
         ("variants:\n  warm: {text: a.txt}\n", 3, "there are 1 of them: write 2 to 10"),

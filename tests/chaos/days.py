@@ -38,7 +38,7 @@ PARCEL = "kind: transactional\nsender: CHAOS\n"
 SALE = 'kind: marketing\nsender: CHAOS\nstop_mention: "STOP 36180"\n'
 CAMPAIGNS = {  # name: its file, its people from and to
     "alone": (PARCEL, 1, 40),
-    "in_parts": (PARCEL + "max_per_file: 10\n", 101, 125),
+    "in_parts": (PARCEL + "max_recipients_per_file: 10\n", 101, 125),
     "at_an_hour": (PARCEL, 201, 230),
     "clicked_twice": (PARCEL, 301, 330),
     "sale": (SALE, 401, 440),
@@ -398,7 +398,7 @@ class Chaos:
             yield f"  {stem} is {self.stack.ledger.submissions.get(stem).state}, of {sent.run_id}"
             for task in self._tasks(sent):
                 yield f"  {task.task_id} {task.map_index} is {task.state}, try {task.try_number}"
-                if task.task_id in ("submit", "book_collection"):
+                if task.task_id in ("submit", "schedule_collection"):
                     log = self.stack.airflow.log(sent.dag_id, sent.run_id, task).splitlines()
                     yield from (f"    {line}" for line in log[-12:])
 

@@ -72,7 +72,7 @@ def test_all_is_well_with_the_moment_at_which_stops_were_last_fetched(
 
 def test_a_collector_that_does_not_run_is_a_problem(office: Office, hand: Hand, command: Command):
     office.submitted()
-    assert problems(command).keys() == {"collect_replies", "clear_gateway"}
+    assert problems(command).keys() == {"collect_replies", "clean_gateway"}
     for task in Recurring:
         office.ledger.reports.record_success(task)
     hand.advance(timedelta(hours=2))
@@ -104,7 +104,7 @@ def test_open_cases_and_what_is_overdue_are_problems_by_name(
     uploading, submitted, accepted = office.uploaded(), office.submitted(), office.submitted()
     office.ledger.submissions.move(accepted.stem, to=State.ACCEPTED, due_at=later(days=1))
     assert problems(command) == {
-        **{"unknown_files": [unknown.stem], "collect_replies": [], "clear_gateway": []}
+        **{"unknown_files": [unknown.stem], "collect_replies": [], "clean_gateway": []}
     }
     hand.advance(timedelta(days=3))
     for task in Recurring:

@@ -83,15 +83,15 @@ def test_half_a_dag_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Without its last tasks, or without `approve`, a campaign would still send."""
     make_good(root, "broken")
     make_good(root, "good")
-    conclude, calls = campaign_dag.tasks.conclude, []
+    summarize, calls = campaign_dag.tasks.summarize, []
 
     def fail_once(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 1:
             raise RuntimeError("no conclusion")
-        return conclude(*args)
+        return summarize(*args)
 
-    monkeypatch.setattr(campaign_dag.tasks, "conclude", fail_once)
+    monkeypatch.setattr(campaign_dag.tasks, "summarize", fail_once)
 
     assert dags() == {"send__good"}
 
@@ -136,7 +136,7 @@ SCHEDULES = st.sampled_from(
             "schedule": SCHEDULES,
             "max_segments": st.integers(-1, 10**18 - 1),
             "approval": st.integers(-5, 10**17),
-            "holdout": st.integers(0, 99).map("{}%".format),
+            "control_group": st.integers(0, 99).map("{}%".format),
         },
     )
 )

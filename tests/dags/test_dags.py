@@ -64,7 +64,7 @@ def test_a_campaign_reads_like_its_story(dagbag: DagBag, dag_id: str) -> None:
     dag = dagbag.dags[dag_id]
     story = [
         *("plan", "extract", "screen", "render", "review"),
-        *("approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"),
+        *("approve", "await_hour", "fetch_stops", "submit", "schedule_collection", "summarize"),
     ]
 
     assert sorted(dag.task_ids) == sorted(story)
@@ -144,5 +144,6 @@ def test_housekeeping_runs_every_night_one_task_never_waiting_for_another(dagbag
     assert str(dag.timetable.timezone) == "Europe/Paris"
     assert dag.max_active_runs == 1
     assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
-        name: set() for name in ("clear_gateway", "expire_runs", "expire_archive", "expire_people")
+        name: set()
+        for name in ("clean_gateway", "expire_runs", "expire_archive", "expire_personal_data")
     }

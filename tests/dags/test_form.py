@@ -121,7 +121,7 @@ def test_the_facts_stand_at_the_top_of_the_form() -> None:
         max_recipients=50000,
         max_growth="50%",
         budget=1200.5,
-        at_most="2 per 7 days",
+        frequency_cap="2 per 7 days",
     )
 
     first, *_ = form.params(limited, Settings()).values()
@@ -138,7 +138,7 @@ def test_the_facts_stand_at_the_top_of_the_form() -> None:
         "| Approval | a person must say yes, for more than 10,000 recipients; a proof goes to 2 of "
         "our own numbers before |",
         "| Limits | `max_recipients` 50,000, `max_growth` 50%, `budget` 1,200.50 EUR, "
-        "`at_most` 2 per 7 days |",
+        "`frequency_cap` 2 per 7 days |",
         "| Countries | FR |",
     ]
 

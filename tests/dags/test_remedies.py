@@ -17,7 +17,7 @@ from tests.campaign_folder import write_campaign
 SMS = Path(remedies.__file__).parent
 PROVEN = 'kind: transactional\nsender: SHOP\nproof_to: ["+33639980001"]\n'
 # A DAG by its name, or a task of some run: `the task plan`, `its task submit`.
-NAMED = re.compile(rf"\b(task ({'|'.join(Task)})|{'|'.join(set(Dag) - {Dag.HOUSEKEEPING})})\b")
+NAMED = re.compile(rf"\b(tasks? ({'|'.join(Task)})|{'|'.join(set(Dag) - {Dag.HOUSEKEEPING})})\b")
 # Which task's success the ledger keeps, and what a document calls a collected report: no sentences.
 NOT_SAID = {("ledger/records.py", Dag.COLLECT_REPLIES)}
 

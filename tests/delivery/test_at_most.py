@@ -17,7 +17,7 @@ from tests.delivery.test_submit import TO_CSV, interrupted
 
 pytestmark = SANDBOX_ONLY
 
-ONCE = "at_most: 1 per 7 days\n"
+ONCE = "frequency_cap: 1 per 7 days\n"
 
 
 def left_out(desk: Desk, stem: str) -> dict[str, int]:
@@ -38,9 +38,9 @@ def test_two_runs_that_were_prepared_at_once_see_each_other_at_the_upload(
     arrived = desk.submit(second.stem)
 
     assert arrived.messages == 2
-    assert left_out(desk, second.stem) == {"at_most": 3}
+    assert left_out(desk, second.stem) == {"frequency_cap": 3}
     summary = desk.ledger.runs.summary("second")
-    assert (summary.audience, summary.excluded, summary.balanced) == (2, {"at_most": 3}, True)
+    assert (summary.audience, summary.excluded, summary.balanced) == (2, {"frequency_cap": 3}, True)
 
 
 def test_a_run_that_has_nobody_left_is_called_off(desk: Desk, gateway: Sandbox) -> None:
@@ -48,7 +48,9 @@ def test_a_run_that_has_nobody_left_is_called_off(desk: Desk, gateway: Sandbox) 
     [second] = desk.prepare(numbers(3), run="second", more=ONCE)
     desk.submit(first.stem)
 
-    with pytest.raises(LedgerError, match=r"everybody in .* had to be left out .* by at_most"):
+    with pytest.raises(
+        LedgerError, match=r"everybody in .* had to be left out .* by frequency_cap"
+    ):
         desk.submit(second.stem)
     assert desk.ledger.submissions.get(second.stem).state is State.CANCELLED
 

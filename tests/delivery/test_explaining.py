@@ -329,13 +329,13 @@ def test_only_what_was_planned_since_then_is_told(desk: Desk, gateway: Sandbox) 
 
 
 def test_campaigns_that_would_leave_them_alone_are_named(desk: Desk, gateway: Sandbox) -> None:
-    [file] = desk.prepare(numbers(3), more="at_most: 1 per 7 days\n")
+    [file] = desk.prepare(numbers(3), more="frequency_cap: 1 per 7 days\n")
     desk.submit(file.stem)
 
     found = story(desk, 1)
 
     assert found.numbers[0].refused is None
-    assert "as often as at_most" in found.numbers[0].refused_by["tests"]
+    assert "as often as frequency_cap" in found.numbers[0].refused_by["tests"]
     assert story(desk, 9).numbers[0].refused_by == {}
 
 

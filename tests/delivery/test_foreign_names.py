@@ -10,7 +10,7 @@ from sms.delivery.gateway import Folder
 from sms.errors import GatewayRefused, HousekeepingUnfinished, ReportsFailed
 from sms.ledger.states import State
 from sms.reports.collection import collect_replies
-from sms.reports.housekeeping import clear_gateway
+from sms.reports.housekeeping import clean_gateway
 from sms_airflow import wiring
 from sms_airflow.sftp_gateway import spell, watching
 from sms_airflow.triggers import ReportTrigger, VerdictTrigger
@@ -76,7 +76,7 @@ def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk:
         brought = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
         assert [each.opt_outs for each in brought if each.name.startswith("STOP")] == [1]
         with pytest.raises(HousekeepingUnfinished, match=r"pring\.csv: it begins like ACK") as told:
-            clear_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+            clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
         assert "1 file to look at, everything else is done" in str(told.value)
 
 

@@ -74,7 +74,7 @@ def test_files_of_one_hour_lie_there_together_before_the_first_is_renamed(
     desk: Desk, gateway: Sandbox
 ) -> None:
     files = desk.prepare(
-        numbers(4), more=ZONES + "max_per_file: 1\n", living_in=["", "", "97110", ""]
+        numbers(4), more=ZONES + "max_recipients_per_file: 1\n", living_in=["", "", "97110", ""]
     )
     assert hours(files)[-1] == ("GP", "13:00", 1)
 
@@ -158,7 +158,7 @@ def test_what_has_no_time_before_closing_goes_out_the_next_morning(desk: Desk) -
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 6})
     evening = datetime(2027, 3, 6, 21, tzinfo=PARIS)  # a Saturday
 
-    files = desk.prepare(numbers(7), more="tail: split\n", send_at=evening)
+    files = desk.prepare(numbers(7), more="past_closing: split\n", send_at=evening)
 
     assert [(f"{each.send_at.astimezone(PARIS):%a %H:%M}", each.messages) for each in files] == [
         *[("Sat 21:00", 5), ("Mon 08:00", 2)],

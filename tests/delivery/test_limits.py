@@ -59,14 +59,14 @@ def test_a_run_is_compared_with_those_before_it(desk: Desk, gateway: Sandbox) ->
 
 
 def test_nobody_is_written_to_more_often_than_at_most(desk: Desk, gateway: Sandbox) -> None:
-    often = "at_most: 2 per 7 days\n"
+    often = "frequency_cap: 2 per 7 days\n"
     for run, people in (("first", numbers(2)), ("second", numbers(3))):
         sent(desk, people, run, often)
         gateway.move_clock(to=clock.now() + DAY)
 
     assert sent(desk, numbers(4), "third", often) == 2
 
-    assert excluded(desk, "third") == {"k0": "at_most", "k1": "at_most"}
+    assert excluded(desk, "third") == {"k0": "frequency_cap", "k1": "frequency_cap"}
     assert desk.ledger.runs.summary("third").balanced
     gateway.move_clock(to=clock.now() + 9 * DAY)
     assert sent(desk, numbers(4), "fourth", often) == 4
@@ -146,7 +146,7 @@ def test_a_service_message_may_go_out_all_night(desk: Desk) -> None:
 def test_the_tail_is_the_whole_runs_and_not_one_files(desk: Desk, gateway: Sandbox) -> None:
     evening = clock.now().replace(hour=20, minute=57)  # 21:57 in Paris
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 60})
-    parts = [part.stem for part in desk.prepare(numbers(3), more="max_per_file: 1\n")]
+    parts = [part.stem for part in desk.prepare(numbers(3), more="max_recipients_per_file: 1\n")]
     gateway.move_clock(to=evening + timedelta(minutes=1))
 
     with pytest.raises(WindowClosed, match="3 messages from Tuesday 2 March, 21:58 on"):

@@ -30,7 +30,7 @@ from tests.delivery.test_submit import opt_out
 pytestmark = SANDBOX_ONLY
 
 ZONES = "postcode: postcode\n"
-ONCE = "at_most: 1 per 7 days\n"
+ONCE = "frequency_cap: 1 per 7 days\n"
 OURS = 'proof_to: ["+33 6 39 98 99 01", "+33639989902"]\n'
 
 
@@ -158,7 +158,7 @@ def test_a_service_message_that_leaves_out_overseas_is_one_file(
     assert len(files) == 1
 
 
-# 4. at_most
+# 4. frequency_cap
 
 
 def test_a_retry_after_the_cap_let_somebody_in_again_still_sends(
@@ -249,7 +249,7 @@ def test_a_setting_that_is_lowered_does_not_judge_what_has_gone(
 ) -> None:
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 6})
     evening = datetime(2027, 3, 2, 21, tzinfo=PARIS)
-    files = desk.prepare(numbers(7), more="tail: split\n", send_at=evening)
+    files = desk.prepare(numbers(7), more="past_closing: split\n", send_at=evening)
     assert hours(files) == [("FR", "02 21:00", 5), ("FR", "03 08:00", 2)]
     gateway.move_clock(to=evening)
     desk.submit(files[0].stem)
@@ -263,13 +263,13 @@ def test_a_setting_that_is_lowered_does_not_judge_what_has_gone(
 
 def test_split_leaves_room_for_a_yes(desk: Desk, gateway: Sandbox) -> None:
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 4})
-    files = desk.prepare(numbers(50), more="tail: split\n")
+    files = desk.prepare(numbers(50), more="past_closing: split\n")
     gateway.move_clock(to=TUESDAY + timedelta(hours=1))
 
     try:
         desk.submit(files[0].stem)
     except WindowClosed as refused:
-        assert "write `tail: split`" not in str(refused)  # noqa: PT017
+        assert "write `past_closing: split`" not in str(refused)  # noqa: PT017
 
 
 # 6. The proof
@@ -575,7 +575,7 @@ def test_growth_is_measured_by_the_whole_of_a_run_that_is_half_sent(
 ) -> None:
     desk.settings = desk.settings.model_copy(update={"messages_per_hour": 6})
     evening = datetime(2027, 3, 2, 21, tzinfo=PARIS)
-    more = "tail: split\nmax_growth: 10%\n"
+    more = "past_closing: split\nmax_growth: 10%\n"
     files = desk.prepare(numbers(7), run="yesterday", more=more, send_at=evening)
     gateway.move_clock(to=evening)
     desk.submit(files[0].stem)

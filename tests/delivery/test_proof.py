@@ -116,7 +116,7 @@ def test_whoever_settles_a_proof_never_sends_the_campaign_again(
     with wiring.gateway() as session:
         told = settlement.settle(stem, session, desk.ledger, arrived=False)
 
-    assert "Clear the task prove" in told
+    assert "clear the task prepare_proof" in told
     assert not settlement.is_alone(stem, desk.ledger)
     [again] = proved(desk)
     assert again != stem

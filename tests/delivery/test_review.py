@@ -34,7 +34,7 @@ def sent(desk: Desk, gateway: Sandbox, people: list[str], run: str, more: str = 
 
 def test_each_limit_stands_beside_what_this_run_comes_to(desk: Desk, gateway: Sandbox) -> None:
     desk.settings = desk.settings.model_copy(update={"prices": {"FR": 0.05}})
-    sent(desk, gateway, numbers(4), "first", "at_most: 1 per 7 days\n")
+    sent(desk, gateway, numbers(4), "first", "frequency_cap: 1 per 7 days\n")
 
     desk.prepare(
         [*numbers(8), "no number"],
@@ -50,7 +50,7 @@ def test_each_limit_stands_beside_what_this_run_comes_to(desk: Desk, gateway: Sa
         "| `max_invalid_share` | 50% | 11.1% (1) |",
         "| `max_segments` | 5 | 4 (80% of it) |",
         "| `budget` | 0.80 | 0.20 (25% of it) |",
-        "| `at_most` | 1 per 7 days | 4 left out |",
+        "| `frequency_cap` | 1 per 7 days | 4 left out |",
         "| `suppress_after_failures` | 3 | 0 left out |",
     ]
 

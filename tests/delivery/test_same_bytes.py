@@ -20,7 +20,7 @@ HOUR = datetime(2027, 3, 2, 10, 30, tzinfo=PARIS)
 def test_a_run_of_the_dag_and_the_command_write_the_same_bytes(desk: Desk, tmp_path: Path) -> None:
     numbers = [f"06 39 98 {n // 100:02} {n % 100:02}" for n in range(300)]
     numbers[7] = numbers[3]
-    parts = desk.prepare(numbers, run=RUN, send_at=HOUR, more="max_per_file: 120\n")
+    parts = desk.prepare(numbers, run=RUN, send_at=HOUR, more="max_recipients_per_file: 120\n")
     people = {
         "key": [f"k{n}" for n in range(300)],
         "msisdn": numbers,

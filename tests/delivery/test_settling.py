@@ -7,7 +7,7 @@ from sms.delivery import settlement
 from sms.errors import GatewayUnreachable, HousekeepingUnfinished, LedgerError, SubmissionUnknown
 from sms.ledger.states import State
 from sms.remedies import Task
-from sms.reports.housekeeping import clear_gateway
+from sms.reports.housekeeping import clean_gateway
 from sms_airflow import wiring
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, in_send, numbers, renames, show
 
@@ -72,7 +72,7 @@ def test_never_arrived_is_refused_where_the_provider_reports_on_the_file(
 
 
 def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gateway) -> None:
-    stem = unknown(desk, gateway, more="max_per_file: 2\n")
+    stem = unknown(desk, gateway, more="max_recipients_per_file: 2\n")
 
     assert "must leave out whoever is in sms.delivery" in settled(stem, desk, arrived=False)
     assert not settlement.is_alone(stem, desk.ledger)
@@ -161,6 +161,6 @@ def test_housekeeping_lets_the_gateway_settle_what_was_unknown(
 
 
 def clear(desk: Desk) -> None:
-    """What the task `clear_gateway` does."""
+    """What the task `clean_gateway` does."""
     with wiring.gateway() as session:
-        clear_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+        clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())

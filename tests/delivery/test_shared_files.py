@@ -24,7 +24,7 @@ from sms.errors import (
 )
 from sms.ledger.records import Submission
 from sms.ledger.states import State
-from sms.reports.housekeeping import clear_gateway
+from sms.reports.housekeeping import clean_gateway
 from sms.run.folder import RunFolder
 from sms.run.frequency_cap import FrequencyCap
 from sms.run.prepared_file import PreparedFile
@@ -216,7 +216,7 @@ def test_a_cancelled_file_that_the_provider_has_is_told_every_night(
             pytest.raises(HousekeepingUnfinished, match="this ledger never meant to rename it"),
             wiring.gateway() as session,
         ):
-            clear_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+            clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
     assert in_send(gateway) == [f"{prepared.stem}.{shown}"]
 
 

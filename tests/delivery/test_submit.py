@@ -556,7 +556,7 @@ def test_a_moved_clock_meets_no_gateway_but_its_own(desk: Desk, gateway: Gateway
 
 
 def test_two_parts_are_two_files_that_hold_everybody_once(desk: Desk, gateway: Gateway) -> None:
-    parts = desk.prepare(numbers(5), more="max_per_file: 3\n")
+    parts = desk.prepare(numbers(5), more="max_recipients_per_file: 3\n")
 
     for part in parts:
         assert desk.submit(part.stem).stem == part.stem
@@ -569,7 +569,7 @@ def test_two_parts_are_two_files_that_hold_everybody_once(desk: Desk, gateway: G
     assert len(sent_to(gateway)) == len(set(sent_to(gateway))) == 5
 
 
-PARTS = "max_per_file: 2\n"
+PARTS = "max_recipients_per_file: 2\n"
 
 
 def test_every_part_lies_there_before_the_first_is_renamed(desk: Desk, gateway: Gateway) -> None:

@@ -25,7 +25,7 @@ VARIANTS = """\
 variants:
   warm: {text: message.txt, weight: 75%}
   short: {text: message_short.txt, weight: 25%}
-holdout: 20%
+control_group: 20%
 """
 SHORT = "-20% € {{ name }}"
 RUN = "send__tests/manual__1"
@@ -73,10 +73,10 @@ def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost
     [prepared] = desk.prepare(numbers(200), more=VARIANTS)
 
     excluded = pq.read_table(desk.run_folder("one").excluded)
-    assert set(excluded["reason"].to_pylist()) == {str(Reason.HOLDOUT)}
+    assert set(excluded["reason"].to_pylist()) == {str(Reason.CONTROL_GROUP)}
     assert excluded["key"].null_count == 0
     summary = desk.ledger.runs.summary("one")
-    assert summary.excluded == {"holdout": excluded.num_rows}
+    assert summary.excluded == {"control_group": excluded.num_rows}
     assert summary.audience == prepared.messages == 200 - excluded.num_rows
     assert summary.balanced
 
@@ -84,17 +84,17 @@ def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost
 def test_the_review_tells_messages_and_sms_by_variant_and_shows_some_of_each(desk: Desk) -> None:
     desk.text = "Bonjour {{ name }}, " + "à samedi ! " * 20
     desk.settings = desk.settings.model_copy(update={"long_sms": True})
-    desk.prepare(numbers(200), more=VARIANTS + "max_per_file: 60\n")
+    desk.prepare(numbers(200), more=VARIANTS + "max_recipients_per_file: 60\n")
 
     review = desk.run_folder("one").read_review()
     texts = of_each(desk, "one")
-    held = desk.ledger.runs.summary("one").excluded["holdout"]
+    held = desk.ledger.runs.summary("one").excluded["control_group"]
     warm, short = len(texts["warm"]), len(texts["short"])
     assert (
         "## To compare\n\n| | people | SMS |\n|---|---:|---:|\n"
         f"| variant `warm` | {warm} | {2 * warm} |\n"
         f"| variant `short` | {short} | {short} |\n"
-        f"| hold-out, not written to | {held} | 0 |\n"
+        f"| control group, not written to | {held} | 0 |\n"
     ) in review
     assert review.count(", 2 SMS, variant `warm`\n") == 3
     assert review.count(", 1 SMS, variant `short`\n") == 3
@@ -113,7 +113,7 @@ def test_an_ordinary_run_is_what_it_was(desk: Desk) -> None:
 
 
 def test_a_run_of_the_dag_and_the_command_draw_the_same_lots(desk: Desk, tmp_path: Path) -> None:
-    more = VARIANTS + "max_per_file: 100\n"
+    more = VARIANTS + "max_recipients_per_file: 100\n"
     parts = desk.prepare(numbers(300), run=RUN, send_at=HOUR, more=more)
     people = {
         "key": [f"k{n}" for n in range(300)],
@@ -162,6 +162,6 @@ def test_a_campaigns_page_shows_each_text_with_its_share(desk: Desk) -> None:
 
     page = campaign_page(load(desk.folder / "campaigns" / "tests"), desk.settings)
 
-    assert "| Hold-out | 20% of the people are not written to |" in page
+    assert "| Control group | 20% of the people are not written to |" in page
     assert "| Text `warm`, 75% | Bonjour {{ name }}, à samedi ! |" in page
     assert f"| Text `short`, 25% | {SHORT} |" in page

@@ -48,7 +48,9 @@ def change_host_key(monkeypatch: pytest.MonkeyPatch, gateway: Gateway) -> None:
 def test_a_changed_host_key_does_not_say_that_nothing_was_sent(
     desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = [each.stem for each in desk.prepare(numbers(4), more="max_per_file: 2\n")]
+    first, second = [
+        each.stem for each in desk.prepare(numbers(4), more="max_recipients_per_file: 2\n")
+    ]
     desk.submit(first)
     desk.accepted(first)
     change_host_key(monkeypatch, gateway)
@@ -164,7 +166,9 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
 
 def test_no_run_ends_well_of_which_a_file_was_called_off(desk: Desk, gateway: Gateway) -> None:
     """Whatever came between submit and the end: it would look as if all were written to."""
-    first, second = [each.stem for each in desk.prepare(numbers(4), more="max_per_file: 2\n")]
+    first, second = [
+        each.stem for each in desk.prepare(numbers(4), more="max_recipients_per_file: 2\n")
+    ]
     desk.submit(first)
     desk.accepted(first)
     files = [desk.ledger.submissions.get(stem) for stem in (first, second)]

@@ -23,7 +23,7 @@ STOPPED = 33639980002
 def prepare(world: World) -> None:
     """A run of two files, of which one must be written anew: somebody said STOP meanwhile."""
     with world.here():
-        parts = world.desk.prepare(numbers(PEOPLE), more="max_per_file: 3\n")
+        parts = world.desk.prepare(numbers(PEOPLE), more="max_recipients_per_file: 3\n")
         world.stems = [part.stem for part in parts]
         say_stop(world, STOPPED)
 

@@ -89,21 +89,25 @@ def report(order: dict[str, Any]) -> None:
 
 
 def housekeeping(order: dict[str, Any]) -> None:
-    """The task `clear_gateway`."""
+    """The task `clean_gateway`."""
     with wiring.gateway() as session:
-        sms.reports.housekeeping.clear_gateway(
+        sms.reports.housekeeping.clean_gateway(
             session, wiring.ledger(), wiring.archive(), wiring.settings(), clock.now()
         )
 
 
 def expiry(order: dict[str, Any]) -> None:
-    """The tasks `expire_runs`, `expire_archive` and `expire_people`."""
+    """The tasks `expire_runs`, `expire_archive` and `expire_personal_data`."""
     ledger, settings, now = wiring.ledger(), wiring.settings(), clock.now()
     runs = Path(order["folders"][0])
-    retention.expire_runs(runs.parent, ledger, settings.keep_runs, now)
-    retention.expire_archive(wiring.archive(), ledger, settings.keep_archive, now)
-    retention.expire_people(
-        ledger, settings.keep_people, now, hash_stop_list=settings.hash_stop_list, portion=2
+    retention.expire_runs(runs.parent, ledger, settings.run_retention, now)
+    retention.expire_archive(wiring.archive(), ledger, settings.archive_retention, now)
+    retention.expire_personal_data(
+        ledger,
+        settings.personal_data_retention,
+        now,
+        hash_stop_list=settings.hash_stop_list,
+        portion=2,
     )
 
 

@@ -14,7 +14,7 @@ VARIANTS = """\
 variants:
   warm: {text: message_warm.txt, weight: 70%}
   short: {text: message_short.txt, weight: 30%}
-holdout: 10%
+control_group: 10%
 """
 TEXTS = {"warm": "Bonjour {{ first_name }} !", "short": "-20% chez {{ store }}"}
 ABROAD = {"key": "abroad", "msisdn": "+32470123456", "first_name": "Lou", "store": "Lille"}
@@ -48,7 +48,7 @@ CAMPAIGNS = {
         "local_time: true\nallowed_countries: [FR, BE, RE]\nnational_numbers: FR\n",
         None,
     ),
-    "several files": ("max_per_file: 15\n", None),
+    "several files": ("max_recipients_per_file: 15\n", None),
 }
 
 

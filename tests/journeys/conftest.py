@@ -97,13 +97,21 @@ CAMPAIGNS: Mapping[str, tuple[str, int | str]] = {
     "zones": (YAML + "postcode: home\n", HOMES % (9001, 9006)),
     "shifted": (YAML, 2),
     "punctual": (YAML + "outside_window: fail\n", 2),
-    "capped": (YAML + "at_most: 2 per 7 days\non_empty: skip\n", 3),
+    "capped": (YAML + "frequency_cap: 2 per 7 days\non_empty: skip\n", 3),
     "grows": (YAML + "max_growth: 50%\n", 3),
     "dear": (YAML + "budget: 0.10\n", 3),
     "proved": (YAML + 'proof_to: ["+33639989901"]\n', 3),
 }
 PREPARING = ["plan", "extract", "screen", "render", "review"]
-STORY = [*PREPARING, "approve", "await_hour", "hear_stops", "submit", "book_collection", "conclude"]
+STORY = [
+    *PREPARING,
+    "approve",
+    "await_hour",
+    "fetch_stops",
+    "submit",
+    "schedule_collection",
+    "summarize",
+]
 TEXTS = {"column": "Bonjour {{ surname }} !"}
 # Nobody says STOP or answers who isn't told to: whom a journey writes to is no matter of chance.
 QUIET = ("--jumps", "--stop", "0", "--reply", "0")

@@ -106,8 +106,8 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
     log = world.failed_for_good(run, "submit", rejected)
     assert "our own check finds no fault in it, so ask support@mtarget.fr" in log
     assert world.stack.ledger.submissions.get(stem).state is State.REJECTED
-    assert world.states(run)["book_collection"] == {"skipped"}
-    assert world.states(run)["conclude"] == {"upstream_failed"}
+    assert world.states(run)["schedule_collection"] == {"skipped"}
+    assert world.states(run)["summarize"] == {"upstream_failed"}
     assert world.journal("sent", stem=stem) == []
 
 
@@ -128,7 +128,7 @@ def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World
 
     stems = world.stems(run)
     assert [stem[-3:] for stem in stems] == ["p01", "p02", "p03"]
-    assert [len(world.tasks(run)[task]) for task in ("submit", "book_collection")] == [1, 3]
+    assert [len(world.tasks(run)[task]) for task in ("submit", "schedule_collection")] == [1, 3]
     for stem in stems:
         world.wait_until_sent(stem, world.stack.ledger.submissions.get(stem).messages or 0)
     sent = [entry["msisdn"] for stem in stems for entry in world.journal("sent", stem=stem)]
@@ -172,7 +172,7 @@ def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> No
     world.failed_for_good(run, "submit", "the Airflow variable sms_halt halts all sending")
     assert world.renamed(stem) == 0
 
-    assert world.states(run)["book_collection"] == {"failed"}
+    assert world.states(run)["schedule_collection"] == {"failed"}
 
     world.stack.airflow.clear(run.dag_id, run.run_id)
     world.succeeded(run)
@@ -243,7 +243,7 @@ def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) 
         world.stack.airflow.trigger("settle_submission", {"stem": stem, "answer": "never_arrived"})
     )
 
-    assert world.states(settled) == {"settle": {"success"}, "send_again": {"success"}}
+    assert world.states(settled) == {"settle": {"success"}, "resend": {"success"}}
     assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
     again = world.ended("send__resent", f"again__{stem}")
     assert again.state == "success"

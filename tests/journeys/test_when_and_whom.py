@@ -88,7 +88,7 @@ def test_nobody_hears_from_us_a_third_time_in_a_week(world: World) -> None:
         world.wait_until_sent(stem, 3)
     assert world.states(third)["screen"] == {"skipped"}
     summary = world.stack.ledger.runs.summary(f"{third.dag_id}/{third.run_id}")
-    assert summary.excluded == {"at_most": 3}
+    assert summary.excluded == {"frequency_cap": 3}
     [stem] = world.stems(third)
     assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
 
@@ -121,7 +121,7 @@ def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> No
     run = world.trigger("proved")
     question = world.question(run)
 
-    [proof] = world.stack.airflow.xcom(run.dag_id, run.run_id, "prove")
+    [proof] = world.stack.airflow.xcom(run.dag_id, run.run_id, "prepare_proof")
     assert world.renamed(proof) == 1
     world.wait_until(lambda: bool(world.journal("sent", stem=proof)), "the proof")
     assert [each["msisdn"] for each in world.journal("sent", stem=proof)] == ["+33639989901"]

@@ -137,7 +137,8 @@ def prepared(
         folder, out = Path(place, "spring"), Path(place, "out")
         folder.mkdir()
         (folder / "campaign.yaml").write_text(
-            f"kind: transactional\nsender: LUMIERE\non_empty: skip\nunsupported: {unsupported}\n"
+            "kind: transactional\nsender: LUMIERE\non_empty: skip\n"
+            f"unsupported_characters: {unsupported}\n"
         )
         (folder / "recipients.sql").write_text("SELECT 1")
         (folder / "message.txt").write_text(text)

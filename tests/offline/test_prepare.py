@@ -180,7 +180,7 @@ def test_a_formula_leaves_in_no_csv(campaign, stop_list, tmp_path):
 
 def test_many_recipients_become_balanced_files(campaign, recipients, stop_list, tmp_path):
     yaml = campaign / "campaign.yaml"
-    yaml.write_text(yaml.read_text() + "max_per_file: 1\n")
+    yaml.write_text(yaml.read_text() + "max_recipients_per_file: 1\n")
 
     summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
 
@@ -470,7 +470,7 @@ def test_a_first_name_of_an_emoji_alone_is_blank_where_phones_get_none_of_it(
     assert summary["excluded"]["empty_value"] == 1
     assert [7] in [fault["first_rows"] for fault in summary["source_faults"]]
     assert "Bonjour ," not in lines
-    assert "Bonjour ?," in lines  # `unsupported: replace`
+    assert "Bonjour ?," in lines  # `unsupported_characters: replace`
 
     settings = tmp_path / "settings.yaml"
     settings.write_text("unicode: true\n")

@@ -18,7 +18,7 @@ from sms.run.stores import LocalFolder, Memory
 from sms.settings import Settings
 
 AT = datetime(2027, 3, 2, 10, tzinfo=PARIS)
-MORE = "max_per_file: 30\nallowed_countries: [FR, RE]\nnational_numbers: FR\n"
+MORE = "max_recipients_per_file: 30\nallowed_countries: [FR, RE]\nnational_numbers: FR\n"
 SETTINGS = Settings()
 
 

@@ -16,14 +16,14 @@ VARIANTS = """\
 variants:
   warm: {text: message_warm.txt, weight: 70%}
   short: {text: message_short.txt, weight: 30%}
-holdout: 10%
+control_group: 10%
 """
 TEXTS = {"warm": "Bonjour {{ first_name }} !", "short": "-20% chez {{ store }}"}
 
 
 @pytest.fixture
 def compared(campaign: Path) -> Path:
-    """The campaign with two texts, and a hold-out."""
+    """The campaign with two texts, and a control group."""
     (campaign / "message.txt").unlink()
     for name, text in TEXTS.items():
         (campaign / f"message_{name}.txt").write_text(text)
@@ -69,9 +69,13 @@ def test_everybody_reads_one_text_or_is_held_out_and_all_are_counted(compared, s
     reasons = Counter(excluded.values())
     assert summary["excluded"] == reasons
     assert (reasons["opted_out"], reasons["duplicate_msisdn"]) == (1, 1)
-    assert 20 < reasons["holdout"] < 60
+    assert 20 < reasons["control_group"] < 60
     assert summary["candidates"] == PEOPLE + 1 == len(texts) + reasons.total()
-    assert "see holdout in campaign.yaml" in summary["reasons"]["holdout"] == SENTENCES["holdout"]
+    assert (
+        "see control_group in campaign.yaml"
+        in summary["reasons"]["control_group"]
+        == SENTENCES["control_group"]
+    )
     counts = Counter(texts.values())
     assert summary["variants"] == {
         name: {"messages": counts[name], "segments": counts[name]} for name in TEXTS
@@ -87,7 +91,7 @@ def test_the_same_people_have_the_same_lot_in_another_order_and_a_larger_hold_ou
     texts, excluded = read(first, prepared(compared, recipients, stop_list, first))
     backwards = people(tmp_path / "backwards.csv", list(range(PEOPLE))[::-1])
     yaml = compared / "campaign.yaml"
-    yaml.write_text(yaml.read_text().replace("holdout: 10%", "holdout: 25%"))
+    yaml.write_text(yaml.read_text().replace("control_group: 10%", "control_group: 25%"))
 
     again, more = read(other, prepared(compared, backwards, stop_list, other))
 
@@ -113,7 +117,7 @@ def test_a_limit_counts_rows_and_whoever_is_held_out_of_them(compared, stop_list
 
     told = summary["messages"] + sum(summary["excluded"].values())
     assert told == summary["candidates"] == 100
-    assert summary["excluded"]["holdout"]
+    assert summary["excluded"]["control_group"]
 
 
 def test_a_campaign_without_variants_tells_nothing_of_them(campaign, stop_list, tmp_path):
@@ -139,7 +143,7 @@ def test_a_preview_draws_some_of_each_variant_and_tells_how_many(compared, stop_
     summary = prepared(compared, recipients, stop_list, tmp_path / "out")
     for name, counts in summary["variants"].items():
         assert f"{counts['messages']} {name}" in " ".join(done.stdout.split())
-    assert f"{summary['excluded']['holdout']} holdout" in " ".join(done.stdout.split())
+    assert f"{summary['excluded']['control_group']} control_group" in " ".join(done.stdout.split())
 
 
 def test_a_preview_of_nobody_draws_every_text(compared):

@@ -17,7 +17,7 @@ from sms.errors import HousekeepingUnfinished, SubmissionContradicted
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.reports.collection import REPORT_SETTLES
-from sms.reports.housekeeping import REJECT_STAYS, Cleared, clear_gateway
+from sms.reports.housekeeping import REJECT_STAYS, Cleared, clean_gateway
 from sms.settings import MONTH, UNREAD, Settings
 from sms_airflow import housekeeping_tasks, wiring
 from sms_airflow.sensors import ReportSensor
@@ -26,7 +26,7 @@ from tests.delivery.conftest import connect, in_send, show
 
 HOUR = datetime(2026, 7, 15, 10, 0, tzinfo=UTC)  # of every file here
 SETTINGS = Settings()
-QUIET = SETTINGS.reports_quiet
+QUIET = SETTINGS.close_after
 A_DAY = timedelta(days=1)
 
 
@@ -58,7 +58,7 @@ def name(kind: str, one: Submission) -> str:
 
 
 def clear(home) -> Cleared:
-    return clear_gateway(home.gateway, home.ledger, home.archive, SETTINGS, home.now)
+    return clean_gateway(home.gateway, home.ledger, home.archive, SETTINGS, home.now)
 
 
 def state(home, one: Submission) -> State:
@@ -391,11 +391,11 @@ def test_a_report_that_never_covers_all_goes_at_last_and_its_file_says_so(
     later(A_DAY)
     gateway.put_report(name("ACK", one), ack(4))
     home.collect(one.stem)
-    later(A_DAY + SETTINGS.report_stays - timedelta(minutes=1))
+    later(A_DAY + SETTINGS.incomplete_report_retention - timedelta(minutes=1))
     assert clear(home).reports == ()
     assert f"{name('ACK', one)} does not cover 6 messages" in caplog.text
 
-    later(A_DAY + SETTINGS.report_stays)
+    later(A_DAY + SETTINGS.incomplete_report_retention)
     assert clear(home).reports == (name("ACK", one),)
     later(QUIET)
     assert clear(home).closed == (one.stem,)
@@ -667,7 +667,7 @@ def test_the_tasks_do_all_of_it_and_return_counts(
     later(QUIET)
 
     with set_current_context({"ti": ti}):
-        assert housekeeping_tasks.clear_gateway.function() == {
+        assert housekeeping_tasks.clean_gateway.function() == {
             "reports": 3,
             "sent": 1,
             "closed": 1,
@@ -684,7 +684,7 @@ def test_the_tasks_do_all_of_it_and_return_counts(
             "unknown": 0,
         }
         assert housekeeping_tasks.expire_archive.function() == {"reports": 3}
-        assert housekeeping_tasks.expire_people.function() == {
+        assert housekeeping_tasks.expire_personal_data.function() == {
             "months": 1,
             "messages": 0,
             "strangers": 0,

@@ -10,7 +10,7 @@ import pytest
 from sms.errors import ReportOverdue, ReportsFailed, ReportUnfinished
 from sms.ledger.states import State
 from sms.reports.collection import Collected
-from sms.reports.housekeeping import Cleared, clear_gateway
+from sms.reports.housekeeping import Cleared, clean_gateway
 from sms.settings import Settings
 from sms_airflow import wiring
 from sms_sandbox import Knobs, Sandbox
@@ -174,7 +174,7 @@ def test_a_packed_report_comes_home(home, tmp_path, monkeypatch):
 
 def clear(home) -> Cleared:
     """Housekeeping at the gateway."""
-    return clear_gateway(home.gateway, home.ledger, home.archive, Settings(), home.now)
+    return clean_gateway(home.gateway, home.ledger, home.archive, Settings(), home.now)
 
 
 def assert_adds_up(collected: Collected, truth: dict[str, int]) -> None:

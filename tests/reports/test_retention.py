@@ -15,7 +15,7 @@ from sms.ledger.pseudonyms import Key
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.privacy.erasure import forget
-from sms.privacy.retention import expire_archive, expire_people, expire_runs
+from sms.privacy.retention import expire_archive, expire_personal_data, expire_runs
 from sms.settings import Settings
 from sms_airflow import wiring
 from tests.airflow_home import ledger_connection
@@ -130,7 +130,7 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     home.collect_replies()
     summary = home.ledger.runs.summary(over.run_key)
 
-    assert expire_people(home.ledger, KEEP, over.send_at + KEEP) == {
+    assert expire_personal_data(home.ledger, KEEP, over.send_at + KEEP) == {
         "months": 0,
         "messages": 0,
         "strangers": 0,
@@ -138,7 +138,7 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
         "texts": 0,
         "unreadable": 0,
     }
-    found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=1), portion=2)
+    found = expire_personal_data(home.ledger, KEEP, home.now + KEEP + timedelta(days=1), portion=2)
 
     people = {"messages": 3, "strangers": 0, "replies": 2, "texts": 1, "unreadable": 0}
     assert found == {"months": 0, **people}  # a file that is still open keeps its month
@@ -158,10 +158,10 @@ def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply)
     home.collect_replies()
     later = home.now + KEEP + timedelta(days=1)
 
-    assert "hashed" not in expire_people(home.ledger, KEEP, later)
+    assert "hashed" not in expire_personal_data(home.ledger, KEEP, later)
     assert home.stop_list() == [33639980000, 33639980001, 33639980002]
-    found = expire_people(home.ledger, KEEP, later, hash_stop_list=True, portion=2)
-    again = expire_people(home.ledger, KEEP, later, hash_stop_list=True, portion=2)
+    found = expire_personal_data(home.ledger, KEEP, later, hash_stop_list=True, portion=2)
+    again = expire_personal_data(home.ledger, KEEP, later, hash_stop_list=True, portion=2)
 
     assert (found["hashed"], again["hashed"]) == (3, 0)
     assert all(name < 0 for name in home.stop_list())
@@ -180,9 +180,9 @@ def test_tasks_take_the_stop_list_s_key_from_a_connection(home, reply, monkeypat
     assert wiring.ledger().stop_list.opted_out(asked).tolist() == [33639980000]  # it needs none yet
 
     with pytest.raises(ConfigurationError, match="there is no connection sms_stop_list_key: cre"):
-        expire_people(wiring.ledger(), KEEP, later, hash_stop_list=True)
+        expire_personal_data(wiring.ledger(), KEEP, later, hash_stop_list=True)
     monkeypatch.setenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY", f"generic://:{'k' * 32}@")
-    assert expire_people(wiring.ledger(), KEEP, later, hash_stop_list=True)["hashed"] == 1
+    assert expire_personal_data(wiring.ledger(), KEEP, later, hash_stop_list=True)["hashed"] == 1
     assert wiring.ledger().stop_list.opted_out(asked).tolist() == [33639980000]
 
     monkeypatch.delenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY")
@@ -200,7 +200,7 @@ def test_without_the_stop_list_s_key_all_else_expires_first(home, reply):
     later = home.now + KEEP + timedelta(days=1)
 
     with pytest.raises(ConfigurationError, match="key was not given"):
-        expire_people(home.ledger, KEEP, later, hash_stop_list=True)
+        expire_personal_data(home.ledger, KEEP, later, hash_stop_list=True)
 
     assert home.table("SELECT count(*) FROM sms.reply") == [(0,)]
     assert home.stop_list() == [33639980000]
@@ -213,8 +213,8 @@ def test_a_month_that_is_over_goes_as_a_whole_and_its_counts_stay(home, ack, rep
     summary = home.ledger.runs.summary(over.run_key)
     later = home.now + KEEP + timedelta(days=40)
 
-    found = expire_people(home.ledger, KEEP, later)
-    again = expire_people(home.ledger, KEEP, later)
+    found = expire_personal_data(home.ledger, KEEP, later)
+    again = expire_personal_data(home.ledger, KEEP, later)
 
     assert (found["months"], found["messages"], again["months"]) == (1, 0, 0)
     assert home.table("SELECT count(*) FROM sms.message") == [(0,)]
@@ -229,7 +229,7 @@ def test_where_months_may_not_be_dropped_their_rows_are_deleted(home, ack, monke
         raise LedgerError("permission denied for function drop_months")
 
     monkeypatch.setattr(home.ledger.people, "drop_months", refused)
-    found = expire_people(home.ledger, KEEP, home.now + KEEP + timedelta(days=40))
+    found = expire_personal_data(home.ledger, KEEP, home.now + KEEP + timedelta(days=40))
 
     assert (found["months"], found["messages"]) == (0, 3)
     assert home.ledger.runs.summary(over.run_key).balanced
@@ -249,9 +249,9 @@ def test_who_is_forgotten_is_told_where_they_still_are(home, ack):
         "runs/spring",
         f"file:///somewhere/ACK/{one.stem.replace('SEND', 'ACK')}",
     ]
-    assert kept[0].until == one.send_at + settings.keep_runs + timedelta(days=1)
+    assert kept[0].until == one.send_at + settings.run_retention + timedelta(days=1)
 
-    later = one.send_at + settings.keep_archive + timedelta(days=2)
+    later = one.send_at + settings.archive_retention + timedelta(days=2)
     assert forget("+33639980001", home.ledger, settings, later)[1] == []
 
 

@@ -17,7 +17,7 @@ from sms.message.rendering import MESSAGES_SCHEMA, VARIANT, Renderer
 from sms.message.samples import FirstOfEach
 from sms.message.variants import (
     Assignment,
-    HoldOut,
+    ControlGroup,
     Texts,
     VariantRenderer,
     named,
@@ -70,7 +70,7 @@ DRAWN = "aacabccbbbaacabbaabbababacacbacaabbaaabbcabcbbaaabaaccaaaaca"
 def test_the_lots_never_change():
     weights = {"b": Fraction(3, 10), "a": Fraction(1, 2), "c": Fraction(1, 5)}
 
-    assert np.flatnonzero(HoldOut("spring", Fraction(1, 10))(MANY[:60])).tolist() == HELD_OUT
+    assert np.flatnonzero(ControlGroup("spring", Fraction(1, 10))(MANY[:60])).tolist() == HELD_OUT
     assert "".join(by_name(Assignment("spring", weights), MANY[:60])) == DRAWN
 
 
@@ -88,7 +88,7 @@ def test_a_person_has_the_same_lot_in_every_order_and_company(numbers, campaign,
     shuffled = [*numbers]
     random.shuffle(shuffled)
 
-    for draw in (HoldOut(campaign, share), halves(campaign).of):
+    for draw in (ControlGroup(campaign, share), halves(campaign).of):
         alone = {number: draw(np.array([number]))[0] for number in numbers}
         assert draw(np.array(numbers, np.int64)).tolist() == [alone[each] for each in numbers]
         assert draw(np.array(shuffled, np.int64)).tolist() == [alone[each] for each in shuffled]
@@ -109,7 +109,7 @@ def test_shares_are_kept_to():
     counts = np.bincount(Assignment("spring", weights).of(MANY))
 
     assert surprise(counts, len(MANY) * np.array([0.1, 0.2, 0.7])) < 4
-    held = np.count_nonzero(HoldOut("spring", Fraction(1, 20))(MANY))
+    held = np.count_nonzero(ControlGroup("spring", Fraction(1, 20))(MANY))
     assert surprise(np.array([held, len(MANY) - held]), len(MANY) * np.array([0.05, 0.95])) < 4
 
 
@@ -117,7 +117,7 @@ def test_hold_out_variants_and_other_campaigns_know_nothing_of_each_other():
     draws = [
         draw(MANY).astype(np.int64)
         for campaign in ("spring", "spring_2", "autumn")
-        for draw in (HoldOut(campaign, Fraction(1, 2)), halves(campaign).of)
+        for draw in (ControlGroup(campaign, Fraction(1, 2)), halves(campaign).of)
     ]
 
     for place, one in enumerate(draws):
@@ -129,7 +129,7 @@ def test_hold_out_variants_and_other_campaigns_know_nothing_of_each_other():
 @FEW
 @given(CAMPAIGNS, SHARES, SHARES)
 def test_a_hold_out_that_grows_keeps_everybody_that_it_held(campaign, one, other):
-    small, large = (HoldOut(campaign, share)(MANY[:5000]) for share in sorted((one, other)))
+    small, large = (ControlGroup(campaign, share)(MANY[:5000]) for share in sorted((one, other)))
 
     assert not (small & ~large).any()
 
@@ -157,8 +157,8 @@ def test_the_order_in_which_variants_are_written_changes_nobody():
 
 def test_nobody_and_a_share_of_nothing():
     assert halves().of(MANY[:0]).tolist() == []
-    assert HoldOut("spring", Fraction(1, 2))(MANY[:0]).tolist() == []
-    assert not HoldOut("spring", Fraction(0))(MANY).any()
+    assert ControlGroup("spring", Fraction(1, 2))(MANY[:0]).tolist() == []
+    assert not ControlGroup("spring", Fraction(0))(MANY).any()
 
 
 # --- Screening ----------------------------------------------------------------------------------
@@ -177,8 +177,8 @@ def candidates(numbers: list[int], names: list[str | None] | None = None) -> pa.
 
 def reasons(batch: pa.RecordBatch, stopped: list[int], limit: int | None = None) -> list[str]:
     """For each row its reason, or "" if it is written to."""
-    hold_out = HoldOut("spring", Fraction(1, 2))
-    survey = Screener(columns=["name"], held_out=hold_out).survey(
+    control_group = ControlGroup("spring", Fraction(1, 2))
+    survey = Screener(columns=["name"], control_group=control_group).survey(
         [batch], lambda numbers: numbers[np.isin(numbers, stopped)], limit
     )
     [split] = survey.split([batch])
@@ -190,25 +190,25 @@ def reasons(batch: pa.RecordBatch, stopped: list[int], limit: int | None = None)
 
 
 def test_only_who_would_be_written_to_is_held_out():
-    held = MANY[HoldOut("spring", Fraction(1, 2))(MANY)][:4].tolist()
+    held = MANY[ControlGroup("spring", Fraction(1, 2))(MANY)][:4].tolist()
     batch = candidates([*held, held[3]], ["Zoé", None, "Zoé", "Zoé", "Zoé"])
 
     assert reasons(batch, stopped=[held[0]]) == [
         Reason.OPTED_OUT,
         Reason.MISSING_VALUE,
-        Reason.HOLDOUT,
-        Reason.HOLDOUT,
+        Reason.CONTROL_GROUP,
+        Reason.CONTROL_GROUP,
         Reason.DUPLICATE_MSISDN,
     ]
 
 
 def test_a_trials_limit_counts_the_rows_and_not_who_is_left_of_them():
     people = MANY[:200].tolist()
-    held = HoldOut("spring", Fraction(1, 2))(MANY[:50])
+    held = ControlGroup("spring", Fraction(1, 2))(MANY[:50])
 
     told = reasons(candidates(people), [], limit=50)
 
-    assert told == ["holdout" if each else "" for each in held]
+    assert told == ["control_group" if each else "" for each in held]
 
 
 # --- Rendering ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ same rows apart. Each row is judged in this order, and the first reason is the o
 6. the ledger says that it was written to too often, or in vain (what the campaign asks for);
 7. a value that the text needs is null, blank or too long for any text;
 8. its number is written to already, or else its key is;
-9. it is in the campaign's hold-out: of those who would be written to, a share is not.
+9. it is in the campaign's control group: of those who would be written to, a share is not.
 
 Of rows with the same number or key, the first in the query's order that passes 1 to 7 is written
 to: a row that is excluded by one of these takes no number and no key from another. The winner may
@@ -118,7 +118,10 @@ class Reason(Coded):
     )
     OPTED_OUT_IN_WAREHOUSE = "opted_out_in_warehouse", "the warehouse says that they opted out"
     OPTED_OUT = "opted_out", "the number is in the stop list"
-    AT_MOST = "at_most", "they were written to as often as at_most in campaign.yaml allows"
+    FREQUENCY_CAP = (
+        "frequency_cap",
+        "they were written to as often as frequency_cap in campaign.yaml allows",
+    )
     FAILING_NUMBER = (
         "failing_number",
         "the latest messages to the number failed: see suppress_after_failures in campaign.yaml",
@@ -136,7 +139,10 @@ class Reason(Coded):
         "them is written to: let the query return null where there is no number",
     )
     DUPLICATE_KEY = "duplicate_key", "an earlier row has the same key"
-    HOLDOUT = "holdout", "they are kept to compare with: see holdout in campaign.yaml"
+    CONTROL_GROUP = (
+        "control_group",
+        "they are kept to compare with: see control_group in campaign.yaml",
+    )
     # Given by the rendering (`sms.message.rendering`).
     EMPTY_TEXT = "empty_text", "the text comes out empty"
     TEXT_TOO_LONG = "text_too_long", "the text is longer than an SMS of this account may be"
@@ -225,7 +231,7 @@ class Screener:
     postcode: str | None = None
     lacks_postcode: bool = False
     geography: Geography = ONE_ZONE
-    held_out: Drawn | None = None
+    control_group: Drawn | None = None
     unicode: bool = False
     query: str = "recipients.sql"
     text: str = "message.txt"
@@ -567,9 +573,9 @@ def _settled(
     code[gaps] = _GAP_CODES[(gap[gaps] - 1) % len(_GAPS) + 1]
     _give_duplicates(code, msisdn, shared, first, second, shared_keys)
     _give_fillers(code, msisdn, shared)
-    if screener.held_out is not None:
+    if screener.control_group is not None:
         standing = np.flatnonzero(code == 0)
-        code[standing[screener.held_out(msisdn[standing])]] = _CODE[Reason.HOLDOUT]
+        code[standing[screener.control_group(msisdn[standing])]] = _CODE[Reason.CONTROL_GROUP]
     region, place = page.region[:rows], page.place[:rows]
     return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
 

@@ -51,7 +51,7 @@ def slot(
 ) -> Slot:
     """The minute to write in a file's name for a wish (None: as soon as possible).
 
-    Raises WindowClosed for a wish that passed more than `max_late` ago, unless `send_now`, and,
+    Raises WindowClosed for a wish that passed more than `max_delay` ago, unless `send_now`, and,
     with `outside_window="fail"`, for one that is closed. Instants must be aware.
     """
     now = _utc(now)
@@ -133,7 +133,7 @@ def require_no_tail(
     kind: Kind | str,
     *,
     settings: Settings,
-    advice: str = "send earlier or to fewer, or write `tail: split`",
+    advice: str = "send earlier or to fewer, or write `past_closing: split`",
 ) -> None:
     """Refuse with WindowClosed marketing that would still be going out when its hours end.
 
@@ -204,10 +204,10 @@ def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> 
     Such are the runs of a backfill and of a scheduler that was away: each of their days is over,
     and all of them would go out now.
     """
-    if _utc(now) - _utc(asked_at) > settings.max_age:
+    if _utc(now) - _utc(asked_at) > settings.max_audience_age:
         raise WindowClosed(
-            f"this run was to start on {_spoken(asked_at)}, longer ago than max_age "
-            f"({duration(settings.max_age)}) allows: its day is over, so nothing is sent. "
+            f"this run was to start on {_spoken(asked_at)}, longer ago than max_audience_age "
+            f"({duration(settings.max_audience_age)}) allows: its day is over, so nothing is sent. "
             "Trigger a new run to send now"
         )
 
@@ -378,9 +378,9 @@ def _minute(instant: datetime) -> datetime:
 def _refuse_late(
     wish: datetime, *, now: datetime, settings: Settings, again: str = NEW_RUN
 ) -> None:
-    if now - wish > settings.max_late:
+    if now - wish > settings.max_delay:
         raise WindowClosed(
-            f"{_spoken(wish)} has passed, by more than max_late ({duration(settings.max_late)}) "
+            f"{_spoken(wish)} has passed, by more than max_delay ({duration(settings.max_delay)}) "
             f"allows: {again} with a later send_at, or leave it empty to send as soon as allowed"
         )
 

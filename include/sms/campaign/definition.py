@@ -187,7 +187,7 @@ Minutes = Annotated[
 # The keys of what stops a run or leaves people alone, in the order in which they are told.
 LIMITS = (
     *("max_recipients", "min_recipients", "max_growth", "max_invalid_share"),
-    *("max_segments", "budget", "at_most", "suppress_after_failures"),
+    *("max_segments", "budget", "frequency_cap", "suppress_after_failures"),
 )
 
 
@@ -255,7 +255,7 @@ class CampaignFile(BaseModel):
         Field(description="write `kind: marketing`, or `kind: transactional` for a service"),
     ]
     outside_window: Literal["shift", "fail"] = "shift"
-    tail: Literal["refuse", "split"] = "refuse"
+    past_closing: Literal["refuse", "split"] = "refuse"
     spread_over: Minutes | None = None
     spread_every: Minutes | None = None
     postcode: Annotated[str, Field(min_length=1)] | None = None
@@ -270,21 +270,21 @@ class CampaignFile(BaseModel):
     msisdn: Annotated[str, Field(min_length=1)] = "msisdn"
     allowed_countries: tuple[str, ...] = ("FR",)
     national_numbers: Literal["FR"] | None = None
-    max_per_file: StrictInt = MAX_PER_FILE
+    max_recipients_per_file: StrictInt = MAX_PER_FILE
     on_empty: Literal["fail", "skip"] = "fail"
-    unsupported: Literal["replace", "exclude", "refuse"] = "replace"
+    unsupported_characters: Literal["replace", "exclude", "refuse"] = "replace"
     max_recipients: Annotated[StrictInt, Field(ge=1)] | None = None
     min_recipients: Annotated[StrictInt, Field(ge=1)] | None = None
     max_growth: Share | None = None
     max_invalid_share: Annotated[Share, AfterValidator(_part)] | None = None
     max_segments: Annotated[StrictInt, Field(ge=1)] | None = None
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    at_most: AtMost | None = None
+    frequency_cap: AtMost | None = None
     approval: Approval = 0
     proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     variants: dict[VariantName, Variant] = {}
-    holdout: Annotated[Share, AfterValidator(_below_all)] | None = None
+    control_group: Annotated[Share, AfterValidator(_below_all)] | None = None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @property
@@ -491,7 +491,7 @@ class CampaignFile(BaseModel):
             )
         return variants
 
-    @field_validator("max_per_file")
+    @field_validator("max_recipients_per_file")
     @classmethod
     def _a_file_that_the_gateway_takes(cls, maximum: int) -> int:
         if not 1 <= maximum <= MAX_PER_FILE:
@@ -538,9 +538,9 @@ class Campaign(CampaignFile):
         }
 
     @property
-    def held_out(self) -> Fraction:
+    def control_share(self) -> Fraction:
         """The share of those who could be written to and are not, exactly."""
-        return Fraction(_millionths(self.holdout or 0), ALL)
+        return Fraction(_millionths(self.control_group or 0), ALL)
 
 
 def load(folder: Path) -> Campaign:

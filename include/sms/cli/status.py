@@ -79,7 +79,7 @@ def upcoming(
     until = now + timedelta(days=days)
     campaigns, broken = load_all(chosen.campaigns_folder)
     waiting = open_ledger(url, "sms upcoming").submissions.scheduled(
-        since=now - chosen.max_age, until=until
+        since=now - chosen.max_audience_age, until=until
     )
     starts = schedules.starts(campaigns, chosen, now=now, until=until)
     if as_json:

@@ -45,7 +45,7 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
     if arrived:
         return f"{stem} counts as submitted. {_goes_on(stem, ledger)}"
     if is_proof(found.run_key):
-        return f"{stem} is cancelled. For another proof, {remedies.clear(Task.PROVE)}"
+        return f"{stem} is cancelled. For another proof, {remedies.clear(Task.PREPARE_PROOF)}"
     if is_alone(stem, ledger):
         return f"{stem} is cancelled, and nothing of its run was sent: it may be sent again"
     return (

@@ -143,7 +143,7 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
     if not there and all(this.ledger.submissions.get(stem).is_empty for stem in parcels):
         raise LedgerError(
             f"everybody in {', '.join(parcels)} had to be left out since it was written, by a STOP "
-            "or by at_most: nothing is sent"
+            "or by frequency_cap: nothing is sent"
         )
     return next(iter(there), None)
 

@@ -159,7 +159,7 @@ def require_key(tx: Transaction) -> Key:
         raise LedgerError(
             "the stop list is to be kept as hashes, and its key is not in use yet: nothing was "
             f"changed. The DAG {Dag.HOUSEKEEPING} takes the key of Airflow's connection into use "
-            f"with its task {Housekeeping.EXPIRE_PEOPLE}; do this again afterwards"
+            f"with its task {Housekeeping.EXPIRE_PERSONAL_DATA}; do this again afterwards"
         )
     return key
 

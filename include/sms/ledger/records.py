@@ -340,7 +340,7 @@ class Recurring(StrEnum):
     """A task that must succeed again and again; the ledger knows when each last did."""
 
     COLLECT_REPLIES = "collect_replies"
-    CLEAR_GATEWAY = "clear_gateway"
+    CLEAN_GATEWAY = "clean_gateway"
 
 
 @dataclass(frozen=True, slots=True)

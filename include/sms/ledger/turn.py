@@ -51,15 +51,15 @@ class Turn:
 def take(tx: Transaction, *, alone: bool) -> Turn:
     """Hold whatever enters the stop list until this transaction ends, and wait for what does.
 
-    Whoever is `alone` sees all files that left before, and none leaves meanwhile: at_most is
+    Whoever is `alone` sees all files that left before, and none leaves meanwhile: frequency_cap is
     judged so. LedgerBusy after some seconds.
     """
     for setting, value in LIMITS.items():
         tx.db.execute(select(func.set_config(setting, value, True)))
     advisory = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
     with bounded(
-        "another file is being renamed for longer than it should take, and at_most is judged one "
-        "file at a time: this one tries again later"
+        "another file is being renamed for longer than it should take, and frequency_cap is judged "
+        "one file at a time: this one tries again later"
     ):
         tx.db.execute(select(advisory(TURN)))
     with bounded(

@@ -334,7 +334,7 @@ class Renderer:
             raise SourceError(
                 f"{len(unsent)} texts of {self.template.path} hold characters that the gateway's "
                 f"encoding {self.encoding} lacks ({', '.join(codes[:10])}): correct the source, "
-                "or let the campaign say `unsupported: exclude`"
+                "or let the campaign say `unsupported_characters: exclude`"
             )
         verdicts.exclude(
             rows,
@@ -347,7 +347,7 @@ class Renderer:
         return (
             f"{len(texts)} texts of {self.template.path} hold characters that GSM 03.38 has "
             f"nothing for ({', '.join(unknown[:10])}): correct the source, or let the campaign "
-            "say `unsupported: replace` or `unsupported: exclude`"
+            "say `unsupported_characters: replace` or `unsupported_characters: exclude`"
         )
 
     def _exclude_long(self, draft: "_Draft", segments: Lengths, verdicts: "_Verdicts") -> None:

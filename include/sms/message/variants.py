@@ -5,8 +5,8 @@ doesn't: what campaign.yaml may say of variants (`sms.campaign`), what a text is
 (`sms.message`).
 
 The lot is a hash of the campaign's name and the number. Nothing is remembered, and still a person
-gets the same variant in every run, wherever and in whatever order the rows are read. Hold-out and
-variants are two lots that know nothing of each other.
+gets the same variant in every run, wherever and in whatever order the rows are read. The control
+group and the variants are drawn independently.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ WORDS = 2**64  # so many different words may be drawn
 
 
 @dataclass(frozen=True, slots=True)
-class HoldOut:
+class ControlGroup:
     """Draws a share of all people; a larger share holds everybody that a smaller one does."""
 
     campaign: str

@@ -21,10 +21,10 @@ from sms.words import count, duration
 
 REPLIES_LOOKED_BACK = timedelta(days=30)
 # Every five minutes, and every night; by then several runs of theirs are missing.
-LATE = {Recurring.COLLECT_REPLIES: timedelta(hours=1), Recurring.CLEAR_GATEWAY: timedelta(days=2)}
+LATE = {Recurring.COLLECT_REPLIES: timedelta(hours=1), Recurring.CLEAN_GATEWAY: timedelta(days=2)}
 DONE_BY = {
     Recurring.COLLECT_REPLIES: ("STOPs", "fetched", Dag.COLLECT_REPLIES),
-    Recurring.CLEAR_GATEWAY: ("the gateway", "cleared", Dag.HOUSEKEEPING),
+    Recurring.CLEAN_GATEWAY: ("the gateway", "cleared", Dag.HOUSEKEEPING),
 }
 
 

@@ -39,7 +39,7 @@ def forget(
     try:
         forgotten = ledger.people.forget(msisdn, hashed=settings.hash_stop_list)
     except StillReported as error:
-        day = error.last + _with_a_night(settings.reports_quiet)
+        day = error.last + _with_a_night(settings.close_after)
         from_when = f": from {day:%Y-%m-%d} on, if all their reports came home"
         raise StillReported(error.stems, error.last, from_when) from None
     places = [*_of_files(forgotten, ledger, settings), *_of_reports(forgotten, ledger, settings)]
@@ -58,13 +58,15 @@ def _msisdn(number: str) -> int:
 def _of_files(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
     for run_key in dict.fromkeys(each.run_key for each in forgotten.files):
         latest = max(each.send_at for each in ledger.submissions.of_run(run_key))
-        yield StillKept(ledger.runs.get(run_key).folder, latest + _with_a_night(settings.keep_runs))
+        yield StillKept(
+            ledger.runs.get(run_key).folder, latest + _with_a_night(settings.run_retention)
+        )
     for each in forgotten.files:
         for file in ledger.reports.of_submission(each.stem):
             states = file.archive.rpartition("/")[0]  # of a report that grew, all lie side by side
             yield StillKept(
                 f"{settings.archive_folder}/{states}",
-                each.send_at + _with_a_night(settings.keep_archive),
+                each.send_at + _with_a_night(settings.archive_retention),
             )
 
 
@@ -78,7 +80,7 @@ def _of_reports(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Ite
         day = day_of(report)
         yield StillKept(
             f"{settings.archive_folder}/{place_of(report.kind, name)}",
-            day + _with_a_night(settings.keep_archive) if day else None,
+            day + _with_a_night(settings.archive_retention) if day else None,
         )
         yield StillKept(
             f"Report/{name} at the gateway, if it was not deleted there,",

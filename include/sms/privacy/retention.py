@@ -100,7 +100,7 @@ def day_of(report: ReportName) -> datetime | None:
     return datetime(day.year, day.month, day.day, tzinfo=PARIS)
 
 
-def expire_people(
+def expire_personal_data(
     ledger: Ledger,
     keep: timedelta,
     now: datetime,

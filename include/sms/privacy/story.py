@@ -277,13 +277,13 @@ def _spared(
     campaign: Campaign, ledger: Ledger, asked: npt.NDArray[np.int64], now: datetime
 ) -> Reason | None:
     """Why a campaign leaves a person alone, by what the ledger knows of earlier runs."""
-    if campaign.at_most:
-        times, days = campaign.at_most
+    if campaign.frequency_cap:
+        times, days = campaign.frequency_cap
         since = now - timedelta(days=days)
         if len(
             ledger.people.written_to(asked, kind=campaign.kind, times=times, since=since, but="")
         ):
-            return Reason.AT_MOST
+            return Reason.FREQUENCY_CAP
     failures = campaign.suppress_after_failures
     if failures and len(ledger.people.failing(asked, times=failures)):
         return Reason.FAILING_NUMBER

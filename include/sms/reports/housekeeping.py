@@ -85,7 +85,7 @@ class _Report:
         )
 
 
-def clear_gateway(
+def clean_gateway(
     gateway: Gateway, ledger: Ledger, archive: Any, settings: Settings, now: datetime
 ) -> Cleared:
     """Delete what is home, close what is over; run again, it goes on where it was stopped.
@@ -120,7 +120,7 @@ def clear_gateway(
     strangers = misnamed(listing, {ReportKind.ACK})
     told = {name for name, _ in failures}
     unread = [*_unread(ours, told, now), *((name, str(error)) for name, error in strangers)]
-    ledger.reports.record_success(Recurring.CLEAR_GATEWAY)
+    ledger.reports.record_success(Recurring.CLEAN_GATEWAY)
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared
@@ -183,17 +183,17 @@ def _is_whole(report: _Report, ledger: Ledger, settings: Settings, now: datetime
     if unchanged < REPORT_SETTLES:
         return False
     missing = ledger.submissions.reconcile(report.owner.stem).missing
-    if missing and unchanged < settings.report_stays:
+    if missing and unchanged < settings.incomplete_report_retention:
         log.warning(
             "%s does not cover %d messages: it stays until it does, or for %d days unchanged",
-            *(report.file.name, missing, settings.report_stays.days),
+            *(report.file.name, missing, settings.incomplete_report_retention.days),
         )
         return False
     return True
 
 
 def _is_quiet(submission: Submission, settings: Settings, now: datetime) -> bool:
-    return now - submission.sent_at >= settings.reports_quiet
+    return now - submission.sent_at >= settings.close_after
 
 
 def _let_go(

@@ -185,7 +185,7 @@ def _accepted(each: Submission, desk: Desk) -> SmsError | None:
 def _reported(each: Submission, desk: Desk) -> SmsError | None:
     """One that is over, while the provider still shows it as not processed."""
     stays = look_at(desk, each.stem).phases.keys() & {Phase.CSV, Phase.LOCK}
-    if not stays or desk.now - each.sent_at < desk.settings.reports_quiet:
+    if not stays or desk.now - each.sent_at < desk.settings.close_after:
         return None
     return SmsError(
         f"its delivery report was loaded, and the gateway still shows it as "

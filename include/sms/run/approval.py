@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from sms import remedies
 from sms.errors import NotApproved
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import PROOF, Submission
 from sms.ledger.states import SENT
+from sms.remedies import Task
 from sms.run.preparation import Plan
 from sms.settings import Settings
 
@@ -25,8 +27,8 @@ def require_proved(plan: Plan, ledger: Ledger) -> list[Submission]:
     proofs = [each for run_key in run_keys for each in ledger.submissions.of_run(run_key)]
     if len(proofs) < len(run_keys) or any(each.state not in SENT for each in proofs):
         raise NotApproved(
-            "the proof of what is prepared now has not left, so nobody can have seen it: clear the "
-            "tasks prove and send_proof with what is downstream of them"
+            "the proof of what is prepared now has not left, so nobody can have seen it: "
+            f"{remedies.clear(Task.PREPARE_PROOF)}"
         )
     return proofs
 
@@ -54,4 +56,4 @@ def deadline(
     """
     latest = max([now, *(each.send_at for each in proofs)]) + settings.approval_timeout
     begins = min(each.send_at for each in files)
-    return latest if plan.at_once else min(latest, begins + settings.max_late)
+    return latest if plan.at_once else min(latest, begins + settings.max_delay)

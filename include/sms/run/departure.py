@@ -118,10 +118,10 @@ class DepartureRules:
         self, submission: Submission, run: PlannedRun, files: Sequence[Submission], now: datetime
     ) -> None:
         chosen_at = run.chosen_at or run.planned_at
-        if now - max(submission.send_at, chosen_at) > self.settings.max_age:
+        if now - max(submission.send_at, chosen_at) > self.settings.max_audience_age:
             raise WindowClosed(
                 f"the people of {submission.stem} were chosen more than "
-                f"{duration(self.settings.max_age)} ago, and some may have refused since: "
+                f"{duration(self.settings.max_audience_age)} ago, and some may have refused since: "
                 f"{_advice(files)}"
             )
 
@@ -153,9 +153,9 @@ def sendings(files: Sequence[Submission], now: datetime | None = None) -> list[S
 
 def tail_advice(plan: Plan) -> str:
     """What to do about a run that takes too long."""
-    if plan.campaign.tail == "split":
+    if plan.campaign.past_closing == "split":
         return "send earlier, to fewer, or say yes sooner"
-    return "send earlier or to fewer, or write `tail: split`"
+    return "send earlier or to fewer, or write `past_closing: split`"
 
 
 def _has_begun(files: Sequence[Submission]) -> bool:

@@ -1,4 +1,4 @@
-"""How often a person may be written to: the campaign's `at_most`, judged by what has left."""
+"""How often a person may be written to: the campaign's `frequency_cap`, judged by what has left."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class FrequencyCap:
     """Whom of some numbers the campaign has written to often enough, by all that left until now."""
 
     reached: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
-    reason = Reason.AT_MOST
+    reason = Reason.FREQUENCY_CAP
 
 
 def of_next_files(
@@ -33,9 +33,9 @@ def of_next_files(
 
 def at(send_at: datetime, plan: Plan, ledger: Ledger) -> FrequencyCap | None:
     """The cap at a moment; None where the campaign has none."""
-    if not plan.campaign.at_most:
+    if not plan.campaign.frequency_cap:
         return None
-    times, days = plan.campaign.at_most
+    times, days = plan.campaign.frequency_cap
     return FrequencyCap(
         partial(
             ledger.people.written_to,

@@ -130,7 +130,7 @@ def standing(campaign: Campaign, run: Run, cost: Cost) -> Iterator[tuple[str, st
         "max_invalid_share": f"{invalid / max(run.candidates, 1):.1%} ({invalid:,})",
         "max_segments": _part_of(sum(run.segments.values()), campaign.max_segments),
         "budget": "not known" if cost.unpriced else _part_of(cost.amount, campaign.budget),
-        "at_most": f"{run.excluded.get(Reason.AT_MOST, 0):,} left out",
+        "frequency_cap": f"{run.excluded.get(Reason.FREQUENCY_CAP, 0):,} left out",
         "suppress_after_failures": f"{run.excluded.get(Reason.FAILING_NUMBER, 0):,} left out",
     }
     for key, value in campaign.limits.items():

@@ -146,7 +146,7 @@ def _is_ahead(kept: Plan, folder: RunFolder, now: datetime, settings: Settings) 
         begins = folder.read_schedule().begins or begins
     if kept.at_once and begins.astimezone(PARIS).date() == now.astimezone(PARIS).date():
         return True
-    return begins >= now - settings.max_late
+    return begins >= now - settings.max_delay
 
 
 def _kept_plan(folder: RunFolder, live: Sequence[Submission]) -> Plan | None:

@@ -18,7 +18,7 @@ from sms.campaign.definition import Campaign
 from sms.campaign.template import Template
 from sms.columnar.values import ValueKind
 from sms.message.rendering import MESSAGES_SCHEMA, VARIANT, WAY, Renderer
-from sms.message.variants import Assignment, HoldOut, Texts, VariantRenderer
+from sms.message.variants import Assignment, ControlGroup, Texts, VariantRenderer
 from sms.run.schedule import Schedule
 from sms.settings import Settings
 from sms.wire import inspection, send_file
@@ -103,7 +103,9 @@ def screener(
         postcode=campaign.postcode if geography.by_postcode else None,
         lacks_postcode=geography.lacks_postcode,
         geography=geography,
-        held_out=HoldOut(campaign.name, campaign.held_out) if campaign.held_out else None,
+        control_group=ControlGroup(campaign.name, campaign.control_share)
+        if campaign.control_share
+        else None,
         unicode=unicode,
         query=str(query or campaign.sql_path),
         text=text.path,
@@ -152,7 +154,7 @@ def renderers(
             stop_mention=campaign.stop_mention,
             long_sms=settings.long_sms,
             unicode=settings.unicode,
-            unsupported=campaign.unsupported,
+            unsupported=campaign.unsupported_characters,
             delimiter_in_text=settings.delimiter_in_text,
             encoding=settings.encoding,
         )

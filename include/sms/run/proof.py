@@ -55,8 +55,8 @@ def prove(
         people = _people(plan, variant, folder, ledger)
         # The limits of the run are not the proof's.
         said: dict[str, Any] = {
-            **{"text": text, "variants": {}, "holdout": None, "on_empty": "fail"},
-            **{"approval": 0, "proof_to": (), "at_most": None},
+            **{"text": text, "variants": {}, "control_group": None, "on_empty": "fail"},
+            **{"approval": 0, "proof_to": (), "frequency_cap": None},
         }
         campaign = plan.campaign.model_copy(update=said)
         proof = _plan(plan, campaign, run_key, ledger, settings, now, people.num_rows)

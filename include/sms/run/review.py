@@ -127,7 +127,7 @@ def _beside(
     for last in ledger.runs.latest_sent(name, but=plan.run_key, most=1):
         before = _before(plan, folder, ledger.runs.summary(last), settings)
         told += review_page.changes_section(summary, sum(run.segments.values()), cost, before)
-    others = ledger.runs.unfinished(name, but=plan.run_key, within=settings.max_age)
+    others = ledger.runs.unfinished(name, but=plan.run_key, within=settings.max_audience_age)
     return told + review_page.open_runs_section(others)
 
 

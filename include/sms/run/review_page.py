@@ -86,7 +86,7 @@ def counts_page(
     for code, people in sorted(summary.excluded.items(), key=lambda item: -item[1]):
         lines.append(f"| excluded: {SENTENCES[code]} (`{code}`) | {_count(people)} |")
     lines.append(f"| **written to** | **{_count(summary.audience)}** |")
-    lines += _compared_texts(variants, summary.excluded.get(Reason.HOLDOUT, 0))
+    lines += _compared_texts(variants, summary.excluded.get(Reason.CONTROL_GROUP, 0))
     if faults:
         lines += ["", "## Faults of the source", "", *(f"- {fault}" for fault in faults)]
     lines += ["", "## Length", "", "| SMS each | messages |", "|---:|---:|"]
@@ -198,16 +198,16 @@ def _changed(whether: bool | None) -> str:
     return "**changed**" if whether else "unchanged"
 
 
-def _compared_texts(variants: Mapping[str, Mapping[int, int]], held_out: int) -> list[str]:
+def _compared_texts(variants: Mapping[str, Mapping[int, int]], control_group: int) -> list[str]:
     """Who reads which text, and who is kept to compare with."""
-    if not variants and not held_out:
+    if not variants and not control_group:
         return []
     lines = ["", "## To compare", "", "| | people | SMS |", "|---|---:|---:|"]
     for name, counts in variants.items():
         lines.append(
             f"| variant `{name}` | {_count(sum(counts.values()))} | {_count(sum_of(counts))} |"
         )
-    return [*lines, f"| hold-out, not written to | {_count(held_out)} | 0 |"]
+    return [*lines, f"| control group, not written to | {_count(control_group)} | 0 |"]
 
 
 def _compared(people: int, earlier: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 Most runs are one file. More than a file takes become several of the same minute (R1), zones have
 hours of their own (R5-R7), `spread_over` staggers files, and what can't finish before closing
-(R12) goes on at the next opening where the campaign says `tail: split`.
+(R12) goes on at the next opening where the campaign says `past_closing: split`.
 """
 
 import heapq
@@ -79,7 +79,7 @@ def schedule(
 
     Raises WindowClosed for a zone that is closed then where the campaign says
     `outside_window: fail`, and for a spread that leaves the open hours where it says
-    `tail: refuse`.
+    `past_closing: refuse`.
     """
     last = send_at + LONGEST_RUN
     waiting = [
@@ -113,7 +113,7 @@ def schedule(
             _move_on(chunk, _after_closing(chunk, campaign, settings), waiting, last)
         if len(placed) > MOST_FILES:
             raise _too_many()
-    most = min(campaign.max_per_file, settings.max_recipients_per_file)
+    most = min(campaign.max_recipients_per_file, settings.max_recipients_per_file)
     files = [
         PlannedFile(zone=each.where.code, send_at=each.start, people=size, reason=each.reason)
         for each in sorted(placed)
@@ -199,7 +199,11 @@ def _spread(
 def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
     """The chunk's own minute, or the next opening where the campaign lets it wait for that."""
     opens = send_window.next_open(chunk.start, campaign.kind, settings=settings, zone=chunk.where)
-    if opens > chunk.start and campaign.tail == "refuse" and campaign.kind is Kind.MARKETING:
+    if (
+        opens > chunk.start
+        and campaign.past_closing == "refuse"
+        and campaign.kind is Kind.MARKETING
+    ):
         if not campaign.spread_over:
             raise WindowClosed(
                 f"{chunk.start.astimezone(PARIS):%H:%M}, when the run was to go out, is not open "
@@ -208,7 +212,7 @@ def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
         raise WindowClosed(
             f"spread over {duration(campaign.spread_over)}, some messages to {chunk.where.name} "
             f"would go out at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. "
-            "Nothing is sent: start earlier, spread over less, or write `tail: split`"
+            "Nothing is sent: start earlier, spread over less, or write `past_closing: split`"
         )
     return opens
 
@@ -216,11 +220,11 @@ def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
 def _room(chunk: _Chunk, free: datetime, campaign: Campaign, settings: Settings) -> int:
     """How many of a chunk's people the provider can write to before closing."""
     pace = settings.messages_per_hour
-    if pace is None or campaign.tail == "refuse" or campaign.kind is Kind.TRANSACTIONAL:
+    if pace is None or campaign.past_closing == "refuse" or campaign.kind is Kind.TRANSACTIONAL:
         return chunk.people
     closes = send_window.closing(chunk.start, settings=settings, zone=chunk.where)
-    # A file may go up as late as max_late, and must be done all the same.
-    time = closes - min(settings.max_late, MOST_LATE) - max(free, chunk.start)
+    # A file may go up as late as max_delay, and must be done all the same.
+    time = closes - min(settings.max_delay, MOST_LATE) - max(free, chunk.start)
     return min(chunk.people, max(0, int(time / timedelta(hours=1) * pace)))
 
 

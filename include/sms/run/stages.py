@@ -89,7 +89,7 @@ def _dealing(plan: Plan, folder: RunFolder, settings: Settings) -> Dealing:
             if not plan.dry_run:
                 raise
             folder.write_refusal(str(error))
-        lenient = {"tail": "split", "outside_window": "shift"}
+        lenient = {"past_closing": "split", "outside_window": "shift"}
         return deal(campaign.model_copy(update=lenient), people)
 
     return dealt

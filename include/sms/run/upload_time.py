@@ -30,4 +30,4 @@ def _lateness(files: Sequence[Submission], settings: Settings) -> timedelta:
     """By how much a run began late, whose steps must be as far apart as they were planned."""
     gone = [each for each in files if each.state in SENT and each.submitted_at]
     late = [each.submitted_at - each.send_at for each in gone if each.submitted_at]
-    return max(late) if late and min(late) > settings.max_late else timedelta(0)
+    return max(late) if late and min(late) > settings.max_delay else timedelta(0)
