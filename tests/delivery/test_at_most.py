@@ -13,7 +13,7 @@ from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import PATIENCE, SANDBOX_ONLY, Desk, numbers, sent_to
-from tests.delivery.test_submit import TO_CSV, interrupted
+from tests.delivery.submitting import TO_CSV, interrupted
 
 pytestmark = SANDBOX_ONLY
 

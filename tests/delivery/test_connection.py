@@ -16,6 +16,7 @@ from sms.errors import ConfigurationError
 from sms_airflow import gateway_login, ssh_keys, wiring
 from sms_airflow.ssh_keys import Unusable
 from tests.delivery.conftest import SANDBOX_ONLY, Gateway, connect
+from tests.delivery.logins import at_once, quotes_no_secret
 from tests.delivery.ssh_key_texts import (
     CERTIFICATE,
     ECDSA,
@@ -26,7 +27,6 @@ from tests.delivery.ssh_key_texts import (
     RSA,
     public_of_kind,
 )
-from tests.delivery.test_own_key import at_once, quotes_no_secret
 
 KIND, BLOB = OURS.export_public_key().decode().split()[:2]
 LINE = f"{KIND} {BLOB}"

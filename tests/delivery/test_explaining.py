@@ -16,7 +16,7 @@ from sms.run import plan
 from sms.wire.names import ReportName
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers
-from tests.delivery.test_proof import OURS, proved, submit_proof
+from tests.delivery.proofs import OURS, proved, submit_proof
 
 pytestmark = SANDBOX_ONLY
 

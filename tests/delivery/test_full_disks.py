@@ -42,7 +42,7 @@ from tests.delivery.conftest import (
     numbers,
     renames,
 )
-from tests.delivery.test_submit import interrupted, opt_out
+from tests.delivery.submitting import interrupted, opt_out
 from tests.disks import Disk, small_disk
 from tests.openssh import OpenSsh
 

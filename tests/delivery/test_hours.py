@@ -14,7 +14,7 @@ from sms.ledger.states import State
 from sms.run import upload_time
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, TUESDAY, Desk, in_send, numbers, sent_to
-from tests.delivery.test_submit import opt_out
+from tests.delivery.submitting import opt_out
 
 pytestmark = SANDBOX_ONLY
 

@@ -25,7 +25,7 @@ from sms_airflow import wiring
 from sms_airflow.operators import SubmitOperator
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, TUESDAY, Desk, in_send, numbers
-from tests.delivery.test_submit import opt_out
+from tests.delivery.submitting import opt_out
 
 pytestmark = SANDBOX_ONLY
 

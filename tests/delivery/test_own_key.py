@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sms.delivery.gateway import Folder
 from sms.errors import ConfigurationError
 from sms_airflow import ssh_keys, wiring
 from sms_airflow.ssh_keys import Unusable
-from sms_airflow.triggers import ReportTrigger, VerdictTrigger
+from sms_airflow.triggers import VerdictTrigger
 from tests.delivery.conftest import (
     SANDBOX_ONLY,
     STEM,
@@ -24,6 +24,7 @@ from tests.delivery.conftest import (
     show,
     trigger,
 )
+from tests.delivery.logins import at_once, quotes_no_secret
 from tests.delivery.ssh_key_texts import (
     CERTIFICATE,
     DSA_PEM,
@@ -37,7 +38,6 @@ from tests.delivery.ssh_key_texts import (
     PUBLIC,
     PUTTY,
     RSA,
-    SECRET,
     SSH_COM,
     of_kind,
     pem,
@@ -80,32 +80,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "on one line": (OPENSSH.replace("\n", " "), "has lost its line breaks"),
     "run together": (OPENSSH.replace("\n", ""), "has lost its line breaks"),
 }  # fmt: skip
-
-
-def at_once(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, **extras: Any) -> Iterator[str]:
-    """What is said of a connection, to whoever connects: a task, and a wait that goes on meanwhile.
-
-    It is final, and nobody has been asked.
-    """
-    waits = [trigger(VerdictTrigger), trigger(ReportTrigger)]
-    session = wiring.gateway()
-    connect(monkeypatch, gateway, **{"key_file": None, **extras})
-    for opened in (wiring.gateway, wiring.account, session.__enter__):
-        with pytest.raises(ConfigurationError) as wrong:
-            opened()
-        assert not wrong.value.retryable
-        yield str(wrong.value)
-    for wait in waits:
-        event = asyncio.run(first_event(wait))
-        assert event["saw"] == "refusal"
-        yield str(event["why"])
-    assert gateway.counts()["connection"] == 0
-
-
-def quotes_no_secret(said: str, *secrets: str) -> bool:
-    words = [word for text in secrets for word in text.split() if len(word) > 12]
-    kept = [word for word in words if "PRIVATE" not in word and "Key-File" not in word]
-    return not any(word in said for word in kept) and SECRET not in said
 
 
 @SANDBOX_ONLY  # nobody is asked

@@ -7,7 +7,7 @@ from sms.errors import LedgerError
 from sms.run.folder import RunFolder
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, in_send, numbers, renames
-from tests.delivery.test_submit import opt_out
+from tests.delivery.submitting import opt_out
 
 pytestmark = SANDBOX_ONLY
 

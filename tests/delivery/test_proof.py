@@ -4,35 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from sms import clock
 from sms.delivery import settlement
 from sms.errors import LedgerError, NotApproved
 from sms.ledger.states import State
-from sms.run import proof
 from sms_airflow import wiring
 from sms_sandbox import Sandbox
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, numbers, sent_to
-from tests.delivery.test_submit import opt_out
+from tests.delivery.proofs import OURS, proved, submit_proof
+from tests.delivery.submitting import opt_out
 
 pytestmark = SANDBOX_ONLY
-
-OURS = 'proof_to: ["+33 6 39 98 99 01", "+33639989902"]\n'
-
-
-def proved(desk: Desk, run: str = "one") -> list[str]:
-    folder = desk.run_folder(run)
-    plan = folder.read_plan()
-    return proof.prove(plan, folder, desk.ledger, desk.settings, clock.now())
-
-
-def submit_proof(desk: Desk, stem: str) -> State:
-    """What the task `send_proof` does with it."""
-    run_key = desk.ledger.submissions.get(stem).run_key
-    link = desk.folder / "runs" / run_key
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(desk.ledger.runs.get(run_key).folder, target_is_directory=True)
-    return desk.submit(stem).state
 
 
 def test_a_proof_is_the_real_text_on_our_phones_and_nobody_elses(

@@ -40,7 +40,7 @@ def test_each_limit_stands_beside_what_this_run_comes_to(desk: Desk, gateway: Sa
         [*numbers(8), "no number"],
         run="second",
         more="max_recipients: 16\nmin_recipients: 2\nmax_growth: 150%\nmax_invalid_share: 50%\n"
-        "max_segments: 5\nbudget: 0.8\nat_most: 1 per 7 days\nsuppress_after_failures: 3\n",
+        "max_segments: 5\nbudget: 0.8\nfrequency_cap: 1 per 7 days\nsuppress_after_failures: 3\n",
     )
 
     assert section(desk, "second", "Limits")[2:] == [

@@ -43,7 +43,7 @@ from tests.delivery.conftest import (
     sent_to,
     show,
 )
-from tests.delivery.test_submit import interrupted, opt_out
+from tests.delivery.submitting import interrupted, opt_out
 
 ONE, OTHER = 33639980001, 33639980002
 PATIENCE = 100.0  # seconds

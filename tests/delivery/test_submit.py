@@ -2,12 +2,11 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from sms import clock
@@ -25,7 +24,6 @@ from sms.errors import (
     WindowClosed,
 )
 from sms.ledger import turn
-from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.run import rejection, upload_time
@@ -42,45 +40,7 @@ from tests.delivery.conftest import (
     show,
     stop_answering,
 )
-
-TO_CSV = 2  # of the renames of one try: the first makes the whole upload `.tmp`
-
-
-def opt_out(ledger: Ledger, *msisdns: int) -> None:
-    rows = pa.table(
-        {
-            "msisdn": pa.array(msisdns, pa.int64()),
-            "opted_out_at": pa.array([clock.now()] * len(msisdns), pa.timestamp("us", "UTC")),
-            "message": pa.array(["STOP"] * len(msisdns)),
-        }
-    )
-    ledger.stop_list.add(rows, source="import")
-
-
-def interrupted(
-    step: str, act: Callable[[], Any], *, when: str = "after", nth: int = 1
-) -> Callable[[], Any]:
-    """A gateway where something happens in the world at the n-th step of that kind, once."""
-
-    @contextlib.contextmanager
-    def opened() -> Iterator[Any]:
-        with wiring.gateway() as session:
-            do = getattr(session, step)
-            times = iter(range(1, 100))
-
-            def doing(*args: Any) -> Any:
-                now = next(times) == nth
-                if now and when == "before":
-                    act()
-                result = do(*args)
-                if now and when == "after":
-                    act()
-                return result
-
-            setattr(session, step, doing)
-            yield session
-
-    return opened
+from tests.delivery.submitting import TO_CSV, at_check, interrupted, opt_out
 
 
 def test_the_file_arrives_whole_and_is_accepted(desk: Desk, gateway: Gateway) -> None:
@@ -308,17 +268,6 @@ def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
         desk.submit(prepared.stem, token="the zombie")
 
     assert renames(gateway) == []
-
-
-def at_check(number: int, act: Callable[[], Any]) -> Callable[[Any], None]:
-    """Something that happens in the world at the n-th check of a try: the third is the last."""
-    asked = iter(range(1, 100))
-
-    def also(_: Any) -> None:
-        if next(asked) == number:
-            act()
-
-    return also
 
 
 @pytest.mark.parametrize("check", [2, 3])

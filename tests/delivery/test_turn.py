@@ -35,7 +35,7 @@ from tests.delivery.conftest import (
     renames,
     sent_to,
 )
-from tests.delivery.test_submit import at_check, interrupted, opt_out
+from tests.delivery.submitting import at_check, interrupted, opt_out
 
 LAST = 3  # of the checks of a try: the turn is held
 

@@ -23,7 +23,7 @@ from sms.ledger.states import State
 from sms_airflow import failures, wiring
 from sms_airflow.operators import SubmitOperator
 from tests.delivery.conftest import SANDBOX_ONLY, Desk, Gateway, connect, numbers
-from tests.delivery.test_submit import TO_CSV
+from tests.delivery.submitting import TO_CSV
 
 pytestmark = SANDBOX_ONLY
 

@@ -13,7 +13,7 @@ import pytest
 
 from sms.ledger.states import State
 from tests.delivery.conftest import numbers
-from tests.faults import test_collect_matrix as collecting
+from tests.faults import collecting
 from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
 from tests.faults.points import Part, Strike, kills, parts, pauses
 from tests.faults.zygote import DONE, LOOK_HOLDS

@@ -57,7 +57,7 @@ SELECT 'k' || n AS key, '+3363998' || to_char(n, 'FM0000') AS msisdn, 'Léa' AS 
 FROM generate_series(%d, %d) AS n
 """
 TEXT = "Bonjour {{ name }}, à samedi !"
-IN_PARTS = "kind: transactional\nsender: JOURNEY\nmax_per_file: 4\n"
+IN_PARTS = "kind: transactional\nsender: JOURNEY\nmax_recipients_per_file: 4\n"
 HOMES = PEOPLE.replace("AS name", "AS name, CASE n %% 3 WHEN 0 THEN '97110' END AS home")
 
 # What each is: its file, and how many people or its query.

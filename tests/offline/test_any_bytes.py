@@ -2,6 +2,7 @@
 
 import csv
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +15,8 @@ from sms.columnar.csv_files import CsvFile
 from sms.errors import SmsError
 from sms.run import offline
 from sms.settings import Settings
-from tests.offline.test_mess import AT
 
+AT = datetime(2027, 3, 2, 9, tzinfo=UTC)
 PEOPLE = [f"k{place},06399800{place:02},Zoé {place}".encode() for place in range(1, 9)]
 STOPS = [f"06399800{place:02},said no".encode() for place in range(1, 9, 2)]
 SIGNS = st.sampled_from(

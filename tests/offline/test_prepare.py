@@ -1,7 +1,6 @@
 """`sms prepare` and `sms preview`: the very bytes of the DAG, made from files alone."""
 
 import csv
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +9,8 @@ import pytest
 
 from tests.command_line import sms, sms_as_a_process
 from tests.disks import small_disk
+from tests.offline.preparing import AT, prepared
 
-AT = "2027-03-02T10:00"
 PEOPLE = [
     ("k1", "06 39 98 00 01", "Zoé", "Saint-Étienne"),
     ("k2", "+33639980001", "Léa", "Lyon"),
@@ -20,6 +19,8 @@ PEOPLE = [
     ("k5", "0639980005", None, "Lyon"),
     ("k6", "0639980006", "Ben", "Lyon"),
 ]
+
+
 COLUMNS = ("key", "msisdn", "first_name", "store")
 
 
@@ -36,18 +37,6 @@ def stop_list(tmp_path: Path) -> Path:
     path = tmp_path / "stop.csv"
     path.write_text("msisdn\n06 39 98 00 06\n")
     return path
-
-
-def prepared(
-    campaign: Path, recipients: Path, stop_list: Path, out: Path, *more: object, run=sms
-) -> dict:
-    done = run(
-        *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
-        *("--at", AT, "--out", out, *more),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Traceback") == 0
-    return json.loads((out / "summary.json").read_text())
 
 
 def test_everybody_is_in_a_file_or_left_out_with_a_reason(

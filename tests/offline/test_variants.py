@@ -9,7 +9,7 @@ import pytest
 
 from sms.audience.screening import SENTENCES
 from tests.command_line import sms
-from tests.offline.test_prepare import AT, prepared
+from tests.offline.preparing import AT, prepared
 
 PEOPLE = 400
 VARIANTS = """\

@@ -21,12 +21,11 @@ from sms.ledger.states import State
 from sms.reports.archive import Archived
 from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES, TAIL_WAITS, find_report
 from sms.wire import reports
+from tests.reports.names import SMSMO, STOP
 
 FIRST = 33_639_980_000
 STEM = "SEND-12345-20260715-1200-spring1"
 ACK = "ACK-12345-20260715-1200-spring1.csv"
-STOP = "STOP-12345-20260715-1200-spring1.csv"
-SMSMO = "SMSMO-12345-20260715-1200-spring1.csv"
 
 
 def listed(*names: str) -> list[RemoteFile]:

@@ -10,7 +10,7 @@ from sms.reports.collection import TAIL_WAITS
 from sms.wire.names import ReportKind
 from sms.wire.reports import REPLIES, read_replies, read_tail
 from tests.reports.conftest import FIRST, reply_row
-from tests.reports.test_collecting import SMSMO, STOP
+from tests.reports.names import SMSMO, STOP
 
 WHO = 33639980001
 NAMES = b"MSISDN;DATE;HOUR;MESSAGE;IDREMOTE"

@@ -22,7 +22,7 @@ from sms.run.query_columns import QueryColumn
 from sms_airflow import query_columns, sql_text, wiring
 from tests.airflow_home import ROOT
 from tests.warehouse.conftest import WHERE, Connect, Warehouse
-from tests.warehouse.test_drivers import Connection, Sqlite, of
+from tests.warehouse.databases import Connection, Sqlite, of
 
 
 def columns(sql: str) -> list[QueryColumn]:

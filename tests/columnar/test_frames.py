@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 
 from sms.columnar import parquet
 from sms.errors import SourceError
-
-
-def texts(**columns):
-    return pa.record_batch({name: pa.array(v, parquet.TEXT) for name, v in columns.items()})
+from tests.columnar.batches import texts
 
 
 class Shelf:

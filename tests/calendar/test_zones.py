@@ -12,7 +12,7 @@ from sms.calendar.zones import FRENCH, MAINLAND, told_by_postcode, zone
 from sms.clock import PARIS
 from sms.errors import ConfigurationError, WindowClosed
 from sms.settings import Settings
-from tests.campaign.test_send_window import DEFAULT, by_the_law, easter, instants, paris
+from tests.calendar.law import DEFAULT, by_the_law, easter, instants, paris
 
 
 def hours(number: float) -> timedelta:

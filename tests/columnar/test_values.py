@@ -20,7 +20,7 @@ from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign, SourceError
 from sms.message.rendering import Renderer, Rendering
 from sms.run import preparation
-from tests.rows.test_message import FEW, exclusions, texts
+from tests.message.messages import FEW, exclusions, texts
 
 NUMBERS = [33639980000 + n for n in range(100)]
 

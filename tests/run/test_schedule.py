@@ -12,7 +12,7 @@ from sms.campaign.definition import Campaign
 from sms.errors import WindowClosed
 from sms.run.schedule import MOST_FILES, Schedule, hour_there, schedule
 from sms.settings import Settings
-from tests.campaign.test_send_window import paris
+from tests.calendar.law import paris
 
 MONDAY = paris("2027-03-15 10:30")
 

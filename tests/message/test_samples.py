@@ -14,7 +14,7 @@ from sms.message.rendering import MESSAGES_SCHEMA, VARIANT, WAY
 from sms.message.samples import EachWay, rows_at
 from tests.campaign_folder import write_campaign
 from tests.command_line import sms
-from tests.rows.test_message import FEW, audience, rendered, texts
+from tests.message.messages import FEW, audience, rendered, texts
 
 TIERS = (
     "{% if tier == 'gold' %}Or{% elif tier == 'silver' %}Argent{% else %}Bonjour{% endif %}"

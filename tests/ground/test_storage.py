@@ -18,8 +18,8 @@ from sms.columnar import parquet
 from sms.errors import StorageFailed, StorageGone
 from sms.reports import archive
 from sms.wire.names import ReportKind
+from tests.columnar.batches import texts
 from tests.disks import Disk, small_disk
-from tests.rows.test_frames import texts
 
 OURS = Path(storage.__file__).parent
 

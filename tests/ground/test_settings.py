@@ -37,7 +37,7 @@ def test_every_setting_is_explained_above_itself():
 def test_the_environment_names_another_file_and_what_it_leaves_out_keeps_its_default(
     tmp_path, monkeypatch
 ):
-    path = written(tmp_path, 'window_end: "20:30"\nmax_late: 1 hour\n')
+    path = written(tmp_path, 'window_end: "20:30"\nmax_delay: 1 hour\n')
     monkeypatch.setenv("SMS_SETTINGS", str(path))
 
     changed = load()

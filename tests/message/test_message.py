@@ -9,7 +9,7 @@ import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sms.audience.screening import Reason, nothing_on_a_phone
@@ -17,12 +17,12 @@ from sms.campaign.template import Template
 from sms.columnar.nulls import are_nulls
 from sms.columnar.values import PLAIN_NO
 from sms.errors import BadCampaign, SourceError
-from sms.message.rendering import Renderer, Rendering, idremote
+from sms.message.rendering import Renderer, idremote
 from sms.telecom import gsm
 from sms.wire import send_file
 from sms.wire.send_file import Dialect
+from tests.message.messages import FEW, NUMBER, audience, exclusions, rendered, texts
 
-NUMBER = 33639980000
 VALUE = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from('éeç\u0301œ’😀 \u00a0\n;"€{}%\u0000')),
     max_size=12,
@@ -33,39 +33,6 @@ def _is_missing(value: str) -> bool:
     """Whether the screening leaves it out, or logic takes it for a no."""
     texts = pa.array([value], pa.large_string())
     return bool((are_nulls(texts) | nothing_on_a_phone(texts)).any() or value.strip() in PLAIN_NO)
-
-
-FEW = settings(max_examples=40)
-
-
-def audience(**columns: list[str | None]) -> pa.RecordBatch:
-    count = len(next(iter(columns.values())))
-    texts = {name: pa.array(values, pa.large_string()) for name, values in columns.items()}
-    numbers = pa.array([NUMBER + n for n in range(count)], pa.int64())
-    keys = pa.array([f"k{n}" for n in range(count)], pa.large_string())
-    rows = pa.array(range(1, count + 1), pa.int64())
-    own = {
-        "row": rows,
-        "key": keys,
-        "msisdn": numbers,
-        "country": pa.array(["FR"] * count, pa.large_string()),
-    }
-    return pa.RecordBatch.from_pydict({**own, **texts})
-
-
-def rendered(text: str, rows: pa.RecordBatch, **settings: Any) -> Rendering:
-    renderer = Renderer(
-        template=Template(text), sender="BOUTIQUE", campaign_id="spring1", **settings
-    )
-    return renderer.render(rows)
-
-
-def texts(rendering: Rendering) -> list[str]:
-    return rendering.messages.column("msg").to_pylist()
-
-
-def exclusions(rendering: Rendering) -> list[tuple[str, str, str]]:
-    return [(row["key"], row["reason"], row["detail"]) for row in rendering.excluded.to_pylist()]
 
 
 def test_a_message_has_all_that_the_file_and_the_ledger_need():

@@ -107,7 +107,7 @@ def test_a_limit_that_says_nothing_is_told_with_its_line(written: str, told: str
 
 
 def test_limits_survive_the_plan_on_disk() -> None:
-    limits = "max_growth: 12.5%\nat_most: 2 per 7 days\nbudget: 10.5\n"
+    limits = "max_growth: 12.5%\nfrequency_cap: 2 per 7 days\nbudget: 10.5\n"
     written = campaign(limits + "approval: {above: 99}")
 
     kept = Campaign.model_validate_json(written.model_dump_json())
