@@ -1,28 +1,28 @@
-# Every target sets up what it needs: Python 3.11 to 3.13, make and a package index are enough.
-# All paths are relative, so that the checkout may lie anywhere, spaces included.
+# Every target sets up its own environment: it needs Python 3.11 to 3.13, make and a package index.
+# All paths are relative, so that the checkout's path may contain spaces.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
-# Many processes run our code, and each would compile it anew where this is set.
+# Many processes run our code; with this variable set, each would compile it again.
 export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 READY := .venv/.ready
 PROCESSES := 4
 PYTHONS := python3.13 python3.12 python3.11 python3
-# A name on PATH may be a shim of a version that is not there, so each is asked to work.
-# ensurepip is what Debian leaves out of a Python without python3-venv.
+# A name on PATH may be a shim of a version that is not installed, so each one is run.
+# Without python3-venv, Debian's Python has no ensurepip.
 WORKS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
 LOCK := uv pip compile -q --universal --python-version 3.11 --custom-compile-command "make lock"
 
 .PHONY: help
-help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 14
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 17
 
 .PHONY: setup
-setup: $(READY) ## Make the environment in .venv, and nothing else
+setup: $(READY) ## Make the environment in .venv
 	@:
 
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
@@ -46,15 +46,15 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Play the main job on a sandbox, from SQL to the delivery report
+demo: $(READY) ## Run a campaign on a sandbox, from SQL to its delivery report
 	@$(BIN)/python -m demo
 
 .PHONY: up
-up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C ends it
+up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C stops it
 	@$(BIN)/python -m demo up
 
 .PHONY: check
-check: $(READY) ## Check what takes seconds: style, types, imports, and tests without servers
+check: $(READY) ## Check in a minute: style, types, imports, and tests without servers
 	@$(MAKE) -j2 --output-sync lint quick
 
 .PHONY: quick
@@ -62,23 +62,23 @@ quick: $(READY)
 	@$(BIN)/python -m pytest -q -n 2 --quick
 
 .PHONY: test
-test: lint ## Check and test everything
+test: lint ## Run all checks and all tests
 	@$(BIN)/python -m pytest -q -n $(PROCESSES)
 
 .PHONY: soak
-soak: $(READY) ## Half an hour in which everything dies, and more; MINUTES=5 SEED=7 make it another
+soak: $(READY) ## Run the long tests: processes die at random; MINUTES=5 and SEED=7 set time and seed
 	@SOAK_MINUTES="$(MINUTES)" SOAK_SEED="$(SEED)" $(BIN)/python -m pytest -m soak
 
 .PHONY: bench
-bench: $(READY) ## Measure it; ONLY="prepare_1m gsm_1m" measures those alone
+bench: $(READY) ## Run the benchmarks; ONLY="prepare_1m gsm_1m" runs these two
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 .PHONY: notebook
-notebook: $(READY) ## Run the notebook of the docs anew, and keep what it shows
+notebook: $(READY) ## Run the notebook of the docs, and store its output
 	@$(BIN)/python -m tests.docs_notebook
 
 .PHONY: lint
-lint: $(READY) ## Check style, types and the directions of imports
+lint: $(READY) ## Check style, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m mypy
@@ -87,12 +87,12 @@ lint: $(READY) ## Check style, types and the directions of imports
 	fi
 
 .PHONY: lock
-lock: $(READY) ## Renew requirements*.txt from requirements*.in
+lock: $(READY) ## Update requirements*.txt from requirements*.in
 	@$(BIN)/python -m $(LOCK) requirements.in -o requirements.txt
 	@$(BIN)/python -m $(LOCK) requirements-dev.in -o requirements-dev.txt
 
 .PHONY: clean
-clean: ## Remove everything that make made
+clean: ## Remove all files that make created
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@rm -rf benchmarks/.data
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

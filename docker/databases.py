@@ -1,6 +1,6 @@
-"""Roles and databases on the stack's own PostgreSQL, each role confined to its database.
+"""Create the roles and databases of the stack's own PostgreSQL, each role limited to its database.
 
-A campaign's SQL runs as `warehouse`, which must not reach the ledger or Airflow's passwords.
+A campaign's SQL runs as `warehouse`, which must not read the ledger or Airflow's passwords.
 """
 
 import os
@@ -12,10 +12,10 @@ from sqlalchemy.engine import URL, make_url
 
 
 def provide(server: URL, databases: Iterable[URL]) -> None:
-    """Give every URL that lies on `server` its role, password and database."""
+    """Create the role, password and database of every URL on `server`."""
     with psycopg.connect(conninfo(server), autocommit=True) as connection:
         for url in databases:
-            if _place(url) == _place(server):  # another server's databases are its owner's
+            if _place(url) == _place(server):  # databases on other servers are not ours to create
                 _provide_one(connection, url)
 
 
@@ -41,7 +41,7 @@ def _place(url: URL) -> tuple[str | None, int, object]:
 
 
 def conninfo(url: URL) -> str:
-    """The same in libpq's own words."""
+    """The URL in the form that libpq accepts."""
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 

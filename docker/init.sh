@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the stack ready. It runs before every start, so each step leaves alone what is done.
+# Prepares the stack. It runs before every start, so each step does only what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,7 @@ if sandbox_is_on; then
     python -m demo.warehouse "$SMS_SAMPLE_WAREHOUSE_URL"
 
     say "connections to the sandbox"
-    connections=$(mktemp --suffix=.json) # readable by us alone: it holds a private key
+    connections=$(mktemp --suffix=.json) # mode 0600: it contains a private key
     trap 'rm -f "$connections"' EXIT
     python docker/sandbox_connections.py >"$connections"
     airflow connections import --overwrite "$connections"

@@ -1,4 +1,4 @@
-"""The password of `admin`, in the file that Airflow's simple auth manager reads."""
+"""Write the password of `admin` into the file that Airflow's simple auth manager reads."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write(file: Path, password: str) -> None:
-    """Replace the file by one that only we can read."""
+    """Replace the file by one with mode 0600."""
     fresh = file.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

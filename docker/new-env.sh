@@ -1,11 +1,11 @@
 #!/bin/sh
-# Writes .env from .env.example, with a fresh secret in every place left empty for one.
+# Writes .env from .env.example, with a fresh secret for each empty variable that needs one.
 set -eu
 umask 077
 cd "$(dirname "$0")/.."
 
 if [ -e .env ]; then
-    echo ".env exists already: it is left as it is (its Fernet key opens what is stored)" >&2
+    echo ".env exists already and is not changed: its Fernet key decrypts the stored connections" >&2
     exit 1
 fi
 

@@ -1,7 +1,7 @@
-"""The sandbox's keys, made once, and the two connections that lead into it, as JSON on stdout.
+"""Make the sandbox's keys once, and print the two connections to the sandbox as JSON.
 
-They go into Airflow's database and not into the environment, because a connection can't read
-its pinned host key from a file and the key is made when the stack first starts.
+Airflow's database stores them, not the environment: a connection can't read its pinned host key
+from a file, and the key is made when the stack first starts.
 """
 
 import json
@@ -12,18 +12,18 @@ from pathlib import Path
 import asyncssh
 from sqlalchemy.engine import URL, make_url
 
-SERVICE_ID = "12345"  # the sandbox's command in docker-compose.yaml says the same
+SERVICE_ID = "12345"  # the same as in the sandbox's command in docker-compose.yaml
 
 
 def make_key_pair(file: Path) -> None:
-    """A private key in `file`, its public half in `file`.pub, unless they are there."""
+    """Write a private key to `file` and its public key to `file`.pub, unless they exist."""
     if not file.exists():
         key = asyncssh.generate_private_key("ssh-ed25519", comment=f"sms sandbox {file.name}")
         key.write_public_key(f"{file}.pub")
         fresh = file.with_suffix(".new")
         fresh.touch(mode=0o600)
         key.write_private_key(fresh)
-        fresh.replace(file)  # the last step: a run that died before this one begins again
+        fresh.replace(file)  # last: a run that was interrupted before this step starts over
 
 
 def gateway(keys: Path, host: str, port: int) -> dict[str, object]:

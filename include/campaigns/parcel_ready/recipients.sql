@@ -1,6 +1,6 @@
--- The parcel that has waited longest, for each customer with one in a shop. A customer who
--- refused marketing still wants this message, so shop.sms_opt_out is not asked here. A number
--- that answered STOP to us gets nothing at all: that list is the ledger's, and always applies.
+-- The oldest waiting parcel of each customer. A customer who opted out of marketing still needs
+-- this message, so the query does not read shop.sms_opt_out. A number in the ledger's stop list
+-- gets no message at all.
 SELECT DISTINCT ON (parcel.customer_id)
     parcel.id                                AS parcel_id,
     customer.phone,

@@ -1,16 +1,16 @@
--- One row for each person we might write to. Numbers may be as untidy as they are: screening
--- reads every spelling, drops duplicates (the first row of a number wins, hence the ORDER BY),
--- and tells for each row left out why it was.
--- Whoever this returns is written to each time it runs: a daily campaign of your own would ask
--- whose day it is (customer.invited_on = current_date); the sample asks for all, to show them.
+-- One row for each candidate. Numbers may have any spelling: the screening normalises them,
+-- removes duplicates (it keeps the first row of a number, hence the ORDER BY), and records a
+-- reason for each excluded row.
+-- Every run sends to all rows of the query. A real daily campaign would select the customers of
+-- the day (customer.invited_on = current_date); this sample selects all of them.
 SELECT
-    customer.id                              AS key,         -- comes back with every result
+    customer.id                              AS key,         -- every result has it
     customer.phone                           AS msisdn,
-    customer.first_name,                                     -- columns that message.txt names
+    customer.first_name,                                     -- columns that message.txt uses
     customer.points,
     store.name                               AS store,
-    -- Optional: a row where this is true is left out as "opted out in the warehouse". It could be
-    -- a WHERE as well, but then nobody would see how many there are.
+    -- Optional: a row where this is true is excluded as "opted out in the warehouse". A WHERE would
+    -- do the same, but the review would not count these rows.
     opt_out.customer_id IS NOT NULL          AS opted_out
 FROM shop.customer
 JOIN shop.store ON store.id = customer.store_id
