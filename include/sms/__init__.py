@@ -1,15 +1,17 @@
-"""Mass SMS campaigns by MTarget's SFTP gateway: everything but Airflow.
+"""Mass SMS campaigns through MTarget's SFTP gateway: everything except Airflow.
 
-With pandas, in a notebook or a script:
+Use with pandas, in a notebook or a script:
 
     import sms
 
-    made = sms.prepare("spring_sale", recipients=people, stop_list=stopped, at="2027-03-15T10:00")
-    made.excluded.value_counts("reason")
-    made.write("prepared")
+    prepared = sms.prepare(
+        "spring_sale", recipients=recipients, stop_list=stop_list, at="2027-03-15T10:00"
+    )
+    prepared.excluded.value_counts("reason")
+    prepared.write("prepared")
 
-`sms.screen` only says who would be written to, `sms.check_file` what is wrong with a file for the
-gateway, `sms.slots` when marketing may go out. They are loaded when they are first named.
+`sms.screen` only screens recipients, `sms.check_file` lists the faults of a file for the gateway,
+`sms.slots` lists the open hours of marketing. Each is imported at its first use.
 """
 
 from typing import TYPE_CHECKING, Any

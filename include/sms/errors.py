@@ -1,7 +1,7 @@
-"""What can go wrong, and whether trying again can help.
+"""All exceptions of the product, and whether a retry can help.
 
-Every error here speaks in one sentence that says what, where and what to do; none carries a
-number or a text of a recipient. `retryable` is the only thing that Airflow's side asks.
+The text of an error is one sentence: what, where, what to do. No error contains a number or a text
+of a recipient. Airflow's side reads only `retryable`.
 A bad row is never an exception: it is an excluded row with its Reason.
 """
 
@@ -17,17 +17,17 @@ SUPPORT = "support@mtarget.fr"  # spec, *Registration*
 
 
 class SmsError(Exception):
-    """A failure that a person can act on."""
+    """Base of all errors that an operator can act on."""
 
     retryable = False
 
 
 class ConfigurationError(SmsError):
-    """Something that the operator set up is missing or wrong."""
+    """A missing or wrong setting, variable or connection of the operator."""
 
 
 class ClockMoved(ConfigurationError):
-    """A sandbox clock meets a gateway that is not that clock's sandbox."""
+    """A sandbox clock is in use, and the gateway is not the sandbox of that clock."""
 
     def __init__(self, gateway: str) -> None:
         super().__init__(gateway)
@@ -41,7 +41,7 @@ class ClockMoved(ConfigurationError):
 
 
 class BadCampaign(SmsError):
-    """A campaign's folder that can't be used: where, and what is wrong there.
+    """An unusable campaign folder: the file, the line and the problem.
 
     `others` are the folder's other faults; the sentence names their files without the folder.
     """
@@ -60,20 +60,20 @@ class BadCampaign(SmsError):
         self.others = others
 
     def __str__(self) -> str:
-        others = (f"; also {each._told(each.path.rpartition('/')[2])}" for each in self.others)
-        return f"{self._told(self.path)}{''.join(others)}"
+        others = (f"; also {each._sentence(each.path.rpartition('/')[2])}" for each in self.others)
+        return f"{self._sentence(self.path)}{''.join(others)}"
 
-    def _told(self, path: str) -> str:
+    def _sentence(self, path: str) -> str:
         where = path if self.line is None else f"{path}, line {self.line}"
         return f"{where}: {self.problem}"
 
     def each(self) -> "list[BadCampaign]":
-        """Every fault by itself, with its whole path."""
+        """Every fault as one error, with its whole path."""
         return [BadCampaign(self.path, self.line, self.problem), *self.others]
 
 
 class StorageFailed(SmsError):
-    """A disk or a store of ours fails, or refuses us."""
+    """A disk or an object store of the product failed or refused access."""
 
     def __init__(self, where: str, doing: str, why: str, advice: str, retryable: bool) -> None:
         super().__init__(where, doing, why, advice, retryable)
@@ -88,11 +88,11 @@ class StorageFailed(SmsError):
 
 
 class StorageGone(StorageFailed):
-    """A file or folder of ours is not there."""
+    """A file or folder of the product is missing."""
 
 
 class Unforeseen(SmsError):
-    """Something that nobody thought of: its kind and place, and not its words."""
+    """An unexpected exception: its type and place, without its message."""
 
     retryable = True
 
@@ -103,13 +103,13 @@ class Unforeseen(SmsError):
 
     def __str__(self) -> str:
         return (
-            f"an unforeseen {self.kind} in {self.place}. Its words may quote somebody's data and "
-            "are withheld; the log shows what led to it"
+            f"an unexpected {self.kind} in {self.place}. Its message may contain personal data and "
+            "is withheld; the log shows what led to it"
         )
 
 
 class SourceError(SmsError):
-    """The warehouse's answer can't be used: a SQL error, a missing column, nobody to write to."""
+    """An unusable answer of the warehouse: a SQL error, a missing column, no recipients."""
 
 
 class WarehouseUnreachable(SourceError):
@@ -119,11 +119,11 @@ class WarehouseUnreachable(SourceError):
 
 
 class NotApproved(SmsError):
-    """A person had to say yes, and nobody did."""
+    """The run needed an approval and did not get it."""
 
 
 class LimitTripped(SmsError):
-    """A run is larger, dearer or worse than its campaign allows: nothing is uploaded."""
+    """A run exceeds a limit of its campaign: nothing is uploaded."""
 
     def __init__(self, campaign: str, tripped: tuple[str, ...]) -> None:
         super().__init__(campaign, tripped)
@@ -133,31 +133,31 @@ class LimitTripped(SmsError):
     def __str__(self) -> str:
         return (
             f"{self.campaign} stops before its upload: {'; '.join(self.tripped)}. "
-            "If all is as it should be, correct campaign.yaml or the settings and "
+            "If this is correct, change the limit in campaign.yaml or the settings and "
             f"{remedies.clear(Task.PLAN)}"
         )
 
 
 class WindowClosed(SmsError):
-    """The hour asked for is closed to this kind of message."""
+    """The requested hour is closed to this kind of message."""
 
 
 class GatewayError(SmsError):
-    """The gateway, or what lies on it, is not as it must be."""
+    """A failure of the gateway, or an unexpected file on it."""
 
 
 class GatewayUnreachable(GatewayError):
-    """The gateway did not answer, or the line broke: nothing is known of what it did."""
+    """The gateway did not answer, or the connection broke: what the gateway did is unknown."""
 
     retryable = True
 
 
 class GatewayRefused(GatewayError):
-    """The gateway refused us: its host key, our key, our address, a directory."""
+    """The gateway refused the connection: its host key, our key, our address, a directory."""
 
 
 class UploadRefused(GatewayRefused):
-    """The gateway took no more bytes of an upload, and did not say why: its disk may be full."""
+    """The gateway stopped an upload without a reason: its disk may be full."""
 
     retryable = True
 
@@ -165,8 +165,8 @@ class UploadRefused(GatewayRefused):
 class FileRejected(GatewayError):
     """The verdict `.reject`: final, never retried.
 
-    `causes` are what may be behind it, in words; `sent` and `held` are the run's other files, those
-    that the gateway has and those that were called off.
+    `causes` are likely causes as text; `sent` and `held` are the other files of the run: the ones
+    already at the gateway, and the ones that were called off.
     """
 
     def __init__(
@@ -183,22 +183,24 @@ class FileRejected(GatewayError):
         self.held = held
 
     def __str__(self) -> str:
-        told = [f"the gateway rejected {self.stem}: no SMS was sent of this file"]
+        sentences = [f"the gateway rejected {self.stem}: no SMS was sent of this file"]
         if self.causes:
-            told.append(f"Likely causes: {'; '.join(self.causes)}")
+            sentences.append(f"Likely causes: {'; '.join(self.causes)}")
         if self.held:
-            told.append(f"Held back and called off: {', '.join(self.held)}")
+            sentences.append(f"Held back and called off: {', '.join(self.held)}")
         if self.sent:
-            told.append(
-                f"Already at the gateway: {', '.join(self.sent)}. A new run must leave out whoever "
-                "is in sms.delivery"
+            sentences.append(
+                f"Already at the gateway: {', '.join(self.sent)}. A new run must leave out every "
+                "recipient in sms.delivery"
             )
-        told.append("Its bytes are kept in the run's folder. Correct the cause, then trigger a run")
-        return ". ".join(told)
+        sentences.append(
+            "Its bytes are kept in the run's folder. Correct the cause, then trigger a run"
+        )
+        return ". ".join(sentences)
 
 
 class SendingHalted(SmsError):
-    """Somebody has stopped all sending: nothing is uploaded or renamed until they let it go on."""
+    """Sending is halted: nothing is uploaded or renamed until the halt is removed."""
 
     def __init__(self, variable: str) -> None:
         super().__init__(variable)
@@ -213,7 +215,7 @@ class SendingHalted(SmsError):
 
 
 class VerdictOverdue(GatewayError):
-    """No verdict came in time; `phase` is the extension last seen: the file may yet be sent."""
+    """No verdict arrived in time; `phase` is the last seen extension. The file may yet be sent."""
 
     def __init__(self, stem: str, phase: str | None) -> None:
         super().__init__(stem, phase)
@@ -222,9 +224,9 @@ class VerdictOverdue(GatewayError):
 
     def __str__(self) -> str:
         seen = {
-            "lock": "is still at work on it (.lock), so it may yet be sent",
+            "lock": "is still processing it (.lock), so it may yet be sent",
             "csv": "has not taken it (.csv)",
-            None: "shows no file of that name any more",
+            None: "no longer shows a file of that name",
         }[self.phase]
         return (
             f"no verdict on {self.stem} in time: the gateway {seen}. It is not sent again. Ask "
@@ -234,7 +236,7 @@ class VerdictOverdue(GatewayError):
 
 
 class CampaignRepeated(SmsError):
-    """The same campaign was asked for twice at once; this run stands aside for the other."""
+    """The campaign was triggered twice within a minute; this run is skipped."""
 
     def __init__(self, campaign: str, other: str) -> None:
         super().__init__(campaign, other)
@@ -243,42 +245,42 @@ class CampaignRepeated(SmsError):
 
     def __str__(self) -> str:
         return (
-            f"{self.campaign} was asked for twice within a minute: {self.other} was first, and "
-            "this run was skipped and sends nothing. If that one is not to go on, "
-            f"{remedies.CALL_OFF}; then, or if everybody is to be written to twice, "
+            f"{self.campaign} was triggered twice within a minute: {self.other} was first, and "
+            "this run was skipped and sends nothing. If the first run is not to go on, "
+            f"{remedies.CALL_OFF}; then, or to write to everyone twice, "
             f"{remedies.NEW_RUN}"
         )
 
 
 class SubmissionUnknown(GatewayError):
-    """Whether the file arrived can't be known from here: a person must look."""
+    """The product can't know whether the file arrived: an operator must check."""
 
 
 class SubmissionContradicted(GatewayError):
-    """The gateway shows a file that the ledger knows not to have left: a person must look."""
+    """The gateway shows a file that, by the ledger, never left: an operator must check."""
 
 
 class LookExpired(SmsError):
-    """Too long since the last look at what forbids a rename: nothing was renamed by it."""
+    """The checks before a rename are too old: nothing was renamed, and all checks run again."""
 
     retryable = True
 
     def __str__(self) -> str:
         return (
-            "this process, or the line to the ledger, stood still between the last look at the "
-            "stop list, the hour and the halt, and the rename: nothing was renamed by that look, "
-            "and all of it is asked again"
+            "this process, or the connection to the ledger, paused between the checks (stop list, "
+            "hour, halt) and the rename: nothing was renamed after these checks, and all of them "
+            "run again"
         )
 
 
 class SubmissionTaken(SmsError):
-    """Another try holds this submission; this one stands aside."""
+    """Another process holds the claim on this submission; this one stops."""
 
     retryable = True
 
 
 class LedgerError(SmsError):
-    """The ledger refuses: a state that can't be reached from here, a promise that would break."""
+    """The ledger refuses a change: a forbidden state change or a broken promise."""
 
 
 class LedgerUnreachable(LedgerError):
@@ -288,23 +290,23 @@ class LedgerUnreachable(LedgerError):
 
 
 class LedgerReadOnly(LedgerUnreachable):
-    """The ledger answers and takes no writing: a standby, most often while another takes over."""
+    """The ledger answers but takes no writes: a standby, usually during a failover."""
 
 
 class LedgerBusy(LedgerError):
-    """Not now: somebody holds what only one may hold at a time, or the server lacks room."""
+    """A retry can help: another process holds a lock, or the server lacks room."""
 
     retryable = True
 
 
 class StillReported(LedgerError):
-    """Somebody is in files of which the provider may still report; the last one's hour."""
+    """A number is in files that the provider may still report on; `last` is the last one's hour."""
 
     def __init__(self, stems: Sequence[str], last: datetime, from_when: str = "") -> None:
         super().__init__(
-            f"this person is in {', '.join(stems)}, of which the provider may still report, and "
-            "would be written down again: nothing was erased. Enter their opt-out if they want no "
-            f"more messages, and ask again when {Dag.HOUSEKEEPING} has closed these files"
+            f"this number is in {', '.join(stems)}; the provider may still report on them, and the "
+            "reports would store the number again: nothing was erased. Enter an opt-out if no more "
+            f"messages are wanted, and repeat this when {Dag.HOUSEKEEPING} has closed these files"
             + from_when
         )
         self.stems = stems
@@ -312,15 +314,15 @@ class StillReported(LedgerError):
 
 
 class StopListUnsafe(LedgerError):
-    """The stop list can't be trusted, so nothing may be sent."""
+    """The stop list may be incomplete, so nothing may be sent."""
 
 
 class ReportUnreadable(SmsError):
-    """A report that is no report at all: binary junk, another format."""
+    """A file that is no report: binary data or another format."""
 
 
 class ReportUnfinished(SmsError):
-    """A delivery report that is still being written."""
+    """A delivery report that the provider is still writing."""
 
     retryable = True
 
@@ -333,9 +335,9 @@ class ReportUnfinished(SmsError):
 
 
 class ReportMisnamed(SmsError):
-    """A file in `Report` that may be a report of ours, under a name that is none's."""
+    """A file in `Report` with a report's content and a name that no report has."""
 
-    retryable = True  # it may be on its way to its name
+    retryable = True  # the provider may be about to rename it
 
     def __init__(self, kind: str, *, stops: bool) -> None:
         super().__init__(kind, stops)
@@ -344,20 +346,20 @@ class ReportMisnamed(SmsError):
 
     def __str__(self) -> str:
         stopped = (
-            "it may hold STOPs, so nothing is sent until somebody has looked: enter whoever said "
-            "STOP (sms stop-list import), then rename it at the gateway as the provider's page "
+            "it may hold STOPs, so nothing is sent until an operator has checked it: enter its "
+            "STOPs (sms stop-list import), then rename it at the gateway as the provider's page "
             "does, or remove it"
             if self.stops
             else "rename it at the gateway as the provider's page does, or remove it"
         )
         return (
-            f"it begins like {self.kind} and has no report's name, so nobody reads it, "
+            f"it begins like {self.kind} and has no report's name, so it is not read, "
             f"and the provider deletes it after a month. Ask {SUPPORT} what it is; {stopped}"
         )
 
 
 class StopTorn(SmsError):
-    """A file ends in the middle of a row that may be a STOP; `brought` is what else it brought."""
+    """A file ends inside a row that may be a STOP; `brought` is what was read from it."""
 
     retryable = True
 
@@ -368,17 +370,17 @@ class StopTorn(SmsError):
 
     def __str__(self) -> str:
         return (
-            f"{self.name} ends in the middle of a row that may be somebody's STOP: nothing is sent "
-            "until the rest of it is there, or until it has not come for half an hour and the row "
-            "counts as it is"
+            f"{self.name} ends in the middle of a row that may be a STOP: nothing is sent "
+            "until the rest of the row arrives, or until none has arrived for half an hour and the "
+            "row counts as it is"
         )
 
 
 class ReportsFailed(SmsError):
-    """Some reports could not be brought home, or rows of them wait for a person; all else is home.
+    """Some reports failed, or some of their rows need an operator; all others were collected.
 
-    `failures` are (name, sentence) pairs; `collected` is what the others brought. `unseen` are
-    reports with how many of their rows can't be read, may be a STOP, and were seen by nobody.
+    `failures` are (name, sentence) pairs; `collected` are the results of the other reports.
+    `unseen` are (name, rows) pairs: unreadable rows that may be a STOP and are not yet reviewed.
     """
 
     def __init__(
@@ -395,27 +397,27 @@ class ReportsFailed(SmsError):
         self.unseen = unseen
 
     def __str__(self) -> str:
-        told = [self._unseen(), self._failures()]
-        return ". ".join(filter(None, told))
+        sentences = [self._unseen(), self._failures()]
+        return ". ".join(filter(None, sentences))
 
     def _unseen(self) -> str:
         if not self.unseen:
             return ""
         rows = ", ".join(f"{count(number, 'row')} of {name}" for name, number in self.unseen)
         return (
-            f"{rows} can't be read and may be a STOP: nothing is sent until a person has looked. "
-            "Read them in the ledger's view sms.quarantine, enter the STOPs among them, then say "
-            f"so: sms quarantine seen {self.unseen[0][0]} --reason ..."
+            f"{rows} can't be read and may be a STOP: nothing is sent until an operator has "
+            "looked. Read them in the ledger's view sms.quarantine, enter the STOPs among them, "
+            f"then mark them as seen: sms quarantine seen {self.unseen[0][0]} --reason ..."
         )
 
     def _failures(self) -> str:
         if not self.failures:
             return ""
-        told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
+        failures = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
         return (
             f"{count(len(self.failures), 'report')} could not be collected, "
             f"{len(self.collected):,} others were. Nothing is lost: each is read again at the "
-            f"next look. {told}"
+            f"next look. {failures}"
         )
 
 
@@ -428,12 +430,12 @@ class ReplayUnfinished(SmsError):
         self.loaded = loaded
 
     def __str__(self) -> str:
-        told = "\n".join(f"{path}: {sentence}" for path, sentence in self.failures)
-        return f"{count(self.loaded, 'report')} loaded, {len(self.failures):,} not:\n{told}"
+        failures = "\n".join(f"{path}: {sentence}" for path, sentence in self.failures)
+        return f"{count(self.loaded, 'report')} loaded, {len(self.failures):,} not:\n{failures}"
 
 
 class HousekeepingUnfinished(SmsError):
-    """Files at the gateway that a person must look at; all that could be done without is done.
+    """Some files at the gateway need an operator; the rest of housekeeping is done.
 
     `failures` are (name, sentence) pairs.
     """
@@ -444,13 +446,13 @@ class HousekeepingUnfinished(SmsError):
         self.retryable = retryable
 
     def __str__(self) -> str:
-        told = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
+        failures = "; ".join(f"{name}: {sentence}" for name, sentence in self.failures)
         files = count(len(self.failures), "file")
-        return f"{files} to look at, everything else is done: {told}"
+        return f"{files} to check, everything else is done: {failures}"
 
 
 class ReportOverdue(GatewayError):
-    """A delivery report that should be there is not, on so many messages, due at that instant."""
+    """A delivery report is missing after `due_at`, for `messages` messages."""
 
     def __init__(
         self, stem: str, messages: int | None = None, due_at: datetime | None = None

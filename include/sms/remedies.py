@@ -1,7 +1,7 @@
-"""What a sentence tells an operator to do in Airflow, and the names of the DAGs and tasks for it.
+"""Instructions to operators in Airflow, and the names of the DAGs and tasks in them.
 
-No other module of the product names a DAG or a task to people, so that a renamed one is renamed in
-every sentence. `tests/dags/test_remedies.py` checks that each of them exists.
+No other module of the product shows the name of a DAG or a task, so that a rename reaches every
+sentence. `tests/dags/test_remedies.py` checks that each of them exists.
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ NEW_RUN = "trigger a new run"
 
 
 class Dag(StrEnum):
-    """The DAGs that people are sent to."""
+    """The DAGs that instructions name."""
 
     COLLECT_DELIVERY_REPORT = "collect_delivery_report"
     COLLECT_REPLIES = "collect_replies"
@@ -19,7 +19,7 @@ class Dag(StrEnum):
 
 
 class Task(StrEnum):
-    """The tasks of a campaign's run that people clear."""
+    """The tasks of a campaign's run that operators clear."""
 
     PLAN = "plan"
     SCREEN = "screen"
@@ -31,13 +31,13 @@ class Task(StrEnum):
 
 
 class Housekeeping(StrEnum):
-    """The tasks of the DAG housekeeping that people wait for."""
+    """The tasks of the DAG housekeeping that instructions name."""
 
     EXPIRE_PERSONAL_DATA = "expire_personal_data"
 
 
 def clear(task: Task) -> str:
-    """Clear a task and all tasks that follow it."""
+    """The instruction to clear a task with its downstream tasks."""
     return f"clear the task {task} with what is downstream of it"
 
 

@@ -1,8 +1,8 @@
-"""What the operator decides once for all campaigns: include/settings.yaml, read and checked.
+"""The operator's settings for all campaigns: include/settings.yaml, read and checked.
 
-`SMS_SETTINGS` names another file; a key that it leaves out keeps the default of this model, which
-settings.yaml writes out and explains. Connections are Airflow's, and what the provider fixes is a
-constant beside its use: neither is a setting.
+`SMS_SETTINGS` names another file. A key that the file leaves out keeps the default of this model;
+settings.yaml lists and explains all defaults. Connections belong to Airflow, and what the provider
+fixes is a constant beside its use: neither is a setting.
 """
 
 import os
@@ -26,13 +26,13 @@ from sms import yaml_files
 from sms.errors import ConfigurationError
 
 VARIABLE = "SMS_SETTINGS"
-ROOT = Path(__file__).resolve().parents[2]  # the checkout: relative folders start here
+ROOT = Path(__file__).resolve().parents[2]  # the checkout, base of relative folders
 DEFAULT_PATH = ROOT / "include" / "settings.yaml"
 
 OPENS, CLOSES = time(8), time(22)  # marketing's hours by law, half-open (R5)
 MAX_RECIPIENTS = 1_000_000  # in one file (R1)
 MONTH = timedelta(days=31)  # spec, *Security*: what is older may be deleted at the gateway
-UNREAD = timedelta(days=25)  # a report that lies unread for so long is an alarm (R11)
+UNREAD = timedelta(days=25)  # a report unread for so long is an alarm (R11)
 DURATION = re.compile(r"(\d+) ?(second|minute|hour|day)s?")
 
 
@@ -60,7 +60,7 @@ def _hour(written: Any) -> Any:
 
 
 def _country(written: str) -> str:
-    if written.isdigit():  # what YAML makes of {FR: 0,045}
+    if written.isdigit():  # YAML reads {FR: 0,045} as the keys FR and 045
         raise ValueError("is no country's code: are decimals written with a comma? Write 0.045")
     if not re.fullmatch("[A-Z]{2}", written):
         raise ValueError(f"{written!r} is no country's code: write two capital letters, as FR")
@@ -68,7 +68,7 @@ def _country(written: str) -> str:
 
 
 def _url(written: str) -> str:
-    """A folder as a URL; spaces stay as they are, which is how fsspec reads a file's URL."""
+    """A folder as a URL; spaces stay unescaped, as fsspec reads file URLs."""
     if not written.strip():
         raise ValueError("names no folder: write a path or a URL such as s3://bucket/sms/runs")
     if "://" in written:
@@ -94,7 +94,7 @@ Event = Literal["submitted", "accepted", "rejected", "unknown", "reported", "ove
 
 
 class Notify(BaseModel):
-    """Whom to tell of what becomes of a file: a notifier of Airflow's, and its arguments."""
+    """A notifier of Airflow, its arguments, and the events of a file that call it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -104,7 +104,7 @@ class Notify(BaseModel):
 
 
 class Settings(BaseModel):
-    """Every setting of the product; include/settings.yaml says what each is for."""
+    """All settings of the product; include/settings.yaml explains each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -220,7 +220,7 @@ class Settings(BaseModel):
 
 
 def load(path: Path | None = None) -> Settings:
-    """The settings in force: of `path`, else of the file in SMS_SETTINGS, else the project's."""
+    """Read the settings from `path`, else from SMS_SETTINGS, else from the project's file."""
     path = path or Path(os.environ.get(VARIABLE) or DEFAULT_PATH)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -230,10 +230,10 @@ def load(path: Path | None = None) -> Settings:
         ) from error
     reading = yaml_files.read(text, Settings)
     if reading.value is None:
-        raise ConfigurationError("; ".join(_told(path, fault) for fault in reading.faults))
+        raise ConfigurationError("; ".join(_sentence(path, fault) for fault in reading.faults))
     return reading.value
 
 
-def _told(path: Path, fault: yaml_files.DocumentFault) -> str:
+def _sentence(path: Path, fault: yaml_files.DocumentFault) -> str:
     where = str(path) if fault.line is None else f"{path}, line {fault.line}"
     return f"{where}: {fault.problem}"

@@ -1,7 +1,7 @@
-"""The files that we write about people: for their owner's eyes, whole, and failing in a sentence.
+"""Files with personal data: private to their owner, complete, errors as sentences.
 
-Every file and folder of a run, of the archive and of the command line is opened, made and removed
-here, through any path object with pathlib's verbs. What is in them is their writers' business.
+Every file and folder of a run, of the archive and of the command line is opened, created and
+deleted here, through any path object with pathlib's methods. Their content is the callers' matter.
 """
 
 import contextlib
@@ -33,9 +33,9 @@ class StoragePath(Protocol):
     def open(self, mode: str, /) -> IO[Any]: ...
 
 
-FILE, FOLDER = 0o600, 0o700  # whatever the umask says
+FILE, FOLDER = 0o600, 0o700  # for any umask
 
-# What these say stays so until a person does something.
+# These errors last until an operator acts.
 LASTING = frozenset(
     {
         *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
@@ -57,12 +57,12 @@ ADVICE = {
     errno.EFBIG: "raise the limit on the size of files (ulimit -f, LimitFSIZE)",
     errno.EMFILE: "raise the limit of open files (ulimit -n, LimitNOFILE)",
 }
-LOOK = "see what is wrong with that disk or store"
+LOOK = "check that disk or store"
 
 
 def opened(path: Any, mode: str) -> Any:
-    """A file, `rb` or `wb`; one that is written is readable by its owner alone."""
-    with told(path, _doing(mode)):
+    """Open a file as `rb` or `wb`; a written file is readable by its owner only."""
+    with translating(path, _doing(mode)):
         if mode != "rb":
             _make_private(path)
         return StoredFile(path.open(mode), path, _doing(mode))
@@ -70,8 +70,8 @@ def opened(path: Any, mode: str) -> Any:
 
 @contextlib.contextmanager
 def writing(path: Any) -> Iterator[BinaryIO]:
-    """A file to write; it is removed unless the block ends well and all of it is stored."""
-    file = opened(path, "wb")  # what may not even be opened is left as it is
+    """A file to write; it is deleted if the block fails or the file can't be stored whole."""
+    file = opened(path, "wb")  # outside the try: a file that can't be opened is not deleted
     try:
         with file:
             yield file
@@ -82,12 +82,12 @@ def writing(path: Any) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing(path: Any) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of another in an instant once it is whole.
+    """A file to write, which replaces another in one step when it is complete.
 
-    On an object store every file does.
+    On an object store every write does this.
     """
     place = _local(path)
-    if place is None or not (place.is_file() or not place.exists()):  # a device takes no name
+    if place is None or not (place.is_file() or not place.exists()):  # a device can't be renamed
         with writing(path) as file:
             yield file
         return
@@ -95,7 +95,7 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
     try:
         with writing(fresh) as file:
             yield file
-        with told(path, "written"):
+        with translating(path, "written"):
             fresh.replace(place)
     except BaseException:
         discard(fresh)
@@ -103,67 +103,67 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Any, text: str) -> None:
-    """Write a text as UTF-8, all of it or nothing."""
+    """Write a text as UTF-8, completely or not at all."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def read_text(path: Any) -> str:
-    """Read a text of UTF-8."""
-    with told(path, "read"):
+    """Read a UTF-8 text."""
+    with translating(path, "read"):
         return str(path.read_text(encoding="utf-8"))
 
 
 def exists(path: Any) -> bool:
-    """Whether something is there."""
-    with told(path, "read"):
+    """Whether the path exists."""
+    with translating(path, "read"):
         return bool(path.exists())
 
 
 def make_folder(folder: Any) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone.
+    """Create a folder and its missing parents, private to their owner.
 
-    One that is there already keeps its mode: somebody chose it.
+    An existing folder keeps its mode: its owner chose it.
     """
-    with told(folder, "a folder to write into"):
+    with translating(folder, "a folder to write into"):
         place = _local(folder)
         if place is None:
             folder.mkdir(parents=True, exist_ok=True)
             return
         missing = [each for each in (place, *place.parents) if not each.exists()]
         for each in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # made by another task meanwhile
+            with contextlib.suppress(FileExistsError):  # another task created it
                 each.mkdir(FOLDER)
                 each.chmod(FOLDER)
-        place.mkdir(exist_ok=True)  # which refuses a file of that name
+        place.mkdir(exist_ok=True)  # raises if a file has that name
 
 
 def discard(path: Any) -> None:
-    """Leave nothing of a file: where its name must stay, no byte of it."""
+    """Delete a file, or empty it if it can't be deleted."""
     try:
         path.unlink(missing_ok=True)
-    except Exception:  # whatever the store raises, what went wrong before is to be told
+    except Exception:  # of any store: the caller's own error is the one to report
         empty(path)
 
 
 def empty(path: Any) -> None:
-    """Leave a file's name alone, if that can be done."""
+    """Empty a file, if possible."""
     with contextlib.suppress(Exception):
         path.open("wb").close()
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[BinaryIO]:
-    """A file without a name, gone at the block's end."""
+    """A temporary file without a name, deleted at the end of the block."""
     where = "a file in the folder for temporary files (TMPDIR)"
-    with told(where, "written"):
-        file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by ours, which tells of it)
-    with StoredFile(file, where, "written") as ours:
-        yield cast(BinaryIO, ours)
+    with translating(where, "written"):
+        file = tempfile.TemporaryFile()  # noqa: SIM115  (StoredFile closes it)
+    with StoredFile(file, where, "written") as stored:
+        yield cast(BinaryIO, stored)
 
 
 class StoredFile(io.BufferedIOBase):
-    """An open file of any store, whose failures are told in our words."""
+    """An open file of any store, whose errors are StorageFailed."""
 
     def __init__(self, file: Any, where: Any, doing: str) -> None:
         self._file = file
@@ -171,19 +171,19 @@ class StoredFile(io.BufferedIOBase):
         self._doing = doing
 
     def read(self, size: int | None = -1, /) -> bytes:
-        with self._told():
+        with self._translating():
             return bytes(self._file.read(-1 if size is None else size))
 
     def readinto(self, buffer: Any, /) -> int:
-        with self._told():
+        with self._translating():
             return int(self._file.readinto(buffer))
 
     def write(self, data: Any, /) -> int:
-        with self._told():
+        with self._translating():
             return int(self._file.write(data))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        with self._told():
+        with self._translating():
             return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
@@ -191,12 +191,12 @@ class StoredFile(io.BufferedIOBase):
 
     def flush(self) -> None:
         if not self.closed:
-            with self._told():
+            with self._translating():
                 self._file.flush()
 
     def close(self) -> None:
         if not self.closed:
-            with self._told():
+            with self._translating():
                 self._file.close()
 
     @property
@@ -212,32 +212,32 @@ class StoredFile(io.BufferedIOBase):
     def seekable(self) -> bool:
         return bool(self._file.seekable())
 
-    def _told(self) -> contextlib.AbstractContextManager[None]:
-        return told(self._where, self._doing)
+    def _translating(self) -> contextlib.AbstractContextManager[None]:
+        return translating(self._where, self._doing)
 
 
 @contextlib.contextmanager
-def told(where: Any, doing: str) -> Iterator[None]:
-    """Turn what a disk or a store raises in the block into a sentence.
+def translating(where: Any, doing: str) -> Iterator[None]:
+    """Turn an error of a disk or an object store in the block into StorageFailed.
 
-    A disk raises OSError; the library of an object store may raise whatever it likes.
+    A disk raises OSError; the library of an object store may raise any exception.
     """
     try:
         yield
     except SmsError:
         raise
     except OSError as error:
-        raise in_our_words(error, where, doing) from error
+        raise as_storage_failed(error, where, doing) from error
     except Exception as error:
         if isinstance(where, str) or _local(where):
             raise
         raise StorageFailed(str(where), doing, type(error).__name__, LOOK, True) from error
 
 
-def in_our_words(error: OSError, where: Any, doing: str) -> StorageFailed:
-    """What went wrong there, and what to do about it."""
+def as_storage_failed(error: OSError, where: Any, doing: str) -> StorageFailed:
+    """The StorageFailed for an OSError, with what to do about it."""
     place = where if isinstance(where, str) else str(error.filename or where)
-    # Whoever raised one without a number wrote its text, too.
+    # An OSError without a number has a free text, which may hold data: its type is shown.
     why = os.strerror(error.errno) if error.errno else type(error).__name__
     advice = ADVICE.get(error.errno or 0, LOOK)
     kind = StorageGone if isinstance(error, FileNotFoundError) else StorageFailed
@@ -245,15 +245,15 @@ def in_our_words(error: OSError, where: Any, doing: str) -> StorageFailed:
 
 
 def _make_private(path: Any) -> None:
-    """See that a file is there, and its owner's alone, before a byte is in it."""
+    """Create the file, or restrict an existing one to its owner, before any byte is written."""
     place = _local(path)
     if place is None:  # an object store has no modes: its buckets have policies
         return
     file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE)
     try:
-        found = os.fstat(file)
-        if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != FILE:
-            _take_from_others(file, found.st_uid)
+        status = os.fstat(file)
+        if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) != FILE:
+            _take_from_others(file, status.st_uid)
     finally:
         os.close(file)
 
@@ -262,12 +262,12 @@ def _take_from_others(file: int, owner: int) -> None:
     try:
         os.fchmod(file, FILE)
     except OSError:
-        if owner != os.geteuid():  # of ours, the disk knows no modes
+        if owner != os.geteuid():  # for our own file: the disk has no modes
             raise
 
 
 def _local(path: Any) -> Path | None:
-    """Where a path leads on this machine's disks; None for an object store."""
+    """The local path; None for an object store."""
     if isinstance(path, os.PathLike):
         return Path(path)
     on_disk = getattr(path, "protocol", None) in ("", "file", "local")

@@ -1,7 +1,7 @@
-"""YAML that people write by hand: read strictly, every fault told with its line.
+"""Strict reading of YAML that people write by hand: every fault with its line.
 
-What a document may hold is its pydantic model's to say; here is only how it is read. A fault is
-data: one file may have several, and all of them are told.
+The pydantic model says which keys and values a document may have; this module only reads it. A
+fault is data: a file may have several, and all are reported.
 """
 
 import difflib
@@ -19,22 +19,23 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 Model = TypeVar("Model", bound=BaseModel)
 
 EMPTY = re.compile(r":\s*(?:#.*)?$")  # a key without a value
-GROUPING = re.compile("[ .,'’_\u00a0\u202f]")  # what people put between thousands
+GROUPING = re.compile("[ .,'’_\u00a0\u202f]")  # separators between thousands
 GROUPED = re.compile(rf"[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+")
 DECIMAL_COMMA = re.compile(rf"(\d+|[1-9]\d{{0,2}}(?:{GROUPING.pattern}\d{{3}})+),(\d{{1,4}})")
 
-# More than people write by hand. Beyond, a small file takes seconds, and nested aliases for ever.
+# More than a hand-written file needs. Without limits a small file could take seconds, and nested
+# aliases would never end.
 MOST_DEPTH, MOST_VALUES, MOST_CHARACTERS, MOST_DIGITS = 10, 2_000, 4_096, 18
 MOST_FAULTS = 20
 LONGEST_PROBLEM = 1_000
-# PostgreSQL stores no NUL and no half of a character, and Airflow stores all DAGs in one go.
+# PostgreSQL can't store NUL or half a surrogate pair, and Airflow stores all DAGs in one statement.
 UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 INTEGER, TEXT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "str", "timestamp"))
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentFault:
-    """One thing that is wrong in a document, and the line to look at (from 1) if there is one."""
+    """One fault of a document, and its line (from 1) if it has one."""
 
     line: int | None
     problem: str
@@ -42,17 +43,17 @@ class DocumentFault:
 
 @dataclass(frozen=True, slots=True)
 class Document(Generic[Model]):
-    """What a document says, or why it can't be used."""
+    """The value of a document, or its faults."""
 
     value: Model | None
     faults: tuple[DocumentFault, ...] = ()
 
 
 def read(text: str, model: type[Model]) -> Document[Model]:
-    """Judge a YAML document by its model; an empty document leaves every key to its default."""
+    """Read and check a YAML document; in an empty document every key has its default."""
     try:
         written = _load(text)
-        reading = _judged(written, model)
+        reading = _validated(written, model)
         if reading.value is not None and (empty := tuple(_left_empty(written, text))):
             return Document(None, empty)
         return reading
@@ -61,27 +62,27 @@ def read(text: str, model: type[Model]) -> Document[Model]:
     except YAMLError as error:
         return Document(None, (DocumentFault(None, f"is not YAML ({_one_line(error)})"),))
     except Exception as error:
-        # Not its message: that may quote a number of the document's.
+        # The message is left out: it may contain a phone number of the document.
         problem = f"can't be read ({type(error).__name__}): write plain `key: value` lines"
         return Document(None, (DocumentFault(None, problem),))
 
 
 def line_of(key: str, text: str) -> int | None:
-    """The line of a key at the top of a good document, None where it isn't written."""
+    """The line of a top-level key in a valid document, None if the key is absent."""
     return _line(_load(text), (key,))
 
 
 class _Refused(MarkedYAMLError):
-    """YAML that is not read here, though it is YAML."""
+    """Valid YAML that this module refuses."""
 
 
 class _Bounded(Composer):
-    """Refuses what only a program writes, as soon as the parser meets it."""
+    """A composer that refuses machine-written YAML as soon as the parser meets it."""
 
     values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """The next value, if it may be one."""
+        """Compose the next value, or refuse it."""
         event = self.parser.peek_event()
         self.values += 1
         if getattr(event, "anchor", None) is not None:
@@ -95,12 +96,12 @@ class _Bounded(Composer):
         return super().compose_node(parent, index)
 
     def compose_scalar_node(self, anchor: Any) -> Any:
-        """The next value that is no list and no mapping; a date is text."""
+        """Compose the next scalar; a date becomes text."""
         node = super().compose_scalar_node(anchor)
         if len(node.value) > MOST_CHARACTERS:
             raise _refused(f"a value is longer than {MOST_CHARACTERS:,} characters", node)
-        if found := UNSTORABLE.search(node.value):
-            raise _refused(f"a value holds {found[0]!r}: take that character away", node)
+        if match := UNSTORABLE.search(node.value):
+            raise _refused(f"a value holds {match[0]!r}: take that character away", node)
         if node.tag == TIMESTAMP:
             node.tag = TEXT
         if node.tag == INTEGER and sum(map(str.isalnum, node.value)) > MOST_DIGITS:
@@ -118,7 +119,7 @@ def _load(text: str) -> Any:
     return yaml.load(text)
 
 
-def _judged(written: Any, model: type[Model]) -> Document[Model]:
+def _validated(written: Any, model: type[Model]) -> Document[Model]:
     if written is None:
         written = {}
     if not isinstance(written, Mapping):
@@ -130,9 +131,9 @@ def _judged(written: Any, model: type[Model]) -> Document[Model]:
 
 
 def _left_empty(written: Any, text: str) -> Iterator[DocumentFault]:
-    """The keys at the top that have no value, where an explicit null is one.
+    """Yield top-level keys without a value; an explicit null is a value.
 
-    A limit whose number was taken away would be no limit.
+    A limit whose number was deleted would otherwise be no limit.
     """
     lines = text.splitlines()
     for key, value in (written or {}).items():
@@ -144,7 +145,7 @@ def _left_empty(written: Any, text: str) -> Iterator[DocumentFault]:
 def _faults(
     invalid: ValidationError, written: Any, model: type[BaseModel]
 ) -> tuple[DocumentFault, ...]:
-    """The first faults by their lines; a sentence for each of thousands takes minutes."""
+    """The first faults in order of lines; the sentences of thousands would take minutes."""
     details = invalid.errors(include_url=False)
     details.sort(key=lambda detail: _line(written, detail["loc"]) or 0)
     faults = [_fault(detail, written, model) for detail in details[:MOST_FAULTS]]
@@ -164,18 +165,18 @@ def _unparsable(error: MarkedYAMLError) -> DocumentFault:
 
 
 def shortened(problem: str) -> str:
-    """A sentence without its middle if it is long: its end says what to do."""
+    """Cut the middle of a long sentence: its end says what to do."""
     if len(problem) <= LONGEST_PROBLEM:
         return problem
     return f"{problem[:200]} … {problem[203 - LONGEST_PROBLEM :]}"
 
 
-def _one_line(said: object) -> str:
-    return " ".join(str(said).split())
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def _plain(written: Any) -> Any:
-    """The same values without the round trip's own types, which pydantic would carry along."""
+    """The same values as plain Python types, without ruamel's own."""
     if isinstance(written, Mapping):
         return {str(key): _plain(value) for key, value in written.items()}
     if isinstance(written, str):
@@ -197,7 +198,7 @@ def _fault(detail: ErrorDetails, written: Any, model: type[BaseModel]) -> Docume
 
 
 def _model_at(where: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
-    """The model that has, or lacks, the key at the end of `where`."""
+    """The model that has, or lacks, the last key of `where`."""
     for part in where[:-1]:
         field = model.model_fields.get(str(part))
         for kind in get_args(field.annotation) if field else ():
@@ -207,7 +208,7 @@ def _model_at(where: tuple[int | str, ...], model: type[BaseModel]) -> type[Base
 
 
 def _line(written: Any, where: tuple[int | str, ...]) -> int | None:
-    """The line of the innermost part of `where` that was written at all."""
+    """The line of the innermost part of `where` that the document contains."""
     line = None
     for part in where:
         try:
@@ -259,7 +260,7 @@ def _description(detail: ErrorDetails, model: type[BaseModel]) -> str | None:
 
 
 def _as_number(written: str) -> str:
-    """How to write a number that somebody wrote as people do."""
+    """How to write a number that has separators or a decimal comma."""
     whole = GROUPING.sub("", written)
     if decimal := DECIMAL_COMMA.fullmatch(written):
         pointed = f"{GROUPING.sub('', decimal[1])}.{decimal[2]}"
@@ -280,7 +281,7 @@ def _as_whole_number(written: str) -> str:
 
 
 def _as_list(written: object) -> str:
-    """How to write a list that somebody wrote as one value."""
+    """How to write a list that was written as one value."""
     if isinstance(written, str | int | float):
         return f"write it in brackets, [{written}]"
     return "write its values in brackets, such as [one, other]"

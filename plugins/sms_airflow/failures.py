@@ -121,5 +121,5 @@ def in_our_words(error: Exception) -> SmsError:
     place = f"{frame.f_globals.get('__name__')}, line {line}"
     if isinstance(error, OSError):
         where = str(error.filename or f"a file or a connection ({place})")
-        return storage.in_our_words(error, where, "used")
+        return storage.as_storage_failed(error, where, "used")
     return Unforeseen(type(error).__name__, place)

@@ -93,7 +93,7 @@ REFUSED = {
     ),
     "the end within quotes": (people("a", "b", "c", '"Ben'), "line 5: a quote opens a cell that"),
     "a name that is two people": (people("a", '"b', 'c"', "d"), "line 3: a cell in quotes goes on"),
-    "zero bytes": (GOOD.encode("utf-16-le"), "line 1: there are zero bytes in it"),
+    "zero bytes": (GOOD.encode("utf-16-le"), "line 1: it contains zero bytes"),
     "Excel's plain CSV": (
         GOOD.replace("msisdn", "numéro").encode("cp1252"),
         'Save As has "CSV UTF-8 (comma delimited)"',

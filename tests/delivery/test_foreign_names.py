@@ -77,7 +77,7 @@ def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk:
         assert [each.opt_outs for each in brought if each.name.startswith("STOP")] == [1]
         with pytest.raises(HousekeepingUnfinished, match=r"pring\.csv: it begins like ACK") as told:
             clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
-        assert "1 file to look at, everything else is done" in str(told.value)
+        assert "1 file to check, everything else is done" in str(told.value)
 
 
 def test_both_sessions_show_the_same_and_nothing_that_is_no_file(crowded: Gateway) -> None:

@@ -135,7 +135,7 @@ def test_what_nobody_thought_of_is_told_with_what_has_left_and_without_its_words
 
     told = failure(desk, [only.stem], monkeypatch)
 
-    assert f"an unforeseen {kind.__name__} in {__name__}, line " in told
+    assert f"an unexpected {kind.__name__} in {__name__}, line " in told
     assert told.endswith(". The provider has no file of this run")
     assert "in unforeseen" in caplog.text  # the way to it
     for place in (told, caplog.text):

@@ -140,7 +140,7 @@ LASTING = {
 
 @pytest.mark.parametrize(("number", "retried"), LASTING.items(), ids=map(os.strerror, LASTING))
 def test_a_failure_says_what_where_and_what_to_do(number: int, retried: bool) -> None:
-    failed = storage.in_our_words(OSError(number, "any"), "/runs/one/00_plan.json", "written")
+    failed = storage.as_storage_failed(OSError(number, "any"), "/runs/one/00_plan.json", "written")
 
     assert failed.retryable is retried
     assert str(failed).startswith(

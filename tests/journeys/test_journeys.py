@@ -82,7 +82,7 @@ def test_a_campaign_that_is_triggered_twice_at_once_is_sent_once(world: World) -
     [sent] = [run for run in ended if run.state == "success"]
     [aside] = [run for run in ended if run.state == "failed"]
     first = f"{sent.dag_id}/{sent.run_id} was first"
-    world.failed_for_good(aside, "plan", f"twice was asked for twice within a minute: {first}")
+    world.failed_for_good(aside, "plan", f"twice was triggered twice within a minute: {first}")
     assert world.stems(aside) == []
     [stem] = world.stems(sent)
     assert world.renamed(stem) == 1

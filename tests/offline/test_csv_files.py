@@ -128,7 +128,7 @@ STRAY = {
         '"key","note"\n"k1","stop\n"k2","non"\n',
         "line 2: a quote opens a cell and is closed on line 3",
     ),
-    "behind a space": ('key,name\nk1, "Zoé"\n', "line 2: a space stands before the quote"),
+    "behind a space": ('key,name\nk1, "Zoé"\n', "line 2: a space precedes the quote"),
     "with text behind": ('key,name\nk1,"Zoé" Durand\n', "line 2: a quote opens a cell, and text"),
     "with a space behind": ('key,name\nk1,"Zoé" \n', "line 2: a quote opens a cell, and text"),
     "escaped by a backslash": ('key,name\nk1,"Zoé \\"Zo\\" D"\n', "line 2: a quote opens a cell, "),
@@ -184,8 +184,8 @@ def test_an_encoding_is_that_of_a_file_that_is_not_utf_8(read):
     with pytest.raises(SourceError, match="line 3: this is not cp1252"):
         read(text.encode("cp1252").replace(b"L\xe9a", b"L\x81a"), "cp1252")
     names = {"cp1252": "cp1252", "Windows-1252": "cp1252", "latin-1": "iso8859-1"}
-    assert {name: csv_files.known(name) for name in names} == names
-    assert [csv_files.known(name) for name in ("rot13", "hex", "x", "", "ascii", "a\0b")] == [
+    assert {name: csv_files.codec_name(name) for name in names} == names
+    assert [csv_files.codec_name(name) for name in ("rot13", "hex", "x", "", "ascii", "a\0b")] == [
         None
     ] * 6
 

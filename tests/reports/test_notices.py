@@ -181,7 +181,7 @@ def test_an_overdue_verdict_is_told(home, told, book):
 
     overdue = lines(book)[-1]
     assert (overdue["event"], overdue["messages"]) == ("overdue", 7)
-    assert "is still at work on it" in overdue["words"]
+    assert "is still processing it" in overdue["words"]
 
 
 def test_only_what_was_asked_for_is_told_to_each(home, told, book, tmp_path):

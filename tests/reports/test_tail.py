@@ -172,7 +172,7 @@ def test_a_number_whose_end_never_comes_waits_for_a_person(home, reply):
         home.collect_replies()
 
     home.now += TAIL_WAITS
-    with pytest.raises(ReportsFailed, match="nothing is sent until a person has looked"):
+    with pytest.raises(ReportsFailed, match="nothing is sent until an operator has looked"):
         home.collect_replies()
 
 

@@ -74,7 +74,7 @@ def test_an_unforeseen_error_is_told_without_its_words() -> None:
     [told] = answers([SHOP], columns)
 
     assert told.fault
-    assert "an unforeseen RuntimeError in tests.warehouse.test_describing, line" in str(told.fault)
+    assert "an unexpected RuntimeError in tests.warehouse.test_describing, line" in str(told.fault)
     assert "s3cret" not in str(told.fault)
 
 

@@ -277,7 +277,7 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> int:
         else:
             with storage.writing(unfinished) as out:
                 count = write_csv(batches, out)
-        with storage.told(path, "written"):
+        with storage.translating(path, "written"):
             unfinished.replace(path)
     except BaseException:
         storage.discard(unfinished)

@@ -52,7 +52,7 @@ from sms.audience.residence import ONE_ZONE, UNREADABLE, Geography
 from sms.calendar.zones import FRANCE
 from sms.columnar import kinds
 from sms.columnar.digests import digest
-from sms.columnar.kinds import Telling
+from sms.columnar.kinds import WordCounts
 from sms.columnar.nulls import are_nulls
 from sms.columnar.parquet import as_text, placed
 from sms.columnar.text import Flags, Ints, Uint64s, bytes_of, distinct, flags_of, nulls_of
@@ -323,9 +323,21 @@ class Screener:
         said_keys = np.column_stack([first[keyed], second[keyed]])
         found = self._kinds(batch.schema, given)
         texts = [name for name, kind in found.items() if not isinstance(kind, ValueKind)]
-        telling = {name: kinds.telling(given[name]) for name in texts if name in self.computed}
+        word_counts = {
+            name: kinds.word_counts(given[name]) for name in texts if name in self.computed
+        }
         return _Page(
-            numbers.msisdn, region, lives, code, gap, first, second, said, said_keys, found, telling
+            numbers.msisdn,
+            region,
+            lives,
+            code,
+            gap,
+            first,
+            second,
+            said,
+            said_keys,
+            found,
+            word_counts,
         )
 
     def _give_national_abroad(self, code: Codes, given: Mapping[str, pa.Array]) -> None:
@@ -483,7 +495,7 @@ class _Page:
     said: Ints  # not by row: the numbers that the warehouse says opted out,
     said_keys: Uint64s  # and the digests of the keys, two words each
     kinds: Mapping[str, Found]  # by column, of those that the text uses
-    telling: Mapping[str, Telling]  # by column of text that the text computes with
+    word_counts: Mapping[str, WordCounts]  # by column of text that the text computes with
 
 
 class _Pages:
@@ -495,7 +507,7 @@ class _Pages:
         self._said: list[Ints] = []
         self._said_keys: list[Uint64s] = []
         self._kinds: dict[str, Found] = {}
-        self._telling: dict[str, Telling] = {}
+        self._word_counts: dict[str, WordCounts] = {}
 
     def add(self, page: _Page) -> None:
         end = self._rows + len(page.code)
@@ -510,14 +522,16 @@ class _Pages:
         self._said_keys.append(page.said_keys)
         for name, found in page.kinds.items():
             self._kinds[name] = _both(self._kinds.get(name), found)
-        for name, told in page.telling.items():
-            self._telling[name] = self._telling.get(name, np.zeros_like(told)) + told
+        for name, counts in page.word_counts.items():
+            self._word_counts[name] = self._word_counts.get(name, np.zeros_like(counts)) + counts
 
     def whole(self) -> _Page:
         columns = {name: column[: self._rows] for name, column in self._columns.items()}
         said = distinct(np.concatenate([np.zeros(0, np.int64), *self._said]))
         keys = np.concatenate([np.zeros((0, 2), np.uint64), *self._said_keys])
-        return _Page(**columns, said=said, said_keys=keys, kinds=self._kinds, telling=self._telling)
+        return _Page(
+            **columns, said=said, said_keys=keys, kinds=self._kinds, word_counts=self._word_counts
+        )
 
     @property
     def kinds(self) -> dict[str, ValueKind]:
@@ -531,8 +545,8 @@ class _Pages:
             {"key": ValueKind.TEXT}
             | known
             | {
-                name: kinds.judged(known[name], told)
-                for name, told in self._telling.items()
+                name: kinds.refined(known[name], counts)
+                for name, counts in self._word_counts.items()
                 if name in known
             }
         )

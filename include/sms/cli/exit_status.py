@@ -40,7 +40,7 @@ def _in_our_words(error: Exception) -> SmsError | str:
     if isinstance(error, SmsError):
         return error
     if isinstance(error, OSError):
-        return storage.in_our_words(error, "standard output, a file or a connection", "used")
+        return storage.as_storage_failed(error, "standard output, a file or a connection", "used")
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     return (
         f"the command failed by an unforeseen {type(error).__name__} in "

@@ -138,9 +138,9 @@ def instant(written: str) -> datetime:
 
 def encoding(written: str) -> str:
     """An encoding by any of its names."""
-    from sms.columnar.csv_files import known
+    from sms.columnar.csv_files import codec_name
 
-    read = known(written)
+    read = codec_name(written)
     if read is None:
         raise typer.BadParameter(
             f"{written!r} is no encoding that is known: write one such as cp1252 or utf-16-le"

@@ -1,1 +1,1 @@
-"""Arrow columns as we use them; nothing here knows of SMS."""
+"""Arrow columns; nothing here knows SMS."""

@@ -1,10 +1,10 @@
-"""A CSV file as people have them: how it is written, and its rows as columns of text.
+"""CSV files of people: their format, and their rows as text columns.
 
-What belongs here: encodings, the delimiter, the header, and sentences that name a line. What
-doesn't: where a row ends (`csv_rows`), and what columns mean.
+This module has encodings, the delimiter, the header, and errors that name a line. `csv_rows` finds
+where a row ends. The meaning of columns is elsewhere.
 
-A file is UTF-8, or what its byte order mark says; nothing is guessed from its letters. Its bytes
-are cut into rows once, by `csv_rows`, and Arrow reads the cells of whole rows.
+A file is UTF-8, or the encoding of its byte order mark; the encoding is never guessed from
+letters. `csv_rows` cuts the bytes into rows once, and Arrow reads the cells of whole rows.
 """
 
 import codecs
@@ -24,11 +24,11 @@ from sms.columnar.threads import ordered
 from sms.errors import SourceError
 
 BLOCK = 8 << 20  # bytes
-THREADS = 2  # Arrow parses faster than anybody uses what it parsed
+THREADS = 2  # Arrow parses faster than any caller consumes
 DELIMITERS = ",;\t|"
 SHOWN = {"\t": "a tab"}
 
-# The longer ones first: UTF-32's mark begins like UTF-16's.
+# Longer marks first: UTF-32's mark begins with UTF-16's.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -36,7 +36,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# How files of other kinds begin.
+# First bytes of other file types.
 OTHERS = (
     (b"PK\x03\x04", "an Excel workbook, or another ZIP"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook of before 2007"),
@@ -49,7 +49,7 @@ SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """How a CSV is written. Its rows begin behind `head` bytes of UTF-8, on the line `first`."""
+    """The format of a CSV. Its rows start after `head` bytes of UTF-8, on line `first`."""
 
     path: Path
     columns: tuple[str, ...]
@@ -61,9 +61,9 @@ class CsvFile:
 
     @classmethod
     def open(cls, path: Path, encoding: str | None = None) -> "CsvFile":
-        """Look at a file's beginning. Raises SourceError where it is no CSV.
+        """Read a file's beginning. Raises SourceError if it is not a CSV.
 
-        `encoding` is that of a file that has no byte order mark and is not UTF-8.
+        `encoding` is for a file without a byte order mark that is not UTF-8.
         """
         with path.open("rb") as source:
             start = source.read(BLOCK)
@@ -75,20 +75,20 @@ class CsvFile:
         text = next(file._pieces(), b"")
         if b"\0" in LINE_END.split(text, maxsplit=1)[0]:
             raise SourceError(
-                f"{path}, line 1: there are zero bytes in it, as UTF-16 has without a byte order "
-                f"mark. Save the file as UTF-8: {SAVE}. Or say what it is in, such as --encoding "
+                f"{path}, line 1: it contains zero bytes, as UTF-16 without a byte order mark "
+                f"does. Save the file as UTF-8: {SAVE}. Or name its encoding, such as --encoding "
                 "utf-16-le"
             )
-        found = SEPARATOR.match(text)
+        match = SEPARATOR.match(text)
         delimiters, head = DELIMITERS, 0
-        if found:
-            head, delimiters = found.end(), found[1].decode("utf-8", "replace")
+        if match:
+            head, delimiters = match.end(), match[1].decode("utf-8", "replace")
             if delimiters not in DELIMITERS:
                 raise SourceError(
-                    f"{path}, line 1: sep={delimiters} names no delimiter that is read here: use "
+                    f"{path}, line 1: sep={delimiters} is not a supported delimiter: use "
                     "one of comma, semicolon, tab and |"
                 )
-        line = 2 if found else 1
+        line = 2 if match else 1
         if text[head : head + 1] in (b"", b"\r", b"\n"):
             raise SourceError(f"{path}, line {line}: a CSV begins with the names of its columns")
         delimiter, names, size = file._header(text[head:], delimiters, line)
@@ -101,7 +101,7 @@ class CsvFile:
         )
 
     def without_header(self) -> "CsvFile":
-        """The same, its first line taken for a row; columns are then `column 1` and so on."""
+        """The same file with its first line as a row; columns are `column 1` and so on."""
         names = tuple(f"column {place}" for place in range(1, len(self.columns) + 1))
         separator = SEPARATOR.match(next(self._pieces(), b""))
         return replace(
@@ -112,14 +112,14 @@ class CsvFile:
         )
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """All rows, all columns or those named; an empty cell without quotes is null.
+        """Yield all rows, with all or only the named columns; an empty unquoted cell is null.
 
-        Raises SourceError with the line of what can't be read.
+        Raises SourceError with the line of a fault.
         """
         return ordered(_Parser(self, columns), self._blocks(), THREADS)
 
     def lines(self, rows: Iterable[int]) -> Iterator[int]:
-        """The line in which each of these rows begins; they count from 1, and ascend."""
+        """The line where each of these rows begins; `rows` count from 1, ascending."""
         before, wanted = 0, iter(rows)
         row = next(wanted, None)
         for block in self._blocks():
@@ -132,7 +132,7 @@ class CsvFile:
             before += len(lines)
 
     def _header(self, text: bytes, delimiters: str, line: int) -> tuple[str, tuple[str, ...], int]:
-        """The delimiter, the names, and how many bytes they take."""
+        """The delimiter, the column names, and the header's size in bytes."""
         read = {sign: _first_row(text, sign) for sign in delimiters}
         cells = {sign: names for sign, names in read.items() if names}
         most = max((len(names) for names, _ in cells.values()), default=0)
@@ -145,8 +145,8 @@ class CsvFile:
         if len(best) > 1 and most > 1:
             signs = " and ".join(SHOWN.get(sign, sign) for sign in best)
             raise SourceError(
-                f"{self.path}, line {line}: {signs} both divide it into {most} names. Put the one "
-                "that is meant into a line of its own before it, such as sep=;"
+                f"{self.path}, line {line}: {signs} both divide it into {most} names. Put the "
+                "right one into a line of its own before it, such as sep=;"
             )
         names, size = cells[best[0]]
         rows = Rows(self.path, best[0], most)
@@ -163,7 +163,7 @@ class CsvFile:
         return rows.blocks(_behind(self.head, self._pieces()), self.first)
 
     def _pieces(self) -> Iterator[bytes]:
-        """The file's bytes as UTF-8, without their mark."""
+        """Yield the file's bytes as UTF-8, without the byte order mark."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
         line = 1
         with self.path.open("rb") as source:
@@ -190,17 +190,17 @@ class CsvFile:
             ) from None
 
 
-def known(encoding: str) -> str | None:
-    """What Python calls an encoding of texts; None if it knows none of that name."""
+def codec_name(encoding: str) -> str | None:
+    """Python's name of a text encoding; None if Python has none of that name."""
     with suppress(LookupError, UnicodeError, ValueError):
-        found = codecs.lookup(encoding)
-        "é".encode(found.name)
-        return found.name if found.incrementaldecoder else None
+        codec = codecs.lookup(encoding)
+        "é".encode(codec.name)
+        return codec.name if codec.incrementaldecoder else None
     return None
 
 
 def _encoding(path: Path, start: bytes, asked: str | None) -> tuple[str, int]:
-    """What a file is written in, and how many bytes its mark has."""
+    """A file's encoding, and the size of its byte order mark in bytes."""
     for mark, encoding in MARKS:
         if start.startswith(mark):
             return encoding, len(mark)
@@ -223,14 +223,14 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _behind(head: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same pieces without their first bytes."""
+    """Yield the pieces without their first `head` bytes."""
     for piece in pieces:
         yield piece[head:]
         head = max(0, head - len(piece))
 
 
 def _first_row(text: bytes, delimiter: str) -> tuple[list[bytes], int] | None:
-    """The cells of the first row, and its bytes; None if its quotes are not in pairs."""
+    """The cells of the first row, and its size in bytes; None if its quotes are not in pairs."""
     mark = re.escape(delimiter.encode())
     cell = re.compile(
         rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"%b\r\n][^%b\r\n]*+|))(%b|\r\n|\r|\n|\Z)'
@@ -238,16 +238,16 @@ def _first_row(text: bytes, delimiter: str) -> tuple[list[bytes], int] | None:
     )
     cells: list[bytes] = []
     at = 0
-    while found := cell.match(text, at):
-        at = found.end()
-        cells.append(found[2] if found[1] is None else found[1].replace(b'""', b'"'))
-        if found[3] != delimiter.encode():
+    while match := cell.match(text, at):
+        at = match.end()
+        cells.append(match[2] if match[1] is None else match[1].replace(b'""', b'"'))
+        if match[3] != delimiter.encode():
             return None if at >= BLOCK else (cells, at)
     return None
 
 
 class _Parser:
-    """Arrow's reader of whole rows, with sentences that name a line and show no cell."""
+    """Arrow's reader of whole rows; its errors name a line and show no cell."""
 
     def __init__(self, file: CsvFile, columns: Sequence[str] | None) -> None:
         self.file = file
@@ -300,5 +300,5 @@ def _undecodable(path: Path, line: int, place: int | None) -> str:
     where = f", byte {place}" if place else ""
     return (
         f"{path}, line {line}{where}: this is not UTF-8; save the file in that encoding. {SAVE}; "
-        "or say what it is in, such as --encoding cp1252 for Excel's plain CSV"
+        "or name its encoding, such as --encoding cp1252 for Excel's plain CSV"
     )

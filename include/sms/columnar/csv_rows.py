@@ -1,14 +1,14 @@
-"""A CSV's bytes into blocks of whole rows, judged before a cell is read.
+"""Blocks of whole CSV rows, checked before a cell is read.
 
-What belongs here: where rows and quoted cells begin and end (RFC 4180), and in which line. What
-doesn't: encodings and columns (`csv_files`).
+This module finds where rows and quoted cells begin and end (RFC 4180), and on which line.
+Encodings and columns are in `csv_files`.
 
-A quote opens a cell only at its beginning, and closes it only at its end: anywhere else it is a
-character of a cell without quotes, or the file is refused by line. A stray quote at a cell's
-beginning would swallow the rows up to the next one, so a quoted cell with line breaks in it is
-refused where what it holds looks like rows. Bytes without quotes need none of this.
+A quote opens a cell only at the cell's beginning, and closes it only at its end. Anywhere else it
+is a character of an unquoted cell, or the file is refused with the line. A stray quote at a cell's
+beginning would take the rows up to the next quote into one cell: so a quoted cell with line breaks
+is refused if its text looks like rows. Bytes without quotes need none of these checks.
 
-A row may end in LF, CRLF or CR; a blank line is no row.
+A row may end in LF, CRLF or CR; a blank line is not a row.
 """
 
 import re
@@ -23,7 +23,7 @@ from sms.columnar.text import Bytes, Flags, Ints
 from sms.errors import SourceError
 
 LONGEST_ROW = 8 << 20  # bytes
-FEWEST_DIGITS = 6  # of a number, though it be a bad one
+FEWEST_DIGITS = 6  # of a phone number, valid or not
 
 QUOTE = ord('"')
 LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -33,14 +33,14 @@ ADVICE = 'write a quote that is part of a text twice, and the text in quotes ("5
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The quoted cells of some bytes: where their outer quotes are, and the one that stays open."""
+    """The quoted cells of some bytes: positions of their outer quotes, and of an unclosed one."""
 
     opens: Ints = field(default_factory=NOTHING.copy)
     closes: Ints = field(default_factory=NOTHING.copy)
     unclosed: int | None = None
 
     def around(self, places: Ints) -> Ints:
-        """Which cell each of these places is in; -1 for those that are in none."""
+        """The cell at each position; -1 for a position outside quoted cells."""
         if not len(self.opens):
             return np.full(len(places), -1)
         cell = np.searchsorted(self.opens, places, side="right") - 1
@@ -49,7 +49,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Block:
-    """Whole rows of a CSV; `first` is the number of their first line."""
+    """Whole rows of a CSV; `first` is their first line number."""
 
     data: bytes
     first: int
@@ -57,7 +57,7 @@ class Block:
 
     @cached_property
     def ends(self) -> Ints:
-        """Where its lines end, those in quoted cells among them."""
+        """The positions of all line ends, including those in quoted cells."""
         view = np.frombuffer(self.data, np.uint8)
         is_end = view == ord("\n")
         if b"\r" in self.data:
@@ -69,7 +69,7 @@ class Block:
 
     @cached_property
     def starts(self) -> Ints:
-        """Where its rows begin."""
+        """The positions where rows begin."""
         view = np.frombuffer(self.data, np.uint8)
         starts = np.concatenate([[0], self.ends[self.cells.around(self.ends) < 0] + 1])
         starts = starts[starts < len(view)]
@@ -77,31 +77,31 @@ class Block:
         return filled
 
     def lines(self) -> Ints:
-        """The line in which each of its rows begins."""
-        found: Ints = self.first + np.searchsorted(self.ends, self.starts)
-        return found
+        """The line where each row begins."""
+        lines: Ints = self.first + np.searchsorted(self.ends, self.starts)
+        return lines
 
     def row_around(self, place: int) -> tuple[int, int]:
-        """Where the row of a byte begins and ends."""
+        """The begin and end of the row at a position."""
         after = int(np.searchsorted(self.starts, place, side="right"))
         end = int(self.starts[after]) if after < len(self.starts) else len(self.data)
         return int(self.starts[after - 1]), end
 
     def line(self, place: int) -> int:
-        """The line of a byte."""
+        """The line at a position."""
         return self.first + int(np.searchsorted(self.ends, place))
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How the rows of a file are found: its delimiter, and how many cells each must have."""
+    """The splitter of a file into rows: its delimiter and the cells of each row."""
 
     path: Path
     delimiter: str
     columns: int
 
     def blocks(self, pieces: Iterable[bytes], first: int = 1) -> Iterator[Block]:
-        """The file's bytes, cut behind whole rows. Raises SourceError with the line of a fault."""
+        """Yield the file's bytes, cut after whole rows. Raises SourceError with the line."""
         rest = b""
         for piece in pieces:
             data = rest + piece
@@ -118,7 +118,7 @@ class Rows:
             yield Block(rest, first, self._cells(rest, first, ends=True))
 
     def _cells(self, data: bytes, first: int, *, ends: bool) -> Cells:
-        """The quoted cells of bytes that begin with a row; `ends` says that the file ends there."""
+        """The quoted cells of bytes that begin with a row; `ends` means the end of the file."""
         if b'"' not in data:
             return Cells()
         cells = _plainly_quoted(data, self.delimiter.encode(), ends)
@@ -129,36 +129,36 @@ class Rows:
         return cells
 
     def _walk(self, data: bytes, first: int, ends: bool) -> Cells:
-        """The same, quote by quote, where some are characters of cells without quotes."""
+        """The same, one quote at a time, for bytes with quotes inside unquoted cells."""
         border = re.escape(self.delimiter.encode()) + rb"\r\n"
         opening = re.compile(rb"(?:\A|(?<=[%b]))( *+)\"" % border)
         cell = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
         at = 0
         opens: list[int] = []
         closes: list[int] = []
-        while found := opening.search(data, at):
-            if found[1]:
+        while match := opening.search(data, at):
+            if match[1]:
                 raise self._wrong(
-                    first + line_ends(data[: found.start()]),
-                    "a space stands before the quote that opens a cell: remove the space",
+                    first + line_ends(data[: match.start()]),
+                    "a space precedes the quote that opens a cell: remove the space",
                 )
-            closed = cell.match(data, found.end())
+            closed = cell.match(data, match.end())
             if closed is None or (closed.end() == len(data) and not ends):
-                return _cells_of(opens, closes, found.end() - 1)
+                return _cells_of(opens, closes, match.end() - 1)
             at = closed.end()
             if at < len(data) and data[at] not in b"\r\n" + self.delimiter.encode():
-                line = first + line_ends(data[: found.start()])
+                line = first + line_ends(data[: match.start()])
                 upto = first + line_ends(data[:at])
                 on = "" if upto == line else f" and is closed on line {upto}"
                 raise self._wrong(
                     line, f"a quote opens a cell{on}, and text follows the quote that closes it"
                 )
-            opens.append(found.end() - 1)
+            opens.append(match.end() - 1)
             closes.append(at - 1)
         return _cells_of(opens, closes, None)
 
     def require_no_rows_in_cells(self, block: Block) -> None:
-        """See that no stray quote took rows for the text of a cell. Raises SourceError."""
+        """Check that no stray quote made rows the text of a cell. Raises SourceError."""
         if not len(block.cells.opens):
             return
         broken = block.cells.around(block.ends)
@@ -175,25 +175,25 @@ class Rows:
                 upto_line = line + line_ends(block.data[begin:end].rstrip())
                 raise self._wrong(
                     line,
-                    f"a cell in quotes goes on to line {upto_line}, and holds what looks like "
-                    "rows; if it is one text, put spaces for its line breaks",
+                    f"a cell in quotes goes on to line {upto_line} and contains what looks like "
+                    "rows; if it is one text, replace its line breaks by spaces",
                 )
 
     def counts(self, block: Block) -> Ints:
-        """How many cells each row has."""
+        """The number of cells in each row."""
         marks = np.flatnonzero(np.frombuffer(block.data, np.uint8) == ord(self.delimiter))
         marks = marks[block.cells.around(marks) < 0]
         counts: Ints = 1 + np.diff(np.searchsorted(marks, [*block.starts, len(block.data)]))
         return counts
 
     def _are_rows(self, lines: bytes) -> bool:
-        """Whether the lines of a row are rows themselves, were quotes no more than characters."""
+        """Whether the lines of one row would be rows if quotes were plain characters."""
         filled = [line for line in LINE_END.split(lines) if line.strip(b' \t"')]
         marks = [line.count(self.delimiter.encode()) for line in filled]
         return len(marks) > 1 and {*marks} == {self.columns - 1}
 
     def _holds_row(self, text: bytes) -> bool:
-        """Whether a cell's text holds a whole row, or a number where a row would have it."""
+        """Whether a cell's text contains a whole row, or a number next to a delimiter."""
         delimiter = self.delimiter.encode()
         lines = LINE_END.split(text)
         if any(line.count(delimiter) >= self.columns - 1 for line in lines[1:-1]):
@@ -214,7 +214,7 @@ class Rows:
 
 
 def line_ends(data: bytes) -> int:
-    """How many lines end in these bytes."""
+    """The number of line ends in these bytes."""
     ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
     return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends
 
@@ -234,11 +234,11 @@ def _until(cells: Cells, place: int) -> Cells:
 
 
 def _plainly_quoted(data: bytes, delimiter: bytes, ends: bool) -> Cells | None:
-    """The quoted cells, as whole columns; None if a quote is neither around a cell nor doubled."""
+    """The quoted cells, as whole columns; None if a quote neither bounds a cell nor is doubled."""
     view = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(view == QUOTE)
     opens, closes = quotes[::2], quotes[1::2]
-    # A quote that closes and one that opens right behind it are one, doubled.
+    # A closing quote and an opening one right after it are one doubled quote.
     doubled = opens[1:] - closes[: len(opens) - 1] == 1
     opening = _borders(view.take(opens - 1, mode="wrap"), delimiter)
     opening[0] |= opens[0] == 0
@@ -251,7 +251,7 @@ def _plainly_quoted(data: bytes, delimiter: bytes, ends: bool) -> Cells | None:
     if doubled.any():
         opens = opens[np.concatenate([[True], ~doubled])]
         closes = closes[np.concatenate([~doubled, [True]])[: len(closes)]]
-    if len(closes) and not ends and closes[-1] == len(view) - 1:  # what follows is not known yet
+    if len(closes) and not ends and closes[-1] == len(view) - 1:  # a second quote may follow
         closes = closes[:-1]
     if len(opens) > len(closes):
         return Cells(opens[:-1], closes, int(opens[-1]))
@@ -259,13 +259,13 @@ def _plainly_quoted(data: bytes, delimiter: bytes, ends: bool) -> Cells | None:
 
 
 def _borders(signs: Bytes, delimiter: bytes) -> Flags:
-    """Which of these characters stand between cells."""
-    found: Flags = (signs == ord(delimiter)) | (signs == ord("\n")) | (signs == ord("\r"))
-    return found
+    """Which of these characters separate cells."""
+    borders: Flags = (signs == ord(delimiter)) | (signs == ord("\n")) | (signs == ord("\r"))
+    return borders
 
 
 def _behind_rows(data: bytes, cells: Cells) -> int:
-    """Where the last row that is whole for certain ends; a CR at the very end may become CRLF."""
+    """The end of the last surely complete row; a CR at the very end may become CRLF."""
     limit = len(data) if cells.unclosed is None else cells.unclosed
     while True:
         returned = data.rfind(b"\r", 0, min(limit, len(data) - 1))

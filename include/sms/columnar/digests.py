@@ -1,6 +1,6 @@
-"""128 bits that stand for a text: the same on every machine, for ever.
+"""128-bit hashes of text columns: the same on every machine and in every version.
 
-MurmurHash3 (x64, 128 bits), over whole columns. It tells keys apart; it keeps nothing secret.
+MurmurHash3 (x64, 128 bits), over whole columns. It distinguishes keys; it is not cryptographic.
 """
 
 import hashlib
@@ -14,25 +14,26 @@ from sms.columnar.text import TEXT, Uint64s, bytes_of, rows_of
 C1, C2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
 STIR = np.uint64(0x52DCE729), np.uint64(0x38495AB5)
 BLOCK = 16  # bytes
-AT_ONCE = 16_384  # rows: what is computed of them stays in a core's own cache
+AT_ONCE = 16_384  # rows at a time, so that the arrays stay in a core's cache
 
 
 def digest(texts: pa.Array, seed: str = "") -> Uint64s:
-    """Two words of 64 bits for each text, shape (rows, 2); a null counts as "".
+    """Two 64-bit words for each text, shape (rows, 2); a null counts as "".
 
-    Without `seed` it is the standard's function with seed 0; any text is a seed of 128 bits.
+    Without `seed` this is the standard function with seed 0. The seed may be any text: its first
+    128 bits of SHA-256 are used.
     """
     column = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     column = column.cast(TEXT).fill_null("")
     seeds = _seeds(seed)
-    made = [_of(column.slice(row, AT_ONCE), *seeds) for row in range(0, len(column), AT_ONCE)]
-    return np.concatenate(made) if made else np.zeros((0, 2), np.uint64)
+    parts = [_of(column.slice(row, AT_ONCE), *seeds) for row in range(0, len(column), AT_ONCE)]
+    return np.concatenate(parts) if parts else np.zeros((0, 2), np.uint64)
 
 
 def scattered(numbers: npt.NDArray[np.int64], seed: str) -> Uint64s:
-    """A word of 64 bits for each number, as if drawn by lot, and by another lot for each seed.
+    """A pseudo-random 64-bit word for each number; another seed gives other words.
 
-    The standard's last step, twice, with half of the seed's 128 bits before each.
+    The finalizer of MurmurHash3, twice, with half of the seed's 128 bits before each.
     """
     first, second = _seeds(seed)
     words = np.empty(len(numbers), np.uint64)
@@ -43,26 +44,26 @@ def scattered(numbers: npt.NDArray[np.int64], seed: str) -> Uint64s:
 
 
 def identity(texts: pa.LargeStringArray) -> Uint64s:
-    """Two words that tell each text from others, shape (rows, 2); "" is zero.
+    """Two words that identify each text, shape (rows, 2); "" is zero.
 
-    They are a digest of what is longer than 16 bytes, and of others the bytes themselves, which
-    costs less. The first word alone tells nearly all of them.
+    A text of up to 16 bytes is its own bytes, which is faster; a longer one is its digest. The
+    first word alone identifies nearly all texts.
     """
     data, offsets = bytes_of(texts)
     sizes = np.diff(offsets)
     others = sizes > BLOCK
-    if not data.all():  # NUL is what shorter texts are filled up with
+    if not data.all():  # NUL is the padding of shorter texts
         others[rows_of(offsets, np.flatnonzero(data == 0))] = True
     if others.all():
         return digest(texts)
     padded = np.concatenate([data, np.zeros(BLOCK, np.uint8)])
     first = _words(padded, offsets[:-1]) & _mask(sizes)
     second = _words(padded, offsets[:-1] + 8) & _mask(np.maximum(sizes - 8, 0))
-    found = np.column_stack([first + _mixed(second.copy()), second])
+    words = np.column_stack([first + _mixed(second.copy()), second])
     rows = np.flatnonzero(others)
     if rows.size:
-        found[rows] = digest(texts.take(pa.array(rows)))
-    return found
+        words[rows] = digest(texts.take(pa.array(rows)))
+    return words
 
 
 def _of(column: pa.LargeStringArray, first: np.uint64, second: np.uint64) -> Uint64s:
@@ -86,9 +87,9 @@ def _seeds(seed: str) -> tuple[np.uint64, np.uint64]:
 
 
 def _of_one_size(texts: npt.NDArray[np.uint8], first: np.uint64, second: np.uint64) -> Uint64s:
-    """The same for texts of one size, shape (rows, size), as keys and numbers often are.
+    """`_of` for texts of one size, shape (rows, size), as keys and numbers often are.
 
-    Nothing has to be looked up row by row then, and what is missing from the last block is zero.
+    No row needs a lookup, and the missing bytes of the last block are zero.
     """
     rows, size = texts.shape
     padded = np.zeros((rows, -(-size // BLOCK) * BLOCK), np.uint8)
@@ -111,7 +112,7 @@ def _stirred(one: Uint64s, by: int, other: Uint64s, constant: np.uint64) -> Uint
 
 
 def _words(padded: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> Uint64s:
-    """The eight bytes at each place, as a little-endian integer."""
+    """The eight bytes at each position, as a little-endian integer."""
     everywhere = np.ndarray((len(padded) - 7,), "<u8", buffer=padded, strides=(1,))
     words: Uint64s = everywhere[at].astype(np.uint64, copy=False)
     return words
@@ -129,7 +130,7 @@ def _absorb_blocks(
     h1: Uint64s,
     h2: Uint64s,
 ) -> None:
-    """Take in the whole blocks of 16 bytes; fewer and fewer texts have another one."""
+    """Hash the whole blocks of 16 bytes; each round has fewer texts."""
     rows = np.flatnonzero(sizes >= BLOCK)
     place = 0
     while rows.size:
@@ -151,7 +152,7 @@ def _absorb_tail(
     h1: Uint64s,
     h2: Uint64s,
 ) -> None:
-    """Take in the last 0 to 15 bytes, the missing ones as zeros."""
+    """Hash the last 0 to 15 bytes, padded with zeros."""
     left = sizes % BLOCK
     at = starts + sizes - left
     h1 ^= _rotated((_words(padded, at) & _mask(left)) * C1, 31) * C2
@@ -162,7 +163,7 @@ def _absorb_tail(
 
 
 def _mask(sizes: npt.NDArray[np.int64]) -> Uint64s:
-    """The lowest bytes, as many as `sizes` say, at most eight."""
+    """A mask of the lowest `sizes` bytes, at most eight."""
     return _MASKS[np.minimum(sizes, 8)]
 
 

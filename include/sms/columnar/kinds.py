@@ -1,11 +1,11 @@
-"""The type that a column's values have at their source, kept beside their text.
+"""The type of a column's values at their source, stored beside their text.
 
-Rows travel as text (`sms.columnar.parquet`): it is exact, and quick by whole columns. A template
-computes with values, though: `vip` is a yes or a no, `points` is a number. So a column's field says
-its kind in its metadata, and values are made of texts where a template asks for them, once for each
+Rows are stored as text (`sms.columnar.parquet`): text is exact, and fast for whole columns. A
+template needs values, though: `vip` is yes or no, `points` is a number. So the metadata of a
+column's field has its kind, and texts become values where a template uses them, once for each
 distinct text.
 
-A CSV has no types. There a column has a kind only where every filled cell agrees with it.
+A CSV has no types: a column of a CSV has a kind only if every filled cell fits it.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from sms.columnar.nulls import are_nulls
 from sms.columnar.text import TEXT, flags_of
-from sms.columnar.values import NO, NUMBERS, YES, ValueKind, made, values, written
+from sms.columnar.values import NO, NUMBERS, YES, ValueKind, parsed, values, written
 
 _METADATA = b"sms.kind"
 
@@ -30,25 +30,25 @@ _METADATA = b"sms.kind"
 
 
 def field(name: str, kind: ValueKind | None) -> pa.Field:
-    """A column of text that says its kind; None where all is null."""
+    """A text field with its kind in the metadata; None if all values are null."""
     return pa.field(name, TEXT, metadata={_METADATA: str(kind or "")})
 
 
 def of_field(column: pa.Field) -> ValueKind | None:
-    """What a column says of itself, or else what its Arrow type is; None where all is null."""
-    said = (column.metadata or {}).get(_METADATA)
-    if said is None:
+    """The kind in a field's metadata, else the kind of its Arrow type; None for all nulls."""
+    stored = (column.metadata or {}).get(_METADATA)
+    if stored is None:
         return of_arrow(column.type)
-    return ValueKind(said.decode()) if said else None
+    return ValueKind(stored.decode()) if stored else None
 
 
 def of_schema(schema: pa.Schema) -> dict[str, ValueKind]:
-    """The kinds of all columns of which one is known, by name."""
+    """The kinds of all columns that have one, by name."""
     return {each.name: kind for each in schema if (kind := of_field(each))}
 
 
 def of_arrow(kind: pa.DataType) -> ValueKind | None:
-    """The kind of an Arrow type; None for that of nulls alone."""
+    """The kind of an Arrow type; None for the type of nulls."""
     if pa.types.is_dictionary(kind):
         return of_arrow(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
@@ -79,7 +79,7 @@ _OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], ValueKind | None], ...] = 
 
 
 def of_values(values: Iterable[Any]) -> ValueKind | None:
-    """The kind that all Python values share; None where there is none but nulls."""
+    """The common kind of Python values; None if all are nulls."""
     seen = [*values]
     types = set(map(type, seen))
     if bytes in types and {each for each in seen if isinstance(each, bytes)} <= BITS.keys():
@@ -106,7 +106,7 @@ BITS = {b"\x00": "false", b"\x01": "true"}  # MySQL's BIT(1), as its drivers ret
 
 
 def merged(one: ValueKind | None, other: ValueKind | None) -> ValueKind | None:
-    """What values of two kinds are together; a kind that only some rows have is none."""
+    """The common kind of two kinds; with None it is the other one."""
     if one is None or other is None or one == other:
         return one or other
     if one in NUMBERS and other in NUMBERS:
@@ -116,15 +116,15 @@ def merged(one: ValueKind | None, other: ValueKind | None) -> ValueKind | None:
 
 # --- Of columns without types -------------------------------------------------------------------
 
-_INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"  # no leading zero: that is a code, or a number to call
-_DECIMAL = rf"{_INTEGER}(?:\.[0-9]{{1,18}}|,[0-9]{{1,2}})?"  # 1,234 may be either
+_INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"  # no leading zero: that is a code or a phone number
+_DECIMAL = rf"{_INTEGER}(?:\.[0-9]{{1,18}}|,[0-9]{{1,2}})?"  # 1,234 may be a thousand or a decimal
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}/[0-9]{2}/[0-9]{4}"
 _TIMESTAMP = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
     r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 _YES_NO = f"(?i)(?:{'|'.join(sorted(YES | NO))})"
-# In the order in which they are preferred: 0 and 1 are numbers where there are no types.
+# In order of preference: without types, 0 and 1 are numbers.
 _SPELLINGS = {
     ValueKind.INTEGER: _INTEGER,
     ValueKind.DECIMAL: _DECIMAL,
@@ -132,9 +132,9 @@ _SPELLINGS = {
     ValueKind.TIMESTAMP: _TIMESTAMP,
     ValueKind.YES_NO: _YES_NO,
 }
-OF_NO_TYPE = tuple(_SPELLINGS)  # what an untyped column may turn out to be,
-OF_TEXT = (ValueKind.YES_NO,)  # and what one may that its source calls text
-SAMPLE = 64  # values that tell at once what most columns are not
+OF_NO_TYPE = tuple(_SPELLINGS)  # the possible kinds of an untyped column,
+OF_TEXT = (ValueKind.YES_NO,)  # and of a column that its source calls text
+SAMPLE = 64  # values, enough to exclude most kinds early
 
 
 Agreement: TypeAlias = (
@@ -143,7 +143,7 @@ Agreement: TypeAlias = (
 
 
 def agreeing(texts: pa.Array, among: Iterable[ValueKind]) -> Agreement:
-    """Which of some kinds every filled text can be."""
+    """The kinds that fit every filled text, of those in `among`."""
     words = texts.dictionary if pa.types.is_dictionary(texts.type) else texts
     kinds, seen = tuple(among), False
     for some in (words.slice(0, SAMPLE), words):
@@ -157,17 +157,17 @@ def agreeing(texts: pa.Array, among: Iterable[ValueKind]) -> Agreement:
 
 
 def agreed(one: Agreement, other: Agreement) -> Agreement:
-    """Which kinds fit the texts of both."""
+    """The kinds that fit the texts of both."""
     if one is None or other is None:
         return other if one is None else one
     return tuple(kind for kind in one if kind in other)
 
 
-Telling: TypeAlias = npt.NDArray[np.int64]  # rows: filled, words or numbers, yes, no, one letter
+WordCounts: TypeAlias = npt.NDArray[np.int64]  # rows: filled, words or numbers, yes, no, one letter
 
 
-def telling(texts: pa.Array) -> Telling:
-    """How much of a column of text says yes, no or a number."""
+def word_counts(texts: pa.Array) -> WordCounts:
+    """How many texts of a column are yes, no or a number."""
     column = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
     words = pc.utf8_lower(pc.utf8_trim_whitespace(column.dictionary.cast(TEXT)))
     spelt = pc.fill_null(pc.match_substring_regex(words, f"^(?:{_YES_NO}|{_DECIMAL})$"), False)
@@ -181,13 +181,13 @@ def telling(texts: pa.Array) -> Telling:
     return np.asarray(found @ times.astype(np.int64), np.int64)
 
 
-def judged(kind: ValueKind, told: Telling) -> ValueKind:
-    """The kind of a column of text, told apart from one that is text with many such words in it."""
-    filled, said, yes, no, letters = told.tolist()
-    if kind is ValueKind.TEXT and 2 * said > filled:
+def refined(kind: ValueKind, counts: WordCounts) -> ValueKind:
+    """The kind of a column: MIXED for text with many words for yes and no, or many numbers."""
+    filled, spelt, yes, no, letters = counts.tolist()
+    if kind is ValueKind.TEXT and 2 * spelt > filled:
         return ValueKind.MIXED
     if kind is ValueKind.YES_NO and letters == filled and not (yes and no):
-        return ValueKind.MIXED  # F, say, which may be what people are
+        return ValueKind.MIXED  # F alone may mean female
     return kind
 
 
@@ -198,16 +198,16 @@ def _all_are(kind: ValueKind, texts: pa.LargeStringArray) -> bool:
         return False
     if kind not in (ValueKind.DATE, ValueKind.TIMESTAMP):
         return True
-    return all(made(kind, each) is not None for each in pc.unique(texts).to_pylist())
+    return all(parsed(kind, each) is not None for each in pc.unique(texts).to_pylist())
 
 
 # --- What a phone shows -------------------------------------------------------------------------
 
 
 def shown(texts: pa.LargeStringArray, kind: ValueKind | None) -> pa.LargeStringArray:
-    """The same texts as a phone shows them; null for what has no value, such as infinity.
+    """The texts as a phone shows them; null for a text without a value, such as infinity.
 
-    Floats lose a point that means nothing, and timestamps are of Paris.
+    Floats lose a trailing .0, and timestamps are Paris time.
     """
     if kind is ValueKind.FLOAT:
         odd = r"[^0-9.-]|^-0\.0$"

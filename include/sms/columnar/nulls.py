@@ -1,7 +1,7 @@
-"""Values that some program wrote where there was none: how each of them spells it.
+"""How programs spell a missing value.
 
-One list for whatever reads values. In a column of numbers any of them is nothing; a name may be
-Nil, Nan or Null, so of words only the spellings count in which programs write them.
+One list for all readers of values. In a column of numbers each of these is a null. A name may be
+Nil, Nan or Null: so in text only the spellings that programs write count.
 """
 
 import pyarrow as pa
@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 
 from sms.columnar.text import TEXT, Flags, flags_of
 
-# Nobody is called that, in whatever case.
+# Not names, in upper or lower case.
 SIGNS = (
     *("(null)", "[null]", "<null>", "{null}", "#null!", r"\n", "<na>", "<nan>", "(none)", "<none>"),
     *("n/a", "#n/a", "#na", "n.a.", "undefined", "[object Object]", "-nan"),
     *("inf", "-inf", "+inf", "infinity", "-infinity", "1.#inf", "1.#qnan", "-1.#ind"),
-    # what a spreadsheet shows of a formula that fails, in English and in French
+    # a failed formula in a spreadsheet, in English and in French
     *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#spill!", "#getting_data", "########"),
     *("#valeur!", "#nom?", "#nombre!", "#nul!", "#propagation!"),
 )
@@ -26,5 +26,5 @@ _SPELLINGS = pa.array({*WORDS, *(case(sign) for sign in SIGNS for case in _CASES
 
 
 def are_nulls(texts: pa.LargeStringArray) -> Flags:
-    """Which texts spell that there is no value; a null itself is none of them."""
+    """Which texts spell a missing value; a null itself does not."""
     return flags_of(pc.fill_null(pc.is_in(pc.utf8_trim_whitespace(texts), _SPELLINGS), False))

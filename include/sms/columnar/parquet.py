@@ -1,11 +1,11 @@
-"""A run's Parquet files as streams of record batches, and a query's answer as text.
+"""A run's Parquet files as streams of record batches, and query results as text.
 
-What belongs here: reading and writing `01_candidates` to `03_messages` through any path object
-that has pathlib's verbs, and turning whatever a driver returns into the candidates' all-text
-columns. What doesn't: what the columns mean.
+This module reads and writes `01_candidates` to `03_messages` through any path object with
+pathlib's methods, and turns the values of any driver into all-text columns. The meaning of columns
+is elsewhere.
 
-A file is finished or it is nothing: Parquet's footer is written last, so a file that was cut
-short can't be read as a shorter one. A stage that fails leaves an empty file, or none.
+A file is complete or unreadable: Parquet's footer is written last, so a truncated file can't be
+read as a shorter one. A stage that fails leaves an empty file, or none.
 """
 
 import datetime
@@ -29,8 +29,8 @@ from sms.columnar.text import TEXT, bytes_of, is_utf8
 from sms.columnar.values import ValueKind
 from sms.errors import SourceError
 
-ROW_GROUP = 131_072  # rows; small batches of a cursor are gathered up to this
-BATCH = 65_536  # rows of a batch that is read
+ROW_GROUP = 131_072  # rows; small batches of a cursor are collected up to this size
+BATCH = 65_536  # rows of a batch when reading
 FIRST_DAY, LAST_DAY = (
     each.toordinal() - 719_163 for each in (datetime.date.min, datetime.date.max)
 )
@@ -38,7 +38,7 @@ KINDS = "sms.kinds"  # in a file's footer: the kind of each column's values
 
 
 class FilePath(Protocol):
-    """Where a file lies: pathlib.Path, upath.UPath, Airflow's ObjectStoragePath."""
+    """The path of a file: pathlib.Path, upath.UPath, Airflow's ObjectStoragePath."""
 
     def open(self, mode: str, /) -> IO[Any]: ...
 
@@ -52,10 +52,10 @@ class _Undecodable(Exception):
 def write(
     path: FilePath, batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema | None = None
 ) -> int:
-    """Write a stream of batches as one Parquet file; the number of rows.
+    """Write a stream of batches as one Parquet file; returns the number of rows.
 
-    Without `schema`, the first batch's is taken. If the stream fails, the file is emptied: it
-    never holds a part of the rows and looks whole.
+    Without `schema`, the first batch's schema is used. If the stream fails, the file is emptied:
+    a part of the rows never looks complete.
     """
     stream = iter(batches)
     if schema is None:
@@ -71,7 +71,7 @@ def write(
 
 @contextmanager
 def writing(path: FilePath, schema: pa.Schema) -> Iterator["Writer"]:
-    """A Parquet file to write batches into; finished at the block's end, emptied if that fails."""
+    """A Parquet file to write batches into; complete after the block, empty if the block fails."""
     sink = storage.opened(path, "wb")
     try:
         file = Writer(pq.ParquetWriter(sink, schema, compression="zstd"))
@@ -88,7 +88,7 @@ def writing(path: FilePath, schema: pa.Schema) -> Iterator["Writer"]:
 
 
 class Writer:
-    """An open file of the run; gathers small batches into row groups."""
+    """An open file of the run; collects small batches into row groups."""
 
     def __init__(self, parquet: pq.ParquetWriter) -> None:
         self.rows = 0
@@ -109,15 +109,15 @@ class Writer:
             self._flush()
 
     def close(self) -> None:
-        """Write what is held, and the footer that makes the file a whole one."""
+        """Write the collected rows, and the footer that completes the file."""
         self._flush()
         known = {name: str(kind) for name, kind in self._kinds.items() if kind}
         self._parquet.add_key_value_metadata({KINDS: json.dumps(known)})
         self._parquet.close()
 
     def abandon(self, sink: IO[Any]) -> None:
-        """Give up without a footer, which pyarrow adds even when its writer is destroyed."""
-        with suppress(Exception):  # the first failure is the one to tell
+        """Close without a footer, which pyarrow would write even when its writer is destroyed."""
+        with suppress(Exception):  # the first failure is the one to report
             sink.close()
         self._parquet.is_open = False
 
@@ -136,7 +136,7 @@ def _empty(path: FilePath, sink: IO[Any]) -> None:
 
 
 def batches(path: FilePath, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Read a file of the run as a stream of batches, all columns or those named."""
+    """Read a file of the run as a stream of batches, with all or only the named columns."""
     with storage.opened(path, "rb") as source:
         file = _finished(path, source)
         absent = set(columns or ()) - set(file.schema_arrow.names)
@@ -149,16 +149,16 @@ def batches(path: FilePath, columns: Sequence[str] | None = None) -> Iterator[pa
         for batch in file.iter_batches(
             batch_size=BATCH, columns=None if columns is None else [*columns]
         ):
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=_saying(known, batch.schema))
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=_with_kinds(known, batch.schema))
 
 
 def _kinds(file: pq.ParquetFile) -> dict[str, ValueKind]:
-    """What all the rows of a file are, which its first batch could not know when it was written."""
-    told = (file.metadata.metadata or {}).get(KINDS.encode())
-    return {name: ValueKind(kind) for name, kind in json.loads(told).items()} if told else {}
+    """The kinds over all rows of a file; its schema was written with the first batch's kinds."""
+    footer = (file.metadata.metadata or {}).get(KINDS.encode())
+    return {name: ValueKind(kind) for name, kind in json.loads(footer).items()} if footer else {}
 
 
-def _saying(known: Mapping[str, ValueKind], schema: pa.Schema) -> pa.Schema:
+def _with_kinds(known: Mapping[str, ValueKind], schema: pa.Schema) -> pa.Schema:
     return pa.schema(
         [
             kinds.field(each.name, known.get(each.name)) if each.type == TEXT else each
@@ -174,7 +174,7 @@ def columns(path: FilePath) -> list[str]:
 
 
 def rows(path: FilePath) -> int:
-    """How many rows a file of the run holds, from its footer."""
+    """The number of rows in a file of the run, from its footer."""
     with storage.opened(path, "rb") as source:
         count: int = _finished(path, source).metadata.num_rows
         return count
@@ -195,9 +195,9 @@ def _finished(path: FilePath, source: IO[Any]) -> pq.ParquetFile:
 def from_rows(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], first: int = 1
 ) -> pa.RecordBatch:
-    """A DB-API cursor's rows as all-text columns; `first` is the number of the first row.
+    """The rows of a DB-API cursor as all-text columns; `first` is the first row's number.
 
-    Values become text one by one, so an integer beside a NULL stays one.
+    Each value becomes text by itself, so an integer beside a NULL stays an integer.
     """
     _require_distinct(columns)
     fetched = list(rows)
@@ -211,11 +211,11 @@ def from_rows(
 
 
 def as_text(batch: pa.RecordBatch | pa.Table | pd.DataFrame, first: int = 1) -> pa.RecordBatch:
-    """Any batch of SQL results as all-text columns: "3", ISO dates, "true", plain decimals.
+    """A batch of SQL results as all-text columns: "3", ISO dates, "true", plain decimals.
 
-    Each column's field says of which kind its values are (`sms.columnar.kinds`). A float column
-    keeps its point ("3.0"): pandas makes one of integers with NULLs, and what it lost can't be told
-    from here. `from_rows` never loses it.
+    Each column's field has the kind of its values (`sms.columnar.kinds`). A float column keeps its
+    point ("3.0"): pandas makes floats of integers with NULLs, and afterwards they look alike.
+    `from_rows` keeps integers.
     """
     if isinstance(batch, pd.DataFrame):
         names = [str(name) for name in batch.columns]
@@ -229,7 +229,7 @@ def as_text(batch: pa.RecordBatch | pa.Table | pd.DataFrame, first: int = 1) -> 
 
 
 def placed(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """How many rows come before each batch, and the batch."""
+    """Yield the number of rows before each batch, and the batch."""
     before = 0
     for batch in batches:
         yield before, batch
@@ -260,7 +260,7 @@ def _batch(
     for name, column in zip(names, columns, strict=True):
         try:
             arrays.append(text_of(column))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a zone that nobody knows, say
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # an unknown time zone, for example
             raise SourceError(
                 f"column {name} holds values of a type that can't be read: cast it in the query"
             ) from None
@@ -290,8 +290,8 @@ def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         return _decodable(array.cast(TEXT))
     if pa.types.is_date32(kind):
         days = array.cast(pa.int32())
-        known = pc.and_(pc.greater_equal(days, FIRST_DAY), pc.less_equal(days, LAST_DAY))
-        return pc.if_else(known, array, pa.scalar(None, kind)).cast(TEXT)
+        in_range = pc.and_(pc.greater_equal(days, FIRST_DAY), pc.less_equal(days, LAST_DAY))
+        return pc.if_else(in_range, array, pa.scalar(None, kind)).cast(TEXT)
     if pa.types.is_floating(kind):
         values = array.to_numpy(zero_copy_only=False)  # in its own width: 0.1 stays "0.1"
         present = array.is_valid().to_numpy(zero_copy_only=False) & ~np.isnan(values)
@@ -300,10 +300,10 @@ def _text_of_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _values(array: pa.Array) -> list[Any]:
-    """The Python values of a column; None where Python has no such value, such as a late date."""
+    """The Python values of a column; None if Python can't represent one, such as a late date."""
     try:
         return list(array.to_pylist())
-    except pa.ArrowInvalid:  # which is a ValueError
+    except pa.ArrowInvalid:  # a subclass of ValueError
         raise
     except (OverflowError, ValueError):
         return [_value(each) for each in array]
@@ -317,9 +317,9 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def _decodable(texts: pa.Array) -> pa.Array:
-    """The same; Arrow itself takes any bytes for text, and passes them on."""
+    """Check that texts are UTF-8: Arrow itself accepts any bytes. Raises _Undecodable."""
     data, offsets = bytes_of(texts)
-    # All values as one text, and none that begins amid a character.
+    # Checked as one text, with no value that begins inside a character.
     if is_utf8(data) and not ((data[offsets[:-1][np.diff(offsets) > 0]] & 0xC0) == 0x80).any():
         return texts
     try:
@@ -333,7 +333,7 @@ def _decodable(texts: pa.Array) -> pa.Array:
 
 def _text_of_series(series: "pd.Series[Any]") -> pa.Array:
     if series.dtype == object:
-        # Arrow would guess one type for the column: 1 beside 2.5 would become 1.0.
+        # Arrow would give the column one type: 1 beside 2.5 would become 1.0.
         return _text_of_values([None if _is_null(value) else value for value in series])
     try:
         return _text_of_array(pa.Array.from_pandas(series))
@@ -363,7 +363,7 @@ def _text_of_values(values: Sequence[Any]) -> pa.Array:
         if kinds == {int} or kinds == {bool}:
             return pa.array(values).cast(TEXT)
     except (UnicodeEncodeError, OverflowError, pa.ArrowInvalid):
-        pass  # a lone surrogate or an integer beyond 64 bits: value by value, then
+        pass  # a lone surrogate or an integer over 64 bits: one value at a time
     return pa.array([_encodable(row, _text(row, value)) for row, value in enumerate(values)], TEXT)
 
 
@@ -374,7 +374,7 @@ def _encodable(row: int, text: str | None) -> str | None:
 
 
 def _encodes(text: str) -> bool:
-    """Whether a text can be UTF-8: one with half a surrogate pair can't."""
+    """Whether a text can be encoded as UTF-8; half a surrogate pair can't."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
@@ -382,7 +382,7 @@ def _encodes(text: str) -> bool:
 
 
 def _text(row: int, value: Any) -> str | None:
-    """One value as text; NaN is null, so that no message ever says "nan"."""
+    """One value as text; NaN is null, so that no message shows "nan"."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):

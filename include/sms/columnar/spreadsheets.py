@@ -1,7 +1,6 @@
-"""Cells of a CSV that somebody may open in a spreadsheet, which takes some texts for formulas.
+"""Protection against texts that a spreadsheet would run as formulas (OWASP, *CSV Injection*).
 
-What belongs here: how a text is written so that it stays one (OWASP, *CSV Injection*). What
-doesn't: files that programs alone read, whose values stay exact: Parquet.
+Only for CSV files that people may open. Files for programs (Parquet) keep the exact values.
 """
 
 import numpy as np
@@ -10,14 +9,14 @@ import pyarrow.compute as pc
 
 from sms.columnar.text import TEXT, bytes_of, flags_of
 
-# Full-width signs are read like those of ASCII.
+# A full-width sign works like the ASCII one.
 FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
-LEADS = np.frombuffer(b"=+-@\t\r\n\xef", np.uint8)  # what any of them begins with
-NUMBER = r"^[+-][\d .\x{a0}\x{202f}]*\d$"  # a phone number, or a negative one
+LEADS = np.frombuffer(b"=+-@\t\r\n\xef", np.uint8)  # their first bytes
+NUMBER = r"^[+-][\d .\x{a0}\x{202f}]*\d$"  # a phone number, or a negative number
 
 
 def harmless(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same; a text that would be a formula begins with an apostrophe."""
+    """The batch, with an apostrophe before each text that would be a formula."""
     for place, column in enumerate(batch.schema):
         if column.type == TEXT:
             texts = _harmless(batch.column(place))
@@ -29,7 +28,7 @@ def _harmless(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     data, offsets = bytes_of(texts)
     filled = np.flatnonzero(np.diff(offsets))
     suspect = filled[np.isin(data[offsets[filled]], LEADS)]
-    if suspect.size:  # phone numbers, most of them
+    if suspect.size:  # most are phone numbers
         some = texts.take(pa.array(suspect))
         number = pc.match_substring_regex(some, NUMBER)
         formulas = pc.and_not(pc.match_substring_regex(some, FORMULA), number)

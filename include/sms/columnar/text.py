@@ -1,6 +1,7 @@
-"""A text column as Arrow keeps it: UTF-8 bytes, one value after the other, and where each begins.
+"""Text columns as Arrow stores them: UTF-8 bytes of all values, and the offset of each.
 
-What looks at a column's bytes begins here, so that slices, nulls and empty columns are met once.
+Code that reads a column's bytes starts here, so that slices, nulls and empty columns are handled
+once.
 """
 
 import os
@@ -16,15 +17,15 @@ import pyarrow.compute as pc
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.int64]
-Uint64s: TypeAlias = npt.NDArray[np.uint64]  # eight bytes of texts at a time
+Uint64s: TypeAlias = npt.NDArray[np.uint64]  # eight bytes of text each
 
 TEXT = pa.large_string()
 
 
 def bytes_of(column: pa.LargeStringArray) -> tuple[Bytes, Ints]:
-    """The bytes of all values, and the offsets of each (one more than rows), the first at 0.
+    """The bytes of all values, and the offset of each (rows + 1 of them), the first at 0.
 
-    A null may hide bytes; whoever cares asks the column for its nulls.
+    A null may have bytes: callers check the column's nulls if that matters.
     """
     _, bounds, values = column.buffers()
     if not len(column) or bounds is None:
@@ -35,20 +36,20 @@ def bytes_of(column: pa.LargeStringArray) -> tuple[Bytes, Ints]:
 
 
 def rows_of(offsets: Ints, at: Ints) -> Ints:
-    """The row in which each byte lies."""
+    """The row of each byte position."""
     rows: Ints = np.searchsorted(offsets, at, side="right") - 1
     return rows
 
 
 def ranges(starts: Ints, sizes: Ints) -> Ints:
-    """start, start + 1 ... of each, `size` of them, one after the other."""
+    """start, start + 1 ... for each start, `size` of them, concatenated."""
     before = np.cumsum(sizes) - sizes
     steps: Ints = np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
     return steps
 
 
 def is_utf8(data: Bytes | bytes) -> bool:
-    """Whether bytes are text."""
+    """Whether bytes are valid UTF-8."""
     bounds = pa.py_buffer(np.array([0, len(data)], np.int64))
     try:
         pa.Array.from_buffers(TEXT, 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
@@ -66,9 +67,9 @@ def nulls_of(column: pa.Array) -> Flags:
 
 
 def distinct(numbers: Ints) -> Ints:
-    """The same numbers, sorted and each once; those that are so already are not copied.
+    """The numbers sorted and without repeats; an array that already is so is not copied.
 
-    np.unique asks a hash table first, which is ten times dearer where few repeat.
+    np.unique builds a hash table first, which is ten times slower where few numbers repeat.
     """
     if not (numbers[1:] > numbers[:-1]).all():
         numbers = np.sort(numbers)
@@ -77,24 +78,24 @@ def distinct(numbers: Ints) -> Ints:
 
 
 def flags_of(column: pa.BooleanArray) -> Flags:
-    """A column of booleans without nulls."""
+    """A boolean column without nulls, as NumPy."""
     flags: Flags = column.to_numpy(zero_copy_only=False)
     return flags
 
 
 def holding(column: pa.LargeStringArray, word: str) -> Flags:
-    """Which values hold a word, of two bytes or more, somewhere.
+    """Which values contain a word of two bytes or more.
 
-    Looking for two neighbouring bytes of it first is four times as fast as Arrow's own search.
+    Searching for the word's last two bytes first is four times as fast as Arrow's own search.
     """
-    sought = np.frombuffer(word.encode(), np.uint8)
+    word_bytes = np.frombuffer(word.encode(), np.uint8)
     data, offsets = bytes_of(column)
-    last = len(sought) - 1
-    at = np.flatnonzero((data[last - 1 : -1] == sought[-2]) & (data[last:] == sought[-1]))
-    for place, byte in enumerate(sought[:-2]):
+    last = len(word_bytes) - 1
+    at = np.flatnonzero((data[last - 1 : -1] == word_bytes[-2]) & (data[last:] == word_bytes[-1]))
+    for place, byte in enumerate(word_bytes[:-2]):
         at = at[data[at + place] == byte]
     rows = rows_of(offsets, at)
-    whole = at + len(sought) <= offsets[rows + 1]  # and not across two values
+    whole = at + len(word_bytes) <= offsets[rows + 1]  # not across two values
     flags = np.zeros(len(column), np.bool_)
     flags[rows[whole]] = True
     return flags
@@ -102,43 +103,43 @@ def holding(column: pa.LargeStringArray, word: str) -> Flags:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A column as its distinct texts, and which of them each row has."""
+    """A column as its distinct texts, and the index of each row's text."""
 
     texts: pa.LargeStringArray
-    which: Ints | None  # None: every row has the first
+    which: Ints | None  # None: every row has the first text
 
     def of(self, rows: Ints | Flags) -> "Encoded":
-        """The same of some rows."""
+        """The same for some rows."""
         return self if self.which is None else Encoded(self.texts, self.which[rows])
 
-    def by_row(self, known: npt.NDArray[Any]) -> Any:
-        """What is known of the texts, for each row; one value where all rows share it."""
-        return known[0] if self.which is None else known[self.which]
+    def by_row(self, facts: npt.NDArray[Any]) -> Any:
+        """For each row the fact of its text; one value if all rows share a text."""
+        return facts[0] if self.which is None else facts[self.which]
 
     def column(self) -> pa.Array | pa.Scalar:
-        """The column itself, a scalar where all rows share it; a null is empty."""
+        """The whole column, a scalar if all rows share a text; a null becomes empty."""
         texts = pc.fill_null(self.texts, "") if self.texts.null_count else self.texts
         return texts[0] if self.which is None else texts.take(pa.array(self.which))
 
 
 @dataclass(frozen=True, slots=True)
 class Pieced:
-    """A column whose texts are not put together yet: what all begin with, and so on."""
+    """A column of texts that are not yet joined: their pieces, in order."""
 
     pieces: Sequence[Encoded]
     size: int
 
     def of(self, rows: Ints) -> "Pieced":
-        """The same of some rows."""
+        """The same for some rows."""
         return Pieced([piece.of(rows) for piece in self.pieces], len(rows))
 
     def joined(self) -> pa.LargeStringArray:
-        """Put the texts together."""
+        """Join the pieces of each text."""
         return joined([piece.column() for piece in self.pieces], self.size)
 
 
 def joined(parts: Iterable[pa.Array | pa.Scalar], size: int) -> pa.Array:
-    """What `size` rows have in each part, one after the other; scalars are for all rows."""
+    """Join the parts of each of `size` rows; a scalar part is the same in all rows."""
     fewer: list[pa.Array | pa.Scalar] = []
     for part in parts:
         if isinstance(part, pa.Scalar) and fewer and isinstance(fewer[-1], pa.Scalar):
@@ -151,14 +152,14 @@ def joined(parts: Iterable[pa.Array | pa.Scalar], size: int) -> pa.Array:
 
 
 def use_lean_memory() -> None:
-    """Let Arrow use the system's allocator, as NumPy does, unless the environment names one.
+    """Make Arrow use the system's allocator, as NumPy does, unless the environment names one.
 
-    With its own, each thread keeps what it once used: half as much again at the peak.
+    With Arrow's own allocator each thread keeps its freed memory: the peak is half as much again.
     """
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
 def give_memory_back() -> None:
-    """Let the machine have what an ended stage of work left unused, Arrow's and NumPy's."""
+    """Return the unused memory of a finished stage to the machine, Arrow's and NumPy's."""
     pa.default_memory_pool().release_unused()

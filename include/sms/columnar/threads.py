@@ -1,7 +1,7 @@
-"""Work on a stream of batches in a few threads, in order and with little in memory.
+"""A few threads over a stream of batches, in order and with little memory.
 
-Arrow and NumPy let go of the interpreter while they compute, so that threads share the machine's
-cores without copying a batch. What the work is belongs to whoever calls.
+Arrow and NumPy release the interpreter lock while they compute, so threads use all cores without
+copying a batch.
 """
 
 import os
@@ -19,10 +19,10 @@ THREADS = min(4, os.cpu_count() or 1)
 def ordered(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS
 ) -> Iterator[Result]:
-    """`work` of each item, in the items' order; at most `threads + 1` of them are in memory.
+    """Yield `work(item)` for each item, in order; at most `threads + 1` results are in memory.
 
-    `items` is drawn in the caller's thread, `work` runs in others and must not depend on what
-    came before. The first error ends the stream.
+    The caller's thread reads `items`; `work` runs in the pool and must not depend on earlier
+    items. The first error ends the stream.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="sms") as pool:
         waiting: deque[Future[Result]] = deque()

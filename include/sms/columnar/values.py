@@ -1,7 +1,7 @@
-"""What a template computes with: a column's values, made of their texts, and written as texts.
+"""Typed values of columns for templates: from text to value, and from value to text.
 
-Nothing is imported here that Airflow would have to load at each parse of a DAG; which kind a
-column is of is found out in `sms.columnar.kinds`.
+Airflow imports this module at each parse of a DAG, so it imports nothing heavy.
+`sms.columnar.kinds` finds the kind of a column.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,18 +15,18 @@ from sms.clock import PARIS
 
 
 class ValueKind(StrEnum):
-    """What a column's values are; `noun` says it to people."""
+    """The kind of a column's values; `noun` is its name for people."""
 
     TEXT = "text"
-    YES_NO = "yes_no"  # text that says yes or no in words
-    MIXED = "mixed"  # text that mostly does, or is mostly numbers
+    YES_NO = "yes_no"  # only words for yes and no
+    MIXED = "mixed"  # mostly words for yes and no, or mostly numbers
     BOOLEAN = "boolean"
     INTEGER = "integer"
     DECIMAL = "decimal"
     FLOAT = "float"
     DATE = "date"
     TIMESTAMP = "timestamp"
-    OTHER = "other"  # of a type that has no spelling which a phone should show
+    OTHER = "other"  # a type without a spelling for a phone
 
     @property
     def noun(self) -> str:
@@ -49,18 +49,18 @@ NUMBERS = (ValueKind.INTEGER, ValueKind.DECIMAL, ValueKind.FLOAT)  # each holds 
 
 YES = frozenset({"1", "true", "t", "yes", "y", "oui", "o", "vrai", "v", "on"})
 NO = frozenset({"0", "false", "f", "no", "n", "non", "faux", "off"})
-PLAIN_NO = frozenset({"0", "0.0", "false"})  # in any column: nobody has such a name
+PLAIN_NO = frozenset({"0", "0.0", "false"})  # in any column: no name is spelled so
 
 
 class Blank:
-    """The one value of a cell that is filled with nothing that a phone shows."""
+    """The value of a cell without anything that a phone shows."""
 
 
 BLANK = Blank()
 
 
 class YesNo(str):
-    """A word for yes or no: text, that is true or false as it says."""
+    """A word for yes or no: text whose truth is its meaning."""
 
     __slots__ = ()
 
@@ -79,31 +79,31 @@ class YesNo(str):
 
 
 class SpeltDate(date):
-    """A date of a CSV, which is written as it stood there."""
+    """A date of a CSV, which keeps its spelling."""
 
     spelling: str
 
 
 class SpeltDecimal(Decimal):
-    """A column's number, which is written as it stood there; what is computed of it is not."""
+    """A number of a column, which keeps its spelling; a computed result does not."""
 
     spelling: str
 
 
 def values(texts: Sequence[str | None], kind: ValueKind | None) -> list[Any]:
-    """What a template gets for texts of a kind; None for a null, and for what is no such value.
+    """The values of texts, for a template; None for a null and for a text not of this kind.
 
-    Numbers are int or Decimal (a float would be near what was meant, and equal to nothing that is
-    written), dates are `date`, timestamps are naive `datetime`s of Paris.
+    Numbers are int or Decimal (a float would only be near the number and would equal none in a
+    template), dates are `date`, timestamps are naive `datetime`s of Paris.
     """
-    return [None if text is None else made(kind or ValueKind.TEXT, text) for text in texts]
+    return [None if text is None else parsed(kind or ValueKind.TEXT, text) for text in texts]
 
 
-def made(kind: ValueKind, text: str) -> Any:
-    """The value of a text; None where it is none of that kind."""
+def parsed(kind: ValueKind, text: str) -> Any:
+    """The value of a text; None if it is not of this kind."""
     try:
-        return _MAKERS[kind](text)
-    except (ValueError, InvalidOperation, OverflowError):  # infinity, a year before Christ
+        return _PARSERS[kind](text)
+    except (ValueError, InvalidOperation, OverflowError):  # infinity, a year before 1
         return None
 
 
@@ -136,7 +136,7 @@ def _timestamp(text: str) -> datetime:
     return moment if moment.tzinfo is None else moment.astimezone(PARIS).replace(tzinfo=None)
 
 
-_MAKERS: dict[ValueKind, Callable[[str], Any]] = {
+_PARSERS: dict[ValueKind, Callable[[str], Any]] = {
     ValueKind.TEXT: _text,
     ValueKind.YES_NO: YesNo,
     ValueKind.MIXED: _text,
@@ -151,7 +151,7 @@ _MAKERS: dict[ValueKind, Callable[[str], Any]] = {
 
 
 def written(value: Any) -> Any:
-    """A value as a text shows it: whole numbers without a point, true and false, no exponent."""
+    """A value as a message shows it: no point in whole numbers, true and false, no exponent."""
     if isinstance(value, SpeltDate | SpeltDecimal):
         return value.spelling
     if isinstance(value, bool):
@@ -166,14 +166,14 @@ def written(value: Any) -> Any:
 
 
 def _computed(value: Decimal) -> str:
-    """A number without zeros that say nothing: cents stay (25.10), a whole number has no point."""
+    """A number without trailing zeros: cents stay (25.10), a whole number has no point."""
     whole, _, digits = format(value, f".{DIGITS}f").partition(".")
-    told = digits.rstrip("0")
-    if told and int(value.as_tuple().exponent) <= -CENTS:
-        told = told.ljust(CENTS, "0")
-    text = f"{whole}.{told}".removesuffix(".")
+    shown = digits.rstrip("0")
+    if shown and int(value.as_tuple().exponent) <= -CENTS:
+        shown = shown.ljust(CENTS, "0")
+    text = f"{whole}.{shown}".removesuffix(".")
     return text.removeprefix("-") if not Decimal(text) else text
 
 
 CENTS = 2  # digits after the point
-DIGITS = 10  # after the point, of what a text computes
+DIGITS = 10  # after the point, of a computed number

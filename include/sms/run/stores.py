@@ -89,7 +89,7 @@ class LocalFolder:
             )
         ours = (out / name for name in known)
         for path in (*ours, *out.glob(f"SEND-*{UNFINISHED}"), out / SUMMARY):
-            with storage.told(path, "removed"):
+            with storage.translating(path, "removed"):
                 path.unlink(missing_ok=True)
 
     def _written_before(self) -> set[str]:
@@ -130,7 +130,7 @@ class LocalFolder:
     def finish(self, stems: Iterable[str], summary: str) -> None:
         """Give whole files their names, and leave the summary."""
         for stem in stems:
-            with storage.told(self._unfinished(stem), "renamed"):
+            with storage.translating(self._unfinished(stem), "renamed"):
                 self._unfinished(stem).rename(self.path / f"{stem}.csv")
         storage.write_text(self.path / SUMMARY, summary)
 

@@ -1,1 +1,1 @@
-"""Numbers and the alphabet of phones; nothing here knows of campaigns."""
+"""Phone numbers and the SMS alphabet; nothing here knows campaigns."""

@@ -1,11 +1,11 @@
-"""Faults of the data as values: a code for machines, a sentence for people."""
+"""Enumerations with a code for programs and a sentence for people."""
 
 from enum import StrEnum
 from typing import Self
 
 
 class Coded(StrEnum):
-    """An enumeration whose members are written as a pair: the code, and what it says."""
+    """An enumeration whose members are (code, sentence) pairs."""
 
     sentence: str
 

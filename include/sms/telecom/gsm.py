@@ -1,8 +1,8 @@
-"""GSM 03.38: which characters a phone gets, how many septets they take, how many parts a text is.
+"""GSM 03.38: the characters of a phone, the septets they take, and the parts of an SMS.
 
-Whole columns only. What a campaign does with a text that is too long, and how a file is written,
-belongs elsewhere. The tables are the standard's (3GPP TS 23.038, 6.2.1); the transliteration is
-ours, because the provider replaces what GSM lacks without saying by what (R22).
+All functions work on whole columns. Limits on the length of texts, and the format of files, are
+elsewhere. The tables are the standard's (3GPP TS 23.038, 6.2.1). The transliteration is our own,
+because the provider replaces missing characters without documenting how (R22).
 """
 
 import unicodedata
@@ -24,28 +24,28 @@ from sms.telecom import numerals
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 Unsupported: TypeAlias = Literal["replace", "exclude", "refuse"]
 
-# 0x09 is capital C cedilla in 3GPP's table and small in Unicode's own mapping file: a phone may
-# show either, so the small one is held to be missing (R22). 0x1B, the escape, is no character.
+# 0x09 is capital C cedilla in 3GPP's table and small in Unicode's own mapping file. A phone may
+# show either, so the small one counts as missing (R22). 0x1B, the escape, is not a character.
 BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     "ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-EXTENSION = "^{}\\[~]|€"  # each takes two septets: an escape, then itself
+EXTENSION = "^{}\\[~]|€"  # two septets each: an escape and the character
 ALPHABET = frozenset(BASIC + EXTENSION)
 
-SINGLE, PART = 160, 153  # septets; a part of a long SMS gives 7 to its header (spec, MSG)
+SINGLE, PART = 160, 153  # septets; each part of a long SMS has a header of 7 (spec, MSG)
 UNICODE_SINGLE, UNICODE_PART = 70, 67  # UTF-16 units (R21)
 MOST_PARTS = 5  # spec, MSG: "we allow up to 5* 153"
 
-UNKNOWN = "?"  # what stands for a character that nothing else can stand for
+UNKNOWN = "?"  # replaces a character without a transliteration
 
 _LATIN_CAPITALS = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True))
 _CYRILLIC_TWINS = dict(zip("АВЕКМНОРСТУХІЈЅаеорсухіјѕ", "ABEKMHOPCTYXIJSaeopcyxijs", strict=True))
 
-# Accents aren't listed: any letter that Unicode splits into a letter of GSM and its marks loses
-# the marks (ç -> c, ê -> e, ő -> o), and compatibility forms become what they stand for
-# (ﬁ -> fi, Ａ -> A, ² -> 2, ½ -> 1/2; beside a digit see `numerals`), with what a circle is drawn
-# around in brackets (① -> (1)). Lower-case Greek becomes the capital that GSM has.
+# Accents aren't listed. A letter that Unicode splits into a GSM letter and marks loses the marks
+# (ç -> c, ê -> e, ő -> o). Compatibility forms become their plain form (ﬁ -> fi, Ａ -> A, ² -> 2,
+# ½ -> 1/2; beside a digit see `numerals`), and circled characters are put in brackets
+# (① -> (1)). Lower-case Greek becomes the capital, which GSM has.
 TRANSLITERATION: dict[str, str] = {
     # ligatures and letters that Unicode doesn't split
     **{"œ": "oe", "Œ": "OE", "ẞ": "ß", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D"},
@@ -57,7 +57,7 @@ TRANSLITERATION: dict[str, str] = {
     # dashes, bullets, dots
     **dict.fromkeys("‐‑‒–—―−⁃﹘﹣－¬•‣◦∙●▪■", "-"),
     **{"…": "...", "·": ".", "‧": ".", "⁄": "/", "∕": "/", "∗": "*", "‖": "||", "¦": "|"},
-    # spaces; those without width, and the soft hyphen, are dropped with the format characters
+    # spaces; those without width and the soft hyphen are format characters, which are dropped
     **dict.fromkeys("\t\v\f\u00a0\u1680\u202f\u205f\u3000", " "),
     **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),
     **dict.fromkeys("\u0085\u2028\u2029", "\n"),
@@ -65,19 +65,19 @@ TRANSLITERATION: dict[str, str] = {
     **{"©": "(c)", "®": "(R)", "™": "TM", "°": "o", "µ": "u", "±": "+/-", "×": "x", "÷": "/"},
     **{"‰": "o/oo", "¢": "c", "₤": "£", "←": "<-", "→": "->", "⇒": "=>", "≤": "<=", "≥": ">="},
     **{"≠": "!=", "≈": "~", "¯": "-", "¨": '"', "¸": ",", "˜": "~", "ˆ": "^"},
-    # look-alikes of other scripts, and Greek as phones have always written it
+    # look-alikes of other scripts, and Greek letters as phones write them
     **_LATIN_CAPITALS,
     **_CYRILLIC_TWINS,
     **{"ς": "Σ", "🔟": "10"},
 }
-# Marks, modifiers, symbols such as emoji, format and control characters leave nothing behind.
+# Marks, modifiers, symbols such as emoji, format and control characters are dropped.
 _DROPPED = frozenset({"Mn", "Me", "Sk", "So", "Cf", "Cc", "Co"})
-_PICTOGRAPHS = range(0x1F000, 0x1FC00)  # also those newer than this Python's Unicode
-# Numbers in black or double circles, which Unicode doesn't split.
+_PICTOGRAPHS = range(0x1F000, 0x1FC00)  # includes some that this Python's Unicode lacks
+# Numbers in black or double circles: Unicode doesn't split them.
 _DINGBAT_NUMBERS = frozenset((*range(0x2776, 0x2794), *range(0x24EB, 0x2500), 0x1F10B, 0x1F10C))
-_REPLACEMENT = "\ufffd"  # a byte that an earlier program couldn't read: not an emoji to be dropped
+_REPLACEMENT = "\ufffd"  # an unreadable byte of an earlier program: not dropped as an emoji is
 
-# What UTF-8 looks like after a program read it as Latin-1, Latin-2 or Windows-1252 (R24).
+# UTF-8 that a program read as Latin-1, Latin-2 or Windows-1252 (R24).
 MOJIBAKE = "Ã[\u0080-\u00bf\u0152-\u2122]|Ă[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf ]|\ufffd"
 _MOJIBAKE_CODES = np.array([ord(character) for character in "ÃĂâÂ\ufffd"])
 
@@ -91,21 +91,21 @@ _CONTROL[[0x0A, 0x0D]] = False
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """A column in NFC and, as far as it goes, in GSM; nulls stay null."""
+    """A column in NFC and, as far as possible, in GSM; nulls stay null."""
 
     texts: pa.Array
-    rows: Ints  # one entry a replaced character: the row it stood in,
+    rows: Ints  # for each replaced character its row,
     codes: Ints  # and its code point
-    unsupported: Flags  # by row: holds a character that nothing stands for
-    mojibake: Flags  # by row: looks like UTF-8 that was read as something else
+    unsupported: Flags  # by row: has a character without a transliteration
+    mojibake: Flags  # by row: looks like UTF-8 that was read in another encoding
 
     @property
     def replaced(self) -> Counter[str]:
-        """How often each character was replaced, by its code ("U+00E7")."""
+        """The number of replacements of each character, by its code ("U+00E7")."""
         return self.counted(np.ones(len(self.texts), np.int64))
 
     def counted(self, times: Ints) -> Counter[str]:
-        """The same where row `i` stands for `times[i]` texts."""
+        """The same, where row `i` counts `times[i]` times."""
         found, which = np.unique(self.codes, return_inverse=True)
         counts = np.bincount(which, weights=times[self.rows], minlength=len(found))
         pairs = zip(found.tolist(), counts.tolist(), strict=True)
@@ -113,7 +113,7 @@ class Cleaned:
 
 
 def swapped(cleaned: Cleaned, pairs: Mapping[str, str]) -> Cleaned:
-    """`cleaned` with some ASCII characters swapped one for one, counted with those replaced."""
+    """`cleaned` with some ASCII characters replaced one for one, which are counted too."""
     data, offsets = bytes_of(cleaned.texts)
     book = np.arange(256, dtype=np.uint8)
     for old, new in pairs.items():
@@ -131,20 +131,20 @@ def swapped(cleaned: Cleaned, pairs: Mapping[str, str]) -> Cleaned:
 
 
 def unknown_in(text: str) -> list[str]:
-    """The codes of the characters in a text that nothing in GSM can stand for, each once."""
+    """The codes of the distinct characters of a text that have no transliteration."""
     return [
         name_of(character) for character in sorted(set(text)) if transliterated(character) is None
     ]
 
 
 def name_of(character: str) -> str:
-    """The code that names a character where it can't be shown itself: "U+00E7"."""
+    """The code of a character that can't be shown: "U+00E7"."""
     return f"U+{ord(character):04X}"
 
 
 @lru_cache(maxsize=4096)
 def transliterated(character: str) -> str | None:
-    """What stands for one character in GSM: "" if it is dropped, None if nothing can."""
+    """The GSM text of one character: "" if it is dropped, None if it has none."""
     if character in ALPHABET:
         return character
     if character in TRANSLITERATION:
@@ -160,7 +160,7 @@ def transliterated(character: str) -> str | None:
 
 
 def _lone(character: str) -> str | None:
-    """What stands for a character that neither the table nor Unicode's splitting knows."""
+    """The GSM text of a character that is not in the table and that Unicode doesn't split."""
     if ord(character) in _DINGBAT_NUMBERS:
         return f"({unicodedata.numeric(character):.0f})"
     digit = unicodedata.digit(character, None)
@@ -183,17 +183,17 @@ def _joined(parts: Iterable[str | None]) -> str | None:
 
 
 def septets(texts: Texts) -> npt.NDArray[np.int32]:
-    """Septets of each text of GSM characters: one each, two for those of the extension table."""
+    """The septets of each GSM text: one a character, two for one of the extension table."""
     return _lengths(_flat(texts), unicode=False)
 
 
 def utf16_units(texts: Texts) -> npt.NDArray[np.int32]:
-    """UTF-16 units of each text, which is what a Unicode SMS counts."""
+    """The UTF-16 units of each text, which a Unicode SMS counts."""
     return _lengths(_flat(texts), unicode=True)
 
 
 def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
-    """How many parts each text is sent in; more than `MOST_PARTS` can't be sent. Empty is one."""
+    """The parts of each text as an SMS; more than `MOST_PARTS` can't be sent. Empty is one."""
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
     long = may_be_long(np.diff(offsets), rare_ascii(data), unicode=unicode)
@@ -208,9 +208,9 @@ def segments(texts: Texts, *, unicode: bool = False) -> npt.NDArray[np.int32]:
 def segments_of(
     lengths: npt.NDArray[np.int32], texts: Callable[[Ints], pa.Array], *, unicode: bool = False
 ) -> npt.NDArray[np.int32]:
-    """`segments` where the lengths (septets or UTF-16 units) are known already.
+    """`segments` for known lengths (septets or UTF-16 units).
 
-    `texts` gives those of some rows, and is asked for the long ones alone.
+    `texts` returns the texts of some rows; only the long ones are requested.
     """
     single = UNICODE_SINGLE if unicode else SINGLE
     parts = np.ones(len(lengths), np.int32)
@@ -223,10 +223,10 @@ def segments_of(
 def _parts(
     texts: pa.Array, lengths: npt.NDArray[np.int32], *, unicode: bool
 ) -> npt.NDArray[np.int32]:
-    """Fill parts of all texts at once; a pair that would be split moves to the next part.
+    """Fill the parts of all texts at once; a pair that would be split moves to the next part.
 
-    Texts lie one after the other on one axis of septets. A part may not end at the septet between
-    an escape and its character: those septets are `inside`.
+    The texts are concatenated on one axis of septets. A part may not end between an escape and its
+    character: `inside` has those positions.
     """
     size = UNICODE_PART if unicode else PART
     data, _ = bytes_of(texts)
@@ -245,7 +245,7 @@ def _parts(
 
 
 def _axis(data: Bytes, pairs: Ints, *, unicode: bool) -> Ints:
-    """Where on the axis of septets (or units) each pair begins."""
+    """The position of each pair on the axis of septets (or units)."""
     characters = np.cumsum((data & 0xC0) != 0x80, dtype=np.int64)
     return characters[pairs] - 1 + np.arange(len(pairs))
 
@@ -268,7 +268,7 @@ def _lengths(flat: pa.Array, *, unicode: bool) -> npt.NDArray[np.int32]:
 
 
 def _pairs(data: Bytes, *, unicode: bool) -> Ints:
-    """Where the characters begin that count two."""
+    """The byte positions of characters that count two."""
     if unicode:
         return np.flatnonzero(data >= 0xF0)
     double = _doubled(data)
@@ -281,17 +281,17 @@ def _pairs(data: Bytes, *, unicode: bool) -> Ints:
 def _doubled(data: Bytes) -> Flags:
     """Which bytes are ASCII characters of the extension table.
 
-    [ \\ ] ^ and { | } ~ are neighbours, and differ by one bit from each other.
+    [ \\ ] ^ and { | } ~ are two ranges that differ by one bit.
     """
     doubled: Flags = ((data & 0xDF) - np.uint8(ord("["))) < 4
     return doubled
 
 
 def clean(texts: Texts, policy: Unsupported = "replace", *, unicode: bool = False) -> Cleaned:
-    """Put a column into NFC, then replace what GSM lacks by the table, counting each character.
+    """Put a column into NFC, transliterate what GSM lacks, and count each replaced character.
 
-    A character that the table can't replace becomes "?" under `replace`; under the other policies
-    it stays, and its row is marked `unsupported`. With `unicode` only control characters go.
+    A character without a transliteration becomes "?" under `replace`; under the other policies it
+    stays, and its row is `unsupported`. With `unicode`, only control characters are replaced.
     """
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
@@ -332,21 +332,24 @@ def _answer(code: int) -> str | None:
 
 
 def _beyond_gsm(data: Bytes) -> tuple[Ints, Ints]:
-    """Where the characters begin that GSM lacks, and their code points."""
+    """The positions and code points of characters that GSM lacks."""
     at, codes = _characters(data)
     lacking = ~_IN_GSM[np.minimum(codes, _LAST)]
     return at[lacking], codes[lacking]
 
 
 def _composable(codes: Ints) -> Flags:
-    """Which of these characters NFC may change; all of GSM's are NFC as they are."""
+    """Which of these characters NFC may change; GSM's own are all in NFC."""
     kinds, which = _distinct(codes)
     loose = np.array([_may_compose(chr(code)) for code in kinds], np.bool_)
     return loose[which] if loose.any() else np.zeros(len(codes), np.bool_)
 
 
 def _composed(flat: pa.Array, at: Ints, codes: Ints, chosen: Flags) -> tuple[pa.Array, Ints, Ints]:
-    """The column with these rows in NFC, and what GSM lacks in it: the others aren't read again."""
+    """The column with these rows in NFC, and its characters that GSM lacks.
+
+    The other rows aren't read again.
+    """
     mask = pa.array(chosen)
     some = pc.utf8_normalize(flat.filter(mask), form="NFC")
     whole = pc.replace_with_mask(flat, mask, some)
@@ -365,7 +368,7 @@ def _composed(flat: pa.Array, at: Ints, codes: Ints, chosen: Flags) -> tuple[pa.
 
 @lru_cache(maxsize=4096)
 def _may_compose(character: str) -> bool:
-    """Whether NFC may change a text because this character is in it."""
+    """Whether NFC may change a text with this character."""
     return (
         unicodedata.category(character).startswith("M")
         or "\u1161" <= character <= "\u1175"
@@ -375,13 +378,14 @@ def _may_compose(character: str) -> bool:
 
 
 def foreign_in(data: Bytes) -> Ints:
-    """Where in some text's bytes the characters begin that GSM lacks."""
+    """The positions in UTF-8 bytes of characters that GSM lacks."""
     return _beyond_gsm(data)[0]
 
 
 def rare_ascii(texts: Bytes) -> Bytes:
-    """Of some texts' bytes those of few ASCII characters: all of the extension table's are among
-    them, and all that GSM lacks but for control characters.
+    """The rare ASCII characters of some bytes.
+
+    They include all of the extension table's, and all that GSM lacks except control characters.
     """
     found = [np.zeros(0, np.uint8)]
     for start in range(0, len(texts), _IN_CACHE):
@@ -393,11 +397,11 @@ def rare_ascii(texts: Bytes) -> Bytes:
 
 
 def is_surely_gsm(texts: Bytes, rare: Bytes) -> bool:
-    """Whether GSM has every character of some texts in UTF-8, which hold no control characters
-    but CR and LF. `rare` is what `rare_ascii` says of them.
+    """Whether GSM has every character of UTF-8 texts without control characters except CR and LF.
 
-    False says nothing: `foreign_in` takes the closer look. This takes half the time, as it only
-    gathers the bytes beyond ASCII, which in UTF-8 are whole characters one after the other.
+    `rare` is `rare_ascii` of them. False is no answer: `foreign_in` checks exactly. This check
+    takes half the time, as it only reads the bytes outside ASCII, which in UTF-8 are whole
+    characters.
     """
     if not _IN_GSM[rare].all():
         return False
@@ -414,9 +418,9 @@ def is_surely_gsm(texts: Bytes, rare: Bytes) -> bool:
 
 
 def _beyond_ascii(data: Bytes) -> Bytes:
-    """The bytes beyond ASCII. They are few, and looked for eight at a time.
+    """The bytes outside ASCII. They are few, and searched eight at a time.
 
-    To take by places is twice as fast as to take by flags.
+    Taking by position is twice as fast as taking by flags.
     """
     whole = len(data) // 8 * 8
     eights = data[:whole].view(np.uint64)
@@ -426,9 +430,9 @@ def _beyond_ascii(data: Bytes) -> Bytes:
 
 
 def may_be_long(sizes: Ints, rare: Bytes, *, unicode: bool = False) -> Ints:
-    """Which of some texts, of so many bytes each, may take more than one part.
+    """The rows that may need more than one part, by their size in bytes.
 
-    A byte is a septet or a unit at most; only the extension's ASCII characters are two, which
+    A byte is one septet or unit at most; only the extension's ASCII characters are two, which
     `rare_ascii` finds.
     """
     doubled = not unicode and bool(_doubled(rare).any())
@@ -436,9 +440,10 @@ def may_be_long(sizes: Ints, rare: Bytes, *, unicode: bool = False) -> Ints:
 
 
 def leans_back(texts: Texts) -> bool:
-    """Whether any text begins with a character that what is written before it may change.
+    """Whether the text before may change the first character of any text.
 
-    NFC may join it to that, or it is a numeral that must be set apart from a digit.
+    NFC may combine the two, or the first character is a numeral that needs a separator after a
+    digit.
     """
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
@@ -452,7 +457,7 @@ def leans_back(texts: Texts) -> bool:
 
 
 def leans_on(texts: Texts, following: Sequence[Texts]) -> bool:
-    """Whether any text ends with a numeral that a digit of what follows would be read with."""
+    """Whether any text ends with a numeral, and any `following` text may begin with a digit."""
     flat = _flat(texts)
     data, offsets = bytes_of(flat)
     ends = offsets[1:][np.diff(offsets) > 1]
@@ -464,7 +469,7 @@ def leans_on(texts: Texts, following: Sequence[Texts]) -> bool:
 
 
 def _begins_with_digit(texts: Texts) -> bool:
-    """Whether any text begins with a digit, or with what may become one."""
+    """Whether any text begins with a digit, or with a character that may become one."""
     data, offsets = bytes_of(_flat(texts))
     first = data[offsets[:-1][np.diff(offsets) > 0]]
     return bool((((first >= ord("0")) & (first <= ord("9"))) | (first >= _FIRST_MARK)).any())
@@ -475,7 +480,7 @@ def _is_numeral(character: str) -> bool:
 
 
 def _mojibake(flat: pa.Array, rows: Ints, codes: Ints) -> Flags:
-    """Rows that match MOJIBAKE: in each match there is one of few characters that GSM lacks."""
+    """The rows that match MOJIBAKE; each match contains one of a few characters that GSM lacks."""
     marked = np.zeros(len(flat), np.bool_)
     suspects = distinct(rows[np.isin(codes, _MOJIBAKE_CODES)])
     if suspects.size:
@@ -485,27 +490,27 @@ def _mojibake(flat: pa.Array, rows: Ints, codes: Ints) -> Flags:
 
 
 def _characters(data: Bytes) -> tuple[Ints, Ints]:
-    """Where the characters begin that GSM may lack, and their code points.
+    """The positions and code points of all characters that GSM may lack.
 
-    All that GSM lacks is among them. Every byte of every text comes by here, so that bytes are
-    looked at in few passes, and code points are worked out for few characters.
+    Every byte of every text is read here: so bytes are read in few passes, and code points are
+    computed for few characters.
     """
     starts = range(0, len(data), _AT_ONCE)
     at = np.concatenate([np.zeros(0, np.int64), *(_special(data, start) for start in starts)])
     lead, second = data[at], data[np.minimum(at + 1, len(data) - 1)]
-    # Read as if all had two bytes, as most have; others are kept whatever that gives.
+    # Decoded as two bytes, as most have; longer ones and controls are kept without this test.
     pair = ((lead & 0x1F).astype(np.uint16) << 6) | (second & 0x3F)
     chosen = np.flatnonzero(_LACKING_PAIR[pair] | (lead >= 0xE0) | (lead < 0x80))
     return at[chosen], _decoded(data, at[chosen])
 
 
 def _special(data: Bytes, start: int) -> Ints:
-    """Where characters beyond plain ASCII begin, controls and `, in some bytes from `start` on."""
+    """The positions from `start` on of non-ASCII characters, control characters and `."""
     some = data[start : start + _AT_ONCE]
     special = some >= 0xC2
     if some.min() < 0x20:
         special |= some < 0x20
-    raw = some.tobytes()  # in which a byte is found, or not, faster than in an array
+    raw = some.tobytes()  # `in` is faster on bytes than on an array
     for rare in (0x60, 0x7F):
         if rare in raw:
             special |= some == rare
@@ -513,25 +518,25 @@ def _special(data: Bytes, start: int) -> Ints:
 
 
 def _decoded(data: Bytes, at: Ints) -> Ints:
-    """The code points of the characters that begin at these places."""
+    """The code points of the characters at these positions."""
     codes = data[at].astype(np.int64)
     for lead, width in ((0xC2, 2), (0xE0, 3), (0xF0, 4)):
         chosen = np.flatnonzero((codes >= lead) & (codes < _NEXT_LEAD[lead]))
         first, code = at[chosen], codes[chosen] & (0xFF >> (width + 1))
         for step in range(1, width):
             code = (code << 6) | (data[first + step] & 0x3F)
-        codes[chosen] = -code  # negative until all are done, so that no code is taken for a lead
+        codes[chosen] = -code  # negative until the end, so that no code looks like a lead byte
     return np.abs(codes)
 
 
-_FIRST_MARK = "\u0300".encode()[0]  # nothing before it in Unicode joins what it follows
-_FIRST_NUMERAL = "²".encode()[0]  # all before those beyond _FIRST_MARK
+_FIRST_MARK = "\u0300".encode()[0]  # no earlier character combines with the one before it
+_FIRST_NUMERAL = "²".encode()[0]  # lead byte of all numerals below _FIRST_MARK
 _NEXT_LEAD = {0xC2: 0xE0, 0xE0: 0xF0, 0xF0: 0x100}
-_AT_ONCE = 1 << 20  # bytes: many times as fast as where such arrays are returned to the system
-_IN_CACHE = 1 << 18  # bytes: what is worked out of them stays in a core's own cache
+_AT_ONCE = 1 << 20  # bytes; much faster than arrays large enough to be returned to the system
+_IN_CACHE = 1 << 18  # bytes, so that the arrays stay in a core's cache
 _LACKING_PAIR = np.array([chr(code) not in ALPHABET for code in range(0x800)])
 _EURO = np.frombuffer("€".encode(), np.uint8)
-_PAIR_IN_GSM = np.zeros(1 << 16, np.bool_)  # two bytes of UTF-8, the first the lower
+_PAIR_IN_GSM = np.zeros(1 << 16, np.bool_)  # two bytes of UTF-8, little-endian
 _PAIR_IN_GSM[[int.from_bytes(c.encode(), "little") for c in ALPHABET if 0x80 <= ord(c) < 0x800]] = (
     True
 )
@@ -546,10 +551,10 @@ def _spliced(
     words: list[bytes],
     which: Ints,
 ) -> pa.Array:
-    """The column with the character at each of `at`, in `rows`, replaced by its word.
+    """The column with the character at each position in `at` replaced by its word.
 
-    Words are written over the characters, and the bytes that are left over are taken out. That is
-    half the work of building the column anew.
+    The words are written over the characters, and left-over bytes are removed: half the work of
+    building the column anew.
     """
     lead = data[at]
     old = 1 + (lead >= 0xC2).astype(np.int64) + (lead >= 0xE0) + (lead >= 0xF0)
@@ -570,7 +575,7 @@ def _spliced(
 
 
 def _bytes_of(words: list[bytes], which: Ints, sizes: Ints) -> Bytes:
-    """The chosen words' bytes, one after the other."""
+    """The bytes of the chosen words, concatenated."""
     book = np.frombuffer(b"".join(words), np.uint8)
     starts = np.concatenate([[0], np.cumsum([len(word) for word in words])])[:-1]
     chosen: Bytes = book[ranges(starts[which], sizes)]
@@ -591,17 +596,17 @@ def _marked(rows: Ints, size: int) -> Flags:
 def _flat(texts: Texts) -> pa.Array:
     """One contiguous large_string array."""
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    if isinstance(whole, pa.ChunkedArray):  # what combine_chunks gives of no chunk at all
+    if isinstance(whole, pa.ChunkedArray):  # combine_chunks of no chunks
         whole = pa.array([], pa.large_string())
     flat = whole if whole.type == pa.large_string() else whole.cast(pa.large_string())
     if not flat.null_count:
         return flat
-    # Arrow lets a null hide bytes: rebuilt, it holds none.
+    # A null in Arrow may have bytes; the new column's nulls have none.
     return pc.if_else(flat.is_valid(), flat, pa.scalar(None, pa.large_string()))
 
 
 def _column(data: Bytes, offsets: Ints, like: pa.Array) -> pa.Array:
-    """A text column over these bytes; null where `like` is."""
+    """A text column over these bytes; null where `like` is null."""
     buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets, np.int64)), pa.py_buffer(data)]
     column = pa.Array.from_buffers(pa.large_string(), len(like), buffers)
     if not like.null_count:

@@ -1,25 +1,25 @@
-"""From a number as people write it to E.164, a whole column at a time (R17, section F).
+"""Phone numbers from free text to E.164, a whole column at a time (R17, section F).
 
-What belongs here: spellings, the French numbering plan, the question whether a number is a
-mobile. What doesn't: who may be written to (`sms.audience.screening`).
+This module has the spellings of numbers, the French numbering plan, and the check that a number is
+a mobile. Who may be written to is decided in `sms.audience.screening`.
 
-How a number is read, where its spelling leaves a choice:
+Rules for spellings that leave a choice:
 
 - Spaces of every kind, invisible characters, dots, commas, colons, dashes, slashes, brackets,
-  quotes, a label ("Tél. :", "tel:", a telephone's picture) and a `(0)` after the country code
-  carry no meaning. Letters elsewhere do, an extension ("poste 12", "x3") too: malformed.
+  quotes, a label ("Tél. :", "tel:", a telephone symbol) and a `(0)` after the country code are
+  ignored. Other letters make a number malformed, an extension ("poste 12", "x3") too.
 - `+...` and `00...` are international; a trunk zero after a French code is dropped.
 - Without either, `0` and nine digits is a French national number. So are nine digits without the
-  zero, which a column of integers loses. `33...` and `262, 590, 594, 596` with nine digits are
-  international numbers that lost their plus. Any other bare number is malformed: we never guess
-  a country.
+  zero, which a column of integers loses. `33...`, and `262, 590, 594, 596` with nine digits, are
+  international numbers that lost their plus. Any other bare number is malformed: a country is
+  never guessed.
 - An overseas mobile written nationally (0692...) gets its own code (+262). The same digits after
-  +33 belong to nobody: excluded, since whoever wrote them guessed.
+  +33 are assigned to no subscriber: excluded, because the source guessed the code.
 - 0508 and six digits, or 0708..., is how France calls Saint-Pierre-et-Miquelon (+508).
-- Where the caller says that a national number may be another country's (`national=False`), none
-  is read at all: 079 123 45 67 is a mobile in Bern and one in Lyon.
-- A decimal or scientific notation (33612345678.0, 6.1E+08) may have lost digits: excluded.
-- More digits than a number has are too many, be it one number or several in one field.
+- With `national=False` no national number is read, as it may be another country's: 079 123 45 67
+  is a mobile in Bern and one in Lyon.
+- Decimal or scientific notation (33612345678.0, 6.1E+08) may have lost digits: excluded.
+- Too many digits are a fault, whether of one number or of several in one field.
 """
 
 import re
@@ -40,11 +40,11 @@ from sms.columnar.text import TEXT, Bytes, Flags, Ints, Uint64s, bytes_of
 from sms.telecom.coded import Coded
 
 Counts = npt.NDArray[np.signedinteger[Any]]
-Codes = npt.NDArray[np.int16]  # of a fault or a region
+Codes = npt.NDArray[np.int16]  # indexes of faults or regions
 
 
 class NumberFault(Coded):
-    """Why a text is no number of a mobile phone; each is a `Reason` of `sms.audience.screening`."""
+    """Why a text is not a mobile number; each is a `Reason` of `sms.audience.screening`."""
 
     MISSING = "missing_msisdn", "there is no number"
     MALFORMED = (
@@ -63,7 +63,7 @@ class NumberFault(Coded):
     )
     LANDLINE = "landline", "this is a landline or a box, which gets no SMS"
     PREMIUM = "premium", "this is a premium, shared cost or free number, not a person's"
-    NOT_A_MOBILE = "not_a_mobile", "the number lies in no range that is given to mobile phones"
+    NOT_A_MOBILE = "not_a_mobile", "the number is in no range of mobile phones"
     OVERSEAS_AS_METROPOLITAN = (
         "overseas_as_metropolitan",
         "an overseas number is written with +33: write it with its own code, or nationally",
@@ -76,9 +76,9 @@ class NumberFault(Coded):
     )
 
 
-# The French plans that are judged by table: the rest of the world is libphonenumber's.
-# +590 is shared with BL and MF, whose ranges the metadata can't tell from GP's.
-# Of PM only the mobiles of nine digits are; its others have six.
+# The French plans, which are decided by table; libphonenumber decides the rest of the world.
+# +590 is shared with BL and MF, whose ranges equal GP's in the metadata.
+# PM's nine-digit numbers are mobiles; its other numbers have six digits.
 FRENCH = {"FR": 33, "RE": 262, "YT": 262, "GP": 590, "GF": 594, "MQ": 596, "PM": 508}
 OVERSEAS_CODES = (262, 590, 594, 596)
 MIQUELON, MIQUELON_MOBILE = 508, 508_708
@@ -86,7 +86,7 @@ OVERSEAS_BLOCKS = (639, 690, 691, 692, 693, 694, 696, 697, 709)  # section F
 REGIONS = ("", *FRENCH, *sorted({*phonenumbers.SUPPORTED_REGIONS, "001"} - {*FRENCH}))
 
 # Numbers reserved for fiction, which libphonenumber calls invalid: ARCEP's +33 6 39 98 xx xx
-# (section F) and Ofcom's +44 7700 900xxx. Nobody owns one, so samples and tests may use them.
+# (section F) and Ofcom's +44 7700 900xxx. They have no subscribers: for samples and tests.
 FICTION_FR = 63998
 FICTION_GB = 447700900
 
@@ -103,10 +103,10 @@ _BILLION = 10**9  # a French number has nine digits after the code
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A column of numbers, judged: an MSISDN and its country, or a fault.
+    """A column of checked numbers: each an MSISDN and its country, or a fault.
 
     `msisdn`: int64, E.164 without the plus, 0 for none. `country`: dictionary array of ISO 3166
-    regions, "" for none. `reason`: dictionary array of `Fault` codes, "" for a good number.
+    regions, "" for none. `reason`: dictionary array of `NumberFault` codes, "" for a good number.
     """
 
     msisdn: Ints
@@ -118,22 +118,22 @@ class Numbers:
 
 
 def normalise(raw: pa.Array | pa.ChunkedArray, *, national: bool = True) -> Numbers:
-    """Read a column of texts as mobile numbers, each in E.164 or with the fault it has.
+    """Read a text column as mobile numbers: each becomes E.164 or gets a fault.
 
-    Without `national`, a number that is written without its country's code is at fault. Raises
-    TypeError for a column that is not text.
+    Without `national`, a number without its country code is a fault. Raises TypeError for a column
+    that is not text.
     """
     return _judged(_written(_texts(raw)), national)
 
 
 def countries(msisdns: pa.Array) -> pa.DictionaryArray:
-    """The country of each MSISDN (int64), ISO 3166; "" where it is no mobile's."""
+    """The country (ISO 3166) of each MSISDN (int64); "" if it is not a mobile number."""
     plus, nothing = pa.scalar("+", TEXT), pa.scalar("", TEXT)
     return normalise(pc.binary_join_element_wise(plus, msisdns.cast(TEXT), nothing)).country
 
 
 def _judged(written: "_Written", national: bool) -> Numbers:
-    """Judge plain French mobiles at once, and what is left by the general rules."""
+    """Check plain French mobiles first, as whole arrays, and the rest by the general rules."""
     if not national:
         written.fault[_national(written) & (written.fault == 0)] = _CODE[NumberFault.NATIONAL]
     judged = _judge_french_mobiles(written)
@@ -144,9 +144,9 @@ def _judged(written: "_Written", national: bool) -> Numbers:
 
 
 def _national(written: "_Written") -> Flags:
-    """Which numbers have as many digits as a whole one, and no country's code.
+    """Which numbers are complete and have no country code.
 
-    Nine without a zero are such a number that has lost it, or of a country that writes none.
+    Nine digits without a zero have lost it, or belong to a country that writes none.
     """
     whole = (written.count >= SHORTEST) & (written.count <= LONGEST)
     local: Flags = ~written.plus & np.where(written.zeros == 0, written.count == 9, whole)
@@ -191,36 +191,36 @@ _KIND[list(b"0123456789")] = _DIGIT
 _KIND[ord("+")] = _PLUS
 
 # Separators, invisible characters and dashes of all scripts, U+2212 minus, middle dots,
-# typographic apostrophes and telephones, which lie among symbols and punctuation.
+# typographic apostrophes, and telephone symbols.
 _EXOTIC_GAPS = (
     r"[\p{Z}\p{Cf}\p{Pd}\x{2212}\x{00B7}\x{2022}\x{2018}\x{2019}"
     r"\x{260E}\x{260F}\x{1F4DE}\x{1F4F1}\x{1F4F2}\x{FE0E}\x{FE0F}]"
 )
-# Atomic, since "telephone" is one word or two, and a cell may repeat it a thousand times.
+# Atomic: "telephone" is one label or two, and a cell may repeat it a thousand times.
 _LABEL = re.compile(
     r"""[\s="']*(?>(?:t[eé]l[eé]?(?:phone)?|phone|portable|port|mobile|mob|gsm|cell|sms|fixe"""
     r"""|whatsapp|callto|num[eé]ro|num|n[°o])[\s.:]*)++(?=[\d+(])""",
     re.IGNORECASE,
 )
-# The digits of a decimal are whole or in groups of three; zeros behind the point may be many. No
-# signed number is taken for groups: abroad, people set their numbers apart in threes.
+# A decimal has no groups of digits, or groups of three; it may have many zeros after the point. A
+# number with a plus is not read as groups: foreign phone numbers are often written in threes.
 _DECIMAL = (
     r"^[\s'\"=]*(?:[+-]?\d{9,}[.,](?:\d{1,6}|0+)|-?\d{1,3}(?:[ .,']\d{3}){2,}[.,]\d{1,2})[\s'\"]*$"
 )
 _SCIENTIFIC = re.compile(r"""[\s'"]*[+-]?\d+(?:[.,]\d*)?e[+-]?\d+[\s'"]*""", re.IGNORECASE)
 _MOST_DIGITS = 17  # 00 and fifteen digits
-_MANY = 99  # digits: as many are counted
+_MANY = 99  # digits; the counter's maximum
 
 
 @dataclass(slots=True)
 class _Written:
-    """What the digits of each text say, before they are understood."""
+    """The digits of each text, before any rule is applied."""
 
     value: Ints  # the digits as one integer
     count: Codes  # how many digits, leading zeros included; _MANY for more
     plus: Flags  # a plus before the first digit
     zeros: npt.NDArray[np.int8]  # leading zeros: 0, 1, 2, or 3 for more
-    odd: Flags  # something else than digits, one leading plus and gaps
+    odd: Flags  # has other characters than digits, a leading plus and gaps
     fault: Codes
 
     def put(self, rows: Ints, other: "_Written") -> None:
@@ -232,7 +232,7 @@ class _Written:
 
 
 def _written(texts: pa.LargeStringArray) -> _Written:
-    """The digits of each text: of plain spellings at once, of others by the general rules."""
+    """The digits of each text: plain spellings first, the rest by the general rules."""
     data, offsets = bytes_of(texts)
     written = _plainly_written(data, offsets)
     left = np.flatnonzero(written.odd)
@@ -243,8 +243,8 @@ def _written(texts: pa.LargeStringArray) -> _Written:
     return written
 
 
-# Plain spellings are digits, maybe after a plus, or digits set apart in one of these ways; a space
-# stands for any of the separators. Brackets are not among them, since a `(0)` has its own rule.
+# Plain spellings are digits, with or without a plus, or digits in one of these groupings; a space
+# here means any separator. They have no brackets, since `(0)` has its own rule.
 _SPACED = (
     "00 00 00 00 00",
     "+00 0 00 00 00 00",
@@ -252,13 +252,13 @@ _SPACED = (
     "00 00 0 00 00 00 00",
 )
 _SEPARATORS = np.isin(np.arange(256), list(b" .-/_"))
-_WIDEST = 16  # digits that are read at once, as two words of eight bytes
+_WIDEST = 16  # digits read at once, as two words of eight bytes
 _ZEROS = np.uint64(0x3030303030303030)
-_LEAST = np.array([0, 0, 0, *_POWER[:17]])  # the least value of so many digits, from -2 on
+_LEAST = np.array([0, 0, 0, *_POWER[:17]])  # the lowest value with n digits, for n from -2
 
 
 def _kept(count: int) -> int:
-    """Two words that keep the last `count` of sixteen bytes, the later byte the higher."""
+    """A 128-bit mask of the last `count` of sixteen bytes; later bytes are higher."""
     return ((1 << 128) - 1) & ~((1 << 8 * (_WIDEST - count)) - 1)
 
 
@@ -267,8 +267,8 @@ _KEPT_LOW = np.array([_kept(n) >> 64 for n in range(_WIDEST + 1)], np.uint64)
 
 
 def _plainly_written(data: Bytes, offsets: Ints) -> _Written:
-    """What plain spellings say; all others are odd."""
-    # With sixteen bytes before, and one after, there is no edge to read over.
+    """Read plain spellings; all other texts are `odd`."""
+    # Sixteen bytes before and one after, so that no read leaves the array.
     padded = np.concatenate([np.zeros(_WIDEST, np.uint8), data, np.zeros(1, np.uint8)])
     starts, ends = offsets[:-1], offsets[1:]
     plus = padded[starts + _WIDEST] == ord("+")
@@ -291,7 +291,7 @@ def _integers_of_words(high: Uint64s, low: Uint64s, count: Codes) -> tuple[Ints,
     high, low = high ^ _ZEROS, low ^ _ZEROS
     high &= _KEPT_HIGH.take(count)
     low &= _KEPT_LOW.take(count)
-    # A byte above nine reaches its highest bit by adding 0x76, if it isn't set already.
+    # Adding 0x76 sets the highest bit of a byte above nine, if it isn't set already.
     over = high + np.uint64(0x7676767676767676)
     over |= high
     also_over = low + np.uint64(0x7676767676767676)
@@ -305,7 +305,7 @@ def _integers_of_words(high: Uint64s, low: Uint64s, count: Codes) -> tuple[Ints,
 
 
 def _integer_of_word(word: Uint64s) -> Uint64s:
-    """Eight digits, one a byte, the first lowest: by pairs, then by fours, then all."""
+    """Eight digits, one a byte, the first lowest: combined by pairs, then fours, then all."""
     pair = word * np.uint64(10)
     pair += word >> np.uint64(8)
     later = pair >> np.uint64(16)
@@ -320,7 +320,7 @@ def _integer_of_word(word: Uint64s) -> Uint64s:
 
 
 def _zeros_of(value: Ints, count: Codes) -> npt.NDArray[np.int8]:
-    """How many zeros, at most three, the digits begin with."""
+    """The number of leading zeros, at most three."""
     zeros = (value < _LEAST.take(count + 2)).astype(np.int8)
     rows = np.flatnonzero(zeros)
     for place in (1, 0):
@@ -330,7 +330,7 @@ def _zeros_of(value: Ints, count: Codes) -> npt.NDArray[np.int8]:
 
 
 def _read_spaced(shape: str, data: Bytes, offsets: Ints, written: _Written) -> None:
-    """Note what those of the odd texts say that are spelled in one shape."""
+    """Read the odd texts that have this grouping."""
     size = len(shape)
     rows = np.flatnonzero(written.odd & (np.diff(offsets) == size))
     if not rows.size:
@@ -354,7 +354,7 @@ def _read_spaced(shape: str, data: Bytes, offsets: Ints, written: _Written) -> N
 
 
 def _generally_written(texts: pa.LargeStringArray) -> _Written:
-    """The digits of each text; dearer ways of reading only for what the cheaper left odd."""
+    """The digits of each text; slower rules run only on texts that are still odd."""
     written = _scan(texts)
     rows, left = np.arange(len(texts)), texts
     for respell in (_without_exotic_gaps, _plainly):
@@ -395,8 +395,8 @@ def _scan(texts: pa.LargeStringArray) -> _Written:
 
 
 def _running_count(mask: Flags) -> Counts:
-    """How many are true before each position, and in all."""
-    # Half the memory is half the time, and no batch holds two billion bytes of numbers.
+    """The number of true values before each position, and in total."""
+    # int32 takes half the memory and half the time; batches are below two billion bytes.
     count: Counts = np.zeros(len(mask) + 1, dtype=np.int32 if len(mask) < 1 << 31 else np.int64)
     np.cumsum(mask, out=count[1:])
     return count
@@ -407,7 +407,7 @@ def _rows_of(positions: Ints, offsets: Ints) -> Ints:
 
 
 def _drop_bracketed_zeros(data: Bytes, offsets: Ints, digit: Flags, before: Counts) -> bool:
-    """No digit: the zero of `(0)` after one to five digits, a country code with or without 00."""
+    """Unmark the zero of `(0)` after one to five digits: a country code, with or without 00."""
     zero = np.flatnonzero(data == ord("(")) + 1
     zero = zero[zero < len(data) - 1]
     zero = zero[(data[zero] == ord("0")) & (data[zero + 1] == ord(")"))]
@@ -419,7 +419,7 @@ def _drop_bracketed_zeros(data: Bytes, offsets: Ints, digit: Flags, before: Coun
 
 
 def _signs(kind: Bytes, offsets: Ints, before: Counts) -> tuple[Flags, Flags]:
-    """Which texts have one plus before their first digit, and which hold anything odd."""
+    """Which texts have one plus before their first digit, and which have odd characters."""
     rows = len(offsets) - 1
     plus, odd = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     filled = np.flatnonzero(offsets[1:] > offsets[:-1])
@@ -441,7 +441,7 @@ def _signs(kind: Bytes, offsets: Ints, before: Counts) -> tuple[Flags, Flags]:
 
 
 def _integers(digits: Bytes, offsets: Ints, count: Ints) -> Ints:
-    """The digits of each text as an integer, 0 where there are none or too many."""
+    """The digits of each text as an integer, 0 for none or too many."""
     readable = (count > 0) & (count <= _MOST_DIGITS)
     texts = pa.LargeStringArray.from_buffers(
         len(count),
@@ -464,7 +464,7 @@ def _leading_zeros(digits: Bytes, first: Counts, count: Ints) -> npt.NDArray[np.
 
 
 def _decimals(texts: pa.LargeStringArray, data: Bytes, offsets: Ints, before: Counts) -> Ints:
-    """Rows written as a decimal: nine digits or more, a point, a few digits (R17)."""
+    """The rows of decimals: nine digits or more, a point, a few digits (R17)."""
     points = np.flatnonzero((data == ord(".")) | (data == ord(",")))
     rows = _rows_of(points, offsets)
     rows = np.unique(rows[before[points] - before[offsets[rows]] >= 9])
@@ -480,7 +480,7 @@ def _without_exotic_gaps(texts: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def _plainly(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    """Compatibility forms and digits of other scripts made plain, a label dropped."""
+    """Texts with compatibility forms and foreign digits as ASCII, and without a label."""
     encoded = texts.dictionary_encode()
     plain = pa.array([_plain(text) for text in encoded.dictionary.to_pylist()], pa.large_string())
     return plain.take(encoded.indices)
@@ -554,10 +554,10 @@ _IS_OVERSEAS_BLOCK = np.isin(np.arange(1000), OVERSEAS_BLOCKS)
 
 @cache
 def _plan() -> Codes:
-    """The region that owns each first five digits of a French mobile, from the metadata.
+    """The region of each five-digit prefix of French mobiles, from the metadata.
 
-    The last four digits are free in all of these plans, and no two plans share a block: both
-    are tests.
+    The last four digits are free in all of these plans, and no two plans share a prefix: tests
+    check both.
     """
     blocks = np.arange(60_000, 80_000)
     samples = pc.binary_join_element_wise(pa.array(blocks).cast(pa.string()), "0000", "")
@@ -577,19 +577,19 @@ def _metadata(region: str) -> PhoneMetadata:
 
 
 def _pattern(region: str, kind: str) -> str | None:
-    """The pattern of a region's numbers of one kind, None where it has none."""
+    """The pattern of a region's numbers of one kind, None if it has none."""
     description = getattr(_metadata(region), kind)
     return description.national_number_pattern if description else None
 
 
 def _judge_french_mobiles(written: _Written) -> _Judged:
-    """Judge what is plainly a French mobile; all others are left blank."""
+    """Check plain French mobiles; all other rows stay blank."""
     billions = written.value // _BILLION
     number = written.value - billions * _BILLION
     owner = _plan().take(number // 10_000)
     calling = _CALLING.take(owner)
-    # A value with a mobile's block and without a code has nine digits, with its code no more
-    # either: so the leading zeros tell a national from an international spelling.
+    # A mobile without its code has nine digits, one with its code at most as many more. So the
+    # number of leading zeros separates national from international spellings.
     national = (billions == 0) & (written.zeros <= 1) & ~written.plus
     coded = (billions == calling) & ((written.zeros == 0) | (written.zeros == 2))
     mobile = (owner > 0) & (national | coded) & (written.fault == 0)
@@ -599,7 +599,7 @@ def _judge_french_mobiles(written: _Written) -> _Judged:
 
 
 def _judge_french(written: _Written, judged: _Judged) -> Flags:
-    """Judge what is French, fault what can't be understood, and tell which rows are foreign."""
+    """Check French numbers and mark unreadable ones; returns which rows are foreign."""
     value, count, zeros = written.value, written.count, written.zeros
     whole = judged.fault == 0
     international = written.plus | (zeros >= 2)
@@ -635,12 +635,12 @@ def _judge_french(written: _Written, judged: _Judged) -> Flags:
 
 
 def _fault(judged: _Judged, rows: Flags, fault: NumberFault) -> None:
-    """Give `fault` to those of `rows` that have none yet."""
+    """Set `fault` on the rows that have none yet."""
     judged.fault[rows & (judged.fault == 0)] = _CODE[fault]
 
 
 def _french_code(value: Ints, digits: Ints) -> tuple[Ints, Ints]:
-    """The French calling code that each number begins with, 0 for none, and the digits after it.
+    """The French calling code of each number, 0 for none, and the digits after it.
 
     A trunk zero between code and number is not counted.
     """
@@ -653,7 +653,7 @@ def _french_code(value: Ints, digits: Ints) -> tuple[Ints, Ints]:
 
 
 def _judge_subscriber(number: Ints, code: Ints, rows: Flags, judged: _Judged) -> None:
-    """Judge nine-digit French numbers; `code` is 0 where they are written nationally."""
+    """Check nine-digit French numbers; `code` is 0 for a national spelling."""
     owner = np.where(rows, _plan()[np.where(rows, number // 10_000, 0)], 0)
     calling = _CALLING[owner]
     mobile = rows & (owner > 0) & ((code == 0) | (code == calling))
@@ -683,10 +683,10 @@ _FAULT_BY_LENGTH = {
 
 
 def _judge_foreign(values: Ints) -> _Judged:
-    """Judge international numbers of other countries, as integers of eight to fifteen digits.
+    """Check international numbers of other countries, as integers of eight to fifteen digits.
 
-    Where many are of one calling code, by the patterns that libphonenumber has for it, all at
-    once; by libphonenumber itself the few, and those that it may read in more than one way.
+    Many numbers of one calling code are checked as an array by libphonenumber's patterns.
+    libphonenumber itself checks the rest, and numbers that it may read in more than one way.
     """
     judged = _Judged.blank(len(values))
     judged.fault[:] = _IN_DOUBT
@@ -706,12 +706,12 @@ def _judge_foreign(values: Ints) -> _Judged:
 
 
 _WORTH_PATTERNS = 16  # numbers: compiling a country's patterns takes as long as parsing so many
-_IN_DOUBT, _UNKNOWN = -1, -2  # in place of a fault: to be judged alone; of no kind in its plan
+_IN_DOUBT, _UNKNOWN = -1, -2  # instead of a fault: for libphonenumber itself; of no known kind
 
 
 @cache
 def _code_of_heads() -> Ints:
-    """The calling code of each first three digits, 0 for none; no code begins with another."""
+    """The calling code of each three-digit prefix, 0 for none; no code begins with another."""
     codes = np.zeros(1000, np.int64)
     for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
         width = 10 ** (3 - len(str(code)))
@@ -720,22 +720,22 @@ def _code_of_heads() -> Ints:
 
 
 def _calling_codes(values: Ints) -> Ints:
-    """The calling code that each number begins with, 0 for none."""
+    """The calling code of each number, 0 for none."""
     codes: Ints = _code_of_heads()[values // _POWER[_digits_of(values) - 3]]
     return codes
 
 
 def _digits_of(values: Ints) -> Ints:
-    """How many digits each number has."""
+    """The number of digits of each number."""
     digits: Ints = np.searchsorted(_POWER, values, side="right")
     return digits
 
 
 def _judge_by_patterns(code: int, values: Ints) -> _Judged:
-    """Judge numbers of one calling code by its regions' patterns; some stay in doubt.
+    """Check numbers of one calling code by its regions' patterns; some stay in doubt.
 
-    What a parser may strip from a number leaves it in doubt, but for a trunk zero before what is
-    a mobile without it: that one is always stripped.
+    A number that a parser may shorten stays in doubt. An exception is a trunk zero before a valid
+    mobile: it is always dropped.
     """
     judged = _judge_in_plans(code, values)
     if _plans(code)[0].drops_zero:
@@ -748,14 +748,14 @@ def _judge_by_patterns(code: int, values: Ints) -> _Judged:
 
 
 def _without_trunk_zero(code: int, values: Ints) -> Ints:
-    """The numbers with one zero less after the calling code; those without any as they are."""
+    """The numbers without one zero after the calling code, if they have one."""
     unit = _POWER[_digits_of(values) - len(str(code))]
     number = values - code * unit
     return np.where(number < unit // 10, code * (unit // 10) + number, values)
 
 
 def _judge_in_plans(code: int, values: Ints) -> _Judged:
-    """Judge numbers that a parser strips nothing from, in libphonenumber's order."""
+    """Check numbers that a parser would not shorten, in libphonenumber's order."""
     plans = _plans(code)
     judged = _Judged.blank(len(values))
     judged.fault[:] = _IN_DOUBT
@@ -786,7 +786,7 @@ def _judge_in_plans(code: int, values: Ints) -> _Judged:
 
 @lru_cache(maxsize=1 << 16)
 def _verdict(value: int) -> tuple[int, int, int]:
-    """MSISDN, region and fault, as codes, of an international number's digits: libphonenumber's."""
+    """libphonenumber's answer for one number: MSISDN, region index and fault index."""
     try:
         number = phonenumbers.parse(f"+{value}")
     except phonenumbers.NumberParseException:
@@ -809,14 +809,14 @@ def _fault_of_kind(number: phonenumbers.PhoneNumber, kind: int) -> NumberFault:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A region's patterns, from libphonenumber's metadata, for a number and its calling code."""
+    """A region's patterns from libphonenumber's metadata, with the calling code."""
 
     region: str
-    leading: str | None  # the beginning that tells it from others of its code
-    trunk: str | None  # a beginning that a parser may strip or change
-    drops_zero: bool  # a zero is stripped, and nothing else that begins with one
+    leading: str | None  # the prefix of this region among those with its code
+    trunk: str | None  # a prefix that a parser may drop or change
+    drops_zero: bool  # the trunk prefix is a zero, or a zero and some others without one
     whole: str
-    kinds: tuple[tuple[str, int], ...]  # the first that matches tells the fault, 0 for a mobile
+    kinds: tuple[tuple[str, int], ...]  # the first match gives the fault, 0 for a mobile
 
     @classmethod
     def of(cls, code: int, region: str, *, alone: bool) -> "_Plan":
@@ -834,15 +834,15 @@ class _Plan:
         )
 
     def may_be_stripped(self, texts: pa.LargeStringArray) -> Flags:
-        """Which numbers a parser may shorten; all where the pattern may match nothing."""
+        """Which numbers a parser may shorten; all, if the pattern also matches the empty text."""
         return _matching(texts, self.trunk) if self.trunk else np.zeros(len(texts), np.bool_)
 
     def begins(self, texts: pa.LargeStringArray) -> Flags:
-        """Which numbers begin as this region's do."""
+        """Which numbers begin with this region's prefix."""
         return _matching(texts, self.leading) if self.leading else np.ones(len(texts), np.bool_)
 
     def faults(self, texts: pa.LargeStringArray) -> Codes:
-        """Why each number of this region is no mobile: 0 for a mobile, _UNKNOWN for no kind."""
+        """The fault of each number of this region: 0 for a mobile, _UNKNOWN for no known kind."""
         fault = np.full(len(texts), _UNKNOWN, np.int16)
         if not len(texts):
             return fault
@@ -852,8 +852,8 @@ class _Plan:
         return fault
 
 
-# As libphonenumber: what costs before all, then what is no person's, and of what looks like a
-# landline and a mobile alike, it says that it may be either, which is enough for us.
+# libphonenumber's order: premium numbers first, then services. A number that may be a landline or
+# a mobile counts as a mobile, as libphonenumber's own answer (either) does here.
 _KINDS = (
     (("premium_rate", "toll_free", "shared_cost"), _CODE[NumberFault.PREMIUM]),
     (("voip", "personal_number", "pager", "uan", "voicemail"), _CODE[NumberFault.NOT_A_MOBILE]),
@@ -863,7 +863,7 @@ _KINDS = (
 
 
 def _any_of(region: str, kinds: tuple[str, ...]) -> str:
-    """One pattern for several kinds of a region's numbers, "" where it has none of them."""
+    """One pattern for several kinds of a region's numbers, "" if it has none of them."""
     return "|".join(f"(?:{p})" for p in (_pattern(region, kind) for kind in kinds) if p)
 
 
@@ -874,7 +874,7 @@ def _matching(texts: pa.LargeStringArray, pattern: str) -> Flags:
 
 @cache
 def _plans(code: int) -> tuple[_Plan, ...]:
-    """The plans of a calling code's regions; none for numbers of no country."""
+    """The plans of a calling code's regions; empty for codes without a country."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
     return tuple(
         _Plan.of(code, region, alone=len(regions) == 1) for region in regions if region != "001"
@@ -883,7 +883,7 @@ def _plans(code: int) -> tuple[_Plan, ...]:
 
 @lru_cache(maxsize=4096)
 def _fault_of_length(code: int, length: int) -> NumberFault:
-    """The fault of a number of no known kind: all of a country's with one length share it."""
+    """The fault of a number of unknown kind, which depends only on country and length."""
     number = phonenumbers.PhoneNumber(country_code=code, national_number=10 ** (length - 1))
     reason = phonenumbers.is_possible_number_with_reason(number)
     return _FAULT_BY_LENGTH.get(reason, NumberFault.NOT_A_MOBILE)

@@ -1,7 +1,7 @@
-"""National numbers, without a country's code: who writes them as France does, what they may mean.
+"""National numbers without a country code: which countries write them as France, and meanings.
 
-0791234567 is a mobile in Bern and one in Lyon, 612 345 678 one in Madrid and one in Paris that
-lost its zero. Which of them is meant, a number can't tell.
+0791234567 is a mobile in Bern and one in Lyon; 612 345 678 is one in Madrid and one in Paris that
+lost its zero. The number alone does not show which country is meant.
 """
 
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ SUBSCRIBER = 9  # digits of a French number without its zero
 
 
 def is_ambiguous(countries: Iterable[str]) -> bool:
-    """Whether a number that is written as in France may be another country's, of these."""
+    """Whether a number written as in France may belong to one of these other countries."""
     return any(map(written_alike, countries))
 
 
 @cache
 def written_alike(country: str) -> bool:
-    """Whether another country's mobiles have nine digits without a code, or ten from a zero on."""
+    """Whether a country's mobiles have nine digits without a code, or ten with a leading zero."""
     metadata = PhoneMetadata.metadata_for_region(country)
     if country in FRENCH or metadata is None or metadata.mobile is None:
         return False
@@ -37,15 +37,15 @@ def written_alike(country: str) -> bool:
 
 
 def meanings(texts: pa.LargeStringArray, countries: Iterable[str]) -> Ints:
-    """Every mobile number that these texts may mean, in France and in some countries, sorted.
+    """All mobile numbers that these texts may mean, in France and in `countries`, sorted.
 
-    For opt-outs, where a guess too many costs a message, and one too few breaks the law.
+    For opt-outs: a number too many costs one message, a number too few breaks the law.
     """
     return distinct(meanings_by_row(texts, countries)[1])
 
 
 def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tuple[Ints, Ints]:
-    """The same with the row (from 0) of each, which may be there several times."""
+    """The numbers of `meanings` with their row (from 0); a row may have several numbers."""
     digits = pc.replace_substring_regex(texts, r"\D+", "")
     readings = [_after("0", pc.utf8_slice_codeunits(digits, -SUBSCRIBER))]
     for country in filter(written_alike, countries):
@@ -57,5 +57,5 @@ def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tup
 
 
 def _after(code: str, digits: pa.Array) -> pa.Array:
-    """A column of digits behind a code."""
+    """A code before each text of digits."""
     return pc.binary_join_element_wise(pa.scalar(code, TEXT), digits, pa.scalar("", TEXT))

@@ -1,7 +1,8 @@
-"""Characters that stand for digits, and would change a number that they are written beside.
+"""Number characters such as ², ¾ and ①, which would join the digits beside them.
 
-2¾ is no 23/4, and 10² no 102. What stands for such a character in GSM is `gsm`'s to know; here it
-is set apart from the digits around it: a power by ^, an index by _, all else by a space.
+2¾ is not 23/4, and 10² is not 102. `gsm` has the GSM text of each character; this module
+separates that text from neighbouring digits: ^ before a power, _ before an index, a space
+otherwise.
 """
 
 import unicodedata
@@ -16,16 +17,16 @@ from sms.columnar.text import Bytes, Flags, Ints
 StandsFor = Callable[[str], str | None]  # as `gsm.transliterated`
 
 POWER, INDEX, OTHER = "power", "index", "other"
-# What may be set apart by, in the order of its code; "" comes first.
+# The possible separators, by code; "" is 0.
 _JOINTS = ("", " ", "^", "_")
-_OPENING = " \n\r([{<\"'"  # before a power that begins something: a footnote's number, at its foot
+_OPENING = " \n\r([{<\"'"  # a power after one of these needs no ^: a footnote's number, for example
 _SIGNS = "+-"
 
 
 def kind(character: str, word: str | None) -> str:
-    """Which kind of numeral a character is, whose word in GSM is this one; "" for any other.
+    """The kind of a number character with its GSM text `word`; "" for any other character.
 
-    Digits of other scripts and shapes (fullwidth, mathematical) are digits, and none of these.
+    Digits of other scripts and shapes (fullwidth, mathematical) are plain digits.
     """
     if not word or word == character or unicodedata.category(character) == "Nd":
         return ""
@@ -36,7 +37,7 @@ def kind(character: str, word: str | None) -> str:
 
 
 def joint(before: str, kind_before: str, word: str, own: str) -> str:
-    """What comes between a text that ends with `before` and a numeral of its own kind."""
+    """The separator between a text that ends with `before` and a number character."""
     if own == POWER:
         plain = not before or kind_before == POWER or before.isalpha() or before in _OPENING
         return "" if plain else "^"
@@ -57,7 +58,7 @@ def set_apart(
     which: Ints,
     stands_for: StandsFor,
 ) -> tuple[list[bytes], Ints]:
-    """The words, and which of them is for each character at `at`, with what sets numerals apart."""
+    """The texts to insert, with separators, and the index of the one for each position in `at`."""
     known = kinds_of(codes, which, len(words), stands_for)
     some = (
         np.flatnonzero(np.array([bool(own) for own in known])[which]) if any(known) else which[:0]
@@ -80,7 +81,7 @@ def set_apart(
 
 
 def kinds_of(codes: Ints, which: Ints, count: int, stands_for: StandsFor) -> list[str]:
-    """The kind of each of `count` distinct characters, of which `which` tells the places."""
+    """The kind of each of `count` distinct characters; `which` is the index at each position."""
     first = np.zeros(count, np.int64)
     first[which] = codes
     return [kind_of(chr(code), stands_for) for code in first.tolist()]
@@ -88,14 +89,14 @@ def kinds_of(codes: Ints, which: Ints, count: int, stands_for: StandsFor) -> lis
 
 @lru_cache(maxsize=4096)
 def kind_of(character: str, stands_for: StandsFor) -> str:
-    """Which kind of numeral a character is, "" for any other."""
+    """The kind of a number character, "" for any other."""
     return kind(character, stands_for(character))
 
 
 class _Around:
-    """What is before and behind some characters of a column's texts.
+    """The neighbours of some characters in a text column.
 
-    ASCII neighbours, as nearly all are, are looked at all at once, others one by one.
+    ASCII neighbours, which are nearly all, are read as arrays; others one at a time.
     """
 
     def __init__(self, data: Bytes, offsets: Ints, stands_for: StandsFor) -> None:
@@ -104,10 +105,10 @@ class _Around:
     def joints(
         self, some: Ints, rows: Ints, at: Ints, own: list[tuple[str, str]]
     ) -> npt.NDArray[np.int64]:
-        """The code of what comes before each."""
+        """The code of the separator before each character."""
         begins, places = self._offsets[rows[some]], at[some]
         byte = np.where(places > begins, self._data[places - 1], 0)
-        byte[places == begins] = ord("\n")  # as at the beginning of a line
+        byte[places == begins] = ord("\n")  # the beginning of a text counts as that of a line
         plain = (byte >= 0x20) & (byte < 0x7F) | (byte == ord("\n"))
         kinds, which = np.unique(
             np.array([f"{kind}:{word}" for kind, word in own]), return_inverse=True
@@ -126,7 +127,7 @@ class _Around:
     def behind(
         self, some: Ints, rows: Ints, at: Ints, words: list[bytes], which: Ints
     ) -> npt.NDArray[np.int64]:
-        """1 for each that a digit follows which would be read with it, else 0."""
+        """1 if a following digit needs a space, else 0."""
         ends, places = self._offsets[rows[some] + 1], at[some]
         lead = self._data[places]
         places = places + 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
@@ -139,7 +140,7 @@ class _Around:
         return joined
 
     def _last(self, text: str) -> tuple[str, str]:
-        """The last character that a phone shows of a text, and which kind of numeral it was."""
+        """The last visible character of a text, and its kind of number character."""
         for character in reversed(text):
             word = self._stands_for(character)
             if word != "":
@@ -147,7 +148,7 @@ class _Around:
         return "", ""
 
     def _begins(self, text: str) -> bool:
-        """Whether a phone shows a digit first of a text, that is no numeral."""
+        """Whether the first visible character of a text is a plain digit."""
         for character in text:
             word = self._stands_for(character)
             if word != "":
