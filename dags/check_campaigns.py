@@ -1,7 +1,7 @@
-"""Shows every campaign folder and notifier that can't be used as an import error of Airflow's.
+"""Shows each unusable campaign folder or notifier as an import error in Airflow.
 
-There is no dag here. Raising in send_campaigns.py would hide the good campaigns with the bad one;
-raised here, the same sentences stand on Airflow's page of import errors and hide nothing.
+This file defines no dag. An error raised in send_campaigns.py would hide all campaigns; raised
+here, it is shown on Airflow's page of import errors, and the valid campaigns keep their DAGs.
 """
 
 from sms import settings
@@ -11,7 +11,7 @@ from sms_airflow.campaign_dag import build_all
 
 chosen = settings.load()
 campaigns, unread = load_all(chosen.campaigns_folder)
-_, unbuilt = build_all(campaigns, chosen)  # as send_campaigns.py does, and kept out of Airflow
+_, unbuilt = build_all(campaigns, chosen)  # as in send_campaigns.py, but not registered
 broken = [*map(str, (*unread, *unbuilt)), *notifying.faults(chosen)]
 if broken:
     raise ImportError("\n".join(broken))

@@ -1,4 +1,4 @@
-"""Brings the delivery report (ACK) of one submission home."""
+"""Collects the delivery report (ACK) of one submission."""
 
 from airflow.sdk import DAG, Param
 
@@ -9,17 +9,18 @@ with DAG(
     "collect_delivery_report",
     description="One run for each accepted file: fetch, store and reconcile its delivery report",
     doc_md="""
-    ### What became of every message of one file
+    ### The outcome of every message of one file
 
     The task `schedule_collection` creates a run when the gateway accepts a file. The run starts one
     day after the sending, or four days for 10,000 messages and more. Until then it is queued and
     takes no slot.
 
-    It waits for `ACK-….csv`, keeps the raw file in the archive, loads it into the ledger, and
+    The run waits for `ACK-….csv`, stores the raw file in the archive, loads it into the ledger, and
     counts: sent = delivered + refused + not delivered + pending + unknown + missing.
 
-    May be cleared or triggered again at any time: a report is stored once, however often it is
-    read. To collect one by hand, trigger it with the file's stem (`SEND-…`, without `.csv`).
+    It may be cleared or triggered again at any time: a report's rows are stored once, however often
+    it is read. To collect one by hand, trigger the DAG with the file's stem (`SEND-…`, without
+    `.csv`).
     """,
     schedule=None,
     params={

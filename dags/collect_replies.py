@@ -1,4 +1,4 @@
-"""Brings STOPs and replies home, all day long."""
+"""Collects STOPs and replies every five minutes."""
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
@@ -8,15 +8,16 @@ with DAG(
     "collect_replies",
     description="Every five minutes: opt-outs into the stop list, replies into the ledger",
     doc_md="""
-    ### Who said STOP, and what people answered
+    ### STOPs and replies
 
-    Reads every `STOP-….csv` and `SMSMO-….csv` at the gateway that changed since the last look,
-    keeps the raw file in the archive, and loads it. Opt-outs come first: the next screening drops
-    them, and so does the last look before a file leaves. A reply that says STOP opts out too.
+    Reads each `STOP-….csv` and `SMSMO-….csv` at the gateway that changed since the last run, stores
+    the raw file in the archive, and loads it. Opt-outs are loaded first: the next screening drops
+    their numbers, and so does the last check before a file leaves. A reply that says STOP is an
+    opt-out too.
 
-    The provider appends to these files while we read them, so a last line without its end is left
-    for the next look. Reading a file again adds nothing. A broken file stops no other; it fails
-    the task at the end, by name.
+    The provider appends to these files while we read them, so a last line without an end is left
+    for the next run. Reading a file again adds no row twice. A broken file does not stop the
+    others; the task fails at the end and names it.
     """,
     schedule=CronTriggerTimetable("*/5 * * * *", timezone="Europe/Paris"),
     default_args={"owner": "sms"},

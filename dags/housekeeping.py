@@ -1,4 +1,4 @@
-"""Deletes every night what is no longer needed: at the gateway, in folders, and about people."""
+"""Deletes every night what is no longer needed: gateway files, run folders, personal data."""
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
@@ -6,22 +6,22 @@ from sms_airflow import housekeeping_tasks
 
 with DAG(
     "housekeeping",
-    description="Daily: delete what is home at the gateway, close what is over, let people expire",
+    description="Daily: delete loaded reports, close submissions, expire personal data",
     doc_md="""
-    ### What is no longer needed, and what needs a person
+    ### Retention, and submissions that need an operator
 
-    - `clean_gateway` looks at each submission that is older than its state may be. It records what
-      the gateway proves (`.done`, `.reject`, a report that no task fetched), and **fails, by name,
-      for the rest**. It deletes at the gateway:
+    - `clean_gateway` checks each overdue submission. It records what the gateway proves (`.done`,
+      `.reject`, a report that no task fetched), and **fails with the names of the rest**. At the
+      gateway it deletes:
       - delivery reports that cover every message, or have not changed for
         `incomplete_report_retention`, with the `.done` of their file;
       - STOPs and replies, once their campaign is quiet (`close_after`);
-      - temporary files of tries that died, and rejected files after a week.
+      - temporary files of interrupted uploads, and rejected files after a week.
 
-      A report is deleted only when its bytes are loaded, archived and compared. A `.csv`, a
+      A report is deleted only after its bytes are archived, loaded and compared. A `.csv`, a
       `.lock`, and files of an open submission or of other senders are never deleted. A submission
-      with no file left is *closed*. The task also fails for reports that are unread for 25 days:
-      the provider deletes them after a month.
+      without a file at the gateway is *closed*. The task also fails for reports that are unread for
+      25 days: the provider deletes them after a month.
     - `expire_runs`, `expire_archive` and `expire_personal_data` delete run folders, archived
       reports and rows about people that are older than `run_retention`, `archive_retention` and
       `personal_data_retention`. The counts of each run stay, and so does the stop list. With

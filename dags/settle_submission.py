@@ -1,4 +1,4 @@
-"""Closes an open case by a person's answer: a file in `unknown`, or one that must not leave."""
+"""Settles one submission by an operator's answer: a file in `unknown`, or a file to call off."""
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param
@@ -6,29 +6,30 @@ from airflow.sdk import DAG, Param
 from sms_airflow import tasks
 
 ANSWERS = {
-    "arrived": "It arrived: go on with its verdict and its report",
+    "arrived": "It arrived: continue with its verdict and its report",
     "never_arrived": "It never arrived: send the campaign again, under a new name",
-    "call_off": "It must not leave: cancel it",
+    "call_off": "It must not be sent: cancel it",
 }
 
 with DAG(
     "settle_submission",
-    description="By hand: say what became of a file that nobody can know of, or call one off",
+    description="By hand: settle a file in state `unknown`, or call a file off",
     doc_md="""
     ### One file, one answer
 
-    When a line breaks at the very moment of a rename and the gateway does not show that the file
-    arrived, its state is `unknown`, and nothing is sent again by itself: that could text everybody
-    twice. Ask support@mtarget.fr whether a file of that name was received, then trigger this with
-    the file's stem and what they said. The gateway is asked first, and refutes a wrong answer.
+    If the connection breaks during a rename, and the gateway does not show that the file arrived,
+    its state is `unknown`. Nothing is sent again automatically: that could text all recipients
+    twice. Ask support@mtarget.fr whether a file of that name was received, then trigger this DAG
+    with the file's stem and their answer. The gateway is checked first, and a wrong answer is
+    refused.
 
-    - *It arrived*: it counts as submitted. Clear the task `submit` of its run, which goes on.
-    - *It never arrived*: it is cancelled. If it was the only file of its run, a new run of the
-      campaign is started, which reads the warehouse and the stop list anew and gets a new name.
-      If it was one of several, nothing is started: others may have gone out.
-    - *It must not leave*: a file that is not renamed yet is cancelled for good.
+    - *It arrived*: the file counts as submitted. Clear the task `submit` of its run to continue.
+    - *It never arrived*: the file is cancelled. If it was the only file of its run, a new run of
+      the campaign starts: it reads the warehouse and the stop list again and gets a new name. If
+      the run has several files, no run starts: the others may have been sent.
+    - *It must not be sent*: a file that is not renamed yet is cancelled for good.
 
-    An answer that does not fit the file's state changes nothing and says so.
+    An answer that does not fit the file's state changes nothing, and the task fails with a message.
     """,
     schedule=None,
     params={
@@ -44,7 +45,7 @@ with DAG(
             enum=list(ANSWERS),
             values_display=ANSWERS,
             title="Answer",
-            description="What the provider's support told you, or what you want.",
+            description="The answer of the provider's support, or your decision.",
         ),
     },
     default_args={"owner": "sms"},
@@ -59,10 +60,10 @@ with DAG(
         trigger_run_id="again__{{ params.stem }}",
         conf="{{ ti.xcom_pull(task_ids='settle', key='conf') | tojson }}",
         logical_date=None,
-        note="The same campaign again, since its only file never arrived",
+        note="The same campaign again, as its only file never arrived",
         skip_when_already_exists=True,
         openlineage_inject_parent_info=False,
-        doc_md="Start a new run of the campaign whose only file never arrived, once.",
+        doc_md="Start one new run of the campaign if its only file never arrived.",
         **tasks.PATIENT,
     )
     again >> resend

@@ -1,4 +1,4 @@
-"""The human's yes: Airflow's own page asks for it, with the review as what there is to read."""
+"""The approval of a run on Airflow's page for required actions, with the review as its text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ APPROVE, REFUSE = "Send it, as in review no. {}", "Don't send it"
 
 
 class ApproveOperator(HITLOperator):
-    """Ask a person, where the campaign wants one: `approval` in campaign.yaml.
+    """Wait for an operator's approval if the campaign requires one (`approval` in campaign.yaml).
 
-    The review is the question: whom it goes to, what it costs, what phones will show. Nothing is
-    uploaded before the answer, which is in the ledger with who gave it. No answer in time
-    (`approval_timeout`, and the run's hour) is a no; a no calls the run off. A run that needs no
-    yes passes by.
+    The page shows the review: recipients, cost, sample messages. Nothing is uploaded before the
+    approval, which the ledger records with the operator's name. A refusal calls the run off, and so
+    does a missing answer (`approval_timeout`, and the run's hour). A run that needs no approval
+    passes.
     """
 
     template_fields = ("stems", *HITLOperator.template_fields)
@@ -33,7 +33,7 @@ class ApproveOperator(HITLOperator):
 
     @in_a_sentence
     def execute(self, context: Context) -> None:
-        """Ask, unless nobody need be asked."""
+        """Ask for an approval, unless none is needed."""
         from sms import clock
         from sms.clock import PARIS
         from sms.run import approval
@@ -52,7 +52,7 @@ class ApproveOperator(HITLOperator):
             return
         if run.approved_at:
             at = clock.in_paris(run.approved_at)
-            self.log.info("%s approved it already, at %s", run.approved_by, at)
+            self.log.info("%s has already approved the run, at %s", run.approved_by, at)
             return
         files, proofs = (
             ledger.submissions.of_run(run.run_key),
@@ -64,13 +64,13 @@ class ApproveOperator(HITLOperator):
         self.subject = f"Send {plan.campaign.name} to {count(messages, 'person', 'people')}?"
         self.body = folder.read_review()
         for proof in proofs:
-            rings = (
+            hour = (
                 f"{max(proof.send_at, proof.submitted_at or proof.send_at).astimezone(PARIS):%H:%M}"
             )
             phones = count(proof.messages or 0, "phone")
-            self.body = f"A proof goes to {phones} of ours, at {rings} in Paris.\n\n{self.body}"
-        # The number stands for the bytes: Airflow shows an old question again after a clear, and
-        # a yes to that must not be one to what was prepared since.
+            self.body = f"A proof is sent to {phones}, at {hour} in Paris.\n\n{self.body}"
+        # The number identifies the bytes: after a clear, Airflow shows the old question again, and
+        # an approval of it must not count for a later preparation.
         review = _number(ledger.runs.prepared_digest(run.run_key))
         self.body = f"Review no. {review}\n\n{self.body}"
         self.options = [APPROVE.format(review), REFUSE]
@@ -79,7 +79,7 @@ class ApproveOperator(HITLOperator):
 
     @in_a_sentence
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
-        """Who said yes; a no, or none in time, calls the run off."""
+        """Record the approval and return the operator's name; otherwise call the run off."""
         from sms.run import plan as planning
         from sms.run.folder import RunFolder
         from sms_airflow import wiring
@@ -88,26 +88,26 @@ class ApproveOperator(HITLOperator):
         run = ledger.runs.get(ledger.submissions.get(self.stems[0]).run_key)
         plan = RunFolder(ObjectStoragePath(run.folder)).read_plan()
         if event.get("error_type") == "timeout":
-            planning.call_off(plan, ledger, "nobody said yes in time")
+            planning.call_off(plan, ledger, "not approved in time")
             raise NotApproved(
-                f"nobody said yes to {plan.campaign.name} in time, so nothing is sent: trigger a "
-                "new run if it is still wanted"
+                f"{plan.campaign.name} was not approved in time, so nothing is sent: trigger a new "
+                "run if it is still wanted"
             )
-        by = str((event["responded_by_user"] or {}).get("name") or "somebody")
+        by = str((event["responded_by_user"] or {}).get("name") or "an unnamed user")
         if event["chosen_options"] == [REFUSE]:
             planning.call_off(plan, ledger, f"{by} refused")
             raise AirflowSkipException(f"{by} refused: nothing is sent")
         digest = ledger.runs.prepared_digest(run.run_key)
         if event["chosen_options"] != [APPROVE.format(_number(digest))]:
-            planning.call_off(plan, ledger, f"{by} said yes to what was prepared before")
+            planning.call_off(plan, ledger, f"{by} approved an earlier preparation")
             raise NotApproved(
-                f"{by} was shown an older review of {plan.campaign.name} than what is prepared "
-                "now, so nothing is sent: trigger a new run, which asks anew"
+                f"{by} approved an older review of {plan.campaign.name} than the present one, so "
+                "nothing is sent: trigger a new run, which asks again"
             )
         ledger.runs.approve(run.run_key, by=by, shown=digest)
         return by
 
 
 def _number(digest: str) -> str:
-    """What a person reads in the place of a digest: six digits, the same on page and button."""
+    """A digest as six digits, shown on the page and on the button."""
     return f"{int(digest, 16) % 1_000_000:06}"

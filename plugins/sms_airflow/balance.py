@@ -1,4 +1,4 @@
-"""What is left on the account at the provider, if the connection `sms_balance` says how to ask."""
+"""The balance of the provider's account, read over the optional connection `sms_balance`."""
 
 import http.client
 import json
@@ -16,10 +16,10 @@ PATIENCE = 10.0  # seconds
 
 
 def ask(found: Connection) -> Balance:
-    """The balance behind a connection of type http; never an exception: not knowing is a word.
+    """The balance by a connection of type http. Never raises: a failure is a Balance with `why`.
 
-    `POST /balance` with the form fields username and password; the answer is `{"amount": ...}`. A
-    wrong password is answered with 200, too, and without an amount.
+    `POST /balance` with the form fields username and password; the answer is `{"amount": ...}`. The
+    answer to a wrong password has the status 200 too, and no amount.
     """
     if not (found.host and found.login and found.password):
         return Balance(None, "the connection sms_balance lacks its host, login or password")
@@ -27,12 +27,12 @@ def ask(found: Connection) -> Balance:
     request = urllib.request.Request(_address(found), form.encode(), method="POST")
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            told = json.load(answer)
+            payload = json.load(answer)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # Away, an HTTP error, or no JSON. Not the error's own words, which may hold the address.
+        # Unreachable, an HTTP error, or no JSON. The error's text may hold the address: not shown.
         why = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
-        return Balance(None, f"the provider did not tell it ({why})")
-    amount: Any = told.get("amount") if isinstance(told, dict) else None
+        return Balance(None, f"the provider did not return it ({why})")
+    amount: Any = payload.get("amount") if isinstance(payload, dict) else None
     try:
         held = float(amount)
     except (TypeError, ValueError):

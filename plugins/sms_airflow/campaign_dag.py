@@ -1,4 +1,4 @@
-"""The DAG of one campaign, which reads like its story."""
+"""The DAG of one campaign."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -15,8 +15,9 @@ from sms_airflow.documentation import campaign_page
 from sms_airflow.operators import ScheduleCollection, SubmitOperator
 from sms_airflow.sensors import HourSensor
 
-# First unpaused, a campaign waits for its next time. Airflow's default, False, would at once start
-# the run of a time that passed less than a tenth of its interval ago (2 hours, of a day).
+# When a campaign is first unpaused, it waits for its next scheduled time. Airflow's default, False,
+# would at once start a run whose time passed less than a tenth of the interval ago (2 hours for a
+# daily schedule).
 NEVER_LATE = timedelta(0)
 SEND = "send__"
 RUN_TYPES = ("scheduled", "manual", "operator_triggered")
@@ -25,20 +26,20 @@ RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 def build_all(
     campaigns: Iterable[Campaign], settings: Settings
 ) -> tuple[list[DAG], list[BadCampaign]]:
-    """The DAG of each campaign, and a sentence for each that no DAG can be made of."""
+    """The DAG of each campaign, and an error for each campaign without one."""
     dags, broken = [], []
     for campaign in campaigns:
         try:
             dags.append(build(campaign, settings))
-        except Exception as error:  # of Airflow's or ours; it would hide all other campaigns
+        except Exception as error:  # any error here would hide all other campaigns
             why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            problem = f"Airflow can't make a DAG of it ({why}): correct the folder"
+            problem = f"Airflow can't build a DAG from it ({why}): correct the folder"
             broken.append(BadCampaign(shown(str(campaign.folder)), None, problem))
     return dags, broken
 
 
 def build(campaign: Campaign, settings: Settings) -> DAG:
-    """The DAG of one campaign. It is not registered by itself: half of one must not be."""
+    """The DAG of one campaign, with auto_register off: a half-built DAG must not be registered."""
     with DAG(
         f"{SEND}{campaign.name}",
         description=campaign.description,
@@ -49,7 +50,7 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
         ),
         default_args={"owner": campaign.owner},
         tags={"sms", "send", campaign.kind.value, *campaign.tags},
-        # A backfill is refused by Airflow itself: it would send each of its days today.
+        # Without backfill, which Airflow then refuses: it would send each of its days today.
         catchup=False,
         allowed_run_types=RUN_TYPES,  # type: ignore[arg-type]  # Airflow converts names
         max_active_runs=4,
@@ -72,6 +73,6 @@ def build(campaign: Campaign, settings: Settings) -> DAG:
             proved >> [approve, booked_proof]
         approve >> hour >> tasks.fetch_stops() >> submit >> booked
         [submit, booked] >> tasks.summarize(stems)
-    # Last: each task that is made after them would hold and serialize a copy of its own.
+    # Params come last: each task created after them would hold and serialize a copy.
     dag.params = form.params(campaign, settings)  # type: ignore[assignment]  # and this
     return dag

@@ -1,9 +1,9 @@
-"""The program that tells what queries would return: `sms check --warehouse` calls it.
+"""The program that reads the columns of queries: `sms check --warehouse` calls it.
 
     python -m sms_airflow.describing < queries.json
 
-What belongs here: which warehouse a query goes to, and how long it may take. What goes in and out
-is in `sms.run.query_columns`.
+What belongs here: the warehouse of a query, and its time limit. `sms.run.query_columns` defines the
+input and the output.
 """
 
 import json
@@ -23,9 +23,9 @@ Described = Callable[[str, str, str], list[QueryColumn]]
 def answers(
     queries: Iterable[Query], columns: Described, patience: float = PATIENCE
 ) -> list[Answer]:
-    """What each query returns, by `columns`; a connection that fails is not tried again.
+    """The answer to each query, by the function `columns`.
 
-    A fault of a connection has no path.
+    A connection that fails is not tried again; its fault has no path.
     """
     failed: dict[str, Answer] = {}
     found = []
@@ -38,7 +38,7 @@ def answers(
 
 
 def _in_time(query: Query, columns: Described, patience: float) -> Answer:
-    """The answer, unless it takes too long: not every driver can be told how long to wait."""
+    """The answer, or a fault if it takes too long: not every driver has a timeout."""
     answered: list[Answer] = []
     asking = threading.Thread(
         target=lambda: answered.append(_answer(query, columns)), name="sms-describing", daemon=True
@@ -48,8 +48,8 @@ def _in_time(query: Query, columns: Described, patience: float) -> Answer:
     if answered:
         return answered[0]
     return _unasked(
-        f"the warehouse {query.connection} did not answer within {patience:g} seconds: see "
-        "whether its host and port can be reached from here"
+        f"the warehouse {query.connection} did not answer within {patience:g} seconds: check that "
+        "its host and port can be reached from here"
     )
 
 
@@ -65,7 +65,7 @@ def _answer(query: Query, columns: Described) -> Answer:
         place = f"{frame.f_globals.get('__name__')}, line {line}"
         return _unasked(
             f"the warehouse {query.connection} could not be asked: an unforeseen "
-            f"{type(error).__name__} in {place}, whose words may quote a secret and are withheld"
+            f"{type(error).__name__} in {place}; its text is withheld, as it may quote a secret"
         )
 
 
@@ -74,25 +74,25 @@ def _unasked(problem: str) -> Answer:
 
 
 def _masked(sentence: str) -> str:
-    """A driver's words without any password that Airflow knows."""
+    """A driver's message, with the passwords that Airflow knows masked."""
     from airflow.sdk.log import redact
 
     return str(redact(sentence))
 
 
 def main() -> None:
-    """Answer the queries of standard input, and print nothing else, whatever Airflow logs."""
+    """Answer the queries of standard input on standard output; Airflow's logs go to stderr."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.environ.setdefault("PGCONNECT_TIMEOUT", CONNECTING)
-    # As Airflow's own commands do: connections are also looked for in Airflow's database.
+    # As in Airflow's own commands: connections are also read from Airflow's database.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     from sms_airflow import wiring
 
     queries = [Query(**each) for each in json.load(sys.stdin)]
     json.dump([each.as_json() for each in answers(queries, wiring.columns)], out)
     out.close()
-    os._exit(0)  # whatever a driver still waits for
+    os._exit(0)  # a driver's thread may still wait
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether a failure is worth another try, and how it stands in the log: decided here alone."""
+"""The one place that decides whether a failure is retried, and how it is logged."""
 
 import functools
 import logging
@@ -25,33 +25,33 @@ R = TypeVar("R")
 
 
 class Failed(AirflowException):
-    """A failure that may pass: Airflow tries again, if tries are left."""
+    """A temporary failure: Airflow tries again, if tries are left."""
 
 
 class FailedForGood(AirflowFailException):
-    """A failure that no other try can mend."""
+    """A permanent failure: Airflow does not try again."""
 
 
-# Airflow's own: they tell it what to do with the task, or that its API server did not answer.
+# Airflow's own exceptions: they control the task, or report that the API server did not answer.
 BESIDE_US = (AirflowException, AirflowRuntimeError)
 
 
 def verdict_on(error: SmsError, beside: str = "") -> AirflowException:
-    """The exception that makes Airflow retry, or fail at once, with the same sentence.
+    """The exception that makes Airflow retry or fail at once, with the error's sentence.
 
-    And with what there is to know beside it. A failure for good is written down with its run.
+    `beside` is added to the sentence. The ledger records a failure without a further try.
     """
     _record(error)
-    _let_sentences_stand_alone()
+    _install_processor()
     kind = Failed if error.retryable else FailedForGood
     return kind(_relative(f"{error}. {beside}" if beside else str(error)))
 
 
 def alone(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A line of the log that tells one of these failures: the sentence, without a trace.
+    """A structlog processor: logs one of these failures as its sentence, without a traceback.
 
-    Airflow's task runner logs every failure as "Task failed with exception", and the sentence
-    below a trace of its own frames. The trace of ours is logged at DEBUG.
+    Airflow's task runner logs each failure as "Task failed with exception", with the sentence below
+    a traceback of its own frames. Our own traceback is logged at DEBUG.
     """
     error = sys.exc_info()[1] if line.get("exc_info") is True else line.get("exc_info")
     if isinstance(error, Failed | FailedForGood):
@@ -60,10 +60,10 @@ def alone(logger: object, method: str, line: MutableMapping[str, Any]) -> Mutabl
     return line
 
 
-def _let_sentences_stand_alone() -> None:
-    """Have `alone` look at what this process logs: there is no setting for it.
+def _install_processor() -> None:
+    """Add `alone` to structlog's processors, as Airflow has no setting for it.
 
-    The list is the one that loggers share which are made already.
+    The list is changed in place, as existing loggers share it.
     """
     processors = structlog.get_config()["processors"]
     if isinstance(processors, list) and alone not in processors:
@@ -71,15 +71,15 @@ def _let_sentences_stand_alone() -> None:
 
 
 def _relative(sentence: str) -> str:
-    """Paths below the checkout as they are there."""
+    """The sentence with paths relative to the checkout."""
     return sentence.replace(f"file://{ROOT}/", "").replace(f"{ROOT}/", "")
 
 
 def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:
-    """Let a task end with one sentence instead of a traceback."""
+    """Make a task fail with one sentence instead of a traceback."""
 
     @functools.wraps(work)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return work(*args, **kwargs)
         except BESIDE_US:
@@ -87,11 +87,11 @@ def in_a_sentence(work: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             raise verdict_on(in_our_words(error)) from None
 
-    return told
+    return wrapper
 
 
 def _record(error: SmsError) -> None:
-    """Let the ledger know that a run has failed, if no try follows; never another error."""
+    """Record a run's failure in the ledger, if no further try follows. Never raises."""
     try:
         ti = get_current_context()["ti"]
         follows = error.retryable and ti.try_number <= ti.max_tries
@@ -104,14 +104,14 @@ def _record(error: SmsError) -> None:
             run_key, task=ti.task_id, why=_relative(str(error))
         )
     except Exception as failed:
-        log.debug("The failure is not in the ledger (%s)", type(failed).__name__)
+        log.debug("The failure was not recorded in the ledger (%s)", type(failed).__name__)
 
 
 def in_our_words(error: Exception) -> SmsError:
-    """The error itself if it is ours; else what can be said of it.
+    """The error itself if it is an SmsError; otherwise one with its type and place only.
 
-    A library's message may quote the value that it could not take: a number, a name, a text. So
-    what led to it goes to the log without anybody's words.
+    A library's message may quote a value: a number, a name, a text. So the log gets the traceback
+    without the message.
     """
     if isinstance(error, SmsError):
         log.debug("%s", error, exc_info=True)

@@ -1,8 +1,8 @@
-"""The trigger form of a campaign's DAG: what it asks, and what the answers mean.
+"""The trigger form of a campaign's DAG: its fields, and how its answers are read.
 
-Airflow's picker of date and time speaks in the time zone that its pages show, and hands over UTC:
-nobody could tell afterwards which ten o'clock was meant. So the form asks for a day, which has no
-zone, and for one of the hours of Paris. What such answers come to is `sms.sending`'s to say.
+Airflow's date and time picker uses the time zone that its pages show, and passes UTC: the zone that
+the user meant is lost. So the form asks for a day, without a zone, and for an hour in Paris.
+`sms.run.plan` turns the answers into an instant.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from sms.run.plan import Request
 
 STEP = 15  # minutes between two hours of the form
-# What Airflow itself puts beside the answers: the form's first field, which only tells, and what
-# its own operator adds where lineage is on.
+# Keys of the conf that are no answers: the form's first field, which is only displayed, and the key
+# that Airflow's own operator adds if lineage is on.
 BESIDE = ("campaign", "openlineage")
 
 
 def params(campaign: Campaign, settings: Settings) -> dict[str, Param]:
-    """The fields, in their order. The first one is there for what stands below it."""
+    """The fields in order. The first exists only for its description, the campaign's facts."""
     own = campaign.send_at
     hours = list(_hours(campaign, settings))
     return {
@@ -43,27 +43,27 @@ def params(campaign: Campaign, settings: Settings) -> dict[str, Param]:
             type=["null", "string"],
             format="date",
             title="Day",
-            description_md="The day on which phones ring. Empty: today, or tomorrow if the hour "
-            f"has passed.{_closed(campaign)}",
+            description_md="The day of sending. Empty: today, or tomorrow if the hour has passed."
+            f"{_closed(campaign)}",
         ),
         "hour": Param(
             None,
             type=["null", "string"],
             enum=[None, *hours],
-            # The page looks nothing up by null itself.
+            # The page does not look up a display value for null itself.
             values_display={
                 "null": f"{own}, this campaign's own hour" if own else "As soon as allowed"
             },
             title="Hour in Paris",
-            description_md="**Paris time**, wherever you are and whatever zone this page shows. "
-            "The task *plan* says in words what it made of your choice."
+            description_md="**Paris time**, independent of the time zone that this page shows. "
+            "The log of the task *plan* confirms the hour."
             f"{'' if own else ' A day needs an hour.'}",
         ),
         "dry_run": Param(
             False,
             type="boolean",
             title="Dry run",
-            description_md="Make and check the very files, write the review, and **send nothing**."
+            description_md="Prepare and check the files, write the review, **send nothing**."
             f"{_arms(campaign)}",
         ),
         "limit": Param(
@@ -71,24 +71,24 @@ def params(campaign: Campaign, settings: Settings) -> dict[str, Param]:
             type=["null", "integer"],
             minimum=1,
             title="Limit",
-            description_md="Write to the first so many rows of the query at most. Empty: to all.",
+            description_md="Use only the first rows of the query, so many. Empty: all rows.",
         ),
     }
 
 
 def _arms(campaign: Campaign) -> str:
-    """What Airflow's own box below the form does to a paused campaign, whose dry run it is."""
+    """A warning: Airflow's box below the form unpauses the campaign, even for a dry run."""
     if not campaign.schedule:
         return ""
     return (
-        " If the campaign is paused, Airflow's box *Unpause on trigger* is ticked, and it starts "
-        f"the schedule `{campaign.schedule}` as well, which **does send**: pause the campaign "
-        "again when the review is there."
+        " If the campaign is paused, Airflow's box *Unpause on trigger* is ticked: it also starts "
+        f"the schedule `{campaign.schedule}`, which **does send**. Untick it, or pause the "
+        "campaign again after the review."
     )
 
 
 def require_known(conf: Mapping[str, Any]) -> None:
-    """ConfigurationError for a key that the form has not: `dryrun` must not send to everybody."""
+    """Raise ConfigurationError for an unknown key: `dryrun` must not send to all recipients."""
     from sms.run.plan import Request
 
     for key in conf:
@@ -96,15 +96,15 @@ def require_known(conf: Mapping[str, Any]) -> None:
             near = get_close_matches(key.casefold(), Request.model_fields, 1, cutoff=0.5)
             hint = f", did you mean {near[0]}?" if near else ""
             raise ConfigurationError(
-                f"{key} is no parameter of a campaign's run{hint} There are only "
+                f"{key} is no parameter of a campaign's run{hint} The parameters are "
                 f"{', '.join(Request.model_fields)}: correct it in a new run"
             )
 
 
 def request(answers: Mapping[str, Any]) -> "Request":
-    """What the form says, or a program in its place; Airflow has checked the fields' shapes.
+    """The answers of the form, or of a program's conf; Airflow has checked their types.
 
-    `send_at` is a program's way to say day and hour in one, and any minute.
+    `send_at` is for programs: day and hour in one, with any minute.
     """
     from sms.run.plan import Request
 
@@ -129,14 +129,14 @@ def _instant(written: Any) -> datetime | None:
             raise ValueError("a day alone would mean midnight")
     except ValueError as error:
         raise ConfigurationError(
-            f"send_at is {written!r}: write a date and an hour such as 2027-03-15T10:00, French "
-            "time unless it says otherwise, and trigger a new run"
+            f"send_at is {written!r}: write a date and an hour such as 2027-03-15T10:00 (French "
+            "time without an offset), and trigger a new run"
         ) from error
     return instant if instant.tzinfo else instant.replace(tzinfo=PARIS)
 
 
 def _hours(campaign: Campaign, settings: Settings) -> Iterator[str]:
-    """The hours that can be chosen: open ones, and none that a night of the year skips (R25)."""
+    """The hours of the form: open ones, without the hour that a clock change skips (R25)."""
     for minute in range(0, 24 * 60, STEP):
         hour = time(minute // 60, minute % 60)
         if campaign.kind is Kind.MARKETING:

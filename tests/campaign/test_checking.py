@@ -35,8 +35,8 @@ def test_a_budget_without_a_countrys_price_can_not_be_kept(tmp_path: Path) -> No
     more = "budget: 10\nallowed_countries: [FR, RE, BE]\n"
 
     assert judged(tmp_path, more=more, prices={"FR": 0.05}) == [
-        "campaign.yaml, line 4: budget: the budget can't be kept, as the settings' `prices` lack "
-        "BE, RE: say there what one SMS costs, or leave the budget out"
+        "campaign.yaml, line 4: budget: the budget can't be checked, as the settings' `prices` "
+        "lack BE, RE: add the price of one SMS there, or remove the budget"
     ]
 
 
@@ -52,8 +52,8 @@ def test_a_budget_without_a_countrys_price_can_not_be_kept(tmp_path: Path) -> No
         ("a" * 150 + MENTION, {}, "161 septets"),
         ("a" * 149 + MENTION, {}, None),  # it stands there already, and is not appended
         ("a" * (160 - len(MENTION) - 1) + "{{ name }}", {}, None),
-        ("a" * (160 - len(MENTION)) + "{{ name }}", {}, "what the text always says is too long"),
-        ("a" * 150 + "{% if name %}b{% endif %}", {}, "what the text always says is too long"),
+        ("a" * (160 - len(MENTION)) + "{{ name }}", {}, "the fixed part of the text is too long"),
+        ("a" * 150 + "{% if name %}b{% endif %}", {}, "the fixed part of the text is too long"),
         ("a" * 140 + "{% if name %}bbbbbbbbbbbbbbbbbbb{% endif %}", {}, None),
         ("{% set b = 1 %}{{ name }}", {}, None),
         ("я" * 60, {"unicode": True}, "71 UTF-16 units in 2 segments, 1 allowed"),

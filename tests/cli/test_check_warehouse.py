@@ -108,7 +108,7 @@ def test_every_fault_of_every_campaign_is_told_with_file_and_line(
         'lost/recipients.sql, line 2: the warehouse shop says: relation "no_such_table" does not',
         "nowhere/campaign.yaml, line 4: warehouse: there is no connection no_such_connection: ",
         "renamed/recipients.sql, line 2: returns a column 'unsubscribed', did you mean opted_out?",
-        "syntax/campaign.yaml, line 5: budget: the budget can't be kept",
+        "syntax/campaign.yaml, line 5: budget: the budget can't be checked",
         "syntax/recipients.sql, line 3: the warehouse shop says: syntax error at or near",
         "typed/recipients.sql, line 1: msisdn (double precision) is a floating-point number, ",
         "typed/message.txt, line 1: points (a whole number) is compared with the text '600', ",
@@ -160,8 +160,8 @@ def test_without_the_option_no_warehouse_is_asked(
         (
             "NEEDED",
             ("no_airflow",),
-            "fault no warehouse can be asked, as warehouses are connections of Airflow, and "
-            "no_airflow is not installed here: run `sms check --warehouse` where Airflow's tasks "
+            "fault no warehouse can be asked: warehouses are Airflow connections, and "
+            "no_airflow is not installed here. Run `sms check --warehouse` where Airflow's tasks "
             "run, or leave --warehouse out\n",
         ),
         (

@@ -75,7 +75,9 @@ def test_a_dag_that_cannot_be_made_is_told_and_hides_no_other(
 
     assert dags() == {"send__autumn", "send__winter"}
     error = import_error()
-    assert f"{root / 'broken'}: Airflow can't make a DAG of it (RecursionError: too deep" in error
+    assert (
+        f"{root / 'broken'}: Airflow can't build a DAG from it (RecursionError: too deep" in error
+    )
     assert "autumn" not in error
 
 

@@ -133,10 +133,9 @@ def test_the_facts_stand_at_the_top_of_the_form() -> None:
         "| Stop&nbsp;mention | STOP 36180 |",
         "| Sender | LUMIERE |",
         "| Kind | marketing: 08:00-22:00 Paris time, no Sunday, no bank holiday |",
-        "| Hour | 10:30 Paris time, spread over 90 minutes, overseas by the clocks there; a closed "
-        "one moves to the next open one |",
-        "| Approval | a person must say yes, for more than 10,000 recipients; a proof goes to 2 of "
-        "our own numbers before |",
+        "| Hour | 10:30 Paris time, spread over 90 minutes, overseas at local time; a closed hour "
+        "moves to the next open hour |",
+        "| Approval | required for more than 10,000 recipients; a proof is sent to 2 phones before |",
         "| Limits | `max_recipients` 50,000, `max_growth` 50%, `budget` 1,200.50 EUR, "
         "`frequency_cap` 2 per 7 days |",
         "| Countries | FR |",
@@ -150,8 +149,8 @@ def test_the_facts_of_a_plain_service_message_say_what_it_has_not() -> None:
         "| Stop&nbsp;mention | none |",
         "| Kind | transactional: at any hour |",
         "| Hour | as soon as allowed |",
-        "| Approval | nobody is asked |",
-        "| Limits | none of its own |",
+        "| Approval | not required |",
+        "| Limits | none |",
     ):
         assert line in told
 

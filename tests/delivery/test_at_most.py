@@ -49,7 +49,8 @@ def test_a_run_that_has_nobody_left_is_called_off(desk: Desk, gateway: Sandbox) 
     desk.submit(first.stem)
 
     with pytest.raises(
-        LedgerError, match=r"everybody in .* had to be left out .* by frequency_cap"
+        LedgerError,
+        match=r"all recipients of .* were left out after preparation, .* by frequency_cap",
     ):
         desk.submit(second.stem)
     assert desk.ledger.submissions.get(second.stem).state is State.CANCELLED

@@ -56,7 +56,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, port: int, password: str = "a & b")
     [
         (200, b'{"amount": 12.5}', Balance(12.5)),
         (200, b'{"amount": "0.00"}', Balance(0.0)),
-        (500, b"", Balance(None, "the provider did not tell it (500)")),
+        (500, b"", Balance(None, "the provider did not return it (500)")),
         (
             200,
             b'{"amount": NaN}',
@@ -66,7 +66,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, port: int, password: str = "a & b")
                 "connection sms_balance",
             ),
         ),
-        (200, b"<html>", Balance(None, "the provider did not tell it (JSONDecodeError)")),
+        (200, b"<html>", Balance(None, "the provider did not return it (JSONDecodeError)")),
     ],
 )
 def test_the_balance_is_what_the_provider_says(
@@ -94,7 +94,7 @@ def test_a_wrong_password_is_answered_like_a_right_one_and_told_all_the_same(
 def test_a_provider_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, 1)
 
-    assert "the provider did not tell it" in wiring.balance().why
+    assert "the provider did not return it" in wiring.balance().why
 
 
 def test_without_a_connection_nobody_is_asked() -> None:

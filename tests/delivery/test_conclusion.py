@@ -32,4 +32,4 @@ def test_the_end_of_a_run_says_in_a_sentence_what_was_sent() -> None:
         "The gateway accepted 1,201 messages in 1,301 SMS (2 files), for 2027-03-02 10:00 in Paris "
         "to 2027-03-02 11:00 in Paris"
     )
-    assert what_was_sent([empty]).startswith("Nothing was sent: no recipient was left")
+    assert what_was_sent([empty]).startswith("Nothing was sent: all recipients had been left out")

@@ -130,7 +130,7 @@ def test_without_a_postcode_everybody_can_be_spared_the_holidays_of_alsace(desk:
     assert open_.send_at == good_friday
     review = desk.run_folder("two").read_review()
     assert (
-        "a holiday in Alsace-Moselle (Vendredi saint), and everybody is taken for living elsewhere"
+        "a holiday in Alsace-Moselle (Vendredi saint), and everyone is assumed to live elsewhere"
         in review
     )
 

@@ -51,7 +51,7 @@ def test_a_run_is_compared_with_those_before_it(desk: Desk, gateway: Sandbox) ->
     assert sent(desk, numbers(2), "second", growth) == 2
     gateway.move_clock(to=clock.now() + DAY)
 
-    with pytest.raises(LimitTripped, match="75% more than the most of the last 2 runs, 4"):
+    with pytest.raises(LimitTripped, match="75% more than the largest of the last 2 runs, 4"):
         desk.prepare(numbers(7), run="third", more=growth)
 
     review = desk.run_folder("third").read_review()
@@ -162,7 +162,7 @@ def test_a_dry_run_tells_what_would_stop_it_and_is_not_stopped(desk: Desk) -> No
     review = desk.run_folder("one").read_review()
     title, told = review.split("\n\n")[:2]
     assert title.startswith("# ")
-    assert told.startswith("**It would not go out:** tests stops before its upload: 3 recip")
+    assert told.startswith("**It would not be sent:** tests stops before its upload: 3 recip")
 
 
 def test_nobody_is_not_skipped_in_silence_where_the_source_is_broken(desk: Desk) -> None:

@@ -218,7 +218,7 @@ def test_what_is_left_of_a_run_is_not_to_be_triggered_anew(desk: Desk, gateway: 
         desk.submit(first.stem)
 
     # A new run alone would write to the first file again.
-    assert "a new run, whose query leaves out whoever is in sms.delivery" in str(refused.value)
+    assert "a new run whose query leaves out the recipients in sms.delivery" in str(refused.value)
 
 
 def test_what_is_left_of_a_run_goes_at_once_when_its_hour_has_passed(
@@ -593,7 +593,7 @@ def test_a_dry_run_tells_what_would_not_go_out(desk: Desk, gateway: Sandbox) -> 
         dry_run=True,
     )
 
-    assert "It would not go out" in desk.run_folder("one").read_review()
+    assert "It would not be sent" in desk.run_folder("one").read_review()
 
 
 def test_a_proof_of_unknown_fate_names_its_own_task(desk: Desk, gateway: Sandbox) -> None:
@@ -716,4 +716,4 @@ def test_a_zone_that_has_closed_meanwhile_does_not_keep_back_the_others(
     assert states(desk, [each.stem for each in files]) == ["accepted", "uploading"]
     assert settlement.call_off(files[1].stem, desk.ledger)
     assert "is 22:05 in La Réunion" in said[-1]
-    assert "a new run, whose query leaves out whoever is in sms.delivery" in said[-1]
+    assert "a new run whose query leaves out the recipients in sms.delivery" in said[-1]

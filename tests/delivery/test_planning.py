@@ -88,10 +88,12 @@ def test_a_day_and_an_hour_are_those_of_paris(
 def test_a_wish_that_says_too_little_or_too_much_is_refused(desk: Desk) -> None:
     day = date(2027, 3, 15)
 
-    with pytest.raises(ConfigurationError, match="2027-03-15 is asked for without an hour"):
+    with pytest.raises(ConfigurationError, match="2027-03-15 was given without an hour"):
         desk.plan(day=day)
     for more in ({"day": day}, {"hour": "10:00"}):
-        with pytest.raises(ConfigurationError, match="send_at tells the day and the hour already"):
+        with pytest.raises(
+            ConfigurationError, match="send_at contains the day and the hour already"
+        ):
             desk.plan(send_at=clock.now() + timedelta(hours=1), **more)
 
 

@@ -46,7 +46,7 @@ def test_each_limit_stands_beside_what_this_run_comes_to(desk: Desk, gateway: Sa
     assert section(desk, "second", "Limits")[2:] == [
         "| `max_recipients` | 16 | 4 (25% of it) |",
         "| `min_recipients` | 2 | 4 (200% of it) |",
-        "| `max_growth` | 150% | +0% (the most before was 4) |",
+        "| `max_growth` | 150% | +0% (the largest before was 4) |",
         "| `max_invalid_share` | 50% | 11.1% (1) |",
         "| `max_segments` | 5 | 4 (80% of it) |",
         "| `budget` | 0.80 | 0.20 (25% of it) |",
@@ -70,7 +70,7 @@ def test_a_first_run_without_limits_says_nothing_of_them(desk: Desk) -> None:
     desk.prepare(numbers(2))
 
     told = review(desk, "one")
-    assert "- **Stop list:** 0 numbers when people were chosen" in told
+    assert "- **Stop list:** 0 numbers at the time of screening" in told
     for title in ("## Limits", "## Against the last run", "## Other runs"):
         assert title not in told
 
@@ -119,7 +119,7 @@ def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
     desk.prepare(numbers(2), run="second")
 
     told = "\n".join(section(desk, "second", "Against the last run"))
-    assert "- **Text:** nobody can tell if it has changed: the last run's folder is gone" in told
+    assert "- **Text:** not known, since the last run's folder is gone" in told
     assert "| messages | 2 | 2 | none |" in told
     assert "EUR per message" not in told  # the settings give no price
 

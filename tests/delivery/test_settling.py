@@ -74,7 +74,7 @@ def test_never_arrived_is_refused_where_the_provider_reports_on_the_file(
 def test_of_several_parts_none_is_sent_again_by_itself(desk: Desk, gateway: Gateway) -> None:
     stem = unknown(desk, gateway, more="max_recipients_per_file: 2\n")
 
-    assert "must leave out whoever is in sms.delivery" in settled(stem, desk, arrived=False)
+    assert "must leave out the recipients in sms.delivery" in settled(stem, desk, arrived=False)
     assert not settlement.is_alone(stem, desk.ledger)
 
 

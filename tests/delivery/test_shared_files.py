@@ -213,7 +213,7 @@ def test_a_cancelled_file_that_the_provider_has_is_told_every_night(
 
     for _ in range(2):
         with (
-            pytest.raises(HousekeepingUnfinished, match="this ledger never meant to rename it"),
+            pytest.raises(HousekeepingUnfinished, match="this ledger never intended to rename it"),
             wiring.gateway() as session,
         ):
             clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
@@ -229,7 +229,7 @@ def test_no_sentence_denies_a_send_that_contradicts_the_ledger(
     show(gateway, f"{prepared.stem}.done", b"x")
     operator = SubmitOperator(task_id="submit", stems=[prepared.stem])
 
-    with pytest.raises(Exception, match="this ledger never meant to rename it") as told:
+    with pytest.raises(Exception, match="this ledger never intended to rename it") as told:
         operator.execute({"ti": desk_task(prepared.stem)})
 
     assert "The provider has no file" not in str(told.value)

@@ -140,7 +140,7 @@ def test_a_tmp_alone_is_no_proof_that_nothing_has_left(desk: Desk, gateway: Gate
         )
 
     for token in ("second try", "third try"):
-        with pytest.raises(SubmissionUnknown, match="does not show that it did"):
+        with pytest.raises(SubmissionUnknown, match="the gateway does not show it"):
             desk.submit(prepared.stem, token=token)
     assert renames(gateway) == []
     assert in_send(gateway) == [f"{prepared.stem}.tmp"]
@@ -635,7 +635,7 @@ def test_a_rejected_files_likely_causes_are_what_its_bytes_show(
     [plain] = desk.prepare(numbers(3))
     folder = desk.run_folder("one")
     assert rejection.likely_causes(folder, plain, desk.settings) == (
-        "our own check finds no fault in it, so ask support@mtarget.fr",
+        "our own check finds no fault in the file: ask support@mtarget.fr",
     )
 
     desk.text = "Bonjour {{ name }} ; à samedi !"

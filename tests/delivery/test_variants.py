@@ -162,6 +162,6 @@ def test_a_campaigns_page_shows_each_text_with_its_share(desk: Desk) -> None:
 
     page = campaign_page(load(desk.folder / "campaigns" / "tests"), desk.settings)
 
-    assert "| Control group | 20% of the people are not written to |" in page
+    assert "| Control group | 20% of the recipients are not written to |" in page
     assert "| Text `warm`, 75% | Bonjour {{ name }}, à samedi ! |" in page
     assert f"| Text `short`, 25% | {SHORT} |" in page

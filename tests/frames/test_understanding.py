@@ -58,11 +58,11 @@ REFUSED = {
     ),
     "two columns of a name": (
         pd.concat([TWO, TWO[["key"]]], axis=1),
-        "recipients has 2 columns 'key': which one is meant",
+        "recipients has 2 columns 'key', and only one is expected",
     ),
     "an index named as a column": (
         TWO.set_index("key", drop=False),
-        "recipients has 2 columns 'key': which one is meant",
+        "recipients has 2 columns 'key', and only one is expected",
     ),
     "levels of columns": (
         TWO.set_axis(pd.MultiIndex.from_product([["a"], TWO.columns]), axis=1),
@@ -77,7 +77,7 @@ REFUSED = {
         "returns only column 1, column 2, column 3, column 4",
     ),
     "a list": ([{"key": "a"}], "recipients is of the type list: give a DataFrame, or the path"),
-    "nobody": (TWO.iloc[:0], "recipients leaves nobody to write to"),
+    "nobody": (TWO.iloc[:0], "recipients leaves no recipient"),
 }
 
 

@@ -104,7 +104,7 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
     [stem] = world.stems(run)
     rejected = f"the gateway rejected {stem}: no SMS was sent of this file"
     log = world.failed_for_good(run, "submit", rejected)
-    assert "our own check finds no fault in it, so ask support@mtarget.fr" in log
+    assert "our own check finds no fault in the file: ask support@mtarget.fr" in log
     assert world.stack.ledger.submissions.get(stem).state is State.REJECTED
     assert world.states(run)["schedule_collection"] == {"skipped"}
     assert world.states(run)["summarize"] == {"upstream_failed"}
@@ -225,7 +225,7 @@ def test_a_question_that_nobody_answers_is_a_no(world: World) -> None:
     unanswered = world.finished(run)
 
     assert (unanswered.state, world.states(unanswered)["approve"]) == ("failed", {"failed"})
-    assert "nobody said yes to silence_asks in time" in world.log(unanswered, "approve")
+    assert "silence_asks was not approved in time" in world.log(unanswered, "approve")
     require_called_off(world, unanswered)
 
 
@@ -297,7 +297,7 @@ def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World)
         "column": ("screen", "uses {{ surname }}, but the query of"),
         "too_many": ("review", "3 recipients are more than max_recipients, 2"),
         "table": ("extract", 'relation "nothing_like_this" does not exist'),
-        "nobody": ("screen", "leaves nobody to write to"),
+        "nobody": ("screen", "leaves no recipient"),
         "cast": ("extract", "invalid input syntax"),
         "elsewhere": ("extract", "there is no connection elsewhere: create it"),
     }

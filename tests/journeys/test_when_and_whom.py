@@ -101,7 +101,7 @@ def test_a_run_that_has_grown_too_much_stops_before_the_upload(world: World) -> 
 
     run = world.finished(world.trigger("grows"))
 
-    assert "9 recipients are 200% more than the most of the last 1 run, 3" in (
+    assert "9 recipients are 200% more than the largest of the last 1 run, 3" in (
         world.log(run, "review")
     )
     [stem] = world.stems(run)
@@ -127,7 +127,7 @@ def test_a_proof_rings_our_own_phone_before_anybody_says_yes(world: World) -> No
     assert [each["msisdn"] for each in world.journal("sent", stem=proof)] == ["+33639989901"]
     [stem] = world.stems(run)
     assert world.uploads(stem) == []
-    assert "A proof goes to 1 phone of ours, at " in question["body"]
+    assert "A proof is sent to 1 phone, at " in question["body"]
 
     world.answer(run, question["options"][0])
     world.succeeded(run)

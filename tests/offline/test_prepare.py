@@ -218,7 +218,7 @@ REFUSALS = {
     "nobody": (
         lambda files: files["people"].write_text("key,msisdn,first_name,store\n"),
         1,
-        "leaves nobody to write to",
+        "leaves no recipient",
     ),
     "nobody, which is fine": (
         lambda files: (
@@ -311,7 +311,7 @@ def test_a_column_that_is_there_twice_is_refused_by_name(campaign, stop_list, tm
 
     told = refused(twice, stop_list, campaign, tmp_path / "out")
 
-    assert "twice.csv has 2 columns 'first_name': which one is meant?" in told
+    assert "twice.csv has 2 columns 'first_name', and only one is expected" in told
 
 
 def test_a_folder_that_can_not_be_one_is_refused(campaign, recipients, stop_list, tmp_path):

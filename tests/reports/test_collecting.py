@@ -110,7 +110,7 @@ def test_what_is_odd_is_told_in_counts(home, ack):
 
     told = " / ".join(collected.notes)
     assert "rows have an IDSTATUS 77" in told
-    assert "have a status whose meaning is not known" in told
+    assert "have an unknown status" in told
     assert "never held" in told
     assert "again on a message" in told
     assert "3363998" not in told
@@ -177,7 +177,7 @@ def test_a_report_on_a_rejected_file_is_loaded_and_told(home, ack):
     collected = home.collect(one.stem)
 
     assert home.ledger.submissions.get(one.stem).state is State.REJECTED
-    assert "rejected in the ledger, and yet" in collected.notes[0]
+    assert "rejected in the ledger, but" in collected.notes[0]
 
 
 def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
@@ -207,7 +207,7 @@ def test_a_file_that_is_no_report_is_kept_but_not_loaded(home):
     one = home.accepted(2)
     home.gateway.shows(ACK, bytes(100) + b"\n")
 
-    with pytest.raises(ReportUnreadable, match=f"{ACK} is no report that we can read"):
+    with pytest.raises(ReportUnreadable, match=f"{ACK} is not a readable report"):
         home.collect(one.stem)
 
     assert home.ledger.submissions.get(one.stem).state is State.ACCEPTED
@@ -290,7 +290,7 @@ def test_replies_that_may_ask_to_stop_are_reported_once_and_halt_nothing(home, r
     home.collect_replies()
 
     assert (home.stop_list(), collected.opt_outs, collected.replies) == ([], 0, 3)
-    told = [line for line in caplog.messages if "may ask to stop, 2 of them" in line]
+    told = [line for line in caplog.messages if "has 2 replies that may ask to stop" in line]
     assert len(told) == 1
     assert SMSMO in told[0]
     assert "sms replies unsure" in told[0]

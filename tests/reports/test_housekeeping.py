@@ -347,7 +347,9 @@ def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home
     gateway.put_report(name("ACK", one), b"<html>\r\n" * 3)
     later(MONTH + timedelta(days=1))
 
-    with pytest.raises(HousekeepingUnfinished, match=r"1 file to look at.*is no report that we"):
+    with pytest.raises(
+        HousekeepingUnfinished, match=r"1 file to look at.*is not a readable report"
+    ):
         clear(home)
     assert state(home, one) is State.ACCEPTED
     assert gateway.report_names() == [name("ACK", one)]
@@ -457,7 +459,9 @@ def test_a_verdict_that_no_task_waited_for_is_written_down(home, gateway, later,
         clear(home)
 
     told = str(alarm.value)
-    assert f"{refused.stem}: the gateway rejected it, and no task waited for that" in told
+    assert (
+        f"{refused.stem}: the gateway rejected it, and no task was waiting for the verdict" in told
+    )
     assert f"{silent.stem}: no verdict on {silent.stem} in time" in told
     assert [state(home, each) for each in (done, refused, silent, young)] == [
         *(State.ACCEPTED, State.REJECTED, State.SUBMITTED, State.SUBMITTED)
@@ -536,7 +540,7 @@ def test_a_report_proves_that_its_file_arrived(home, gateway, later, kind, ack, 
     later(2 * A_DAY)
 
     if intended is None:
-        with pytest.raises(HousekeepingUnfinished, match="this ledger never meant to rename it"):
+        with pytest.raises(HousekeepingUnfinished, match="this ledger never intended to rename it"):
             clear(home)
         with pytest.raises(SubmissionContradicted):
             call_off(one.stem, home.ledger, home.gateway)
@@ -555,7 +559,7 @@ def test_a_prepared_file_that_the_gateway_shows_is_told(home, gateway, later):
     assert clear(home) == Cleared((), (), (), 0)
     show(gateway, f"{one.stem}.done")
 
-    with pytest.raises(HousekeepingUnfinished, match="this ledger never meant to rename it"):
+    with pytest.raises(HousekeepingUnfinished, match="this ledger never intended to rename it"):
         clear(home)
 
 
@@ -593,7 +597,7 @@ def test_an_upload_that_no_task_goes_on_with_is_told(home, gateway, later):
     assert clear(home) == Cleared((), (), (), 0)
 
     later(A_DAY)
-    with pytest.raises(HousekeepingUnfinished, match=f"{one.stem}: its upload was broken off"):
+    with pytest.raises(HousekeepingUnfinished, match=f"{one.stem}: its upload was interrupted"):
         clear(home)
     assert in_send(gateway) == [f"{one.stem}.tmp"]
 

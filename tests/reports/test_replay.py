@@ -236,7 +236,7 @@ def test_the_command_names_the_reports_that_no_file_of_ours_leads_to(home, tmp_p
     [
         ("nowhere", "there is no report in"),
         ("empty", "there is no report in"),
-        ("s3://no-bucket/archive", "s3://no-bucket/archive can't be looked into: "),
+        ("s3://no-bucket/archive", "s3://no-bucket/archive can't be read: "),
     ],
 )
 def test_the_command_says_so_where_there_is_nothing_to_load(home, tmp_path, place, sentence):

@@ -24,7 +24,7 @@ def test_a_delivery_report_on_an_unknown_file_is_archived_and_shown_once(home, a
     [kept] = home.collect_replies()
 
     assert (kept.name, kept.stem, kept.rows, kept.unreadable) == (STRANGE_ACK, None, 2, 1)
-    assert "a file that the ledger doesn't know" in kept.notes[0]
+    assert "a file that the ledger does not have" in kept.notes[0]
     assert (home.archive / kept.archived).read_bytes() == content
     assert unmatched(home) == [(STRANGE_ACK, "ACK", 2, 1)]
     for _ in range(3):
@@ -62,7 +62,7 @@ def test_junk_under_an_unknown_name_stops_no_send(home, reply, caplog):
     [stop] = home.collect_replies()
 
     assert stop.opt_outs == 1
-    assert f"{STRANGE_ACK} reports on a file that the ledger doesn't know" in caplog.text
+    assert f"{STRANGE_ACK} reports on a file that the ledger does not have" in caplog.text
 
 
 def test_a_delivery_report_is_loaded_once_its_file_is_known_though_the_gateway_purged_it(home, ack):
@@ -206,7 +206,7 @@ def test_a_stop_file_that_shrinks_is_told_and_cancels_nothing(home, reply):
 
     [brought] = home.collect_replies()
 
-    assert brought.notes == ("it had 2 rows, and has fewer now: what was read stays",)
+    assert brought.notes == ("it had 2 rows, and has fewer now: the rows read before stay",)
     assert len(home.stop_list()) == 2
 
 

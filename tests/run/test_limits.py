@@ -37,7 +37,7 @@ def told_of(limit: str, run: Run = RUN, prices: dict[str, float] = PRICES) -> st
     [
         ("max_recipients: 899", "max_recipients: 900", "900 recipients are more than max"),
         ("min_recipients: 901", "min_recipients: 900", "900 recipients are fewer than min"),
-        ("max_growth: 49%", "max_growth: 50%", "50% more than the most of the last 3 runs, 600"),
+        ("max_growth: 49%", "max_growth: 50%", "50% more than the largest of the last 3 runs, 600"),
         (
             "max_invalid_share: 4.9%",
             "max_invalid_share: 5%",
@@ -73,13 +73,13 @@ def test_a_first_run_has_nothing_to_have_grown_from() -> None:
 def test_a_budget_without_a_price_is_not_kept_by_silence() -> None:
     told = told_of("budget: 1000", prices={"BE": 0.08})
 
-    assert told == "the budget can't be judged: the settings' `prices` lack FR"
+    assert told == "the budget can't be checked: the settings' `prices` lack FR"
 
 
 def test_a_cost_is_told_with_what_it_lacks() -> None:
     assert str(Cost.of({"FR": 1000, "BE": 10}, PRICES, "EUR")) == "45.80 EUR"
     lacking = Cost.of({"FR": 1000, "CH": 10, "LU": 0}, PRICES, "EUR")
-    assert str(lacking) == "45.00 EUR, without CH, which the settings give no price for"
+    assert str(lacking) == "45.00 EUR, without CH, which have no price in the settings"
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,9 @@ def test_what_says_who_has_opted_out_is_listed() -> None:
     ("kind", "why"),
     [
         *[("double precision", "a floating-point number, which has lost digits")],
-        *[("boolean", "a boolean, which is no number to call")],
-        *[("text[]", "a list, a record, a duration or the like, which is no number to call")],
-        *[("date", "a date, which is no number to call")],
+        *[("boolean", "a boolean, which is no phone number")],
+        *[("text[]", "a list, a record, a duration or the like, which is no phone number")],
+        *[("date", "a date, which is no phone number")],
         *[("text", None), ("integer", None), ("numeric", None), ("", None)],
     ],
 )
@@ -144,7 +144,7 @@ def test_a_number_to_call_has_a_type_that_can_hold_one(
         if why is None
         else found
         == [
-            f"recipients.sql: msisdn ({kind}) is {why}, so that all rows would be left out: "
+            f"recipients.sql: msisdn ({kind}) is {why}, so all rows would be left out: "
             "return it as text"
         ]
     )
@@ -158,7 +158,7 @@ def test_a_postcode_has_a_type_that_can_hold_one(tmp_path: Path, kind: str, wron
     found = faults(tmp_path, more="postcode: zip\n", zip=kind)
 
     assert len(found) == wrong
-    assert all("which is no postcode, so that all rows would" in each for each in found)
+    assert all("which is no postcode, so all rows would" in each for each in found)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_what_depends_on_the_words_of_a_text_column_is_a_note(tmp_path: Path) ->
 
     assert fault.line == 2
     assert note.startswith(f"{found.text_path}, line 1: `is true` asks c (text), and only a ")
-    assert note.endswith(". It may be right if all rows say yes or no")
+    assert note.endswith(". It works if all rows say yes or no")
 
 
 def test_a_key_that_may_not_tell_people_apart_is_noted(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_spread_staggers_files_and_everybody_is_in_one():
 def test_a_spread_beyond_closing_is_refused_or_goes_on_at_the_next_opening_in_the_same_steps():
     evening = paris("2027-03-13 21:30")  # a Saturday
 
-    with pytest.raises(WindowClosed, match="would go out at 22:00, when marketing is closed"):
+    with pytest.raises(WindowClosed, match="would be sent at 22:00, when marketing is closed"):
         dealt({"FR": 8}, evening, spread_over="1 hour")
     assert told(dealt({"FR": 8}, evening, spread_over="1 hour", past_closing="split")) == [
         *[("FR", "Sat 21:30", 2), ("FR", "Sat 21:45", 2)],
@@ -176,8 +176,8 @@ def test_a_holiday_of_alsace_that_nothing_tells_is_warned_of():
     [ordinary] = dealt({"FR": 1}).files
 
     holiday = "it is a holiday in Alsace-Moselle (Vendredi saint), and "
-    assert f"{holiday}everybody is taken for living elsewhere" in warned.reason
-    assert f"{holiday}whoever has no postcode that can be read is taken for" in known.reason
+    assert f"{holiday}everyone is assumed to live elsewhere" in warned.reason
+    assert f"{holiday}recipients without a readable postcode are assumed to" in known.reason
     assert {each.reason for each in (ignored, ordinary)} == {"as wished"}
     [there] = dealt({"alsace_moselle": 1}, good_friday, postcode="zip").files
     assert there.send_at == paris("2027-03-27 08:00")

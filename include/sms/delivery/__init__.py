@@ -1,1 +1,1 @@
-"""One file to the gateway, at most once."""
+"""The delivery of one file to the gateway, at most once."""

@@ -1,6 +1,6 @@
-"""The gateway as the product sees it: two directories, and what a session there can do.
+"""The interface to the gateway: two directories, and the operations of a session.
 
-`sms_airflow` opens sessions over SFTP.
+`sms_airflow` implements it over SFTP.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,10 @@ class Folder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file in a listing of the gateway; `modified_at` is None where the server tells none.
+    """One file in a listing of the gateway; `modified_at` is None if the server gives no time.
 
-    Then only its bytes tell whether it is unchanged: a size alone does not.
+    Without a time, only a comparison of bytes shows that a file is unchanged: an equal size is
+    not enough.
     """
 
     name: str
@@ -30,7 +31,7 @@ class RemoteFile:
 
 
 class Shows(Protocol):
-    """What shows the gateway's directories: a session, or listings that were made before."""
+    """A source of the gateway's listings: an open session, or stored listings."""
 
     def listing(self, folder: Folder) -> list[RemoteFile]:
         """All files of a directory."""
@@ -48,10 +49,10 @@ class Gateway(Shows, Protocol):
     def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
         """Rename within `Send`, never onto an existing name.
 
-        `may_leave` is asked right before the request leaves, and refuses by raising: then none did.
+        `may_leave` is called right before the request is sent. If it raises, no request is sent.
         """
 
     def remove(
         self, folder: Folder, name: str, may_leave: Callable[[], None] | None = None
     ) -> bool:
-        """Delete a file, False if there was none; `may_leave` is asked as by `rename`."""
+        """Delete a file, False if there was none; `may_leave` is called as in `rename`."""

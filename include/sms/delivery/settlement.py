@@ -1,7 +1,7 @@
-"""Open cases that a person closes: a file whose fate can't be known, a file that must not leave.
+"""Manual decisions on a submission: an `unknown` file arrived or not, a file is called off.
 
-What belongs here: which answers there are, and what each changes in the ledger. The gateway is only
-looked at, and a `.tmp` that must not leave is removed; nothing is sent.
+What belongs here: the possible answers, and what each changes in the ledger. This module reads the
+gateway and deletes a `.tmp` that must not be sent; it never sends a file.
 """
 
 from sms import remedies
@@ -17,29 +17,29 @@ STILL_HERE = (State.PLANNED, *sorted(AHEAD))
 
 
 def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str:
-    """Say what became of a submission in `unknown`; what to do next, in a sentence.
+    """Settle a submission in `unknown`, and return a sentence on what to do next.
 
-    The gateway is asked first. Raises LedgerError for any other submission, and for an answer that
-    the gateway refutes; GatewayError.
+    The gateway is checked first. Raises LedgerError if the submission is in another state, or if
+    the gateway contradicts the answer; GatewayError.
     """
     _require(stem, ledger, (State.UNKNOWN,), "not unknown: nothing to settle")
     found = look_again(ledger.submissions.get(stem), gateway, ledger)
     if found.state is State.UNKNOWN:
-        # First of all: what is gone can't be renamed late.
+        # Before the answer is recorded: a deleted file can't be renamed by a late request.
         if not arrived and not clear_away(stem, gateway):
             look_again(found, gateway, ledger)
             raise LedgerError(
-                f"a late rename of {stem} came meanwhile: it may have arrived, whatever anybody "
-                "says, and nothing is sent again. Answer again once the gateway shows what became "
-                "of it"
+                f"{stem} was renamed by a late request meanwhile: it may have arrived, whatever "
+                "the answer says, and nothing is sent again. Answer again once the gateway shows "
+                "its state"
             )
         answer = "arrived" if arrived else "never arrived"
         to = State.SUBMITTED if arrived else State.CANCELLED
         if not ledger.submissions.move(stem, to=to, detail={"settled": answer}):
-            _require(stem, ledger, (), "settled by somebody else meanwhile")
+            _require(stem, ledger, (), "already settled by another answer")
     elif not arrived:
         raise LedgerError(
-            f"the gateway shows that {stem} has arrived, whatever anybody says: it counts as "
+            f"the gateway shows that {stem} has arrived, whatever the answer says: it counts as "
             f"submitted, and nothing is sent again. {_goes_on(stem, ledger)}"
         )
     if arrived:
@@ -49,30 +49,31 @@ def settle(stem: str, gateway: Gateway, ledger: Ledger, *, arrived: bool) -> str
     if is_alone(stem, ledger):
         return f"{stem} is cancelled, and nothing of its run was sent: it may be sent again"
     return (
-        f"{stem} is cancelled. Others of its {found.parts} parts may have gone "
-        "out: a new run's query must leave out whoever is in sms.delivery"
+        f"{stem} is cancelled. Other files of its {found.parts} may have been sent: the query of a "
+        "new run must leave out the recipients in sms.delivery"
     )
 
 
 def _goes_on(stem: str, ledger: Ledger) -> str:
-    """How the run of a file that arrived goes on: the task that waits for the verdict."""
+    """The task to clear so that the run of a file that arrived continues."""
     proof = is_proof(ledger.submissions.get(stem).run_key)
     return f"To go on, {remedies.clear(Task.SEND_PROOF if proof else Task.SUBMIT)}"
 
 
 def is_alone(stem: str, ledger: Ledger) -> bool:
-    """Whether a submission is all there is of its run, so that sending anew texts nobody twice.
+    """Whether a submission is the only file of its run, so that a new run texts no one twice.
 
-    A proof is only a part of one.
+    A proof never is: it belongs to a larger run.
     """
     found = ledger.submissions.get(stem)
     return found.parts == 1 and not is_proof(found.run_key)
 
 
 def call_off(stem: str, ledger: Ledger, gateway: Gateway | None = None) -> str:
-    """Cancel a submission that can't have left yet; LedgerError if it may have.
+    """Cancel a submission that can't have left yet. Raises LedgerError if it may have left.
 
-    A gateway that is given is asked, too: SubmissionContradicted if it shows what never left.
+    If a gateway is given, it is checked too: SubmissionContradicted if it shows a file that the
+    ledger never let go.
     """
     if gateway and (proof := proof_of_arrival(stem, gateway, ledger)):
         _require(stem, ledger, STILL_HERE, f"and at the gateway: only {SUPPORT} can stop it now")
@@ -85,7 +86,7 @@ def call_off(stem: str, ledger: Ledger, gateway: Gateway | None = None) -> str:
         for each in ledger.submissions.of_run(ledger.submissions.get(stem).run_key)
         if each.state in STILL_HERE
     ]
-    beside = f". The other files of its run are called off with it: {', '.join(others)}"
+    beside = f". The other files of its run are called off too: {', '.join(others)}"
     return f"{stem} is cancelled and will never be sent" + (beside if others else "")
 
 

@@ -1,9 +1,10 @@
-"""Getting one file to the gateway at most once, and reading what became of it (R27-R29).
+"""Upload of one file to the gateway, at most once, and its verdict (R27-R29).
 
-The order is the promise: claim in the ledger, look at the gateway, upload, call it `.tmp` once it
-is whole, record its messages; when every file of the run lies there, record the intent, read the
-stop list once more, rename to `.csv`, record the arrival. A try that dies anywhere leaves enough
-behind for the next one to know what it may do; where it can't know, it stops and asks a person.
+The order of steps is the promise: claim the file in the ledger, list the gateway, upload, rename
+the whole file to `.tmp`, record its messages. When every file of the run is there: record the
+intent, read the stop list again, rename to `.csv`, record the arrival. A try that dies at any step
+leaves enough for the next try to decide what it may do. Where it can't decide, it stops and asks
+an operator.
 """
 
 import contextlib
@@ -46,16 +47,16 @@ log = logging.getLogger(__name__)
 
 Numbers = npt.NDArray[np.int64]
 
-LOOK_HOLDS = 5.0  # seconds of real time from asking whether a file may leave to asking for it
-LOOKS = 5  # that may expire before a try gives up
-MANY = 10_000  # spec, *Campaign stats*: from here on the statistics take four days
+LOOK_HOLDS = 5.0  # seconds of real time between the last check of a file and its rename
+LOOKS = 5  # expired checks before a try gives up
+MANY = 10_000  # spec, *Campaign stats*: from this size the statistics take four days
 
 
 class Parcel(Protocol):
-    """What is to be sent as one file; built anew when somebody must be left out meanwhile."""
+    """The content of one file; it is rebuilt when recipients must be left out."""
 
     def msisdns(self) -> Numbers:
-        """Everyone in the file."""
+        """The recipients' numbers."""
 
     def messages(self) -> Iterable[pa.RecordBatch]:
         """The rows of the file: idremote, msisdn, oadc, msg, segments, key."""
@@ -64,36 +65,36 @@ class Parcel(Protocol):
         """The exact bytes, as a path object."""
 
     def leave_out(self, msisdns: Numbers, reason: str) -> None:
-        """Write the file anew without these numbers."""
+        """Rewrite the file without these numbers."""
 
     def require_prepared(self, sha256: str) -> None:
-        """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
+        """Raise LedgerError unless the file is as prepared, minus the recipients left out."""
 
     def late_out(self) -> dict[str, int]:
-        """How many were left out since the file was first written, by Reason."""
+        """How many recipients were left out after preparation, by Reason."""
 
 
 class Rules(Protocol):
-    """What decides whether a file may leave now, and for whom."""
+    """The rules that decide whether a file may leave now, and without which recipients."""
 
     def require(self, submission: Submission) -> None:
-        """Raise for the first rule that forbids that a file leaves now."""
+        """Raise if a rule forbids the file to leave now."""
 
     def left_out(
         self, numbers: Numbers, opted_out: Callable[[Numbers], Numbers]
     ) -> Iterable[tuple[str, Numbers]]:
-        """The recipients of a file that must not get it, by Reason; nothing if there are none."""
+        """The recipients who must be left out of a file, by Reason."""
 
     @property
     def need_a_turn_alone(self) -> bool:
-        """Whether no other file may leave in the same turn of the ledger."""
+        """Whether the file needs the ledger's turn for itself: no other file leaves meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try at bringing files to the gateway: who it is, and what it must ask.
+    """One try to send files: its token, its lease, and its rules.
 
-    `gateway` opens a session; `rules` are asked before a byte is uploaded and again right before a
+    `gateway` opens a session. `rules` are checked before the upload and again right before the
     rename.
     """
 
@@ -105,21 +106,21 @@ class Try:
 
 
 def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
-    """The next of a run's files, by stem, whose verdict must be heard; None if there is none left.
+    """Send the next file of a run, and return the submission whose verdict is awaited.
 
-    None, too, if all of this hour's files turn out to be empty: look again for the next hour's. It
-    is brought to the gateway if it is not there yet. All files of its hour and zone lie there as
-    `.tmp`, whole, before the first is renamed; and one is renamed a call, so that its verdict can
-    be heard before the next (R1: all parts or none). Those of a later hour wait for a later call:
-    until then they can be called off. Earlier tries may have got anywhere. Raises SubmissionTaken,
-    SubmissionUnknown, GatewayError, LedgerError.
+    None if no file is left, or if all files of this hour are empty: call again for the next hour.
+    All files of an hour and zone are uploaded whole, as `.tmp`, before the first is renamed. Each
+    call renames one file, so that its verdict is known before the next (R1: all parts or none).
+    Files of a later hour wait for a later call: until then they can be called off. Earlier tries
+    may have stopped at any step. Raises SubmissionTaken, SubmissionUnknown, GatewayError,
+    LedgerError.
     """
     files = [this.ledger.submissions.get(stem) for stem in parcels]
     if any(each.state is State.UNKNOWN for each in files):
         with this.gateway() as session:
             files = [look_again(each, session, this.ledger) for each in files]
     if any(each.state is State.CANCELLED and not each.is_empty for each in files):
-        # Whoever calls off one file of a run calls off what is left of it.
+        # Calling off one file of a run calls off all its remaining files.
         hold(parcels, this.gateway, this.ledger, "another file of the run was called off")
     ahead = [each for each in files if _is_ahead(each)]
     left = [each.stem for each in next_files(ahead)]
@@ -135,23 +136,23 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
                 released = _release(stem, parcels[stem], session, this)
                 there = [released] if released.state is State.SUBMITTED else []
     except Exception:
-        # This try ends in good order, so the next need not wait for the lease to run out.
+        # Release the claims, so that the next try need not wait for the lease to expire.
         for stem in left:
             with contextlib.suppress(LedgerError):
                 this.ledger.submissions.release(stem, this.token)
         raise
     if not there and all(this.ledger.submissions.get(stem).is_empty for stem in parcels):
         raise LedgerError(
-            f"everybody in {', '.join(parcels)} had to be left out since it was written, by a STOP "
-            "or by frequency_cap: nothing is sent"
+            f"all recipients of {', '.join(parcels)} were left out after preparation, by a STOP or "
+            "by frequency_cap: nothing is sent"
         )
     return next(iter(there), None)
 
 
 def next_files(files: Sequence[Submission]) -> list[Submission]:
-    """Those of a run's files that must still go to the gateway and go out next.
+    """The files of a run that are sent next.
 
-    They share an hour and a zone: where one zone has closed meanwhile, others must not wait for it.
+    They share an hour and a zone, so that a zone that has closed does not hold up another.
     """
     left = sorted(
         (each for each in files if each.state in AHEAD), key=lambda each: (each.send_at, each.part)
@@ -160,7 +161,7 @@ def next_files(files: Sequence[Submission]) -> list[Submission]:
 
 
 def begins_another_hour(files: Sequence[Submission]) -> bool:
-    """Whether some of a run's files have left, and those to go next go out at another hour."""
+    """Whether files of a run have left, and the next ones are planned for another hour."""
     left = next_files(files)
     gone = [each for each in files if each.state not in AHEAD]
     if not left or not gone or any(each.state is State.SUBMITTED for each in gone):
@@ -169,21 +170,21 @@ def begins_another_hour(files: Sequence[Submission]) -> bool:
 
 
 def require_heard(files: Iterable[Submission]) -> None:
-    """Raise LedgerError if a run is to end well, and one of its files was not accepted."""
+    """Raise LedgerError unless each file was accepted or ended empty."""
     left = [f"{each.stem} is {each.state}" for each in files if not is_heard(each)]
     if left:
         raise LedgerError(f"the run's files were not all accepted: {', '.join(left)}")
 
 
 def is_heard(submission: Submission) -> bool:
-    """Whether a file was accepted, or nobody was left in it."""
+    """Whether a file was accepted, or ended empty."""
     return submission.state in HEARD or submission.is_empty
 
 
 def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: str) -> list[str]:
-    """Call off files that are not renamed yet, and remove what lies at the gateway of them.
+    """Call off files that are not renamed yet, and delete their uploads at the gateway.
 
-    Those that may have left stay as they are. Returns the stems that are called off.
+    Files that may have left stay as they are. Returns the stems called off.
     """
     held = []
     for stem in stems:
@@ -199,9 +200,9 @@ def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: 
 
 
 def clear_away(stem: str, session: Gateway) -> bool:
-    """Remove what lies at the gateway of a file and was not renamed: numbers of people.
+    """Delete a file's uploads that were not renamed, as they hold numbers.
 
-    False if it may have been renamed meanwhile.
+    False if the file may have been renamed meanwhile.
     """
     sight = look_at(session, stem)
     left = [
@@ -212,7 +213,7 @@ def clear_away(stem: str, session: Gateway) -> bool:
 
 
 def _is_ahead(submission: Submission) -> bool:
-    """Whether the file must still go to the gateway; an error says why it can't."""
+    """Whether the file must still be sent. Raises if its state forbids that."""
     if submission.state in AHEAD:
         return True
     if submission.is_empty:
@@ -222,7 +223,7 @@ def _is_ahead(submission: Submission) -> bool:
 
 
 def standing(submission: Submission) -> Submission:
-    """A submission that needs no upload any more, or a sentence on why it can't have one."""
+    """The submission, if it needs no upload any more. Raises if it can't be uploaded."""
     if submission.state is State.UNKNOWN:
         raise unknown(submission.stem)
     if submission.state is State.CANCELLED:
@@ -235,28 +236,27 @@ def standing(submission: Submission) -> Submission:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the gateway shows of one stem: a file for each phase, and uploads under way."""
+    """The files of one stem at the gateway: one for each phase, and unfinished uploads."""
 
     phases: dict[Phase, RemoteFile]
     drafts: tuple[RemoteFile, ...]
 
     @property
     def arrived(self) -> bool:
-        """Whether the provider has it, whatever it made of it."""
+        """Whether the provider has the file, accepted or not."""
         return bool(ARRIVED & self.phases.keys())
 
     def __str__(self) -> str:
-        """As what the provider has it."""
         return ", ".join(sorted(ARRIVED & self.phases.keys()))
 
     @property
     def tmp(self) -> RemoteFile | None:
-        """The whole file that waits for its rename."""
+        """The whole file, not renamed yet."""
         return self.phases.get(Phase.TMP)
 
 
 def look_at(session: Shows, stem: str) -> Sight:
-    """Every file that the gateway shows for this stem."""
+    """The gateway's files for this stem."""
     listing = session.listing(Folder.SEND)
     phases = {phase_of(file.name, stem): file for file in listing}
     return Sight(
@@ -266,10 +266,7 @@ def look_at(session: Shows, stem: str) -> Sight:
 
 
 def look_again(submission: Submission, session: Shows, ledger: Ledger) -> Submission:
-    """A submission as it stands, once the gateway was asked about one in `unknown`.
-
-    What shows there now settles it; what doesn't leaves it as it is.
-    """
+    """The submission; one in `unknown` becomes `submitted` if the gateway now shows its arrival."""
     if submission.state is not State.UNKNOWN:
         return submission
     proof = proof_of_arrival(submission.stem, session, ledger)
@@ -281,25 +278,25 @@ def look_again(submission: Submission, session: Shows, ledger: Ledger) -> Submis
 
 
 def proof_of_arrival(stem: str, session: Shows, ledger: Ledger) -> str:
-    """What proves that the provider has a file: its phase, or a report on it; "" if nothing does.
+    """The proof that the provider has a file: its phase, or a report on it; "" without proof.
 
-    The provider reports on nothing that it never had.
+    The provider never reports on a file that it does not have.
     """
     sight = look_at(session, stem)
     if sight.arrived:
         return str(sight)
-    known = (each.name for each in ledger.reports.of_submission(stem))
-    shown = (file.name for file in session.listing(Folder.REPORT) if reports_on(file.name, stem))
-    return next(chain(known, shown), "")
+    read = (each.name for each in ledger.reports.of_submission(stem))
+    listed = (file.name for file in session.listing(Folder.REPORT) if reports_on(file.name, stem))
+    return next(chain(read, listed), "")
 
 
 def unknown(stem: str) -> SubmissionUnknown:
-    """The sentence for a file whose fate can't be read from the gateway."""
+    """The error for a file of which the gateway shows no trace after its rename was intended."""
     return SubmissionUnknown(
-        f"{stem} may or may not have been delivered: its rename was about to happen, and the "
-        f"gateway does not show that it did. Nothing is sent again by itself. Ask {SUPPORT} "
-        f"whether {stem} was received, then {remedies.ANSWER}, which goes "
-        "on with it or sends the campaign again under a new name"
+        f"{stem} may or may not have been delivered: its rename was requested or about to be, and "
+        f"the gateway does not show it. Nothing is sent again automatically. Ask {SUPPORT} "
+        f"whether {stem} was received, then {remedies.ANSWER}: the DAG continues the run, or sends "
+        "the campaign again under a new name"
     )
 
 
@@ -311,15 +308,15 @@ def what_left(files: Sequence[Submission]) -> str:
         for each in files
         if each.state is State.UNKNOWN or (each.state is State.UPLOADING and each.may_have_left)
     )
-    told = [f"The provider has {has}" if has else "", f"It may have {may}" if may else ""]
-    return ". ".join(filter(None, told)) or "The provider has no file of this run"
+    sentences = [f"The provider has {has}" if has else "", f"It may have {may}" if may else ""]
+    return ". ".join(filter(None, sentences)) or "The provider has no file of this run"
 
 
 def what_was_sent(files: Sequence[Submission]) -> str:
-    """A sentence on a run that ended well: what the gateway accepted, for when."""
+    """A sentence on a successful run: what the gateway accepted, and for which hours."""
     sent = [each for each in files if each.state in HEARD]
     if not sent:
-        return "Nothing was sent: no recipient was left when the files were uploaded"
+        return "Nothing was sent: all recipients had been left out by the time of the upload"
     messages = sum(each.messages or 0 for each in sent)
     segments = sum(each.segments or 0 for each in sent)
     hours = sorted({in_paris(each.sent_at) for each in sent})
@@ -331,28 +328,28 @@ def what_was_sent(files: Sequence[Submission]) -> str:
 
 
 def contradiction(stem: str, shown: Sight | str) -> SubmissionContradicted:
-    """The sentence for a file that is at the gateway, and that this ledger never let go."""
+    """The error for a file that is at the gateway, and that this ledger never sent."""
     return SubmissionContradicted(
-        f"the gateway shows {stem} as {shown}, and this ledger never meant to rename it: somebody "
-        "else has put it there, or the ledger was restored from an older backup. Nothing more is "
-        "sent, and the ledger does not know who was written to: compare it with the backup and "
-        f"with {SUPPORT} before anything is sent again"
+        f"the gateway shows {stem} as {shown}, and this ledger never intended to rename it: "
+        "another program sent it, or the ledger was restored from an older backup. Nothing more is "
+        "sent, and the ledger does not know the recipients of this file: compare it with the "
+        f"backup and with {SUPPORT} before anything is sent again"
     )
 
 
 def report_due(send_at: datetime, messages: int, segments: int) -> datetime:
-    """When the delivery report may be looked for (R29): after one day, or four for many."""
+    """When the delivery report is due (R29): after one day, or four from MANY messages on."""
     return send_at + timedelta(days=1 if max(messages, segments) < MANY else 4)
 
 
 def report_due_of(submission: Submission) -> datetime:
-    """When a submission's delivery report may be looked for."""
+    """When a submission's delivery report is due."""
     messages, segments = submission.messages or 0, submission.segments or 0
     return report_due(submission.sent_at, messages, segments)
 
 
 def record_verdict(stem: str, ledger: Ledger, now: datetime, *, accepted: bool) -> None:
-    """Write down what the gateway made of a file: `.done`, or `.reject` (R27, R28)."""
+    """Record the gateway's verdict on a file: `.done` or `.reject` (R27, R28)."""
     if accepted:
         due = report_due_of(ledger.submissions.get(stem))
         ledger.submissions.move(stem, to=State.ACCEPTED, verdict_at=now, due_at=due)
@@ -362,13 +359,13 @@ def record_verdict(stem: str, ledger: Ledger, now: datetime, *, accepted: bool) 
 
 
 def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
-    """See to it that the file lies at the gateway as `.tmp`, or find that it went further."""
+    """Upload the file as `.tmp`, unless it is there or has been renamed already."""
     submission = this.ledger.submissions.claim(stem, this.token, lease=this.lease)
     if submission.state is not State.UPLOADING:
         return standing(submission)
     sight = look_at(session, stem)
     if not sight.phases:
-        # A listing is no snapshot: a file that is renamed meanwhile can be missed, but not twice.
+        # A listing is no snapshot: it can miss a file that is renamed meanwhile, but not twice.
         sight = look_at(session, stem)
     if sight.arrived:
         if submission.rename_intended_at is None:
@@ -376,56 +373,56 @@ def _upload(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissio
         log.warning("%s had arrived in an earlier try, as %s", stem, ", ".join(sight.phases))
         return _arrived(stem, this.ledger)
     if submission.may_have_left:
-        # A `.tmp` alone is no proof: a server may give a file its new name before it takes the old
-        # one away, and the provider may have been quicker.
+        # A `.tmp` is no proof that the rename failed: a server may create the new name before it
+        # removes the old one, and the provider may have taken the new one already.
         this.ledger.submissions.move(stem, to=State.UNKNOWN, token=this.token)
         raise unknown(stem)
-    for draft in sight.drafts:  # of tries before this one: what is gone can't be renamed late
+    for draft in sight.drafts:  # of earlier tries: a deleted file can't be renamed by them
         if not session.remove(Folder.SEND, draft.name):
             raise _vanished(stem, draft.name)
     this.rules.require(submission)
-    for reason, people in this.rules.left_out(parcel.msisdns(), this.ledger.stop_list.opted_out):
-        log.warning("%d of %s are left out (%s): it is written anew", len(people), stem, reason)
-        parcel.leave_out(people, reason)
+    for reason, numbers in this.rules.left_out(parcel.msisdns(), this.ledger.stop_list.opted_out):
+        log.warning("%s is rewritten without %d of its recipients (%s)", stem, len(numbers), reason)
+        parcel.leave_out(numbers, reason)
     if not len(parcel.msisdns()):
         return _end_empty(stem, parcel, sight, session, this)
     if submission.prepared_sha256:
         parcel.require_prepared(submission.prepared_sha256)
-    made = fingerprint(parcel.path())
-    if _waits_for_rename(submission, sight.tmp, made):
+    content = fingerprint(parcel.path())
+    if _waits_for_rename(submission, sight.tmp, content):
         return submission
     started = time.monotonic()
-    _put_in_place(stem, parcel.path(), made["sha256"], sight.tmp, session, this)
+    _put_in_place(stem, parcel.path(), content["sha256"], sight.tmp, session, this)
     return this.ledger.submissions.record_upload(
         stem,
         this.token,
         messages=parcel.messages(),
         late_out=parcel.late_out(),
         seconds=time.monotonic() - started,
-        **made,
+        **content,
     )
 
 
 class Look:
-    """When it was last asked whether a file may leave; what was said holds for a few seconds."""
+    """The time of the last check of a file; its result holds for LOOK_HOLDS seconds."""
 
     def __init__(self) -> None:
         self._at = _real_seconds()
 
     def require(self) -> None:
-        """LookExpired once it is too old."""
+        """Raise LookExpired if the check is too old."""
         if _real_seconds() - self._at > LOOK_HOLDS:
             raise LookExpired
 
 
 def _real_seconds() -> float:
-    """Seconds that pass while this process, or its machine, stands still."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the first is Linux's
+    """A clock that also advances while this process or its machine is suspended."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the first: Linux only
     return time.clock_gettime(clock)
 
 
 def _release(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submission:
-    """Rename the file that lies there, without whoever must be left out since."""
+    """Rename the uploaded file, rewritten first if recipients must be left out."""
     expired = 0
     while True:
         submission = _upload(stem, parcel, session, this)
@@ -444,21 +441,21 @@ def _release(stem: str, parcel: Parcel, session: Gateway, this: Try) -> Submissi
 def _leave(
     submission: Submission, parcel: Parcel, session: Gateway, this: Try
 ) -> Submission | None:
-    """Ask for the last time, and rename; None if the file must be written anew first.
+    """Check a last time, and rename; None if the file must be rewritten first.
 
-    All of it is one turn: whoever says STOP meanwhile waits until it is over. Of two files that
-    would write to somebody once too often, the second sees the first.
+    All this happens in one turn of the ledger: a STOP that arrives meanwhile is recorded after it.
+    Of two files that together exceed a frequency cap, the second sees the first.
     """
     stem, people = submission.stem, parcel.msisdns()
     with this.ledger.turn(alone=this.rules.need_a_turn_alone) as turn:
-        # Recipients who opted out or were written to while the file was uploaded are found here.
+        # Recipients may have opted out, or been written to, during the upload.
         if any(this.rules.left_out(people, turn.opted_out)):
             return None
         if unseen := turn.unseen_stops():
             raise ReportsFailed((), (), False, tuple(unseen.items()))
         look = Look()
         this.rules.require(submission)
-        # Last of all, so that whatever refuses before leaves no doubt behind.
+        # After all other checks, so that a refusal leaves no intent on record.
         this.ledger.submissions.intend_rename(stem, this.token)
         try:
             turn.require()
@@ -467,37 +464,36 @@ def _leave(
         except LookExpired:
             this.ledger.submissions.withdraw_rename(stem, this.token, "the last look was too old")
             raise
-    # Outside the turn: whoever is told of it, a mail server perhaps, holds up nobody's STOP.
+    # Outside the turn: listeners (a mail server, for example) must not delay a STOP.
     return _arrived(stem, this.ledger)
 
 
 def _end_empty(stem: str, parcel: Parcel, sight: Sight, session: Gateway, this: Try) -> Submission:
-    """End a file in which nobody is left; the others of its run go on."""
+    """End a file without recipients; the other files of its run continue."""
     if sight.tmp and not session.remove(Folder.SEND, sight.tmp.name):
         raise _vanished(stem, sight.tmp.name)
-    log.warning("everybody in %s had to be left out since it was written: it is not sent", stem)
+    log.warning("all recipients of %s were left out after preparation: it is not sent", stem)
     return this.ledger.submissions.end_empty(stem, this.token, left_out=parcel.late_out())
 
 
 def _waits_for_rename(
-    submission: Submission, tmp: RemoteFile | None, made: Mapping[str, Any]
+    submission: Submission, tmp: RemoteFile | None, content: Mapping[str, Any]
 ) -> bool:
-    """Whether the bytes that were made are those recorded, and lie at the gateway as `.tmp`."""
+    """Whether the file's bytes are the recorded ones, and are at the gateway as `.tmp`."""
     if submission.uploaded_at is None or tmp is None:
         return False
     recorded = {"sha256": submission.sha256, "size_bytes": submission.size_bytes}
-    return tmp.size == submission.size_bytes and made == recorded
+    return tmp.size == submission.size_bytes and content == recorded
 
 
 def _put_in_place(
     stem: str, path: Any, sha256: str, former: RemoteFile | None, session: Gateway, this: Try
 ) -> None:
-    """Upload under this try's own name, and call it `stem.tmp` once it is whole.
+    """Upload under a name of this try, then rename the whole file to `stem.tmp`.
 
-    So `stem.tmp` is a whole file at every moment, and whoever is late with a rename finds either
-    that or nothing: two tries never write into each other's bytes, and one `stem.tmp` becomes
-    `.csv` once. What the ledger knows of the former one is forgotten before it is replaced: of
-    other people the file may have the same size.
+    So `stem.tmp` is always a whole file, and a late rename finds either that or nothing: two tries
+    never write into the same file, and one `stem.tmp` becomes `.csv` once. The ledger forgets the
+    former upload before it is replaced, as a file of other recipients may have the same size.
     """
     name = draft_name(stem, this.token)
     try:
@@ -509,18 +505,18 @@ def _put_in_place(
             raise _vanished(stem, former.name)
         session.rename(name, f"{stem}.{Phase.TMP}", look.require)
     except GatewayUnreachable:
-        raise  # nobody answers: the next try looks, and removes it
+        raise  # the next try lists the gateway and deletes the draft
     except Exception:
-        # Numbers of people, and nobody would look for them. What is `stem.tmp` by now stays.
+        # The draft holds numbers, and no later try may delete it. A `stem.tmp` stays.
         with contextlib.suppress(GatewayError):
             session.remove(Folder.SEND, name)
         raise
 
 
 def _upload_draft(name: str, path: Any, sha256: str, session: Gateway) -> None:
-    """Upload all bytes of a file under a name that means nothing to the provider.
+    """Upload a file under a name that the provider ignores.
 
-    SubmissionTaken if they are not those that were looked at.
+    Raises SubmissionTaken if its bytes are no longer those of `sha256`.
     """
     with storage.opened(path, "rb") as source:
         size = source.seek(0, os.SEEK_END)
@@ -529,8 +525,8 @@ def _upload_draft(name: str, path: Any, sha256: str, session: Gateway) -> None:
         arrived = session.upload(name, cast(BinaryIO, read))
     if read.digest.hexdigest() != sha256:
         raise SubmissionTaken(
-            f"{path} changed while it was uploaded as {name}: another try is at work, this one "
-            "looks again later"
+            f"{path} changed while it was uploaded as {name}: another try is running, this one is "
+            "repeated later"
         )
     if arrived != size:
         with contextlib.suppress(GatewayError):
@@ -562,13 +558,13 @@ def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look)
     try:
         session.rename(f"{stem}.{Phase.TMP}", f"{stem}.{Phase.CSV}", look.require)
     except GatewayUnreachable:
-        raise  # the server may have done it all the same: the next try looks
+        raise  # the server may have renamed it all the same: the next try checks
     except GatewayError as error:
         sight = look_at(session, stem)
         if not sight.arrived:  # a listing is no snapshot
             sight = look_at(session, stem)
         if not sight.arrived:
-            if sight.tmp:  # else it may have been somebody else's rename that took it away
+            if sight.tmp:  # otherwise another try may have renamed it
                 ledger.submissions.withdraw_rename(stem, token, str(error))
             raise
         log.warning("%s was renamed by another try", stem)
@@ -576,13 +572,13 @@ def _rename(stem: str, session: Gateway, ledger: Ledger, token: str, look: Look)
 
 def _vanished(stem: str, name: str) -> SubmissionTaken:
     return SubmissionTaken(
-        f"{name} vanished while {stem} was being delivered: another try is at work, this one looks "
-        "again later"
+        f"{name} disappeared while {stem} was being delivered: another try is running, this one is "
+        "repeated later"
     )
 
 
 def _taken(stem: str) -> SubmissionTaken:
-    return SubmissionTaken(f"another try took over {stem}: this one stands aside")
+    return SubmissionTaken(f"another try took over {stem}: this one stops")
 
 
 def _arrived(stem: str, ledger: Ledger) -> Submission:

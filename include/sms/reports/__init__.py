@@ -1,1 +1,1 @@
-"""What comes back from the gateway, stored once."""
+"""The gateway's reports, each loaded once: delivery reports, STOPs and replies."""

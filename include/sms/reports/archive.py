@@ -1,8 +1,8 @@
-"""The raw bytes of every report, kept under names that their content decides.
+"""The archive of every report's raw bytes, under names made from their content.
 
-`<kind>/<name without .csv>/<sha256[:12]>.csv`, or `.csv.gz` as the provider packed it: a report
-that grew lies beside what it was before, and nothing is ever overwritten with other bytes. Through
-any path object with pathlib's verbs.
+`<kind>/<name without .csv>/<sha256[:12]>.csv`, or `.csv.gz` if the provider compressed it. A report
+that has grown is a new file beside the former one; no file is overwritten with other bytes. Paths
+are any objects with pathlib's methods.
 """
 
 import gzip
@@ -24,10 +24,10 @@ PIECE = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """One state of a report at the gateway, as it lies in the archive.
+    """One state of a report, stored in the archive.
 
-    `place` is relative to the archive's folder; `ends_whole` says that a line end is its last
-    byte, or that it is packed: then a missing end is noticed as it is unpacked.
+    `place` is relative to the archive's folder. `ends_whole` is true if the last byte is a line
+    end, or if the file is compressed: then decompression detects a missing end.
     """
 
     name: str
@@ -39,24 +39,24 @@ class Archived:
 
     @property
     def report(self) -> ReportName:
-        """Whose report it is."""
+        """The parsed name of the report."""
         report = ReportName.parse(self.name)
         if report is None:
             raise ValueError(f"{self.name} is no report's name")
         return report
 
     def as_json(self) -> dict[str, Any]:
-        """For a task that hands it on."""
+        """The fields as JSON, to pass them to another task."""
         return {**asdict(self), "modified_at": self.modified_at.isoformat()}
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Self:
-        """What `as_json` said."""
+        """The object that `as_json` wrote."""
         return cls(**{**facts, "modified_at": datetime.fromisoformat(facts["modified_at"])})
 
 
 def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Archived:
-    """Store a report's bytes and read them back; an earlier try's rest is written anew."""
+    """Store a report's bytes and read them back; replaces an incomplete file of an earlier try."""
     report = ReportName.parse(name)
     if report is None:
         raise ValueError(f"{name} is no report's name")
@@ -80,19 +80,19 @@ def keep(source: BinaryIO, name: str, modified_at: datetime, archive: Any) -> Ar
                 target.write(piece)
         if not holds(path, sha256):
             raise ConfigurationError(
-                f"{path} does not give back the bytes of {name} that were written to it: check "
-                "the archive's folder; nothing was loaded"
+                f"{path} does not return the bytes of {name} that were written to it: check the "
+                "archive's folder; nothing was loaded"
             )
     return kept
 
 
 def place_of(kind: ReportKind, name: str) -> str:
-    """The folder in which all states of a report lie, side by side."""
+    """The folder of all states of a report."""
     return f"{kind}/{re.sub(r'[.]csv([.]gz)?$', '', name, flags=re.IGNORECASE)}"
 
 
 def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived | None:
-    """What lies in the archive at a place, or None if nothing does."""
+    """The archived file at a place; None if there is none."""
     path = archive / place
     if not storage.exists(path):
         return None
@@ -104,9 +104,9 @@ def find(place: str, name: str, modified_at: datetime, archive: Any) -> Archived
 
 @contextmanager
 def opened(archived: Archived, archive: Any) -> Iterator[BinaryIO]:
-    """What a report says, unpacked.
+    """Open a report, decompressed.
 
-    Raises ReportUnfinished if its packing has no end, ReportUnreadable if it is none.
+    Raises ReportUnfinished if the compressed file is cut short, ReportUnreadable if it is not gzip.
     """
     with storage.opened(archive / archived.place, "rb") as file:
         if not is_compressed(archived.name):
@@ -117,11 +117,11 @@ def opened(archived: Archived, archive: Any) -> Iterator[BinaryIO]:
         except EOFError as error:
             raise ReportUnfinished(archived.name) from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise ReportUnreadable(f"it is not packed by gzip ({error})") from error
+            raise ReportUnreadable(f"it is not compressed by gzip ({error})") from error
 
 
 def holds(path: Any, sha256: str) -> bool:
-    """Whether the file that a path names is there, with these very bytes."""
+    """Whether the file exists and has these bytes."""
     if not storage.exists(path):
         return False
     with storage.opened(path, "rb") as file:

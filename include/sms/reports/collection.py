@@ -1,8 +1,8 @@
-"""The way home, told in stages: find, archive, load, reconcile (R29-R35).
+"""Collection of reports in stages: find, archive, load, reconcile (R29-R35).
 
-A report's bytes are archived before anything reads them, and it is written down as read only
-after it is loaded: a stage that dies is simply run again. Reading a report again, grown or not,
-adds what is new and nothing else. What is said here names files and counts, never a person.
+A report's bytes are archived before they are read, and the report is recorded as read only after it
+is loaded: a stage that dies is run again. Reading a report again, grown or not, adds only new rows.
+Log lines and errors contain names of files and counts, no personal data.
 """
 
 import logging
@@ -54,31 +54,31 @@ log = logging.getLogger(__name__)
 
 Read = TypeVar("Read")
 
-# A delivery report is written at once: one that we saw unchanged for so long is whole, even if its
-# last line has no end. Shorter than the retries of a task last.
+# A delivery report is written at once: unchanged for so long, it is complete, even if its last line
+# has no end. This is shorter than the retries of a task last.
 REPORT_SETTLES = timedelta(minutes=5)
 
-# The coarsest clock of a file server counts in steps of two seconds: within them a file may be
-# written again and show the same time.
+# The coarsest file systems count times in steps of two seconds: within one step a file may be
+# written again and keep its time.
 CLOCK_STEP = timedelta(seconds=2)
 
-# A last line without its end is torn as long as its file was seen to change within this time.
-# After that nobody is going to end it, and a STOP may stand there.
+# A last line without an end counts as unfinished for so long after the last change of its file.
+# After that it is read as it is, as it may hold a STOP.
 TAIL_WAITS = timedelta(minutes=30)
 
-# A file that gained more than this since it was read is read from its beginning, block by block.
+# A file that has grown by more than this since it was read is read from its beginning, in blocks.
 MOST_GAINED = 8 << 20  # bytes
 
-PROVEN = (State.SUBMITTED, State.ACCEPTED, State.REPORTED)  # by a delivery report, in this order
+PROVEN = (State.SUBMITTED, State.ACCEPTED, State.REPORTED)  # states that a delivery report proves
 SOURCE = {ReportKind.STOP: "stop_report", ReportKind.SMSMO: "reply"}  # of an opt-out
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one report brought: counts, and in `notes` what a person should know.
+    """The result of reading one report: counts, and `notes` for the operator.
 
-    `stem` is None for a report on a file that we never sent; `opt_outs` and `replies` count what
-    was new.
+    `stem` is None for a report on a file that the ledger does not have. `opt_outs` and `replies`
+    count new rows only.
     """
 
     name: str
@@ -97,9 +97,9 @@ class Collected:
 
 
 def find_report(listing: Iterable[RemoteFile], stem: str) -> RemoteFile | None:
-    """The delivery report of a submission: its exact name, else one of another hour (R34).
+    """The delivery report of a submission: by its exact name, else by a name of another hour (R34).
 
-    Of several with other hours, the provider's latest.
+    Of several with other hours, the latest.
     """
     match = STEM.fullmatch(stem)
     if match is None:
@@ -119,9 +119,9 @@ def find_report(listing: Iterable[RemoteFile], stem: str) -> RemoteFile | None:
 def collect_delivery_report(
     stem: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> Collected:
-    """Bring a submission's delivery report home; run again, it changes nothing.
+    """Download and load a submission's delivery report; a second call changes nothing.
 
-    Raises ReportOverdue if there is none, ReportUnfinished, ReportUnreadable, GatewayError.
+    Raises ReportOverdue if there is no report, ReportUnfinished, ReportUnreadable, GatewayError.
     """
     found = find_report(gateway.listing(Folder.REPORT), stem) or ledger.reports.delivery_report(
         stem
@@ -134,7 +134,7 @@ def collect_delivery_report(
 def bring_delivery_report(
     stem: str, name: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> Collected:
-    """Archive, load and reconcile the delivery report of a name."""
+    """Archive, load and reconcile the delivery report with this name."""
     archived = archive_delivery_report(stem, name, gateway, ledger, archive, now)
     collected = load_delivery_report(stem, archived, ledger, archive)
     counts, notes = reconcile(stem, ledger)
@@ -144,7 +144,7 @@ def bring_delivery_report(
 def archive_delivery_report(
     stem: str, name: str, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> Archived:
-    """Copy a delivery report into the archive, once it is whole and proves to be this file's."""
+    """Copy a delivery report into the archive, if it is complete and belongs to this submission."""
     require_owner(stem, name, ledger)
     archived = archive_report(name, gateway, ledger, archive)
     if not archived.ends_whole and unchanged_for(archived.name, ledger, now) < REPORT_SETTLES:
@@ -153,16 +153,16 @@ def archive_delivery_report(
 
 
 def unchanged_for(name: str, ledger: Ledger, now: datetime) -> timedelta:
-    """How long a report has been as we fetched it last.
+    """How long a report has been unchanged, by our own downloads.
 
-    By our own fetches: the server's clock may be hours off.
+    The server's clock may be hours off.
     """
     seen = ledger.reports.sighting(name)
     return now - seen.since if seen else timedelta(0)
 
 
 def require_owner(stem: str, name: str, ledger: Ledger) -> None:
-    """ReportOverdue if a report of another hour turns out to be another submission's (R34)."""
+    """Raise ReportOverdue if a report with another hour belongs to another submission (R34)."""
     report = ReportName.parse(name)
     owner = ledger.reports.find_submission(report) if report else None
     if owner is None or owner.stem != stem:
@@ -170,29 +170,29 @@ def require_owner(stem: str, name: str, ledger: Ledger) -> None:
 
 
 def overdue(stem: str, ledger: Ledger) -> ReportOverdue:
-    """The alarm for a report that is not there, with its numbers."""
+    """The error for a missing delivery report."""
     submission = ledger.submissions.get(stem)
     return ReportOverdue(stem, submission.messages, submission.due_at)
 
 
 def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive: Any) -> Collected:
-    """Merge an archived delivery report into what is known, and move its file to `reported`.
+    """Merge an archived delivery report into the ledger, and move its submission to `reported`.
 
-    It takes nothing back: what it leaves out stays as an earlier report stated it. The first one
-    counts once it has a row: until then it is ReportUnfinished.
+    A message that an earlier report has and this one lacks keeps its status. Raises
+    ReportUnfinished if it is the first report and has no row.
     """
     use_lean_memory()
-    known = ledger.reports.get(archived.name)
+    recorded = ledger.reports.get(archived.name)
     before = [each for each in ledger.reports.of_submission(stem) if each.kind == ReportKind.ACK]
     if not before and _read(archived, archive, reports.is_blank):
         raise ReportUnfinished(archived.name)
-    # Of one name, what is fetched later is later, whatever the server's clock says.
+    # Reports of one name are ordered by their download, as the server's clock may be wrong.
     others = (each.modified_at for each in before if each.name != archived.name)
     latest = all(modified_at <= archived.modified_at for modified_at in others)
     load = partial(_load, stem=stem, ledger=ledger, latest=latest)
     report = _read(archived, archive, load)
     read = _as_read(archived, report, ledger.submissions.get(stem))
-    _record(read, known, archived, report.unreadable, ledger, archive)
+    _record(read, recorded, archived, report.unreadable, ledger, archive)
     notes = (*_notes(report), *_mark_reported(stem, archived.name, ledger))
     return Collected(
         name=archived.name,
@@ -206,7 +206,7 @@ def load_delivery_report(stem: str, archived: Archived, ledger: Ledger, archive:
 
 
 def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...]]:
-    """What became of a file's messages, and in sentences what is missing or odd."""
+    """A submission's messages by outcome, and sentences on what is missing or unexpected."""
     counts = ledger.submissions.reconcile(stem)
     notes = (*shortfall(stem, counts), *_late_stops(stem, ledger))
     for note in notes:
@@ -215,32 +215,32 @@ def reconcile(stem: str, ledger: Ledger) -> tuple[Reconciliation, tuple[str, ...
 
 
 def _mark_reported(stem: str, name: str, ledger: Ledger) -> Iterator[str]:
-    """A delivery report proves what we may have missed: that the file arrived, was accepted."""
+    """Move a submission through the states that its delivery report proves."""
     for state in PROVEN:
         ledger.submissions.move(stem, to=state, detail={"proven_by": name})
     state = ledger.submissions.get(stem).state
     if state not in {State.REPORTED, State.CLOSED}:
         yield (
-            f"{stem} is {state} in the ledger, and yet {name} reports on it: messages may have "
-            "been sent. Ask the provider"
+            f"{stem} is {state} in the ledger, but {name} reports on it: messages may have been "
+            "sent. Ask the provider"
         )
 
 
 def _load(file: BinaryIO, stem: str, ledger: Ledger, *, latest: bool) -> Report:
-    """From the file into the ledger, a block after the other."""
+    """Load a delivery report into the ledger, in blocks."""
     deliveries = reports.Deliveries(file)
     ledger.reports.load_delivery_report(stem, deliveries, latest=latest)
     return deliveries.report()
 
 
 def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
-    """Spec, *File name*: a STOP can't be managed any more once the file is there."""
+    """A sentence on STOPs that came too late (spec, *File name*: none after the upload)."""
     late = ledger.submissions.late_stops(stem)
     if late:
         people = count(late, "person", "people")
         yield (
             f"{people} of {stem} opted out after the upload and before its hour: the provider may "
-            "have texted them all the same, and no later campaign does"
+            "have texted them, and no later campaign will"
         )
 
 
@@ -250,12 +250,12 @@ def _late_stops(stem: str, ledger: Ledger) -> Iterator[str]:
 def collect_replies(
     gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> list[Collected]:
-    """Bring home every STOP and SMSMO file that changed since it was last read, STOPs first.
+    """Download and load each STOP and SMSMO file that changed since it was last read, STOPs first.
 
-    And every delivery report on a file that the ledger doesn't know, which nothing else looks for.
-    A broken file stops no other: what failed is told at the end, as ReportsFailed. So is every row
-    in the ledger that can't be read and may be a STOP, each time until a person has seen it. Raises
-    at once only if the gateway gives no listing or the ledger does not answer.
+    Also archives each delivery report on a file that the ledger does not have: no other task does.
+    A broken file does not stop the others: ReportsFailed is raised at the end, with all failures.
+    It is also raised, each time, while the ledger has unreadable rows that may be a STOP and that
+    no operator has seen. Raises at once only if the gateway or the ledger does not answer.
     """
     match_late(ledger, archive)
     collected: list[Collected] = []
@@ -267,23 +267,23 @@ def collect_replies(
         if is_unchanged(file, read.get(file.name), seen.get(file.name)):
             continue
         try:
-            brought = collect_reply_file(file, gateway, ledger, archive, now)
+            loaded = collect_reply_file(file, gateway, ledger, archive, now)
         except LedgerUnreachable:
             raise
         except Exception as error:
             failures.append((file.name, error))
-            brought = error.brought if isinstance(error, StopTorn) else None
-        if brought:
-            collected.append(brought)
+            loaded = error.brought if isinstance(error, StopTorn) else None
+        if loaded:
+            collected.append(loaded)
     failures += misnamed(listing, SOURCE)
-    for odd, problem in misnamed(listing, {ReportKind.ACK}):  # which holds no STOP
-        log.error("%s: %s", odd, problem)
+    for name, problem in misnamed(listing, {ReportKind.ACK}):  # an ACK holds no STOP
+        log.error("%s: %s", name, problem)
     for file in listing:
-        if is_unchanged(file, known := read.get(file.name), seen.get(file.name)):
+        if is_unchanged(file, recorded := read.get(file.name), seen.get(file.name)):
             continue
-        if kept := keep_unmatched(file, known, gateway, ledger, archive):
+        if kept := keep_unmatched(file, recorded, gateway, ledger, archive):
             collected.append(kept)
-    # Not what this look met: whoever looks next, or tries again, must be held by it as well.
+    # Of the whole ledger: later calls must fail too, until an operator has seen these rows.
     unseen = ledger.reports.unseen_stops()
     if failures or unseen:
         raise _failed(failures, collected, unseen)
@@ -294,7 +294,7 @@ def collect_replies(
 def misnamed(
     listing: Iterable[RemoteFile], kinds: Container[ReportKind]
 ) -> Iterator[tuple[str, ReportMisnamed]]:
-    """What may be a report of these kinds, and has a name by which nothing can be placed."""
+    """Files that may be reports of these kinds, but whose names can't be parsed."""
     for file in listing:
         kind = misnamed_report(file.name)
         if kind and kind in kinds:
@@ -302,7 +302,7 @@ def misnamed(
 
 
 def reply_files(listing: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """The STOP and SMSMO files of a listing; STOPs first, because a send may be waiting."""
+    """The STOP and SMSMO files of a listing; STOPs first, as a send may wait for them."""
     named = [(report.kind, file) for file in listing if (report := ReportName.parse(file.name))]
     return [
         file
@@ -315,27 +315,27 @@ def reply_files(listing: Iterable[RemoteFile]) -> list[RemoteFile]:
 def collect_reply_file(
     file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> Collected | None:
-    """Bring one STOP or SMSMO file home; None if it says nothing new."""
-    known = ledger.reports.get(file.name)
+    """Download and load one STOP or SMSMO file; None if it holds nothing new."""
+    recorded = ledger.reports.get(file.name)
     archived = archive_file(file, gateway, ledger, archive)
-    if known is None or known.sha256 != archived.sha256:
+    if recorded is None or recorded.sha256 != archived.sha256:
         return load_replies(archived, ledger, archive)
-    if known.size_bytes == archived.size_bytes:
-        _note_time(known, archived, ledger)
+    if recorded.size_bytes == archived.size_bytes:
+        _record_time(recorded, archived, ledger)
         return None
-    # All that is new since the last look is time: see TAIL_WAITS.
-    if known.loaded_at and now - known.loaded_at >= TAIL_WAITS:
+    # The bytes are the same, and the last line has no end: it is read after TAIL_WAITS.
+    if recorded.loaded_at and now - recorded.loaded_at >= TAIL_WAITS:
         return load_replies(archived, ledger, archive, grows=False)
-    if _tail(archived, known.size_bytes, archive).undecided:
+    if _tail(archived, recorded.size_bytes, archive).undecided:
         raise StopTorn(file.name)
     return None
 
 
 def is_unchanged(file: RemoteFile, known: ReportFile | None, seen: Sighting | None) -> bool:
-    """Whether a listed report is what was read of it.
+    """Whether a listed report is unchanged since it was read.
 
-    One that was fetched within its server's CLOCK_STEP of its first sight may have been written
-    again since, at the same size and time: it is fetched once more.
+    A file fetched within CLOCK_STEP of its first sight may have been rewritten since with the same
+    size and time: it counts as changed, and is fetched again.
     """
     return (
         known is not None
@@ -347,8 +347,8 @@ def is_unchanged(file: RemoteFile, known: ReportFile | None, seen: Sighting | No
     )
 
 
-def _note_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
-    """Write down a report's new time at the gateway, where its bytes are the same."""
+def _record_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
+    """Record a new time of a report at the gateway whose bytes are the same."""
     if known.modified_at != archived.modified_at:
         ledger.reports.record_modified_at(known, archived.modified_at)
 
@@ -356,28 +356,30 @@ def _note_time(known: ReportFile, archived: Archived, ledger: Ledger) -> None:
 def load_replies(
     archived: Archived, ledger: Ledger, archive: Any, *, grows: bool = True
 ) -> Collected:
-    """Load an archived STOP or SMSMO file: opt-outs first, then the rows themselves.
+    """Load an archived STOP or SMSMO file: opt-outs first, then all rows.
 
-    A row that was there and has vanished is forgotten by nobody. Without `grows`, the last line
-    counts as it is. Else whoever says STOP in it is entered at once, and the row when it is whole.
-    Raises StopTorn, when all else is loaded, where it can't be told whose STOP that may be.
+    A row that disappears from the file stays in the ledger. With `grows=False`, the last line is
+    read even without an end. Otherwise its opt-out is entered at once, and its row once it is
+    complete. Raises StopTorn, after the rest is loaded, if the last line may be a STOP and its
+    number can't be read.
     """
     name = archived.report
-    known = ledger.reports.get(archived.name)
+    recorded = ledger.reports.get(archived.name)
     owner = ledger.reports.find_submission(name)
-    loading = _ReplyLoading(archived, known, owner, ledger, archive, grows=grows)
+    loading = _ReplyLoading(archived, recorded, owner, ledger, archive, grows=grows)
     report = loading.go_on() or loading.begin()
     opt_outs, replies = loading.opt_outs, loading.replies
     tail = _tail(archived, report.size_read, archive)
     opt_outs += loading.enter(_entered(tail.rows))
     notes = tuple(_notes(report))
-    if known and known.rows > report.count:
-        notes += (f"it had {count(known.rows, 'row')}, and has fewer now: what was read stays",)
+    if recorded and recorded.rows > report.count:
+        rows = count(recorded.rows, "row")
+        notes += (f"it had {rows}, and has fewer now: the rows read before stay",)
     if owner is None:
-        notes += ("it is about a file that the ledger doesn't know; it was loaded all the same",)
+        notes += ("it belongs to a file that the ledger does not have; it was loaded anyway",)
     for note in notes:
         log.warning("%s: %s", archived.name, note)
-    brought = Collected(
+    collected = Collected(
         name=archived.name,
         kind=name.kind,
         stem=owner.stem if owner else None,
@@ -389,12 +391,12 @@ def load_replies(
         notes=notes,
     )
     if tail.undecided:
-        raise StopTorn(archived.name, brought)
-    return brought
+        raise StopTorn(archived.name, collected)
+    return collected
 
 
 class _ReplyLoading:
-    """A STOP or SMSMO file on its way into the ledger: opt-outs first, then the rows themselves."""
+    """The loading of a STOP or SMSMO file into the ledger: opt-outs first, then all rows."""
 
     def __init__(
         self,
@@ -417,13 +419,13 @@ class _ReplyLoading:
         self._grows = grows and not is_compressed(archived.name)
 
     def begin(self) -> Report:
-        """Load all of it, a block after the other."""
+        """Load the whole file, in blocks."""
         report = self._read(reports.BEGINNING, self._store)
         self._record(_as_read(self._archived, report, self._owner), report)
         return report
 
     def go_on(self) -> Report | None:
-        """Load what it gained since it was read, if that is all that changed; None otherwise."""
+        """Load the rows appended since the last reading; None if the file changed otherwise."""
         known = self._known
         start = _start(known, self._archived, self._archive) if known else None
         if known is None or start is None:
@@ -448,10 +450,10 @@ class _ReplyLoading:
         new = self._ledger.reports.load_replies(self._name, rows)
         self.replies += new
         if new and self._name.kind is ReportKind.SMSMO:
-            _tell_of_unsure(self._name, rows)
+            _warn_of_unsure(self._name, rows)
 
     def enter(self, opt_outs: pa.Table) -> int:
-        """Enter opt-outs into the stop list; how many are new."""
+        """Enter opt-outs into the stop list, and return how many are new."""
         return self._ledger.stop_list.add(
             opt_outs,
             source=SOURCE[self._name.kind],
@@ -470,7 +472,7 @@ class _ReplyLoading:
 
 
 def _start(known: ReportFile, archived: Archived, archive: Any) -> reports.Start | None:
-    """Where a file goes on that only grew since it was read; None to read it from its beginning."""
+    """Where the appended rows of a file begin; None if it must be read from its beginning."""
     gained = archived.size_bytes - known.size_bytes
     if not known.rows or not 0 < gained <= MOST_GAINED or is_compressed(archived.name):
         return None
@@ -484,47 +486,47 @@ def _start(known: ReportFile, archived: Archived, archive: Any) -> reports.Start
                 return None
             lines += piece.count(b"\n")
             left -= len(piece)
-    # A last line that counted without its end may have been ended since.
+    # A last line that was read without an end may be longer now.
     return reports.Start(known.size_bytes, lines, known.rows) if piece.endswith(b"\n") else None
 
 
 def _opt_outs(kind: ReportKind, rows: pa.Table) -> pa.Table:
-    """Everyone in a STOP file, whatever the text says; in SMSMO whoever asks to stop (R35)."""
+    """All rows of a STOP file, whatever their text; the rows of an SMSMO that ask to stop (R35)."""
     if kind is ReportKind.SMSMO:
         rows = rows.filter(opts_out(rows["message"]))
     return _entered(rows)
 
 
-def _tell_of_unsure(report: ReportName, rows: pa.Table) -> None:
+def _warn_of_unsure(report: ReportName, rows: pa.Table) -> None:
     if unsure := pc.sum(may_opt_out(rows["message"])).as_py():
         log.warning(
-            "%s holds replies that may ask to stop, %s of them, and they don't count as a STOP: "
-            "`sms replies unsure` shows them to whoever decides",
+            "%s has %s that may ask to stop and did not count as a STOP: see `sms replies unsure`",
             report,
-            unsure,
+            count(unsure, "reply", "replies"),
         )
 
 
 def _entered(replies: pa.Table) -> pa.Table:
-    """Replies as the stop list takes them."""
+    """Replies with the stop list's column names."""
     return replies.rename_columns({"replied_at": "opted_out_at"})
 
 
 def _tail(archived: Archived, size_read: int, archive: Any) -> reports.Tail:
-    """What is known of the bytes behind a report's last whole row."""
+    """The unfinished last line of a report."""
     with opened(archived, archive) as file:
         file.seek(size_read)
         return reports.read_tail(file.read(LONGEST_ROW), archived.report.kind)
 
 
-# Reports on files that nobody knows
+# Reports on files that the ledger does not have
 
 
 def match_late(ledger: Ledger, archive: Any) -> None:
-    """Match what came home for a file that the ledger did not know then, and knows now.
+    """Match reports to submissions that the ledger did not have when the reports were read.
 
     A delivery report is loaded from the archive, unless another one was read meanwhile; without
-    its bytes it stays unmatched. It never fails: no send may wait for it.
+    its archived bytes it stays unmatched. A report that can't be loaded is only logged, as no send
+    may wait for it.
     """
     for file in ledger.reports.unmatched():
         report = ReportName.parse(file.name)
@@ -543,15 +545,17 @@ def match_late(ledger: Ledger, archive: Any) -> None:
             log.warning("%s is not matched to %s: %s", file.name, owner.stem, error)
             continue
         ledger.reports.adopt(file, owner.stem)
-        log.warning("%s came before its file was known: it is matched to %s", file.name, owner.stem)
+        log.warning(
+            "%s was read before the ledger had its file: matched to %s", file.name, owner.stem
+        )
 
 
 def keep_unmatched(
     file: RemoteFile, known: ReportFile | None, gateway: Gateway, ledger: Ledger, archive: Any
 ) -> Collected | None:
-    """Archive and list a delivery report on a file that the ledger doesn't know; None otherwise.
+    """Archive and record a delivery report if the ledger does not have its file; None otherwise.
 
-    It never fails: no send may wait for a report that is not about any of ours.
+    An error is only logged, as no send may wait for a report on another file.
     """
     report = ReportName.parse(file.name)
     if report is None or report.kind is not ReportKind.ACK:
@@ -563,7 +567,7 @@ def keep_unmatched(
     try:
         archived = archive_file(file, gateway, ledger, archive)
         if known and known.sha256 == archived.sha256:
-            _note_time(known, archived, ledger)
+            _record_time(known, archived, ledger)
             return None
         read = _read(archived, archive, reports.look_through)
         _record(
@@ -572,11 +576,11 @@ def keep_unmatched(
     except LedgerUnreachable:
         raise
     except SmsError as error:
-        log.warning("%s reports on a file that the ledger doesn't know: %s", file.name, error)
+        log.warning("%s reports on a file that the ledger does not have: %s", file.name, error)
         return None
     notes = (
-        "it reports on a file that the ledger doesn't know: it is kept in the archive, and in the "
-        "ledger's view sms.unmatched_report",
+        "it reports on a file that the ledger does not have: it is kept in the archive, and listed "
+        "in the ledger's view sms.unmatched_report",
     )
     log.warning("%s: %s", file.name, notes[0])
     return Collected(
@@ -594,12 +598,12 @@ def _failed(
     failures: list[tuple[str, BaseException]], collected: list[Collected], unseen: dict[str, int]
 ) -> ReportsFailed:
     retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
-    told = tuple((name, sentence(error)) for name, error in failures)
-    return ReportsFailed(told, tuple(collected), retryable, tuple(unseen.items()))
+    problems = tuple((name, sentence(error)) for name, error in failures)
+    return ReportsFailed(problems, tuple(collected), retryable, tuple(unseen.items()))
 
 
 def sentence(error: BaseException) -> str:
-    """An error in words; of one that nobody foresaw only its place, for it may quote a person."""
+    """An error's sentence; of an unforeseen error only its type and place, as it may quote data."""
     if isinstance(error, SmsError):
         return str(error)
     trace = error.__traceback__
@@ -613,15 +617,16 @@ def sentence(error: BaseException) -> str:
 
 
 def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
-    """Copy the report of a name into the archive; ReportUnfinished if it changed meanwhile.
+    """Copy the report with this name into the archive.
 
-    One that was loaded before and is deleted at the gateway since is found in the archive.
+    Raises ReportUnfinished if it grows meanwhile. A report that was loaded, and was deleted at the
+    gateway since, is taken from the archive.
     """
     listed = [file for file in gateway.listing(Folder.REPORT) if file.name == name]
     if not listed:
-        known = ledger.reports.get(name)
-        kept = known and find(known.archive, name, known.modified_at, archive)
-        if not known or not kept or kept.sha256 != known.sha256:
+        recorded = ledger.reports.get(name)
+        kept = recorded and find(recorded.archive, name, recorded.modified_at, archive)
+        if not recorded or not kept or kept.sha256 != recorded.sha256:
             raise GatewayError(
                 f"{name} is neither at the gateway nor in our archive: if it was not deleted by "
                 f"hand, ask {SUPPORT}"
@@ -634,9 +639,9 @@ def archive_report(name: str, gateway: Gateway, ledger: Ledger, archive: Any) ->
 
 
 def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: Any) -> Archived:
-    """Copy the very bytes of a listed report into the archive, grown meanwhile or not.
+    """Copy the present bytes of a listed report into the archive.
 
-    Where the server tells no time, it counts as changed when we first fetched it as it is.
+    If the server gives no time, its modification time is that of our first download of its bytes.
     """
     began = ledger.now()
     with storage.scratch() as copy:
@@ -651,23 +656,23 @@ def archive_file(file: RemoteFile, gateway: Gateway, ledger: Ledger, archive: An
 
 
 def _read(archived: Archived, archive: Any, read: Callable[[BinaryIO], Read]) -> Read:
-    """What a reader makes of an archived report; ReportUnreadable tells the report's name."""
+    """The result of a reader on an archived report. Raises ReportUnreadable with its name."""
     try:
         with opened(archived, archive) as file:
             return read(file)
     except ReportUnreadable as error:
         raise ReportUnreadable(
-            f"{archived.name} is no report that we can read: {error}. Its bytes are kept in the "
-            f"archive as {archived.place}; ask {SUPPORT} for a good one"
+            f"{archived.name} is not a readable report: {error}. Its bytes are in the archive as "
+            f"{archived.place}; ask {SUPPORT} for a correct one"
         ) from error
 
 
 def _notes(report: Report) -> Iterator[str]:
     yield from report.warnings
     if report.unreadable.num_rows:
-        told = report.unreadable.slice(0, 5).to_pylist()
-        more = ", ..." if report.unreadable.num_rows > len(told) else ""
-        lines = ", ".join(f"line {each['line']} {each['reason']}" for each in told)
+        first = report.unreadable.slice(0, 5).to_pylist()
+        more = ", ..." if report.unreadable.num_rows > len(first) else ""
+        lines = ", ".join(f"line {each['line']} {each['reason']}" for each in first)
         yield (
             f"{count(report.unreadable.num_rows, 'row')} can't be read ({lines}{more}): see the "
             "ledger's view sms.quarantine"
@@ -684,26 +689,27 @@ def _record(
     *,
     after: int = 0,
 ) -> None:
-    """Write down how far a report was read, and what of it, or of its lines `after` one, can't be.
+    """Record how far a report was read, and its unreadable rows (those after the line `after`).
 
-    `before`: as it was read when this reading began. What another collector read meanwhile stays.
+    `before` is the record when this reading began. If another task has read the report meanwhile,
+    its record stays.
     """
     if before is not None and replace(before, loaded_at=None) == read:
         return
     with opened(archived, archive) as file:
         rows = _weighed(archived.report.kind, raw_rows(file, unreadable))
         if not ledger.reports.record_reading(before, read, rows, after=after):
-            log.warning("%s was read by another task meanwhile: the next look reads it", read.name)
+            log.warning("%s was read by another task meanwhile: the next run reads it", read.name)
 
 
 def _as_read(archived: Archived, report: Report, owner: Submission | None) -> ReportFile:
-    """A report as it was read: one with a torn tail is shorter than it is, and read again."""
+    """The record of a reading; it leaves out an unfinished last line, so the file is read again."""
     return ReportFile(
         name=archived.name,
         kind=archived.report.kind,
         stem=owner.stem if owner else None,
         submission_id=owner.id if owner else None,
-        # What is packed is whole, or was refused.
+        # A compressed file is complete: an incomplete one was refused before.
         size_bytes=archived.size_bytes if is_compressed(archived.name) else report.size_read,
         modified_at=archived.modified_at,
         sha256=archived.sha256,
@@ -714,7 +720,7 @@ def _as_read(archived: Archived, report: Report, owner: Submission | None) -> Re
 
 
 def _weighed(kind: ReportKind, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Unreadable rows, and whether each may be a STOP: all of a STOP file, replies by words."""
+    """Unreadable rows, marked if they may be a STOP: all rows of a STOP file, replies by words."""
     for batch in rows:
         may = [
             kind is ReportKind.STOP or (kind is ReportKind.SMSMO and reports.may_hold_stop(raw))

@@ -1,9 +1,8 @@
-"""What is no longer needed at the gateway: brought home, deleted there, closed here (R11, R32).
+"""Cleaning of the gateway: load changes, delete finished files, close submissions (R11, R32).
 
-Nothing is deleted that we did not archive and load: its bytes are fetched once more and compared,
-and that is the last thing that happens to a report. Nothing goes of a file whose story is open.
-Whoever is killed in between is simply run again. What can't be done without a person is told at
-the end, by name, when all else is done.
+A report is deleted only if it is archived and loaded: right before, its bytes are downloaded again
+and compared. No file of an open submission is deleted. A run that is killed is simply repeated.
+Files that need an operator are listed in an error at the end, after all other work.
 """
 
 import logging
@@ -45,19 +44,19 @@ from sms.wire.names import ARRIVED, Phase, ReportKind, ReportName, phase_of, rep
 
 log = logging.getLogger(__name__)
 
-Owned: TypeAlias = list[tuple[RemoteFile, Submission | None]]  # files in `Send`, and whose
+Owned: TypeAlias = list[tuple[RemoteFile, Submission | None]]  # files in `Send`, and their owners
 
-HOME = frozenset({State.REPORTED, State.CLOSED})  # the delivery report is, or will never come
+HOME = frozenset({State.REPORTED, State.CLOSED})  # the delivery report is loaded, or never comes
 
-# Support is asked why a file was rejected, and may want to look at it.
+# Support may want to look at a rejected file.
 REJECT_STAYS = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What was deleted at the gateway and which submissions were closed, by name.
+    """The names of deleted files and closed submissions.
 
-    `strange` counts what lies there and is no business of ours.
+    `strange` counts files of other senders at the gateway.
     """
 
     reports: tuple[str, ...]
@@ -68,7 +67,7 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """A report at the gateway, whose it is, and as what it was read."""
+    """A report at the gateway, its submission, and the record of its reading."""
 
     file: RemoteFile
     kind: ReportKind
@@ -77,7 +76,7 @@ class _Report:
 
     @property
     def is_read(self) -> bool:
-        """Whether it was loaded as it lies there, as far as size and time tell."""
+        """Whether its present state was loaded, judged by size and time."""
         return (
             self.known is not None
             and self.known.size_bytes == self.file.size
@@ -88,20 +87,20 @@ class _Report:
 def clean_gateway(
     gateway: Gateway, ledger: Ledger, archive: Any, settings: Settings, now: datetime
 ) -> Cleared:
-    """Delete what is home, close what is over; run again, it goes on where it was stopped.
+    """Delete loaded reports and finished files, and close submissions; may be repeated at any time.
 
-    Raises HousekeepingUnfinished at the end, when files need a person; at once GatewayUnreachable,
+    Raises HousekeepingUnfinished at the end, if files need an operator; at once GatewayUnreachable,
     LedgerUnreachable.
     """
-    failures = _bring_changes_home(gateway, ledger, archive, now)
+    failures = _load_changes(gateway, ledger, archive, now)
     failures += overdue.settle(overdue.Desk(gateway, ledger, archive, settings, now))
     listing = gateway.listing(Folder.REPORT)
-    ours = list(_reports(listing, ledger))
+    reports = list(_reports(listing, ledger))
     deleted: list[str] = []
-    for report in ours:
+    for report in reports:
         try:
-            if _may_go(report, ledger, settings, now):
-                deleted += _let_go(report, gateway, ledger, archive, now)
+            if _is_deletable(report, ledger, settings, now):
+                deleted += _delete_report(report, gateway, ledger, archive, now)
         except (GatewayUnreachable, LedgerUnreachable):
             raise
         except Exception as error:
@@ -109,29 +108,29 @@ def clean_gateway(
     there = gateway.listing(Folder.SEND)
     owners = ledger.submissions.named([stem for each in there if (stem := stem_of(each.name))])
     owned = [(file, owners.get((stem_of(file.name) or "").lower())) for file in there]
-    failures += _contradictions(owned, ours)
-    left = [each for each in ours if each.file.name not in deleted]
+    failures += _contradictions(owned, reports)
+    left = [each for each in reports if each.file.name not in deleted]
     reported = {each.owner.id for each in left if each.kind is ReportKind.ACK}
     sent, strange = _clear_send(owned, gateway, settings, reported, now)
     closed = tuple(_close(gateway, ledger, settings, now))
-    cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(ours))
-    _tell(cleared)
-    # Of STOPs and replies every look of their collector says so.
+    cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(reports))
+    _log(cleared)
+    # Misnamed STOPs and replies are reported by `collect_replies`.
     strangers = misnamed(listing, {ReportKind.ACK})
-    told = {name for name, _ in failures}
-    unread = [*_unread(ours, told, now), *((name, str(error)) for name, error in strangers)]
+    failed = {name for name, _ in failures}
+    unread = [*_unread(reports, failed, now), *((name, str(error)) for name, error in strangers)]
     ledger.reports.record_success(Recurring.CLEAN_GATEWAY)
     if failures or unread:
         raise _unfinished(failures, unread)
     return cleared
 
 
-def _bring_changes_home(
+def _load_changes(
     gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> list[tuple[str, BaseException]]:
-    """Read again what changed since it was read; what could not be.
+    """Load reports that changed since they were read, and return the failures.
 
-    A delivery report of a file that none was read of is its own collector's, who waits for it.
+    The first delivery report of a submission is left to `collect_delivery_report`.
     """
     failures: list[tuple[str, BaseException]] = []
     try:
@@ -140,7 +139,7 @@ def _bring_changes_home(
         failures.append(("STOPs and replies", error))
     for report in _reports(gateway.listing(Folder.REPORT), ledger):
         awaited = report.known is None and report.owner.state not in HOME
-        # One that was never seen by our own clock would never be old enough to go.
+        # A report without a sighting would never be old enough to be deleted.
         is_sure = report.file.modified_at and ledger.reports.sighting(report.file.name)
         is_read = report.is_read and is_sure
         if report.kind is ReportKind.ACK and not is_read and not awaited:
@@ -157,7 +156,7 @@ def _bring_changes_home(
 
 
 def _reports(listing: Iterable[RemoteFile], ledger: Ledger) -> Iterator[_Report]:
-    """The reports on files of ours; others are other people's."""
+    """The reports on submissions of this ledger; those of other senders are ignored."""
     for file in listing:
         name = ReportName.parse(file.name)
         owner = ledger.reports.find_submission(name) if name else None
@@ -165,8 +164,8 @@ def _reports(listing: Iterable[RemoteFile], ledger: Ledger) -> Iterator[_Report]
             yield _Report(file, name.kind, owner, ledger.reports.get(file.name))
 
 
-def _may_go(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
-    """A delivery report once it is whole; what may grow, when its campaign is quiet (R32)."""
+def _is_deletable(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
+    """Whether a delivery report is complete, or a growing report's campaign is quiet (R32)."""
     if not report.is_read or report.owner.state not in HOME:
         return False
     if report.kind is ReportKind.ACK:
@@ -175,9 +174,9 @@ def _may_go(report: _Report, ledger: Ledger, settings: Settings, now: datetime) 
 
 
 def _is_whole(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
-    """Whether nothing more is expected in a delivery report.
+    """Whether a delivery report is complete.
 
-    Standing still is not enough: one that does not cover every message may be half written.
+    Being unchanged is not enough: a report that does not cover every message may be half written.
     """
     unchanged = unchanged_for(report.file.name, ledger, now)
     if unchanged < REPORT_SETTLES:
@@ -185,7 +184,7 @@ def _is_whole(report: _Report, ledger: Ledger, settings: Settings, now: datetime
     missing = ledger.submissions.reconcile(report.owner.stem).missing
     if missing and unchanged < settings.incomplete_report_retention:
         log.warning(
-            "%s does not cover %d messages: it stays until it does, or for %d days unchanged",
+            "%s does not cover %d messages: it stays until it does, or is unchanged for %d days",
             *(report.file.name, missing, settings.incomplete_report_retention.days),
         )
         return False
@@ -196,12 +195,12 @@ def _is_quiet(submission: Submission, settings: Settings, now: datetime) -> bool
     return now - submission.sent_at >= settings.close_after
 
 
-def _let_go(
+def _delete_report(
     report: _Report, gateway: Gateway, ledger: Ledger, archive: Any, now: datetime
 ) -> list[str]:
-    """Delete a report whose bytes are those that were loaded; its name, or nothing.
+    """Delete a report if its bytes are the loaded ones, and return its name in a list.
 
-    A size and a time tell less than the bytes: what differs is loaded instead.
+    If the bytes differ, although size and time are the same, it is loaded instead.
     """
     assert report.known
     name = report.file.name
@@ -212,10 +211,10 @@ def _let_go(
     except GatewayError:
         if any(each.name == name for each in gateway.listing(Folder.REPORT)):
             raise
-        return [name]  # somebody else has deleted it
+        return [name]  # deleted meanwhile by another process
     if archived.sha256 == report.known.sha256:
         return _delete(Folder.REPORT, report.file, gateway)
-    log.warning("%s was written anew with the same size and time: it is loaded again", name)
+    log.warning("%s was rewritten with the same size and time: it is loaded again", name)
     if report.kind is ReportKind.ACK:
         bring_delivery_report(report.owner.stem, name, gateway, ledger, archive, now)
     else:
@@ -224,29 +223,29 @@ def _let_go(
 
 
 def _delete(folder: Folder, file: RemoteFile, gateway: Gateway) -> list[str]:
-    """Delete a file that still is what was judged; its name, or nothing if it has changed.
+    """Delete a file if it is unchanged since the listing, and return its name in a list.
 
-    A listing may be minutes old by now, and the provider appends at any time: so it is looked at
-    once more, and GatewayUnreachable if that look is too old by the time the request leaves.
+    The listing may be minutes old, and the provider appends at any time: so the directory is listed
+    again. Raises GatewayUnreachable if that second listing is too old when the request is sent.
     """
     look = Look()
     there = [each for each in gateway.listing(folder) if each.name == file.name]
     if there and there != [file]:
-        log.info("%s has changed since it was looked at: it stays until the next time", file.name)
+        log.info("%s has changed since it was listed: it stays until the next run", file.name)
         return []
     try:
         if there:
             gateway.remove(folder, file.name, look.require)
     except LookExpired as error:
         raise GatewayUnreachable(
-            f"this process stood still between the last look at {file.name} and its deletion: "
-            "nothing was deleted by that look"
+            f"this process was suspended between the last check of {file.name} and its deletion: "
+            "the file was not deleted"
         ) from error
     return [file.name]
 
 
 def _contradictions(sent: Owned, reports: Iterable[_Report]) -> list[tuple[str, BaseException]]:
-    """Files that this ledger has called off, and that the provider has all the same."""
+    """Submissions that this ledger has cancelled, and that the provider has nevertheless."""
     shown = {
         owner.stem: str(phase)
         for file, owner in sent
@@ -265,7 +264,7 @@ def _contradictions(sent: Owned, reports: Iterable[_Report]) -> list[tuple[str, 
 def _clear_send(
     sent: Owned, gateway: Gateway, settings: Settings, reported: Container[int], now: datetime
 ) -> tuple[tuple[str, ...], int]:
-    """Delete what is ours and over in `Send`; the names, and how many files are nobody's.
+    """Delete finished files in `Send`; the names, and the number of files of other senders.
 
     `reported` are the ids of submissions whose delivery report is still at the gateway.
     """
@@ -286,13 +285,13 @@ def _is_over(
     reported: Container[int],
     now: datetime,
 ) -> bool:
-    """Whether a file of ours in `Send` is of no more use; `.csv` and `.lock` are the provider's."""
+    """Whether a file in `Send` can be deleted; `.csv` and `.lock` belong to the provider."""
     match phase_of(file.name, owner.stem):
         case Phase.DONE:
             return owner.state in HOME and owner.id not in reported
         case Phase.REJECT:
-            heard = owner.verdict_at or now
-            return owner.state is State.REJECTED and now - heard >= REJECT_STAYS
+            rejected_at = owner.verdict_at or now
+            return owner.state is State.REJECTED and now - rejected_at >= REJECT_STAYS
         case Phase.TMP | None:  # left behind by a try that died
             touched = file.modified_at or owner.claimed_at or owner.send_at
             dead = now - touched > settings.claim_lease
@@ -302,7 +301,7 @@ def _is_over(
 
 
 def _close(gateway: Gateway, ledger: Ledger, settings: Settings, now: datetime) -> Iterator[str]:
-    """Close what is quiet and of which nothing lies at the gateway any more; by stem."""
+    """Close quiet submissions without a file at the gateway, and yield their stems."""
     reports = list(_reports(gateway.listing(Folder.REPORT), ledger))
     sent = {(stem_of(each.name) or "").lower() for each in gateway.listing(Folder.SEND)}
     shown = {each.owner.id for each in reports}
@@ -320,34 +319,34 @@ def _close(gateway: Gateway, ledger: Ledger, settings: Settings, now: datetime) 
 
 
 def _unread(
-    reports: Iterable[_Report], told: Container[str], now: datetime
+    reports: Iterable[_Report], failed: Container[str], now: datetime
 ) -> list[tuple[str, str]]:
-    """What the provider may delete before we have read it (R11), and is not told of already."""
+    """Reports that the provider may delete before we read them (R11), except those of `failed`."""
     return [
         (report.file.name, _what_to_do(report))
         for report in reports
         if not report.is_read
         and now - report.owner.sent_at >= UNREAD
-        and report.owner.stem not in told
+        and report.owner.stem not in failed
     ]
 
 
 def _what_to_do(report: _Report) -> str:
-    lies = f"unread {UNREAD.days} days after its hour, and the provider keeps it for a month"
+    unread = f"unread {UNREAD.days} days after its hour, and the provider keeps it for a month"
     if report.kind is ReportKind.ACK:
-        return f"{lies}: {remedies.COLLECT} with the stem {report.owner.stem}"
-    return f"{lies}: see why {Dag.COLLECT_REPLIES} does not read it, and copy it by hand until then"
+        return f"{unread}: {remedies.COLLECT} with the stem {report.owner.stem}"
+    return f"{unread}: check why {Dag.COLLECT_REPLIES} does not read it, and copy it by hand first"
 
 
 def _unfinished(
     failures: list[tuple[str, BaseException]], unread: list[tuple[str, str]]
 ) -> HousekeepingUnfinished:
-    told = [(name, sentence(error)) for name, error in failures]
+    problems = [(name, sentence(error)) for name, error in failures]
     retryable = any(isinstance(error, SmsError) and error.retryable for _, error in failures)
-    return HousekeepingUnfinished((*told, *unread), retryable)
+    return HousekeepingUnfinished((*problems, *unread), retryable)
 
 
-def _tell(cleared: Cleared) -> None:
+def _log(cleared: Cleared) -> None:
     for what, names in (
         ("deleted in Report", cleared.reports),
         ("deleted in Send", cleared.sent),
@@ -356,4 +355,4 @@ def _tell(cleared: Cleared) -> None:
         if names:
             log.info("%d %s: %s", len(names), what, ", ".join(names))
     if cleared.strange:
-        log.info("%d files at the gateway are not ours to delete", cleared.strange)
+        log.info("%d files at the gateway belong to other senders", cleared.strange)

@@ -1,6 +1,6 @@
-"""What the operator is told of a file, as facts and in a sentence: never a number or a text.
+"""Notices to the operator on a file: facts and a sentence, without phone numbers or texts.
 
-What belongs here: the words. Who is told, and how, is `settings.notify` and Airflow's side.
+What belongs here: the content. The setting `notify` and `sms_airflow` decide who gets it, and how.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from sms.ledger.states import State
 from sms.settings import Event
 from sms.words import are, count
 
-# The moves that are worth a word; the provider's optional e-mails tell of the second.
+# The states that cause a notice; the provider's optional e-mails cover the second.
 TOLD: Mapping[State, Event] = {
     State.SUBMITTED: "submitted",
     State.ACCEPTED: "accepted",
@@ -28,7 +28,7 @@ TOLD: Mapping[State, Event] = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One event of one file; moments are ISO and aware, `counts` are of a reported file alone."""
+    """One event of one file; times are ISO with zone, `counts` exist for `reported` only."""
 
     event: Event
     sentence: str
@@ -43,12 +43,12 @@ class Notice:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a notifier's templates may use."""
+        """The fields that a notifier's templates may use."""
         return asdict(self)
 
 
 def of_move(ledger: Ledger, stem: str, to: State) -> Notice | None:
-    """What to tell of a move of a file; None if nobody asked to hear of such moves."""
+    """The notice of a file's new state; None for states without a notice."""
     if to not in TOLD:
         return None
     counts = ledger.submissions.reconcile(stem) if to is State.REPORTED else None
@@ -57,30 +57,30 @@ def of_move(ledger: Ledger, stem: str, to: State) -> Notice | None:
 
 
 def of_overdue(ledger: Ledger, stem: str, sentence: str) -> Notice:
-    """What to tell of a verdict or a report that did not come in time."""
+    """The notice of an overdue verdict or report."""
     return _notice("overdue", ledger.submissions.get(stem), ledger, sentence)
 
 
 def shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
-    """Of a file whose report was loaded, in sentences: what is missing or odd."""
+    """Sentences on what is missing or unexpected in a file's loaded delivery reports."""
     if counts.missing:
         covered = counts.sent - counts.missing
         yield (
             f"the delivery report of {stem} covers {covered:,} of its "
             f"{count(counts.sent, 'message')}: {counts.missing:,} {are(counts.missing)} missing. "
-            "They may never have been sent, for want of balance (R8): check the account, and ask "
-            "the provider"
+            "They may never have been sent, as the balance was too low (R8): check the account, "
+            "and ask the provider"
         )
     if counts.kept:
         yield (
             f"{count(counts.kept, 'message')} of {stem} {are(counts.kept)} in an earlier delivery "
-            "report and not in the latest: what the earlier one stated stays. Ask "
+            "report and not in the latest: the earlier status stays. Ask "
             f"{SUPPORT} which is right"
         )
     if counts.pending:
         yield f"{_messages(counts.pending, stem)} no final status"
     if counts.unknown:
-        yield f"{_messages(counts.unknown, stem)} a status whose meaning is not known"
+        yield f"{_messages(counts.unknown, stem)} an unknown status"
     if counts.strangers:
         rows = count(counts.strangers, "row")
         verb = "reports" if counts.strangers == 1 else "report"
@@ -88,7 +88,7 @@ def shortfall(stem: str, counts: Reconciliation) -> Iterator[str]:
     if counts.duplicates:
         rows = count(counts.duplicates, "row")
         verb = "reports" if counts.duplicates == 1 else "report"
-        yield f"{rows} {verb} again on a message of {stem}: the last one counts"
+        yield f"{rows} {verb} again on a message of {stem}: the last row counts"
 
 
 def _messages(number: int, stem: str) -> str:
@@ -119,13 +119,13 @@ def _notice(
 def _sentence(to: State, submission: Submission, counts: Reconciliation | None) -> str:
     stem, messages = submission.stem, count(submission.messages or 0, "message")
     if counts is not None:
-        told = ", ".join(
+        outcomes = ", ".join(
             f"{number:,} {outcome.replace('_', ' ')}"
             for outcome, number in asdict(counts).items()
             if outcome in OUTCOMES and number
         )
         return ". ".join(
-            [f"{stem}, {count(counts.sent, 'message')}: {told}", *shortfall(stem, counts)]
+            [f"{stem}, {count(counts.sent, 'message')}: {outcomes}", *shortfall(stem, counts)]
         )
     return {
         State.SUBMITTED: f"{stem} is at the gateway, which has not yet accepted it: {messages}, "
@@ -133,8 +133,8 @@ def _sentence(to: State, submission: Submission, counts: Reconciliation | None) 
         State.ACCEPTED: f"the gateway accepted {stem}: {messages}, for "
         f"{in_words(submission.send_at)}",
         State.REJECTED: f"the gateway rejected {stem} with {messages}: nothing of it is sent",
-        State.UNKNOWN: f"whether {stem} ({messages}) reached the gateway can't be known from "
-        f"here: ask {SUPPORT}, then {remedies.ANSWER}",
+        State.UNKNOWN: f"it is unknown whether {stem} ({messages}) reached the gateway: ask "
+        f"{SUPPORT}, then {remedies.ANSWER}",
     }[to]
 
 

@@ -1,7 +1,7 @@
-"""Submissions that are older than their state may be: settled where the gateway proves it, or told.
+"""Overdue submissions: settled if the gateway proves their state, otherwise reported.
 
-Tasks wait for verdicts and reports, but a DAG may be deleted and Airflow's database lost. So this
-asks the ledger and the gateway alone, and each submission that is not over is found here.
+Tasks wait for verdicts and reports, but a DAG may be deleted, or Airflow's database lost. So this
+module uses the ledger and the gateway alone, and checks each submission that is not over.
 """
 
 import logging
@@ -40,13 +40,13 @@ from sms.words import count
 
 log = logging.getLogger(__name__)
 
-# How long after its hour a try may be in the middle of an upload: by then no retry is left.
+# How long after its hour an upload may still be running: then no retry is left.
 TRIES_LAST = timedelta(days=1)
 
 
 @dataclass
 class Desk:
-    """What the answers are looked up in; a directory is listed once, and only if it is needed."""
+    """The gateway, the ledger and the settings; a directory is listed once, when it is needed."""
 
     gateway: Gateway
     ledger: Ledger
@@ -63,7 +63,7 @@ class Desk:
         return self._listings[folder]
 
     def proof_of_arrival(self, stem: str) -> str:
-        """What proves that the provider has a submission; "" if nothing does."""
+        """The proof that the provider has a submission; "" without proof."""
         return proof_of_arrival(stem, self, self.ledger)
 
     def report(self, stem: str) -> RemoteFile | None:
@@ -72,7 +72,7 @@ class Desk:
 
 
 def settle(desk: Desk) -> list[tuple[str, Exception]]:
-    """Move what the gateway proves; each other submission that is overdue, with its sentence.
+    """Settle what the gateway proves, and return the other overdue submissions with their errors.
 
     Raises GatewayUnreachable, LedgerUnreachable.
     """
@@ -92,22 +92,22 @@ def settle(desk: Desk) -> list[tuple[str, Exception]]:
 
 
 def is_abandoned(each: Submission, now: datetime) -> bool:
-    """Whether no try can be in the middle of an upload any more."""
+    """Whether an upload can no longer be running."""
     return now - max(each.send_at, each.claimed_at or each.send_at) >= TRIES_LAST
 
 
 def lacks_verdict(each: Submission, settings: Settings, now: datetime) -> bool:
-    """Whether the verdict on a submitted file should be known."""
+    """Whether the verdict on a submitted file is overdue."""
     return now - (each.submitted_at or each.send_at) >= settings.verdict_timeout
 
 
 def lacks_report(each: Submission, settings: Settings, now: datetime) -> bool:
-    """Whether the delivery report of an accepted file should be there (R29)."""
+    """Whether the delivery report of an accepted file is overdue (R29)."""
     return now >= (each.due_at or report_due_of(each)) + settings.report_grace
 
 
 def _uploading(each: Submission, desk: Desk) -> SmsError | None:
-    """One that was left in the middle of its upload."""
+    """Judge a submission whose upload was interrupted."""
     if not is_abandoned(each, desk.now):
         return None
     proof = desk.proof_of_arrival(each.stem)
@@ -119,13 +119,13 @@ def _uploading(each: Submission, desk: Desk) -> SmsError | None:
     if each.may_have_left:
         return unknown(each.stem)
     return SmsError(
-        "its upload was broken off, and no task tried again since: it was not sent, with "
+        "its upload was interrupted, and no task has tried again since: it was not sent, with "
         f"{_messages(each)}. To end it, {remedies.CALL_OFF}; to send it, {remedies.NEW_RUN}"
     )
 
 
 def _prepared(each: Submission, desk: Desk) -> SmsError | None:
-    """One that never went to the gateway, by this ledger; its run's folder expires with it."""
+    """Judge a submission that was never uploaded: it must not be at the gateway."""
     if desk.now - each.send_at < TRIES_LAST:
         return None
     proof = desk.proof_of_arrival(each.stem)
@@ -133,7 +133,7 @@ def _prepared(each: Submission, desk: Desk) -> SmsError | None:
 
 
 def _unknown(each: Submission, desk: Desk) -> SmsError | None:
-    """One of which nobody knows whether it arrived."""
+    """Judge a submission in `unknown`."""
     if look_again(each, desk, desk.ledger).state is State.UNKNOWN:
         return unknown(each.stem)
     log.warning("%s counts as submitted: to go on, %s", each.stem, remedies.clear(Task.SUBMIT))
@@ -141,19 +141,19 @@ def _unknown(each: Submission, desk: Desk) -> SmsError | None:
 
 
 def _submitted(each: Submission, desk: Desk) -> SmsError | None:
-    """One whose verdict should be known: by `.done`, `.reject`, or a delivery report."""
+    """Judge a submission without a verdict: `.done`, `.reject` or a delivery report gives it."""
     if not lacks_verdict(each, desk.settings, desk.now):
         return None
     phases = look_at(desk, each.stem).phases
     if Phase.REJECT in phases:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=False)
         return SmsError(
-            "the gateway rejected it, and no task waited for that: it was not sent, with "
-            f"{_messages(each)}. Ask {SUPPORT} why"
+            "the gateway rejected it, and no task was waiting for the verdict: it was not sent, "
+            f"with {_messages(each)}. Ask {SUPPORT} why"
         )
     if Phase.DONE in phases:
         record_verdict(each.stem, desk.ledger, desk.now, accepted=True)
-        log.warning("%s was accepted, and no task waited for that", each.stem)
+        log.warning("%s was accepted, and no task was waiting for the verdict", each.stem)
         return _accepted(desk.ledger.submissions.get(each.stem), desk)
     if desk.report(each.stem):
         return _accepted(each, desk)
@@ -162,7 +162,7 @@ def _submitted(each: Submission, desk: Desk) -> SmsError | None:
 
 
 def _accepted(each: Submission, desk: Desk) -> SmsError | None:
-    """One whose delivery report should be there."""
+    """Judge an accepted submission without a delivery report."""
     due = each.due_at or report_due_of(each)
     if not lacks_report(each, desk.settings, desk.now):
         return None
@@ -170,25 +170,25 @@ def _accepted(each: Submission, desk: Desk) -> SmsError | None:
         bring_delivery_report(
             each.stem, report.name, desk.gateway, desk.ledger, desk.archive, desk.now
         )
-        log.warning("%s was fetched, and no task waited for it", report.name)
+        log.warning("%s was fetched, and no task was waiting for it", report.name)
         return None
     if desk.now - each.sent_at <= MONTH:
         return ReportOverdue(each.stem, each.messages, due)
     why = "no report within a month"
     desk.ledger.submissions.move(each.stem, to=State.CLOSED, detail={"why": why})
     return SmsError(
-        "it is closed without a delivery report: the provider's month is over, and what became of "
-        f"it ({_messages(each)}) stays unknown"
+        "it is closed without a delivery report: the provider keeps reports for a month, and the "
+        f"outcome of {_messages(each)} stays unknown"
     )
 
 
 def _reported(each: Submission, desk: Desk) -> SmsError | None:
-    """One that is over, while the provider still shows it as not processed."""
+    """Judge a reported submission that the gateway still shows as not processed."""
     stays = look_at(desk, each.stem).phases.keys() & {Phase.CSV, Phase.LOCK}
     if not stays or desk.now - each.sent_at < desk.settings.close_after:
         return None
     return SmsError(
-        f"its delivery report was loaded, and the gateway still shows it as "
+        f"its delivery report was loaded, but the gateway still shows it as "
         f"{', '.join(sorted(stays))}, so it can't be closed. Housekeeping never deletes such a "
         f"file: ask {SUPPORT} to remove it"
     )

@@ -1,7 +1,7 @@
-"""Archived reports loaded once more, into a ledger that has lost them.
+"""Replay of archived reports into a ledger that has lost them.
 
-They go in as they came: in the order in which they were archived, STOPs and replies first where
-that is the same moment. What was loaded before is found loaded, so a replay may be repeated.
+Reports are loaded in the order of their archiving; at the same time STOPs and replies come first.
+Rows that are loaded already are skipped, so a replay may be repeated.
 """
 
 import logging
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 
 
 def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected]:
-    """Load reports again, whichever they are by their names; folders with all that is in them.
+    """Load reports again, from files or from folders with all their files.
 
-    A delivery report needs its file in the ledger; STOPs and replies need nothing. One that fails
-    stops no other: ReplayUnfinished tells them at the end. Raises ConfigurationError where there is
-    nothing to read, LedgerUnreachable at once.
+    A delivery report needs its submission in the ledger; STOPs and replies do not. A failure does
+    not stop the others: ReplayUnfinished lists all at the end. Raises ConfigurationError if there
+    is nothing to read, LedgerUnreachable at once.
     """
     loaded: list[Collected] = []
     failures: list[tuple[str, str]] = []
@@ -59,21 +59,21 @@ def replay(paths: Iterable[Any], ledger: Ledger, archive: Any) -> list[Collected
 
 
 def _found(path: Any) -> list[tuple[str, Any]]:
-    """The reports of a path that somebody gave; ConfigurationError if there are none."""
+    """The reports below a path. Raises ConfigurationError if there are none."""
     try:
         found = list(_files(path)) if path.exists() else []
     except (OSError, ImportError, ValueError) as error:
-        raise ConfigurationError(f"{path} can't be looked into: {error}") from error
+        raise ConfigurationError(f"{path} can't be read: {error}") from error
     if not found:
         raise ConfigurationError(
-            f"there is no report in {path}: give the archive, a folder of it, or files, by a path "
-            "from here or a URL"
+            f"there is no report in {path}: give the archive, a folder of it, or files, as a local "
+            "path or a URL"
         )
     return found
 
 
 def _files(path: Any) -> Iterator[tuple[str, Any]]:
-    """Each report below a path: its name at the gateway, and where it lies."""
+    """Each report below a path: its name at the gateway, and its path."""
     if path.is_dir():
         for each in path.iterdir():
             yield from _files(each)
@@ -82,14 +82,14 @@ def _files(path: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _name(path: Any) -> str:
-    """`ACK-….csv` itself, or the folder of that name that the archive keeps its states in."""
+    """A report's name: that of the file (`ACK-….csv`), or of its folder in the archive."""
     if ReportName.parse(path.name):
         return str(path.name)
     return f"{path.parent.name}.csv{'.gz' if is_compressed(path.name) else ''}"
 
 
 def _in_order(report: tuple[str, Any]) -> tuple[float, bool, int]:
-    """When it was archived; of one moment STOPs and replies first, and what grew last."""
+    """Sort key: the time of archiving, then STOPs and replies first, then smaller files first."""
     name, path = report
     found, parsed = path.stat(), ReportName.parse(name)
     is_delivery = parsed is not None and parsed.kind is ReportKind.ACK
@@ -99,28 +99,28 @@ def _in_order(report: tuple[str, Any]) -> tuple[float, bool, int]:
 def _archived(name: str, path: Any, archive: Any) -> Archived:
     if ReportName.parse(name) is None:
         raise ReportUnreadable(
-            "neither its name nor its folder's is a report's: give files as they lie in the "
-            "archive, or name them as the provider does (ACK-….csv)"
+            "neither its name nor its folder's name is that of a report: give files as they are in "
+            "the archive, or name them as the provider does (ACK-….csv)"
         )
-    # When it changed at the gateway is forgotten; while it lies there, the next look reads it.
+    # The time at the gateway is lost; if the file is still there, the next run reads it again.
     at = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
     with storage.opened(path, "rb") as source:
         return keep(source, name, at, archive)
 
 
 def _load(archived: Archived, ledger: Ledger, archive: Any, *, grows: bool) -> Collected:
-    """One state of a report; only of the last one known may a line without its end count."""
+    """Load one state of a report; only in its last state may a line without an end count."""
     report = archived.report
     if report.kind is not ReportKind.ACK:
         try:
             return load_replies(archived, ledger, archive, grows=grows)
-        except StopTorn as torn:  # a later state of it says how that row went on
-            brought: Collected = torn.brought
-            return brought
+        except StopTorn as torn:  # a later state has the whole row
+            loaded: Collected = torn.brought
+            return loaded
     owner = ledger.reports.find_submission(report)
     if owner is None:
         raise LedgerError(
-            f"the ledger knows no file {report.stem}, and outcomes belong to a file's messages: "
+            f"the ledger has no file {report.stem}, and outcomes need their file's messages: "
             "restore sms.campaign_run, sms.submission and sms.message first"
         )
     loaded = load_delivery_report(owner.stem, archived, ledger, archive)

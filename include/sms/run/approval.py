@@ -1,4 +1,4 @@
-"""What must happen before a run may be sent: its proofs have left, a person has approved it."""
+"""The approval of a run: its proofs must have been sent, and an operator must have approved it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from sms.settings import Settings
 
 
 def proof_keys(plan: Plan, ledger: Ledger) -> dict[str, str]:
-    """The runs that prove what is prepared now, by variant; none without `proof_to`."""
+    """The run keys of the present preparation's proofs, by variant; none without `proof_to`."""
     if plan.dry_run or not plan.campaign.proof_to:
         return {}
     key = f"{plan.run_key}/{PROOF}-{ledger.runs.prepared_digest(plan.run_key)}"
@@ -22,19 +22,19 @@ def proof_keys(plan: Plan, ledger: Ledger) -> dict[str, str]:
 
 
 def require_proved(plan: Plan, ledger: Ledger) -> list[Submission]:
-    """The proofs of what is prepared now; NotApproved unless each has left."""
+    """The proofs of the present preparation. Raises NotApproved unless each has been sent."""
     run_keys = proof_keys(plan, ledger).values()
     proofs = [each for run_key in run_keys for each in ledger.submissions.of_run(run_key)]
     if len(proofs) < len(run_keys) or any(each.state not in SENT for each in proofs):
         raise NotApproved(
-            "the proof of what is prepared now has not left, so nobody can have seen it: "
+            "the proof of the present preparation has not been sent, so it can't be checked: "
             f"{remedies.clear(Task.PREPARE_PROOF)}"
         )
     return proofs
 
 
 def is_needed(plan: Plan, ledger: Ledger) -> bool:
-    """Whether the campaign asks for an approval of this run: always after a proof."""
+    """Whether this run needs an approval; with `proof_to` it always does."""
     if plan.campaign.proof_to:
         return True
     least = plan.campaign.approval
@@ -50,9 +50,9 @@ def deadline(
     now: datetime,
     proofs: Sequence[Submission] = (),
 ) -> datetime:
-    """Until when a run may be approved: not beyond its first hour.
+    """Until when a run may be approved: its first hour, plus `max_delay`, at the latest.
 
-    The time for it begins when the proofs arrive.
+    `approval_timeout` is counted from the arrival of the proofs.
     """
     latest = max([now, *(each.send_at for each in proofs)]) + settings.approval_timeout
     begins = min(each.send_at for each in files)

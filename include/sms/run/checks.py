@@ -1,6 +1,6 @@
-"""What a campaign can't keep under the operator's settings, found before there is a row or a run.
+"""Checks of a campaign against the operator's settings, before any row is read.
 
-What is wrong with the folder by itself is told where that is read (`sms.campaign`).
+Faults of the campaign's folder alone are found where it is read (`sms.campaign`).
 """
 
 import copy
@@ -22,7 +22,7 @@ from sms.telecom.gsm import MOST_PARTS
 
 
 def faults(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
-    """Each reason for which no run, or none as it is written, could go out; with file and line."""
+    """The faults for which no run of the campaign could be sent, with file and line."""
     yield from _unpriced(campaign, settings)
     yield from _closed(campaign, settings)
     reserved = list(_reserved(campaign))
@@ -30,7 +30,7 @@ def faults(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
 
 
 def needs(campaign: Campaign) -> list[str]:
-    """The columns that the query must return; whether it does, only the warehouse knows."""
+    """The columns that the query must return. Only the warehouse shows whether it does."""
     text = preparation.template(campaign)
     asked = preparation.screener(campaign, text)
     own = [asked.key, asked.msisdn, *([asked.postcode] if asked.postcode else [])]
@@ -38,7 +38,7 @@ def needs(campaign: Campaign) -> list[str]:
 
 
 def notes(campaign: Campaign) -> Iterator[str]:
-    """What is no fault and worth knowing, with file and line."""
+    """Warnings that are no faults, with file and line."""
     if problem := stop_mentions.unreached(campaign, campaign.allowed_countries):
         yield str(at_key("stop_mention", campaign, problem))
     for path, text in campaign.texts.values():
@@ -53,8 +53,8 @@ def _unpriced(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
     lacking = sorted(set(campaign.allowed_countries) - settings.prices.keys())
     if campaign.budget is not None and lacking:
         problem = (
-            f"the budget can't be kept, as the settings' `prices` lack {', '.join(lacking)}: say "
-            "there what one SMS costs, or leave the budget out"
+            f"the budget can't be checked, as the settings' `prices` lack {', '.join(lacking)}: "
+            "add the price of one SMS there, or remove the budget"
         )
         yield at_key("budget", campaign, problem)
 
@@ -74,7 +74,7 @@ def _closed(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
 
 
 def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
-    """A text that nobody can get: each column counts as one letter, logic as nothing."""
+    """A text that is too long for every recipient: a column counts as one letter, logic as none."""
     found = preparation.template(campaign)
     texts = {"": found} if isinstance(found, Template) else found.by_variant
     for name, text in texts.items():
@@ -82,7 +82,7 @@ def _too_long(campaign: Campaign, settings: Settings) -> Iterator[BadCampaign]:
 
 
 def _reserved(campaign: Campaign) -> Iterator[BadCampaign]:
-    """A text that uses a column's name which is ours."""
+    """A text that uses a reserved column name."""
     text = preparation.template(campaign)
     try:
         preparation.screener(campaign, text)
@@ -101,7 +101,7 @@ def _text_too_long(
         yield error
         return
     if pc.any(pc.equal(rendering.excluded["reason"], Reason.TEXT_TOO_LONG)).as_py():
-        what = "the text" if len(text.pieces) < 2 and text.words else "what the text always says"
+        what = "the text" if len(text.pieces) < 2 and text.words else "the fixed part of the text"
         mention = ", with the stop mention" if campaign.stop_mention else ""
         longer = (
             ""
@@ -117,7 +117,7 @@ def _text_too_long(
 
 
 def at_key(key: str, campaign: Campaign, problem: str) -> BadCampaign:
-    """A fault of what campaign.yaml says by a key, at its line if the key is there."""
+    """A fault of a key of campaign.yaml, at its line if the key is there."""
     return BadCampaign(*place_of(key, campaign), f"{key}: {problem}")
 
 

@@ -1,7 +1,7 @@
 """May this file leave now? The rules that decide it, from top to bottom.
 
-They are asked before a byte is uploaded and again right before the rename, in the same turn of the
-ledger as the last look at the stop list (`delivery`). What an earlier answer said does not count.
+They are checked before the upload and again right before the rename, in the same turn of the ledger
+as the last read of the stop list (`delivery`). An earlier result does not count.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,8 @@ Numbers = npt.NDArray[np.int64]
 
 # What to do about the rest of a run whose first files have left.
 LEFT_OF_A_RUN = (
-    "some of its run have been written to: a new run, whose query leaves out whoever is in "
-    "sms.delivery, may go on"
+    "other files of its run have been sent: for the rest, trigger a new run whose query leaves out "
+    "the recipients in sms.delivery"
 )
 
 
@@ -40,8 +40,8 @@ LEFT_OF_A_RUN = (
 class DepartureRules:
     """The rules for the files of one run.
 
-    `require_not_halted` raises while an operator has halted all sending; `now` is asked anew for
-    each answer. `cap` is the campaign's frequency cap, if it has one.
+    `require_not_halted` raises while an operator has halted all sending. `now` is called for each
+    check. `cap` is the campaign's frequency cap, if it has one.
     """
 
     plan: Plan
@@ -52,7 +52,7 @@ class DepartureRules:
     cap: FrequencyCap | None = None
 
     def require(self, submission: Submission) -> None:
-        """Raise for the first rule that forbids that a file leaves now.
+        """Check all rules in order, and raise for the first that forbids the file to leave now.
 
         Raises SendingHalted, WindowClosed, NotApproved, StopListUnsafe.
         """
@@ -70,7 +70,7 @@ class DepartureRules:
     def left_out(
         self, numbers: Numbers, opted_out: Callable[[Numbers], Numbers]
     ) -> Iterator[tuple[str, Numbers]]:
-        """The recipients of a file that must not get it, by Reason; nothing if there are none."""
+        """The recipients who must be left out of a file, by Reason."""
         if len(found := opted_out(numbers)):
             yield str(Reason.OPTED_OUT), found
         if self.cap and len(found := self.cap.reached(numbers)):
@@ -78,15 +78,15 @@ class DepartureRules:
 
     @property
     def need_a_turn_alone(self) -> bool:
-        """Whether two files must not leave at once: the second has to see whom the first wrote."""
+        """Whether files must leave one by one: a cap needs the recipients of the file before."""
         return self.cap is not None
 
     def _require_open_hour(
         self, submission: Submission, files: Sequence[Submission], now: datetime
     ) -> None:
-        """Once a run has begun, a file whose hour has passed goes at once, if it is open.
+        """Check the send window. Once a run has begun, a late file leaves at once if it is open.
 
-        What is left of a run can't be sent otherwise without writing to some a second time.
+        A new run could send the rest only by writing to some recipients a second time.
         """
         send_window.require_open(
             submission.send_at,
@@ -99,7 +99,7 @@ class DepartureRules:
         )
 
     def _require_done_by_closing(self, files: Sequence[Submission], now: datetime) -> None:
-        """Of the whole run: one file must not leave for another to be late."""
+        """Check the end of the whole run: no file may leave if another would end after closing."""
         send_window.require_no_tail(
             sendings(files, now),
             self.plan.campaign.kind,
@@ -120,26 +120,26 @@ class DepartureRules:
         chosen_at = run.chosen_at or run.planned_at
         if now - max(submission.send_at, chosen_at) > self.settings.max_audience_age:
             raise WindowClosed(
-                f"the people of {submission.stem} were chosen more than "
-                f"{duration(self.settings.max_audience_age)} ago, and some may have refused since: "
-                f"{_advice(files)}"
+                f"the recipients of {submission.stem} were selected more than "
+                f"{duration(self.settings.max_audience_age)} ago, and some may have opted out "
+                f"since: {_advice(files)}"
             )
 
 
 def require_stop_list(ledger: Ledger, settings: Settings) -> int:
-    """The stop list's size; StopListUnsafe where it may have lost somebody."""
+    """The stop list's size. Raises StopListUnsafe if the list may be incomplete."""
     size = ledger.stop_list.require_safe()
     if size < settings.stop_list_minimum:
         raise StopListUnsafe(
             f"the stop list has {count(size, 'number')}, fewer than the setting stop_list_minimum "
-            f"({settings.stop_list_minimum:,}): is this the right ledger? Nothing is "
-            "sent until it is"
+            f"({settings.stop_list_minimum:,}): nothing is sent. Check that this is the right "
+            "ledger"
         )
     return size
 
 
 def sendings(files: Sequence[Submission], now: datetime | None = None) -> list[Sending]:
-    """What goes out when: as planned, or as it has gone and, from `now` on, still can."""
+    """When each file leaves: its planned hour, its actual one, or `now` if it is late."""
     return [
         Sending(
             max(each.send_at, each.submitted_at or now or each.send_at),
@@ -152,10 +152,10 @@ def sendings(files: Sequence[Submission], now: datetime | None = None) -> list[S
 
 
 def tail_advice(plan: Plan) -> str:
-    """What to do about a run that takes too long."""
+    """What to do about a run that can't finish before closing."""
     if plan.campaign.past_closing == "split":
-        return "send earlier, to fewer, or say yes sooner"
-    return "send earlier or to fewer, or write `past_closing: split`"
+        return "send earlier or to fewer recipients, or approve sooner"
+    return "send earlier or to fewer recipients, or write `past_closing: split`"
 
 
 def _has_begun(files: Sequence[Submission]) -> bool:
@@ -163,5 +163,5 @@ def _has_begun(files: Sequence[Submission]) -> bool:
 
 
 def _advice(files: Sequence[Submission]) -> str:
-    """What to do about a file that may not leave any more."""
+    """What to do about a file that can no longer leave."""
     return LEFT_OF_A_RUN if _has_begun(files) else remedies.NEW_RUN

@@ -1,7 +1,7 @@
-"""A run's folder: which files it has, and how each of them is read and written.
+"""A run's folder: the names of its files, and how each is read and written.
 
-The names tell the story in order; `messages` and `send_file` are one for each file at the gateway.
-What the files mean belongs to the stages that write them.
+The numbers in the names are the order of the stages. `messages` and `send_file` exist once for each
+file at the gateway. The meaning of a file belongs to the stage that writes it.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ Kept = TypeVar("Kept", bound=BaseModel)
 
 
 class Rendered(BaseModel):
-    """By what a run's files were made: what they are judged by until they have left."""
+    """The plan and settings by which a run's files were made; the upload compares them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Rendered(BaseModel):
 
 
 class Faults(BaseModel):
-    """What is wrong with a source, as the screening found it."""
+    """The source's faults that the screening found."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,12 +62,12 @@ class RunFolder:
 
     @property
     def candidates(self) -> StoragePath:
-        """The query's rows as they came."""
+        """The query's rows, unchanged."""
         return self.path / "01_candidates.parquet"
 
     @property
     def audience(self) -> StoragePath:
-        """The recipients, each in a file."""
+        """The recipients, each assigned to a file."""
         return self.path / "02_audience.parquet"
 
     @property
@@ -91,14 +91,14 @@ class RunFolder:
         return self.path / f"05_{stem}.csv"
 
     def shortened_file(self, stem: str, digest: str) -> StoragePath:
-        """The exact bytes of one file without the recipients that `digest` stands for."""
+        """The exact bytes of one file without some recipients, of whose numbers `digest` is."""
         return self.path / f"06_{stem}.{digest}.csv"
 
-    # What the steps of a run write, a batch at a time (`sms.run.stores`)
+    # Files that the stages write a batch at a time (`sms.run.stores`)
 
     @contextmanager
     def writing_audience(self, schema: pa.Schema) -> Iterator[Keep]:
-        """The recipients, each in a file."""
+        """The recipients, each assigned to a file."""
         with parquet.writing(self.audience, schema) as file:
             yield file.write
 
@@ -121,7 +121,7 @@ class RunFolder:
             parquet.writing(self.messages(stem), schema) as kept,
             storage.writing(self.send_file(stem)) as out,
         ):
-            yield OpenFile(send_file.Output(out), lambda made: kept.write(made.messages))
+            yield OpenFile(send_file.Output(out), lambda rendering: kept.write(rendering.messages))
 
     @contextmanager
     def reading_file(self, stem: str) -> Iterator[BufferedIOBase]:
@@ -133,20 +133,20 @@ class RunFolder:
 
     @property
     def plan_file(self) -> StoragePath:
-        """What the run is going to do."""
+        """The run's plan."""
         return self.path / "00_plan.json"
 
     @property
     def has_plan(self) -> bool:
-        """Whether the first stage has left its plan."""
+        """Whether the stage `plan` has written its plan."""
         return storage.exists(self.plan_file)
 
     def read_plan(self) -> Plan:
-        """The plan that the first stage left. Raises LedgerError."""
+        """The run's plan. Raises LedgerError."""
         return _read(self.plan_file, Plan)
 
     def write_plan(self, plan: Plan) -> Plan:
-        """Leave the plan for the later stages, and make the folder for it."""
+        """Create the folder, and write the plan for the later stages."""
         storage.make_folder(self.path)
         storage.write_text(self.plan_file, plan.model_dump_json(indent=1))
         return plan
@@ -158,24 +158,24 @@ class RunFolder:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether the run's files have their hours."""
+        """Whether the stage `screen` has written the schedule."""
         return storage.exists(self.schedule_file)
 
     def read_schedule(self) -> Schedule:
-        """The files and hours that the screening left. Raises LedgerError."""
+        """The run's files and their hours. Raises LedgerError."""
         return _read(self.schedule_file, Schedule)
 
     def write_schedule(self, schedule: Schedule, plan: Plan) -> None:
-        """Leave the files and their hours, and whose they are."""
-        whose = schedule.model_copy(update={"campaign_id": plan.campaign_id})
-        storage.write_text(self.schedule_file, whose.model_dump_json(indent=1))
+        """Write the files and their hours, with the id of the plan that they belong to."""
+        owned = schedule.model_copy(update={"campaign_id": plan.campaign_id})
+        storage.write_text(self.schedule_file, owned.model_dump_json(indent=1))
 
     def read_refusal(self) -> str:
-        """Why the files of a dry run could not go out when they should; "" if they could."""
+        """Why a real run could not send at its hours (dry runs only); "" if it could."""
         return storage.read_text(self._refusal) if storage.exists(self._refusal) else ""
 
     def write_refusal(self, why: str) -> None:
-        """Leave it for the review."""
+        """Write the refusal for the review."""
         storage.write_text(self._refusal, why)
 
     @property
@@ -187,7 +187,7 @@ class RunFolder:
         return _read(self._faults, Faults).found
 
     def write_faults(self, found: list[SourceFault]) -> None:
-        """Leave them for the review."""
+        """Write the faults for the review."""
         storage.write_text(self._faults, Faults(found=found).model_dump_json(indent=1))
 
     @property
@@ -195,11 +195,11 @@ class RunFolder:
         return self.path / "02_faults.json"
 
     def read_counts(self) -> Counts:
-        """What the rendering counted. Raises LedgerError."""
+        """The counts of the rendering. Raises LedgerError."""
         return _read(self._counts, Counts)
 
     def write_counts(self, counts: Counts) -> None:
-        """Leave it for the review."""
+        """Write the counts for the review."""
         storage.write_text(self._counts, counts.model_dump_json(indent=1))
 
     @property
@@ -207,11 +207,11 @@ class RunFolder:
         return self.path / "03_counts.json"
 
     def read_rendered(self) -> Rendered:
-        """By what the run's files were made. Raises LedgerError."""
+        """The plan and settings of the rendering. Raises LedgerError."""
         return _read(self._rendered, Rendered)
 
     def write_rendered(self, rendered: Rendered) -> None:
-        """Leave it for the upload."""
+        """Write the plan and settings of the rendering, for the upload."""
         storage.write_text(self._rendered, rendered.model_dump_json(indent=1))
 
     @property
@@ -220,30 +220,30 @@ class RunFolder:
 
     @property
     def review(self) -> StoragePath:
-        """The report that a person reads, Markdown."""
+        """The review, in Markdown."""
         return self.path / "04_review.md"
 
     def read_review(self) -> str:
-        """The report that a person reads."""
+        """The review's text."""
         return storage.read_text(self.review)
 
     def write_review(self, page: str) -> None:
-        """Leave it for people, and for the question that asks for an approval."""
+        """Write the review; the approval's page shows it too."""
         storage.write_text(self.review, page)
 
     # Other runs' folders
 
     def proof(self, variant: str = "") -> Self:
-        """The folder of the run's proof, or of that of a variant."""
+        """The folder of the run's proof, or of a variant's proof."""
         return type(self)(self.path / (f"{PROOF}-{variant}" if variant else PROOF))
 
     def beside(self, folder: str) -> Self:
-        """The folder of another run of the same campaign, by the end of its path."""
+        """The folder of another run of the same campaign, by the last part of its path."""
         return type(self)(self.path.parent / folder.rstrip("/").rpartition("/")[2])
 
 
 def _read(path: StoragePath, model: type[Kept]) -> Kept:
-    """A small file. LedgerError where it can't be read, which does not quote it."""
+    """Read a small file. Raises LedgerError, without quoting it, if it can't be read."""
     try:
         return model.model_validate_json(storage.read_text(path))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""How often a person may be written to: the campaign's `frequency_cap`, judged by what has left."""
+"""The campaign's `frequency_cap`: how often a number may be written to, counted over sent files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sms.run.preparation import Plan
 
 @dataclass(frozen=True, slots=True)
 class FrequencyCap:
-    """Whom of some numbers the campaign has written to often enough, by all that left until now."""
+    """`reached` takes numbers and returns those that have reached the cap."""
 
     reached: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
     reason = Reason.FREQUENCY_CAP
@@ -26,13 +26,13 @@ class FrequencyCap:
 def of_next_files(
     plan: Plan, ledger: Ledger, files: Sequence[Submission], now: datetime
 ) -> FrequencyCap | None:
-    """The cap as it stands when the next of a run's files go out."""
+    """The cap at the hour of a run's next files."""
     begins = min((each.send_at for each in next_files(files)), default=plan.send_at)
     return at(max(now, begins), plan, ledger)
 
 
 def at(send_at: datetime, plan: Plan, ledger: Ledger) -> FrequencyCap | None:
-    """The cap at a moment; None where the campaign has none."""
+    """The cap at an instant; None if the campaign has none."""
     if not plan.campaign.frequency_cap:
         return None
     times, days = plan.campaign.frequency_cap

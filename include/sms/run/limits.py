@@ -1,8 +1,8 @@
-"""What stops an accident: limits that a campaign sets itself, judged before anything is uploaded.
+"""The campaign's own limits on a run, checked before anything is uploaded.
 
-What belongs here: the limits of a whole run. Whoever is left out one by one has a Reason
-(`sms.audience.screening`). A budget that can't be judged, because a price is missing, stops the
-run; a first run has not grown.
+What belongs here: limits of a whole run. A single recipient who is left out has a Reason
+(`sms.audience.screening`). A missing price stops a run that has a budget. `max_growth` does not
+apply to a first run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from sms.campaign.definition import Campaign
 from sms.errors import LimitTripped
 from sms.words import are, count
 
-# What tells of a broken source rather than of people: the number could not be read.
+# Reasons that point to a broken source: the number or key is unusable.
 INVALID = frozenset(
     {
         *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.MISSING_MSISDN),
@@ -26,7 +26,7 @@ INVALID = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run comes to: people, SMS by country, and the audiences of the runs before it."""
+    """The size of a run: recipients, SMS by country, and the sizes of the runs before it."""
 
     candidates: int
     audience: int
@@ -37,7 +37,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run costs by the operator's price list; `unpriced` are countries that it lacks."""
+    """The cost of a run by the settings' `prices`; `unpriced` are countries without a price."""
 
     amount: float
     currency: str
@@ -48,19 +48,19 @@ class Cost:
         """The cost of so many SMS by country."""
         amount = sum(prices.get(country, 0.0) * count for country, count in segments.items())
         lacking = {country for country, count in segments.items() if count} - prices.keys()
-        # Without the dust of binary fractions: three times 0.05 is 0.15, and not a little more.
+        # Without rounding errors of binary fractions: three times 0.05 is exactly 0.15.
         return cls(round(amount, 6), currency, tuple(sorted(lacking)))
 
     def __str__(self) -> str:
-        told = f"{self.amount:,.2f} {self.currency}"
+        text = f"{self.amount:,.2f} {self.currency}"
         if self.unpriced:
-            told += f", without {', '.join(self.unpriced)}, which the settings give no price for"
-        return told
+            text += f", without {', '.join(self.unpriced)}, which have no price in the settings"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What the provider's account holds, or why that is not known."""
+    """The balance of the provider's account, or why it is not known."""
 
     amount: float | None
     why: str = ""
@@ -70,7 +70,7 @@ UNASKED = Balance(None, "there is no connection sms_balance")
 
 
 def require(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED) -> None:
-    """LimitTripped, with a sentence for each limit that this run breaks."""
+    """Raise LimitTripped, with a sentence for each limit that this run breaks."""
     if sentences := tuple(tripped(campaign, run, cost, balance)):
         raise LimitTripped(campaign.name, sentences)
 
@@ -87,7 +87,7 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
         if people > before * (1 + campaign.max_growth):
             growth = people / max(before, 1) - 1
             yield (
-                f"{_recipients(people)} {growth:.0%} more than the most of the last "
+                f"{_recipients(people)} {growth:.0%} more than the largest of the last "
                 f"{count(len(run.earlier), 'run')}, {before:,}: max_growth is "
                 f"{campaign.max_growth:.0%}"
             )
@@ -104,7 +104,7 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
     if campaign.budget is not None:
         if cost.unpriced:
             yield (
-                f"the budget can't be judged: the settings' `prices` lack "
+                f"the budget can't be checked: the settings' `prices` lack "
                 f"{', '.join(cost.unpriced)}"
             )
         elif cost.amount > campaign.budget:
@@ -112,7 +112,7 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
     if balance.amount is not None and cost.amount > max(balance.amount, 0):
         yield (
             f"{cost} is more than the account's balance, {balance.amount:,.2f}: the provider would "
-            "send a part, or nothing (R8)"
+            "send only a part, or nothing (R8)"
         )
 
 
@@ -121,9 +121,9 @@ def _recipients(people: int) -> str:
 
 
 def standing(campaign: Campaign, run: Run, cost: Cost) -> Iterator[tuple[str, str, str]]:
-    """Each limit of the campaign: its key, its value, and how near this run is to it."""
+    """Each limit of the campaign: its key, its value, and this run's value."""
     invalid = sum(rows for reason, rows in run.excluded.items() if reason in INVALID)
-    here = {
+    of_run = {
         "max_recipients": _part_of(run.audience, campaign.max_recipients),
         "min_recipients": _part_of(run.audience, campaign.min_recipients),
         "max_growth": _grown(run),
@@ -134,16 +134,16 @@ def standing(campaign: Campaign, run: Run, cost: Cost) -> Iterator[tuple[str, st
         "suppress_after_failures": f"{run.excluded.get(Reason.FAILING_NUMBER, 0):,} left out",
     }
     for key, value in campaign.limits.items():
-        yield key, value, here[key]
+        yield key, value, of_run[key]
 
 
 def _part_of(amount: float, limit: float | None) -> str:
-    told = f"{amount:,}" if isinstance(amount, int) else f"{amount:,.2f}"
-    return f"{told} ({amount / limit:.0%} of it)" if limit else told
+    text = f"{amount:,}" if isinstance(amount, int) else f"{amount:,.2f}"
+    return f"{text} ({amount / limit:.0%} of it)" if limit else text
 
 
 def _grown(run: Run) -> str:
     if not run.earlier:
         return "no run to compare with"
     most = max(run.earlier)
-    return f"{run.audience / max(most, 1) - 1:+.0%} (the most before was {most:,})"
+    return f"{run.audience / max(most, 1) - 1:+.0%} (the largest before was {most:,})"

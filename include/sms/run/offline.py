@@ -1,6 +1,6 @@
-"""A campaign made on one machine from files: the bytes that the DAG would upload, without it.
+"""Preparation of a campaign from local files: the exact bytes that the DAG would upload.
 
-No Airflow, no gateway, no ledger, no clock: what is made depends on the arguments alone.
+It needs no Airflow, no gateway, no ledger and no clock: the result depends on the arguments alone.
 """
 
 import copy
@@ -37,7 +37,7 @@ from sms.wire import send_file
 from sms.yaml_files import DocumentFault
 
 UNKNOWN_ACCOUNT = "00000"
-NOBODYS_NUMBER = 33639980000  # of the block kept for fiction
+NOBODYS_NUMBER = 33639980000  # of the range reserved for fiction
 NOBODYS_RUN = "nobody"
 
 
@@ -51,10 +51,10 @@ def plan(
     limit: int | None = None,
     planned_at: datetime | None = None,
 ) -> Plan:
-    """The plan of a run that wants to send at an instant, planned at that instant or before.
+    """The plan of a run that is to send at the instant `at`.
 
-    With the `run_id` of a DAG run, and the account's `service_id`, names and IDREMOTEs are that
-    run's. Raises WindowClosed.
+    With the `run_id` of a DAG run and the account's `service_id`, names and IDREMOTEs are the same
+    as in that run. Raises WindowClosed.
     """
     slot = send_window.slot(
         at, campaign.kind, now=at, settings=settings, outside_window=campaign.outside_window
@@ -83,10 +83,10 @@ def screen(
     *,
     encoding: str | None = None,
 ) -> "Judged":
-    """Judge everybody in a file, and deal them to the run's files.
+    """Screen the candidates in a file, and assign the recipients to the run's files.
 
-    Without a stop list nobody is known to have said STOP. `encoding` is that of a CSV that is not
-    UTF-8. Raises SourceError where a file is not understood, and WindowClosed as `schedule` does.
+    Without a stop list no number counts as opted out. `encoding` is needed for a CSV that is not
+    UTF-8. Raises SourceError if a file can't be read, and WindowClosed like `schedule`.
     """
 
     def read() -> StopList:
@@ -104,9 +104,9 @@ def judge(
     settings: Settings,
     watch: Watch = unwatched,
 ) -> "Judged":
-    """Judge all candidates by a stop list that is read meanwhile."""
-    with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as beside:
-        reading = beside.submit(read)
+    """Screen all candidates; `read` reads the stop list at the same time, in a thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="sms-stop-list") as executor:
+        reading = executor.submit(read)
         found = screened.screen(
             plan,
             candidates,
@@ -119,7 +119,7 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Candidates, judged by a stop list, and ready to be rendered."""
+    """Screened candidates and the stop list used, ready to be rendered."""
 
     screened: ScreenedCandidates
     stop_list: StopList
@@ -127,30 +127,30 @@ class Judged:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of everybody in a table of recipients."""
+    """The result of screening and rendering a table of recipients."""
 
     judged: Judged
     tally: Tally
-    unmet: Sequence[str] = ()  # what is to be said of conditions that nobody meets
+    unmet: Sequence[str] = ()  # warnings of conditions that no recipient meets
 
     @property
     def screened(self) -> ScreenedCandidates:
-        """The candidates."""
+        """The screened candidates."""
         return self.judged.screened
 
     @property
     def stop_list(self) -> StopList:
-        """Whose numbers were left out."""
+        """The stop list used."""
         return self.judged.stop_list
 
     @property
     def faults(self) -> list[SourceFault]:
-        """What is wrong with the source."""
+        """The source's faults."""
         return self.tally.faults.found()
 
     @property
     def excluded(self) -> Counter[str]:
-        """How many are left out, by code of the Reason."""
+        """How many candidates are left out, by code of the Reason."""
         return self.screened.survey.reasons + self.tally.reasons
 
     @cached_property
@@ -160,40 +160,40 @@ class Result:
 
     @property
     def variants(self) -> dict[str, dict[int, int]]:
-        """How many messages of each variant take how many SMS, in the campaign's order."""
+        """For each variant, the number of messages by SMS per message, in the campaign's order."""
         return self.sizes.by_variant(self.screened.plan.campaign)
 
     @property
     def read_as(self) -> dict[str, str]:
-        """What each column that the text computes with was taken for, where it says no type."""
+        """The type assumed for each column without a type that the text computes with."""
         return self.screened.survey.read_as
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The columns that nothing was read from."""
+        """The columns that were not read."""
         return self.screened.unused
 
     @property
     def notes(self) -> tuple[DocumentFault, ...]:
-        """What the text says and hardly means."""
+        """Warnings of likely mistakes in the text."""
         return preparation.notes(self.screened.plan.campaign)
 
     @property
     def slow_because(self) -> str | None:
-        """Why the text can't be rendered by column, if it can't."""
+        """Why the text is rendered row by row, if it can't be rendered by column."""
         return preparation.template(self.screened.plan.campaign).slow_because
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedFiles:
-    """What `prepare` made; `as_json` is what it writes down."""
+    """The result of `prepare`; `as_json` is the content of its summary."""
 
     outcome: Result
     files: list[tuple[str, send_file.WrittenFile]]
 
     @property
     def hours(self) -> dict[str, PlannedFile]:
-        """What the schedule says of each file, by stem."""
+        """Each file's entry in the schedule, by stem."""
         screened = self.outcome.screened
         stems = screened.plan.stems(screened.schedule)
         return dict(zip(stems, screened.schedule.files, strict=True))
@@ -204,7 +204,7 @@ class PreparedFiles:
         return json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n"
 
     def as_json(self) -> dict[str, Any]:
-        """Counts and names; no number and no text of a person."""
+        """Counts and names, without phone numbers or texts."""
         screened, tally = self.outcome.screened, self.outcome.tally
         plan, excluded, sizes = screened.plan, self.outcome.excluded, self.outcome.sizes
         variants = {
@@ -258,7 +258,7 @@ class PreparedFiles:
 
 
 def broken_limits(outcome: Result, settings: Settings) -> list[str]:
-    """The campaign's own limits that would stop a run, as far as no ledger need be asked."""
+    """A sentence for each limit that would stop a run, except those that need the ledger."""
     survey, sizes = outcome.screened.survey, outcome.sizes
     run = limits.Run(survey.candidates, sizes.messages, outcome.excluded, sizes.by_country)
     cost = limits.Cost.of(run.segments, settings.prices, settings.currency)
@@ -268,10 +268,10 @@ def broken_limits(outcome: Result, settings: Settings) -> list[str]:
 def prepare(
     judged: Judged, settings: Settings, out: Path, watch: Watch = unwatched
 ) -> PreparedFiles:
-    """Write the files, everyone left out, and a summary into the folder `out`.
+    """Write the files, the excluded candidates and a summary into the folder `out`.
 
-    A file gets its name when it is whole and was judged by the provider's rules. Raises
-    SourceError where nobody is left and the campaign's `on_empty` is `fail`.
+    A file gets its final name once it is whole and passes the provider's rules. Raises SourceError
+    if no recipient is left and the campaign's `on_empty` is `fail`.
     """
     rendered.require_audience(judged.screened)
     folder = LocalFolder(out)
@@ -283,7 +283,7 @@ def prepare(
         folder.discard(stem for stem in stems if stem not in named)
         folder.finish(named, prepared.summary)
     except BaseException as error:
-        # A SourceError says to look at who is left out.
+        # A SourceError refers to the excluded candidates, so their file stays.
         folder.discard(stems, excluded=not isinstance(error, SourceError))
         raise
     return prepared
@@ -292,9 +292,9 @@ def prepare(
 def make(
     judged: Judged, store: MessageStore, settings: Settings, watch: Watch = unwatched
 ) -> PreparedFiles:
-    """Render into a store, and judge what is there by the provider's rules.
+    """Render into a store, and check the files by the provider's rules.
 
-    Raises SourceError where nobody is left and the campaign's `on_empty` is `fail`.
+    Raises SourceError if no recipient is left and the campaign's `on_empty` is `fail`.
     """
     found = judged.screened
     rendered.require_audience(found)
@@ -311,16 +311,16 @@ def make(
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What phones would show; without recipients there is no outcome."""
+    """Messages as phones would show them; `outcome` is None without recipients."""
 
     messages: pa.RecordBatch  # msisdn, oadc, msg, segments, ...
     outcome: Result | None = None
 
 
 def preview(judged: Judged, settings: Settings, samples: int, watch: Watch = unwatched) -> Preview:
-    """Make everything and keep nothing but counts, the first messages and the longest.
+    """Render everything, and keep only counts, the first messages and the longest.
 
-    There are so many `samples` of each variant.
+    `samples` is the number of first messages of each variant.
     """
     found = judged.screened
     campaign = found.plan.campaign
@@ -332,12 +332,12 @@ def preview(judged: Judged, settings: Settings, samples: int, watch: Watch = unw
 
 
 def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
-    """Each text with every column's name, in capitals, where its value would be."""
-    made = [
+    """Each text with the columns' names, in capitals, in place of their values."""
+    batches = [
         named(_of_nobody(plan.campaign, _named(one), settings), name).messages
         for name, one in preparation.texts(plan.campaign).items()
     ]
-    return Preview(pa.concat_batches(made))
+    return Preview(pa.concat_batches(batches))
 
 
 def _of_nobody(campaign: Campaign, text: Template, settings: Settings) -> Rendering:
@@ -345,7 +345,7 @@ def _of_nobody(campaign: Campaign, text: Template, settings: Settings) -> Render
 
 
 def _named(text: Template) -> Template:
-    """The same text, with the names of its columns for logic that no name can stand in for."""
+    """The same text, with column names in place of logic that fails on names."""
     shown = copy.copy(text)
     shown.pieces = tuple(map(_as_names, text.pieces))
     return shown
@@ -363,7 +363,7 @@ def _as_names(piece: Piece) -> Piece:
 def rendering_of_nobody(
     campaign: Campaign, text: Template, settings: Settings, value: Callable[[str], str]
 ) -> Rendering:
-    """One message, or its exclusion; `value` makes one of a column's name."""
+    """One message, or its exclusion; `value` returns a column's value from its name."""
     row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR", "of_file": 0}
     audience = pa.RecordBatch.from_pylist(
         [{**{name: value(name) for name in text.columns}, **row}],

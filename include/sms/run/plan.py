@@ -1,4 +1,4 @@
-"""The plan of a run: its hour and its name, fixed in the ledger before anything is read."""
+"""The stage `plan`: a run's hour and name, fixed in the ledger before anything is read."""
 
 import logging
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from sms.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# What a run may take to start: until then its campaign's hour still means today's.
+# A run may start so late after its trigger, and the campaign's hour still means today's.
 STARTING = timedelta(minutes=5)
 
 
 class Request(BaseModel):
-    """What the one who triggers a run asks for."""
+    """The params of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ class Request(BaseModel):
 
 
 def is_under_way(run_key: str, ledger: Ledger) -> bool:
-    """Whether a file of this run has been claimed for upload: nothing is made again then."""
+    """Whether a file of this run has been claimed for upload: then no stage is repeated."""
     before = (State.PLANNED, State.PREPARED, State.CANCELLED)
     return any(each.state not in before for each in ledger.submissions.of_run(run_key))
 
@@ -53,21 +53,21 @@ def plan(
     now: datetime,
     asked_at: datetime | None = None,
 ) -> Plan:
-    """Fix hour and name in the ledger. Planned again, a run keeps both while its hour is ahead.
+    """Fix hour and name in the ledger. A repeated `plan` keeps both while the hour is ahead.
 
-    `asked_at` is when the run was to start: a run that starts late must not take the hour of the
-    next one, and one that starts after its day is over must not send. Raises WindowClosed, and
-    CampaignRepeated for the second of two runs that were asked for at once.
+    `asked_at` is when the run was to start: a run that starts late must not take the next run's
+    hour, and a run that starts after the end of its day must not send. Raises WindowClosed, and
+    CampaignRepeated for the second of two runs that were triggered at the same time.
     """
     if is_under_way(run_key, ledger):
-        log.info("%s is under way already: nothing of it is made again", run_key)
+        log.info("%s is being uploaded already: it is not planned again", run_key)
         return folder.read_plan()
     known = ledger.submissions.of_run(run_key)
     kept = _kept_plan(folder, [each for each in known if each.state is not State.CANCELLED])
     if kept and _is_ahead(kept, folder, now, settings):
-        # The hour and the name stay; what the campaign says may have been corrected meanwhile.
-        wishes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
-        return folder.write_plan(kept.model_copy(update=wishes))
+        # The hour and the name stay; the campaign may have been corrected meanwhile.
+        changes = {"dry_run": request.dry_run, "limit": request.limit, "campaign": campaign}
+        return folder.write_plan(kept.model_copy(update=changes))
     wanted = _wanted(campaign, request, after=(asked_at or now) - STARTING)
     if wanted is None:
         send_window.require_recent(asked_at or now, now=now, settings=settings)
@@ -97,7 +97,7 @@ def plan(
 def record_plan(
     drawn: Plan, folder: RunFolder, ledger: Ledger, asked_at: datetime | None = None
 ) -> None:
-    """Fix a plan's hour and name in the ledger; a run that is known is planned anew."""
+    """Fix a plan's hour and name in the ledger; a run that is there already gets a new attempt."""
     run = PlannedRun(
         run_key=drawn.run_key,
         campaign=drawn.campaign.name,
@@ -116,23 +116,24 @@ def record_plan(
 
 
 def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetime | None:
-    """When a run is to go out, None for as soon as allowed; an hour alone is the first one `after`.
+    """When a run is to be sent; None means as soon as allowed.
 
-    ConfigurationError for a request that tells that twice, or half of it.
+    An hour without a day is the first such hour `after` an instant. Raises ConfigurationError if
+    the request gives the hour twice, or a day without an hour.
     """
     hour = request.hour or campaign.send_at
     if request.send_at:
         if request.day or request.hour:
             raise ConfigurationError(
-                "send_at tells the day and the hour already: leave it out, or leave out day and "
-                "hour, in a new run"
+                "send_at contains the day and the hour already: trigger a new run with send_at, or "
+                "with day and hour, not with both"
             )
         return request.send_at
     if request.day and not hour:
         raise ConfigurationError(
-            f"the day {request.day} is asked for without an hour, and the campaign "
-            f"{campaign.name} has none of its own: trigger a new run with an "
-            "hour, or without a day to send as soon as allowed"
+            f"the day {request.day} was given without an hour, and the campaign {campaign.name} "
+            "has no send_at: trigger a new run with an hour, or without a day to send as soon as "
+            "allowed"
         )
     if request.day and hour:
         return send_window.at(request.day, hour)
@@ -140,7 +141,7 @@ def _wanted(campaign: Campaign, request: Request, *, after: datetime) -> datetim
 
 
 def _is_ahead(kept: Plan, folder: RunFolder, now: datetime, settings: Settings) -> bool:
-    """Whether a plan's hours, or the first of them, can still be kept."""
+    """Whether a plan's first hour can still be kept."""
     begins = kept.send_at
     if folder.has_schedule:
         begins = folder.read_schedule().begins or begins
@@ -150,7 +151,7 @@ def _is_ahead(kept: Plan, folder: RunFolder, now: datetime, settings: Settings) 
 
 
 def _kept_plan(folder: RunFolder, live: Sequence[Submission]) -> Plan | None:
-    """The plan in the folder, if it is the one that the ledger knows."""
+    """The plan in the folder, if the ledger has the same."""
     if not live or not folder.has_plan:
         return None
     kept = folder.read_plan()
@@ -159,6 +160,6 @@ def _kept_plan(folder: RunFolder, live: Sequence[Submission]) -> Plan | None:
 
 
 def call_off(plan: Plan, ledger: Ledger, why: str) -> None:
-    """End a run that sends nothing; planned again, it gets a new name."""
+    """Cancel a run's files; planned again, the run gets a new name."""
     for each in ledger.submissions.of_run(plan.run_key):
         ledger.submissions.move(each.stem, to=State.CANCELLED, detail={"why": why})

@@ -1,7 +1,7 @@
-"""A run's plan, and what its campaign and the settings ask of each step that makes its files.
+"""A run's plan, and the screener, renderer and rules that its campaign and settings configure.
 
-What belongs here: the plan, and the parts that a campaign configures. What doesn't: the steps
-themselves (`sms.run.screened`, `sms.run.rendered`), where anything is kept, the ledger.
+What belongs here: the plan, and the objects that a campaign configures. What doesn't: the steps
+themselves (`sms.run.screened`, `sms.run.rendered`), stores, the ledger.
 """
 
 from dataclasses import replace
@@ -25,12 +25,12 @@ from sms.wire import inspection, send_file
 from sms.wire.names import SubmissionName
 from sms.yaml_files import DocumentFault
 
-# What the cells of a source without types may look like by chance.
+# Types that the cells of an untyped source may have by chance.
 GUESSED = (ValueKind.INTEGER, ValueKind.DECIMAL, ValueKind.DATE, ValueKind.TIMESTAMP)
 
 
 class Plan(BaseModel):
-    """What a run is going to do, fixed before anything is read; the later stages obey it."""
+    """The plan of a run, fixed before anything is read; the later stages follow it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,7 +48,7 @@ class Plan(BaseModel):
     def stem(self, part: int, parts: int, send_at: datetime | None = None) -> str:
         """A part's name at the gateway; a single file has no suffix (R1).
 
-        Without an hour of its own a part has the plan's.
+        Without `send_at` a part has the plan's hour.
         """
         suffix = f"p{part:02d}" if parts > 1 else ""
         name = self.campaign_id + suffix
@@ -64,7 +64,7 @@ class Plan(BaseModel):
 
 
 def texts(campaign: Campaign) -> dict[str, Template]:
-    """The campaign's texts, compiled, by variant; without variants one, by "". BadCampaign."""
+    """The campaign's compiled texts by variant, or one by "". Raises BadCampaign."""
     return {name: Template(text, str(path)) for name, (path, text) in campaign.texts.items()}
 
 
@@ -75,7 +75,7 @@ def template(campaign: Campaign) -> Template | Texts:
 
 
 def notes(campaign: Campaign) -> tuple[DocumentFault, ...]:
-    """What the campaign's texts say and hardly mean."""
+    """Warnings of likely mistakes in the campaign's texts."""
     doubled = (
         note
         for text in texts(campaign).values()
@@ -87,9 +87,9 @@ def notes(campaign: Campaign) -> tuple[DocumentFault, ...]:
 def screener(
     campaign: Campaign, text: Template | Texts, query: Any = None, *, unicode: bool = False
 ) -> Screener:
-    """What the campaign asks of its candidates; `query` names where they come from in errors.
+    """The screener that the campaign configures; `query` names the source in errors.
 
-    `unicode` is the settings'.
+    `unicode` is that of the settings.
     """
     geography = Geography.of(campaign)
     return Screener(
@@ -113,28 +113,28 @@ def screener(
 
 
 def typed(text: Template | Texts, survey: Survey) -> Survey:
-    """The survey with the kinds that the text asks for, where its source has no types.
+    """The survey with the column types that the text needs, if the source has no types.
 
-    A column of whole numbers may be one of codes: if the text takes it for text, so it is. Raises
-    BadCampaign for the first expression that values of their kinds would break.
+    A column of whole numbers may hold codes: it becomes text if the template uses it as text.
+    Raises BadCampaign for the first expression that fails on the columns' types.
     """
-    known = dict(survey.kinds)
-    broken = text.broken_by(known)
-    guessed = [name for name in survey.screener.computed if known.get(name) in GUESSED]
+    kinds = dict(survey.kinds)
+    broken = text.broken_by(kinds)
+    guessed = [name for name in survey.screener.computed if kinds.get(name) in GUESSED]
     for name in guessed if survey.screener.untyped and broken else ():
-        as_text = known | {name: ValueKind.TEXT}
+        as_text = kinds | {name: ValueKind.TEXT}
         left = text.broken_by(as_text)
         if len(left) < len(broken):
-            known, broken = as_text, left
+            kinds, broken = as_text, left
     for error in broken:
         raise error
-    return replace(survey, kinds=known)
+    return replace(survey, kinds=kinds)
 
 
 def renderer(
     campaign: Campaign, campaign_id: str, text: Template | Texts, settings: Settings
 ) -> Renderer | VariantRenderer:
-    """What writes the campaign's messages. Raises BadCampaign for a text that nobody can get."""
+    """The renderer of the campaign's messages. Raises BadCampaign for a text that never fits."""
     each = renderers(campaign, campaign_id, text, settings)
     if isinstance(text, Template):
         return each[""]
@@ -144,7 +144,7 @@ def renderer(
 def renderers(
     campaign: Campaign, campaign_id: str, text: Template | Texts, settings: Settings
 ) -> dict[str, Renderer]:
-    """What writes the messages of each variant; without variants all of them, by ""."""
+    """The renderer of each variant; without variants one, by ""."""
     by_variant = {"": text} if isinstance(text, Template) else text.by_variant
     return {
         name: Renderer(
@@ -169,10 +169,10 @@ def messages_schema(campaign: Campaign) -> pa.Schema:
 
 
 def dialect(settings: Settings) -> send_file.Dialect:
-    """How the gateway wants its CSV."""
+    """The CSV dialect of the gateway's files."""
     return send_file.Dialect(settings.encoding, settings.delimiter_in_text)
 
 
 def rules(settings: Settings) -> inspection.Rules:
-    """What the account may send."""
+    """The rules of the account: long SMS and Unicode allowed or not."""
     return inspection.Rules(long_sms=settings.long_sms, unicode=settings.unicode)

@@ -1,4 +1,4 @@
-"""One file of a run between its preparation and its upload: its rows, and its exact bytes."""
+"""One prepared file of a run, ready for the upload: its rows, and its exact bytes."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from sms.wire import send_file
 
 
 class PreparedFile:
-    """One file of a run as `delivery` uploads it; recipients can be left out of it."""
+    """A file that `delivery` uploads; recipients can be left out of it."""
 
     def __init__(self, folder: RunFolder, stem: str) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class PreparedFile:
         self._reasons: Counter[str] = Counter()
 
     def msisdns(self) -> npt.NDArray[np.int64]:
-        """Everyone who is still in the file."""
+        """The numbers of the file, without those left out."""
         columns = [batch.column(0) for batch in self._batches(["msisdn"])]
         numbers: npt.NDArray[np.int64] = pa.chunked_array(columns, pa.int64()).to_numpy()
         return numbers
@@ -47,40 +47,43 @@ class PreparedFile:
     def path(self) -> StoragePath:
         """The exact bytes.
 
-        Where recipients were left out, their numbers decide the name: two tries that leave out
-        different people never write into one file.
+        If recipients were left out, a digest of their numbers is in the name: two tries that leave
+        out different numbers never write into the same file.
         """
         if not len(self._left_out):
             return self._bytes
-        whom = hashlib.sha256(self._left_out.tobytes()).hexdigest()[:8]
-        return self._folder.shortened_file(self._stem, whom)
+        digest = hashlib.sha256(self._left_out.tobytes()).hexdigest()[:8]
+        return self._folder.shortened_file(self._stem, digest)
 
     def require_prepared(self, sha256: str) -> None:
-        """LedgerError unless rows and bytes are those prepared, but for whoever is left out."""
-        with open(os.devnull, "wb") as nowhere:
-            rows = send_file.write(parquet.batches(self._rows), nowhere, self._dialect).sha256
+        """Raise LedgerError unless the file is as prepared, minus the recipients left out.
+
+        Bytes that are missing or broken are written again if the rows are the prepared ones.
+        """
+        with open(os.devnull, "wb") as devnull:
+            rows = send_file.write(parquet.batches(self._rows), devnull, self._dialect).sha256
         if not self._is_planned_so:
             raise LedgerError(
-                f"{self._bytes} was made by another plan than the run has now: "
+                f"{self._bytes} was rendered by another plan than the run has now: "
                 f"{remedies.clear(Task.RENDER)}"
             )
         if rows == sha256 and not len(self._left_out) and not self._holds(sha256):
             self._write()
         if rows != sha256:
             raise LedgerError(
-                f"{self._bytes} is not what was prepared and reviewed: somebody has rendered it "
-                f"anew, or begun to. To go on, {remedies.clear(Task.PLAN)}"
+                f"{self._bytes} is not what was prepared and reviewed: its messages were rendered "
+                f"again since. To go on, {remedies.clear(Task.PLAN)}"
             )
 
     def leave_out(self, msisdns: npt.NDArray[np.int64], reason: str) -> None:
-        """Write the file anew without these numbers."""
+        """Rewrite the file without these numbers."""
         before = len(self._left_out)
         self._left_out = np.union1d(self._left_out, msisdns)
         self._reasons[reason] += len(self._left_out) - before
         self._write()
 
     def late_out(self) -> dict[str, int]:
-        """How many were left out since the file was first written, by Reason."""
+        """How many recipients were left out after preparation, by Reason."""
         return dict(self._reasons)
 
     def _holds(self, sha256: str) -> bool:

@@ -1,8 +1,8 @@
-"""The proof: the real text on a few phones of ours, before a person says yes to all the others.
+"""The proof: the real text on a few phones of the team, before the run is approved.
 
-A proof is a small run of its own below the run's folder, with its own name at the gateway, so that
-it leaves at most once like any other file; of a campaign with variants there is one for each. It
-belongs to the very bytes that the run would send: prepared differently, the run is proved again.
+A proof is a small run in a folder below the run's, with its own name at the gateway, so it is sent
+at most once like any other file. A campaign with variants has one proof for each. A proof belongs
+to the exact bytes of the run: a run that is prepared differently needs a new proof.
 """
 
 import logging
@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 def prove(
     plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings, now: datetime
 ) -> list[str]:
-    """Prepare the proof of a run that is prepared; its files' stems, or nothing for a dry run.
+    """Prepare the proofs of a prepared run, and return their stems; none for a dry run.
 
-    Each number of `proof_to` gets the text of one of the run's first recipients, and every variant
-    where there are several. Raises WindowClosed, LedgerError, SourceError.
+    Each number of `proof_to` gets the text of one of the run's first recipients, for each variant.
+    Raises WindowClosed, LedgerError, SourceError.
     """
     stems = []
     for variant, run_key in proof_keys(plan, ledger).items():
@@ -53,12 +53,12 @@ def prove(
             stems += [each.stem for each in known]
             continue
         people = _people(plan, variant, folder, ledger)
-        # The limits of the run are not the proof's.
-        said: dict[str, Any] = {
+        # The limits of the run do not apply to its proof.
+        changes: dict[str, Any] = {
             **{"text": text, "variants": {}, "control_group": None, "on_empty": "fail"},
             **{"approval": 0, "proof_to": (), "frequency_cap": None},
         }
-        campaign = plan.campaign.model_copy(update=said)
+        campaign = plan.campaign.model_copy(update=changes)
         proof = _plan(plan, campaign, run_key, ledger, settings, now, people.num_rows)
         stems += _prepared(proof, people, place, ledger, settings)
     return stems
@@ -73,7 +73,7 @@ def _plan(
     now: datetime,
     phones: int,
 ) -> Plan:
-    """The proof's own plan: at once, or when it is open next."""
+    """The proof's plan: at once, or at the next opening."""
     slot = send_window.slot(None, campaign.kind, now=now, settings=settings)
     return plan.model_copy(
         update={
@@ -92,7 +92,7 @@ def _plan(
 def _prepared(
     proof: Plan, people: pa.RecordBatch, place: RunFolder, ledger: Ledger, settings: Settings
 ) -> list[str]:
-    """Write the proof's plan and its very bytes; its file's stem."""
+    """Write the proof's plan and bytes, and return its stems."""
     place.write_plan(proof)
     planning.record_plan(proof, place, ledger)
     only = PlannedFile(
@@ -113,16 +113,16 @@ def _prepared(
 
 
 def _people(plan: Plan, variant: str, folder: RunFolder, ledger: Ledger) -> pa.RecordBatch:
-    """The first recipients of a text, each with the number of somebody of ours instead.
+    """The first recipients of a text, with the numbers of `proof_to` in place of their own.
 
-    LedgerError where everybody of ours said STOP.
+    Raises LedgerError if every number of `proof_to` has opted out.
     """
-    ours = np.array([int(number) for number in plan.campaign.proof_to], np.int64)
-    numbers = np.setdiff1d(ours, ledger.stop_list.opted_out(ours))
+    phones = np.array([int(number) for number in plan.campaign.proof_to], np.int64)
+    numbers = np.setdiff1d(phones, ledger.stop_list.opted_out(phones))
     if not len(numbers):
         raise LedgerError(
-            "every number of proof_to is in the stop list, so nobody would see the proof: name "
-            "phones in campaign.yaml that may be written to"
+            "every number of proof_to is in the stop list, so no phone would get the proof: name "
+            "phones in campaign.yaml that have not opted out"
         )
     rows = _rows_of(_first_keys(plan, variant, folder, ledger, len(numbers)), folder)
     again = [place // rows.num_rows for place in range(len(numbers))]
@@ -147,9 +147,9 @@ def _people(plan: Plan, variant: str, folder: RunFolder, ledger: Ledger) -> pa.R
 def _first_keys(
     plan: Plan, variant: str, folder: RunFolder, ledger: Ledger, most: int
 ) -> list[str]:
-    """Whom a text is written to; of any text where it is written to nobody.
+    """The keys of `most` recipients of a text; of any text if this one has no recipient.
 
-    First come those who show each way through the text, as far as there are phones for them.
+    Recipients that show the different ways through the text's conditions come first.
     """
     showing: list[str] = []
     keys: list[str] = []
@@ -188,9 +188,9 @@ def _rows_of(keys: list[str], folder: RunFolder) -> pa.RecordBatch:
 
 
 def _call_off_another(place: RunFolder, run_key: str, ledger: Ledger) -> None:
-    """Whatever was to prove other bytes, and has not left yet, never leaves."""
+    """Call off a proof of an earlier preparation that has not left yet."""
     if not place.has_plan:
         return
     before = place.read_plan()
     if before.run_key != run_key:
-        planning.call_off(before, ledger, "what it was to prove was prepared anew")
+        planning.call_off(before, ledger, "the run was prepared again")

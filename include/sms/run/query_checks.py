@@ -1,8 +1,7 @@
-"""What is wrong with a campaign once the columns of its query are known, and no row is.
+"""Checks of a campaign against the columns of its query, without reading a row.
 
-What belongs here: names and types. What the rows say (which words a text column holds, who is left
-out) is known to `sms prepare` and to a run. How the columns are asked for is in
-`sms.run.query_columns`.
+What belongs here: names and types of columns. Checks that need rows (the values of a text column,
+exclusions) belong to `sms prepare` and to a run. `sms.run.query_columns` asks for the columns.
 """
 
 import re
@@ -22,9 +21,9 @@ from sms.errors import BadCampaign, SourceError
 from sms.run import checks, preparation
 from sms.run.query_columns import QueryColumn
 
-# What can be neither a number to call nor a postcode.
+# Types that can be neither a phone number nor a postcode.
 NO_CODES = (ValueKind.BOOLEAN, ValueKind.DATE, ValueKind.TIMESTAMP, ValueKind.OTHER)
-# What values of each kind may be; a text that they break is broken by all others of the kind.
+# One value of each type: a text that fails on it fails on all values of the type.
 EXAMPLES: dict[ValueKind, object] = {
     ValueKind.INTEGER: 7,
     ValueKind.DECIMAL: Decimal("7.5"),
@@ -32,14 +31,14 @@ EXAMPLES: dict[ValueKind, object] = {
     ValueKind.DATE: date(2027, 3, 2),
     ValueKind.TIMESTAMP: datetime(2027, 3, 2, 10, 0, tzinfo=PARIS),
 }
-# Types whose text is for programs.
+# Database types whose text form is not for human readers.
 FOR_PROGRAMS = re.compile(r"jsonb?|bytea|xml|hstore|void")
 
 
 def faults(campaign: Campaign, columns: Sequence[QueryColumn]) -> Iterator[BadCampaign]:
-    """Each reason for which a run would fail or write to nobody, with file and line if known."""
+    """The faults for which a run would fail or exclude all rows, with file and line if known."""
     screener = _screener(campaign)
-    if screener is None:  # which is a fault of the folder by itself
+    if screener is None:  # a fault of the campaign's folder, which `checks` finds
         return
     for fault in screener.column_faults([each.name for each in columns]):
         yield from _placed(campaign, screener, fault)
@@ -52,30 +51,31 @@ def faults(campaign: Campaign, columns: Sequence[QueryColumn]) -> Iterator[BadCa
 
 
 def notes(campaign: Campaign, columns: Sequence[QueryColumn]) -> Iterator[str]:
-    """What is no fault, or depends on the rows, and is worth knowing."""
+    """Warnings that are no faults, or that depend on the rows."""
     by_name = {each.name: each for each in columns}
     key = by_name.get(campaign.key)
     if key and key.kind in (ValueKind.FLOAT, *NO_CODES):
         assert key.kind
         yield (
-            f"{campaign.sql_path}: the key {_said(key)} is {key.kind.noun}: two people may have "
-            "the same, and its text may not be what your tables have: cast it to text in the query"
+            f"{campaign.sql_path}: the key {_with_type(key)} is {key.kind.noun}: two recipients "
+            "may have the same key, and its text may differ from the one in your tables: cast it "
+            "to text in the query"
         )
     for text in preparation.texts(campaign).values():
         _, unsure = _judged(text, _kinds(columns))
-        yield from (f"{fault}. It may be right if all rows say yes or no" for fault in unsure)
+        yield from (f"{fault}. It works if all rows say yes or no" for fault in unsure)
         for piece in text.pieces:
             found = by_name.get(piece.name) if isinstance(piece, Placeholder) else None
             if found and FOR_PROGRAMS.fullmatch(found.type):
                 yield (
                     f"{text.path}, line {text.lines[found.name]}: {{{{ {found.name} }}}} is of the "
-                    f"type {found.type}, which phones would show as programs write it: let the "
-                    "query return what people read"
+                    f"type {found.type}, which phones would show in its technical form: return a "
+                    "readable text in the query"
                 )
 
 
 def opted_out(columns: Sequence[QueryColumn]) -> list[str]:
-    """The columns that say who has opted out."""
+    """The columns whose name means that a recipient has opted out."""
     return [each.name for each in columns if means_opted_out(each.name)]
 
 
@@ -90,7 +90,7 @@ def _kinds(columns: Sequence[QueryColumn]) -> dict[str, ValueKind]:
     return {each.name: each.kind for each in columns if each.kind}
 
 
-def _said(column: QueryColumn) -> str:
+def _with_type(column: QueryColumn) -> str:
     return f"{column.name} ({column.type})" if column.type else column.name
 
 
@@ -98,7 +98,7 @@ def _said(column: QueryColumn) -> str:
 
 
 def _placed(campaign: Campaign, screener: Screener, fault: ColumnFault) -> Iterator[BadCampaign]:
-    """A fault of a name where it is asked for: a line of each text, or of campaign.yaml."""
+    """A fault of a column, at each line that uses it: of the texts, campaign.yaml or the query."""
     if fault.asked_by is None:
         problem = fault.sentence.removeprefix(f"the query of {screener.query} ")
         line = _line_naming(fault.column, campaign.sql)
@@ -116,9 +116,9 @@ def _placed(campaign: Campaign, screener: Screener, fault: ColumnFault) -> Itera
 def _unreadable(
     campaign: Campaign, screener: Screener, columns: Sequence[QueryColumn]
 ) -> Iterator[BadCampaign]:
-    """Columns of a type of which no value can be what the campaign takes it for."""
+    """Columns whose type can hold no phone number, or no postcode."""
     wrong = {
-        screener.msisdn: ("number to call", (ValueKind.FLOAT, *NO_CODES)),
+        screener.msisdn: ("phone number", (ValueKind.FLOAT, *NO_CODES)),
         screener.postcode: ("postcode", NO_CODES),
     }
     for each in columns:
@@ -126,7 +126,7 @@ def _unreadable(
         if each.kind and each.kind in kinds:
             lost = " has lost digits" if each.kind is ValueKind.FLOAT else ""
             problem = (
-                f"{_said(each)} is {each.kind.noun}, which{lost or f' is no {what}'}, so that all "
+                f"{_with_type(each)} is {each.kind.noun}, which{lost or f' is no {what}'}, so all "
                 "rows would be left out: return it as text"
             )
             line = _line_naming(each.name, campaign.sql)
@@ -134,7 +134,7 @@ def _unreadable(
 
 
 def _line_naming(column: str, sql: str) -> int | None:
-    """The one line of a query that names a column; None where there is none or several."""
+    """The line of a query that names a column; None if no line does, or several do."""
     word = re.compile(rf"(?<!\w){re.escape(column)}(?!\w)", re.IGNORECASE)
     found = [number for number, line in enumerate(sql.split("\n"), start=1) if word.search(line)]
     return found[0] if len(found) == 1 else None
@@ -146,7 +146,7 @@ def _line_naming(column: str, sql: str) -> int | None:
 def _judged(
     text: Template, kinds: dict[str, ValueKind]
 ) -> tuple[list[BadCampaign], list[BadCampaign]]:
-    """The expressions that break, and those that don't if a column of text says yes or no."""
+    """The expressions that fail, and those that work if a text column holds yes or no."""
     broken = text.broken_by(kinds)
     unsure: list[BadCampaign] = []
     for name in [name for name in text.computed if kinds.get(name) is ValueKind.TEXT]:
@@ -161,26 +161,32 @@ def _plain(fault: BadCampaign) -> tuple[int | None, str]:
 
 
 def _unworkable(
-    text: Template, columns: Sequence[QueryColumn], told: set[int | None]
+    text: Template, columns: Sequence[QueryColumn], reported: set[int | None]
 ) -> Iterator[BadCampaign]:
-    """Logic that fails on the type of some column, of which not every rule is known beforehand."""
+    """Logic that fails when it is run on an example of each column's type.
+
+    Faults in the lines `reported` are skipped.
+    """
     by_name = {each.name: each for each in columns}
     for piece in text.pieces:
         if not isinstance(piece, Logic):
             continue
         asked = [by_name[name] for name in piece.columns if name in by_name]
         fault = _failing(piece, asked) if len(asked) == len(piece.columns) else None
-        if fault and fault.line not in told:
+        if fault and fault.line not in reported:
             types = " and ".join(
-                f"{_said(each)} is {each.kind.noun}" for each in asked if each.kind
+                f"{_with_type(each)} is {each.kind.noun}" for each in asked if each.kind
             )
             yield BadCampaign(fault.path, fault.line, f"{fault.problem}; {types}")
 
 
 def _failing(piece: Logic, asked: Sequence[QueryColumn]) -> BadCampaign | None:
-    """What an example of each column's kind breaks; nothing is known of texts, which may be any."""
-    known = EXAMPLES.keys() | {ValueKind.BOOLEAN}
-    if not asked or any(each.kind not in known for each in asked):
+    """The fault of a piece of logic on examples of its columns' types.
+
+    None if it works, or if a column is text: a text may hold any value.
+    """
+    with_example = EXAMPLES.keys() | {ValueKind.BOOLEAN}
+    if not asked or any(each.kind not in with_example for each in asked):
         return None
     for truth in (True, False):
         values = {each.name: EXAMPLES.get(each.kind, truth) for each in asked if each.kind}

@@ -1,9 +1,9 @@
-"""What campaigns' queries return, asked of their warehouses before any run.
+"""The columns of campaigns' queries, read from their warehouses before any run.
 
-Warehouses are Airflow's connections, and this package knows no Airflow. So a program of
-`sms_airflow` is called, and what both say is here: queries go in as JSON, and columns or faults
-come back. That also keeps Airflow's logging off our streams, and bounds the time whatever a driver
-waits for.
+Warehouses are Airflow connections, and this package does not import Airflow. So it runs a program
+of `sms_airflow`: queries go in as JSON, columns or faults come back. This module defines that
+format. A separate process also keeps Airflow's logging out of our output, and limits the time that
+a driver may take.
 """
 
 import importlib.util
@@ -19,15 +19,15 @@ from sms.columnar.values import ValueKind
 from sms.errors import BadCampaign, ConfigurationError
 
 PROGRAM = "sms_airflow.describing"
-PATIENCE = 60  # seconds for a query, the way to its warehouse included
-STARTING = 180  # seconds until Airflow is imported, on a machine that is busy
+PATIENCE = 60  # seconds for a query, with its connection
+STARTING = 180  # seconds for the import of Airflow on a busy machine
 NEEDED = ("airflow", "sms_airflow")
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+)(?::|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A campaign's query, the connection that it goes to, and the file that it is from."""
+    """A campaign's query, its connection, and its file."""
 
     connection: str
     sql: str
@@ -36,9 +36,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class QueryColumn:
-    """A column that a query returns: the warehouse's own word for its type, and what we make of it.
+    """A column of a query: its name, the warehouse's name of its type, and our kind of it.
 
-    The kind is None where the driver tells no type that we know, and the type then "".
+    If the driver gives no type that we know, `kind` is None and `type` is "".
     """
 
     name: str
@@ -51,37 +51,39 @@ class QueryColumn:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The columns of a query, or what is wrong with it or its warehouse."""
+    """The columns of a query, or the fault of the query or its warehouse."""
 
     columns: tuple[QueryColumn, ...] = ()
     fault: BadCampaign | None = None
 
     def as_json(self) -> dict[str, object]:
-        """What `of_json` reads."""
+        """The answer as `of_json` reads it."""
         fault = self.fault and [self.fault.path, self.fault.line, self.fault.problem]
         return {"columns": [asdict(each) for each in self.columns], "fault": fault}
 
     @classmethod
-    def of_json(cls, told: dict[str, list[dict[str, str]]]) -> "Answer":
+    def of_json(cls, payload: dict[str, list[dict[str, str]]]) -> "Answer":
+        """An answer that `as_json` wrote."""
         columns = tuple(
             QueryColumn(
                 each["name"], each["type"], ValueKind(each["kind"]) if each["kind"] else None
             )
-            for each in told["columns"]
+            for each in payload["columns"]
         )
-        return cls(columns, BadCampaign(*told["fault"]) if told["fault"] else None)  # type: ignore[arg-type]
+        fault = payload["fault"]
+        return cls(columns, BadCampaign(*fault) if fault else None)  # type: ignore[arg-type]
 
 
 def ask(queries: Sequence[Query]) -> list[Answer]:
-    """The answer to each query; none of them is run.
+    """The answer to each query; no query is run.
 
-    Raises ConfigurationError where nothing can be asked: without Airflow, or if the program fails.
+    Raises ConfigurationError without Airflow, or if the program fails.
     """
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
             raise ConfigurationError(
-                "no warehouse can be asked, as warehouses are connections of Airflow, and "
-                f"{name} is not installed here: run `sms check --warehouse` where Airflow's tasks "
+                "no warehouse can be asked: warehouses are Airflow connections, and "
+                f"{name} is not installed here. Run `sms check --warehouse` where Airflow's tasks "
                 "run, or leave --warehouse out"
             )
     if not queries:
@@ -97,8 +99,8 @@ def ask(queries: Sequence[Query]) -> list[Answer]:
         )
     except subprocess.TimeoutExpired:
         raise ConfigurationError(
-            "no warehouse could be asked in time: the machine may be too busy, ask again"
-        ) from None  # it holds the queries
+            "no warehouse answered in time: the machine may be too busy, try again"
+        ) from None  # the cause quotes the queries
     try:
         return [Answer.of_json(each) for each in json.loads(done.stdout)]
     except ValueError:
@@ -106,7 +108,7 @@ def ask(queries: Sequence[Query]) -> list[Answer]:
 
 
 def _failed(done: "subprocess.CompletedProcess[bytes]") -> str:
-    """What to say of a program that failed: the kind of its last error, as the words may quote."""
+    """The message for a failed program: its last error's type alone, as its text may quote rows."""
     last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     raised = _RAISED.match(last)
     return (

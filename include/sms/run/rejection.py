@@ -1,4 +1,4 @@
-"""Why the gateway may have rejected a file: it does not say so, and the bytes may show it."""
+"""Likely causes of a rejected file, read from its bytes: the gateway gives no reason."""
 
 import pyarrow.compute as pc
 
@@ -15,7 +15,7 @@ from sms.words import count
 
 
 def likely_causes(folder: RunFolder, submission: Submission, settings: Settings) -> tuple[str, ...]:
-    """What may be wrong with a rejected file, a sentence each."""
+    """The likely causes of a rejection, a sentence each."""
     with storage.opened(folder.send_file(submission.stem), "rb") as source:
         faults = inspection.check(
             source, preparation.dialect(settings), preparation.rules(settings)
@@ -28,7 +28,7 @@ def likely_causes(folder: RunFolder, submission: Submission, settings: Settings)
     if quoted:
         found.append(
             f"{count(quoted, 'text')} in quotes, for a semicolon, a quote or a line break: "
-            "if the provider reads quotes otherwise, set delimiter_in_text: replace"
+            "if the provider does not support quotes, set delimiter_in_text: replace"
         )
     if settings.encoding != "utf-8":
         found.append(f"the file is in {settings.encoding}: is that what you agreed on?")
@@ -37,5 +37,5 @@ def likely_causes(folder: RunFolder, submission: Submission, settings: Settings)
     if settings.unicode:
         found.append("texts may hold Unicode: is that switched on for your account?")
     if not faults:
-        found.append(f"our own check finds no fault in it, so ask {SUPPORT}")
+        found.append(f"our own check finds no fault in the file: ask {SUPPORT}")
     return tuple(found)

@@ -1,7 +1,7 @@
-"""The rendering of a run's audience: messages and exact bytes, the same wherever they are kept.
+"""The rendering of a run's audience: messages and exact bytes, the same for every store.
 
-What belongs here: which message goes to which file, the order of the work, and the counts of all of
-it. What doesn't: what a text becomes (`sms.message`), where anything is kept (`sms.run.stores`).
+What belongs here: which message goes to which file, the order of the work, and its counts. What
+doesn't: the rendering of a text (`sms.message`), stores (`sms.run.stores`).
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ Open = TypeVar("Open")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A batch of one file: its messages, whom it leaves out, and its bytes."""
+    """A batch of one file: its messages, its exclusions, and its bytes."""
 
     stem: str
     rendering: Rendering
@@ -45,9 +45,9 @@ class Piece:
 
 
 class Writer:
-    """Makes the files of a run from its audience, a batch at a time and in any order (R1).
+    """Renders the audience into the files of a run, a batch at a time and in any order (R1).
 
-    Who is in which file was settled before a text leaves anybody out.
+    Each recipient's file was fixed before a text excludes a recipient.
     """
 
     def __init__(self, plan: Plan, settings: Settings, schedule: Schedule) -> None:
@@ -60,21 +60,21 @@ class Writer:
     def pieces(self, audience: pa.RecordBatch) -> list[Piece]:
         """The messages and bytes of a batch, by file."""
         numbers = audience.column("of_file").to_numpy()
-        made = []
+        pieces = []
         for number in np.unique(numbers).tolist():
-            here = numbers == number
-            some = audience if here.all() else audience.filter(pa.array(here))
-            rendering = self._renderer.render(some)
-            made.append(Piece(self.stems[number], rendering, rendering.block(self._dialect)))
-            _ = rendering.groups  # counted here, where others can be rendered meanwhile
-        return made
+            in_file = numbers == number
+            rows = audience if in_file.all() else audience.filter(pa.array(in_file))
+            rendering = self._renderer.render(rows)
+            pieces.append(Piece(self.stems[number], rendering, rendering.block(self._dialect)))
+            _ = rendering.groups  # counted in this thread, while others render
+        return pieces
 
 
 class Outputs(AbstractContextManager["Outputs[Open]"], Generic[Open]):
-    """The files that are being written, by stem: of each zone one at a time.
+    """The files that are being written, by stem: at most one of each zone.
 
-    People are dealt to a zone's files in order, so that one is whole when the next begins, and
-    what is held of open files stays little. `opening` opens the file of a stem.
+    A zone's recipients are assigned to its files in order, so one file is complete when the next
+    begins, and few files are open at once. `opening` opens the file of a stem.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Outputs(AbstractContextManager["Outputs[Open]"], Generic[Open]):
         self._open: dict[str, tuple[str, ExitStack, Open]] = {}
 
     def of(self, stem: str) -> Open:
-        """The file of a stem, opened if it is not yet."""
+        """The file of a stem; opens it first if needed."""
         zone = self._files[stem].zone
         held = self._open.get(zone)
         if held is None or held[0] != stem:
@@ -98,35 +98,35 @@ class Outputs(AbstractContextManager["Outputs[Open]"], Generic[Open]):
         return held[2]
 
     def __exit__(self, *error: Any) -> bool | None:
-        """Finish what is open; after an error, by its own account of that."""
-        everything = ExitStack()
+        """Close the open files; each of them receives the error, if there is one."""
+        files = ExitStack()
         for _, file, _ in self._open.values():
-            everything.push(file)
-        return everything.__exit__(*error)
+            files.push(file)
+        return files.__exit__(*error)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the rendering of all batches comes to."""
+    """The counts of a rendering, over all batches."""
 
     reasons: Counter[str] = field(default_factory=Counter)  # excluded, by code of the Reason
     replaced: Counter[str] = field(default_factory=Counter)  # by character, "U+00E7"
     groups: Counter[Group] = field(default_factory=Counter)  # of messages
     suspects: dict[str, Suspects] = field(default_factory=dict)  # messages that look broken
-    faults: SourceFaults = field(default_factory=SourceFaults)  # of whoever is left out
+    faults: SourceFaults = field(default_factory=SourceFaults)  # of excluded recipients
     ways: EachWay = field(default_factory=EachWay)  # through the conditions of the texts
     showing: dict[str, list[int]] = field(default_factory=dict)  # by stem, rows for each way
 
     def add(self, piece: Piece, before: int) -> None:
-        """Take in one batch, in the order of the rows; its file has so many messages `before`."""
+        """Add one batch; batches come in row order. Its file has `before` messages already."""
         rendering = piece.rendering
         self.reasons.update(rendering.reasons)
         self.replaced.update(rendering.replaced)
         self.groups.update(rendering.groups)
         for code, rows in rendering.suspects.items():
-            known = self.suspects.setdefault(code, {"count": 0, "rows": []})
-            known["count"] += len(rows)
-            known["rows"] += rows[: FIRST_ROWS - len(known["rows"])].tolist()
+            suspects = self.suspects.setdefault(code, {"count": 0, "rows": []})
+            suspects["count"] += len(rows)
+            suspects["rows"] += rows[: FIRST_ROWS - len(suspects["rows"])].tolist()
         if rendering.way is not None:
             fresh = self.ways.fresh(rendering.ways)
             self.showing.setdefault(piece.stem, []).extend(before + row for row in fresh)
@@ -137,7 +137,7 @@ class Tally:
         return Sizes(self.groups)
 
     def kept(self, campaign: Campaign) -> "Counts":
-        """What a run's folder keeps of it, for the review."""
+        """The counts that a run's folder keeps for the review."""
         return Counts(
             groups=[(*group, messages) for group, messages in sorted(self.groups.items())],
             faults=self.faults.found(),
@@ -167,7 +167,7 @@ class Sizes:
 
     @property
     def by_size(self) -> dict[int, int]:
-        """How many messages take how many SMS."""
+        """The number of messages, by SMS per message."""
         return _by_name(self.table.groupby("size")["messages"].sum())
 
     @property
@@ -176,7 +176,7 @@ class Sizes:
         return _by_name(self.table.groupby("country")["sms"].sum())
 
     def by_variant(self, campaign: Campaign) -> dict[str, dict[int, int]]:
-        """How many messages of each variant take how many SMS, in the campaign's order."""
+        """For each variant, the number of messages by SMS per message, in the campaign's order."""
         of_each = {name: self.table[self.table["variant"] == name] for name in campaign.variants}
         return {
             name: _by_name(rows.groupby("size")["messages"].sum()) for name, rows in of_each.items()
@@ -188,14 +188,14 @@ def _by_name(sums: "pd.Series[Any]") -> dict[Any, int]:
 
 
 class Counts(BaseModel):
-    """What was counted while a run was rendered, so that no review has to read it again."""
+    """The counts of a rendering, kept so that the review need not read the messages again."""
 
     model_config = ConfigDict(frozen=True)
 
     groups: list[tuple[str, str, int, int]]  # a Group, and how many messages
-    faults: list[SourceFault]  # of whoever the rendering left out, and of texts that look broken
+    faults: list[SourceFault]  # of recipients that the rendering excluded, and of suspect texts
     showing: dict[str, list[int]]  # by stem, rows of messages that show each way through the texts
-    unmet: list[str]  # what is to be said of conditions that nobody meets
+    unmet: list[str]  # warnings of conditions that no recipient meets
 
     @property
     def sizes(self) -> Sizes:
@@ -204,13 +204,13 @@ class Counts(BaseModel):
 
 
 def sum_of(histogram: Mapping[int, int]) -> int:
-    """All segments of a histogram of segments."""
+    """The total of segments in a histogram of segments per message."""
     return sum(size * count for size, count in histogram.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a rendering made: its counts, and its files that hold a message, by stem."""
+    """The result of a rendering: its counts, and its files that are not empty, by stem."""
 
     tally: Tally
     files: dict[str, send_file.WrittenFile]
@@ -223,9 +223,9 @@ def render(
     store: MessageStore,
     settings: Settings,
 ) -> Made:
-    """Write everyone's text and the exact bytes of each file.
+    """Write the messages and the exact bytes of each file, in one pass.
 
-    `screenings` are what `Screened` makes, or `already_divided`: one pass either way.
+    `screenings` come from `ScreenedCandidates.screenings` or from `already_divided`.
     """
     writer = Writer(plan, settings, schedule)
     schema = preparation.messages_schema(plan.campaign)
@@ -257,50 +257,53 @@ def render(
 
 
 def _by_row(excluded: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """The same rows in the order of the candidates, wherever batches begin."""
-    some = [each for each in excluded if each.num_rows]
-    return pa.concat_batches(some).sort_by("row") if len(some) > 1 else (some or excluded)[0]
+    """The same rows, in the order of the candidates."""
+    batches = [each for each in excluded if each.num_rows]
+    if len(batches) > 1:
+        return pa.concat_batches(batches).sort_by("row")
+    return (batches or excluded)[0]
 
 
 def unmet(campaign: Campaign, ways: EachWay) -> list[str]:
-    """What is to be said of conditions that nobody meets, by the text's file."""
+    """Warnings of conditions that no recipient meets, with the text's file."""
     return [
-        f"{Path(one.path).name}, {told}"
+        f"{Path(one.path).name}, {warning}"
         for name, one in preparation.texts(campaign).items()
-        for told in ways.unmet(one.conditions, name)
+        for warning in ways.unmet(one.conditions, name)
     ]
 
 
 def require_faultless(source: BufferedIOBase, stem: str, settings: Settings) -> None:
-    """Judge a file's very bytes by the provider's rules; SourceError tells the first fault."""
+    """Check a file's bytes by the provider's rules. Raises SourceError with the first fault."""
     faults = inspection.check(source, preparation.dialect(settings), preparation.rules(settings))
     if faults:
         raise SourceError(
             f"{stem}.csv breaks the provider's rules at {len(faults)} places, the first in line "
-            f"{faults[0].line}: {faults[0].sentence}. It is not uploaded; this is a defect of "
-            "ours, please report it with the run's folder at hand"
+            f"{faults[0].line}: {faults[0].sentence}. It is not uploaded. This is a bug: please "
+            "report it, and keep the run's folder"
         )
 
 
 def require_audience(screened: ScreenedCandidates) -> None:
-    """SourceError for an audience of nobody, if the campaign's `on_empty` is `fail`."""
+    """Raise SourceError for an empty audience, if the campaign's `on_empty` is `fail`."""
     survey = screened.survey
     if not survey.audience and screened.plan.campaign.on_empty == "fail":
         raise SourceError(
-            f"{screened.candidates.name} leaves nobody to write to: of "
-            f"{count(survey.candidates, 'candidate')} {_told(survey.reasons)}. Correct the query, "
-            "or set on_empty: skip in campaign.yaml"
+            f"{screened.candidates.name} leaves no recipient: of "
+            f"{count(survey.candidates, 'candidate')} {_reasons_text(survey.reasons)}. Correct the "
+            "query, or set on_empty: skip in campaign.yaml"
         )
 
 
 def require_messages(campaign: Campaign, audience: int, made: Made) -> None:
-    """SourceError for a text that reaches nobody, if the campaign's `on_empty` is `fail`."""
+    """Raise SourceError if no message could be rendered and `on_empty` is `fail`."""
     if not made.files and campaign.on_empty == "fail":
         raise SourceError(
-            f"{campaign.text_path} can be sent to nobody: of {count(audience, 'recipient')} "
-            f"{_told(made.tally.reasons)}. Correct the text or the query"
+            f"{campaign.text_path} can be sent to no recipient: of "
+            f"{count(audience, 'recipient')} {_reasons_text(made.tally.reasons)}. Correct the text "
+            "or the query"
         )
 
 
-def _told(reasons: Counter[str]) -> str:
+def _reasons_text(reasons: Counter[str]) -> str:
     return ", ".join(f"{rows} {reason}" for reason, rows in reasons.most_common()) or "none"

@@ -1,4 +1,4 @@
-"""The stage `review`: the exact bytes judged by the provider's rules, and the report on a run."""
+"""The stage `review`: checks the exact bytes by the provider's rules, and writes the report."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,10 +33,10 @@ def review(
     settings: Settings,
     balance: limits.Balance = limits.UNASKED,
 ) -> str:
-    """Judge the very bytes by the provider's rules, and write the report that a person reads.
+    """Check the exact bytes by the provider's rules, and write the report.
 
-    Raises, when that is written, LimitTripped for a run that breaks a limit of its campaign, and
-    WindowClosed for one that would not be done by closing time. A dry run only tells it.
+    Then raises LimitTripped if the run breaks a limit of its campaign, and WindowClosed if it would
+    not finish by closing time. A dry run only reports it.
     """
     files = require_faultless(plan, folder, ledger, settings)
     summary = ledger.runs.summary(plan.run_key)
@@ -86,9 +86,9 @@ def review(
 def _samples(
     plan: Plan, folder: RunFolder, files: Sequence[Submission], showing: Mapping[str, Sequence[int]]
 ) -> list[review_page.Sample]:
-    """The first few messages of each variant, and one for each way through its text.
+    """The first few messages of each variant, and one for each way through its text's conditions.
 
-    Numbers are masked. `showing` are the rows of the latter, by stem.
+    Numbers are masked. `showing` are the rows of the second kind, by stem.
     """
     variants, paths = plan.campaign.variants, [folder.messages(each.stem) for each in files]
     columns = [*SAMPLE_COLUMNS, VARIANT.name] if variants else SAMPLE_COLUMNS
@@ -105,7 +105,7 @@ def _samples(
 
 
 def _reasons(plan: Plan, folder: RunFolder) -> dict[str, str]:
-    """Why each file goes out when it does, by stem."""
+    """The reason for each file's hour, by stem."""
     dealt = folder.read_schedule()
     return {stem: each.reason for stem, each in zip(plan.stems(dealt), dealt.files, strict=True)}
 
@@ -119,32 +119,32 @@ def _beside(
     run: limits.Run,
     cost: limits.Cost,
 ) -> list[str]:
-    """What there is beside this run: its campaign's limits, and its campaign's other runs."""
+    """Lines on the campaign's stop mention, its limits, and its other runs."""
     name = plan.campaign.name
     warning = stop_mentions.unreached(plan.campaign, run.segments)
-    told = [f"- **Stop mention:** {warning}"] if warning else []
-    told += review_page.limits_section(limits.standing(plan.campaign, run, cost))
+    lines = [f"- **Stop mention:** {warning}"] if warning else []
+    lines += review_page.limits_section(limits.standing(plan.campaign, run, cost))
     for last in ledger.runs.latest_sent(name, but=plan.run_key, most=1):
         before = _before(plan, folder, ledger.runs.summary(last), settings)
-        told += review_page.changes_section(summary, sum(run.segments.values()), cost, before)
+        lines += review_page.changes_section(summary, sum(run.segments.values()), cost, before)
     others = ledger.runs.unfinished(name, but=plan.run_key, within=settings.max_audience_age)
-    return told + review_page.open_runs_section(others)
+    return lines + review_page.open_runs_section(others)
 
 
 def _before(plan: Plan, folder: RunFolder, last: Summary, settings: Settings) -> review_page.Before:
-    """The run that sent last; its text and query are in its folder, for as long as that is kept."""
+    """The last run that sent; its text and query are in its folder, until that is deleted."""
     before = folder.beside(last.run.folder)
     cost = _spent(plan, before, last, settings)
     try:
         then = before.read_plan().campaign
-    except (StorageFailed, LedgerError):  # gone, or of another version of ours
+    except (StorageFailed, LedgerError):  # deleted, or written by another version
         return review_page.Before(last, cost, None, None)
     now = plan.campaign
     return review_page.Before(last, cost, then.text != now.text, then.sql != now.sql)
 
 
 def _spent(plan: Plan, before: RunFolder, last: Summary, settings: Settings) -> float | None:
-    """What the run that sent last cost, by today's prices; None where that is not known."""
+    """The cost of the last run that sent, by today's prices; None if it is not known."""
     prices = {settings.prices.get(country) for country in plan.campaign.allowed_countries}
     if len(prices) == 1:
         [price] = prices
@@ -158,7 +158,7 @@ def _spent(plan: Plan, before: RunFolder, last: Summary, settings: Settings) -> 
 
 
 def _source_faults(folder: RunFolder, counts: Counts) -> list[SourceFault]:
-    """What was wrong with the source, with the first rows of each fault."""
+    """The source's faults, with the first rows of each."""
     faults = SourceFaults()
     faults.add_found(folder.read_faults())
     faults.add_found(counts.faults)

@@ -1,7 +1,7 @@
-"""The review: what a person reads before a campaign goes out. Markdown.
+"""The review's Markdown page, read before a campaign is approved and sent.
 
-The counts name nobody and may stand in Airflow's log and database. The samples are texts of
-people: they stay in the run's folder, but for the question that asks a person's yes.
+The counts hold no personal data and may be kept in Airflow's log and database. The samples are
+texts to recipients: they stay in the run's folder, except for the approval's page.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from sms.words import count
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One rendered message with its number masked; never for a log."""
+    """One rendered message with its number masked; it must not be logged."""
 
     msisdn: str
     text: str
@@ -56,11 +56,11 @@ def counts_page(
     beside: Sequence[str] = (),
     variants: Mapping[str, Mapping[int, int]] = MappingProxyType({}),
 ) -> str:
-    """The numbers of a run: no text and no number of a person.
+    """The counts of a run, without texts or phone numbers.
 
-    `histogram` tells how many messages take how many SMS, `variants` the same of each variant.
-    `ends` is when the last message of each file is expected to go out, `reasons` why each goes
-    out when it does, by stem.
+    `histogram` has the number of messages by SMS per message, `variants` the same for each
+    variant. `ends` is when the last message of each file is expected to leave, `reasons` the reason
+    for each file's hour, by stem.
     """
     run = summary.run
     lines = [
@@ -71,9 +71,9 @@ def counts_page(
         f"- **Kind:** {run.kind}{', a dry run: nothing is sent' if run.dry_run else ''}",
         f"- **Messages:** {_count(summary.audience)} in {_count(sum_of(histogram))} SMS"
         f"{_compared(summary.audience, earlier)}",
-        f"- **Cost:** {_told(cost)}",
-        f"- **Balance:** {_held(balance)}",
-        f"- **Stop list:** {_count(summary.stop_list_size or 0)} numbers when people were chosen",
+        f"- **Cost:** {_cost_text(cost)}",
+        f"- **Balance:** {_balance_text(balance)}",
+        f"- **Stop list:** {_count(summary.stop_list_size or 0)} numbers at the time of screening",
         f"- **Delivery report expected:** {_paris(due)}",
         *beside,
         "",
@@ -100,19 +100,19 @@ def counts_page(
 
 
 def _slot(summary: Summary, files: Sequence[Submission], reasons: Mapping[str, str]) -> str:
-    """The hour of a run, or its hours where files have several, and why."""
+    """The hour or hours of a run's files, and the reasons."""
     run = summary.run
     why = list(dict.fromkeys(reasons[each.stem] for each in files if each.stem in reasons))
     if len({each.send_at for each in files}) < 2 and len(why) < 2:
         hour = files[0].send_at if files else run.send_at
         return f"{_paris(hour)} ({why[0] if why else run.slot_reason})"
     first, last = files[0].send_at, files[-1].send_at
-    told = f"{_paris(first)} to {_paris(last)}, in {count(len(files), 'file')}"
-    return "\n".join([told, *(f"  - {reason}" for reason in why)])
+    hours = f"{_paris(first)} to {_paris(last)}, in {count(len(files), 'file')}"
+    return "\n".join([hours, *(f"  - {reason}" for reason in why)])
 
 
 def _files(files: Sequence[Submission], ends: Sequence[datetime] | None) -> Iterator[str]:
-    """A table of the files: when each goes out, to whom, and how large it is."""
+    """A table of the files: hour, zone, messages, bytes and expected end of each."""
     yield "| file | hour | people of | messages | bytes | expected end |"
     yield "|---|---|---|---:|---:|---|"
     for place, each in enumerate(files):
@@ -126,7 +126,7 @@ def _files(files: Sequence[Submission], ends: Sequence[datetime] | None) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The run of the same campaign that sent last; None is what nobody knows of it any more."""
+    """The last run of the campaign that sent; a field is None if it is no longer known."""
 
     summary: Summary
     cost: float | None  # by the prices of today
@@ -135,14 +135,14 @@ class Before:
 
 
 def limits_section(standing: Iterable[tuple[str, str, str]]) -> list[str]:
-    """The campaign's own limits, and how near this run is to each; nothing without any."""
-    rows = [f"| `{key}` | {value} | {here} |" for key, value, here in standing]
+    """A table of the campaign's limits and this run's values; empty without limits."""
+    rows = [f"| `{key}` | {value} | {of_run} |" for key, value, of_run in standing]
     head = ["", "## Limits", "", "| limit | value | this run |", "|---|---:|---:|"]
     return [*head, *rows] if rows else []
 
 
 def changes_section(summary: Summary, segments: int, cost: Cost, before: Before) -> list[str]:
-    """What differs from the run that sent last: messages, SMS, cost, and who is left out."""
+    """A table of the differences from the last run that sent: messages, SMS, cost, exclusions."""
     people, last = summary.audience, before.summary
     rows: list[tuple[str, float, float, int]] = [  # what, now, then, decimals
         ("messages", people, last.sent, 0),
@@ -153,24 +153,24 @@ def changes_section(summary: Summary, segments: int, cost: Cost, before: Before)
         each = f"{cost.currency} per message, by today's prices"
         rows.append((each, _each(cost.amount, people), _each(before.cost, last.sent), 4))
     for code in sorted(summary.excluded.keys() | last.excluded.keys()):
-        here, there = (each.excluded.get(code, 0) for each in (summary, last))
-        if here != there:
-            rows.append((f"excluded: {SENTENCES[code]}", here, there, 0))
+        now, then = (each.excluded.get(code, 0) for each in (summary, last))
+        if now != then:
+            rows.append((f"excluded: {SENTENCES[code]}", now, then, 0))
     return [
         *("", f"## Against the last run, {_paris(last.run.send_at)}", ""),
         f"- **Text:** {_changed(before.text_changed)}",
         f"- **Query:** {_changed(before.query_changed)}",
         *("", "| | this run | last run | change |", "|---|---:|---:|---:|"),
         *(
-            f"| {told} | {here:,.{digits}f} | {there:,.{digits}f} "
-            f"| {_difference(here - there, digits)} |"
-            for told, here, there, digits in rows
+            f"| {what} | {now:,.{digits}f} | {then:,.{digits}f} "
+            f"| {_difference(now - then, digits)} |"
+            for what, now, then, digits in rows
         ),
     ]
 
 
 def open_runs_section(runs: Sequence[UnfinishedRun]) -> list[str]:
-    """The campaign's other runs that may still go out or have just gone; nothing without any."""
+    """A table of the campaign's other runs that are not over; empty without any."""
     if not runs:
         return []
     return [
@@ -194,12 +194,12 @@ def _each(amount: float, messages: int) -> float:
 
 def _changed(whether: bool | None) -> str:
     if whether is None:
-        return "nobody can tell if it has changed: the last run's folder is gone"
+        return "not known, since the last run's folder is gone"
     return "**changed**" if whether else "unchanged"
 
 
 def _compared_texts(variants: Mapping[str, Mapping[int, int]], control_group: int) -> list[str]:
-    """Who reads which text, and who is kept to compare with."""
+    """A table of the recipients of each variant, and of the control group."""
     if not variants and not control_group:
         return []
     lines = ["", "## To compare", "", "| | people | SMS |", "|---|---:|---:|"]
@@ -211,7 +211,7 @@ def _compared_texts(variants: Mapping[str, Mapping[int, int]], control_group: in
 
 
 def _compared(people: int, earlier: Sequence[int]) -> str:
-    """Against the run before, whose number comes first."""
+    """The comparison with the run before, the first of `earlier`."""
     if not earlier:
         return "; no run before it sent anything"
     last = earlier[0]
@@ -219,7 +219,7 @@ def _compared(people: int, earlier: Sequence[int]) -> str:
     return f"; the run before it sent {_count(last)}{change}"
 
 
-def _told(cost: Cost | None) -> str:
+def _cost_text(cost: Cost | None) -> str:
     if cost is None or (not cost.amount and cost.unpriced):
         return "not known, since the settings give no price"
     return str(cost)
@@ -229,29 +229,30 @@ def _expected(end: datetime | None) -> str:
     return _paris(end) if end else "not known, since the settings give no messages_per_hour"
 
 
-def _held(balance: Balance) -> str:
+def _balance_text(balance: Balance) -> str:
     if balance.amount is None:
         return f"not known, since {balance.why}"
     return f"{balance.amount:,.2f} at the provider; it is taken at the hour of sending"
 
 
 def refused(page: str, why: str) -> str:
-    """A page whose first words are why the run would not go out."""
+    """The page, with the reason why the run can't be sent at its top."""
     title, rest = page.split("\n", 1)
-    return f"{title}\n\n**It would not go out:** {why}\n{rest}"
+    return f"{title}\n\n**It would not be sent:** {why}\n{rest}"
 
 
 def with_samples(page: str, samples: Sequence[Sample], unmet: Sequence[str] = ()) -> str:
-    """A page with texts as phones will show them, behind its counts and before its tables.
+    """The page, with sample messages between its counts and its tables.
 
-    Numbers are masked; conditions that are `unmet` are warned of.
+    Numbers are masked. `unmet` are warnings of conditions that no recipient meets.
     """
     counts, tables = page.split("\n## ", 1)
     return f"{counts}{_samples_section(samples, unmet)}\n## {tables}"
 
 
 def _samples_section(samples: Sequence[Sample], unmet: Sequence[str]) -> str:
-    lines = ["", "## Samples", "", *(f"- **{told}**" for told in unmet), *([""] if unmet else [])]
+    warnings = [*(f"- **{each}**" for each in unmet), *([""] if unmet else [])]
+    lines = ["", "## Samples", "", *warnings]
     for sample in samples:
         variant = f", variant `{sample.variant}`" if sample.variant else ""
         lines += [f"- `{sample.msisdn}`, {sample.segments} SMS{variant}", ""]
@@ -260,7 +261,7 @@ def _samples_section(samples: Sequence[Sample], unmet: Sequence[str]) -> str:
 
 
 def masked(msisdn: int) -> str:
-    """A number that shows its country and its last two digits only."""
+    """A number masked except for its country and its last two digits."""
     digits = str(msisdn)
     return f"+{digits[:3]}{'•' * (len(digits) - 5)}{digits[-2:]}"
 

@@ -1,8 +1,8 @@
-"""Which files a run consists of: for whom, how large, and at which minute.
+"""The schedule of a run: its files, their sizes, zones and hours.
 
-Most runs are one file. More than a file takes become several of the same minute (R1), zones have
-hours of their own (R5-R7), `spread_over` staggers files, and what can't finish before closing
-(R12) goes on at the next opening where the campaign says `past_closing: split`.
+Most runs are one file. An audience that is too large for one file is split over several at the same
+minute (R1). Zones have their own hours (R5-R7), and `spread_over` staggers files. With
+`past_closing: split`, messages that can't leave before closing (R12) wait for the next opening.
 """
 
 import heapq
@@ -24,10 +24,10 @@ from sms.wire import send_file
 from sms.words import duration
 
 SPREAD_EVERY = timedelta(minutes=15)
-MOST_FILES = 999  # what a name has room for
-LONGEST_PUT_OFF = timedelta(days=7)  # of a zone that is closed at the run's own hour
-MOST_LATE = timedelta(hours=1)  # what is kept free before closing, however late a file may be
-LONGEST_RUN = timedelta(days=25)  # by then its people were chosen too long ago
+MOST_FILES = 999  # a name has three digits for the part
+LONGEST_PUT_OFF = timedelta(days=7)  # for a zone that is closed at the run's hour
+MOST_LATE = timedelta(hours=1)  # at most so much time is kept free before closing for late files
+LONGEST_RUN = timedelta(days=25)  # after that its recipients were selected too long ago
 
 
 class PlannedFile(BaseModel):
@@ -42,25 +42,25 @@ class PlannedFile(BaseModel):
 
 
 class Schedule(BaseModel):
-    """The files of a run, by their hour; within a zone people are dealt to them in that order."""
+    """The files of a run, by hour; a zone's recipients are assigned to its files in this order."""
 
     model_config = ConfigDict(frozen=True)
 
     files: tuple[PlannedFile, ...]
-    campaign_id: str = ""  # whose it is, once it is kept
+    campaign_id: str = ""  # of the plan, once it is stored
 
     @property
     def begins(self) -> datetime | None:
-        """The earliest hour; None for nobody."""
+        """The earliest hour; None without files."""
         return min((each.send_at for each in self.files), default=None)
 
 
 @dataclass(order=True)
 class _Chunk:
-    """Some people of a zone who are to be written to from a minute on."""
+    """A number of recipients of one zone, to be sent from one minute on."""
 
     start: datetime
-    place: int  # of their zone, then of the chunk in it: people are dealt in this order
+    place: int  # of the zone, then of the chunk in it: recipients are assigned in this order
     people: int = field(compare=False)
     where: Zone = field(compare=False)
     reason: str = field(compare=False)
@@ -75,11 +75,10 @@ def schedule(
     now: datetime,
     settings: Settings,
 ) -> Schedule:
-    """Deal so many people of each zone to files, for a run whose own slot is `send_at`.
+    """Assign the recipients of each zone, `people`, to files, for a run at `send_at`.
 
-    Raises WindowClosed for a zone that is closed then where the campaign says
-    `outside_window: fail`, and for a spread that leaves the open hours where it says
-    `past_closing: refuse`.
+    Raises WindowClosed for a zone that is closed at that hour with `outside_window: fail`, and for
+    a spread that leaves the open hours with `past_closing: refuse`.
     """
     last = send_at + LONGEST_RUN
     waiting = [
@@ -96,7 +95,7 @@ def schedule(
     ]
     heapq.heapify(waiting)
     placed: list[_Chunk] = []
-    free = now  # when the provider is done with what was placed
+    free = now  # when the provider has finished the placed chunks
     while waiting:
         chunk = heapq.heappop(waiting)
         opens = _opening(chunk, campaign, settings)
@@ -125,7 +124,7 @@ def schedule(
 
 
 def hour_there(send_at: datetime, where: Zone) -> datetime:
-    """When every clock of a zone has come to the hour that Paris' clock shows at an instant."""
+    """When all clocks of a zone have reached the hour that Paris' clock shows at an instant."""
     wall = send_at.astimezone(PARIS).replace(tzinfo=None)
     return max(wall.replace(tzinfo=clock).astimezone(send_at.tzinfo) for clock in where.times())
 
@@ -139,14 +138,14 @@ def _slot(
     now: datetime,
     settings: Settings,
 ) -> tuple[datetime, str]:
-    """A zone's own slot, for a run whose slot is another."""
+    """The slot of a zone, and its reason, for a run whose slot is `send_at`."""
     if where.code == FRANCE or campaign.kind is Kind.TRANSACTIONAL:
         return send_at, reason + _unwarned(campaign, send_at)
     wish = send_at
-    # An hour that has come there already, or will before the file is up, is taken for Paris'.
+    # If that hour has passed in the zone, or will before the upload ends, Paris' hour is taken.
     if campaign.local_time and hour_there(send_at, where) > now + settings.upload_lead:
         wish = hour_there(send_at, where)
-    remedy = "Write `overseas: exclude` (or `mainland`) to leave them out (or in)"
+    remedy = "Write `overseas: exclude` to leave them out, or `mainland` to send at Paris' hour"
     try:
         slot = send_window.slot(
             wish,
@@ -163,31 +162,31 @@ def _slot(
         raise WindowClosed(f"{error}. {remedy}") from None
     if slot.send_at - send_at > LONGEST_PUT_OFF:
         raise WindowClosed(
-            f"people of {where.name} could not be written to before {slot.send_at:%Y-%m-%d}: "
+            f"recipients in {where.name} can't be written to before {slot.send_at:%Y-%m-%d}: "
             f"{slot.reason}. {remedy}"
         )
     return slot.send_at, f"{where.name}: {slot.reason}"
 
 
 def _unwarned(campaign: Campaign, send_at: datetime) -> str:
-    """What to say where somebody may live in Alsace-Moselle on a holiday, and nothing tells who."""
+    """A warning on a holiday in Alsace-Moselle, as some recipients may live there unrecognised."""
     if campaign.kind is Kind.TRANSACTIONAL or campaign.alsace_moselle != "warn":
         return ""
     day = send_at.astimezone(PARIS).date()
     holiday = bank_holidays(zone(ALSACE_MOSELLE), day.year).get(day)
     if not holiday:
         return ""
-    who = "whoever has no postcode that can be read" if campaign.postcode else "everybody"
+    who = "recipients without a readable postcode are" if campaign.postcode else "everyone is"
     return (
-        f"; it is a holiday in Alsace-Moselle ({holiday}), and {who} is taken for living "
-        "elsewhere: see alsace_moselle in campaign.yaml"
+        f"; it is a holiday in Alsace-Moselle ({holiday}), and {who} assumed to live elsewhere: "
+        "see alsace_moselle in campaign.yaml"
     )
 
 
 def _spread(
     campaign: Campaign, people: int, where: Zone, start: datetime, reason: str, *, place: int
 ) -> Iterator[_Chunk]:
-    """A zone's people, staggered over as long as the campaign says."""
+    """A zone's recipients, in chunks staggered over the campaign's `spread_over`."""
     over = campaign.spread_over or timedelta(0)
     every = campaign.spread_every or min(SPREAD_EVERY, over)
     steps = min(-(-over // every), people) if over else 1
@@ -197,7 +196,7 @@ def _spread(
 
 
 def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
-    """The chunk's own minute, or the next opening where the campaign lets it wait for that."""
+    """The chunk's minute if it is open, or the next opening. Raises WindowClosed for `refuse`."""
     opens = send_window.next_open(chunk.start, campaign.kind, settings=settings, zone=chunk.where)
     if (
         opens > chunk.start
@@ -206,24 +205,24 @@ def _opening(chunk: _Chunk, campaign: Campaign, settings: Settings) -> datetime:
     ):
         if not campaign.spread_over:
             raise WindowClosed(
-                f"{chunk.start.astimezone(PARIS):%H:%M}, when the run was to go out, is not open "
-                f"any more: {remedies.clear(Task.PLAN)}. It takes the next hour that is"
+                f"{chunk.start.astimezone(PARIS):%H:%M}, the run's hour, is no longer open: "
+                f"{remedies.clear(Task.PLAN)}. It takes the next open hour"
             )
         raise WindowClosed(
             f"spread over {duration(campaign.spread_over)}, some messages to {chunk.where.name} "
-            f"would go out at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. "
+            f"would be sent at {chunk.start.astimezone(PARIS):%H:%M}, when marketing is closed. "
             "Nothing is sent: start earlier, spread over less, or write `past_closing: split`"
         )
     return opens
 
 
 def _room(chunk: _Chunk, free: datetime, campaign: Campaign, settings: Settings) -> int:
-    """How many of a chunk's people the provider can write to before closing."""
+    """How many of a chunk's recipients the provider can write to before closing."""
     pace = settings.messages_per_hour
     if pace is None or campaign.past_closing == "refuse" or campaign.kind is Kind.TRANSACTIONAL:
         return chunk.people
     closes = send_window.closing(chunk.start, settings=settings, zone=chunk.where)
-    # A file may go up as late as max_delay, and must be done all the same.
+    # A file may be up to max_delay late, and must still finish before closing.
     time = closes - min(settings.max_delay, MOST_LATE) - max(free, chunk.start)
     return min(chunk.people, max(0, int(time / timedelta(hours=1) * pace)))
 
@@ -234,13 +233,13 @@ def _after_closing(chunk: _Chunk, campaign: Campaign, settings: Settings) -> dat
 
 
 def _part(chunk: _Chunk, people: int) -> _Chunk:
-    """So many of a chunk's people; the chunk keeps the others."""
+    """Take some recipients out of a chunk, as a chunk."""
     chunk.people -= people
     return _Chunk(chunk.start, chunk.place, people, chunk.where, chunk.reason)
 
 
 def _move_on(chunk: _Chunk, opens: datetime, waiting: list[_Chunk], last: datetime) -> None:
-    """Put a chunk off, and with it what its zone was to send after it."""
+    """Postpone a chunk to an opening, and all later chunks of its zone by the same time."""
     if opens > last:
         raise _too_many()
     later = opens - chunk.start
@@ -248,7 +247,7 @@ def _move_on(chunk: _Chunk, opens: datetime, waiting: list[_Chunk], last: dateti
         if each.where == chunk.where:
             each.start += later
     chunk.start = opens
-    chunk.reason = "what the hours before had no time for"
+    chunk.reason = "messages that did not fit into the hours before"
     heapq.heapify(waiting)
     heapq.heappush(waiting, chunk)
 
@@ -256,5 +255,5 @@ def _move_on(chunk: _Chunk, opens: datetime, waiting: list[_Chunk], last: dateti
 def _too_many() -> WindowClosed:
     return WindowClosed(
         f"the run would take more than {MOST_FILES} files, or {LONGEST_RUN.days} days: write to "
-        "fewer people, spread over less, or correct messages_per_hour in the settings"
+        "fewer recipients, spread over less, or correct messages_per_hour in the settings"
     )

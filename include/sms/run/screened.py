@@ -1,8 +1,7 @@
-"""The screening of a run's candidates: the same for a warehouse's answer, a file and a frame.
+"""The screening of a run's candidates: the same code for a query's answer, a file and a frame.
 
-What belongs here: reading candidates twice, judging them, and dealing them to the run's files. What
-doesn't: why somebody is left out (`sms.audience.screening`), where anything is kept
-(`sms.run.stores`).
+What belongs here: reading candidates twice, screening them, and assigning them to the run's files.
+What doesn't: the reasons for an exclusion (`sms.audience.screening`), stores (`sms.run.stores`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,24 +26,24 @@ from sms.run.schedule import Schedule, schedule
 from sms.run.stores import AudienceStore
 from sms.settings import Settings
 
-# Hears of a stage, how many rows are done, and of how many (None: not known yet).
+# Progress callback: a stage, its rows done, and its total of rows (None: not known yet).
 Watch: TypeAlias = Callable[[str, int, int | None], None]
-# Some rows to take apart, in whatever thread: audience, and excluded.
+# Screens a batch of rows, in any thread: audience, and excluded.
 Making: TypeAlias = Callable[[], Screening]
-# The files and hours of so many people in each zone.
+# Returns the files and hours for the number of recipients in each zone.
 Dealing: TypeAlias = Callable[[Campaign, Mapping[str, int]], Schedule]
 
 
 def unwatched(stage: str, rows: int, of: int | None) -> None:
-    """Watch nothing."""
+    """Report no progress."""
 
 
 class Candidates(Protocol):
-    """Rows that can be read as often as asked: a query's answer, a table in a file, a frame."""
+    """Rows that can be read several times: a query's answer, a table in a file, a frame."""
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The source's name in errors."""
 
     @property
     def columns(self) -> Sequence[str]:
@@ -52,7 +51,7 @@ class Candidates(Protocol):
 
     @property
     def rows(self) -> int | None:
-        """How many rows there are; None where only reading shows it."""
+        """How many rows there are; None if that is not known before they are read."""
 
     @property
     def is_typed(self) -> bool:
@@ -61,12 +60,12 @@ class Candidates(Protocol):
     def batches(
         self, columns: Sequence[str], rows: int = BATCH, encoded: Sequence[str] = ()
     ) -> Iterator[pa.RecordBatch]:
-        """All rows in order, these columns of them; texts of `encoded` may come so."""
+        """All rows in order, with these columns; those of `encoded` may be dictionary-encoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryAnswer:
-    """The candidates of a run's folder, as the query gave them."""
+    """The candidates in a run's folder, as the query returned them."""
 
     path: parquet.FilePath
     name: str
@@ -78,12 +77,12 @@ class QueryAnswer:
 
     @property
     def rows(self) -> int | None:
-        """How many rows the query gave."""
+        """How many rows the query returned."""
         return parquet.rows(self.path)
 
     @property
     def is_typed(self) -> bool:
-        """Always: each column's field has its kind."""
+        """True: each column's field has its kind."""
         return True
 
     def batches(
@@ -95,7 +94,7 @@ class QueryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ScreenedCandidates:
-    """Candidates, judged, and ready to be taken apart and rendered."""
+    """Screened candidates, ready to be divided and rendered."""
 
     plan: Plan
     candidates: Candidates
@@ -105,16 +104,16 @@ class ScreenedCandidates:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The columns that nothing was read from: one of them may say who has opted out."""
+        """The columns that were not read; one of them may hold opt-outs."""
         return tuple(name for name in self.candidates.columns if name not in self.columns)
 
     @property
     def audience_schema(self) -> pa.Schema:
-        """The columns of the audience, the text's own with their kinds."""
+        """The schema of the audience; the text's columns have their kinds."""
         return self.survey.screener.audience_schema(self.survey.kinds)
 
     def screenings(self, watch: Watch = unwatched, stage: str = "rendering") -> Iterator[Making]:
-        """All rows again, batch by batch, each to be taken apart where it is worked on."""
+        """Read all rows again, batch by batch; each result screens its batch when it is called."""
         rows = self.candidates.batches(self.columns, encoded=self.survey.screener.encodable)
         seen = _watched(stage, rows, self.survey.candidates, watch)
         for stretch in self.survey.stretches(seen):
@@ -131,11 +130,11 @@ def screen(
     deal: Dealing | None = None,
     watch: Watch = unwatched,
 ) -> ScreenedCandidates:
-    """Judge all candidates, and deal those who are written to to the run's files.
+    """Screen all candidates, and assign the recipients to the run's files.
 
     `opted_out` and each of `spared` take sorted numbers and return those in their list. `deal` is
-    `dealing` unless the caller knows better. Raises SourceError where the candidates are not
-    understood, and WindowClosed as `schedule` does.
+    `dealing` by default. Raises SourceError if the candidates can't be read, and WindowClosed like
+    `schedule`.
     """
     text = preparation.template(plan.campaign)
     asked = preparation.screener(plan.campaign, text, candidates.name, unicode=settings.unicode)
@@ -153,7 +152,7 @@ def screen(
 
 
 def dealing(plan: Plan, settings: Settings) -> Dealing:
-    """The files and hours that a plan asks for. Raises WindowClosed when it is called."""
+    """A function that returns a plan's files and hours; it raises WindowClosed when called."""
 
     def deal(campaign: Campaign, people: Mapping[str, int]) -> Schedule:
         hour, why, now = plan.send_at, plan.slot_reason, plan.planned_at
@@ -165,13 +164,13 @@ def dealing(plan: Plan, settings: Settings) -> Dealing:
 def divide(
     screened: ScreenedCandidates, store: AudienceStore, watch: Watch = unwatched
 ) -> SourceFaults:
-    """Keep audience and excluded rows, and count the faults of the source among these."""
+    """Store audience and excluded rows, and return the source's faults among the excluded."""
     faults = SourceFaults()
     with (
         store.writing_audience(screened.audience_schema) as keep,
         store.writing_excluded() as leave_out,
     ):
-        for screening in ordered(_made, screened.screenings(watch, "dividing")):
+        for screening in ordered(_call, screened.screenings(watch, "dividing")):
             keep(screening.audience)
             leave_out(screening.excluded)
             faults.add(screening.excluded)
@@ -179,7 +178,7 @@ def divide(
 
 
 def already_divided(audience: Iterable[pa.RecordBatch]) -> Iterator[Making]:
-    """The audience that an earlier step kept; whoever was left out then is left out of this."""
+    """The audience that an earlier stage stored, as screenings without exclusions."""
     for batch in audience:
         yield partial(Screening, batch, _NOBODY)
 
@@ -187,7 +186,7 @@ def already_divided(audience: Iterable[pa.RecordBatch]) -> Iterator[Making]:
 _NOBODY = pa.RecordBatch.from_pylist([], EXCLUDED_SCHEMA)
 
 
-def _made(screening: Making) -> Screening:
+def _call(screening: Making) -> Screening:
     return screening()
 
 
@@ -195,15 +194,15 @@ def _require_each_once(columns: Iterable[str], present: Sequence[str], where: st
     for name in columns:
         if present.count(name) > 1:
             raise SourceError(
-                f"{where} has {present.count(name)} columns {name!r}: which one is meant? Rename "
-                "the others"
+                f"{where} has {present.count(name)} columns {name!r}, and only one is expected: "
+                "rename the others"
             )
 
 
 def _watched(
     stage: str, batches: Iterable[pa.RecordBatch], of: int | None, watch: Watch
 ) -> Iterator[pa.RecordBatch]:
-    """The same batches; `watch` hears how many rows have passed."""
+    """The same batches; `watch` is called with the number of rows so far."""
     rows = 0
     watch(stage, rows, of)
     for batch in batches:

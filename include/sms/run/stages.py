@@ -1,9 +1,9 @@
-"""The stages of a run that make its files: extract, screen, render.
+"""The stages that make a run's files: extract, screen, render.
 
-Each stage reads what the one before left in the run's folder, writes its own numbered file, and
-puts its counts into the ledger; between them travel a path and a few numbers. A stage may be run
-again until the first file of the run is on its way; from then on every stage leaves everything as
-it is, so that what was sent stays on record.
+Each stage reads the files of the stage before in the run's folder, writes its own numbered files,
+and records its counts in the ledger. Only a path and a few counts are passed between stages. A
+stage may be run again until the upload of the run's first file begins; after that no stage changes
+anything, so that the sent files stay on record.
 """
 
 import logging
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 def extract(rows: Iterable[pa.RecordBatch], folder: RunFolder) -> int:
-    """Write the query's rows down as they came; how many there are."""
+    """Write the query's rows unchanged, and return their number."""
     return parquet.write(folder.candidates, rows)
 
 
 def screen(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) -> dict[str, int]:
-    """Split the candidates into those we write to, each in a file, and those we don't, and why.
+    """Split the candidates into the audience, assigned to files, and the excluded, with a Reason.
 
-    Raises WindowClosed as `schedule` does.
+    Raises WindowClosed like `schedule`.
     """
     campaign = plan.campaign
     stop_list_size = require_stop_list(ledger, settings)
@@ -71,14 +71,14 @@ def screen(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
     )
     rendered.require_audience(found)
     if not survey.audience:
-        # Nobody is not to be skipped in silence where that is no chance but a broken source.
-        nobody = limits.Run(survey.candidates, 0, survey.reasons, {})
-        limits.require(campaign, nobody, limits.Cost.of({}, {}, settings.currency))
+        # `on_empty: skip` must not hide a broken source: the limits apply to an empty audience too.
+        empty = limits.Run(survey.candidates, 0, survey.reasons, {})
+        limits.require(campaign, empty, limits.Cost.of({}, {}, settings.currency))
     return {"candidates": survey.candidates, "audience": survey.audience, **survey.reasons}
 
 
 def _dealing(plan: Plan, folder: RunFolder, settings: Settings) -> Dealing:
-    """The run's files; of a dry run that couldn't go out as it could, which its review tells."""
+    """The dealing of a run. A dry run that can't be sent gets lenient hours, and a refusal."""
     deal = screened.dealing(plan, settings)
 
     def dealt(campaign: Campaign, people: Mapping[str, int]) -> Schedule:
@@ -96,9 +96,9 @@ def _dealing(plan: Plan, folder: RunFolder, settings: Settings) -> Dealing:
 
 
 def _spared(plan: Plan, ledger: Ledger) -> dict[Reason, Asked]:
-    """Whom the campaign leaves alone, by what the ledger knows of earlier runs."""
+    """The campaign's exclusions by earlier runs: frequency cap and failing numbers."""
     spared: dict[Reason, Asked] = {}
-    # Nobody's hour is known yet, and with `local_time` some may be earlier than the run's.
+    # No recipient's hour is known yet: with `local_time` a zone's may be earlier than the run's.
     zones = Geography.of(plan.campaign).zones if plan.campaign.local_time else ()
     earliest = min([plan.send_at, *(hour_there(plan.send_at, each) for each in zones)])
     if cap := frequency_cap.at(max(earliest, plan.planned_at), plan, ledger):
@@ -109,13 +109,12 @@ def _spared(plan: Plan, ledger: Ledger) -> dict[Reason, Asked]:
 
 
 def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) -> dict[str, int]:
-    """Write everyone's text and the exact bytes of each file; the ledger's `prepared`."""
+    """Write the messages and the exact bytes of each file; move the files to `prepared`."""
     campaign = plan.campaign
     dealt = folder.read_schedule()
     if dealt.campaign_id != plan.campaign_id:
         raise LedgerError(
-            f"{plan.run_key} was planned anew since its people were screened: "
-            f"{remedies.clear(Task.SCREEN)}"
+            f"{plan.run_key} was planned again after its screening: {remedies.clear(Task.SCREEN)}"
         )
     audience = screened.already_divided(parquet.batches(folder.audience))
     made = rendered.render(plan, dealt, audience, folder, settings)
@@ -154,7 +153,7 @@ def render(plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings) ->
 def require_faultless(
     plan: Plan, folder: RunFolder, ledger: Ledger, settings: Settings
 ) -> list[Submission]:
-    """The run's files, their very bytes judged by the provider's rules. Raises SourceError."""
+    """Check the run's files by the provider's rules, and return them. Raises SourceError."""
     files = ledger.submissions.of_run(plan.run_key)
     for each in files:
         with folder.reading_file(each.stem) as source:

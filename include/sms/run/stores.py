@@ -1,7 +1,7 @@
-"""Where the files of a run go: the protocols, a local folder, memory, and samples alone.
+"""Stores for the files of a run: the protocols, a local folder, memory, and samples.
 
-What belongs here: keeping what was screened and rendered. What is made, and in which order, belongs
-to `screened` and `rendered`; the folder of a DAG's run is another store (`sms.run.folder`).
+What belongs here: storing screened and rendered rows. Their content and order belong to `screened`
+and `rendered`. The folder of a DAG run is another store (`sms.run.folder`).
 """
 
 import io
@@ -26,69 +26,69 @@ from sms.message.samples import EachWay, FirstOfEach
 from sms.wire import send_file
 
 EXCLUDED, SUMMARY = "excluded.csv", "summary.json"
-UNFINISHED = ".tmp"  # as at the gateway: whole files alone end in .csv
+UNFINISHED = ".tmp"  # as at the gateway: only whole files end in .csv
 
 Keep: TypeAlias = Callable[[pa.RecordBatch], None]
 
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file for the gateway that is being written: its bytes, and its messages where kept."""
+    """A file for the gateway that is being written: its bytes, and its messages if stored."""
 
     output: send_file.Output
     keep: Callable[[Rendering], None] | None = None
 
     def add(self, rendering: Rendering, block: send_file.Block) -> None:
-        """Write some messages, and their lines."""
+        """Write a batch of messages, and its bytes."""
         if self.keep:
             self.keep(rendering)
         self.output.add(block)
 
 
 class AudienceStore(Protocol):
-    """Keeps who is written to and who is not, between screening and rendering."""
+    """A store of the audience and the excluded, between screening and rendering."""
 
     def writing_audience(self, schema: pa.Schema) -> AbstractContextManager[Keep]:
-        """The recipients, each in a file."""
+        """The recipients, each assigned to a file."""
 
     def writing_excluded(self) -> AbstractContextManager[Keep]:
         """The candidates that the screening leaves out."""
 
 
 class MessageStore(Protocol):
-    """Keeps what the rendering makes."""
+    """A store of rendered messages and files."""
 
     def writing_left_out(self) -> AbstractContextManager[Keep]:
-        """Who is left out from here on: by the text, and by a screening in the same pass."""
+        """Exclusions by the rendering, and by a screening in the same pass."""
 
     def writing_file(self, stem: str, schema: pa.Schema) -> AbstractContextManager[OpenFile]:
         """The file of a stem; `schema` is that of its messages."""
 
     def reading_file(self, stem: str) -> AbstractContextManager[BufferedIOBase]:
-        """The exact bytes of a file that was written."""
+        """The exact bytes of a written file."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """The output folder of `sms prepare`: the files, everyone left out, and a summary.
+    """The output folder of `sms prepare`: the files, the excluded, and a summary.
 
-    A file is called `.tmp` until `finish` gives it its name.
+    A file is called `.tmp` until `finish` renames it.
     """
 
     path: Path
 
     def make_room(self) -> None:
-        """Make the folder, and take away what an earlier `prepare` wrote there, by its own list."""
+        """Create the folder, and delete the files that an earlier summary there lists."""
         out = self.path
         storage.make_folder(out)
-        known = self._written_before()
-        others = sorted(path.name for path in out.glob("SEND-*.csv") if path.name not in known)
+        listed = self._written_before()
+        others = sorted(path.name for path in out.glob("SEND-*.csv") if path.name not in listed)
         if others:
             raise SourceError(
-                f"{out} holds {others[0]}, which this command did not write: choose another folder"
+                f"{out} has {others[0]}, which this command did not write: choose another folder"
             )
-        ours = (out / name for name in known)
-        for path in (*ours, *out.glob(f"SEND-*{UNFINISHED}"), out / SUMMARY):
+        earlier = (out / name for name in listed)
+        for path in (*earlier, *out.glob(f"SEND-*{UNFINISHED}"), out / SUMMARY):
             with storage.translating(path, "removed"):
                 path.unlink(missing_ok=True)
 
@@ -103,7 +103,7 @@ class LocalFolder:
 
     @contextmanager
     def writing_left_out(self) -> Iterator[Keep]:
-        """`excluded.csv`."""
+        """Open `excluded.csv`."""
         with (
             storage.writing(self.path / EXCLUDED) as out,
             pa.csv.CSVWriter(out, EXCLUDED_SCHEMA) as excluded,
@@ -112,30 +112,30 @@ class LocalFolder:
 
     @contextmanager
     def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
-        """The bytes alone; messages are not kept."""
+        """Open the file for its bytes; messages are not stored."""
         with storage.writing(self._unfinished(stem)) as out:
             yield OpenFile(send_file.Output(out))
 
     @contextmanager
     def reading_file(self, stem: str) -> Iterator[BufferedIOBase]:
-        """The bytes of a file that has no name yet."""
+        """Open a file that is not renamed yet."""
         with storage.opened(self._unfinished(stem), "rb") as source:
             yield source
 
     def write_file(self, stem: str, content: bytes) -> None:
-        """The bytes of a file that was made elsewhere."""
+        """Write the bytes of a file."""
         with storage.writing(self._unfinished(stem)) as out:
             out.write(content)
 
     def finish(self, stems: Iterable[str], summary: str) -> None:
-        """Give whole files their names, and leave the summary."""
+        """Give the files their final names, and write the summary."""
         for stem in stems:
             with storage.translating(self._unfinished(stem), "renamed"):
                 self._unfinished(stem).rename(self.path / f"{stem}.csv")
         storage.write_text(self.path / SUMMARY, summary)
 
     def discard(self, stems: Iterable[str], *, excluded: bool = False) -> None:
-        """Take away files, whether they have a name or not, and `excluded.csv` if that is said."""
+        """Delete files, finished or not, and with `excluded` also `excluded.csv`."""
         for stem in stems:
             storage.discard(self._unfinished(stem))
             storage.discard(self.path / f"{stem}.csv")
@@ -148,7 +148,7 @@ class LocalFolder:
 
 @dataclass(slots=True)
 class Memory:
-    """Everything that a run makes, as Arrow batches and bytes."""
+    """A store in memory, as Arrow batches and bytes."""
 
     audience: list[pa.RecordBatch] = field(default_factory=list)
     excluded: list[pa.RecordBatch] = field(default_factory=list)
@@ -162,7 +162,7 @@ class Memory:
 
     @contextmanager
     def writing_excluded(self) -> Iterator[Keep]:
-        """Everybody who is left out, whenever that is."""
+        """The excluded, by screening or rendering."""
         yield self.excluded.append
 
     writing_left_out = writing_excluded
@@ -172,7 +172,7 @@ class Memory:
         """Messages and bytes."""
         messages: list[pa.RecordBatch] = []
         out = io.BytesIO()
-        yield OpenFile(send_file.Output(out), lambda made: messages.append(made.messages))
+        yield OpenFile(send_file.Output(out), lambda each: messages.append(each.messages))
         self.messages[stem], self.files[stem] = messages, out.getvalue()
 
     @contextmanager
@@ -182,9 +182,9 @@ class Memory:
 
 
 class Samples:
-    """Some messages to look at: the first, the longest, one for each way through the texts.
+    """A store that keeps only sample messages.
 
-    As a store it keeps nothing else.
+    They are the first, the longest, and one for each way through the texts' conditions.
     """
 
     def __init__(self, most: int, variants: Iterable[str]) -> None:
@@ -195,20 +195,20 @@ class Samples:
 
     @contextmanager
     def writing_left_out(self) -> Iterator[Keep]:
-        """Nothing."""
+        """Exclusions are not stored."""
         yield lambda batch: None
 
     @contextmanager
     def writing_file(self, stem: str, schema: pa.Schema) -> Iterator[OpenFile]:
-        """Samples of the messages, and nothing of the bytes."""
-        yield OpenFile(send_file.Output(None), lambda made: self.look_at(made.messages))
+        """Samples of the messages are kept, bytes are not."""
+        yield OpenFile(send_file.Output(None), lambda each: self.look_at(each.messages))
 
     def reading_file(self, stem: str) -> AbstractContextManager[BufferedIOBase]:
-        """Raises, as no bytes are kept."""
+        """Not supported, as no bytes are stored."""
         raise NotImplementedError
 
     def look_at(self, messages: pa.RecordBatch) -> None:
-        """Take what is still wanted of some messages."""
+        """Take samples of a batch of messages."""
         self._longest.look_at(messages)
         self._first.look_at(messages)
         self._others.append(messages.take(pa.array(self._ways.fresh(messages), pa.int64())))
@@ -217,15 +217,15 @@ class Samples:
         """The samples, each once."""
         batches = [*self._first.found, *self._others, *self._longest.found]
         table = pa.Table.from_batches(batches, schema=schema)
-        known = table["idremote"].to_pandas().duplicated().to_numpy()
-        [batch] = table.filter(pa.array(~known)).combine_chunks().to_batches() or [
+        repeated = table["idremote"].to_pandas().duplicated().to_numpy()
+        [batch] = table.filter(pa.array(~repeated)).combine_chunks().to_batches() or [
             pa.RecordBatch.from_pylist([], schema)
         ]
         return batch
 
 
 class _Longest:
-    """The longest message so far, if it is longer than those shown anyway."""
+    """The longest message so far."""
 
     def __init__(self) -> None:
         self.size = 0
