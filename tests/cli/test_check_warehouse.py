@@ -172,8 +172,8 @@ def test_without_the_option_no_warehouse_is_asked(
         ),
         (
             "PROGRAM",
-            "tests.cli.conftest.no_such_module",
-            "fault no warehouse could be asked, as tests.cli.conftest.no_such_module ended with "
+            "sms.errors.no_such_module",
+            "fault no warehouse could be asked, as sms.errors.no_such_module ended with "
             "status 1",
         ),
     ],
