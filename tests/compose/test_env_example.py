@@ -79,7 +79,7 @@ def test_an_env_that_exists_is_never_written_over(new_env: Path):
     )
 
     assert again.returncode == 1
-    assert "left as it is" in again.stderr
+    assert "is not changed" in again.stderr
     assert new_env.read_bytes() == before
 
 
