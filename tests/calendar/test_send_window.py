@@ -118,8 +118,8 @@ def test_a_slot_is_a_whole_minute_open_nameable_and_stays_where_it_is(now, wante
             "Friday 31 December, 22:00 is outside 08:00-22:00, Saturday 1 January is closed "
             "(Jour de l'an), Sunday 2 is closed, moved to Monday 3 January, 08:00",
         ),
-        ("2026-06-15 21:59", "2026-06-15 21:59", "as wished: Monday 15 June, 21:59"),
-        ("2026-06-15 08:00", "2026-06-15 08:00", "as wished: Monday 15 June, 08:00"),
+        ("2026-06-15 21:59", "2026-06-15 21:59", "as requested: Monday 15 June, 21:59"),
+        ("2026-06-15 08:00", "2026-06-15 08:00", "as requested: Monday 15 June, 08:00"),
     ],
 )
 def test_marketing_is_moved_to_the_next_open_hour_and_says_why(wanted, send_at, reason):
@@ -177,7 +177,7 @@ def test_the_hour_that_does_not_exist_is_read_as_the_one_after():
     )
 
     assert made.send_at == paris("2027-03-28 03:30")
-    assert made.reason == "as wished: Sunday 28 March, 03:30"
+    assert made.reason == "as requested: Sunday 28 March, 03:30"
 
 
 @pytest.mark.parametrize(("day", "utc_hour"), [("2026-10-24", 6), ("2026-10-26", 7)])

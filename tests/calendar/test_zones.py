@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms.calendar.send_window import calendar, closing, closures, is_open, next_open, slot
-from sms.calendar.zones import FRENCH, MAINLAND, told_by_postcode, zone
+from sms.calendar.zones import FRENCH, MAINLAND, zone, zone_of_postcode
 from sms.clock import PARIS
 from sms.errors import ConfigurationError, WindowClosed
 from sms.settings import Settings
@@ -244,7 +244,7 @@ def test_abroad_all_clocks_of_a_country_are_open_at_once(country):
     ],
 )
 def test_a_postcode_or_department_tells_the_zone(written, code):
-    assert told_by_postcode(written) == code
+    assert zone_of_postcode(written) == code
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_postcode_or_department_tells_the_zone(written, code):
     ],
 )
 def test_a_postcode_is_read_however_people_write_it(written, code):
-    assert told_by_postcode(written) == code
+    assert zone_of_postcode(written) == code
 
 
 @pytest.mark.parametrize(
@@ -307,12 +307,12 @@ def test_a_postcode_is_read_however_people_write_it(written, code):
     ],
 )
 def test_what_is_no_postcode_tells_nothing(written):
-    assert told_by_postcode(written) is None
+    assert zone_of_postcode(written) is None
 
 
 @given(st.text(max_size=12))
 def test_any_text_tells_a_zone_that_there_is_or_nothing(written):
-    assert told_by_postcode(written) in {None, *(each.code for each in FRENCH)}
+    assert zone_of_postcode(written) in {None, *(each.code for each in FRENCH)}
 
 
 @given(
@@ -324,7 +324,7 @@ def test_any_text_tells_a_zone_that_there_is_or_nothing(written):
 def test_what_stands_around_a_postcode_changes_nothing(digits, before, gap, behind):
     written = before + digits[:2] + gap + digits[2:] + behind
 
-    assert told_by_postcode(written) == told_by_postcode(digits) is not None
+    assert zone_of_postcode(written) == zone_of_postcode(digits) is not None
 
 
 def test_a_zone_is_named_by_country_department_or_name():

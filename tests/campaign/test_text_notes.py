@@ -31,7 +31,7 @@ PLAIN = [
 def test_what_looks_like_a_column_and_is_none_is_told(text, sign):
     told = [note.problem for note in Template(f"Soldes\n{text}").notes]
 
-    assert any(problem.startswith(f"{sign} is sent as it stands") for problem in told)
+    assert any(problem.startswith(f"{sign} is sent as it is") for problem in told)
     assert {note.line for note in Template(f"Soldes\n{text}").notes} == {2}
 
 

@@ -99,7 +99,7 @@ def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
 @pytest.mark.parametrize(
     ("more", "line", "said"),
     [
-        ("control_group: 100%\n", 3, "control_group: with 100% nobody would be written to"),
+        ("control_group: 100%\n", 3, "control_group: with 100% there are no recipients"),
         ("control_group: 101%\n", 3, "control_group: with 101% nobody"),
         (
             "control_group: 0.05\n",
@@ -111,14 +111,14 @@ def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
         ("variants:\n", 3, "variants: must name each variant and its text, such as `warm:"),
         ("variants: [a.txt, b.txt]\n", 3, "variants: must name each variant"),
         ("variants:\n  warm: {text: a.txt}\n", 3, "there are 1 of them: write 2 to 10"),
-        (TWO.replace("40%", "30%"), 3, "the weights sum to 90%: let them sum to 100%"),
+        (TWO.replace("40%", "30%"), 3, "the weights sum to 90%: change them to sum to 100%"),
         (TWO.replace("40%", "40.0001%"), 3, "the weights sum to 100.0001%"),
         (TWO.replace(", weight: 60%", ""), 3, "a weight for each of them, or for none"),
         (TWO.replace("_short.txt", "_warm.txt"), 3, "warm and short have one text, message_warm"),
         (TWO.replace("warm:", "Warm:"), 4, "variants.Warm: 'Warm' is no name for a variant"),
         (TWO.replace("warm:", f"{'a' * 33}:"), 4, "at most 32"),
         (TWO.replace("60%", "0.6"), 4, "variants.warm.weight: 0.6 is no share"),
-        (TWO.replace("40%", "0%"), 7, "variants.short.weight: with 0% nobody would get it"),
+        (TWO.replace("40%", "0%"), 7, "variants.short.weight: with 0% it has no recipients"),
         (TWO.replace("40%", "forty"), 7, "variants.short.weight: 'forty' is no share"),
         (TWO.replace("message_short", "../short"), 6, "variants.short.text: '../short.txt' is no"),
         (TWO.replace("message_short.txt", "recipients.sql"), 6, "a file's name that ends in .txt"),
@@ -155,7 +155,7 @@ def test_eleven_variants_are_too_many(tmp_path):
         ),
         ({"message_short": " \n"}, "message_short", None, "is empty"),
         ({"message_warm": "Bonjour\n{{ name | shout }}"}, "message_warm", 2, "'shout'"),
-        ({"message": "Bonjour"}, "message", None, "is read by nobody beside variants"),
+        ({"message": "Bonjour"}, "message", None, "is not used beside variants"),
     ],
 )
 def test_a_variants_text_is_judged_as_every_text(tmp_path, texts, file, line, said):

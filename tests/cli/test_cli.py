@@ -73,7 +73,7 @@ def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) ->
     assert done.stdout.startswith("autumn: no fault found; needs from the query: ")
     told = " ".join(done.stderr.split())
     assert told.startswith("note")
-    assert "stop_mention: 'STOP 36180' names a short code" in told
+    assert "stop_mention: 'STOP 36180' is a short code" in told
     for country, owner in (("MF", "GP"), ("BL", "GP")):
         (home / "campaign.yaml").write_text(
             f"kind: transactional\nsender: AUTUMN\nallowed_countries: [{country}]\n"

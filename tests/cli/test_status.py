@@ -193,8 +193,8 @@ def test_what_goes_out_next_is_listed_with_hours_and_reasons(office: Office, com
         "",
         "Starts by schedule, unless the campaign is paused",
         "start campaign sends at because",
-        "2100-03-02 08:00 spring 2100-03-02 10:15 as wished: Tuesday 2 March, 10:15",
-        "2100-03-03 08:00 spring 2100-03-03 10:15 as wished: Wednesday 3 March, 10:15",
+        "2100-03-02 08:00 spring 2100-03-02 10:15 as requested: Tuesday 2 March, 10:15",
+        "2100-03-03 08:00 spring 2100-03-03 10:15 as requested: Wednesday 3 March, 10:15",
     ]
 
 

@@ -411,7 +411,7 @@ def test_a_csv_is_read_by_the_types_of_its_cells_and_says_so(campaign, stop_list
         *[("amount", "a decimal number"), ("day", "a date")],
     ]:
         assert f"column {column}: read as {noun}, as all its values are" in told
-    assert "line 1: {first_name} is sent as it stands" in told
+    assert "line 1: {first_name} is sent as it is" in told
     assert "HTML entity" in told
     assert "(1 row, first 2)" in told
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sms.audience.table_files import NOBODY, TableFile
+from sms.audience.table_files import NO_NUMBERS, TableFile
 from sms.campaign import definition
 from sms.clock import PARIS
 from sms.columnar import parquet
@@ -37,7 +37,7 @@ def people() -> pa.Table:
 
 
 def nobody(numbers: object) -> object:
-    return NOBODY
+    return NO_NUMBERS
 
 
 @pytest.fixture

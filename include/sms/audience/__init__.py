@@ -1,1 +1,1 @@
-"""Whom a campaign writes to, whom not, and why."""
+"""A campaign's recipients, its excluded candidates, and the reasons."""

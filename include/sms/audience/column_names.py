@@ -1,7 +1,7 @@
-"""What a column of the query is meant to be, by its name alone, however it is written.
+"""The meaning of a query's columns by their names, in many spellings.
 
-An optional column under another name would be ignored, and nobody would hear of it: an opt-out,
-or an hour at which people sleep.
+An optional column under another name would be ignored silently: an opt-out, or a postcode that
+decides the open hours.
 """
 
 import re
@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-OPTED_OUT = "opted_out"  # the query's optional column, in whatever case and with whatever signs
-OPT_OUT_NAMES = ("optedout", "optout")  # without signs and case
-# What else such a column is called, in the languages of our neighbours and of common tools; some of
-# these mean the contrary.
+OPTED_OUT = "opted_out"  # the query's optional column, in any case and with any separators
+OPT_OUT_NAMES = ("optedout", "optout")  # without separators, in lower case
+# Other names of such a column, in neighbouring languages and common tools; some mean the contrary.
 OPT_OUT_WORDS = (
     *("optout", "optedout", "optin", "optedin", "desabo", "desinscri", "oppose", "opposition"),
     *("opposant", "unsubscri", "unsub", "blacklist", "blocklist", "blocked", "bloque", "banned"),
@@ -24,7 +23,7 @@ OPT_OUT_WORDS = (
     *("afmeld", "afgemeld", "uitgeschreven", "uitschrijv", "toestemming"),
     *("abmeld", "abgemeldet", "einwilligung", "widerruf", "disiscri"),
 )
-# Short words, which are parts of many others.
+# Short words, which also occur inside other words.
 OPT_OUT_ALONE = re.compile(
     r"(?:date|is|has|est|flag)?(?:stop|refus\w*|exclu(?:s|re|ded?|sions?)?|aexclure|dn[cd]|np[cd]"
     r"|muted?|abonnee?s?|subscribed|deces|(?:statut|etat)abonnement|subscription(?:status|state))"
@@ -40,20 +39,20 @@ WHETHER_A_CHANNEL = re.compile(
 )
 POSTCODE_NAMES = ("postcode", "postalcode", "codepostal", "zipcode")
 POSTCODE_WORDS = (*POSTCODE_NAMES, "codpostal", "postleitzahl", "plz", "zip", "cp")
-# Of numbers that stand in two columns, the one that holds the country's code.
+# For numbers in two columns, the column of the country's code.
 DIALLING = re.compile(
     r"(?:tel\w*|phone|mobile|msisdn|sms|country|pays|numero)?"
     r"(?:indicatifs?|dial(?:l?ing)?(?:code)?|callingcode|isdcode|vorwahl|landnummer)"
     r"(?:tel\w*|phone|mobile|pays|national|international)?"
     r"|\w*(?:tel|phone|mobile|gsm)(?:prefix\w*|countrycode)"
 )
-# Where people are; an `id` of some table's says nothing here.
+# Columns of recipients' countries; an `id` refers to some table and is not one.
 COUNTRY = re.compile(
     r"(?:shipping|billing|mailing|delivery|phone|mobile|tel\w*|numero)?"
     r"(?:(?:code|iso|nom|name)?(?:country|pays|paese|landcode|landname)(?:code|iso|nom|name|of)*"
     r"|(?:country|pays)(?:of|de)?(?:residence|phone|mobile|tel\w*))"
 )
-# Whose it is: the column of somebody else, such as a store, is an ordinary one.
+# Prefixes that mean the recipient; another owner's column, such as a store's, is an ordinary one.
 OWNERS = (
     *("customer", "client", "user", "contact", "person", "personne", "member", "membre"),
     *("recipient", "home", "domicile", "address", "adresse"),
@@ -61,12 +60,12 @@ OWNERS = (
 
 
 def means_opted_out(name: str) -> bool:
-    """Whether a column says who has opted out."""
+    """Whether a column is the opt-out column."""
     return _letters(name) in OPT_OUT_NAMES
 
 
 def resembles_opted_out(name: str) -> bool:
-    """Whether a column may be meant to say so, and is no such column."""
+    """Whether a column may be meant as the opt-out column, and is not named so."""
     letters = _letters(unicodedata.normalize("NFKD", name))
     if letters in OPT_OUT_NAMES:
         return False
@@ -80,24 +79,24 @@ def resembles_opted_out(name: str) -> bool:
 
 
 def means_dialling_code(name: str) -> bool:
-    """Whether a column plainly holds the code of the numbers' countries, such as 33."""
+    """Whether a column is the country code of numbers, such as 33."""
     return DIALLING.fullmatch(_letters(unicodedata.normalize("NFKD", name))) is not None
 
 
 def means_country(name: str) -> bool:
-    """Whether a column plainly holds people's countries, `store_country` and `country_id` not."""
+    """Whether a column is the recipients' country; `store_country` and `country_id` are not."""
     return COUNTRY.fullmatch(_without_owner(name)) is not None
 
 
 def means_postcode(name: str) -> bool:
-    """Whether a column plainly holds people's postcodes, `cost_code` and `store_postcode` not."""
+    """Whether a column is the recipients' postcode; `cost_code` and `store_postcode` are not."""
     letters = _without_owner(name)
     near = get_close_matches(letters, POSTCODE_NAMES, cutoff=0.9)
     return letters in POSTCODE_WORDS or bool(near)
 
 
 def alike(name: str, present: Sequence[str]) -> str | None:
-    """The column that is likely meant by a name that is not there, such as KEY for key."""
+    """The existing column that a missing name probably means, such as KEY for key."""
     letters = _letters(name)
     spelt = {_letters(each): each for each in reversed(present)}
     near = get_close_matches(letters, spelt, n=1, cutoff=0.8) if letters else []

@@ -21,7 +21,7 @@ from pyarrow.csv import CSVWriter, WriteOptions
 from sms import storage
 from sms.audience.screening import SENTENCES
 from sms.audience.table_files import (
-    NOBODY,
+    NO_NUMBERS,
     TableFile,
     abroad,
     elsewhere,
@@ -116,7 +116,7 @@ class OptOutReading:
             yield found.opt_outs
         if self.rows and not numbers and not self.rejects:
             raise SourceError(no_number(self.file, self.numbers, self.rows))
-        self._reject_elsewhere(np.concatenate([NOBODY, *nobody]))
+        self._reject_elsewhere(np.concatenate([NO_NUMBERS, *nobody]))
 
     def _reject_elsewhere(self, nobody: Ints) -> None:
         """Take the rows whose number stands in another column for what they are: somebody's no."""

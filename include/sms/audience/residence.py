@@ -1,4 +1,4 @@
-"""Each recipient's zone, by a postcode or department of the warehouse's, else by their number."""
+"""Each recipient's zone, by the warehouse's postcode or department, else by the number."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,8 @@ from sms.calendar.zones import (
     FRENCH,
     OVERSEAS,
     Zone,
-    told_by_postcode,
     zone,
+    zone_of_postcode,
 )
 from sms.campaign.definition import Campaign, Kind
 from sms.columnar.nulls import OF_NUMBERS
@@ -25,20 +25,20 @@ Places = npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Geography:
-    """What a campaign makes of where people live: the zones that it tells apart, and by what.
+    """The zones of a campaign, and how recipients are assigned to them.
 
-    `by_postcode` says whether a column tells it, `lacks_postcode` whether one would and is not
-    named, `excludes_overseas` whether people beyond Europe are left out.
+    `by_postcode`: a column names the place. `lacks_postcode`: a column would count, and
+    campaign.yaml names none. `excludes_overseas`: recipients outside Europe are excluded.
     """
 
-    zones: tuple[Zone, ...]  # a recipient's zone is a place in these; the first is everybody else's
+    zones: tuple[Zone, ...]  # a recipient has an index in these; the first is the default
     by_postcode: bool = False
     lacks_postcode: bool = False
     excludes_overseas: bool = False
 
     @classmethod
     def of(cls, campaign: Campaign) -> "Geography":
-        """The geography of a campaign; a transactional one needs no zones, but may exclude some."""
+        """The geography of a campaign; a transactional one has no zones, but may exclude some."""
         elsewhere = FRANCE
         if campaign.alsace_moselle == "close":
             elsewhere = ALSACE_MOSELLE
@@ -54,15 +54,15 @@ class Geography:
         return cls(
             tuple(zone(code) for code in dict.fromkeys(codes)),
             by_postcode=campaign.postcode is not None and len(codes) > 1,
-            lacks_postcode=campaign.postcode is None and _asks_where(campaign),
+            lacks_postcode=campaign.postcode is None and _depends_on_place(campaign),
             excludes_overseas=campaign.overseas == "exclude",
         )
 
     def places(self, region: Places, postcode: pa.Array | None) -> Places:
-        """Each row's place in `zones`, of its number's place in REGIONS and its postcode.
+        """Each row's index in `zones`, from its number's index in REGIONS and its postcode.
 
-        UNREADABLE where a French number has a postcode that is filled and can't be read: it may be
-        that of an island where it is night.
+        UNREADABLE for a French number whose postcode is filled and can't be read: it may be on an
+        island where it is night.
         """
         by_number: Places = self._by_region[region]
         if postcode is None:
@@ -71,46 +71,48 @@ class Geography:
         french = _FRENCH[region]
         encoded = postcode.dictionary_encode()
         words = encoded.dictionary.to_pylist()
-        told = np.array([self._told(word) for word in words] + [_UNTOLD], np.int16)
-        by_postcode: Places = told[encoded.indices.fill_null(len(words)).to_numpy()]
-        return np.where(french & (by_postcode != _UNTOLD), by_postcode, by_number)
+        place_of_word = np.array(
+            [self._place_of_postcode(word) for word in words] + [_NO_POSTCODE], np.int16
+        )
+        by_postcode: Places = place_of_word[encoded.indices.fill_null(len(words)).to_numpy()]
+        return np.where(french & (by_postcode != _NO_POSTCODE), by_postcode, by_number)
 
     @cached_property
     def overseas(self) -> npt.NDArray[np.bool_]:
-        """Which of the zones lie beyond Europe."""
+        """Which of the zones are outside Europe."""
         return np.array([each.is_overseas for each in self.zones])
 
     @cached_property
     def _by_region(self) -> Places:
-        # A number of mainland France tells nothing of Alsace-Moselle: it lives where most may.
+        # A mainland number does not show Alsace-Moselle: it gets the default zone.
         places = [0 if region == FRANCE else self._place(_zone_of(region)) for region in REGIONS]
         return np.array(places, np.int16)
 
-    def _told(self, postcode: str) -> int:
-        code = told_by_postcode(postcode)
+    def _place_of_postcode(self, postcode: str) -> int:
+        code = zone_of_postcode(postcode)
         if code is not None:
             return self._place(code)
-        return _UNTOLD if _is_none(postcode) else UNREADABLE
+        return _NO_POSTCODE if _is_none(postcode) else UNREADABLE
 
     def _place(self, code: str) -> int:
         places = [place for place, each in enumerate(self.zones) if each.code == code]
         return places[0] if places else 0
 
 
-UNREADABLE, _UNTOLD = -1, -2
+UNREADABLE, _NO_POSTCODE = -1, -2
 _FRENCH = np.isin(REGIONS, [FRANCE, *OVERSEAS])
 ONE_ZONE = Geography((zone(FRANCE),))
 
 
-def _asks_where(campaign: Campaign) -> bool:
-    """Whether it matters to a campaign where in France people live."""
+def _depends_on_place(campaign: Campaign) -> bool:
+    """Whether a campaign depends on the recipients' place in France."""
     if campaign.kind is not Kind.MARKETING:
         return campaign.overseas == "exclude"
     return campaign.overseas != "mainland" or campaign.alsace_moselle != "ignore"
 
 
 def _is_none(postcode: str) -> bool:
-    """Whether a cell is blank, or spells a null as some program does."""
+    """Whether a cell is blank, or a spelling of null."""
     seen = "".join(sign for sign in postcode if sign.isprintable() and not sign.isspace())
     return seen.strip("'\"=").casefold() in {"", *OF_NUMBERS}
 

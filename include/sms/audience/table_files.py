@@ -1,7 +1,7 @@
-"""Recipients and stop lists as tables: CSV or Parquet, read as streams, as often as asked.
+"""Recipients and stop lists as tables: CSV or Parquet, streamed, readable several times.
 
-What belongs here: finding out how a file is written, saying where it is broken, and reading a stop
-list. What doesn't: what a table's columns mean to a campaign, and frames (`table_frames`).
+This module detects a file's format, reports where it is broken, and reads stop lists. The meaning
+of a table's columns is elsewhere; `table_frames` reads frames.
 """
 
 import stat
@@ -27,12 +27,12 @@ from sms.telecom.national import is_ambiguous, meanings_by_row
 from sms.words import count
 
 BATCH = 65_536  # rows of a Parquet batch,
-NARROW = 131_072  # and where little is made of each row: Python's own share is one a batch
+NARROW = 131_072  # and for cheap work on each row: fewer batches cost less Python
 PARQUET = b"PAR1"
 
-NOBODY = np.zeros(0, np.int64)
+NO_NUMBERS = np.zeros(0, np.int64)
 
-# What a stop list may hold without anybody being written to by mistake: these numbers never are.
+# Faults that are harmless in a stop list: such numbers never get a message.
 HARMLESS = (
     *(NumberFault.MISSING, NumberFault.LANDLINE, NumberFault.PREMIUM),
     *(NumberFault.NOT_A_MOBILE, NumberFault.OVERSEAS_AS_METROPOLITAN),
@@ -40,23 +40,23 @@ HARMLESS = (
 
 
 class Table(Protocol):
-    """A table in a file or in memory, whose rows can be read as often as asked."""
+    """A table in a file or in memory, whose rows can be read several times."""
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The table's name in errors."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of its columns."""
+        """The names of the columns."""
 
     @property
     def rows(self) -> int | None:
-        """How many rows it has; None where only reading shows it."""
+        """The number of rows; None if it is only known after reading."""
 
     @property
     def is_typed(self) -> bool:
-        """Whether its columns have types."""
+        """Whether the columns have types."""
 
     def batches(
         self,
@@ -64,19 +64,19 @@ class Table(Protocol):
         rows: int = BATCH,
         encoded: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
-        """All rows in order, all columns or those named."""
+        """Yield all rows in order, with all or only the named columns."""
 
     @property
     def place(self) -> str:
-        """What `places` are."""
+        """The unit of `places`: "row" or "line"."""
 
     def places(self, rows: Iterable[int]) -> Iterator[int]:
-        """Where these ascending rows, from 1, are to be found."""
+        """The places of these ascending rows (from 1), for errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A table in a file, CSV with a header or Parquet; `rows` is None where only reading tells."""
+    """A table in a file, CSV with a header or Parquet; `rows` is None for a CSV."""
 
     path: Path
     columns: tuple[str, ...]
@@ -86,9 +86,9 @@ class TableFile:
 
     @classmethod
     def open(cls, path: Path, encoding: str | None = None) -> "TableFile":
-        """Look at a file's beginning. Raises SourceError where it is no table.
+        """Read a file's beginning. Raises SourceError if it is not a table.
 
-        `encoding` is that of a CSV that has no byte order mark and is not UTF-8.
+        `encoding` is for a CSV without a byte order mark that is not UTF-8.
         """
         try:
             mode = path.stat().st_mode
@@ -108,12 +108,12 @@ class TableFile:
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The file's path, for errors."""
         return str(self.path)
 
     @property
     def is_typed(self) -> bool:
-        """Whether its columns have types."""
+        """Whether the columns have types."""
         return self.csv is None
 
     @classmethod
@@ -122,7 +122,7 @@ class TableFile:
             return cls(path, tuple(file.schema_arrow.names), file.metadata.num_rows)
 
     def headless(self) -> "TableFile":
-        """The same CSV, its first line taken for a row; columns are `column 1` and so on."""
+        """The same CSV with its first line as a row; columns are `column 1` and so on."""
         if self.csv is None:
             return self
         csv = self.csv.without_header()
@@ -134,13 +134,13 @@ class TableFile:
         rows: int = BATCH,
         encoded: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
-        """All rows from the first, all columns or those named, in the file's order.
+        """Yield all rows in order, with all or only the named columns.
 
-        A Parquet's batches have `rows` rows each, a CSV's are cut by their bytes. Texts among the
-        `encoded` columns of a Parquet come dictionary encoded, as the file most likely has them.
+        A Parquet's batches have `rows` rows each, a CSV's are cut by bytes. Text columns of a
+        Parquet that are in `encoded` stay dictionary encoded, as they probably are in the file.
 
-        A CSV's cells are text, and an empty one without quotes is null. Raises SourceError with
-        the line of a broken CSV.
+        A CSV's cells are text; an empty unquoted cell is null. Raises SourceError with the line of
+        a broken CSV.
         """
         if self.csv is not None:
             yield from self.csv.batches(columns)
@@ -150,35 +150,35 @@ class TableFile:
             texts = [name for name in encoded if _is_text(kinds.field(name).type)]
             file = pq.ParquetFile(self.path, read_dictionary=texts)
         with file:
-            found = file.iter_batches(rows, columns=None if columns is None else [*columns])
+            stream = file.iter_batches(rows, columns=None if columns is None else [*columns])
             while True:
                 with _reading_parquet(self.path):
-                    batch = next(found, None)
+                    batch = next(stream, None)
                 if batch is None:
                     return
                 yield without_views(batch)
 
     def places(self, rows: Iterable[int]) -> Iterator[int]:
-        """The lines of these ascending rows of a CSV, from 1; of a Parquet, the rows."""
+        """The lines of these ascending rows of a CSV, from 1; for a Parquet, the rows."""
         return iter(rows) if self.csv is None else self.csv.lines(rows)
 
     @property
     def place(self) -> str:
-        """What `places` are."""
+        """The unit of `places`: "row" or "line"."""
         return "row" if self.csv is None else "line"
 
     def where(self, column: str) -> str | None:
-        """The column's name as this file spells it, whatever its case and spaces; None if none.
+        """The column's name as this file spells it, by any case and spaces; None if absent.
 
-        SourceError if there are several.
+        Raises SourceError if several match.
         """
         return where(self, column)
 
 
 def where(table: Table, column: str) -> str | None:
-    """A column's name as a table spells it, whatever its case and spaces; None if there is none.
+    """A column's name as a table spells it, by any case and spaces; None if absent.
 
-    SourceError if there are several.
+    Raises SourceError if several match.
     """
     wanted = column.strip().casefold()
     alike = [name for name in table.columns if name.strip().casefold() == wanted]
@@ -199,7 +199,7 @@ def _reading_parquet(path: Path) -> Iterator[None]:
 
 
 def without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same, its texts as Arrow has them otherwise: of views it can't take some rows."""
+    """The batch with plain text columns: Arrow can't take rows of its string views."""
     for place, column in enumerate(batch.schema):
         if _has_views(column.type):
             texts = as_text(batch.select([column.name])).column(0)
@@ -220,11 +220,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, str]:
-    """A stop list's file and the column of its numbers.
+    """A stop list's file and the name of its column of numbers.
 
-    That is `msisdn`, or the only column, or the only one with mobile numbers in it: a place says
-    nothing about what a column holds. Raises SourceError where several could be meant, or none.
-    The header may lack, as in the provider's own files; columns are then `column 1` and so on.
+    That is `msisdn`, or the only column, or the only one with mobile numbers; the position of a
+    column does not count. Raises SourceError if several columns or none qualify. A file may have no
+    header, as the provider's have none; its columns are then `column 1` and so on.
     """
     file = TableFile.open(path, encoding)
     if begins_with_a_row(file):
@@ -233,7 +233,7 @@ def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, 
 
 
 def begins_with_a_row(table: Table) -> bool:
-    """Whether what were to be names of columns is a row."""
+    """Whether the header is really a row."""
     return any(map(_may_be_a_number, table.columns))
 
 
@@ -258,7 +258,7 @@ def _only_with_numbers(file: Table) -> str:
         others = [name for name in file.columns if name not in found]
         return batch.num_rows, {name for name in others if _holds_mobiles(batch, name)}
 
-    for seen, names in ordered(with_mobiles, file.batches()):  # a mobile may come late
+    for seen, names in ordered(with_mobiles, file.batches()):  # the first mobile may be late
         rows += seen
         found |= names
         if len(found) > 1:
@@ -285,38 +285,38 @@ def _holds_mobiles(batch: pa.RecordBatch, column: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StopList:
-    """A stop list's numbers (int64, sorted, each once), and where they stood: `column`, if any."""
+    """A stop list's numbers (int64, sorted, distinct), and their column, if any."""
 
     numbers: Ints
     column: str | None = None
     rows: int = 0
-    without: int = 0  # of the rows: a mobile number
+    without: int = 0  # rows without a mobile number
 
     def __str__(self) -> str:
         if self.column is None:
             return "No stop list was given: some of these people may have said STOP."
-        said = f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
+        text = f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
         if not self.without:
-            return said
+            return text
         hold = "holds" if self.without == 1 else "hold"
         rows = count(self.rows, "row")
-        return f"{said}; {self.without:,} of {rows} {hold} no mobile number there"
+        return f"{text}; {self.without:,} of {rows} {hold} no mobile number there"
 
 
 def read_stop_list(
     path: Path, encoding: str | None = None, countries: Collection[str] = ()
 ) -> StopList:
-    """The numbers of a stop list; its columns are `open_stop_list`'s. Raises as `numbers_in`."""
+    """Read a stop list from a file; columns as in `open_stop_list`. Raises as `numbers_in`."""
     return numbers_in(*open_stop_list(path, encoding), countries)
 
 
 def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> StopList:
-    """The numbers of a stop list that is open.
+    """Read the numbers of an open stop list.
 
-    An overseas number written with +33 is also read as what it was meant to be, and one without a
-    country's code as each number that it can be in `countries`, those of the campaign.
-    Raises StopListUnsafe for a row whose number can't be understood, or stands in another column,
-    as it is somebody's no, and for a list of rows without any number.
+    An overseas number written with +33 is also read as its probable meaning, and a number without
+    a country code as each number that it may be in `countries`, those of the campaign.
+    Raises StopListUnsafe for a row whose number can't be read or is in another column, as the row
+    may be an opt-out, and for a list of rows without any number.
     """
     found: list[Ints] = []
     without: list[Ints] = []
@@ -325,10 +325,10 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
     def read(batch: pa.RecordBatch) -> tuple[Numbers, Ints, Ints]:
         texts = as_text(batch)[0]
         numbers, overseas, meant = read_numbers(texts)
-        national, theirs = abroad(texts, countries)
+        national, foreign = abroad(texts, countries)
         empty = numbers.msisdn == 0
         empty[overseas] = empty[national] = False
-        return numbers, np.concatenate([meant, theirs]), np.flatnonzero(empty)
+        return numbers, np.concatenate([meant, foreign]), np.flatnonzero(empty)
 
     for numbers, meant, empty in ordered(read, file.batches([column])):
         wrong = np.flatnonzero(misunderstood(numbers))
@@ -341,9 +341,9 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         found += [numbers.msisdn[numbers.msisdn != 0], meant]
         without.append(rows + empty)
         rows += len(numbers)
-    nobody = np.concatenate([NOBODY, *without])
-    numbers_found = distinct(np.concatenate([NOBODY, *found]))
-    for row, other in elsewhere(file, column, nobody):
+    no_number_rows = np.concatenate([NO_NUMBERS, *without])
+    numbers_found = distinct(np.concatenate([NO_NUMBERS, *found]))
+    for row, other in elsewhere(file, column, no_number_rows):
         [place] = file.places([row + 1])
         raise StopListUnsafe(
             f"{file.name}, {file.place} {place}: the column {column!r} holds no mobile number and "
@@ -351,33 +351,33 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         )
     if rows and not numbers_found.size:
         raise StopListUnsafe(no_number(file, column, rows))
-    return StopList(numbers_found, column, rows, len(nobody))
+    return StopList(numbers_found, column, rows, len(no_number_rows))
 
 
 def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]:
-    """Which of some rows (from 0, ascending) hold a mobile in another column, and which that is.
+    """Yield the rows (from 0, ascending) with a mobile number in another column, and that column.
 
-    For rows without a number in their own column: some lists have one for each telephone.
+    For rows without a number in the main column: some lists have one column for each telephone.
     """
     others = [place for place, name in enumerate(file.columns) if name != column]
     if not rows.size or not others:
         return
     before = 0
     for batch in file.batches():
-        here = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
-        some = batch.take(pa.array(here))
+        in_batch = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
+        some = batch.take(pa.array(in_batch))
         holds: dict[int, str] = {}
-        for place in reversed(others):  # the first of several is named
+        for place in reversed(others):  # the first of several wins
             name = file.columns[place]
             numbers, overseas, _ = _read_numbers(pa.record_batch([some.column(place)], [name]))
             with_mobile = (*np.flatnonzero(numbers.msisdn).tolist(), *overseas.tolist())
             holds |= dict.fromkeys(with_mobile, name)
-        yield from ((before + int(here[row]), holds[row]) for row in sorted(holds))
+        yield from ((before + int(in_batch[row]), holds[row]) for row in sorted(holds))
         before += batch.num_rows
 
 
 def no_number(file: Table, column: str, rows: int) -> str:
-    """What to say of a list that stops nobody."""
+    """The sentence for a list without any number."""
     return (
         f"{file.name} has {rows:,} rows, and no number in the column {column!r}: a list that stops "
         f"nobody is not understood. Its columns are {', '.join(map(repr, file.columns))}: call the "
@@ -390,12 +390,12 @@ def _read_numbers(batch: pa.RecordBatch) -> tuple[Numbers, Ints, Ints]:
 
 
 def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Ints, Ints]:
-    """What numbers without a country's code can be in countries that write them as France does.
+    """The possible numbers of texts without a country code, in countries that write as France.
 
-    The rows, from 0, and the numbers.
+    Returns rows (from 0) and numbers.
     """
     if not is_ambiguous(countries):
-        return NOBODY, NOBODY
+        return NO_NUMBERS, NO_NUMBERS
     national = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^\D*(?:0[^+0]|[1-9])")
     coded = pc.match_substring(texts, "+")
     at = np.flatnonzero(flags_of(pc.fill_null(pc.and_not(national, coded), False)))
@@ -404,7 +404,7 @@ def abroad(texts: pa.LargeStringArray, countries: Collection[str]) -> tuple[Ints
 
 
 def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Ints, Ints]:
-    """Numbers; the rows of overseas ones with +33, and which numbers these were meant to be."""
+    """Numbers; then rows and probable meanings of overseas numbers written with +33."""
     numbers = normalise(texts)
     guessed = pc.equal(numbers.reason.dictionary, str(NumberFault.OVERSEAS_AS_METROPOLITAN))
     rows = guessed.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
@@ -418,12 +418,12 @@ def read_numbers(texts: pa.LargeStringArray) -> tuple[Numbers, Ints, Ints]:
 
 
 def _may_be_a_number(text: str) -> bool:
-    """Whether a first line is a row and no header: a no must not be taken for a column's name."""
+    """Whether a column's name looks like a number, so that the first line is a row."""
     return sum(sign.isdigit() for sign in text) >= FEWEST_DIGITS
 
 
 def misunderstood(numbers: Numbers) -> Flags:
-    """Which rows were to be a number and can't be read as one."""
+    """Which rows have a number that can't be read."""
     harmless = pa.array(["", *(str(fault) for fault in HARMLESS)], TEXT)
     known = pc.is_in(numbers.reason.dictionary, value_set=harmless)
     wrong: Flags = ~known.to_numpy(zero_copy_only=False)[numbers.reason.indices.to_numpy()]
@@ -431,7 +431,7 @@ def misunderstood(numbers: Numbers) -> Flags:
 
 
 def found_in(stop_list: Ints, numbers: Ints) -> Ints:
-    """Which of these sorted numbers are in a sorted stop list."""
+    """The numbers that are in the stop list; both are sorted."""
     if not stop_list.size:
         return np.zeros(0, np.int64)
     pieces = (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
@@ -440,10 +440,10 @@ def found_in(stop_list: Ints, numbers: Ints) -> Ints:
 
 
 def _is_in(stop_list: Ints, numbers: Ints) -> Flags:
-    """Which of these sorted numbers are in the stop list, that part of it that may hold them."""
+    """Which of these sorted numbers are in the stop list; only its part in range is searched."""
     near = stop_list[slice(*np.searchsorted(stop_list, (numbers[0], numbers[-1] + 1)))]
     if not near.size:
         return np.zeros(len(numbers), np.bool_)
     place = np.minimum(np.searchsorted(near, numbers), len(near) - 1)
-    there: Flags = near[place] == numbers
-    return there
+    listed: Flags = near[place] == numbers
+    return listed

@@ -1,7 +1,7 @@
-"""Recipients and stop lists as pandas frames: columns of any dtype, as a Parquet would have them.
+"""Recipients and stop lists as pandas frames, read as a Parquet file would be.
 
-What belongs here: what a frame's labels, index and dtypes mean. A dtype that has no plain spelling,
-and a float where a number or a key is expected, is refused: pandas may have made `12.0` of 12.
+This module reads a frame's labels, index and dtypes. It refuses a dtype without a plain spelling,
+and floats where numbers or keys are expected: pandas may have made `12.0` of 12.
 """
 
 import math
@@ -30,16 +30,16 @@ Series: TypeAlias = "pd.Series[Any]"
 
 @dataclass(frozen=True, slots=True)
 class TableFrame:
-    """A frame as a table: rows count from 1 by their place, whatever the index says.
+    """A frame as a table; rows count from 1 by position, not by index.
 
-    Levels of the index that have a name are columns, as `to_parquet` makes of them.
+    Named levels of the index are columns, as in `to_parquet`.
     """
 
     name: str
     columns: tuple[str, ...]
     rows: int
     _series: Sequence[Series]
-    _made: dict[int, pa.ChunkedArray] = field(default_factory=dict)
+    _converted_columns: dict[int, pa.ChunkedArray] = field(default_factory=dict)
     _kinds: dict[int, pa.Field] = field(default_factory=dict)
 
     is_typed = True
@@ -47,7 +47,7 @@ class TableFrame:
 
     @classmethod
     def of(cls, frame: Any, name: str) -> "TableFrame":
-        """A frame, or a single column, that sentences call `name`. SourceError for what is none."""
+        """A frame, or a single column; `name` is for errors. Raises SourceError for other types."""
         if isinstance(frame, pd.Series):
             frame = frame.to_frame()
         if not isinstance(frame, pd.DataFrame):
@@ -76,7 +76,7 @@ class TableFrame:
         rows: int = BATCH,
         encoded: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
-        """All rows in order, all columns or those named; categories come dictionary encoded."""
+        """Yield all rows, with all or only the named columns; categories stay encoded."""
         places = [self.columns.index(name) for name in columns or ()]
         if columns is None:
             places = [*range(len(self.columns))]
@@ -91,10 +91,10 @@ class TableFrame:
         return iter(rows)
 
     def require_no_floats(self, *columns: str) -> None:
-        """SourceError for the first of these columns that holds floats."""
+        """Raise SourceError for the first of these columns with floats."""
         for name in columns:
             if self.columns.count(name) != 1:
-                continue  # which is told where the columns are read
+                continue  # reported when the columns are read
             place = self.columns.index(name)
             array = self._array(place)
             if (
@@ -108,12 +108,12 @@ class TableFrame:
                 )
 
     def _array(self, place: int) -> pa.ChunkedArray:
-        """A column, made once, so that it is the same however often it is read."""
-        if place not in self._made:
+        """A column, converted once, so that repeated reads are equal."""
+        if place not in self._converted_columns:
             array, kind = self._converted(self.columns[place], self._series[place])
-            self._made[place] = array
+            self._converted_columns[place] = array
             self._kinds[place] = kind
-        return self._made[place]
+        return self._converted_columns[place]
 
     def _converted(self, name: str, series: Series) -> tuple[pa.ChunkedArray, pa.Field]:
         if isinstance(series.dtype, pd.SparseDtype):
@@ -131,7 +131,7 @@ class TableFrame:
         return self._of_objects(name, series)
 
     def _of_objects(self, name: str, series: Series) -> tuple[pa.ChunkedArray, pa.Field]:
-        """A column of Python's objects, value by value: 1 beside 2.5 stays 1."""
+        """A column of Python objects, one value at a time: 1 beside 2.5 stays 1."""
         values = [None if _is_null(each) else each for each in series]
         if all(isinstance(each, str | None) for each in values):
             try:
@@ -139,7 +139,7 @@ class TableFrame:
                     name, kinds.of_values(values)
                 )
             except UnicodeEncodeError:
-                pass  # whose row is told below
+                pass  # reported below with its row
         try:
             batch = parquet.from_rows([name], [(each,) for each in values])
         except SourceError as error:
@@ -159,9 +159,9 @@ class TableFrame:
 
 
 def stop_list_of(frame: Any, name: str, countries: Sequence[str]) -> StopList:
-    """The numbers of a stop list that is a frame; its columns are those of a file.
+    """The numbers of a stop list in a frame; it has the columns of a stop list's file.
 
-    Raises SourceError, and StopListUnsafe, as `read_stop_list` does.
+    Raises SourceError and StopListUnsafe as `read_stop_list` does.
     """
     table = TableFrame.of(frame, name)
     if begins_with_a_row(table):
@@ -175,7 +175,7 @@ def stop_list_of(frame: Any, name: str, countries: Sequence[str]) -> StopList:
 
 
 def _labels(frame: pd.DataFrame, name: str) -> list[Any]:
-    """The labels of a frame's columns; without any, as `header=None` gives them, by their place."""
+    """The labels of a frame's columns; numbers (`header=None`) become `column 1` and so on."""
     if frame.columns.nlevels > 1:
         raise SourceError(
             f"the columns of {name} have {frame.columns.nlevels} levels: give each one name, such "
@@ -188,12 +188,12 @@ def _labels(frame: pd.DataFrame, name: str) -> list[Any]:
 
 
 def _masked(columns: Sequence[str]) -> str:
-    """A column's name that is likely a number, without it."""
+    """The first column's name with its digits masked: it may be a number."""
     return repr("".join("•" if sign.isdigit() else sign for sign in columns[0]))
 
 
 def _has_no_spelling(kind: pa.DataType) -> bool:
-    """Whether a value has no plain text: a period is a number of months to Arrow."""
+    """Whether values have no plain text: Arrow stores a period as a number of months."""
     if pa.types.is_dictionary(kind):
         return _has_no_spelling(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):

@@ -1,1 +1,1 @@
-"""When something may be sent, and why."""
+"""The open hours of marketing, and the reasons for closed ones."""

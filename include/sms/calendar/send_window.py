@@ -1,8 +1,8 @@
-"""When a message may go out (R5-R7, R26): the open hours, the next of them, and why.
+"""The send window (R5-R7, R26): open hours, the next opening, and the reason for a slot.
 
 Marketing in France is open from Monday to Saturday, except on bank holidays, within the hours of
-the settings: in Paris, and where people live (`zones`), at the same time. Transactional messages
-may go at any hour that a file's name can tell. Wall time appears here and in `wire.names` only;
+the settings, both in Paris and in the recipients' zone (`zones`). A transactional message may go
+at any hour that a file's name can express. Only this module and `wire.names` use wall time;
 instants come in and go out aware, and go out in UTC.
 """
 
@@ -21,9 +21,9 @@ from sms.words import count, duration
 
 SUNDAY = 6
 MINUTE = timedelta(minutes=1)
-FAR_AWAY = timedelta(days=30)  # no zone is closed for as long, unless its hours never meet Paris'
+FAR_AWAY = timedelta(days=30)  # longer than any closure, unless the hours never meet Paris'
 
-# Not strftime's names: those follow the machine's language.
+# Not strftime's names, which depend on the machine's language.
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -33,7 +33,7 @@ MONTHS = (
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The minute at which a file is to be sent, and in words why then."""
+    """The minute of a file's sending, and the reason in words."""
 
     send_at: datetime
     reason: str
@@ -49,10 +49,10 @@ def slot(
     send_now: bool = False,
     zone: Zone = MAINLAND,
 ) -> Slot:
-    """The minute to write in a file's name for a wish (None: as soon as possible).
+    """The slot for a wanted instant (None: as soon as possible).
 
-    Raises WindowClosed for a wish that passed more than `max_delay` ago, unless `send_now`, and,
-    with `outside_window="fail"`, for one that is closed. Instants must be aware.
+    Raises WindowClosed for an instant more than `max_delay` ago, unless `send_now`, and, with
+    `outside_window="fail"`, for a closed one. Instants must be aware.
     """
     now = _utc(now)
     wish = now if wanted is None else _utc(wanted)
@@ -61,7 +61,7 @@ def slot(
     earliest = _minute(max(wish, now))
     send_at = next_open(earliest, kind, settings=settings, zone=zone)
     if send_at == earliest:
-        return Slot(send_at, _as_wished(wanted, send_at) + _far(send_at, now, settings))
+        return Slot(send_at, _as_requested(wanted, send_at) + _far(send_at, now, settings))
 
     closed = closures(earliest, send_at, kind, settings=settings, zone=zone)
     opens = _spoken(send_at, after=earliest)
@@ -83,11 +83,11 @@ def require_open(
     zone: Zone = MAINLAND,
     again: str = NEW_RUN,
 ) -> None:
-    """Refuse with WindowClosed a file that, uploaded now, would go out late or in a closed hour.
+    """Raise WindowClosed if a file that is uploaded now would be sent late or in a closed hour.
 
-    A slot that was good when planned need not be good hours later: an hour that has passed means
-    *at once* to the provider (R26). For a run that wants *as soon as possible*, whatever that
-    took, say `send_now`. `again` is what to do, in words.
+    A slot that was good when planned may be closed hours later: the provider sends a file whose
+    hour has passed at once (R26). `send_now` is for a run that wants *as soon as possible*, at any
+    delay. `again` is the remedy, in words.
     """
     now, send_at = _utc(now), _utc(send_at)
     if not send_now:
@@ -104,18 +104,18 @@ def require_open(
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Some messages that go out from an instant on."""
+    """Messages that are sent from an instant on."""
 
     start: datetime
     messages: int
     zone: Zone = MAINLAND
-    gone: bool = False  # nothing can be done about it any more
+    gone: bool = False  # already at the gateway
 
 
 def ends(sendings: Sequence[Sending], settings: Settings) -> list[datetime] | None:
-    """When the last message of each goes out, one after the other; None if nobody knows the pace.
+    """The end of each sending, one after the other; None if the pace is unknown.
 
-    The provider is taken to send as many in an hour as the settings say, whatever file they are of.
+    The provider is assumed to send `messages_per_hour` in all, across files.
     """
     if settings.messages_per_hour is None:
         return None
@@ -135,9 +135,9 @@ def require_no_tail(
     settings: Settings,
     advice: str = "send earlier or to fewer, or write `past_closing: split`",
 ) -> None:
-    """Refuse with WindowClosed marketing that would still be going out when its hours end.
+    """Raise WindowClosed if marketing would still be sent when its hours end.
 
-    What is gone takes its time, and is not judged any more.
+    A sending that is `gone` takes its time but is not refused.
     """
     done = ends(sendings, settings)
     if done is None or Kind(kind) is Kind.TRANSACTIONAL:
@@ -157,19 +157,19 @@ def require_no_tail(
 
 @dataclass(frozen=True, slots=True)
 class OpenDay:
-    """A day of marketing's calendar: its open hours, or in words why it has none."""
+    """A day in marketing's calendar: its open hours, or the reason why it has none."""
 
     day: date
     hours: str
     closed: str = ""
-    spans: tuple[tuple[datetime, datetime], ...] = ()  # from when until when, in UTC
+    spans: tuple[tuple[datetime, datetime], ...] = ()  # (open, close) in UTC
 
     def __str__(self) -> str:
         return f"{_day(self.day)} {self.day.year}: {self.hours or f'closed ({self.closed})'}"
 
 
 def calendar(first: date, days: int, *, settings: Settings, zone: Zone = MAINLAND) -> list[OpenDay]:
-    """When marketing may go out on so many days, Paris time."""
+    """The open hours of marketing on `days` days from `first`, Paris time."""
     return [
         _open_day(day, settings, zone)
         for day in (first + timedelta(days=place) for place in range(days))
@@ -192,17 +192,17 @@ def _open_day(day: date, settings: Settings, zone: Zone) -> OpenDay:
     if not hours:
         start = _at(day, settings.window_start)
         return OpenDay(day, "", closures(start, end, Kind.MARKETING, settings=settings, zone=zone))
-    told = ", ".join(hours)
+    text = ", ".join(hours)
     if hours != abroad:
-        told += f" ({', '.join(abroad)} there)"
-    return OpenDay(day, told, "", tuple(spans))
+        text += f" ({', '.join(abroad)} there)"
+    return OpenDay(day, text, "", tuple(spans))
 
 
 def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> None:
-    """Refuse with WindowClosed a run that was to send as soon as allowed, and long ago.
+    """Raise WindowClosed for a run that wanted as soon as possible, too long ago.
 
-    Such are the runs of a backfill and of a scheduler that was away: each of their days is over,
-    and all of them would go out now.
+    Such runs come from a backfill, or after a pause of the scheduler: their days are over, and all
+    of them would be sent now.
     """
     if _utc(now) - _utc(asked_at) > settings.max_audience_age:
         raise WindowClosed(
@@ -213,7 +213,7 @@ def require_recent(asked_at: datetime, *, now: datetime, settings: Settings) -> 
 
 
 def first_at(send_at: str, *, after: datetime) -> datetime:
-    """The first "HH:MM", Paris time, at or after the minute of an instant: a run's own time."""
+    """The first "HH:MM", Paris time, at or after an instant's minute."""
     local = _local(_minute(after))
     hour = time.fromisoformat(send_at)
     day = local.date() if hour >= local.time() else local.date() + timedelta(days=1)
@@ -226,7 +226,7 @@ def at(day: date, hour: str) -> datetime:
 
 
 def in_words(instant: datetime) -> str:
-    """An instant in words that nobody can misread: weekday, day, year, hour, and where."""
+    """An instant as unambiguous text: weekday, day, year, hour, and place."""
     local = _local(instant)
     return f"{_day(local.date())} {local.year} at {local:%H:%M} in Paris"
 
@@ -234,33 +234,33 @@ def in_words(instant: datetime) -> str:
 def is_open(
     instant: datetime, kind: Kind | str, *, settings: Settings, zone: Zone = MAINLAND
 ) -> bool:
-    """Whether a message of this kind may go out at an instant to people of a zone."""
+    """Whether a message of this kind may be sent at an instant to a zone."""
     return next_open(instant, kind, settings=settings, zone=zone) == instant
 
 
 def next_open(
     instant: datetime, kind: Kind | str, *, settings: Settings, zone: Zone = MAINLAND
 ) -> datetime:
-    """The instant itself if it is open, else the next opening after it, in UTC.
+    """The instant if it is open, else the next opening, in UTC.
 
-    Raises WindowClosed where the settings' hours never open in Paris and in the zone at once.
+    Raises WindowClosed if Paris and the zone are never open at the same time.
     """
-    begin = found = _utc(instant)
-    if Kind(kind) is Kind.TRANSACTIONAL:  # closed in the hour that comes twice only
-        local = _local(found)
-        return _at(local.date(), time(3)) if _comes_twice(local) else found
-    while (later := max(each.opening(found, settings) for each in _clocks(zone))) > found:
-        found = later
-        if found - begin > FAR_AWAY:
+    begin = opens = _utc(instant)
+    if Kind(kind) is Kind.TRANSACTIONAL:  # closed only in the hour that comes twice
+        local = _local(opens)
+        return _at(local.date(), time(3)) if _comes_twice(local) else opens
+    while (later := max(each.opening(opens, settings) for each in _clocks(zone))) > opens:
+        opens = later
+        if opens - begin > FAR_AWAY:
             raise WindowClosed(
                 f"no hour within {FAR_AWAY.days} days is open in Paris and in {zone.name} at "
                 "once: widen window_start and window_end in the settings"
             )
-    return found
+    return opens
 
 
 def closing(instant: datetime, *, settings: Settings, zone: Zone = MAINLAND) -> datetime:
-    """When the hours end that an instant of marketing lies in."""
+    """The end of marketing's hours around an open instant."""
     return min(
         _at(_there(instant, each.clock).date(), settings.window_end, each.clock)
         for each in _clocks(zone)
@@ -275,31 +275,31 @@ def closures(
     settings: Settings,
     zone: Zone = MAINLAND,
 ) -> str:
-    """Why nothing may go out from a closed instant until the next opening, in words."""
+    """The reason why nothing may be sent from a closed instant until the next opening."""
     if Kind(kind) is Kind.TRANSACTIONAL:
         return f"{_spoken(start)} comes twice that night, and a file's name can't say which"
-    told: list[str] = []
-    found, end = _utc(start), _utc(end)
-    while found < end:
-        shut = [each for each in _clocks(zone) if each.opening(found, settings) > found]
+    reasons: list[str] = []
+    instant, end = _utc(start), _utc(end)
+    while instant < end:
+        shut = [each for each in _clocks(zone) if each.opening(instant, settings) > instant]
         if not shut:
             break
-        opens = shut[0].opening(found, settings)
-        # The hours of a moment in between are nobody's question.
-        told += shut[0].reasons(found, opens, settings, hours=not told)
-        found = opens
-    return ", ".join(told)
+        opens = shut[0].opening(instant, settings)
+        # The first reason names its hour; the moments in between need none.
+        reasons += shut[0].reasons(instant, opens, settings, hours=not reasons)
+        instant = opens
+    return ", ".join(reasons)
 
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """One of the clocks that must be open, with the holidays of those who live by it."""
+    """One local time that must be open, with its holidays."""
 
     clock: ZoneInfo
     zone: Zone
 
     def opening(self, instant: datetime, settings: Settings) -> datetime:
-        """The instant itself, or the next opening after it, by this clock alone."""
+        """The instant, or the next opening, by this local time only."""
         local = _there(instant, self.clock)
         day = local.date()
         opened = settings.window_start <= local.time() < settings.window_end
@@ -314,21 +314,21 @@ class _Clock:
     def reasons(
         self, start: datetime, end: datetime, settings: Settings, *, hours: bool
     ) -> Iterator[str]:
-        """Why nothing goes out by this clock from a closed instant until it opens, in words."""
+        """Yield the reasons for a closed span, by this local time only."""
         local, until = _there(start, self.clock), _there(end, self.clock)
         where = "" if self.zone == MAINLAND else f" in {self.zone.name}"
-        day, said = local.date(), None
+        day, named = local.date(), None
         if not _why_closed(day, self.zone):
             if hours:
                 at_home = _local(start).replace(tzinfo=None) == local.replace(tzinfo=None)
-                there = "" if at_home else f" {_told(local, _local(start).date())}{where},"
+                there = "" if at_home else f" {_day_and_hour(local, _local(start).date())}{where},"
                 yield f"{_spoken(start)} is{there} outside {_hours(settings)}"
-                said = day
+                named = day
             day += timedelta(days=1)
         while day < until.date():
             why = "" if day.weekday() == SUNDAY else f" ({bank_holidays(self.zone, day.year)[day]})"
-            yield f"{_day(day, said)} is closed{where}{why}"
-            said, day = day, day + timedelta(days=1)
+            yield f"{_day(day, named)} is closed{where}{why}"
+            named, day = day, day + timedelta(days=1)
 
 
 def _hours(settings: Settings) -> str:
@@ -336,7 +336,7 @@ def _hours(settings: Settings) -> str:
 
 
 def _clocks(zone: Zone) -> list[_Clock]:
-    """Paris', which the provider goes by, and those of the zone."""
+    """The clocks of Paris, which the provider uses, and of the zone."""
     beside = () if zone == MAINLAND else tuple(_Clock(each, zone) for each in zone.times())
     return [_Clock(PARIS, MAINLAND), *beside]
 
@@ -348,7 +348,7 @@ def _why_closed(day: date, zone: Zone) -> str:
 
 
 def _comes_twice(local: datetime) -> bool:
-    """In the night to winter time, 02:00-03:00 comes twice, so a file's name is ambiguous (R25)."""
+    """Whether an hour comes twice: 02:00-03:00 in the night to winter time, ambiguous (R25)."""
     return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
 
 
@@ -357,7 +357,7 @@ def _at(day: date, hour: time, clock: ZoneInfo = PARIS) -> datetime:
 
 
 def _utc(instant: datetime) -> datetime:
-    """In UTC, as two instants of one French zone would be compared by their wall time."""
+    """In UTC: Python compares two instants of one time zone by their wall time."""
     if instant.tzinfo is None:
         raise ValueError("an instant must be aware")
     return instant.astimezone(UTC)
@@ -385,11 +385,11 @@ def _refuse_late(
         )
 
 
-def _as_wished(wanted: datetime | None, send_at: datetime) -> str:
+def _as_requested(wanted: datetime | None, send_at: datetime) -> str:
     if wanted is None:
         return f"as soon as possible: {_spoken(send_at)}"
     if _minute(wanted) == send_at:
-        return f"as wished: {_spoken(send_at)}"
+        return f"as requested: {_spoken(send_at)}"
     return f"{_spoken(wanted)} has passed, sent at once: {_spoken(send_at, after=wanted)}"
 
 
@@ -407,11 +407,11 @@ def _day(day: date, after: date | None = None) -> str:
 
 
 def _spoken(instant: datetime, after: datetime | None = None) -> str:
-    """An instant in Paris in words; what `after` already said is left out."""
-    return _told(_local(instant), _local(after).date() if after else None)
+    """An instant in Paris in words, without the parts that `after` has."""
+    return _day_and_hour(_local(instant), _local(after).date() if after else None)
 
 
-def _told(local: datetime, said: date | None) -> str:
-    if said == local.date():
+def _day_and_hour(local: datetime, named: date | None) -> str:
+    if named == local.date():
         return f"{local:%H:%M}"
-    return f"{_day(local.date(), said)}, {local:%H:%M}"
+    return f"{_day(local.date(), named)}, {local:%H:%M}"

@@ -1,8 +1,8 @@
-"""Where people live: the clocks and the bank holidays that count beside those of Paris.
+"""Zones: the local times and bank holidays that count beside those of Paris.
 
-French law counts for French numbers wherever they are, by the hours of whoever is rung: mainland
-France, Alsace-Moselle with two holidays more, and overseas, with clocks and holidays of its own
-(R5-R7, section F). With `local_time` a country abroad is such a zone too.
+French law applies to French numbers everywhere, by the recipient's local hours: mainland France,
+Alsace-Moselle with two more holidays, and overseas with their own clocks and holidays (R5-R7,
+section F). With `local_time`, a foreign country is a zone too.
 """
 
 import re
@@ -20,25 +20,25 @@ FRANCE, ALSACE_MOSELLE = "FR", "alsace_moselle"
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """People under the same clocks and holidays.
+    """Recipients with the same local times and holidays.
 
-    Of several clocks nobody knows which is somebody's, so all of them count: it is open where all
-    are. The same with the holidays of several subdivisions.
+    A zone with several local times is open when all of them are, since a recipient's own is
+    unknown. The holidays of all its subdivisions count.
     """
 
-    code: str  # ISO 3166's, or ALSACE_MOSELLE: what the ledger and the command line call it
+    code: str  # of ISO 3166, or ALSACE_MOSELLE; as in the ledger and on the command line
     name: str
     clocks: tuple[str, ...]
-    subdivisions: tuple[str, ...] = ()  # as `holidays` calls them
-    country: str = FRANCE  # whose holidays
+    subdivisions: tuple[str, ...] = ()  # names in the package `holidays`
+    country: str = FRANCE  # of the holidays
 
     @property
     def is_overseas(self) -> bool:
-        """Whether it is a part of France beyond Europe."""
+        """Whether the zone is a part of France outside Europe."""
         return self.code in OVERSEAS
 
     def times(self) -> tuple[ZoneInfo, ...]:
-        """Its clocks."""
+        """The zone's local times."""
         return tuple(ZoneInfo(clock) for clock in self.clocks)
 
 
@@ -64,12 +64,12 @@ FRENCH = (
 )
 OVERSEAS = frozenset({"GP", "MQ", "GF", "RE", "PM", "YT", "WF", "PF", "NC", "BL", "MF"})
 
-# Departments and collectivities with a zone of their own, by the digits that postcodes begin with.
+# Departments and collectivities that are zones, by the first digits of their postcodes.
 DEPARTMENTS = {
     **dict.fromkeys(("57", "67", "68"), ALSACE_MOSELLE),
     **{"971": "GP", "972": "MQ", "973": "GF", "974": "RE", "975": "PM", "976": "YT"},
     **{"977": "GP", "978": "GP", "986": "WF", "987": "PF", "988": "NC"},
-    "980": FRANCE,  # Monaco, which is no department of France; it keeps Paris' hours
+    "980": FRANCE,  # Monaco: not a French department, with the hours of Paris
 }
 _BY_CODE = {each.code: each for each in FRENCH}
 _ALIASES = {"BL": "GP", "MF": "GP"}
@@ -78,14 +78,14 @@ _ALIASES = {"BL": "GP", "MF": "GP"}
 def zone(code: str) -> Zone:
     """The zone of a country's code, a French department's or postcode, or `alsace_moselle`.
 
-    Raises ConfigurationError for what is none of these.
+    Raises ConfigurationError for any other code.
     """
     wanted = code.strip()
     if wanted.casefold() == ALSACE_MOSELLE:
         return _BY_CODE[ALSACE_MOSELLE]
-    wanted = told_by_postcode(wanted) or _ALIASES.get(wanted.upper(), wanted.upper())
-    if known := _BY_CODE.get(wanted):
-        return known
+    wanted = zone_of_postcode(wanted) or _ALIASES.get(wanted.upper(), wanted.upper())
+    if french := _BY_CODE.get(wanted):
+        return french
     clocks = _clocks().get(wanted)
     if clocks is None:
         raise ConfigurationError(
@@ -95,26 +95,26 @@ def zone(code: str) -> Zone:
     return Zone(wanted, wanted, clocks, country=wanted)
 
 
-def told_by_postcode(written: str) -> str | None:
-    """The zone's code that a French postcode or department tells; None if it is neither.
+def zone_of_postcode(written: str) -> str | None:
+    """The zone's code of a French postcode or department; None for any other text.
 
-    Read as people and programs write them: with the country ("F-97100", "FR-971"), with the town
-    behind ("97100 Basse-Terre"), with spaces of any kind, as a float, in a formula's quotes. A zero
-    that a spreadsheet took away is put back: "1000" lies in the Ain. What begins like no department
-    of France tells nothing: neither 99 nor 97 alone, which is any of five islands.
+    Accepts common spellings: with a country ("F-97100", "FR-971"), with a town ("97100
+    Basse-Terre"), with any spaces, as a float, in a formula's quotes. A zero that a spreadsheet
+    dropped is restored: "1000" is in the Ain. A prefix of no department gives None: 99, and 97
+    alone, which is any of five islands.
     """
     plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", written)).upper()
-    found = _POSTCODE.fullmatch(_OUTER.sub("", plain))
-    if not found:
+    match = _POSTCODE.fullmatch(_OUTER.sub("", plain))
+    if not match:
         return None
-    if found["corsica"]:
+    if match["corsica"]:
         return FRANCE
-    if found["alsace"]:
+    if match["alsace"]:
         return ALSACE_MOSELLE
-    if code := found["code"]:
+    if code := match["code"]:
         digits = re.sub("[ .,]", "", code)
     else:
-        digits = found["short"]
+        digits = match["short"]
         if len(digits) == 3 and not digits.startswith("0"):
             return DEPARTMENTS.get(digits)
         digits = digits[1:] if len(digits) == 3 else digits.zfill(5 if len(digits) == 4 else 2)
@@ -123,10 +123,10 @@ def told_by_postcode(written: str) -> str | None:
     return DEPARTMENTS.get(digits[:2], FRANCE) if "01" <= digits[:2] <= "95" else None
 
 
-# Quotes and what a spreadsheet's formula has around a text; what no screen shows.
+# Quotes and formula signs around a text; characters that no screen shows.
 _OUTER = re.compile(r"""^[\s"'=]+|[\s"']+$""")
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
-# A country before it counts if it is France, or a part of it with a code of its own.
+# A country before the digits counts if it is France, or a part of it with its own code.
 _POSTCODE = re.compile(
     r"""(?:(?:F|FR|FRA|FRANCE|GP|MQ|GF|RE|PM|YT|WF|PF|NC|BL|MF)[ .:-]*(?=[0-9]))?
     (?: (?P<corsica> (?:2[ ]?|02)[AB] (?:[ ]?[0-9]{3})? )
@@ -141,10 +141,10 @@ _POSTCODE = re.compile(
 
 @cache
 def bank_holidays(where: Zone, year: int) -> dict[date, str]:
-    """A zone's bank holidays in a year, with their French names; none where nobody lists them."""
-    from holidays import country_holidays  # here, as it takes a tenth of a second to load
+    """A zone's bank holidays in a year, with their French names; none if the package has none."""
+    from holidays import country_holidays  # imported late: it takes a tenth of a second
 
-    found: dict[date, str] = {}
+    names: dict[date, str] = {}
     for subdivision in where.subdivisions or (None,):
         try:
             listed = country_holidays(
@@ -155,13 +155,13 @@ def bank_holidays(where: Zone, year: int) -> dict[date, str]:
             )
         except NotImplementedError:
             return {}
-        found |= dict(listed)
-    return found
+        names |= dict(listed)
+    return names
 
 
 @cache
 def _clocks() -> dict[str, tuple[str, ...]]:
-    """Every country's clocks, by ISO 3166 code, from the time zone database itself."""
+    """Every country's local times, by ISO 3166 code, from the time zone database."""
     table = (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
     clocks: dict[str, tuple[str, ...]] = {}
@@ -170,7 +170,7 @@ def _clocks() -> dict[str, tuple[str, ...]]:
     return clocks | _WITHOUT_ISO
 
 
-# Countries by their numbers' metadata that ISO 3166, and so the database, does not list.
+# Countries in the metadata of numbers that are not in ISO 3166, and so not in the database.
 _WITHOUT_ISO = {
     "XK": ("Europe/Belgrade",),
     **dict.fromkeys(("AC", "TA"), ("Atlantic/St_Helena",)),

@@ -1,1 +1,1 @@
-"""What marketing writes: the folder, its settings, its text. Light, since Airflow parses it."""
+"""Campaigns as marketing writes them: folder, settings, text. Light, as Airflow parses it."""

@@ -1,7 +1,7 @@
-"""The Jinja of campaign texts: sandboxed, and bounded in what it may work out while it renders.
+"""Jinja for campaign texts: sandboxed, with limits on time and memory of a rendering.
 
 `{{ 'a' * 4000000000 }}`, or a macro that calls itself twice, would take the memory or the time of a
-worker that other campaigns need. Which texts are good is judged in `sms.template`.
+worker that other campaigns need. Faults of a text are found in `sms.campaign.template`.
 """
 
 import copy
@@ -22,21 +22,21 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from sms.campaign.formats import Unfit
 from sms.columnar.values import written
 
-LARGEST = 10_000  # of what a text repeats, pads or counts to; ten SMS have 1,530 characters
-LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS does
+LARGEST = 10_000  # of a repetition, a width or a count; ten SMS have 1,530 characters
+LONGEST = 1_000_000  # characters or items of a result: a column may hold more than an SMS
 MOST_BITS = 256
 MOST_DIGITS = 64
 LOOKED_UP = "a value that the text looks up"
 STEPS = 100_000  # rounds of loops and calls in one rendering
 SEEN_IN_A_STEP = 20  # items
 LONG = 1_000  # characters
-# A width or precision of five digits in a format, or one that a value tells.
+# A width or precision of five digits in a format, or one given by a value.
 WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\d*\.)?(?:\d{5}|\*)")  # as of "%6.2f"
 WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{5}|\{)")  # as of "{:>6}"
 WIDE_STRFTIME = re.compile(r"[0-9]{3}")
 NAMES_OF_STRFTIME = re.compile(r"%[-_^#0]*[aAbBcpPxXhr]")
-WIDENING = ("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill")  # methods of Python's
-# Filters that make text of whatever they are given.
+WIDENING = ("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill")  # Python's methods
+# Filters that convert their input to text.
 OF_TEXT = (
     *("replace", "upper", "lower", "title", "capitalize", "trim", "string", "truncate", "format"),
     *("center", "wordwrap"),
@@ -49,25 +49,25 @@ CONDITIONS = (nodes.If, nodes.CondExpr)
 
 
 def bounded_range(*args: int) -> range:
-    """Python's range, where it isn't long."""
-    made = range(*args)
-    _require(len(made) <= LARGEST)
-    return made
+    """Python's range with at most LARGEST items."""
+    numbers = range(*args)
+    _require(len(numbers) <= LARGEST)
+    return numbers
 
 
 class TooMuch(SecurityError):
-    """A text works out more than a text may."""
+    """A text computes more than the limits allow."""
 
 
 class Condition(NamedTuple):
-    """Where a condition is, and whether it compares something, rather than asks if it is there."""
+    """A condition's line, and whether it compares values or only tests presence."""
 
     line: int
     compares: bool
 
 
 def number_conditions(tree: nodes.Template) -> dict[int, Condition]:
-    """Give each condition of a text a number, by which `taken` calls it."""
+    """Number the conditions of a text; `taken` names them by number."""
     found = {}
     for number, node in enumerate(tree.find_all(CONDITIONS), start=1):
         node.condition = number  # type: ignore[attr-defined]
@@ -80,9 +80,9 @@ def number_conditions(tree: nodes.Template) -> dict[int, Condition]:
 
 
 class _Generator(CodeGenerator):
-    """Writes the same Python as Jinja does, with a count of rounds and of characters.
+    """Jinja's code generator, with counters for loop rounds and characters.
 
-    Conditions that have a number say which way they went.
+    Numbered conditions record which branch they took.
     """
 
     def visit_If(self, node: nodes.If, frame: Frame) -> None:
@@ -123,7 +123,7 @@ class _Generator(CodeGenerator):
         self.write(")")
 
     def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
-        if node.ctx != "load":  # the names of a loop, say
+        if node.ctx != "load":  # the names of a loop, for example
             super().visit_Tuple(node, frame)
             return
         self.write("environment.weighed(")
@@ -140,13 +140,13 @@ def _watched(node: _Condition) -> _Condition:
         return node
     watched = copy.copy(node)
     went = nodes.EnvironmentAttribute("went", lineno=node.lineno)
-    told = [node.test, nodes.Const(number, lineno=node.lineno)]
-    watched.test = nodes.Call(went, told, [], None, None, lineno=node.lineno)
+    arguments = [node.test, nodes.Const(number, lineno=node.lineno)]
+    watched.test = nodes.Call(went, arguments, [], None, None, lineno=node.lineno)
     return watched
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """A sandbox in which no step makes more than a text needs, and there are not too many steps."""
+    """A sandbox with limits on the size of each result and on the number of steps."""
 
     code_generator_class = _Generator
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "**", "%"})
@@ -158,46 +158,46 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def begin() -> None:
-        """Give the rendering that begins all of its steps."""
+        """Reset the counters at the start of a rendering."""
         _left.set(STEPS)
         _taken.set(set())
 
     @staticmethod
     def taken() -> frozenset[str]:
-        """Which ways the conditions went since it began: 1+ where the first one was true."""
+        """The branches taken since `begin`: "1+" means that condition 1 was true."""
         return frozenset(_taken.get() or ())
 
     @staticmethod
     def went(value: Any, condition: int) -> Any:
-        """What a condition asks, noted."""
+        """Record a condition's result and return its value."""
         if (taken := _taken.get()) is not None:
             taken.add(f"{condition}{'+' if value else '-'}")
         return value
 
     @staticmethod
     def rounds(items: Iterable[Any]) -> Iterator[Any]:
-        """What a loop runs over, each of its rounds counted."""
+        """Yield the items of a loop, and count its rounds."""
         for item in items:
             _step()
             yield item
 
     @staticmethod
     def weighed(value: Any) -> Any:
-        """The same list, tuple or dict, which holds no more than a text needs.
+        """Return a list, tuple or dict, or raise TooMuch if it is too large.
 
-        Two of `[a, a]` hold four, and sixty such lines more than any machine: what writes them,
-        joins them or compares them goes through all.
+        Two of `[a, a]` have four items, and sixty such lines more than any machine can hold: to
+        write, join or compare them visits all.
         """
         return _weighed(value)
 
     @staticmethod
     def as_text(value: Any) -> str:
-        """A value as a text shows it."""
+        """A value as a message shows it."""
         return str(written(value))
 
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
-        """The parts as one text."""
+        """Join the parts to one text."""
         held, length = [], 0
         for part in parts:
             held.append(part)
@@ -206,7 +206,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return "".join(held)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """An operator's result, where it is small enough to be worked out; numbers are exact."""
+        """An operator's result, if it is within the limits; numbers are exact."""
         left, right = self.exact(left), self.exact(right)
         _require(_is_small(operator, left, right))
         if isinstance(left, int | Decimal) and isinstance(right, int | Decimal):
@@ -219,11 +219,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def exact(value: Any) -> Any:
-        """A float as the decimal that it is written as: 9.99 is no other number than 9.99."""
+        """A float as the decimal that the text writes: 9.99 is exactly 9.99."""
         return Decimal(repr(value)) if isinstance(value, float) else value
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """What a value has at a place; of what is not there, the place is no one's to know."""
+        """An item of a value; for a missing one the error does not contain the key."""
         found = super().getitem(obj, argument)
         absent = isinstance(found, Undefined) and found._undefined_obj is obj
         if absent and not issubclass(found._undefined_exception, SecurityError):
@@ -231,7 +231,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return found
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """A call's result; the arguments of Python's own methods may be widths and counts."""
+        """A call's result; arguments of Python's own methods are checked as widths and counts."""
         _step()
         if isinstance(__obj, BuiltinFunctionType):
             if __obj.__name__ in WIDENING:
@@ -245,7 +245,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return _weighed(super().call(__context, __obj, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """`str.format` of a format that is not wide."""
+        """`str.format` of a format without wide fields."""
         formatted = super().wrap_str_format(value)
         if formatted is not None:
             _require(not WIDE_BRACES.search(value.__self__))
@@ -253,10 +253,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def _bounded(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that refuses widths and counts beyond what a text needs."""
+    """A filter with limits on widths and counts."""
     passed = 1 if hasattr(of_jinja, "jinja_pass_arg") else 0
 
-    @wraps(of_jinja)  # which also keeps what Jinja passes to it first
+    @wraps(of_jinja)  # also keeps Jinja's marks of passed arguments
     def bounded(*args: Any, **kwargs: Any) -> Any:
         value, others = args[passed], args[passed + 1 :]
         if name in OF_TEXT and not isinstance(value, Undefined):
@@ -276,7 +276,7 @@ def _bounded(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_wide(text: str) -> bool:
-    """Whether a format of `%` has a wide field; `%%` is a percent sign."""
+    """Whether a `%` format has a wide field; `%%` is a percent sign."""
     return WIDE_PERCENT.search(text.replace("%%", "")) is not None
 
 
@@ -293,16 +293,16 @@ def _require(bounded: bool) -> None:
 def _weighed(result: Any) -> Any:
     if isinstance(result, str):
         _require(len(result) <= LONGEST)
-        _step(len(result) // LONG)  # of many long texts a list is made
+        _step(len(result) // LONG)  # many long texts may make one list
     elif isinstance(result, list | tuple | dict | set):
         _require(_weight(result) <= LONGEST)
     return result
 
 
 def _weight(value: Any) -> int:
-    """How many characters and items a value holds, those of what it holds too.
+    """The number of characters and items in a value, at all depths.
 
-    What is held twice counts twice. Counting stops where it is too much, and costs steps.
+    An item that occurs twice counts twice. Counting stops at the limit, and costs steps.
     """
     weight, seen, left = 0, 0, [value]
     while left and weight <= LONGEST:
@@ -318,7 +318,7 @@ def _weight(value: Any) -> int:
 
 
 def _require_plain_format(pattern: object) -> None:
-    """Refuse a format that is wide, or writes names: theirs are English, whatever the text is."""
+    """Refuse a wide format, or names of days and months: they are English in every text."""
     _require(not WIDE_STRFTIME.search(str(pattern)))
     if NAMES_OF_STRFTIME.search(str(pattern)):
         raise Unfit('the names of `strftime` are English: write `| date("EEEE d MMMM")` instead')

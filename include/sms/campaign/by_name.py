@@ -1,4 +1,4 @@
-"""Campaigns by their names among the operator's, or by their folders."""
+"""Campaigns by name or by folder, for the command line and notebooks."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,9 @@ from sms.errors import BadCampaign, SmsError
 
 
 def campaign(named: str | Path) -> Campaign:
-    """A campaign by its folder, or by its name among the settings' campaigns.
+    """Load a campaign by its folder, or by its name in the settings' campaigns_folder.
 
-    Raises BadCampaign, and ConfigurationError for settings that name no folder of campaigns.
+    Raises BadCampaign, and ConfigurationError if the settings can't be read.
     """
     folder = Path(named)
     if not folder.is_dir():
@@ -22,11 +22,11 @@ def campaign(named: str | Path) -> Campaign:
             known = ", ".join(names("")) or "none"
             problem = f"is no folder, and no campaign of {home}: known are {known}"
             raise BadCampaign(str(named), None, problem)
-    return definition.load(Path(os.path.abspath(folder)))  # a link is judged as Airflow would
+    return definition.load(Path(os.path.abspath(folder)))  # keeps links, as Airflow does
 
 
 def names(begin: str) -> list[str]:
-    """The names of the settings' campaigns that begin so; none where settings are broken."""
+    """The names of the settings' campaigns with this prefix; none if the settings are broken."""
     try:
         home = settings.load().campaigns_folder
     except SmsError:

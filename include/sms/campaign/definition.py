@@ -1,8 +1,8 @@
-"""A campaign as marketing writes it: a folder with campaign.yaml, recipients.sql, message.txt.
+"""A campaign's folder: campaign.yaml, recipients.sql and message.txt, read and checked.
 
-With `variants`, each of them has a text of its own in the place of message.txt.
-Here it is read and judged, with the file and the line of whatever is wrong. Airflow parses every
-folder again and again, so nothing here imports pandas, pyarrow or the code that uses a campaign.
+With `variants`, each variant has its own text file instead of message.txt. Every fault has its
+file and line. Airflow parses every folder again and again, so this module does not import pandas,
+pyarrow or the code that uses a campaign.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from sms.words import duration, shown
 from sms.yaml_files import DocumentFault
 
 YAML_FILE, SQL_FILE, TEXT_FILE = "campaign.yaml", "recipients.sql", "message.txt"
-# A text of ten SMS has 1,530 characters; the largest file is judged within half a second.
+# A text of ten SMS has 1,530 characters; the largest file is checked within half a second.
 MOST_BYTES, MOST_SQL = 64 * 1024, 1024 * 1024
 
 NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -50,14 +50,14 @@ PAGE = re.compile(r"https?://\S+", re.IGNORECASE)
 MISSING_DIGITS = re.compile(r"\d[x#?_*…]|\d\.\.", re.IGNORECASE)  # "36xxx"
 STOP_CODE = re.compile(r"(?<!\bnon[ -])\bstop\b.*\d{5}", re.IGNORECASE)
 TEMPLATE = re.compile(r"[{}]|%[A-Z]\w*%")
-PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,4})?) ?%")  # a plan writes no more, and is read again
+PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,4})?) ?%")  # a plan stores shares in this form too
 VARIANT = re.compile(r"[a-z0-9_]{1,32}")
-UNSTORABLE = re.compile(r"[\x00-\x08\x0e-\x1f]")  # PostgreSQL takes no DAG that holds NUL
+UNSTORABLE = re.compile(r"[\x00-\x08\x0e-\x1f]")  # PostgreSQL can't store a DAG with NUL
 VARIANT_TEXT = re.compile(r"[\w-][\w.-]*\.txt", re.ASCII)
 SO_OFTEN = re.compile(r"(\d{1,3}) per (\d{1,3}) days?")
-ALL = 1_000_000  # of which a share is so many: four decimals of a percent
+ALL = 1_000_000  # shares are counted in millionths: four decimals of a percent
 MOST_VARIANTS = 10
-# Countries whose numbers nothing tells from those of the country that lends them; "" for none.
+# Countries whose numbers can't be distinguished from another country's; "" for no numbers.
 NUMBERS_OF = {
     **{"BL": "GP", "MF": "GP", "AX": "FI", "CC": "AU", "CX": "AU", "EH": "MA"},
     **{"SJ": "NO", "VA": "IT", "TA": "", "TK": ""},
@@ -65,25 +65,25 @@ NUMBERS_OF = {
 VARIANTS_KEY = re.compile(r"^variants\s*:", re.MULTILINE)
 EVERY_CAMPAIGN = "every campaign has one"
 CRON_NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
-LONGEST_SCHEDULE = 100  # Airflow stores it in words, 1,000 characters of them
-RANDOM_TIME = re.compile(r"\b[rR]\b")  # of croniter's, alone or with a range
+LONGEST_SCHEDULE = 100  # Airflow stores its description, of at most 1,000 characters
+RANDOM_TIME = re.compile(r"\b[rR]\b")  # croniter's random value, with or without a range
 MAX_PER_FILE = 1_000_000  # R1
 LONGEST_DAY = timedelta(hours=CLOSES.hour - OPENS.hour)
 
-# No i, l, o, which read as digits, and no p, which begins the suffix of a part ("p01").
+# Without i, l and o, which look like digits, and p, which begins a part's suffix ("p01").
 DIGEST_ALPHABET = "0123456789abcdefghjkmnqrstuvwxyz"
-SLUG_LENGTH, DIGEST_LENGTH = 8, 8  # 16 of the 20 that R25 allows; four are left for a part
+SLUG_LENGTH, DIGEST_LENGTH = 8, 8  # 16 of the 20 that R25 allows; four remain for a part
 
 
 class Kind(StrEnum):
-    """What a campaign is before the law: only marketing keeps to the open hours (R5)."""
+    """A campaign's legal kind: only marketing is bound to the open hours (R5)."""
 
     MARKETING = "marketing"
     TRANSACTIONAL = "transactional"
 
 
 def _share(written: object) -> object:
-    """A share as people write it, "50%", as a fraction."""
+    """A share such as "50%", as a fraction."""
     match = PERCENT.fullmatch(str(written).strip())
     if not match:
         raise ValueError(
@@ -101,13 +101,13 @@ def _part(share: float) -> float:
 
 def _below_all(share: float) -> float:
     if share >= 1:
-        raise ValueError(f"with {share:.0%} nobody would be written to: write less than 100%")
+        raise ValueError(f"with {share:.0%} there are no recipients: write less than 100%")
     return share
 
 
 def _above_nothing(share: float) -> float:
     if not share:
-        raise ValueError("with 0% nobody would get it: leave the variant out")
+        raise ValueError("with 0% it has no recipients: leave the variant out")
     return share
 
 
@@ -121,20 +121,19 @@ def _variant_name(name: str) -> str:
 
 
 def _at_most(written: object) -> object:
-    """How often in how many days, as people write it: "2 per 7 days"."""
+    """A frequency such as "2 per 7 days", as (times, days)."""
     if isinstance(written, tuple | list):
         return tuple(written)
     match = SO_OFTEN.fullmatch(str(written).strip())
     if not match or not (int(match[1]) and int(match[2])):
         raise ValueError(
-            f"{written!r} tells no frequency: write how often in how many days, such as "
-            "`2 per 7 days`"
+            f"{written!r} is no frequency: write how often in how many days, such as `2 per 7 days`"
         )
     return int(match[1]), int(match[2])
 
 
 def _approval(written: object) -> object:
-    """From how many recipients on a person must say yes: 1 for always, 0 for never."""
+    """The least number of recipients that needs an approval: 1 for always, 0 for never."""
     if written == "never":
         return 0
     if written == "always":
@@ -144,7 +143,7 @@ def _approval(written: object) -> object:
     above = written.get("above") if isinstance(written, Mapping) and len(written) == 1 else None
     if isinstance(above, bool) or not isinstance(above, int) or above < 1:
         raise ValueError(
-            f"{written!r} tells no approval: write `always`, `never`, or `{{above: 10000}}` for "
+            f"{written!r} is no approval: write `always`, `never`, or `{{above: 10000}}` for "
             "runs with more recipients than that"
         )
     return above + 1
@@ -152,11 +151,11 @@ def _approval(written: object) -> object:
 
 def _whole_minutes(span: timedelta) -> timedelta:
     if span < timedelta(minutes=1) or span % timedelta(minutes=1):
-        raise ValueError(f"{span} is no whole number of minutes, which is what a file's name tells")
+        raise ValueError(f"{span} is no whole number of minutes, as a file's name needs")
     return span
 
 
-def _number_of_ours(written: str) -> str:
+def _proof_number(written: str) -> str:
     number = re.sub(r"[ .-]", "", written)
     if not INTERNATIONAL.fullmatch(number):
         raise ValueError(
@@ -184,14 +183,14 @@ Minutes = Annotated[
 ]
 
 
-# The keys of what stops a run or leaves people alone, in the order in which they are told.
+# The keys of limits, in the order in which they are shown.
 LIMITS = (
     *("max_recipients", "min_recipients", "max_growth", "max_invalid_share"),
     *("max_segments", "budget", "frequency_cap", "suppress_after_failures"),
 )
 
 
-def _read_out(key: str, limit: float | tuple[int, int]) -> str:
+def _limit_text(key: str, limit: float | tuple[int, int]) -> str:
     if isinstance(limit, tuple):
         times, days = limit
         return f"{times} per {days} day{'s' if days > 1 else ''}"
@@ -201,7 +200,7 @@ def _read_out(key: str, limit: float | tuple[int, int]) -> str:
 
 
 class Variant(BaseModel):
-    """One of the texts that a campaign tries on a share of its people."""
+    """One of the texts that a campaign compares, and its share of the recipients."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -213,7 +212,7 @@ class Variant(BaseModel):
     def _keys_of_its_own(cls, written: object) -> object:
         if not isinstance(written, Mapping):
             raise ValueError(
-                f"{written!r} tells no variant: write {{text: message_warm.txt, weight: 50%}}"
+                f"{written!r} is no variant: write {{text: message_warm.txt, weight: 50%}}"
             )
         return written
 
@@ -232,12 +231,12 @@ VariantName = Annotated[str, AfterValidator(_variant_name)]
 
 
 def _millionths(share: float) -> int:
-    """A share as a whole number, which can be summed and compared."""
+    """A share in millionths, which can be summed and compared exactly."""
     return round(share * ALL)
 
 
 class CampaignFile(BaseModel):
-    """What campaign.yaml may say. A field may look at those above it, hence the order."""
+    """The keys of campaign.yaml. A validator reads the fields above its own, hence the order."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -281,7 +280,7 @@ class CampaignFile(BaseModel):
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     frequency_cap: AtMost | None = None
     approval: Approval = 0
-    proof_to: tuple[Annotated[str, AfterValidator(_number_of_ours)], ...] = ()
+    proof_to: tuple[Annotated[str, AfterValidator(_proof_number)], ...] = ()
     suppress_after_failures: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
     variants: dict[VariantName, Variant] = {}
     control_group: Annotated[Share, AfterValidator(_below_all)] | None = None
@@ -289,9 +288,9 @@ class CampaignFile(BaseModel):
 
     @property
     def limits(self) -> dict[str, str]:
-        """The limits that the campaign sets itself, by key, as people read them."""
-        told = {key: getattr(self, key) for key in LIMITS}
-        return {key: _read_out(key, value) for key, value in told.items() if value is not None}
+        """The limits of the campaign, by key, as text."""
+        limits = {key: getattr(self, key) for key in LIMITS}
+        return {key: _limit_text(key, value) for key, value in limits.items() if value is not None}
 
     @field_validator("sender")
     @classmethod
@@ -359,13 +358,13 @@ class CampaignFile(BaseModel):
             )
         if TEMPLATE.search(mention):
             raise ValueError(
-                f"{mention!r} is sent as it stands, whatever is in its brackets: write the words "
-                "and the code themselves"
+                f"{mention!r} is sent unchanged, brackets included: write the words and the code "
+                "themselves"
             )
         shown = STOP_CODE.search(mention) or PAGE.search(mention)
         if not shown or not mention.isprintable() or len(mention) > 60:
             raise ValueError(
-                f"{mention!r} does not tell how to refuse: write one short line such as "
+                f"{mention!r} does not say how to opt out: write one short line such as "
                 '"STOP 36180", with the short code that the provider gave you'
             )
         return mention.strip()
@@ -408,7 +407,7 @@ class CampaignFile(BaseModel):
     ) -> timedelta | None:
         over = info.data.get("spread_over")
         if every and not over:
-            raise ValueError("tells the steps of spread_over, which is not there: write both")
+            raise ValueError("is the step of spread_over, which is missing: write both")
         if every and over and every > over:
             raise ValueError(f"{duration(every)} is longer than spread_over ({duration(over)})")
         return every
@@ -418,8 +417,8 @@ class CampaignFile(BaseModel):
     def _local_time_is_marketings(cls, local_time: bool, info: ValidationInfo) -> bool:
         if local_time and info.data.get("kind") is Kind.TRANSACTIONAL:
             raise ValueError(
-                "keeps to the hours of wherever people live, which are marketing's: what is "
-                "transactional goes to everybody at once"
+                "keeps to the local hours of marketing: a transactional campaign goes to all "
+                "recipients at once"
             )
         return local_time
 
@@ -432,8 +431,8 @@ class CampaignFile(BaseModel):
     @classmethod
     def _countries_that_exist(cls, countries: tuple[str, ...]) -> tuple[str, ...]:
         if not countries:
-            raise ValueError("names no country, so nobody could be written to: write [FR]")
-        # Not imported for the usual ("FR",): Airflow parses all campaigns twice a minute.
+            raise ValueError("names no country, so there are no recipients: write [FR]")
+        # Not imported for the default ("FR",): Airflow parses all campaigns twice a minute.
         for country in countries if set(countries) != {"FR"} else ():
             from phonenumbers import SUPPORTED_REGIONS
 
@@ -457,7 +456,7 @@ class CampaignFile(BaseModel):
     def _limits_that_leave_room(cls, least: int | None, info: ValidationInfo) -> int | None:
         most = info.data.get("max_recipients")
         if least and most and least > most:
-            raise ValueError(f"{least} is more than max_recipients ({most}): nobody could be sent")
+            raise ValueError(f"{least} is more than max_recipients ({most}): no run can be sent")
         return least
 
     @field_validator("variants", mode="before")
@@ -486,8 +485,8 @@ class CampaignFile(BaseModel):
             raise ValueError("write a weight for each of them, or for none: they are equal then")
         if weights and (total := sum(map(_millionths, weights))) != ALL:
             raise ValueError(
-                f"the weights sum to {total * 100 / ALL:.7g}%: let them sum to 100%, or leave all "
-                "of them out for equal shares"
+                f"the weights sum to {total * 100 / ALL:.7g}%: change them to sum to 100%, or "
+                "leave all of them out for equal shares"
             )
         return variants
 
@@ -500,27 +499,27 @@ class CampaignFile(BaseModel):
 
 
 class Campaign(CampaignFile):
-    """A campaign that can be run: its settings, its query, its text, and where they stand."""
+    """A valid campaign: its settings, query and text, and its folder."""
 
     name: str
     folder: Path
     sql: str
-    text: str = ""  # "" where each variant has its own
+    text: str = ""  # "" if each variant has its own
     variant_texts: dict[str, str] = {}
 
     @property
     def sql_path(self) -> Path:
-        """Where the query is written."""
+        """The path of the query."""
         return self.folder / SQL_FILE
 
     @property
     def text_path(self) -> Path:
-        """Where the text is written; with variants, the folder that holds all of theirs."""
+        """The path of the text; with variants, the folder of their texts."""
         return self.folder if self.variants else self.folder / TEXT_FILE
 
     @property
     def texts(self) -> dict[str, tuple[Path, str]]:
-        """Each variant's text and where it is written; without variants the one text, by ""."""
+        """Each variant's text file and text; without variants the one text, under ""."""
         if not self.variants:
             return {"": (self.text_path, self.text)}
         return {
@@ -530,7 +529,7 @@ class Campaign(CampaignFile):
 
     @property
     def weights(self) -> dict[str, Fraction]:
-        """Each variant's share of those who are written to, exactly."""
+        """Each variant's exact share of the recipients."""
         equal = Fraction(1, max(len(self.variants), 1))
         return {
             name: equal if variant.weight is None else Fraction(_millionths(variant.weight), ALL)
@@ -539,14 +538,14 @@ class Campaign(CampaignFile):
 
     @property
     def control_share(self) -> Fraction:
-        """The share of those who could be written to and are not, exactly."""
+        """The exact share of recipients in the control group, who get no message."""
         return Fraction(_millionths(self.control_group or 0), ALL)
 
 
 def load(folder: Path) -> Campaign:
-    """The campaign in a folder; BadCampaign tells everything that is wrong with it.
+    """Load the campaign in a folder. Raises BadCampaign with all of its faults.
 
-    Whatever is in the folder, no other exception leaves here: it would hide all campaigns.
+    It raises no other exception: one would hide all campaigns from Airflow.
     """
     try:
         return _load(folder, folders.home(folder))
@@ -574,17 +573,19 @@ def _load(folder: Path, home: str) -> Campaign:
         reading = yaml_files.read(yaml, CampaignFile)
         settings = reading.value
         faults += [(folder / YAML_FILE, fault) for fault in reading.faults]
-    if sql is not None and not _says_anything(sql):
+    if sql is not None and not _has_query(sql):
         faults.append((folder / SQL_FILE, DocumentFault(None, "holds no query, only comments")))
     variants = {} if settings is None else settings.variants
     texts = {name: each.text for name, each in variants.items()} or {"": TEXT_FILE}
     if settings is None and VARIANTS_KEY.search(yaml or ""):
-        texts = {}  # which ones there should be is not known
-    written = {name: _judged_text(folder, home, file, name, faults) for name, file in texts.items()}
+        texts = {}  # unreadable settings: the variants are unknown
+    written = {
+        name: _checked_text(folder, home, file, name, faults) for name, file in texts.items()
+    }
     if variants and TEXT_FILE not in texts.values() and os.path.lexists(folder / TEXT_FILE):
-        problem = "is read by nobody beside variants: name it as the text of one, or take it away"
+        problem = "is not used beside variants: name it as the text of one, or delete it"
         faults.append((folder / TEXT_FILE, DocumentFault(None, problem)))
-    said = {name: text for name, text in written.items() if text is not None}
+    texts_of_variants = {name: text for name, text in written.items() if text is not None}
     if faults or settings is None or sql is None:
         raise _bad(folder, faults)
     return Campaign(
@@ -592,15 +593,15 @@ def _load(folder: Path, home: str) -> Campaign:
         name=folder.name,
         folder=folder,
         sql=sql,
-        text=said.pop("", ""),
-        variant_texts=said,
+        text=texts_of_variants.pop("", ""),
+        variant_texts=texts_of_variants,
     )
 
 
 def load_all(root: Path, only: str | None = None) -> tuple[list[Campaign], list[BadCampaign]]:
-    """Every campaign below `root` by name, and every folder that can't be one.
+    """Load every campaign below `root`, by name, and the errors of unusable folders.
 
-    With `only`, the one of that name: a task needs no other, and there may be hundreds.
+    With `only`, load that campaign alone: a task needs no other, and there may be hundreds.
     """
     try:
         names = sorted(os.listdir(root))
@@ -639,16 +640,16 @@ def _unreadable(path: Path, error: OSError) -> BadCampaign:
 def campaign_id(campaign_name: str, run_key: str, attempt: int = 1) -> str:
     """The CAMPAIGNID of one run: at most 16 letters or digits, the same for the same run (R25)."""
     slug = re.sub(r"[^a-z0-9]", "", campaign_name.lower())[:SLUG_LENGTH]
-    told = "\0".join((campaign_name, run_key, str(attempt))).encode()
-    bits = int.from_bytes(hashlib.sha256(told).digest())
+    identity = "\0".join((campaign_name, run_key, str(attempt))).encode()
+    bits = int.from_bytes(hashlib.sha256(identity).digest())
     digest = "".join(DIGEST_ALPHABET[bits >> 5 * place & 31] for place in range(DIGEST_LENGTH))
     return slug + digest
 
 
-def _judged_text(
+def _checked_text(
     folder: Path, home: str, file: str, variant: str, faults: list[tuple[Path, DocumentFault]]
 ) -> str | None:
-    """What phones show, of a variant or (by "") of the campaign; None if it says nothing."""
+    """A variant's text, or the campaign's for ""; None and a fault if it is unusable."""
     why = f"it is the text of the variant {variant}" if variant else EVERY_CAMPAIGN
     text = _text(folder, home, file, faults, why)
     if text is not None:
@@ -664,7 +665,7 @@ def _text(
     why: str = EVERY_CAMPAIGN,
     most: int = MOST_BYTES,
 ) -> str | None:
-    """What a file of the folder says; None, and a fault, if it says nothing."""
+    """The text of a file in the folder; None and a fault if it is unusable."""
     try:
         return _decoded(folders.read(home, name, most))
     except FileNotFoundError:
@@ -699,12 +700,12 @@ def _decoded(content: bytes) -> str:
     return text
 
 
-def _says_anything(sql: str) -> bool:
+def _has_query(sql: str) -> bool:
     return bool(re.sub(r"--[^\n]*|/\*.*?(?:\*/|\Z)", "", sql, flags=re.DOTALL).strip(" \t\n;"))
 
 
 def _bad(folder: Path, faults: list[tuple[Path, DocumentFault]]) -> BadCampaign:
-    """One error for a whole folder: it stands at the first fault and tells the others too."""
+    """One error for the whole folder: the first fault, with the others in `others`."""
     first_ones = (folder, folder / YAML_FILE, folder / SQL_FILE)
     faults.sort(key=lambda fault: first_ones.index(fault[0]) if fault[0] in first_ones else 3)
     (path, first), *others = faults

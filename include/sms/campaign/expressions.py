@@ -1,8 +1,7 @@
-"""What a text's expressions do with values of the columns' kinds: what can't be worked out, and
-what never is what its author meant.
+"""Checks of a text's expressions against the kinds of columns: impossible and never-true ones.
 
-Python compares a number with a text without a word, and says no. So expressions are judged here
-before a value is seen, as soon as the kinds of the columns are known.
+In Python a number never equals a text, and no error is raised. So expressions are checked before
+any value is read, as soon as the kinds of the columns are known.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ _COMPARING = {
     **dict.fromkeys(("gt", ">", "greaterthan"), "gt"),
     **{"le": "lteq", "<=": "lteq", "ge": "gteq", ">=": "gteq", "in": "in"},
 }
-_MOST_STEPS = 20  # of names that are set from each other
+_MOST_STEPS = 20  # rounds over names that are set from each other
 _EXAMPLES: dict[ValueKind, object] = {
     ValueKind.TEXT: "a",
     ValueKind.YES_NO: "a",
@@ -54,13 +53,13 @@ _TEXTS = (ValueKind.TEXT, ValueKind.YES_NO, ValueKind.MIXED)
 
 
 def faults(tree: nodes.Node, kinds: Mapping[str, ValueKind]) -> Iterator[DocumentFault]:
-    """Each expression that values of these kinds break, or that can never be true."""
+    """Yield each expression that fails on values of these kinds or can never be true."""
     others = {name for name, kind in kinds.items() if kind is ValueKind.OTHER}
     lines = {each.name: each.lineno for each in reversed([*tree.find_all(nodes.Name)])}
     for name in sorted(others & lines.keys(), key=lines.__getitem__):
         yield DocumentFault(
             lines[name],
-            f"{name} is {ValueKind.OTHER.noun}, which no text can write: let the query return the "
+            f"{name} is {ValueKind.OTHER.noun}, which a text can't show: let the query return the "
             "one value that is meant",
         )
     kinds = {name: kind for name, kind in kinds.items() if name not in others}
@@ -81,9 +80,9 @@ def faults(tree: nodes.Node, kinds: Mapping[str, ValueKind]) -> Iterator[Documen
 def _with_own_names(
     tree: nodes.Node, kinds: Mapping[str, ValueKind]
 ) -> Mapping[str, ValueKind | None]:
-    """These kinds, and those of the names that the text itself sets, as far as they are known.
+    """The kinds, with those of names that the text sets, if they are known.
 
-    A name that is set twice, or is a column as well, is of a kind that all of them share.
+    A name that is set twice, or is also a column, has a kind only if all of its values share it.
     """
     found: dict[str, ValueKind | None] = {**kinds}
     for _ in range(_MOST_STEPS):
@@ -99,7 +98,7 @@ def _with_own_names(
 
 
 def _set_by(tree: nodes.Node, known: "_Kinds") -> Iterator[tuple[str, ValueKind | None]]:
-    """Each name that a text sets, and the kind of what it sets it to."""
+    """Yield each name that a text sets, and the kind of its value."""
     for block in tree.find_all(nodes.AssignBlock):
         yield from _named(block.target, ValueKind.TEXT)
     for setting in tree.find_all(nodes.Assign):
@@ -112,7 +111,7 @@ def _set_by(tree: nodes.Node, known: "_Kinds") -> Iterator[tuple[str, ValueKind 
 
 
 def _named(target: nodes.Node, kind: ValueKind | None) -> Iterator[tuple[str, ValueKind | None]]:
-    """The names in what is set; of a tuple's parts no kind is known."""
+    """Yield the names in an assignment's target; parts of a tuple have no known kind."""
     if isinstance(target, nodes.Name):
         yield target.name, kind
     for name in target.find_all(nodes.Name):
@@ -120,7 +119,7 @@ def _named(target: nodes.Node, kind: ValueKind | None) -> Iterator[tuple[str, Va
 
 
 def _conditions(tree: nodes.Node) -> Iterator[nodes.Node]:
-    """What a text asks to be true."""
+    """Yield the conditions of a text."""
     for branch in tree.find_all(nodes.If):
         yield branch.test
     for choice in tree.find_all(nodes.CondExpr):
@@ -131,7 +130,7 @@ def _conditions(tree: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def _parts_of(condition: nodes.Node) -> Iterator[nodes.Node]:
-    """A condition, and those of which it is made by `and`, `or` and `not`."""
+    """Yield a condition and its parts, through `and`, `or` and `not`."""
     yield condition
     if isinstance(condition, nodes.And | nodes.Or):
         yield from _parts_of(condition.left)
@@ -141,13 +140,13 @@ def _parts_of(condition: nodes.Node) -> Iterator[nodes.Node]:
 
 
 class _Kinds:
-    """What is known of expressions; of most nothing is, and then nothing is said."""
+    """The kinds of expressions; an expression of unknown kind is not checked."""
 
     def __init__(self, kinds: Mapping[str, ValueKind | None]) -> None:
         self._of = kinds
 
     def of(self, node: nodes.Node) -> ValueKind | None:
-        """The kind of an expression's value."""
+        """The kind of an expression's value, None if unknown."""
         if isinstance(node, nodes.Name):
             return self._of.get(node.name)
         if isinstance(node, nodes.Const):
@@ -191,7 +190,7 @@ class _Kinds:
         return None
 
     def problems(self, node: nodes.Expr) -> Iterator[str]:
-        """What is wrong with this very expression, its parts not looked into."""
+        """Yield the problems of one expression, without its parts."""
         if isinstance(node, nodes.Compare):
             yield from self._compared(node)
         elif isinstance(node, nodes.BinExpr) and type(node) in _SIGNS:
@@ -201,13 +200,13 @@ class _Kinds:
         elif isinstance(node, nodes.Concat):
             for part in node.nodes:
                 if self.of(part) is ValueKind.BOOLEAN:
-                    yield f"`~` joins {self._said(part)}: write what it means, as in {_CHOICE}"
+                    yield f"`~` joins {self._noun(part)}: write what it means, as in {_CHOICE}"
         elif isinstance(node, nodes.Getattr):
-            yield from self._asked(node)
+            yield from self._attribute(node)
         elif isinstance(node, nodes.Getitem):
             kind = self.of(node.node)
             if kind and kind not in _TEXTS:
-                yield f"{self._said(node.node)} has no parts: let the query return what is meant"
+                yield f"{self._noun(node.node)} has no parts: let the query return what is meant"
             if isinstance(node.node, nodes.Dict):
                 yield from self._looked_up(node.node, node.arg)
         elif isinstance(node, nodes.Call):
@@ -222,8 +221,8 @@ class _Kinds:
             kind = self.of(node.node)
             if kind and kind not in (ValueKind.BOOLEAN, ValueKind.YES_NO):
                 yield (
-                    f"`is {node.name}` asks {self._said(node.node)}, and only a boolean is one: "
-                    "compare it with what is meant"
+                    f"`is {node.name}` tests {self._noun(node.node)}, and only a boolean is "
+                    "one: compare it with what is meant"
                 )
         elif node.name in _COMPARING and node.args:
             operand = nodes.Operand(_COMPARING[node.name], node.args[0])
@@ -234,7 +233,7 @@ class _Kinds:
             yield from self._unlike(wanted, pair.key, orders=False)
 
     def misread(self, condition: nodes.Node) -> Iterator[str]:
-        """Where a condition asks for the truth of what is not true or false as it says."""
+        """Yield conditions on text whose truth is not its meaning."""
         for part in _parts_of(condition):
             if isinstance(part, nodes.Name) and self.of(part) is ValueKind.MIXED:
                 yield (
@@ -261,7 +260,7 @@ class _Kinds:
         return isinstance(part, nodes.Filter) and part.name in _OF_NUMBERS
 
     def chosen(self, node: nodes.Node) -> Iterator[str]:
-        """Where a text writes one value or another, and would pass over a 'non'."""
+        """Yield choices between values that would skip a 'non'."""
         if isinstance(node, nodes.Filter):
             always = len(node.args) > 1 or any(each.key == "boolean" for each in node.kwargs)
             value = node.node if node.name in ("default", "d") and always else None
@@ -269,7 +268,7 @@ class _Kinds:
             value = node.left if isinstance(node, nodes.And | nodes.Or) else None
         if isinstance(value, nodes.Name) and self.of(value) in (ValueKind.YES_NO, ValueKind.MIXED):
             yield (
-                f"{value.name} says yes or no, and its 'non' would be passed over as if it were "
+                f"{value.name} says yes or no, and its 'non' would be skipped as if it were "
                 f"missing: write `{value.name} | default(...)`, which takes a blank as missing, too"
             )
 
@@ -295,7 +294,7 @@ class _Kinds:
             return
         what = "can't be worked out" if orders else "is never true"
         yield (
-            f"{self._said(left)} is compared with {self._said(right)}, which {what}: "
+            f"{self._noun(left)} is compared with {self._noun(right)}, which {what}: "
             f"{self._cure(left, right)}"
         )
 
@@ -334,7 +333,7 @@ class _Kinds:
             else "let the query return numbers"
         )
         yield (
-            f"`{sign}` of {self._said(node.left)} and {self._said(node.right)} can't be worked "
+            f"`{sign}` of {self._noun(node.left)} and {self._noun(node.right)} can't be worked "
             f"out: {cure}"
         )
 
@@ -346,24 +345,24 @@ class _Kinds:
             return
         if node.name in _NEED_NUMBERS and kind not in NUMBERS:
             yield (
-                f"`{node.name}` needs a number, and {self._said(node.node)} is none: let the query "
+                f"`{node.name}` needs a number, and {self._noun(node.node)} is none: let the query "
                 "return one"
             )
         if node.name == "date" and kind not in (ValueKind.DATE, ValueKind.TIMESTAMP):
             yield (
-                f"`date` needs a date, and {self._said(node.node)} is none: let the query return "
+                f"`date` needs a date, and {self._noun(node.node)} is none: let the query return "
                 "one"
             )
 
-    def _asked(self, node: nodes.Getattr) -> Iterator[str]:
+    def _attribute(self, node: nodes.Getattr) -> Iterator[str]:
         kind = self.of(node.node)
         if kind and not hasattr(_EXAMPLES[kind], node.attr):
             yield (
-                f"{self._said(node.node)} has no `{node.attr}`: use a filter, or let the query "
+                f"{self._noun(node.node)} has no `{node.attr}`: use a filter, or let the query "
                 "return what is meant"
             )
 
-    def _said(self, node: nodes.Node) -> str:
+    def _noun(self, node: nodes.Node) -> str:
         kind = self.of(node)
         noun = kind.noun if kind else "a value"
         if isinstance(node, nodes.Name):
@@ -377,7 +376,7 @@ _CHOICE = "`'oui' if vip else 'non'`"
 
 
 def _shared(kinds: Sequence[ValueKind | None]) -> ValueKind | None:
-    """The kind that all of these are; of numbers, the one that holds them."""
+    """The common kind; for several kinds of numbers it is float."""
     if kinds and all(kind in NUMBERS for kind in kinds):
         return kinds[0] if len({*kinds}) == 1 else ValueKind.FLOAT
     return kinds[0] if len({*kinds}) == 1 else None

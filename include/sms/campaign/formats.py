@@ -1,7 +1,7 @@
-"""Numbers, money and dates as people write them: the filters `number`, `money`, `euro` and `date`.
+"""Filters for numbers, money and dates in a text: `number`, `money`, `euro` and `date`.
 
-The locale's own rules are Babel's, which is loaded where a text first needs it. French is what is
-meant unless a text says otherwise, as in `{{ amount | euro(locale="nl_BE") }}`.
+Babel has the locales' rules; it is imported at the first use. The locale is French unless a text
+names another, as in `{{ amount | euro(locale="nl_BE") }}`.
 """
 
 import re
@@ -13,10 +13,10 @@ from typing import Any
 
 FRENCH = "fr_FR"
 MOST_DECIMALS = 10
-MOST_DIGITS = 400  # of any number: a double has 309 before its point
-MOST_DISTINCT = 1 << 16  # values that are remembered
+MOST_DIGITS = 400  # of any number: a double has up to 309 before its point
+MOST_DISTINCT = 1 << 16  # cached values
 _QUOTED = re.compile(r"'[^']*'")
-# What is written there, and is hardly meant.
+# Patterns that are valid and probably a mistake.
 _MISLEADING = (
     (r"H.*h|h.*H", "has h beside H, and both are the hour: put words in single quotes"),
     (r"^[^a]*h[^a]*$", "has h, the hour of twelve, without a: write H"),
@@ -25,15 +25,15 @@ _MISLEADING = (
     (r"d{3}", "has ddd, where d is the day: the weekday is EEE or EEEE"),
 )
 _TIME = re.compile(r"[Hh]{1,2}[:.\0]?m{1,2}(?:[:.\0]?s{1,2})?")
-_KNOWN_LETTERS = frozenset("dEMLyHhmsa")  # of Unicode's patterns, those that an SMS may need
+_KNOWN_LETTERS = frozenset("dEMLyHhmsa")  # of Unicode's date patterns, those an SMS may need
 
 
 class Unfit(TypeError):
-    """A filter that was given what it can't write; the message says what it needs, no value."""
+    """A filter got a value that it can't format; the message names the need, not the value."""
 
 
 class NoNumber(Unfit):
-    """A text that was to be a number; it concerns its row alone."""
+    """A text is not a number; only its row is affected."""
 
 
 @lru_cache(MOST_DISTINCT, typed=True)
@@ -47,7 +47,7 @@ def number(value: Any, decimals: int | None = None, locale: str = FRENCH) -> str
     exact = _without_sign(exact)
     pattern = "#,##0.##########" if decimals is None else f"#,##0.{'0' * decimals}".rstrip(".")
     with localcontext(prec=MOST_DIGITS):
-        return _plain(format_decimal(exact, pattern, locale=_known(locale)))
+        return _plain(format_decimal(exact, pattern, locale=_locale(locale)))
 
 
 def money(
@@ -55,7 +55,7 @@ def money(
 ) -> str:
     """An amount with its currency: 1234.5 is "1 234,50 €". Half a cent is rounded up.
 
-    Without `decimals` it has those of its currency: yen have none.
+    `decimals` defaults to the currency's own number: yen have none.
     """
     return _amount(_exact(value, "money"), currency, decimals, locale)
 
@@ -73,31 +73,31 @@ def _amount(amount: Decimal, currency: str, decimals: int | None, locale: str) -
         raise Unfit("`money` needs a currency's code, such as EUR or CHF")
     places = get_currency_precision(currency) if decimals is None else decimals
     exact, pattern = _rounded(amount, places), _pattern(locale, places)
-    known = _known(locale)
+    babel_locale = _locale(locale)
     with localcontext(prec=MOST_DIGITS):
         return _plain(
-            format_currency(exact, currency, pattern, locale=known, currency_digits=False)
+            format_currency(exact, currency, pattern, locale=babel_locale, currency_digits=False)
         )
 
 
 @lru_cache(MOST_DISTINCT, typed=True)
 def day(value: Any, pattern: str = "d MMMM y", locale: str = FRENCH) -> str:
-    """A date or timestamp by a pattern of Unicode's: "EEEE d MMMM" is "mercredi 3 mars"."""
+    """A date or timestamp in a Unicode pattern: "EEEE d MMMM" is "mercredi 3 mars"."""
     from babel.dates import format_date, format_datetime
 
     if problem := problem_of_pattern(pattern):
         raise Unfit(problem)
     if isinstance(value, datetime):
-        return _plain(format_datetime(value, pattern, locale=_known(locale)))
+        return _plain(format_datetime(value, pattern, locale=_locale(locale)))
     if not isinstance(value, date):
         raise Unfit("`date` needs a date or a timestamp: cast the column in the query")
     if re.search("[Hhmsa]", _QUOTED.sub("", pattern)):
         raise Unfit("`date` was asked for the time of a date, which has none")
-    return _plain(format_date(value, pattern, locale=_known(locale)))
+    return _plain(format_date(value, pattern, locale=_locale(locale)))
 
 
 def problem_of_pattern(pattern: Any) -> str | None:
-    """Why a date's pattern is none, or writes something else than it looks like."""
+    """Why a date pattern is invalid or misleading; None if it is good."""
     example = 'write it as in "EEEE d MMMM y" or "dd/MM/y HH:mm"'
     if not isinstance(pattern, str) or len(pattern) > 100:
         return f"the pattern of `date` is no short text: {example}"
@@ -113,9 +113,9 @@ def problem_of_pattern(pattern: Any) -> str | None:
     unknown = [sign for sign in unknown if sign not in _KNOWN_LETTERS]
     if unknown:
         meant = {"D": "the day of the year, d is the day", "Y": "the year of the week, y the year"}
-        told = f" (it is {meant[unknown[0]]})" if unknown[0] in meant else ""
+        meaning = f" (it is {meant[unknown[0]]})" if unknown[0] in meant else ""
         return (
-            f"the pattern of `date` has the letter {unknown[0]}{told}: {example}, and words in "
+            f"the pattern of `date` has the letter {unknown[0]}{meaning}: {example}, and words in "
             "single quotes"
         )
     for wrong, what in _MISLEADING:
@@ -127,18 +127,18 @@ def problem_of_pattern(pattern: Any) -> str | None:
 
 
 def whole(value: Any, default: Any = None, base: int = 10) -> Any:
-    """The whole number that a text or a number is, what is behind its point cut off."""
+    """The whole number of a text or a number; decimals are cut off."""
     found = _read(value) if base == 10 or not isinstance(value, str) else int(value, base)
     return _or_default("int", None if found is None else int(found), default)
 
 
 def decimal(value: Any, default: Any = None) -> Any:
-    """The number that a text is, also one of French: "1 234,50" is 1234.50."""
+    """The number of a text, also in French spelling: "1 234,50" is 1234.50."""
     return _or_default("float", _read(value), default)
 
 
 def rounded(value: Any, precision: int = 0, method: str = "common") -> Decimal:
-    """A number with so many decimals; a half goes away from zero, as in shops."""
+    """A number rounded to `precision` decimals; halves are rounded away from zero."""
     modes = {"common": ROUND_HALF_UP, "ceil": ROUND_CEILING, "floor": ROUND_FLOOR}
     if method not in modes:
         raise Unfit("`round` knows the methods common, ceil and floor")
@@ -184,19 +184,19 @@ def _rounded(value: Decimal, decimals: Any, mode: str = ROUND_HALF_UP) -> Decima
 
 
 def _without_sign(value: Decimal) -> Decimal:
-    """The same; nothing is not less than nothing."""
+    """The value; zero loses its sign."""
     return value.copy_abs() if value.is_zero() else value
 
 
 @lru_cache
 def _pattern(locale: str, decimals: int) -> str:
-    """The locale's pattern of money, with so many decimals."""
-    pattern = str(_known(locale).currency_formats["standard"].pattern)
+    """The locale's currency pattern with this number of decimals."""
+    pattern = str(_locale(locale).currency_formats["standard"].pattern)
     return re.sub(r"0\.0+", "0" + ("." + "0" * decimals if decimals else ""), pattern)
 
 
 @lru_cache
-def _known(locale: Any) -> Any:
+def _locale(locale: Any) -> Any:
     from babel import Locale, UnknownLocaleError
 
     try:
@@ -206,7 +206,7 @@ def _known(locale: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """The same with plain spaces: phones have no others, and a file may not carry them."""
+    """The text with plain spaces: phones show no others, and a file may not contain them."""
     return text.translate(_SPACES)
 
 

@@ -1,7 +1,7 @@
-"""Whether people can use the stop mention where they are, and are told but one.
+"""Checks of the stop mention: it works in each destination, and the text has no other.
 
-Which way to refuse there is depends on the destination, told by the number's prefix (spec, the
-warning at its head): a short code is one country's, a long number and a page are everybody's.
+The way to opt out depends on the destination, which is the number's prefix (spec, the warning at
+its head): a short code works in one country, a long number and a page in all.
 """
 
 import re
@@ -11,7 +11,7 @@ from sms.campaign.definition import PAGE, Campaign, Kind
 from sms.campaign.template import Template
 from sms.yaml_files import DocumentFault
 
-HOME = "FR"  # whose short codes the provider gives
+HOME = "FR"  # the country of the provider's short codes
 LONG_NUMBER = re.compile(r"\+[\d .-]{8,}\d|\b\d{9,15}\b")
 
 TO_A_CODE = re.compile(
@@ -20,20 +20,20 @@ TO_A_CODE = re.compile(
 
 
 def doubled(text: Template, mention: str | None) -> Iterator[DocumentFault]:
-    """Where a text says how to refuse, and not as the stop mention does, which is said as well."""
+    """Yield each opt-out of the text that differs from the stop mention, which is added anyway."""
     for words in text.words if mention else ():
-        for found in TO_A_CODE.finditer(words.text):
-            said = " ".join(found[0].split())
-            if said not in str(mention):
+        for match in TO_A_CODE.finditer(words.text):
+            code = " ".join(match[0].split())
+            if code not in str(mention):
                 problem = (
-                    f"{said!r} is not the stop_mention of campaign.yaml, so {mention!r} is added "
+                    f"{code!r} is not the stop_mention of campaign.yaml, so {mention!r} is added "
                     "behind the text: write the same in both, or leave it out of the text"
                 )
-                yield DocumentFault(words.line + words.text.count("\n", 0, found.start()), problem)
+                yield DocumentFault(words.line + words.text.count("\n", 0, match.start()), problem)
 
 
 def unreached(campaign: Campaign, countries: Iterable[str]) -> str | None:
-    """The warning on those of some countries whose phones a short code may not reach, if any."""
+    """A warning about countries where a short code may not work; None if there are none."""
     mention = campaign.stop_mention
     if campaign.kind is not Kind.MARKETING or mention is None:
         return None
@@ -43,7 +43,7 @@ def unreached(campaign: Campaign, countries: Iterable[str]) -> str | None:
     if not abroad:
         return None
     return (
-        f"{mention!r} names a short code, which works in its own country: ask the provider whether "
+        f"{mention!r} is a short code, which works in its own country: ask the provider whether "
         f"numbers of {', '.join(abroad)} reach it. If not, write a long number or a page that "
-        "works there, or send to these countries by a campaign with a stop mention of its own"
+        "works there, or use another campaign with another stop mention for these countries"
     )

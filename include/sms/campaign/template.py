@@ -1,8 +1,8 @@
-"""A campaign's text: what Jinja makes of it, what is wrong with it, and its pieces.
+"""A campaign's text: its Jinja, its faults, and its pieces.
 
-A text is taken apart into words, columns and logic, because words and columns are written by
-whole columns, and Python has to run for the logic alone. No data is read here, and nothing is
-imported that Airflow would have to load at each parse of a DAG.
+A text is split into words, columns and logic: words and columns are rendered as whole columns, and
+only logic needs Python for each distinct row. This module reads no data and imports nothing heavy,
+as Airflow imports it at each parse of a DAG.
 """
 
 import re
@@ -28,41 +28,41 @@ from sms.yaml_files import DocumentFault, shortened
 
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _OF_PAGES = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)  # compiling computes them
-# What no text of ten SMS needs. Without these, Python's compiler may fail, or take minutes.
+# More than a text of ten SMS needs. Without limits, Python's compiler may fail or take minutes.
 _MOST_TOKENS, _MOST_DEPTH = 2_000, 50
-_LARGEST = 1_000_000_000  # of what may be a width or a count
-_LARGEST_OF_ORDERS = 10**15  # of what is only compared, added or subtracted
+_LARGEST = 1_000_000_000  # of a number that may be a width or a count
+_LARGEST_OF_ORDERS = 10**15  # of a number that is only compared, added or subtracted
 _WEIGHED = (nodes.Operand, nodes.Compare, nodes.Add, nodes.Sub, nodes.Mod, nodes.FloorDiv)
 _NO_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 # {first_name}, ${name}, [name], %NAME%, *|NAME|*, <<name>>, <name>, #name#
 _OF_OTHER_TOOLS = re.compile(
     r"\$?\{\s*[^\W\d][\w .-]{0,40}\}|\[\s*[^\W\d][\w .-]{0,40}\]|%[^\W\d]\w{0,40}%"
     r"|\*\|[\w:]{1,40}\|\*|<<?[^\W\d][\w .-]{0,40}>>?|#[^\W\d]\w{0,40}#|&(?:#\w+|[A-Za-z]+);"
-    # $name, and the end of a place that was never begun
+    # $name, and the end of a placeholder without its begin
     r"|\$(?!US\b|CA\b)[^\W\d]\w{0,40}|[}%#]\}"
 )
-# A column's name by itself, outside links and addresses.
+# A column's name as a word, outside links and addresses.
 _NAME = re.compile(
     r"(?<![\w/.=&?#-])[«@]?[a-zà-ÿ]{1,40}(?:_[a-zà-ÿ0-9]{1,40}){1,9}»?(?![\w/@=&-]|\.\w)"
 )
-# With one of these a piece may depend on what came before it, or appear somewhere else.
+# With one of these, a piece may depend on an earlier one, or appear elsewhere.
 _INSEPARABLE = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Block)
 
 
 class _ValueMissing(jinja2.UndefinedError):
-    """A null met where the text needs a value; its message is the column's name."""
+    """A null where the text needs a value; the message is the column's name."""
 
 
 class _ValueBlank(_ValueMissing):
-    """The same of a value that is filled with nothing that a phone shows."""
+    """A value without visible characters where the text needs one."""
 
 
 class _NoSuchPart(jinja2.UndefinedError):
-    """A value was asked for something that values of its type don't have."""
+    """The text asks for an attribute that values of the type don't have."""
 
 
 class _Absent(jinja2.StrictUndefined):
-    """What isn't there: the second word of a name that has one, or a method of no such value."""
+    """A missing attribute or item: the part after the point, or a method of another type."""
 
     __slots__ = ()
 
@@ -79,11 +79,11 @@ class _Absent(jinja2.StrictUndefined):
 
 
 class _Null(jinja2.StrictUndefined):
-    """A null or a blank in logic: it may be asked about (`if`, `or`, `default`), never written."""
+    """A null or blank in logic: `if`, `or` and `default` may test it, but it can't be written."""
 
     __slots__ = ()
 
-    # What StrictUndefined forbids, Undefined allows: that is what it is declared to return.
+    # StrictUndefined declares these as NoReturn; the types of Undefined don't match.
     __bool__ = jinja2.Undefined.__bool__  # type: ignore[assignment]
     __hash__ = jinja2.Undefined.__hash__  # type: ignore[assignment]
 
@@ -94,15 +94,15 @@ class _Null(jinja2.StrictUndefined):
         return not self == other
 
 
-@pass_context  # or Jinja would work constants out when it compiles them
+@pass_context  # without it Jinja would compute constants at compile time
 def _as_written(context: Any, value: Any) -> Any:
-    """What an expression writes into a text; never None, nan or infinity."""
+    """The value of an expression to write into a text; never None, nan or infinity."""
     if value is None or value != value or (isinstance(value, float) and isinf(value)):
         raise _ValueMissing("a value that the text computes")
     if not isinstance(value, _WRITABLE):
         raise formats.Unfit(
-            f"the text writes a {type(value).__name__}, which is nothing to read: say which part "
-            "of it is meant, or call it with ( )"
+            f"the text writes a {type(value).__name__}, which is no text or number: name the part "
+            "of it that is meant, or call it with ( )"
         )
     return written(value)
 
@@ -111,7 +111,7 @@ _WRITABLE = (str, int, float, Decimal, date, jinja2.Undefined)
 
 
 def _for_values(write: Callable[..., str]) -> Callable[..., str]:
-    """A filter that says which value is missing, as those of Jinja do."""
+    """A filter that reports a missing value's name, as Jinja's own do."""
 
     @wraps(write)
     def filtered(value: Any, *args: Any, **kwargs: Any) -> str:
@@ -121,11 +121,11 @@ def _for_values(write: Callable[..., str]) -> Callable[..., str]:
 
 
 def _environment() -> BoundedEnvironment:
-    # Not optimized: each parse of a DAG would make the text of `{{ 'a' * 4000000000 }}`.
+    # Not optimized: else each parse of a DAG would build the text of `{{ 'a' * 4000000000 }}`.
     environment = BoundedEnvironment(
         undefined=_Absent, finalize=_as_written, autoescape=False, optimized=False
     )
-    # `random` would write a different text on each try, and `attr` asks for what a value names.
+    # `random` writes another text on each try, and `attr` reads an attribute named by a value.
     del environment.filters["random"], environment.filters["attr"]
     environment.filters |= {name: _for_values(each) for name, each in formats.FILTERS.items()}
     environment.tests |= {
@@ -140,17 +140,17 @@ _JINJA = _environment()
 
 
 class WrittenValue(NamedTuple):
-    """One text, or the name of what it lacks."""
+    """One rendered text, or the name of the missing value."""
 
     text: str | None
     lacks: str | None = None
-    blank: bool = False  # what is lacking is there, and nothing that a phone shows
-    taken: frozenset[str] = frozenset()  # which ways its conditions went
+    blank: bool = False  # the missing value is present, without visible characters
+    taken: frozenset[str] = frozenset()  # the branches of its conditions
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the template itself says."""
+    """A literal piece of the text."""
 
     text: str
     line: int
@@ -158,24 +158,24 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A place that a column's value fills."""
+    """A place for a column's value."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Logic:
-    """A piece that Python has to work out from some columns: a filter, a condition, a loop."""
+    """A piece that needs Python: a filter, a condition or a loop over some columns."""
 
     columns: tuple[str, ...]
     path: str
     compiled: jinja2.Template
 
     def of(self, values: Mapping[str, Any]) -> WrittenValue:
-        """The text for one combination of values; they are never read as templates themselves.
+        """Render one combination of values; values are never templates themselves.
 
-        A null is None, and what no phone shows is BLANK. Raises BadCampaign, without the values,
-        where the logic fails on them.
+        A null is None, and a value without visible characters is BLANK. Raises BadCampaign,
+        without the values, if the logic fails on them.
         """
         try:
             _JINJA.begin()
@@ -195,11 +195,11 @@ class Logic:
             lacking = [name for name, value in values.items() if value is None or value is BLANK]
             if isinstance(error, TypeError) and lacking:
                 return WrittenValue(None, lacking[0], values[lacking[0]] is BLANK)
-            # The cause is not kept: its message may quote a value.
+            # Without a cause: its message may contain a value.
             raise BadCampaign(self.path, _line_of(error), self._problem(error)) from None
 
     def _problem(self, error: Exception) -> str:
-        """What to say of logic that failed; which types met is no secret, their values are."""
+        """The sentence for failed logic; it may name types, never values."""
         if isinstance(error, TooMuch):
             return "the text repeats, pads or counts more than an SMS needs: write it more simply"
         if isinstance(error, SecurityError):
@@ -233,18 +233,18 @@ class Template:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The columns that no row may lack; logic is asked row by row instead."""
+        """The columns that must be filled in every row; logic is checked row by row."""
         found = [piece.name for piece in self.pieces if isinstance(piece, Placeholder)]
         return tuple(dict.fromkeys(found))
 
     @property
     def words(self) -> tuple[Words, ...]:
-        """What the text says beside columns and logic."""
+        """The literal pieces of the text."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Words))
 
     @property
     def computed(self) -> tuple[str, ...]:
-        """The columns whose values the text computes with, rather than writes as they are."""
+        """The columns in logic, whose values are computed with and not only written."""
         found = [
             name for piece in self.pieces if isinstance(piece, Logic) for name in piece.columns
         ]
@@ -252,7 +252,7 @@ class Template:
 
     @property
     def notes(self) -> tuple[DocumentFault, ...]:
-        """What is no fault and hardly what was meant: signs by which other tools name a column."""
+        """Warnings: placeholders of other tools, which are probably a mistake."""
         signs: list[tuple[int, str]] = []
         for words in self._tree.find_all(nodes.TemplateData):
             by_tools = [*_OF_OTHER_TOOLS.finditer(words.data)]
@@ -271,20 +271,20 @@ class Template:
         ]
         return tuple(
             DocumentFault(
-                line, f"{sign} is sent as it stands: a column's value is written {{{{ name }}}}"
+                line, f"{sign} is sent as it is: a column's value is written {{{{ name }}}}"
             )
             for line, sign in signs
         )
 
     def broken_by(self, kinds: Mapping[str, ValueKind]) -> list[BadCampaign]:
-        """Each expression that values of these kinds would break, or make never true."""
+        """The errors of expressions that fail on values of these kinds, or are never true."""
         return [
             BadCampaign(self.path, fault.line, fault.problem)
             for fault in expressions.faults(self._tree, kinds)
         ]
 
     def require(self, available: Iterable[str]) -> None:
-        """Raise BadCampaign for the first column that the text names and the query lacks."""
+        """Raise BadCampaign for the first column of the text that the query lacks."""
         known = sorted(available)
         for column, line in self.lines.items():
             if column not in known:
@@ -335,7 +335,7 @@ class Template:
 
 
 def _written_by(written: Iterable[nodes.Node | None]) -> Iterator[nodes.Const]:
-    """The constants that these expressions may write as they stand."""
+    """Yield the constants that these expressions may write."""
     for each in written:
         if isinstance(each, nodes.Const):
             yield each
@@ -344,15 +344,15 @@ def _written_by(written: Iterable[nodes.Node | None]) -> Iterator[nodes.Const]:
 
 
 def faults(text: str) -> tuple[DocumentFault, ...]:
-    """Everything that is wrong with a text, as far as no data is needed to see it.
+    """All faults of a text that can be found without data.
 
-    Nothing in it is worked out here, not even `2 + 2`.
+    No expression is computed, not even `2 + 2`.
     """
     try:
         return tuple(_faults(text))
     except jinja2.TemplateSyntaxError as error:
         return (DocumentFault(error.lineno, shortened(f"is no template: {error.message}")),)
-    except SyntaxError as error:  # of the Python that Jinja makes of it
+    except SyntaxError as error:  # in the Python code that Jinja generates
         return (DocumentFault(None, shortened(f"is no template: {error.msg}")),)
     except Exception as error:
         problem = f"is no template that can be read ({type(error).__name__}): write it more simply"
@@ -361,7 +361,7 @@ def faults(text: str) -> tuple[DocumentFault, ...]:
 
 def _faults(text: str) -> Iterator[DocumentFault]:
     if not text.strip():
-        yield DocumentFault(1, "is empty: write what the message shall say")
+        yield DocumentFault(1, "is empty: write the message")
         return
     if too_much := _too_much(text):
         yield too_much
@@ -378,10 +378,10 @@ def _faults(text: str) -> Iterator[DocumentFault]:
     _JINJA.compile(tree)
     for node in tree.find_all(_OTHER_FILES):
         yield DocumentFault(
-            node.lineno, "takes in another file: a campaign's text stands by itself"
+            node.lineno, "includes another file: a campaign's text can't use other files"
         )
     for known, kind in ((_JINJA.filters, nodes.Filter), (_JINJA.tests, nodes.Test)):
-        for used in tree.find_all(kind):  # inside an `if`, compiling doesn't look at them
+        for used in tree.find_all(kind):  # the compiler doesn't check those inside an `if`
             if used.name not in known:
                 problem = shortened(f"uses {used.name!r}, which is not known here")
                 yield DocumentFault(used.lineno, problem)
@@ -389,18 +389,18 @@ def _faults(text: str) -> Iterator[DocumentFault]:
         if asked.name == "date" and (wrong := _of_pattern(asked)):
             yield DocumentFault(asked.lineno, wrong)
     weighed = {id(side) for each in tree.find_all(_WEIGHED) for side in each.iter_child_nodes()}
-    for said in tree.find_all(nodes.Const):
-        if isinstance(said.value, str) and (found := _NO_CHARACTER.search(said.value)):
+    for const in tree.find_all(nodes.Const):
+        if isinstance(const.value, str) and (found := _NO_CHARACTER.search(const.value)):
             yield DocumentFault(
-                said.lineno, f"writes {found[0]!r}, which no phone shows: take it away"
+                const.lineno, f"writes {found[0]!r}, which no phone shows: delete it"
             )
-        most = _LARGEST_OF_ORDERS if id(said) in weighed else _LARGEST
-        if isinstance(said.value, int) and said.value > most:
-            yield DocumentFault(said.lineno, f"holds a number above {most:,}: write a smaller one")
+        most = _LARGEST_OF_ORDERS if id(const) in weighed else _LARGEST
+        if isinstance(const.value, int) and const.value > most:
+            yield DocumentFault(const.lineno, f"holds a number above {most:,}: write a smaller one")
 
 
 def _of_pattern(date: nodes.Filter) -> str | None:
-    """What is wrong with a date's pattern, where the text says it."""
+    """The fault of a constant date pattern; None if it is good."""
     given = [*date.args[:1], *(each.value for each in date.kwargs if each.key == "pattern")]
     for each in given:
         if isinstance(each, nodes.Const):
@@ -409,7 +409,7 @@ def _of_pattern(date: nodes.Filter) -> str | None:
 
 
 def _too_much(text: str) -> DocumentFault | None:
-    """The place where a text has more signs of Jinja's than are read."""
+    """The fault of a text with too many Jinja tokens; None if it has few enough."""
     for number, (line, _, _) in enumerate(_JINJA.lex(text), start=1):
         if number > _MOST_TOKENS:
             return DocumentFault(
@@ -419,7 +419,7 @@ def _too_much(text: str) -> DocumentFault | None:
 
 
 def _below(tree: nodes.Node, depth: int) -> nodes.Node | None:
-    """The first node that is so deep in a tree; without recursion, which has an end of its own."""
+    """The first node at this depth; without recursion, whose depth Python limits."""
     level: list[nodes.Node] = [tree]
     for _ in range(depth):
         level = [child for node in level for child in _parts(node)]
@@ -427,7 +427,7 @@ def _below(tree: nodes.Node, depth: int) -> nodes.Node | None:
 
 
 def _parts(node: nodes.Node) -> Iterator[nodes.Node]:
-    """A node's children; a chain such as `a + b + c` has its links side by side."""
+    """A node's children; the links of a chain such as `a + b + c` count as one level."""
     for each in node.iter_child_nodes():
         child = each
         while type(child) is type(node) and isinstance(child, nodes.BinExpr) and _chains(child):
@@ -441,7 +441,7 @@ def _chains(node: nodes.Node) -> bool:
 
 
 def _columns(tree: nodes.Template) -> set[str]:
-    """What a text names and doesn't set itself. Jinja's own function would work constants out."""
+    """The names that a text uses and doesn't set. Jinja's own function would compute constants."""
     found = meta.TrackingCodeGenerator(_JINJA)
     found.optimizer = None
     found.visit(tree)
@@ -449,13 +449,13 @@ def _columns(tree: nodes.Template) -> set[str]:
 
 
 def _as_columns(tree: nodes.Template) -> set[str]:
-    """Names that a text uses without calling them: a column may be called `range`."""
+    """The names that a text uses without calling them: a column may be called `range`."""
     called = {id(call.node) for call in tree.find_all(nodes.Call)}
     return {name.name for name in tree.find_all(nodes.Name) if id(name) not in called}
 
 
 def _column_lines(tree: nodes.Template) -> dict[str, int]:
-    """Each column that the text names, in order, with the line where it does so first."""
+    """Each column of the text, in order, with the first line that names it."""
     columns = _columns(tree)
     lines: dict[str, int] = {}
     for name in tree.find_all(nodes.Name):
@@ -465,7 +465,7 @@ def _column_lines(tree: nodes.Template) -> dict[str, int]:
 
 
 def _merged(pieces: Iterable[Piece]) -> list[Piece]:
-    """The same pieces; words that follow words are one piece with them."""
+    """The pieces, with neighbouring words joined."""
     merged: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, Words) and merged and isinstance(merged[-1], Words):
@@ -476,7 +476,7 @@ def _merged(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def _trimmed(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """The same pieces without the white space around the whole text, which isn't sent."""
+    """The pieces without white space around the whole text, which isn't sent."""
     if pieces and isinstance(pieces[-1], Words):
         pieces[-1] = Words(pieces[-1].text.rstrip(), pieces[-1].line)
     if pieces and isinstance(pieces[0], Words):
@@ -487,7 +487,7 @@ def _trimmed(pieces: list[Piece]) -> tuple[Piece, ...]:
 
 
 def _name_of(node: nodes.Node) -> str:
-    """What a template's author calls it: a filter by its name, a tag by its word."""
+    """The author's name for a node: a filter's name, a tag's word."""
     if isinstance(node, nodes.Filter):
         return node.name
     words: dict[type[nodes.Node], str] = {
@@ -498,7 +498,7 @@ def _name_of(node: nodes.Node) -> str:
 
 
 def _line_of(error: Exception) -> int | None:
-    """The template's line in an error's traceback, which Jinja rewrites for that."""
+    """The template's line in an error's traceback, which Jinja rewrites."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -507,7 +507,7 @@ def _line_of(error: Exception) -> int | None:
     return frames[-1].lineno if frames else None
 
 
-# Python's own words on operands, which name types alone.
+# Python's messages about operands, which contain only names of types.
 _OF_TYPES = re.compile(
     r"unsupported operand type\(s\) for \S+: '[\w.]+' and '[\w.]+'"
     r"|'\S+' not supported between instances of '[\w.]+' and '[\w.]+'"

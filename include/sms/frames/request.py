@@ -11,7 +11,7 @@ import pandas as pd
 from sms import clock
 from sms import settings as operator
 from sms.audience import table_files
-from sms.audience.table_files import NOBODY, StopList, TableFile
+from sms.audience.table_files import NO_NUMBERS, StopList, TableFile
 from sms.audience.table_frames import TableFrame, stop_list_of
 from sms.calendar import send_window
 from sms.campaign import by_name
@@ -90,7 +90,7 @@ def _own_hour(campaign: Campaign) -> datetime:
 
 def _stop_list(given: Numbers, countries: Sequence[str], encoding: str | None) -> StopList:
     if given is None:
-        return StopList(NOBODY)
+        return StopList(NO_NUMBERS)
     if isinstance(given, str | Path):
         return table_files.read_stop_list(Path(given), encoding, countries)
     return stop_list_of(given, "stop_list", countries)

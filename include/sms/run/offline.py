@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from sms.audience.screening import SENTENCES
 from sms.audience.source_faults import SourceFault
-from sms.audience.table_files import NOBODY, StopList, TableFile, found_in, read_stop_list
+from sms.audience.table_files import NO_NUMBERS, StopList, TableFile, found_in, read_stop_list
 from sms.calendar import send_window
 from sms.campaign.definition import Campaign, campaign_id
 from sms.campaign.template import Logic, Piece, Template, Words
@@ -91,7 +91,7 @@ def screen(
 
     def read() -> StopList:
         if stop_list is None:
-            return StopList(NOBODY)
+            return StopList(NO_NUMBERS)
         return read_stop_list(stop_list, encoding, plan.campaign.allowed_countries)
 
     return judge(plan, TableFile.open(recipients, encoding), read, settings, watch)
