@@ -482,7 +482,9 @@ DIALLING += ["vorwahl", "country_dial_code", "tel_prefixe"]
 def test_a_column_of_dialling_codes_is_asked_about(name):
     rows = candidates(("a", number(1), "Ana", "33"), columns=(*COLUMNS[:3], name))
 
-    with pytest.raises(SourceError, match=f"a column '{name}', .*may be somebody else's: join"):
+    with pytest.raises(
+        SourceError, match=f"a column '{name}', .*may belong to another subscriber: join"
+    ):
         screen(rows)
     assert outcome(screen(rows, columns=["first_name", name]))[0] == ["a"]  # the text's
 

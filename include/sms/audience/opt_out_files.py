@@ -1,7 +1,7 @@
-"""Stop lists as files, for a ledger: what another tool's list says, and a list for other tools.
+"""Stop lists as files: import of another tool's list, export for other tools.
 
-Both are one shape, which `sms prepare --stop-list` reads too: a column `msisdn`, and a column
-`opted_out_at` that may lack. Streamed either way, however long the list.
+Both have the format that `sms prepare --stop-list` reads: a column `msisdn` and an optional column
+`opted_out_at`. Both are streamed, for lists of any length.
 """
 
 import csv
@@ -42,12 +42,12 @@ MOMENT = pa.timestamp("us", tz="UTC")
 MOMENTS = "opted_out_at"  # the column
 LISTED = pa.schema([("msisdn", TEXT), (MOMENTS, MOMENT)])
 
-MOST_REJECTS = 100_000  # rows: a list with more of them is another kind of list
+MOST_REJECTS = 100_000  # rows: with more of them the column is probably a wrong one
 
 INTERNATIONAL = r"^\+[1-9]\d{6,14}$"
 ISO = r"^\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?"
 ZONE = r"(?:Z|[+-]\d\d(?::?\d\d)?)$"
-# Other spellings of a day, each with what makes an ISO one of it.
+# Other spellings of a day, with their replacement in ISO.
 SPELLINGS = (
     (r"^(\d{4})(\d\d)(\d\d)\b", r"\1-\2-\3"),
     (r"^(\d\d)[/.](\d\d)[/.](\d{4})\b", r"\3-\2-\1"),
@@ -57,11 +57,11 @@ SPELLINGS = (
 
 @dataclass(slots=True)
 class OptOutReading:
-    """What was found in a list while it was read; whole when its `batches` are exhausted.
+    """A list while it is read; its counts are complete when `batches` is exhausted.
 
-    `rejects` are rows that may be somebody's no and can't be understood: where, from 1 and without
-    the header, and the NumberFault. `left_out` counts what is never written to (blanks, landlines);
-    `strange` the moments that can't be read, or lie ahead: these count from now.
+    `rejects` are rows that may be an opt-out and can't be read: the row (from 1, without the
+    header) and the NumberFault. `left_out` counts numbers that never get messages (blanks,
+    landlines); `strange` counts unreadable or future moments, which become now.
     """
 
     file: TableFile
@@ -83,9 +83,9 @@ class OptOutReading:
         encoding: str | None = None,
         countries: Sequence[str] = (),
     ) -> "OptOutReading":
-        """Open a list; SourceError if it is no table, or lacks the column of moments asked for.
+        """Open a list. Raises SourceError if it is no table, or lacks the column `moments`.
 
-        A number without a country's code is each that it can be in `countries`.
+        A number without a country code counts as each number that it may be in `countries`.
         """
         file, numbers = open_stop_list(path, encoding)
         found = file.where(moments or MOMENTS)
@@ -99,29 +99,29 @@ class OptOutReading:
         return cls(file, numbers, found, now, countries)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The opt-outs (msisdn int64, opted_out_at), as they stand in the list.
+        """Yield the opt-outs (msisdn int64, opted_out_at), in the order of the list.
 
-        SourceError in the end if there are rows, and no number in any.
+        Raises SourceError at the end if there are rows, and no number in any of them.
         """
         columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
-        nobody: list[Ints] = []
+        no_number_rows: list[Ints] = []
         for found in ordered(self._read, self.file.batches(columns)):
             self.rejects += [(self.rows + row + 1, reason) for row, reason in found.rejects]
             self._require_few(len(self.rejects))
             self.left_out.update(found.left_out)
-            nobody.append(self.rows + found.nobody)
+            no_number_rows.append(self.rows + found.no_number_rows)
             self.strange += found.strange
             self.rows += found.rows
             numbers += found.opt_outs.num_rows
             yield found.opt_outs
         if self.rows and not numbers and not self.rejects:
             raise SourceError(no_number(self.file, self.numbers, self.rows))
-        self._reject_elsewhere(np.concatenate([NO_NUMBERS, *nobody]))
+        self._reject_elsewhere(np.concatenate([NO_NUMBERS, *no_number_rows]))
 
-    def _reject_elsewhere(self, nobody: Ints) -> None:
-        """Take the rows whose number stands in another column for what they are: somebody's no."""
+    def _reject_elsewhere(self, no_number_rows: Ints) -> None:
+        """Reject rows whose number is in another column: each may be an opt-out."""
         rows: list[int] = []
-        for row, _ in elsewhere(self.file, self.numbers, nobody):
+        for row, _ in elsewhere(self.file, self.numbers, no_number_rows):
             rows.append(row)
             self._require_few(len(self.rejects) + len(rows))
         if not rows:
@@ -140,13 +140,15 @@ class OptOutReading:
             )
 
     def _reasons_of(self, rows: Ints) -> list[str]:
-        """Why some rows (from 0, ascending) have no number in their own column."""
+        """Why these rows (from 0, ascending) have no number in the main column."""
         reasons: list[str] = []
         before = 0
         for batch in self.file.batches([self.numbers]):
-            here = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
-            if here.size:
-                texts = as_text(batch.take(pa.array(here)))[0]
+            in_batch = (
+                rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
+            )
+            if in_batch.size:
+                texts = as_text(batch.take(pa.array(in_batch)))[0]
                 reasons += read_numbers(texts)[0].reason.to_pylist()
             before += batch.num_rows
         return reasons
@@ -159,25 +161,25 @@ class OptOutReading:
         moments, strange = pa.nulls(len(msisdn), MOMENT), 0
         if self.moments:
             moments, strange = read_moments(batch.column(self.moments), self.now)
-        national, theirs = abroad(texts, self.countries)
-        nobody = (msisdn == 0) & ~wrong
-        nobody[overseas] = nobody[national] = False
+        national, foreign = abroad(texts, self.countries)
+        no_number_rows = (msisdn == 0) & ~wrong
+        no_number_rows[overseas] = no_number_rows[national] = False
         good = np.flatnonzero(msisdn)
-        everybody = pa.array(np.concatenate([good, overseas, national]))
-        opted_out = pa.array(np.concatenate([msisdn[good], meant, theirs]))
+        rows = pa.array(np.concatenate([good, overseas, national]))
+        opted_out = pa.array(np.concatenate([msisdn[good], meant, foreign]))
         return _Found(
             rows=len(msisdn),
             opt_outs=pa.RecordBatch.from_arrays(
-                [opted_out, moments.take(everybody)], ["msisdn", MOMENTS]
+                [opted_out, moments.take(rows)], ["msisdn", MOMENTS]
             ),
             rejects=_reasons(numbers, wrong),
-            left_out=Counter(reason for _, reason in _reasons(numbers, nobody)),
-            nobody=np.flatnonzero(nobody),
+            left_out=Counter(reason for _, reason in _reasons(numbers, no_number_rows)),
+            no_number_rows=np.flatnonzero(no_number_rows),
             strange=strange,
         )
 
     def write_rejects(self, path: Path) -> None:
-        """Say where the rejects are, by line of a CSV or by row of a Parquet; never the number."""
+        """Write the places and reasons of the rejects, by line or row, without their numbers."""
         lines = self.file.places([row for row, _ in self.rejects])
         with storage.writing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as out:
             writer = csv.writer(out)
@@ -188,13 +190,13 @@ class OptOutReading:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a batch of a list holds; rows count from 0 here."""
+    """The content of one batch; rows count from 0."""
 
     rows: int
     opt_outs: pa.RecordBatch
     rejects: list[tuple[int, str]]
     left_out: Counter[str]
-    nobody: Ints  # the rows that are left out
+    no_number_rows: Ints
     strange: int
 
 
@@ -204,7 +206,7 @@ def _reasons(numbers: Numbers, rows: Flags) -> list[tuple[int, str]]:
 
 
 def _also_of_no_mobile(texts: pa.LargeStringArray, numbers: Numbers, wrong: Flags) -> Ints:
-    """The numbers, and international ones of no mobile: they stay what they are in a stop list."""
+    """The numbers, including international ones that are no mobiles: a stop list keeps them."""
     msisdn = numbers.msisdn.copy()
     others = np.flatnonzero((msisdn == 0) & ~wrong)
     if others.size:
@@ -216,20 +218,20 @@ def _also_of_no_mobile(texts: pa.LargeStringArray, numbers: Numbers, wrong: Flag
 
 
 def read_moments(column: pa.Array, now: datetime) -> tuple[pa.Array, int]:
-    """When people opted out, Paris time unless it says otherwise; null where nothing says when.
+    """Opt-out times, Paris time unless they have a zone; null for none.
 
-    Also counts what can't be read, or lies ahead, which is null, too.
+    Returns the column, and the count of unreadable or future times, which become null too.
     """
-    said = column.null_count
+    blank = column.null_count
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
         moments = _zoned(column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None))))
     else:
         texts = pc.utf8_trim_whitespace(as_text(pa.record_batch([column], ["moments"]))[0])
-        said = pc.sum(pc.equal(pc.fill_null(texts, ""), "")).as_py() or 0
+        blank = pc.sum(pc.equal(pc.fill_null(texts, ""), "")).as_py() or 0
         moments = _read_texts(texts)
     ahead = pc.fill_null(pc.greater(moments, pa.scalar(now, MOMENT)), False)
     moments = pc.if_else(ahead, pa.scalar(None, MOMENT), moments)
-    return moments, moments.null_count - said
+    return moments, moments.null_count - blank
 
 
 def _read_texts(texts: pa.LargeStringArray) -> pa.Array:
@@ -244,7 +246,7 @@ def _read_texts(texts: pa.LargeStringArray) -> pa.Array:
 
 
 def _cast(texts: pa.LargeStringArray, kind: pa.DataType) -> pa.Array:
-    """Moments of texts of the right shape; null where there is no such day or hour."""
+    """Texts of the right shape as moments; null for an impossible day or hour."""
     try:
         return texts.cast(kind)
     except pa.ArrowInvalid:
@@ -255,7 +257,7 @@ def _cast(texts: pa.LargeStringArray, kind: pa.DataType) -> pa.Array:
 
 
 def _zoned(moments: pa.Array) -> pa.Array:
-    """In UTC; without a zone they are Paris time, of an hour that comes twice the first."""
+    """Moments in UTC; without a zone they are Paris time, the first of an hour that comes twice."""
     if moments.type.tz is None:
         moments = pc.assume_timezone(moments, PARIS.key, ambiguous="earliest", nonexistent="latest")
     return moments.cast(MOMENT)
@@ -267,8 +269,8 @@ def _zoned(moments: pa.Array) -> pa.Array:
 def write(batches: Iterable[pa.RecordBatch], path: Path) -> int:
     """Write a stop list (msisdn int64, opted_out_at) as CSV or, by its suffix, as Parquet.
 
-    The file appears when it is whole: a part of a stop list must not pass for one. Returns how
-    many numbers it has.
+    The file appears when it is complete: a part of a stop list must not look like a whole one.
+    Returns the number of rows.
     """
     unfinished = path.with_name(f"{path.name}.part")
     try:
@@ -286,7 +288,7 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> int:
 
 
 def write_csv(batches: Iterable[pa.RecordBatch], out: IO[bytes]) -> int:
-    """Write a stop list as CSV; how many numbers it has."""
+    """Write a stop list as CSV. Returns the number of rows."""
     texts = pa.schema([("msisdn", TEXT), (MOMENTS, TEXT)])
     count = 0
     out.write(f"msisdn,{MOMENTS}\n".encode())
@@ -300,7 +302,7 @@ def write_csv(batches: Iterable[pa.RecordBatch], out: IO[bytes]) -> int:
 
 
 def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Numbers as people and other programs read them."""
+    """Numbers in the spelling for people and programs, +..."""
     digits = batch.column("msisdn").cast(TEXT)
     spelled = pc.binary_join_element_wise(pa.scalar("+", TEXT), digits, pa.scalar("", TEXT))
     return pa.RecordBatch.from_arrays([spelled, batch.column(MOMENTS)], schema=LISTED)

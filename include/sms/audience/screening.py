@@ -1,29 +1,28 @@
-"""Who is written to, who isn't, and why: the screening of candidates.
+"""Screening of candidates into audience and excluded, each excluded row with its Reason.
 
-What belongs here: the reasons, their order, and who wins among rows that share a number or a key.
-What doesn't: how a number is read (`sms.telecom.msisdn`), what a text is made of
-(`sms.message.rendering`).
+This module has the reasons, their order, and the rule for rows with the same number or key. Numbers
+are read in `sms.telecom.msisdn`, texts are rendered in `sms.message.rendering`.
 
-The candidates are read twice. The survey reads numbers, keys and gaps, and settles every row's
-fate while it remembers some 30 bytes a row, however wide the rows are; the split then takes the
-same rows apart. Each row is judged in this order, and the first reason is the one it keeps:
+The candidates are read twice. The survey reads numbers, keys and gaps, and decides every row; it
+keeps some 30 bytes a row, however wide the rows are. The split then reads the same rows again and
+separates them. The checks of a row run in this order, and the first failed one is its reason:
 
-1. its key is missing, or too long to be one;
+1. its key is missing or too long;
 2. its number has a fault (`sms.telecom.msisdn.NumberFault`);
-3. its number's country is not enabled for the campaign, or it lives overseas and the campaign
-   leaves those out, or its postcode is filled and can't be read;
-4. the warehouse says that it opted out (a column `opted_out`), on this row or on any other row
-   of the same number or key;
+3. its number's country is not enabled for the campaign, or its zone is overseas and the campaign
+   excludes overseas, or its postcode is filled and can't be read;
+4. the warehouse has it as opted out (a column `opted_out`), in this row or in any other row of
+   the same number or key;
 5. its number is in the stop list;
-6. the ledger says that it was written to too often, or in vain (what the campaign asks for);
-7. a value that the text needs is null, blank or too long for any text;
-8. its number is written to already, or else its key is;
-9. it is in the campaign's control group: of those who would be written to, a share is not.
+6. by the ledger, it got too many messages, or the latest ones failed (if the campaign asks);
+7. a value that the text needs is null, blank or longer than any text;
+8. an earlier row has its number, or else its key;
+9. it is in the campaign's control group: a share of the remaining rows gets no message.
 
-Of rows with the same number or key, the first in the query's order that passes 1 to 7 is written
-to: a row that is excluded by one of these takes no number and no key from another. The winner may
-still fail by its text (`sms.message.rendering`: too long, a character that can't be sent), and then
-nobody of that number is written to, because texts are rendered after duplicates have gone.
+Of several rows with the same number or key, the first in the query's order that passes 1 to 7 gets
+the message: a row that fails one of these does not block a later row. The chosen row may still be
+excluded by its text (`sms.message.rendering`: too long, a character that can't be sent). Then no
+row of that number gets a message, because texts are rendered after duplicates are removed.
 """
 
 from collections import Counter
@@ -64,7 +63,7 @@ from sms.telecom.coded import Coded
 from sms.telecom.msisdn import FRENCH, REGIONS, NumberFault, normalise
 from sms.telecom.national import is_ambiguous, meanings
 
-# Of the audience, before the text's; `of_file` is which of the run's files, from 0.
+# Columns of the audience before the text's own; `of_file` is the index of the run's file.
 OWN_COLUMNS = ("row", "key", "msisdn", "country", "of_file")
 
 EXCLUDED_SCHEMA = pa.schema(
@@ -74,19 +73,18 @@ EXCLUDED_SCHEMA = pa.schema(
     ]
 )
 
-# Opt-outs count unless the column plainly says no: an unknown word, or the date of an opt-out,
-# is one.
+# An opted_out value counts unless it plainly means no: an unknown word, or a date, is an opt-out.
 NOT_OPTED_OUT = frozenset(
     {"", "0", "0.0", "false", "f", "no", "n", "non", "off", "faux", "nan", "none", "null"}
 )
 
-LONGEST_VALUE = 765  # characters: what the longest SMS holds, so no text has room for more
+LONGEST_VALUE = 765  # characters: the size of the longest SMS
 LONGEST_KEY = 255  # characters
-MANY_ROWS = 20  # with one number: more than a household or a shop has
+MANY_ROWS = 20  # rows with one number: more than a household or a shop has
 
 
 class Reason(Coded):
-    """Why a candidate isn't written to: a code for machines, a sentence for people."""
+    """Why a candidate gets no message: a code for programs, a sentence for people."""
 
     MISSING_KEY = "missing_key", "the row has no key, so nothing could be joined back to it"
     OVERSIZED_KEY = "oversized_key", f"the key is longer than {LONGEST_KEY} characters"
@@ -143,7 +141,7 @@ class Reason(Coded):
         "control_group",
         "they are kept to compare with: see control_group in campaign.yaml",
     )
-    # Given by the rendering (`sms.message.rendering`).
+    # Set by the rendering (`sms.message.rendering`).
     EMPTY_TEXT = "empty_text", "the text comes out empty"
     TEXT_TOO_LONG = "text_too_long", "the text is longer than an SMS of this account may be"
     UNSUPPORTED_CHARACTERS = (
@@ -163,28 +161,28 @@ _CODE: dict[str, int] = {reason: code for code, reason in enumerate(_REASONS, st
 _WORDS = pa.array(["", *(str(reason) for reason in _REASONS)], pa.large_string())
 _COUNTRIES = pa.array(REGIONS, pa.large_string())
 
-# What a value may lack, in the order of judging; 0 is nothing.
+# Gaps of a value, in the order of the checks; 0 is none.
 _GAPS = (Reason.MISSING_VALUE, Reason.EMPTY_VALUE, Reason.OVERSIZED_VALUE)
 _GAP_CODES = np.array([0, *(_CODE[gap] for gap in _GAPS)], np.int8)
 
 Codes = npt.NDArray[np.int8]
 Small = npt.NDArray[np.int16]
 
-Asked = Callable[[Ints], Ints]  # of these numbers, sorted and distinct, which?
-Drawn = Callable[[Ints], Flags]  # for each of these numbers, whether
+Asked = Callable[[Ints], Ints]  # sorted, distinct numbers -> those that are listed
+Drawn = Callable[[Ints], Flags]  # numbers -> a flag for each
 Word = TypeVar("Word", Ints, Uint64s)
 Found: TypeAlias = (
     ValueKind | kinds.Agreement
-)  # what is known of a column, or what its texts can be
+)  # the kind of a column, or the kinds that its texts fit
 
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """One batch, split: every row in is in one of the two.
+    """One batch, split: every row is in exactly one of the two.
 
-    `audience`: `row` int64 (its place in the query's answer, from 1), `key` text, `msisdn` int64,
+    `audience`: `row` int64 (its place in the query's result, from 1), `key` text, `msisdn` int64,
     `country` text, `of_file` int16, then the text's columns. `excluded`: `row` int64, `key`,
-    `msisdn` as given, `reason`, `detail` (the column that lacks something, the country that
+    `msisdn` as the source has it, `reason`, `detail` (the column with a gap, the country that
     isn't enabled, else "").
     """
 
@@ -193,31 +191,31 @@ class Screening:
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many rows are excluded, by code of the reason."""
+        """The number of excluded rows by reason code."""
         counts = pc.value_counts(self.excluded["reason"])
         return Counter({str(count["values"]): count["counts"] for count in counts.to_pylist()})
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some rows of the query's answer, and where they stand in it."""
+    """Consecutive rows of the query's result, and their place in it."""
 
     rows: pa.RecordBatch
-    first: int  # rows before them
+    first: int  # number of rows before them
 
 
 @dataclass(frozen=True, slots=True)
 class Screener:
-    """What a campaign asks of its candidates.
+    """A campaign's requirements on its candidates.
 
-    `columns` are those that the text uses and the audience carries; a gap in one of `needed` (by
-    default all of them) excludes. With those of `computed` the text computes, so they have a kind
-    (`sms.columnar.kinds`), which in an `untyped` source all their values must agree upon.
-    `national_numbers` is the country of numbers without a code; by default they are French where no
-    other allowed country writes such. `postcode` names the column that tells where people live, if
-    there is one; `lacks_postcode` says that there is none and that it would count. `held_out` draws
-    those who are kept to compare with. `unicode` says that phones show every character, not GSM's
-    alone. `query` and `text` name the campaign's files in errors.
+    `columns` are the text's columns, which the audience contains. A gap in one of `needed`
+    (default: all) excludes the row. The text computes with the `computed` ones, so these have a
+    kind (`sms.columnar.kinds`); in an `untyped` source all their values must fit it.
+    `national_numbers` is the country of numbers without a code; by default France, unless another
+    allowed country writes numbers the same way. `postcode` is the column of recipients' places, if
+    there is one; `lacks_postcode`: there is none, and one would count. `control_group` draws the
+    rows that get no message. `unicode`: phones show every character, not only GSM's. `query` and
+    `text` are the campaign's files, for errors.
     """
 
     columns: Sequence[str]
@@ -247,22 +245,22 @@ class Screener:
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """The text's own columns in the audience, each once."""
+        """The text's own columns in the audience, distinct."""
         return tuple(dict.fromkeys(name for name in self.columns if name not in OWN_COLUMNS))
 
     @property
     def encodable(self) -> tuple[str, ...]:
-        """The columns that may come and go dictionary encoded: only the text looks at them."""
+        """Columns that may stay dictionary encoded: only the text uses them."""
         own = (self.key, self.msisdn, self.postcode)
         return tuple(name for name in self.carried if name not in own and not means_opted_out(name))
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The columns in which a gap excludes, each once."""
+        """The columns where a gap excludes a row, distinct."""
         return tuple(dict.fromkeys(self.columns if self.needed is None else self.needed))
 
     def audience_schema(self, known: Mapping[str, ValueKind] = MappingProxyType({})) -> pa.Schema:
-        """The columns of every batch of the audience; the text's own say their kinds."""
+        """The schema of the audience; the text's own columns have their kinds."""
         carried = [kinds.field(name, known.get(name)) for name in self.carried]
         own = [("key", pa.large_string()), ("msisdn", pa.int64()), ("country", pa.large_string())]
         return pa.schema([("row", pa.int64()), *own, ("of_file", pa.int16()), *carried])
@@ -274,11 +272,11 @@ class Screener:
         limit: int | None = None,
         spared: Mapping[Reason, Asked] = MappingProxyType({}),
     ) -> "Survey":
-        """Settle who is written to among the first `limit` rows (default: all).
+        """Decide the first `limit` rows (default: all).
 
-        Opt-outs on later rows count all the same. `opted_out` is asked once: it takes sorted,
-        distinct numbers and returns those in the stop list. So is each of `spared`, for whoever
-        is to be left alone for another reason.
+        Opt-outs in later rows count too. `opted_out` is called once: it takes sorted, distinct
+        numbers and returns those in the stop list. So is each function in `spared`, which returns
+        the numbers to exclude for another reason.
         """
         pages = _Pages()
         for page in ordered(lambda each: self._read(*each), placed(batches)):
@@ -287,7 +285,7 @@ class Screener:
         return replace(_settled(self, pages.whole(), lists, limit), kinds=pages.kinds)
 
     def _read(self, before: int, batch: pa.RecordBatch) -> "_Page":
-        """What one batch, with so many rows before it, says by itself."""
+        """Check one batch by itself; `before` is the number of rows before it."""
         given = self.texts(batch.select(self.among(batch.schema.names)), before)
         numbers = normalise(given[self.msisdn], national=self._reads_national)
         keys = given[self.key]
@@ -308,7 +306,7 @@ class Screener:
         blank = are_blank if self.unicode else nothing_on_a_phone
         for place, name in enumerate(self.required):
             _note_gaps(gap, given[name], place, blank)
-        said = np.zeros(0, np.int64)
+        opted_out = np.zeros(0, np.int64)
         says_so = np.zeros(batch.num_rows, np.bool_)
         for name in filter(means_opted_out, given):
             says_so |= _says_opted_out(given[name])
@@ -316,11 +314,11 @@ class Screener:
             _give(code, says_so, Reason.OPTED_OUT_IN_WAREHOUSE)
             unsure = says_so & np.isin(code, _UNSURE)
             meant = meanings(given[self.msisdn].filter(pa.array(unsure)), self.allowed_countries)
-            said = distinct(np.concatenate([numbers.msisdn[says_so], meant]))
+            opted_out = distinct(np.concatenate([numbers.msisdn[says_so], meant]))
         first, second = digest(keys).T.copy()
-        said = said[said != 0]
+        opted_out = opted_out[opted_out != 0]
         keyed = says_so & ~are_blank(keys)
-        said_keys = np.column_stack([first[keyed], second[keyed]])
+        opted_out_keys = np.column_stack([first[keyed], second[keyed]])
         found = self._kinds(batch.schema, given)
         texts = [name for name, kind in found.items() if not isinstance(kind, ValueKind)]
         word_counts = {
@@ -334,16 +332,16 @@ class Screener:
             gap,
             first,
             second,
-            said,
-            said_keys,
+            opted_out,
+            opted_out_keys,
             found,
             word_counts,
         )
 
     def _give_national_abroad(self, code: Codes, given: Mapping[str, pa.Array]) -> None:
-        """Of people in other countries, a number without a country's code is not read as French.
+        """Exclude numbers without a country code in rows of other countries.
 
-        What the campaign says of `national_numbers` is said of these, too.
+        They are not read as French, unless the campaign sets `national_numbers`.
         """
         elsewhere = np.zeros(len(code), np.bool_)
         for name in filter(means_country, given if self.national_numbers is None else ()):
@@ -356,7 +354,7 @@ class Screener:
             _give(code, elsewhere, Reason.NATIONAL_MSISDN)
 
     def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
-        """The kind that a batch's source gives a column, or those that its texts agree upon."""
+        """For each column the kind from its source, or the kinds that its texts fit."""
         found: dict[str, Found] = {}
         for name in self.carried:
             kind = kinds.of_field(schema.field(name))
@@ -369,13 +367,13 @@ class Screener:
 
     @property
     def _reads_national(self) -> bool:
-        """Whether a number without a country's code can only be French."""
+        """Whether a number without a country code can only be French."""
         return self.national_numbers == FRANCE or not is_ambiguous(self.allowed_countries)
 
     def texts(self, batch: pa.RecordBatch, before: int = 0) -> dict[str, pa.Array]:
-        """A batch's columns as text; those of `encodable` stay dictionary encoded if they are.
+        """A batch's columns as text; `encodable` ones stay dictionary encoded if they are.
 
-        `before` counts the rows of earlier batches, for errors.
+        `before` is the number of rows before the batch, for errors.
         """
         encoded = [
             name
@@ -390,7 +388,7 @@ class Screener:
             try:
                 words = as_text(pa.RecordBatch.from_arrays([column.dictionary], [name]))[0]
             except SourceError:
-                as_text(batch.select([name]), before + 1)  # tells the row, and not the word
+                as_text(batch.select([name]), before + 1)  # raises with the row's number
                 raise
             texts[name] = pa.DictionaryArray.from_arrays(column.indices, words)
         return texts
@@ -398,8 +396,8 @@ class Screener:
     def among(self, present: Sequence[str]) -> list[str]:
         """The columns to read, of those that the query returns.
 
-        Raises SourceError for the first that the campaign asks for and the query lacks, or that
-        may be meant to say who has opted out, or where people live, and does not.
+        Raises SourceError for the first column that the campaign needs and the query lacks, and for
+        a name that resembles an opt-out or a place and is not used as one.
         """
         for fault in self.column_faults(present):
             raise SourceError(fault.sentence)
@@ -411,7 +409,7 @@ class Screener:
         ]
 
     def column_faults(self, present: Sequence[str]) -> Iterator["ColumnFault"]:
-        """Each column that the query lacks, or returns by a name that may mean another thing."""
+        """Yield faults: needed columns that the query lacks, and misleading names."""
         asked = self._asked()
         for name, by in asked.items():
             if name not in present:
@@ -430,8 +428,8 @@ class Screener:
                     name,
                     None,
                     f"the query of {self.query} returns a column {name!r}, did you mean "
-                    f"{OPTED_OUT}? A column of that name leaves out whoever has opted out. Call it "
-                    "so if it is one, such as `opted_out_at IS NOT NULL AS opted_out` or `NOT "
+                    f"{OPTED_OUT}? A column of that name excludes recipients who opted out. Name "
+                    "it so if it is one, such as `opted_out_at IS NOT NULL AS opted_out` or `NOT "
                     "opt_in AS opted_out`; if it is none, give it another name, or take it out of "
                     "the query",
                 )
@@ -439,9 +437,9 @@ class Screener:
                 yield ColumnFault(
                     name,
                     None,
-                    f"the query of {self.query} returns a column {name!r}, which nothing reads: if "
-                    f"it holds the country's code of {self.msisdn}, a number without it may be "
-                    f"somebody else's: join them, such as `'+' || {name} || {self.msisdn} AS "
+                    f"the query of {self.query} returns a column {name!r}, which is not read: if "
+                    f"it is the country's code of {self.msisdn}, a number without it may belong to "
+                    f"another subscriber: join them, such as `'+' || {name} || {self.msisdn} AS "
                     f"{self.msisdn}`; if not, give it another name, or take it out of the query",
                 )
             if self.lacks_postcode and name not in asked and means_postcode(name):
@@ -449,14 +447,14 @@ class Screener:
                     name,
                     None,
                     f"the query of {self.query} returns a column {name!r}, and campaign.yaml names "
-                    "no postcode, so that people would be written to in the hours of their number "
-                    f"alone, did you mean `postcode: {name}`? If it tells where people live, write "
-                    "that in campaign.yaml; if not, give it another name, or take it out of the "
-                    "query",
+                    "no postcode, so messages would go out in the open hours of the number "
+                    f"alone, did you mean `postcode: {name}`? If it is the recipients' place, "
+                    "write that in campaign.yaml; if not, give it another name, or take it out of "
+                    "the query",
                 )
 
     def _asked(self) -> dict[str, str]:
-        """Every column that the campaign asks for, and by which key of campaign.yaml, or "text"."""
+        """Each column that the campaign needs, and its key in campaign.yaml, or "text"."""
         own = {self.key: "key", self.msisdn: "msisdn"}
         if self.postcode:
             own.setdefault(self.postcode, "postcode")
@@ -471,9 +469,9 @@ class Screener:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFault:
-    """What is wrong with one name among a query's columns.
+    """A fault of one name among a query's columns.
 
-    `asked_by` is the key of campaign.yaml that asks for it, "text", or None where nothing does.
+    `asked_by` is the key of campaign.yaml that needs it, "text", or None if nothing does.
     """
 
     column: str
@@ -483,29 +481,29 @@ class ColumnFault:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is remembered of rows, one entry a row: 31 bytes."""
+    """The stored facts of rows, 31 bytes a row."""
 
     msisdn: Ints
-    region: Small  # place in REGIONS
-    place: Small  # of their zone, in the geography's
-    code: Codes  # of the reason, 0 while it stands
-    gap: Small  # 0, or 3 * place of the needed column + place in _GAPS + 1
-    first: Uint64s  # half of the key's digest
-    second: Uint64s  # its other half
-    said: Ints  # not by row: the numbers that the warehouse says opted out,
-    said_keys: Uint64s  # and the digests of the keys, two words each
-    kinds: Mapping[str, Found]  # by column, of those that the text uses
-    word_counts: Mapping[str, WordCounts]  # by column of text that the text computes with
+    region: Small  # index in REGIONS
+    place: Small  # index of the zone in the geography's
+    code: Codes  # index of the reason, 0 for none yet
+    gap: Small  # 0, or 3 * index of the needed column + index in _GAPS + 1
+    first: Uint64s  # one half of the key's digest
+    second: Uint64s  # the other half
+    opted_out: Ints  # not by row: numbers that are opted out in the warehouse,
+    opted_out_keys: Uint64s  # and the digests of their keys, two words each
+    kinds: Mapping[str, Found]  # of the text's columns, by name
+    word_counts: Mapping[str, WordCounts]  # of the computed text columns, by name
 
 
 class _Pages:
-    """All pages so far, in arrays with room for more, so that no row is ever there twice."""
+    """All pages so far, in arrays with spare room, so that no row is in memory twice."""
 
     def __init__(self) -> None:
         self._rows = 0
         self._columns = {name: np.empty(ROOM, kind) for name, kind in _KINDS.items()}
-        self._said: list[Ints] = []
-        self._said_keys: list[Uint64s] = []
+        self._opted_out: list[Ints] = []
+        self._opted_out_keys: list[Uint64s] = []
         self._kinds: dict[str, Found] = {}
         self._word_counts: dict[str, WordCounts] = {}
 
@@ -518,8 +516,8 @@ class _Pages:
                 self._columns[name] = column
             column[self._rows : end] = getattr(page, name)
         self._rows = end
-        self._said.append(page.said)
-        self._said_keys.append(page.said_keys)
+        self._opted_out.append(page.opted_out)
+        self._opted_out_keys.append(page.opted_out_keys)
         for name, found in page.kinds.items():
             self._kinds[name] = _both(self._kinds.get(name), found)
         for name, counts in page.word_counts.items():
@@ -527,15 +525,19 @@ class _Pages:
 
     def whole(self) -> _Page:
         columns = {name: column[: self._rows] for name, column in self._columns.items()}
-        said = distinct(np.concatenate([np.zeros(0, np.int64), *self._said]))
-        keys = np.concatenate([np.zeros((0, 2), np.uint64), *self._said_keys])
+        opted_out = distinct(np.concatenate([np.zeros(0, np.int64), *self._opted_out]))
+        keys = np.concatenate([np.zeros((0, 2), np.uint64), *self._opted_out_keys])
         return _Page(
-            **columns, said=said, said_keys=keys, kinds=self._kinds, word_counts=self._word_counts
+            **columns,
+            opted_out=opted_out,
+            opted_out_keys=keys,
+            kinds=self._kinds,
+            word_counts=self._word_counts,
         )
 
     @property
     def kinds(self) -> dict[str, ValueKind]:
-        """What the values of each column are, where that is known."""
+        """The kind of each column, if known."""
         known = {
             name: found if isinstance(found, ValueKind) else next(iter(found), ValueKind.TEXT)
             for name, found in self._kinds.items()
@@ -559,7 +561,7 @@ def _both(one: Found, other: Found) -> Found:
     return kinds.merged(one, other)
 
 
-ROOM = 1 << 23  # rows; memory that is never written to costs nothing
+ROOM = 1 << 23  # rows; memory that is never written is free
 _KINDS: dict[str, npt.DTypeLike] = {
     **{"msisdn": np.int64, "region": np.int16, "place": np.int16},
     **{"code": np.int8, "gap": np.int16},
@@ -573,8 +575,8 @@ def _settled(
     rows = len(page.code) if limit is None else min(limit, len(page.code))
     msisdn, code, gap = page.msisdn[:rows], page.code[:rows], page.gap[:rows]
     first, second = page.first[:rows], page.second[:rows]
-    _give(code, _among(msisdn, page.said), Reason.OPTED_OUT_IN_WAREHOUSE)
-    _give_opted_out_keys(code, first, second, page.said_keys)
+    _give(code, _among(msisdn, page.opted_out), Reason.OPTED_OUT_IN_WAREHOUSE)
+    _give_opted_out_keys(code, first, second, page.opted_out_keys)
     standing = code == 0
     with ThreadPoolExecutor(1, thread_name_prefix="sms-keys") as beside:
         sorting = beside.submit(lambda: _numbers(first[standing])[1])
@@ -594,21 +596,21 @@ def _settled(
     return Survey(screener, msisdn, region, place, code, gap, rows == len(page.code))
 
 
-def _give_opted_out_keys(code: Codes, first: Uint64s, second: Uint64s, said: Uint64s) -> None:
-    """Leave out the other numbers of a person who opted out, by the person's key."""
+def _give_opted_out_keys(code: Codes, first: Uint64s, second: Uint64s, opted_out: Uint64s) -> None:
+    """Exclude the other numbers of a key that opted out."""
     standing = np.flatnonzero(code == 0)
-    likely = standing[_among(first[standing], said[:, 0])]
+    likely = standing[_among(first[standing], opted_out[:, 0])]
     if likely.size:
-        known = set(map(tuple, said[_among(said[:, 0], first[likely])].tolist()))
+        known = set(map(tuple, opted_out[_among(opted_out[:, 0], first[likely])].tolist()))
         keys = zip(first[likely].tolist(), second[likely].tolist(), strict=True)
         same = np.array([key in known for key in keys], np.bool_)
         code[likely[same]] = _CODE[Reason.OPTED_OUT_IN_WAREHOUSE]
 
 
 def _numbers(values: Word) -> tuple[Word, Word]:
-    """The same values sorted and each once, and those that are there more than once.
+    """The values sorted and distinct, and the sorted repeats.
 
-    Sorting costs a third of what a hash table does, in time and in memory.
+    Sorting takes a third of a hash table's time and memory.
     """
     values.sort()
     again = values[1:] == values[:-1]
@@ -617,7 +619,7 @@ def _numbers(values: Word) -> tuple[Word, Word]:
 
 
 def _give_fillers(code: Codes, msisdn: Ints, shared: Ints) -> None:
-    """Tell duplicates of a number in very many rows from those of others."""
+    """Give FILLER_MSISDN to duplicates of a number that is in very many rows."""
     fillers = _repeated(shared, MANY_ROWS - 1)
     if fillers.size:
         duplicates = np.flatnonzero(code == _CODE[Reason.DUPLICATE_MSISDN])
@@ -625,7 +627,7 @@ def _give_fillers(code: Codes, msisdn: Ints, shared: Ints) -> None:
 
 
 def _repeated(shared: Ints, times: int) -> Ints:
-    """Which of some sorted numbers are there so many times, each once."""
+    """The distinct values that occur at least `times` times in a sorted array."""
     begins = shared[: max(len(shared) - times + 1, 0)]
     return distinct(begins[begins == shared[times - 1 :]])
 
@@ -638,10 +640,10 @@ def _give_duplicates(
     second: Uint64s,
     shared_keys: Uint64s,
 ) -> None:
-    """Leave one row standing for each number and each key: the first that could have both.
+    """Keep one row for each number and each key: the first row where both are free.
 
-    `shared` and `shared_keys` are the numbers, and the first halves of keys, that more than one
-    row has; some of those rows may have fallen since.
+    `shared` and `shared_keys` are numbers, and first halves of keys, that several rows have; some
+    of those rows may be excluded already.
     """
     standing = code == 0
     same_number = standing & _among(msisdn, shared)
@@ -650,7 +652,7 @@ def _give_duplicates(
         taken = pd.Series(msisdn[rows]).duplicated().to_numpy(np.bool_)
         code[rows[taken]] = _CODE[Reason.DUPLICATE_MSISDN]
         return
-    # One by one, since a row that loses its key must not keep its number from a later one.
+    # Row by row: a row that is excluded by its key must not block its number for a later row.
     rivals = np.flatnonzero(same_number | (standing & _among(first, shared_keys)))
     taken_numbers: set[int] = set()
     taken_keys: set[tuple[int, int]] = set()
@@ -672,7 +674,7 @@ def _give_duplicates(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Every candidate's fate, in the order of the rows."""
+    """The decision on every candidate, in the order of rows."""
 
     screener: Screener
     _msisdn: Ints
@@ -680,25 +682,23 @@ class Survey:
     _place: Small
     _code: Codes
     _gap: Small
-    _whole: bool  # no row lies beyond a limit
-    kinds: Mapping[str, ValueKind] = field(
-        default_factory=dict
-    )  # of the text's columns, where known
-    _files: Small | None = None  # by row, of those that are written to; None: all in one
+    _whole: bool  # no row was cut off by a limit
+    kinds: Mapping[str, ValueKind] = field(default_factory=dict)  # of the text's columns, if known
+    _files: Small | None = None  # the file of each row in the audience; None: all in one
 
     @property
     def candidates(self) -> int:
-        """How many rows were judged."""
+        """The number of checked rows."""
         return len(self._code)
 
     @property
     def audience(self) -> int:
-        """How many of them are written to."""
+        """The number of rows in the audience."""
         return int(np.count_nonzero(self._code == 0))
 
     @property
     def read_as(self) -> dict[str, str]:
-        """What each column that the text computes with was taken for, where no type says it."""
+        """The assumed kind of each computed column without a type."""
         guessed = self.screener.computed if self.screener.untyped else ()
         return {
             name: kind.noun
@@ -708,16 +708,16 @@ class Survey:
 
     @property
     def people(self) -> dict[str, int]:
-        """How many of them live in each zone, by its code, in the geography's order."""
+        """The size of the audience in each zone, by code, in the geography's order."""
         zones = self.screener.geography.zones
         counts = np.bincount(self._place[self._code == 0], minlength=len(zones)).tolist()
         return {each.code: count for each, count in zip(zones, counts, strict=True) if count}
 
     def dealt(self, files: Sequence[tuple[str, int]]) -> "Survey":
-        """The same with everybody dealt to files, each of a zone and so many of its people.
+        """The survey with the audience assigned to files, each a (zone, size) pair.
 
-        Within a zone people go to its files in the order of their rows. Raises ValueError if the
-        files don't hold everybody.
+        Within a zone, rows fill its files in order. Raises ValueError if the sizes don't match the
+        audience.
         """
         files_of: dict[str, list[int]] = {}
         for number, (code, _) in enumerate(files):
@@ -737,20 +737,20 @@ class Survey:
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many are not, by code of the reason."""
+        """The number of excluded rows by reason code."""
         counts = np.bincount(self._code, minlength=len(_REASONS) + 1)[1:].tolist()
         pairs = zip(_REASONS, counts, strict=True)
         return Counter({str(reason): count for reason, count in pairs if count})
 
     def split(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Screening]:
-        """The same rows as the survey read, taken apart batch by batch.
+        """Yield the surveyed rows, batch by batch, split into audience and excluded.
 
-        Raises SourceError if they are fewer or more than the survey saw.
+        Raises SourceError if the rows are fewer or more than the survey read.
         """
         yield from ordered(self.part, self.stretches(batches))
 
     def stretches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Stretch]:
-        """The same rows as the survey read, with their places. Raises as `split` does."""
+        """Yield the surveyed rows with their places. Raises as `split` does."""
         first = 0
         for batch in batches:
             if batch.num_rows and first >= self.candidates:
@@ -772,10 +772,10 @@ class Survey:
         )
 
     def part(self, stretch: Stretch) -> Screening:
-        """Take a stretch apart; those of one survey may be taken apart in any order."""
+        """Split one stretch; the stretches of a survey may be split in any order."""
         first, batch = stretch.first, stretch.rows
-        here = slice(first, first + batch.num_rows)
-        code = self._code[here]
+        span = slice(first, first + batch.num_rows)
+        code = self._code[span]
         asked = self.screener
         kept, out = np.flatnonzero(code == 0), np.flatnonzero(code)
         people = asked.texts(_taken(batch, [asked.key, *asked.carried], kept))
@@ -783,9 +783,9 @@ class Survey:
         audience = [
             pa.array(kept + first + 1),
             people[asked.key],
-            pa.array(self._msisdn[here][kept]),
-            _COUNTRIES.take(pa.array(self._region[here][kept])),
-            pa.array(self._files_of(here, kept)),
+            pa.array(self._msisdn[span][kept]),
+            _COUNTRIES.take(pa.array(self._region[span][kept])),
+            pa.array(self._files_of(span, kept)),
             *(people[name] for name in asked.carried),
         ]
         excluded = [
@@ -793,36 +793,36 @@ class Survey:
             others[asked.key],
             others[asked.msisdn],
             _WORDS.take(pa.array(code[out])),
-            self._details(here, out),
+            self._details(span, out),
         ]
         return Screening(
             pa.RecordBatch.from_arrays(audience, schema=asked.audience_schema(self.kinds)),
             pa.RecordBatch.from_arrays(excluded, schema=EXCLUDED_SCHEMA),
         )
 
-    def _files_of(self, here: slice, rows: Ints) -> Small:
-        """Which file each of these rows goes to."""
-        return np.zeros(len(rows), np.int16) if self._files is None else self._files[here][rows]
+    def _files_of(self, span: slice, rows: Ints) -> Small:
+        """The file index of each of these rows."""
+        return np.zeros(len(rows), np.int16) if self._files is None else self._files[span][rows]
 
-    def _details(self, here: slice, rows: Ints) -> pa.Array:
-        """The country that isn't enabled, or the column that lacks something."""
-        code, gap = self._code[here][rows], self._gap[here][rows]
+    def _details(self, span: slice, rows: Ints) -> pa.Array:
+        """The country that isn't enabled, or the column with the gap."""
+        code, gap = self._code[span][rows], self._gap[span][rows]
         columns = pa.array(["", *self.screener.required], pa.large_string())
         lacking = np.isin(code, _GAP_CODES[1:])
         column = columns.take(pa.array(np.where(lacking, (gap - 1) // len(_GAPS) + 1, 0)))
         home = pa.scalar(self.screener.postcode or "", pa.large_string())
         column = pc.if_else(pa.array(code == _CODE[Reason.UNREADABLE_POSTCODE]), home, column)
-        country = _COUNTRIES.take(pa.array(self._region[here][rows]))
+        country = _COUNTRIES.take(pa.array(self._region[span][rows]))
         return pc.if_else(pa.array(code == _CODE[_NOT_ENABLED]), country, column)
 
 
 _NOT_ENABLED = Reason.COUNTRY_NOT_ENABLED
-# Who wrote the number may have meant another: an opt-out holds for each that it can be.
+# The number may be another one than written: the opt-out counts for each possible number.
 _UNSURE = [_CODE[Reason.NATIONAL_MSISDN], _CODE[Reason.OVERSEAS_AS_METROPOLITAN]]
 
 
 def _taken(batch: pa.RecordBatch, columns: Sequence[str], rows: Ints) -> pa.RecordBatch:
-    """Some rows of some columns, each once."""
+    """Some rows of some columns, without repeated columns."""
     return batch.select([*dict.fromkeys(columns)]).take(pa.array(rows))
 
 
@@ -833,7 +833,7 @@ def _is_encoded(kind: pa.DataType) -> bool:
 
 
 def _says_france(column: pa.Array) -> Flags:
-    """Which rows of a column of countries are blank, or say France or a part of it."""
+    """Which rows of a column of countries are blank, France, or a part of France."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     words = encoded.dictionary
     letters = pc.replace_substring_regex(
@@ -845,7 +845,7 @@ def _says_france(column: pa.Array) -> Flags:
     return rows
 
 
-# Names and codes of France and of its parts, whose numbers are written alike.
+# Names and codes of France and its parts, which write numbers the same way.
 _FRENCH = pa.array(
     [
         *("fr", "fra", "fx", "france", "francemetropolitaine", "metropole", "french", "frankreich"),
@@ -862,7 +862,7 @@ _FRENCH = pa.array(
 
 
 def _give(code: Codes, rows: Flags, reason: Reason) -> None:
-    """Give a reason to those of `rows` that still stand."""
+    """Set the reason on those of `rows` that have none yet."""
     code[rows & (code == 0)] = _CODE[reason]
 
 
@@ -875,7 +875,7 @@ def _give_faults(code: Codes, faults: pa.DictionaryArray) -> None:
 def _note_gaps(
     gap: Small, column: pa.Array, place: int, blank: Callable[[pa.Array], Flags]
 ) -> None:
-    """Note what the column lacks, for rows where no earlier column lacks anything."""
+    """Note the column's gaps in rows that have no earlier gap."""
     base = place * len(_GAPS) + 1
     words = column.dictionary if pa.types.is_dictionary(column.type) else column
     null = nulls_of(words)
@@ -893,11 +893,11 @@ def _note_gaps(
 
 
 def are_blank(column: pa.LargeStringArray) -> Flags:
-    """Which values are null, or nothing that a phone shows: empty, spaces, signs without shape."""
+    """Which values are null or invisible: empty, spaces, characters without shape."""
     data, offsets = bytes_of(column)
     blank: Flags = nulls_of(column) | (offsets[1:] == offsets[:-1])
     filled = np.flatnonzero(~blank)
-    # They are told by their first byte: ASCII's, or one of those that begin all of Unicode's.
+    # Found by the first byte: an ASCII one, or one of the lead bytes of invisible characters.
     first = data[offsets[filled]]
     suspect = filled[(first <= 0x20) | np.isin(first, _SPACE_LEADS)]
     if suspect.size:
@@ -907,22 +907,22 @@ def are_blank(column: pa.LargeStringArray) -> Flags:
 
 
 def nothing_on_a_phone(column: pa.LargeStringArray) -> Flags:
-    """Which values are blank, or are once GSM has dropped what it lacks, such as an emoji."""
+    """Which values are blank, or become blank when GSM drops characters, such as emoji."""
     blank = are_blank(column)
     data, offsets = bytes_of(column)
     rest = np.flatnonzero(~blank)
-    # What GSM drops begins with a space, a control character, or beyond ASCII and the letters of
-    # French, whose first byte is 0xC3.
+    # Dropped characters begin with a space, a control character, or a byte outside ASCII except
+    # 0xC3, the lead byte of French letters.
     first = data[offsets[rest]]
     suspect = rest[(first <= 0x20) | ((first >= 0x7F) & (first != 0xC3))]
     if suspect.size:
-        # What nothing stands for stays under this policy: a text of `?` is one.
+        # Under this policy a character without a transliteration stays: `?` is visible.
         blank[suspect] = are_blank(gsm.clean(column.take(pa.array(suspect)), "exclude").texts)
     return blank
 
 
 _SPACE_LEADS = np.array([0x7F, 0xC2, 0xCD, 0xD8, 0xDC, 0xE1, 0xE2, 0xE3, 0xEF, 0xF3], np.uint8)
-# Spaces, controls, formats, and letters that are drawn as nothing (the blank of Braille, fillers).
+# Spaces, controls, formats, and letters without shape (Braille blank, fillers).
 _UNSEEN = r"[\s\p{Z}\p{C}\x{034F}\x{115F}\x{1160}\x{2800}\x{3164}\x{FFA0}]+"
 
 
@@ -938,7 +938,7 @@ def _longer(column: pa.LargeStringArray, most: int) -> Flags:
 
 
 def _says_opted_out(column: pa.LargeStringArray) -> Flags:
-    """Which rows the warehouse's own column takes off the list; null is no opt-out."""
+    """Which rows are opted out by the warehouse's column; null means no opt-out."""
     encoded = column.dictionary_encode()
     words = [word.strip().casefold() for word in encoded.dictionary.to_pylist()]
     says_so = np.array([word not in NOT_OPTED_OUT for word in words] + [False], dtype=np.bool_)
@@ -947,9 +947,9 @@ def _says_opted_out(column: pa.LargeStringArray) -> Flags:
 
 
 def _among(values: Word, known: Word) -> Flags:
-    """Which of `values` are in `known`, of which there should be fewer.
+    """Which of `values` are in `known`; `known` should be the smaller one.
 
-    Most that aren't are told by their last bits, from a table that a core's cache holds.
+    A table of the low bits, which fits a core's cache, excludes most values first.
     """
     found = np.zeros(len(values), np.bool_)
     if not known.size:

@@ -1,1 +1,1 @@
-"""What crosses the wire: the names of files, and their bytes, both ways."""
+"""The format of files at the gateway, in both directions: names and bytes."""

@@ -1,6 +1,6 @@
-"""What a text may have been before its accents were lost, written out or read in a wrong encoding.
+"""Possible originals of a text with damaged accents or a wrong encoding.
 
-What belongs here: the readings that are worth a second look. What they say is `stop_words`'.
+This module yields the readings; `stop_words` decides what they mean.
 """
 
 import html
@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-# What is left of a letter with an accent: one or two signs that are not ASCII (the provider's own
-# page shows `Ă©` for é), or a question mark within a word. Small letters of French are no remains.
+# The remains of an accented letter: one or two non-ASCII characters (the provider's own page shows
+# `Ă©` for é), or a question mark inside a word. French small letters are not remains.
 _BROKEN = re.compile(
     r"(?![àâäçîïôöùûüœæ’]+(?![^\x00-\x7f]))[^\x00-\x7f]+"
     r"|(?<=[A-Za-z])\?+|(?<![\w?])\?+(?=[A-Za-z])"
@@ -19,10 +19,10 @@ _CODE_POINT = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
 
 
 def readings(text: str) -> Iterator[str]:
-    """The text as it stands, then whatever else it may mean."""
+    """Yield the text itself, then its other possible readings."""
     yield text
     if not text.isascii() or "?" in text:
-        # Of the letters with an accent in words of R35, all are an e.
+        # Every accented letter in the words of R35 is an e.
         yield _BROKEN.sub("e", text)
     if "&" in text:
         yield html.unescape(text)

@@ -1,6 +1,6 @@
 """Names of files at the gateway: ours in `Send`, the provider's in `Report` (R25, R27, R30-R34).
 
-A stem is fixed for life, only its extension moves. French wall time appears here because the
+A stem never changes, only its extension does. This module uses French wall time because the
 provider reads it from the name.
 """
 
@@ -14,7 +14,7 @@ from sms.clock import PARIS
 from sms.errors import ConfigurationError
 
 STEM = re.compile(r"SEND-([A-Za-z0-9]{5})-(\d{8})-(\d{4})-([A-Za-z0-9]{1,20})", re.ASCII)
-# In any case, but of ASCII alone: to others a long s and the sign of Kelvin are letters of a name.
+# Any case, ASCII only: Python's IGNORECASE would also match a long s and the Kelvin sign.
 ANY_CASE = re.IGNORECASE | re.ASCII
 SEND_NAME = re.compile(rf"({STEM.pattern})(?:\.csv)?\.(tmp|csv|lock|done|reject)", ANY_CASE)
 DRAFT_NAME = re.compile(rf"({STEM.pattern})\.[0-9a-f]{{8}}\.tmp", ANY_CASE)
@@ -22,12 +22,12 @@ REPORT_NAME = re.compile(
     r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{2,6})-([A-Za-z0-9]{1,20})\.csv(\.gz)?",
     ANY_CASE,
 )
-# What begins like a report and is called otherwise, however the provider came to that.
+# Files that begin like a report and have another name, for whatever reason.
 LIKE_REPORT = re.compile(r"[^A-Za-z0-9]*(ACK|STOP|SMSMO)(?![A-Za-z])", ANY_CASE)
 
 
 class Phase(StrEnum):
-    """How far a file has come at the gateway, by its extension (spec, *File processing*)."""
+    """The state of a file at the gateway, by its extension (spec, *File processing*)."""
 
     TMP = "tmp"
     CSV = "csv"
@@ -40,7 +40,7 @@ ARRIVED = frozenset({Phase.CSV, Phase.LOCK, Phase.DONE, Phase.REJECT})
 
 
 class ReportKind(StrEnum):
-    """What a report tells: deliveries, opt-outs, or replies."""
+    """The content of a report: deliveries, opt-outs, or replies."""
 
     ACK = "ACK"
     STOP = "STOP"
@@ -49,7 +49,7 @@ class ReportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SubmissionName:
-    """The name a file keeps for life at the gateway; only its extension moves."""
+    """The fixed name of a file at the gateway; only its extension changes."""
 
     service_id: str
     send_at: datetime
@@ -77,30 +77,30 @@ class SubmissionName:
         return f"SEND-{self.service_id}-{local:%Y%m%d-%H%M}-{self.campaign_id}"
 
     def at(self, phase: Phase) -> str:
-        """The whole file name at a phase; `.tmp` replaces `.csv`, it is not added to it (R27)."""
+        """The file name at a phase; `.tmp` replaces `.csv`, it is not appended (R27)."""
         return f"{self.stem}.{phase}"
 
 
 def draft_name(stem: str, token: str) -> str:
-    """What one try calls its upload until it is whole; no two tries write the same file."""
+    """The name of one try's unfinished upload; each try has its own."""
     return f"{stem}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.{Phase.TMP}"
 
 
 def is_draft(name: str, stem: str) -> bool:
-    """Whether a name in `Send` is some try's upload of `stem` under way."""
+    """Whether a name in `Send` is an unfinished upload of `stem`."""
     match = DRAFT_NAME.fullmatch(name)
     return match is not None and match[1].casefold() == stem.casefold()
 
 
 def stem_of(name: str) -> str | None:
-    """The stem of a file in `Send` or of an upload under way; None for any other name."""
+    """The stem of a file in `Send` or of an unfinished upload; None for any other name."""
     match = SEND_NAME.fullmatch(name) or DRAFT_NAME.fullmatch(name)
     return match[1] if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class ReportName:
-    """A report's name: whose it is, and which file's."""
+    """A report's name: its account and the file that it reports on."""
 
     kind: ReportKind
     service_id: str
@@ -112,12 +112,12 @@ class ReportName:
 
     @property
     def stem(self) -> str:
-        """The stem of the file reported on, if the provider kept its hour (R34)."""
+        """The stem of the reported file, if the provider kept its hour (R34)."""
         return f"SEND-{self.service_id}-{self.date_hour}-{self.campaign_id}"
 
     @classmethod
     def parse(cls, name: str) -> "ReportName | None":
-        """The report that `name` announces; None for any other file."""
+        """The parsed name of a report; None for any other file."""
         match = REPORT_NAME.fullmatch(name)
         if not match:
             return None
@@ -126,27 +126,27 @@ class ReportName:
 
 
 def reports_on(name: str, stem: str) -> bool:
-    """Whether a file is a report on the file of this very stem."""
+    """Whether a file is a report on the file of this stem."""
     report = ReportName.parse(name)
     return report is not None and report.stem.casefold() == stem.casefold()
 
 
 def is_compressed(name: str) -> bool:
-    """Whether a report's name says that gzip has packed it."""
+    """Whether a report's name marks it as packed by gzip."""
     return name.lower().endswith(".gz")
 
 
 def misnamed_report(name: str) -> ReportKind | None:
-    """The kind of report that a name seems to announce without being the name of one."""
+    """The kind of a report with an invalid name; None for a valid name or another file."""
     match = LIKE_REPORT.match(name)
     return ReportKind(match[1].upper()) if match and ReportName.parse(name) is None else None
 
 
 def phase_of(name: str, stem: str) -> Phase | None:
-    """The phase that a name in `Send` shows for `stem`; None if it is another file's.
+    """The phase of `stem` in a name from `Send`; None for another file's name.
 
-    Both `stem.tmp` and `stem.csv.tmp` count, in any case: what the provider's page says and what
-    its example shows differ (R27).
+    Accepts `stem.tmp` and `stem.csv.tmp` in any case: the provider's page and its example differ
+    (R27).
     """
     match = SEND_NAME.fullmatch(name)
     if not match or match[1].casefold() != stem.casefold():
@@ -155,13 +155,13 @@ def phase_of(name: str, stem: str) -> Phase | None:
 
 
 def submitted_file(name: str) -> str | None:
-    """What all names of one submission in `Send` have in common, and no others."""
+    """The common key of all names of one submission in `Send`; None for other names."""
     match = SEND_NAME.fullmatch(name)
     return match[1].casefold() if match else None
 
 
 def reported_campaign(name: str) -> str | None:
-    """What all delivery reports of one campaign have in common, whatever their hour (R34)."""
+    """The common key of all delivery reports of one campaign, at any hour (R34)."""
     report = ReportName.parse(name)
     if report is None or report.kind is not ReportKind.ACK:
         return None

@@ -1,6 +1,6 @@
-"""The very bytes of a report's rows that can't be read, fetched from the file a second time.
+"""The original bytes of a report's unreadable rows, from a second reading of the file.
 
-What belongs here: where such a row begins and ends. Why it can't be read, the readers said.
+The readers report why a row is unreadable; this module finds where it begins and ends.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sms.wire.report_rows import BLOCK, LONGEST_ROW
 
-TOGETHER = 1 << 20  # bytes of rows in one batch, about
+TOGETHER = 1 << 20  # approximate bytes of rows in one batch
 
 RAW = pa.schema(
     [
@@ -22,39 +22,39 @@ RAW = pa.schema(
 
 
 def raw_rows(source: BinaryIO, unreadable: pa.Table) -> Iterator[pa.RecordBatch]:
-    """The rows listed in `unreadable` (`reports.UNREADABLE`, by line) with their bytes (`RAW`).
+    """Yield the rows of `unreadable` (`reports.UNREADABLE`, by line) with their bytes (`RAW`).
 
-    Of a row beyond all measure its first 64 KiB. In batches, so that memory stays flat.
+    A longer row is cut to 64 KiB. Batches keep the memory constant.
     """
     lines = _lines(source)
-    found: list[tuple[int, str, bytes]] = []
+    rows: list[tuple[int, str, bytes]] = []
     size = 0
     for batch in unreadable.to_batches(max_chunksize=1000):
         for row in batch.to_pylist():
             raw = _row(lines, row["line"], row["lines"])
-            found.append((row["line"], row["reason"], raw))
+            rows.append((row["line"], row["reason"], raw))
             size += len(raw)
             if size >= TOGETHER:
-                yield _batch(found)
-                found, size = [], 0
-    if found:
-        yield _batch(found)
+                yield _batch(rows)
+                rows, size = [], 0
+    if rows:
+        yield _batch(rows)
 
 
 def _row(lines: Iterator[tuple[int, bytes]], first: int, count: int) -> bytes:
-    """A row's lines, out of lines that were not read further than where it begins."""
+    """The bytes of a row; `lines` must not have passed its first line."""
     upto = first + count - 1
-    found = []
+    rows = []
     for number, line in lines:
         if number >= first:
-            found.append(line)
+            rows.append(line)
         if number >= upto:
             break
-    return b"\n".join(found).removesuffix(b"\r")
+    return b"\n".join(rows).removesuffix(b"\r")
 
 
 def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file and their numbers; of an endless one the beginning."""
+    """Yield the lines of a file with their numbers; a very long line is cut."""
     number, rest = 0, b""
     while block := source.read(BLOCK):
         *whole, rest = (rest + block).split(b"\n")
@@ -66,8 +66,8 @@ def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number + 1, rest
 
 
-def _batch(found: list[tuple[int, str, bytes]]) -> pa.RecordBatch:
-    columns = zip(*found, strict=True)
+def _batch(rows: list[tuple[int, str, bytes]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, of.type) for column, of in zip(columns, RAW, strict=True)], schema=RAW
     )
