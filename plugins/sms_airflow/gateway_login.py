@@ -1,9 +1,9 @@
-"""What the connection of the gateway says, read and checked before anything is done with it.
+"""Reading and checking of the gateway's connection, before it is used.
 
-An extra of a name that nobody reads, or of a value that a library takes for another, does harm
-without a word: the wrong directory, a login that is refused until the address is shut out. So all
-of it is read here, for tasks and triggers alike, and a ConfigurationError says which setting is
-wrong, what it is, and what to do. No value of a secret is in it.
+An extra with an unknown name, or with a value of the wrong type, would do silent harm: the wrong
+directory, or refused logins until the server blocks the address. So all fields are read here, for
+tasks and triggers alike. A ConfigurationError names the wrong setting and the remedy, and never
+quotes a secret.
 """
 
 import contextlib
@@ -35,9 +35,9 @@ SERVICE_ID = re.compile(r"[A-Za-z0-9]{5}", re.ASCII)  # spec, *File name*
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to get in, and how to know that it is the right server.
+    """The login data of the gateway, and its host key.
 
-    `options` are extras of the provider's hook, by their names there, of the types that it wants.
+    `options` are extras of the provider's hook, with its names and types.
     """
 
     conn_id: str
@@ -52,15 +52,12 @@ class Login:
 
     @property
     def address(self) -> str:
-        """As it is named in sentences."""
+        """Host and port, for messages."""
         return f"{self.host}:{self.port}"
 
 
 def read(found: Connection) -> tuple[Login, dict[str, Any]]:
-    """How to log in by a connection, and the extras that say the rest of the account.
-
-    Raises ConfigurationError.
-    """
+    """The login of a connection, and all its extras. Raises ConfigurationError."""
     try:
         extras = _extras(found.extra)
         login = Login(
@@ -89,7 +86,7 @@ def _host(host: str | None) -> str:
     if not host.strip():
         raise Unusable("it has no host: fill in the provider's server")
     if host != host.strip() or re.search(r"[\s/@]", host):
-        raise Unusable("its host must be a name or an address alone, without a scheme or a space")
+        raise Unusable("its host must be only a name or an address, without a scheme or a space")
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -98,14 +95,14 @@ def _host(host: str | None) -> str:
         try:
             host.encode("idna")
         except UnicodeError:
-            raise Unusable("its host is no name that a server can have: correct it") from None
+            raise Unusable("its host is no valid server name: correct it") from None
     return host
 
 
 def _port(port: int | None) -> int:
     if port is None or 0 < port < 1 << 16:
         return port or 22
-    raise Unusable(f"its port is {port}: it is a number from 1 to 65535, most often 22")
+    raise Unusable(f"its port is {port}: write a number from 1 to 65535, most often 22")
 
 
 def _user(login: str | None) -> str:
@@ -118,18 +115,18 @@ def _user(login: str | None) -> str:
 
 
 def unread(found: Connection) -> list[str]:
-    """The names of extras that nobody reads, and that seem to be meant for nobody here."""
+    """The names of extras that are ignored."""
     with contextlib.suppress(Unusable):
         return [_named(name) for name in _given(found.extra) if name not in KNOWN]
     return []
 
 
 def _extras(text: str | None) -> dict[str, Any]:
-    """The extras that are set, each of the type that it must have; an empty one is not set."""
+    """The extras that are set, each checked; an empty extra counts as not set."""
     given = _given(text)
     for name in given.keys() - KNOWN.keys():
         if meant := _meant(name):
-            raise Unusable(f"nobody reads its extra {_named(name)}: {meant}")
+            raise Unusable(f"its extra {_named(name)} is ignored: {meant}")
     checked = {
         name: KNOWN[name](name, value)
         for name, value in given.items()
@@ -143,7 +140,7 @@ def _extras(text: str | None) -> dict[str, Any]:
         )
     if checked.get("host_key") and checked.get("no_host_key_check"):
         raise Unusable(
-            "it pins a host_key, and its extra no_host_key_check says not to check it: remove "
+            "it pins a host_key, and its extra no_host_key_check turns the check off: remove "
             "no_host_key_check"
         )
     return checked
@@ -172,28 +169,28 @@ def _path(name: str, value: Any) -> str:
 def _service_id(name: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # as YAML and templates write it
-    if SERVICE_ID.fullmatch(said := _text(name, value)):
-        return said
+    if SERVICE_ID.fullmatch(text := _text(name, value)):
+        return text
     raise Unusable(
-        f"its extra {name} is {shown(repr(said[:20]))} and must be the 5 letters or digits that "
+        f"its extra {name} is {shown(repr(text[:20]))} and must be the 5 letters or digits that "
         "the provider gave you, without a space and, in JSON, in quotes"
     )
 
 
 def _directory(name: str, value: Any) -> str:
-    said = _text(name, value)
-    parts = said.strip("/").split("/")
-    if said != said.strip() or not said.isprintable() or "\\" in said:
+    path = _text(name, value)
+    parts = path.strip("/").split("/")
+    if path != path.strip() or not path.isprintable() or "\\" in path:
         raise Unusable(
-            f"its extra {name} is {shown(repr(said[:60]))}: a directory at the gateway is written "
+            f"its extra {name} is {shown(repr(path[:60]))}: a directory at the gateway is written "
             "with / and without a space before or behind it"
         )
     if any(part in ("", ".", "..") for part in parts):
         raise Unusable(
-            f"its extra {name} is {shown(repr(said[:60]))} and must name a directory below the "
-            "login's own, such as the provider's Send and Report"
+            f"its extra {name} is {shown(repr(path[:60]))} and must name a directory below the "
+            "login directory, such as the provider's Send and Report"
         )
-    return said
+    return path
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -262,7 +259,7 @@ FIELDS = {
     **{"host": "host", "hostname": "host", "server": "host", "port": "port"},
     **{"login": "login", "user": "login", "username": "login", "password": "password"},
 }
-# What other tools call it, and is too far off to be found by its letters.
+# Names of other tools, too different to be found by similarity.
 ELSEWHERE = {
     **{"identity": "key_file", "identityfile": "key_file", "keyfilename": "key_file"},
     **{"pkey": "private_key", "key": "private_key", "sshkey": "private_key"},
@@ -277,15 +274,15 @@ ELSEWHERE = {
 
 
 def _meant(name: str) -> str:
-    """A question after, or an answer to, what an unknown extra may be meant for; or nothing."""
+    """A hint at the likely meaning of an unknown extra; "" without one."""
     bare = re.sub(r"[^a-z0-9]", "", re.sub(r"^extra__[a-z]+__", "", name.lower()))
     if bare in FIELDS:
-        return f"it is the connection's field {FIELDS[bare]} that counts, so move it there"
-    known = {each.replace("_", ""): each for each in KNOWN}
-    if "pass" in bare and bare not in known:
+        return f"the connection's field {FIELDS[bare]} is used instead, so move it there"
+    names = {each.replace("_", ""): each for each in KNOWN}
+    if "pass" in bare and bare not in names:
         return "did you mean private_key_passphrase?"
-    close = difflib.get_close_matches(bare, known, n=1, cutoff=0.75)
-    likely = known.get(bare) or ELSEWHERE.get(bare) or (known[close[0]] if close else "")
+    close = difflib.get_close_matches(bare, names, n=1, cutoff=0.75)
+    likely = names.get(bare) or ELSEWHERE.get(bare) or (names[close[0]] if close else "")
     return f"did you mean {likely}?" if likely else ""
 
 
@@ -293,7 +290,7 @@ def _named(name: str) -> str:
     return shown(name[:40])
 
 
-# The keys that they name
+# The keys of the extras
 
 
 def _own_key(extras: Mapping[str, Any]) -> asyncssh.SSHKey | None:
@@ -319,10 +316,10 @@ def _content(path: Path, where: str) -> bytes:
         if stat.S_ISDIR(found.st_mode):
             raise Unusable(f"{where} is a folder: name the key's file in it")
         if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_KEY:
-            raise Unusable(f"{where} is no key's file: name the private key's")
+            raise Unusable(f"{where} is no key file: name the private key's file")
         return path.read_bytes()
     except FileNotFoundError:
-        whole = "" if path.is_absolute() else "; write its whole path, from / on"
+        whole = "" if path.is_absolute() else "; write its absolute path"
         raise Unusable(f"{where} can't be read, as it is not there: {everywhere}{whole}") from None
     except PermissionError:
         user = "the user that Airflow runs as may not read it"
@@ -333,7 +330,7 @@ def _content(path: Path, where: str) -> bytes:
 
 
 def _certificate(extras: Mapping[str, Any]) -> str | None:
-    """The certificate that lies beside a key's file, as ssh finds it, too."""
+    """The path of the certificate beside a key's file, by ssh's rule; None if there is none."""
     path = Path(f"{extras.get('key_file') or ''}-cert.pub").expanduser()
     if not extras.get("key_file") or not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""The tasks of housekeeping: open what wiring gives, call the story, return a few counts."""
+"""The tasks of the DAG housekeeping: each calls one function of `sms` and returns counts."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from sms_airflow.tasks import PATIENT
 @task(**PATIENT)
 @in_a_sentence
 def clean_gateway() -> dict[str, int]:
-    """Delete at the gateway what is archived, loaded and over, and close what nothing is left of.
+    """Delete archived and loaded reports and finished files at the gateway; close submissions.
 
-    Fails, by name, for what must be looked at, when all else is done.
+    Fails at the end, with the names of files that need an operator.
     """
     from sms import clock
     from sms.reports import housekeeping
@@ -36,7 +36,7 @@ def clean_gateway() -> dict[str, int]:
 def expire_runs() -> dict[str, int]:
     """Delete the folders of runs that are over and older than `run_retention`.
 
-    A run that was prepared so long ago and never sent is called off.
+    A run of that age that was prepared and never sent is called off.
     """
     from sms import clock
     from sms.privacy import retention
@@ -71,8 +71,8 @@ def expire_archive() -> dict[str, int]:
 def expire_personal_data() -> dict[str, int]:
     """Erase the ledger's messages, outcomes and replies older than `personal_data_retention`.
 
-    What they counted for stays in each run's summary. The stop list stays, with `hash_stop_list` as
-    hashes.
+    Their counts stay in each run's summary. The stop list stays; with `hash_stop_list` its old
+    numbers become hashes.
     """
     from sms import clock
     from sms.privacy import retention

@@ -1,6 +1,6 @@
-"""Getting in at the gateway by a login that was read: by the provider's hook, or by asyncssh.
+"""Connecting to the gateway with a checked login: by the provider's hook, or by asyncssh.
 
-Tasks and triggers get the same key and the same pinned host key, as they were read, and no others.
+Tasks and triggers use the same key and the same pinned host key, and no others.
 """
 
 import asyncio
@@ -19,32 +19,32 @@ from sms_airflow.gateway_login import Login
 
 
 def login(conn_id: str) -> Login:
-    """The login of a connection; ConfigurationError if it can't be one."""
+    """The login of a connection. Raises ConfigurationError."""
     return gateway_login.read(BaseHook.get_connection(conn_id))[0]
 
 
 async def login_of(conn_id: str) -> Login:
-    """The same in an event loop, which an encrypted key would hold up."""
+    """The same for an event loop: in a thread, as decrypting a key would block the loop."""
     found = await BaseHook.aget_connection(conn_id)
     return (await asyncio.to_thread(gateway_login.read, found))[0]
 
 
 def hook_of(login: Login) -> SFTPHook:
-    """The provider's hook; one attempt, for a refused login must not be repeated.
+    """The provider's hook, with one attempt only, as a refused login must not be repeated.
 
-    Whether to try again after anything else is the task's decision.
+    The task decides on retries after other failures.
     """
     options = dict(login.options)
     key = ssh_keys.for_paramiko(login.key) if login.key else None
     if key and login.certificate:
         key.load_certificate(login.certificate)
-    # Of these its constructor knows nothing.
+    # The hook's constructor does not take these.
     attributes = {
         "pkey": key,
         "host_key": ssh_keys.host_key_for_paramiko(login.host_key) if login.host_key else None,
         "compress": options.pop("compress", True),
         "allow_host_key_change": options.pop("allow_host_key_change", False),
-        # Each key of ours in ~/.ssh would be a refused login.
+        # Each key in ~/.ssh would be tried, as a refused login.
         "look_for_keys": options.pop("look_for_keys", True) and not (key or login.password),
     }
     hook = SFTPHook(
@@ -59,7 +59,7 @@ def hook_of(login: Login) -> SFTPHook:
     for name, value in attributes.items():
         setattr(hook, name, value)
     if key:
-        hook.key_file = None  # which ~/.ssh/config may name
+        hook.key_file = None  # ~/.ssh/config may have set it
     return hook
 
 
@@ -76,7 +76,7 @@ async def connected(login: Login) -> AsyncIterator[asyncssh.SFTPClient]:
             [(login.key, login.certificate)] if login.certificate else login.key
         )
     elif login.password:
-        options["client_keys"] = None  # each key of ours in ~/.ssh would be a refused login
+        options["client_keys"] = None  # each key in ~/.ssh would be tried, as a refused login
     async with contextlib.AsyncExitStack() as stack:
         with telling_unpinned(login):
             line = await stack.enter_async_context(
@@ -89,7 +89,7 @@ async def connected(login: Login) -> AsyncIterator[asyncssh.SFTPClient]:
 
 @contextlib.contextmanager
 def telling_unpinned(login: Login) -> Iterator[None]:
-    """Tell a host key that is unknown, as none is pinned, from one that is another's."""
+    """Raise GatewayRefused for an unknown host key if none is pinned; other errors pass through."""
     try:
         yield
     except (paramiko.SSHException, asyncssh.HostKeyNotVerifiable) as error:
@@ -98,16 +98,16 @@ def telling_unpinned(login: Login) -> Iterator[None]:
             raise
         raise GatewayRefused(
             f"the host key of {login.address} can't be compared, as the connection "
-            f"{login.conn_id} pins none: add the extra host_key (Host key in docs/runbook.md). The "
-            "server got neither a login nor a file"
+            f"{login.conn_id} pins none: add the extra host_key (Host key in docs/runbook.md). No "
+            "login and no file was sent to the server"
         ) from error
 
 
 async def compare_host_keys(login: Login) -> None:
-    """Raise HostKeyNotVerifiable if the server shows no key of the pinned kind, or another.
+    """Raise HostKeyNotVerifiable if the server's key is not the pinned one.
 
-    asyncssh asks for the pinned kind alone, and OpenSSH hangs up, without a word, on whoever asks
-    for a kind that it hasn't. Here it may show any, the pinned kind first; nobody logs in.
+    asyncssh offers the pinned kind of key only, and OpenSSH closes the connection without a message
+    if it has no key of that kind. Here all kinds are offered, the pinned one first, without login.
     """
     if login.host_key is None:
         return

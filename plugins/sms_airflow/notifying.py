@@ -1,8 +1,8 @@
-"""Tells the operator's notifiers what became of a file, by the setting `notify`.
+"""Sends notices on a file to the operator's notifiers, by the setting `notify`.
 
-Called where the ledger writes a move down, by the one caller whose move it was: each move is told
-once at most, however often its task is retried, cleared or run twice. A notifier that fails, or
-that takes longer than its patience, is a warning in the task's log and stops nothing.
+It is called when the ledger records a file's new state, by the one caller that changed it: so each
+change causes one notice at most, however often its task is retried, cleared or run twice. If a
+notifier fails, or takes longer than PATIENCE, the task's log has a warning and the task continues.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ log = logging.getLogger(__name__)
 
 
 def of_move(ledger: Ledger, stem: str, to: State) -> None:
-    """Tell of a move of a file: what `Ledger.heard` is in a task."""
+    """Send the notice of a file's new state: the `Ledger.heard` of a task."""
     from sms.reports import notices
 
     if notices.TOLD.get(to) in _wanted():
-        _tell_about(lambda: notices.of_move(ledger, stem, to), stem)
+        _notify(lambda: notices.of_move(ledger, stem, to), stem)
 
 
 def of_overdue(ledger: Ledger, error: Exception, stem: str) -> None:
-    """Tell of a verdict or a report that did not come in time."""
+    """Send the notice of an overdue verdict or report."""
     from sms.reports import notices
 
     if "overdue" in _wanted():
-        _tell_about(lambda: notices.of_overdue(ledger, stem, str(error)), stem)
+        _notify(lambda: notices.of_overdue(ledger, stem, str(error)), stem)
 
 
 def faults(settings: Settings) -> Iterator[str]:
-    """A sentence for each notifier of the settings that can't be made."""
+    """A sentence for each notifier of the settings that can't be created."""
     for number, entry in enumerate(settings.notify, start=1):
         try:
-            _made(entry)
+            _notifier(entry)
         except Exception as error:
             yield (
-                f"the settings' notify, number {number}: {entry.notifier} can't be made "
+                f"the settings' notify, number {number}: {entry.notifier} can't be created "
                 f"({type(error).__name__}: {error}). Install its provider, or correct its arguments"
             )
 
@@ -59,8 +59,8 @@ def _wanted() -> set[str]:
     return {event for entry in wiring.settings().notify for event in entry.on}
 
 
-def _tell_about(make: Any, stem: str) -> None:
-    """Tell every notifier that wants to hear; whatever happens here, the task goes on."""
+def _notify(make: Any, stem: str) -> None:
+    """Call each notifier that asks for the event. Never raises, so that the task continues."""
     from sms_airflow import wiring
 
     try:
@@ -68,40 +68,40 @@ def _tell_about(make: Any, stem: str) -> None:
         context = get_current_context()
         for entry in wiring.settings().notify:
             if notice.event in entry.on:
-                _tell(entry, notice, context)
+                _call(entry, notice, context)
     except Exception as error:
-        log.warning("Nobody was told of %s (%s: %s)", stem, type(error).__name__, error)
+        log.warning("No notice was sent on %s (%s: %s)", stem, type(error).__name__, error)
 
 
-def _tell(entry: Notify, notice: Notice, context: Mapping[str, Any]) -> None:
-    """One notifier, in a thread: one that hangs or exits must not take a send with it."""
+def _call(entry: Notify, notice: Notice, context: Mapping[str, Any]) -> None:
+    """Call one notifier in a thread, so that one that hangs or exits can't stop the task."""
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            _made(entry)({**context, "sms": notice.facts})
+            _notifier(entry)({**context, "sms": notice.facts})
         except BaseException as error:
             failed.append(error)
 
     thread = threading.Thread(target=work, name=entry.notifier, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    told = f"{notice.event} of {notice.stem}"
+    event = f"{notice.event} of {notice.stem}"
     if thread.is_alive():
-        log.warning("%s has not told %s within %s s", entry.notifier, told, PATIENCE)
+        log.warning("%s has not sent %s within %s s", entry.notifier, event, PATIENCE)
     elif failed:
         why = f"{type(failed[0]).__name__}: {failed[0]}"
-        log.warning("%s could not tell %s (%s)", entry.notifier, told, why)
+        log.warning("%s could not send %s (%s)", entry.notifier, event, why)
     else:
-        log.info("%s was told %s", entry.notifier, told)
+        log.info("%s has sent %s", entry.notifier, event)
 
 
-def _made(entry: Notify) -> BaseNotifier:
-    """The notifier, made anew: rendering changes it."""
+def _notifier(entry: Notify) -> BaseNotifier:
+    """A new notifier for each call, as rendering changes it."""
     import importlib
 
     module, _, name = entry.notifier.rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
-        raise TypeError("it is no BaseNotifier of Airflow's")
+        raise TypeError("it is no BaseNotifier of Airflow")
     return kind(**entry.arguments)

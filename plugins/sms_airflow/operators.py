@@ -1,4 +1,4 @@
-"""Operators of ours: bring a run's files to the gateway, and book the collection of a report."""
+"""Our operators: submit a run's files, and schedule the collection of a delivery report."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 
 
 def says_what_left(work: Callable[..., list[str]]) -> Callable[..., list[str]]:
-    """Let a failure of `submit` end with what has left, as the ledger knows it at that moment."""
+    """Add the files that have left, by the ledger, to the message of a failure of `submit`."""
 
     @functools.wraps(work)
-    def told(self: SubmitOperator, *args: Any, **kwargs: Any) -> list[str]:
+    def wrapper(self: SubmitOperator, *args: Any, **kwargs: Any) -> list[str]:
         try:
             return work(self, *args, **kwargs)
         except BESIDE_US:
             raise
         except Exception as error:
-            # Of what contradicts the ledger, the ledger has nothing to say.
-            knows = not isinstance(error, SubmissionContradicted)
-            raise verdict_on(in_our_words(error), self.what_left() if knows else "") from None
+            # After a contradiction the ledger's list would be wrong.
+            contradicted = isinstance(error, SubmissionContradicted)
+            left = "" if contradicted else self.what_left()
+            raise verdict_on(in_our_words(error), left) from None
 
-    return told
+    return wrapper
 
 
 def _in_paris(moment: str) -> str:
@@ -52,14 +53,14 @@ def _in_paris(moment: str) -> str:
 
 
 class SubmitOperator(BaseOperator):
-    """Upload a run's files as `.tmp`, then rename one after the other to `.csv`, at most once ever.
+    """Upload a run's files as `.tmp`, then rename one after the other to `.csv`, each at most once.
 
-    All of an hour lie at the gateway before the first is renamed, and each must be accepted
-    (`.done`) before the next one is (R1, R27): a `.reject` holds what follows. Files of a later
-    hour go up before that hour, once the STOPs until then were heard. The provider's operator puts
-    a file and no more; this one claims each submission in the ledger, looks at the gateway, and
-    only then acts, so that it may be retried, cleared or run twice. It waits for verdicts and hours
-    without a worker. `stems` names the prepared submissions of one run.
+    All files of an hour are uploaded before the first is renamed, and each must be accepted
+    (`.done`) before the next is renamed (R1, R27): a `.reject` stops the files that follow. Files
+    of a later hour are uploaded shortly before that hour, after another download of STOPs.
+    Airflow's SFTP operator only puts a file; this one claims each submission in the ledger and
+    checks the gateway first, so that it may be retried, cleared or run twice. It waits for verdicts
+    and hours without a worker. `stems` are the prepared submissions of one run.
     """
 
     template_fields = ("stems",)
@@ -71,12 +72,12 @@ class SubmitOperator(BaseOperator):
 
     @says_what_left
     def execute(self, context: Context) -> list[str]:
-        """The stems, once the gateway has accepted them all."""
+        """Return the stems once the gateway has accepted all files."""
         return self._go_on(context)
 
     @says_what_left
     def concluded(self, context: Context, event: dict[str, Any]) -> list[str]:
-        """Write the verdict on one file into the ledger, and go on with the next."""
+        """Record the verdict on one file, and continue with the next."""
         from sms import clock
         from sms.delivery import upload
         from sms_airflow import notifying, wiring
@@ -97,12 +98,12 @@ class SubmitOperator(BaseOperator):
 
     @says_what_left
     def reached(self, context: Context, event: dict[str, Any]) -> list[str]:
-        """Go on with the files of a later hour."""
-        self.log.info("The wait ended, %s", _in_paris(event["now"]))
+        """Continue with the files of a later hour."""
+        self.log.info("The wait ended at %s", _in_paris(event["now"]))
         return self._go_on(context)
 
     def _go_on(self, context: Context) -> list[str]:
-        """Rename the next file and wait for its verdict, until there is none left."""
+        """Rename the next file and wait for its verdict, until no file is left."""
         from sms import clock
         from sms.delivery import upload
         from sms.ledger.states import HEARD, State
@@ -122,7 +123,7 @@ class SubmitOperator(BaseOperator):
         left = [each for each in files if not upload.is_heard(each)]
         if not left and any(each.state in HEARD for each in files):
             return list(self.stems)
-        # Of several runs (the proofs of variants) one after the other.
+        # The files may be of several runs (proofs of variants): one run after the other.
         run_key = (left or files)[0].run_key
         files = [each for each in files if each.run_key == run_key]
         folder = RunFolder(ObjectStoragePath(ledger.runs.get(files[0].run_key).folder))
@@ -145,7 +146,7 @@ class SubmitOperator(BaseOperator):
         watch(self, VerdictTrigger, waiting.stem, deadline, settings.verdict_poll)
 
     def _wait_for_the_hour(self, moment: datetime) -> None:
-        """Give the worker back until files of a later hour should go up."""
+        """Defer until the files of a later hour should be uploaded."""
         from sms import clock
         from sms_airflow.triggers import HourTrigger
 
@@ -155,7 +156,7 @@ class SubmitOperator(BaseOperator):
             self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")
 
     def _fetch_stops(self, ledger: Ledger) -> None:
-        """What the task `fetch_stops` did for the first hour."""
+        """Download pending STOPs, as the task `fetch_stops` did for the first hour."""
         from sms import clock
         from sms.reports import collection
         from sms_airflow import wiring
@@ -164,7 +165,7 @@ class SubmitOperator(BaseOperator):
             collection.collect_replies(session, ledger, wiring.archive(), clock.now())
 
     def _rejection(self, files: list[Submission], ledger: Ledger) -> FileRejected:
-        """What to say of a run one of whose files was rejected; the others are held back."""
+        """Hold back the run's other files, and return the error for the rejected one."""
         from sms.delivery import upload
         from sms.ledger.states import SENT, State
         from sms.run.folder import RunFolder
@@ -180,7 +181,7 @@ class SubmitOperator(BaseOperator):
         return FileRejected(rejected.stem, causes, sent, tuple(held))
 
     def what_left(self) -> str:
-        """What the provider has of this run, as the ledger knows it now."""
+        """A sentence on the files of this run that the provider has, by the ledger."""
         from sms.delivery import upload
         from sms_airflow import wiring
 
@@ -188,22 +189,22 @@ class SubmitOperator(BaseOperator):
             ledger = wiring.ledger()
             return upload.what_left([ledger.submissions.get(stem) for stem in self.stems])
         except SmsError:
-            return "What of this run has left can't be told now, as the ledger does not say"
+            return "The ledger does not answer: which files of this run have left is not known"
 
 
 class ScheduleCollection(TriggerDagRunOperator):
     """Create the run of `collect_delivery_report` that starts when the report is due (R29).
 
-    Nothing waits meanwhile: the run sits in Airflow's queue with its `run_after`, and its note says
-    what was sent. Booking twice finds the first booking and is skipped; a file that was not
-    accepted yet fails it.
+    The run stays in Airflow's queue until its `run_after` and takes no slot; its note says what was
+    sent. If the run exists already, the task is skipped. It fails for a file that is not accepted
+    yet.
     """
 
     template_fields = ("stem", *TriggerDagRunOperator.template_fields)
 
     @classmethod
     def of_each(cls, stems: Any, **kwargs: Any) -> Any:
-        """A booking for each file that was accepted, even where another one was rejected."""
+        """A mapped task for each file, even if another file was rejected."""
         kwargs.setdefault("doc_md", inspect.getdoc(cls))
         return cls.partial(trigger_rule="all_done", **kwargs).expand(stem=stems)
 
@@ -220,7 +221,7 @@ class ScheduleCollection(TriggerDagRunOperator):
 
     @in_a_sentence
     def execute(self, context: Context) -> None:
-        """Book the run, by the wall's clock."""
+        """Create the run, at a time of the real clock."""
         from sms import clock
         from sms.delivery import upload
         from sms.ledger.states import NO_REPORT_DUE
@@ -231,9 +232,9 @@ class ScheduleCollection(TriggerDagRunOperator):
         if submission.state in NO_REPORT_DUE:
             raise AirflowSkipException(f"{self.stem} is {submission.state}: no report is due")
         if submission.due_at is None:
-            # Not skipped: whoever clears what failed must clear this with it.
+            # A failure, not a skip: it must be cleared together with the failed `submit`.
             raise LedgerError(
-                f"{self.stem} is {submission.state}, not accepted: its report is booked once "
+                f"{self.stem} is {submission.state}, not accepted: its report is scheduled after "
                 "`submit` has succeeded. Clear this task with it"
             )
         self.trigger_run_id = f"ack__{self.stem}"

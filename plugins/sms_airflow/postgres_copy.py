@@ -1,8 +1,8 @@
-"""A query's rows out of PostgreSQL by COPY, as the text that a cursor's values would become.
+"""Rows of a query from PostgreSQL by COPY, as the same texts that a cursor's values would give.
 
-What belongs here: COPY's messages gathered into blocks, the blocks parsed by Arrow, and each
-type's spelling. A cursor makes a Python object of every cell; here a cell is bytes of a column
-from the socket to Parquet, and only values of rare types are looked at one by one.
+What belongs here: gathering COPY's messages into blocks, parsing blocks with Arrow, and the
+spelling of each type. A cursor creates a Python object for each cell; here cells stay bytes in a
+column from the socket to Parquet, and only values of rare types are converted one by one.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -27,10 +27,10 @@ from sms.columnar.values import ValueKind
 from sms.errors import SourceError
 
 BLOCK = 2 << 20  # bytes of CSV that are parsed at once, some 30,000 rows; larger is no faster
-CANCELLING = 5.0  # seconds that the server has to take note of it
-# Arrow takes a byte order mark off the front of what it reads, be it the first cell's own.
+CANCELLING = 5.0  # seconds for the server to accept a cancellation
+# Arrow removes a byte order mark at the start of its input, even if it belongs to the first cell.
 HEAD = b"-\n"
-# What a role or a database prefers must not change a text, nor lose a digit of it.
+# Defaults of a role or a database must not change a text or lose digits.
 SETTINGS = """\
 SELECT set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'postgres', true),
        set_config('extra_float_digits', '1', true)"""
@@ -44,32 +44,32 @@ Spelling = Callable[[pa.Array, int], pa.Array]  # the cells, the number of the f
 
 
 class Refused(Exception):
-    """The server has no such COPY (Redshift, some proxies): nothing was read, ask a cursor."""
+    """The server does not support this COPY (Redshift, some proxies): use a cursor instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedColumn:
-    """A column of the answer: the type that Arrow reads it as, and how that becomes text."""
+    """A column of the answer: the Arrow type to read it as, and its conversion to text."""
 
     name: str
     read_as: pa.DataType
     spell: Spelling | None = None
-    kind: ValueKind | None = None  # of its values; None where Arrow's type or each value tells
+    kind: ValueKind | None = None  # of its values; None if Arrow's type or each value shows it
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole rows as CSV, and the number of the first."""
+    """Whole rows as CSV, and the number of the first row."""
 
     first: int
     csv: bytearray
 
 
 def speak_utf8(connection: "psycopg.Connection[Any]") -> None:
-    """Have texts go both ways as UTF-8, whatever the database keeps them in.
+    """Set the client encoding to UTF-8, independent of the database's encoding.
 
-    Only SQL_ASCII stays: such a server does not know what its bytes mean, and they come as they
-    are. To be called first, as the query itself is text.
+    SQL_ASCII is left as it is: such a server does not know its encoding and sends bytes unchanged.
+    Call this first, as the query itself is text.
     """
     if connection.info.parameter_status("server_encoding") != "SQL_ASCII":
         connection.execute("SET client_encoding TO 'UTF8'")
@@ -80,9 +80,9 @@ def rows(
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of one SELECT as all-text batches, in the query's own order.
 
-    `query` has no semicolon at its end; `names` and `oids` are those of its columns. Whoever stops
-    early ends the query at the server. Raises Refused before the first row, else what psycopg
-    raises.
+    `query` has no semicolon at its end; `names` and `oids` are those of its columns. If the caller
+    stops early, the query is cancelled at the server. Raises Refused before the first row, and
+    psycopg's errors.
     """
     with ExitStack() as stack:
         try:
@@ -101,10 +101,9 @@ def rows(
 
 
 def _blocks(connection: "psycopg.Connection[Any]") -> Generator[Block, None, None]:
-    """All blocks; the next is read while its caller is busy with the last.
+    """All blocks; a thread reads the next one while the caller works on the last.
 
-    The server fills a small buffer and then waits for us, so the time for which nobody reads would
-    be added to its own.
+    The server fills a small buffer and then waits, so time without a reader would add to its own.
     """
     first = 1
     with ThreadPoolExecutor(1, thread_name_prefix="sms-copy") as reader, _cancelling(connection):
@@ -125,7 +124,7 @@ def _next(connection: "psycopg.Connection[Any]") -> tuple[bytearray, int, bool]:
 
 @contextmanager
 def _cancelling(connection: "psycopg.Connection[Any]") -> Iterator[None]:
-    """Tell the server when we stop early: the reader may be waiting for a row that takes hours."""
+    """Cancel the query at the server on an early stop: the next row may take hours."""
     try:
         yield
     except BaseException:
@@ -135,10 +134,10 @@ def _cancelling(connection: "psycopg.Connection[Any]") -> Iterator[None]:
 
 
 def _gathered(pgconn: pq.abc.PGconn) -> PQGen[tuple[bytearray, int, bool]]:
-    """The next rows, up to a block, how many, and whether they were the last.
+    """The next rows up to a block, their number, and whether they are the last.
 
-    libpq gives a row a call. psycopg's own loop runs its waiting machinery for each, which takes
-    longer than all the rest; so only an empty socket is waited for.
+    libpq returns one row a call. psycopg's own loop waits for the socket before each row, which
+    takes longer than all the rest; here only an empty socket is waited for.
     """
     csv, count, next_row = bytearray(HEAD), 0, pgconn.get_copy_data
     while len(csv) < len(HEAD) + BLOCK:
@@ -161,7 +160,7 @@ def _more(pgconn: pq.abc.PGconn) -> PQGen[None]:
 
 
 def _farewell(pgconn: pq.abc.PGconn) -> PQGen[None]:
-    """What the server says at the end: that all went out, or what it stumbled on."""
+    """Read the server's final result. Raises its error."""
     while True:
         while pgconn.is_busy():
             yield from _more(pgconn)
@@ -176,10 +175,10 @@ def _farewell(pgconn: pq.abc.PGconn) -> PQGen[None]:
 
 
 def _parsed(columns: Sequence[CopiedColumn], block: Block) -> pa.RecordBatch:
-    """A block's rows as text. Raises SourceError where a cell is not UTF-8."""
+    """A block's rows as text. Raises SourceError if a cell is not UTF-8."""
     try:
         batch = _read(columns, block.csv)
-    except pa.ArrowInvalid:  # its sentence may quote a cell
+    except pa.ArrowInvalid:  # its message may quote a cell
         raise _unreadable(columns, block) from None
     spelled = [
         each.spell(array, block.first) if each.spell else array
@@ -206,7 +205,7 @@ def _unreadable(columns: Sequence[CopiedColumn], block: Block) -> SourceError:
 
 
 def _read(columns: Sequence[CopiedColumn], csv: bytearray) -> pa.RecordBatch:
-    """A null is an empty cell without quotes, an empty text has them: what COPY promises."""
+    """Parse a block. In COPY's CSV a null is an empty cell without quotes, "" an empty text."""
     table = pa.csv.read_csv(
         pa.py_buffer(csv),
         pa.csv.ReadOptions(
@@ -243,13 +242,13 @@ def _column(connection: "psycopg.Connection[Any]", name: str, oid: int) -> Copie
     if known and known.array_oid != oid and known.name in COMMON:
         return CopiedColumn(name, *COMMON[known.name])
     if connection.adapters.get_loader(oid, pq.Format.TEXT) is None:
-        return CopiedColumn(name, TEXT)  # an enum, a geometry: psycopg leaves it as text, too
+        return CopiedColumn(name, TEXT)  # an enum, a geometry: text in psycopg too
     loader = Transformer(connection).get_loader(oid, pq.Format.TEXT)
     return CopiedColumn(name, pa.large_binary(), partial(_one_by_one, name, loader), kind_of(oid))
 
 
 def kind_of(oid: int) -> ValueKind:
-    """What values of a type are, by the number that the server gives it."""
+    """The kind of a type's values, by its OID."""
     known = psycopg.adapters.types.get(oid)
     if known is None:
         return ValueKind.TEXT
@@ -262,7 +261,7 @@ def kind_of(oid: int) -> ValueKind:
 
 
 def _one_by_one(name: str, loader: Loader, cells: pa.Array, first: int) -> pa.Array:
-    """Each cell as psycopg's value becomes text: JSON, arrays, times, bytes."""
+    """Each cell as the text of psycopg's value: JSON, arrays, times, bytes."""
     rows = [(None if cell is None else _loaded(loader, cell),) for cell in cells.to_pylist()]
     return parquet.from_rows([name], rows, first).column(0)
 
@@ -270,17 +269,17 @@ def _one_by_one(name: str, loader: Loader, cells: pa.Array, first: int) -> pa.Ar
 def _loaded(loader: Loader, cell: bytes) -> Any:
     try:
         return loader.load(cell)
-    except Exception:  # Python has no such value, infinity say; its complaint would quote it
+    except Exception:  # Python has no such value (infinity); the error's text would quote it
         return cell
 
 
 def _number(cells: pa.Array, first: int) -> pa.Array:
-    """numeric has a NaN, and no message may ever say so."""
+    """Decimals, with NaN as null: no message may contain NaN."""
     return pc.if_else(pc.equal(cells, "NaN"), pa.scalar(None, TEXT), cells)
 
 
 def _moment(cells: pa.Array, first: int) -> pa.Array:
-    """2026-07-15 10:00:00.5 as Python has it: a T between, and six digits or none."""
+    """Timestamps as Python spells them: with T, and six decimals or none."""
     text = pc.replace_substring(cells, " ", "T", max_replacements=1)
     if pc.any(pc.match_substring(text, ".")).as_py():
         text = pc.replace_substring_regex(text, r"\.(\d+)", r".\100000")
@@ -289,12 +288,12 @@ def _moment(cells: pa.Array, first: int) -> pa.Array:
 
 
 def _zoned_moment(cells: pa.Array, first: int) -> pa.Array:
-    """The same with its offset, whose minutes PostgreSQL leaves out where there are none."""
+    """The same with an offset; PostgreSQL omits its minutes if they are zero."""
     return pc.replace_substring_regex(_moment(cells, first), r"([+-]\d\d)$", r"\1:00")
 
 
-# PostgreSQL's own spelling is a cursor's for text and whole numbers; as_text spells floats, which
-# come as numbers, and booleans.
+# Texts and whole numbers keep PostgreSQL's spelling, which is also a cursor's. `as_text` spells
+# floats, which are read as numbers, and booleans.
 COMMON: dict[str, tuple[pa.DataType, Spelling | None, ValueKind | None]] = {
     **dict.fromkeys(("text", "varchar", "bpchar", "name", '"char"'), (TEXT, None, ValueKind.TEXT)),
     **dict.fromkeys(("int2", "int4", "int8", "oid"), (TEXT, None, ValueKind.INTEGER)),

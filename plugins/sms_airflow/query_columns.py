@@ -1,8 +1,8 @@
-"""The columns that a query would return, and their types, from a warehouse that never runs it.
+"""The names and types of a query's columns, without running the query.
 
-What belongs here: how each driver is asked. PostgreSQL opens a cursor and fetches nothing from it,
-as the task `extract` does first. Others are asked for the rows of the query that meet 1 = 0, which
-their planners answer without reading any. How rows are read is in `warehouse`.
+What belongs here: the request for each driver. In PostgreSQL a cursor is opened and no row is
+fetched, as at the start of the task `extract`. Other warehouses get the query with WHERE 1 = 0,
+which their planners answer without reading a row. `warehouse` reads rows.
 """
 
 import contextlib
@@ -17,24 +17,24 @@ from sms.errors import BadCampaign, SourceError, WarehouseUnreachable
 from sms.run.query_columns import QueryColumn
 from sms_airflow import postgres_copy, sql_text, warehouse
 
-SECONDS = 30.0  # that a server may take to understand a query, or to wait for a lock
+SECONDS = 30.0  # for a server to plan a query, or to wait for a lock
 CURSOR = "sms_check"
 DECLARE = f"DECLARE {CURSOR} NO SCROLL CURSOR FOR "
-NOTHING = "SELECT * FROM (%s\n) sms_check WHERE 1 = 0"  # on one line with the query's first
-CANCELLED = "57014"  # query_canceled, which the timeout does
+NOTHING = "SELECT * FROM (%s\n) sms_check WHERE 1 = 0"  # the query's lines keep their numbers
+CANCELLED = "57014"  # query_canceled, the effect of the timeout
 SYNTAX = "42601"
 JINJA = re.compile(r"\{\{|\{%")
 SENT_AS_IT_STANDS = (
-    "the query is sent as it stands: write SQL's own, such as current_date, for Jinja"
+    "the query is sent unchanged, without Jinja: use SQL instead, such as current_date"
 )
 
 
 def of(hook: Any, sql: str, *, conn_id: str, where: str) -> list[QueryColumn]:
-    """The columns of a query; not one of its rows is made.
+    """The columns of a query, without producing a row.
 
-    The connection is read only, and closed at the end. Raises BadCampaign, with the line where it
-    is known, for what the warehouse says of the query, for what is no SELECT, and for a name given
-    twice; WarehouseUnreachable where nothing can be asked. Neither quotes a value.
+    The connection is read only, and closed at the end. Raises BadCampaign, with the line if it is
+    known, for the warehouse's errors on the query, for a statement that is no SELECT, and for a
+    name given twice; WarehouseUnreachable if the warehouse does not answer. Neither quotes a value.
     """
     with contextlib.closing(_connected(hook, conn_id)) as database:
         try:
@@ -68,7 +68,7 @@ def _root_of(database: Any) -> str:
 
 
 def _by_psycopg(database: Any, sql: str, where: str) -> list[QueryColumn]:
-    """Binary has the extended protocol be used, in which a server takes one statement alone."""
+    """`binary` uses the extended protocol, in which a server accepts only one statement."""
     postgres_copy.speak_utf8(database)
     cursor = database.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
     return _by_declaring(cursor, sql_text.statement(sql, where), where)
@@ -106,40 +106,40 @@ _DESCRIBED_BY: dict[str, Callable[[Any, str, str], list[QueryColumn]]] = {
 }
 
 
-# --- What a warehouse says ----------------------------------------------------------------------
+# --- Errors of a warehouse ----------------------------------------------------------------------
 
 
 def _raise_understood(error: Exception, sql: str, conn_id: str, where: str) -> None:
-    """Raise what an error means, unless it is no database's."""
+    """Raise our error for a database's error; return for any other."""
     if _state_of(error) == CANCELLED:
         raise BadCampaign(
             where,
             None,
-            f"the warehouse {conn_id} did not say within {SECONDS:g} seconds what the query "
-            "returns: if its tables are locked, ask again later; else the query may be too large "
-            "to be planned",
+            f"the warehouse {conn_id} did not return the query's columns within {SECONDS:g} "
+            "seconds: if its tables are locked, try again later; otherwise the query may be too "
+            "large to be planned",
         ) from error
     if (away := warehouse.absence(error, conn_id)) is not None:
         raise WarehouseUnreachable(away) from error
-    if (said := warehouse.complaint(error, conn_id)) is None:
+    if (message := warehouse.complaint(error, conn_id)) is None:
         return
-    if "DECLARE CURSOR" in said:  # which nobody wrote
+    if "DECLARE CURSOR" in message:  # our words, not the query's
         _require_query(error, sql, where)
     hint = getattr(getattr(error, "diag", None), "message_hint", None)
     if hint and _state_of(error).startswith("42"):  # of a query's names
-        said += f" ({' '.join(hint.split())})"
+        message += f" ({' '.join(hint.split())})"
     if _state_of(error) == SYNTAX and JINJA.search(sql):
-        said += f" ({SENT_AS_IT_STANDS})"
+        message += f" ({SENT_AS_IT_STANDS})"
     if not _root_of(error):
-        said += f" (asked as {NOTHING % '...'})".replace("\n", "")
-    raise BadCampaign(where, _line(error, sql), said) from error
+        message += f" (sent as {NOTHING % '...'})".replace("\n", "")
+    raise BadCampaign(where, _line(error, sql), message) from error
 
 
 def _require_query(error: Exception, sql: str, where: str) -> None:
     try:
         sql_text.require_query(sql, where)
-    except SourceError as ours:
-        raise BadCampaign(where, None, _without(where, ours)) from error
+    except SourceError as fault:
+        raise BadCampaign(where, None, _without(where, fault)) from error
 
 
 def _state_of(error: Exception) -> str:
@@ -147,7 +147,7 @@ def _state_of(error: Exception) -> str:
 
 
 def _line(error: Exception, sql: str) -> int | None:
-    """The line of the query that PostgreSQL points at, by a character counted from 1."""
+    """The line of the query that PostgreSQL's error points at (its position counts from 1)."""
     position = getattr(getattr(error, "diag", None), "statement_position", None)
     at = int(position or 0) - len(DECLARE) - 1
     return sql.count("\n", 0, at) + 1 if at >= 0 else None

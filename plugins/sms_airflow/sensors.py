@@ -1,8 +1,8 @@
-"""Tasks that wait: for the hour of an upload, and for a delivery report.
+"""Tasks that wait: for the time of an upload, and for a delivery report.
 
-Each looks into the ledger first, so that clearing one that is long settled answers at once; then
-it gives its worker back and lets a trigger watch. What is heavy to import is imported where it is
-used: Airflow parses the DAGs, and with them this module, again and again.
+Each checks the ledger first, so that a cleared task ends at once if there is nothing to wait for;
+then it defers to a trigger, without a worker. Heavy modules are imported inside functions, as
+Airflow imports this module each time it parses the DAGs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def watch(
     task: BaseOperator, trigger: type[GatewayTrigger], stem: str, deadline: datetime, poll: float
 ) -> NoReturn:
-    """Give the worker back until a trigger has seen something of a file; `concluded` hears it."""
+    """Defer to a trigger that watches for a file; `concluded` receives its event."""
     from sms_airflow import wiring
 
     account = known_to_triggers(wiring.account())
@@ -38,17 +38,17 @@ def watch(
 
 
 def known_to_triggers(account: Account) -> dict[str, Any]:
-    """An account as Airflow's database keeps it while a task waits."""
+    """An account as JSON, for Airflow's database while a task waits."""
     facts = asdict(account)
     facts["folders"] = {key.value: name for key, name in account.folders.items()}
     return facts
 
 
 class HourSensor(BaseSensorOperator):
-    """Waits until a run's first files should go up, which is as late as is safe before their hour.
+    """Waits for the upload of a run's first files: as late as is safe before their hour.
 
-    Until then whoever says STOP is left out, and the run can be called off: mark it, or cancel its
-    files in the ledger. A run that sends nothing ends here.
+    Until then new opt-outs are left out, and the run can be called off: mark it as failed, or call
+    its files off by `settle_submission`. A run that sends nothing ends here.
     """
 
     template_fields = ("stems",)
@@ -60,7 +60,7 @@ class HourSensor(BaseSensorOperator):
 
     @in_a_sentence
     def execute(self, context: Context) -> None:
-        """Go on at once, or wait without a worker."""
+        """Continue at once, or defer."""
         from sms import clock
         from sms.ledger.states import UNCLAIMED
         from sms.run.upload_time import upload_at
@@ -81,14 +81,14 @@ class HourSensor(BaseSensorOperator):
         self.defer(trigger=HourTrigger(moment.isoformat()), method_name="reached")
 
     def reached(self, context: Context, event: dict[str, Any]) -> None:
-        """The hour has come."""
+        """Log the end of the wait."""
         from sms import clock
 
-        self.log.info("The wait ended, %s", clock.in_paris(datetime.fromisoformat(event["now"])))
+        self.log.info("The wait ended at %s", clock.in_paris(datetime.fromisoformat(event["now"])))
 
 
 class ReportSensor(BaseSensorOperator):
-    """Waits until the delivery report is there and no longer grows (R29)."""
+    """Waits until the delivery report is at the gateway and no longer grows (R29)."""
 
     template_fields = ("stem",)
 
@@ -99,9 +99,9 @@ class ReportSensor(BaseSensorOperator):
 
     @in_a_sentence
     def execute(self, context: Context) -> str:
-        """Wait at the gateway until the report is overdue by the settings' grace.
+        """Wait for the report, until `report_grace` after its due time.
 
-        One that was loaded before may be deleted there by now: its name is the answer.
+        If a report was loaded before, its name is returned: it may be deleted at the gateway.
         """
         from sms import clock
         from sms_airflow import wiring
@@ -113,13 +113,13 @@ class ReportSensor(BaseSensorOperator):
             self.log.info("%s was loaded before", known.name)
             return known.name
         settings = wiring.settings()
-        # Cleared by hand after the alarm, it waits for the same grace once more.
+        # If the task is cleared after the alarm, it waits for the same grace again.
         due = max(submission.due_at or submission.send_at, clock.now())
         watch(self, ReportTrigger, self.stem, due + settings.report_grace, settings.report_poll)
 
     @in_a_sentence
     def concluded(self, context: Context, event: dict[str, Any]) -> str:
-        """The report's name."""
+        """Return the report's name."""
         match event:
             case {"saw": "report", "name": name}:
                 return str(name)
@@ -129,7 +129,7 @@ class ReportSensor(BaseSensorOperator):
                 raise self._overdue(context)
 
     def _overdue(self, context: Context) -> ReportOverdue:
-        """The alarm, which the operator's notifiers hear of, too."""
+        """The error for an overdue report; the operator's notifiers are called too."""
         from sms.reports import collection
         from sms_airflow import notifying, wiring
 

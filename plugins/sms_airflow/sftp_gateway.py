@@ -1,8 +1,8 @@
 """The gateway over SFTP, for tasks (paramiko) and for triggers (asyncssh).
 
-An Airflow connection of type sftp is all that configures them (`gateway_login` reads it,
-`logging_in` gets in). Here, and only here, an SSH or SFTP failure becomes an error of ours: either
-the gateway refused us, which trying again won't change, or it could not be reached.
+An Airflow connection of type sftp configures both (`gateway_login` reads it, `logging_in`
+connects). Only this module turns an SSH or SFTP failure into one of our errors: either the gateway
+refused a request, and a retry would not help, or it could not be reached.
 """
 
 import asyncio
@@ -50,20 +50,20 @@ from sms_airflow.sizes import measured, measured_by
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-ANSWER = 60.0  # seconds that one request may take: neither library has a limit of its own
-PROGRESS = 10.0  # seconds between two lines in the log of an upload
+ANSWER = 60.0  # seconds for one request: neither library has a limit
+PROGRESS = 10.0  # seconds between two log lines of an upload
 QUICK_CIPHER = "aes128-gcm@openssh.com"
-# Bytes of one write: with its header they fill one SSH packet, and every server takes that many.
+# Bytes of one write: with its header it fills one SSH packet, and every server accepts that size.
 BLOCK = 32_600
-# Writes that wait for their answers: more than the 2 MiB that OpenSSH lets lie on the line, and
-# fewer than the hundred after which paramiko lets the line run dry.
+# Writes without an answer yet: more than OpenSSH's window of 2 MiB, and fewer than the hundred
+# after which paramiko waits for all answers.
 UNDER_WAY = 96
-GOODBYE = 5.0  # seconds for ending a connection politely
+GOODBYE = 5.0  # seconds for closing a connection
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the sftp connection says of the provider's account."""
+    """The provider's account, read from the sftp connection."""
 
     conn_id: str
     address: str
@@ -72,7 +72,7 @@ class Account:
 
 
 class ListingFailed(GatewayUnreachable):
-    """A listing did not succeed, over a line that is sound."""
+    """A listing failed, but the connection still works."""
 
 
 class SftpGateway:
@@ -99,8 +99,8 @@ class SftpGateway:
                 channel.settimeout(ANSWER)
                 if not hook.compress:
                     _prefer_quick_cipher(channel.get_transport())
-            with spoken(where, "looking around"):
-                self._look_around()
+            with spoken(where, "reading the login directory"):
+                self._find_directories()
         except BaseException:
             self._stack.close()
             raise
@@ -128,7 +128,7 @@ class SftpGateway:
         return found
 
     def _size(self, folder: Folder, entry: paramiko.SFTPAttributes) -> int:
-        """A file's size, found by its bytes where the server tells none and it matters."""
+        """A file's size; measured by reading if the server gives none and it matters."""
         if entry.st_size is None and _size_matters(entry.filename):
             return measured(self._client, self._path(folder, entry.filename))
         return entry.st_size or 0
@@ -139,7 +139,7 @@ class SftpGateway:
         with self._spoken(f"fetching {name}"):
             try:
                 self._client.getfo(path, into)
-            except TypeError:  # of paramiko, which adds to a size that it has not been told
+            except TypeError:  # paramiko fails if the server gives no size
                 with self._client.open(path, "rb") as source:
                     source.prefetch(measured(self._client, path))
                     shutil.copyfileobj(source, into, BLOCK)
@@ -150,24 +150,24 @@ class SftpGateway:
         with self._spoken(f"uploading {name}", UploadRefused):
             with self._client.file(path, "wb") as target:
                 _write(target, source, Progress(name, _size(source)))
-            told = self._client.stat(path).st_size
-            return measured(self._client, path) if told is None else told
+            size = self._client.stat(path).st_size
+            return measured(self._client, path) if size is None else size
 
     def rename(self, old: str, new: str, may_leave: Callable[[], None] | None = None) -> None:
-        """Rename within `Send` by the plain request, which refuses to overwrite (R27).
+        """Rename within `Send` by SFTP's plain rename, which never overwrites (R27).
 
-        `may_leave` is asked right before the request's bytes leave this machine.
+        `may_leave` is called right before the request's bytes leave this machine.
         """
-        asked = self._asked_first(may_leave) if may_leave else contextlib.nullcontext()
-        with self._spoken(f"renaming {old} to {new}"), asked:
+        checked = self._checked_first(may_leave) if may_leave else contextlib.nullcontext()
+        with self._spoken(f"renaming {old} to {new}"), checked:
             self._client.rename(self._path(Folder.SEND, old), self._path(Folder.SEND, new))
 
     def remove(
         self, folder: Folder, name: str, may_leave: Callable[[], None] | None = None
     ) -> bool:
-        """Delete a file, False if there was none; `may_leave` is asked as by `rename`."""
-        asked = self._asked_first(may_leave) if may_leave else contextlib.nullcontext()
-        with self._spoken(f"removing {name}"), asked:
+        """Delete a file, False if there was none; `may_leave` is called as in `rename`."""
+        checked = self._checked_first(may_leave) if may_leave else contextlib.nullcontext()
+        with self._spoken(f"removing {name}"), checked:
             try:
                 self._client.remove(self._path(folder, name))
             except FileNotFoundError:
@@ -175,19 +175,19 @@ class SftpGateway:
         return True
 
     @contextlib.contextmanager
-    def _asked_first(self, may_leave: Callable[[], None]) -> Iterator[None]:
-        """Ask before the first bytes that this thread writes to the line in the block.
+    def _checked_first(self, may_leave: Callable[[], None]) -> Iterator[None]:
+        """Call `may_leave` before the first bytes that this thread writes in the block.
 
-        As late as can be: whoever stands still for an hour while paramiko makes a packet of the
-        request is still refused. What refuses ends the line, which has counted that packet.
+        This is as late as possible: a process that is suspended while paramiko builds the packet is
+        still refused. A refusal closes the connection, which has counted that packet already.
         """
         channel = self._client.get_channel()
         assert channel
-        transport, us = channel.get_transport(), threading.get_ident()
+        transport, thread = channel.get_transport(), threading.get_ident()
         write = transport.packetizer.write_all
 
         def write_all(out: bytes) -> None:
-            if threading.get_ident() == us:
+            if threading.get_ident() == thread:
                 transport.packetizer.write_all = write
                 try:
                     may_leave()
@@ -210,24 +210,24 @@ class SftpGateway:
     ) -> contextlib.AbstractContextManager[None]:
         return spoken(self._account.address, doing, unexplained)
 
-    def _look_around(self) -> None:
+    def _find_directories(self) -> None:
         clock.verify(self._marker(), self._account.address)
-        here = [entry.filename for entry in _entries(self._client, ".")]
-        self._folders = resolve(self._account, here)
+        names = [entry.filename for entry in _entries(self._client, ".")]
+        self._folders = resolve(self._account, names)
 
     def _marker(self) -> str | None:
         try:
             with self._client.open(clock.MARKER) as file:
                 return str(file.read(200).decode("ascii", "replace")).strip()
-        except (FileNotFoundError, PermissionError):  # a line that broke says nothing of a marker
+        except (FileNotFoundError, PermissionError):  # a broken connection proves no missing marker
             return None
 
 
 def _entries(client: paramiko.SFTPClient, path: str) -> list[paramiko.SFTPAttributes]:
-    """A directory's entries. Paramiko's own listing ends at the first name that is not UTF-8."""
+    """A directory's entries. Paramiko's own listing stops at the first name that is not UTF-8."""
     directory = _answer(client, CMD_HANDLE, CMD_OPENDIR, path).get_binary()
     found: list[paramiko.SFTPAttributes] = []
-    with contextlib.suppress(EOFError):  # which is how it says that there are no more
+    with contextlib.suppress(EOFError):  # the server's sign for the end of the listing
         while True:
             answer = _answer(client, CMD_NAME, CMD_READDIR, directory)
             for _ in range(answer.get_int()):
@@ -242,7 +242,7 @@ def _entries(client: paramiko.SFTPClient, path: str) -> list[paramiko.SFTPAttrib
 
 
 def _answer(client: paramiko.SFTPClient, kind: int, *request: Any) -> paramiko.Message:
-    """The server's answer to a request; any other kind than this one is not understood."""
+    """The server's answer to a request. Raises SFTPError if it is of another kind."""
     came, answer = client._request(*request)
     if came != kind:
         raise paramiko.SFTPError(f"the server answered by {CMD_NAMES.get(came, came)}")
@@ -250,31 +250,31 @@ def _answer(client: paramiko.SFTPClient, kind: int, *request: Any) -> paramiko.M
 
 
 def _decoded(name: bytes) -> str:
-    """A name as text. Of one that is not UTF-8 nothing is ours, so it need not be found again."""
+    """A name as text. None of our names is non-UTF-8, so such a name need not be reversible."""
     return name.decode("utf-8", "backslashreplace")
 
 
 def _mode(mode: int | None, longname: str | None) -> int:
-    """What kind of file it is, by the line for people where nothing else tells; 0 for unknown."""
+    """A file's mode; without one, its type by the first letter of `longname`; 0 for unknown."""
     kinds = {"-": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK, "p": stat.S_IFIFO}
     return kinds.get((longname or "")[:1], 0) if mode is None else mode
 
 
 def _size_matters(name: str) -> bool:
-    """Whether something is decided by a file's size: a report's, or an upload's before its end."""
+    """Whether a file's size is used: that of a report, or of an upload that is not renamed."""
     return ReportName.parse(name) is not None or name.lower().endswith(f".{Phase.TMP}")
 
 
 def _name(name: str, mode: int) -> str:
-    """An entry's name; a link, a pipe or a device gets one that no file of ours can have."""
+    """An entry's name; that of a link, pipe or device is marked, so that it is none of ours."""
     return name if not mode or stat.S_ISREG(mode) else f"{name} (no regular file)"
 
 
 def _write(target: paramiko.SFTPFile, source: BinaryIO, progress: "Progress") -> None:
-    """Write all of it, with as many writes under way as the line can hold.
+    """Write a whole file, with as many writes in flight as the connection can hold.
 
-    Paramiko's own `put` waits for all answers after each hundred writes, so that a line to a
-    server far away lies idle for a whole round trip; here one answer is read for each write.
+    Paramiko's own `put` waits for all answers after each hundred writes, so a connection to a
+    distant server is idle for a whole round trip; here one answer is read for each write.
     """
     answers = target._reqs
     target.set_pipelined(True)
@@ -283,22 +283,22 @@ def _write(target: paramiko.SFTPFile, source: BinaryIO, progress: "Progress") ->
             target.sftp._read_response(answers.popleft())
         target.write(block)
         progress.add(len(block))
-    while answers:  # a write that the server refused is told here, not lost with the file's end
+    while answers:  # a write that the server refused raises here, not after the file is closed
         target.sftp._read_response(answers.popleft())
     progress.end()
 
 
 def _prefer_quick_cipher(transport: paramiko.Transport) -> None:
-    """Agree on a cipher that costs a third less: where nothing is compressed, ours is the limit.
+    """Negotiate a cipher that needs a third less CPU, the limit of uploads without compression.
 
-    The hook reads an extra `ciphers`, too late for the first agreement; so this makes a second.
+    The hook applies the extra `ciphers` after the first negotiation, so this starts a second.
     """
     options = transport.get_security_options()
     if QUICK_CIPHER not in options.ciphers or transport.remote_cipher == QUICK_CIPHER:
         return
     others = [cipher for cipher in options.ciphers if cipher != QUICK_CIPHER]
     options.ciphers = (QUICK_CIPHER, *others)
-    limit = threading.Timer(ANSWER, transport.close)  # paramiko would wait for ever
+    limit = threading.Timer(ANSWER, transport.close)  # paramiko has no limit
     limit.start()
     try:
         transport.renegotiate_keys()
@@ -307,24 +307,24 @@ def _prefer_quick_cipher(transport: paramiko.Transport) -> None:
 
 
 class Progress:
-    """Tells the log how far an upload is, now and then, and at its end."""
+    """Logs the progress of an upload every PROGRESS seconds, and its end."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
         self._done = 0
-        self._begun = self._told = time.monotonic()
+        self._begun = self._logged = time.monotonic()
 
     def add(self, size: int) -> None:
-        """So many bytes more have left."""
+        """Count bytes that were written."""
         self._done += size
-        if time.monotonic() - self._told >= PROGRESS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._logged >= PROGRESS:
+            self._logged = time.monotonic()
             share = self._done / self._size if self._size else 1
             log.info("%s: %s, %.0f %%", self._name, self._so_far(), 100 * share)
 
     def end(self) -> None:
-        """All of them have arrived."""
+        """Log the end of the upload."""
         log.info("%s is uploaded: %s", self._name, self._so_far())
 
     def _so_far(self) -> str:
@@ -334,7 +334,7 @@ class Progress:
 
 
 def _size(source: BinaryIO) -> int:
-    """The bytes of a file that is about to be read from its beginning."""
+    """The size of an open file; rewinds it."""
     size = source.seek(0, os.SEEK_END)
     source.seek(0)
     return size
@@ -342,14 +342,14 @@ def _size(source: BinaryIO) -> int:
 
 @contextlib.asynccontextmanager
 async def watching(account: Account) -> AsyncIterator["SftpWatch"]:
-    """A session of those who wait, that only lists."""
+    """A session for triggers, which only lists directories."""
     stack = contextlib.AsyncExitStack()
     try:
         with spoken(account.address, "connecting"):
             client = await _within(ANSWER, _connect(account, stack))
         yield SftpWatch(client)
     finally:
-        # A gateway that has fallen silent answers no goodbye either.
+        # A gateway that does not answer does not answer the closing either.
         with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
             await _within(GOODBYE, stack.aclose())
 
@@ -358,8 +358,8 @@ async def _connect(account: Account, stack: contextlib.AsyncExitStack) -> asyncs
     try:
         login = await logging_in.login_of(account.conn_id)
     except AirflowNotFoundException as error:
-        # It was there when the wait began, and Airflow says the same of one that is deleted and of
-        # a secrets backend that does not answer.
+        # The connection existed when the wait began, and Airflow raises the same error for a
+        # deleted connection and for a secrets backend that does not answer.
         raise GatewayUnreachable(
             f"{account.address} can't be reached, as Airflow finds no connection {account.conn_id}"
         ) from error
@@ -373,10 +373,10 @@ async def _connect(account: Account, stack: contextlib.AsyncExitStack) -> asyncs
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What the work comes to; TimeoutError after so long, whatever becomes of it then.
+    """The result of a coroutine. Raises TimeoutError after `seconds`, without waiting for its end.
 
-    `asyncio.timeout` would wait until it has ended by itself. But asyncssh closes a directory whose
-    listing is cancelled, and waits for the answer to that: over a silent line for ever.
+    `asyncio.timeout` would wait for the cancelled coroutine. But asyncssh then closes the directory
+    and waits for the server's answer: over a silent connection for ever.
     """
     task = asyncio.create_task(work)
     try:
@@ -391,7 +391,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 class SftpWatch:
-    """Lists the gateway's directories, again and again, over one connection."""
+    """Lists the gateway's directories repeatedly over one connection."""
 
     def __init__(self, client: asyncssh.SFTPClient) -> None:
         self._client = client
@@ -406,7 +406,7 @@ class SftpWatch:
 
     async def _files(self, account: Account, folder: Folder) -> list[RemoteFile]:
         found: list[RemoteFile] = []
-        untold: list[Coroutine[Any, Any, RemoteFile]] = []
+        unsized: list[Coroutine[Any, Any, RemoteFile]] = []
         for entry in await self._entries(account, folder):
             name, longname = _decoded(_raw(entry.filename)), _decoded(_raw(entry.longname or b""))
             mode, size = _mode(entry.attrs.permissions, longname), entry.attrs.size
@@ -415,10 +415,10 @@ class SftpWatch:
             file = RemoteFile(_name(name, mode), size or 0, _moment(entry.attrs.mtime))
             if size is None and _size_matters(name):
                 where = await self._path(account, folder)
-                untold.append(self._measured(file, where + b"/" + _raw(entry.filename)))
+                unsized.append(self._measured(file, where + b"/" + _raw(entry.filename)))
             else:
                 found.append(file)
-        return found + list(await asyncio.gather(*untold))
+        return found + list(await asyncio.gather(*unsized))
 
     async def _measured(self, file: RemoteFile, path: bytes) -> RemoteFile:
         async with self._at_once:
@@ -429,19 +429,19 @@ class SftpWatch:
             try:
                 return await self._client.readdir(await self._path(account, folder))
             except asyncssh.SFTPNoSuchFile:
-                # The line is sound: a file was renamed meanwhile, or the directory is gone. The
-                # second look tells which, and costs others who look over the same line nothing.
+                # The connection works: a file was renamed meanwhile, or the directory is gone. A
+                # second request shows which, and does not disturb the other waits.
                 self._spelled.clear()
                 return await self._client.readdir(await self._path(account, folder))
         except asyncssh.SFTPFailure as error:
-            # The server's word for whatever went wrong on its side: a full disk, too many open
-            # files. A permission or a name that it denies us has words of its own.
+            # The server's code for any problem on its side: a full disk, too many open files.
+            # Missing permissions and names have their own codes.
             raise ListingFailed(
                 f"{account.address} failed while listing {folder} ({error or 'Failure'})"
             ) from error
 
     async def _path(self, account: Account, folder: Folder) -> bytes:
-        """In bytes, so that names are given in bytes: asyncssh ends at one that is not UTF-8."""
+        """A directory's path in bytes, so that names come in bytes: asyncssh fails on non-UTF-8."""
         wanted = account.folders[folder]
         if wanted not in self._spelled:
             names = [_decoded(name) for name in await self._client.listdir(b".")]
@@ -460,14 +460,14 @@ async def _async_marker(client: asyncssh.SFTPClient) -> str | None:
 
 
 def resolve(account: Account, names: Sequence[str]) -> dict[Folder, str]:
-    """The two directories as the gateway spells them."""
+    """The two directories in the gateway's spelling."""
     return {folder: spell(account, folder, names) for folder in account.folders}
 
 
 def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
-    """A directory as the gateway spells it (R10: its case is ambiguous)."""
+    """A directory in the gateway's spelling (R10: case is ambiguous). Raises GatewayRefused."""
     wanted = account.folders[folder]
-    if "/" in wanted.strip("/"):  # deeper than the login directory: taken as it is
+    if "/" in wanted.strip("/"):  # deeper than the login directory: not looked up
         return wanted.rstrip("/")
     bare = wanted.strip("/")
     alike = [name for name in names if name.isascii() and name.lower() == bare.lower()]
@@ -475,9 +475,8 @@ def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
         return bare
     if len(alike) > 1:
         raise GatewayRefused(
-            f"{account.address} has {' and '.join(sorted(alike))}, and no {wanted}: write which of "
-            f"them is meant as {folder.lower()}_dir into the extras of the connection "
-            f"{account.conn_id}"
+            f"{account.address} has {' and '.join(sorted(alike))}, and no {wanted}: write the right "
+            f"one as {folder.lower()}_dir into the extras of the connection {account.conn_id}"
         )
     if not alike:
         raise GatewayRefused(
@@ -492,9 +491,9 @@ def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
 def spoken(
     where: str, doing: str, unexplained: type[GatewayRefused] = GatewayRefused
 ) -> Iterator[None]:
-    """Turn whatever SSH, SFTP or the hook raises into one of our errors, with a sentence.
+    """Turn errors of SSH, SFTP or the hook into our own, with a sentence.
 
-    `unexplained` is what a refusal is that gives no reason.
+    `unexplained` is the class for a refusal without a reason.
     """
     try:
         yield
@@ -503,22 +502,22 @@ def spoken(
     except (paramiko.BadHostKeyException, asyncssh.HostKeyNotVerifiable) as error:
         raise _wrong_host_key(where) from error
     except (paramiko.IncompatiblePeer, asyncssh.KeyExchangeFailed) as error:
-        # asyncssh asks for no other kinds of host key than the one that is pinned.
+        # asyncssh offers only the pinned kind of host key.
         if "host key" in str(error):
             raise _wrong_host_key(where) from error
         raise _refused(where, doing, error) from error
     except (paramiko.AuthenticationException, asyncssh.PermissionDenied) as error:
         raise GatewayRefused(
-            f"{where} refused our login while {doing}: check the login and the key or password "
-            "of the connection; it is not tried again, so that nothing gets blocked"
+            f"{where} refused the login while {doing}: check the login and the key or password "
+            "of the connection; it is not tried again, so that the server does not block us"
         ) from error
     except paramiko.ssh_exception.NoValidConnectionsError as error:
-        # Nobody listens there at this moment. It has no number, as what a server answers.
+        # No server listens there now. The error has no errno, like an answer of the server.
         raise _unreachable(where, doing, error) from error
     except paramiko.SSHException as error:
         if "known_hosts" in str(error):
             raise _wrong_host_key(where) from error
-        if "No authentication methods" in str(error):  # nobody has logged in
+        if "No authentication methods" in str(error):  # no login was tried
             raise ConfigurationError(
                 f"the connection to {where} can't be used: it has neither a key nor a password. "
                 "Add the extra private_key or key_file"
@@ -532,12 +531,12 @@ def spoken(
     except (EOFError, ConnectionError, TimeoutError, asyncssh.Error, paramiko.SFTPError) as error:
         raise _unreachable(where, doing, error) from error
     except OSError as error:
-        if error.filename:  # of a file here, which the connection names
+        if error.filename:  # a local file that the connection names
             raise ConfigurationError(
                 f"the connection to {where} can't be used: {error.filename} can't be read "
-                f"({error.strerror}); nobody has been asked"
+                f"({error.strerror}); no login was tried"
             ) from error
-        # paramiko tells an answer of the server's and a dead channel alike without a number.
+        # paramiko gives neither an answer of the server nor a dead channel an errno.
         if error.errno is None and "closed" not in str(error).lower():
             raise _refused(where, doing, error, unexplained) from error
         if error.errno in (errno.ENOENT, errno.EACCES, errno.EEXIST):
@@ -545,7 +544,7 @@ def spoken(
         raise _unreachable(where, doing, error) from error
     except UnicodeError as error:
         raise GatewayRefused(
-            f"{where} answered with something that is no text while {doing}"
+            f"{where} answered with bytes that are not text while {doing}"
         ) from error
     except (AirflowException, ValueError) as error:
         raise ConfigurationError(f"the connection to {where} can't be used: {error}") from error
@@ -553,7 +552,7 @@ def spoken(
 
 @contextlib.contextmanager
 def _changing(folder: Folder) -> Iterator[None]:
-    """Some servers fail a listing if a file of it is renamed meanwhile; the directory is there."""
+    """Raise ListingFailed if a server fails a listing because a file is renamed meanwhile."""
     try:
         yield
     except (FileNotFoundError, asyncssh.SFTPNoSuchFile) as error:
@@ -562,34 +561,34 @@ def _changing(folder: Folder) -> Iterator[None]:
 
 def _wrong_host_key(where: str) -> GatewayRefused:
     return GatewayRefused(
-        f"the host key of {where} is not the one pinned in the connection (extra host_key): "
-        "somebody may be in between, and got neither a login nor a file. Compare the key with the "
+        f"the host key of {where} is not the one pinned in the connection (extra host_key): it may "
+        "be another server in between. No login and no file was sent. Compare the key with the "
         "provider's before you change it"
     )
 
 
-# What a server's no most often means, and what to do about it.
+# The likely meaning of a server's refusal, and the remedy.
 NO_RIGHT = (
     "this account has no right to do that there: see send_dir and report_dir of the connection, "
     f"and ask {SUPPORT}"
 )
 NO_ROOM = (
-    "its disk, or our quota there, may be full. What had arrived is removed, and the file is "
-    f"uploaded anew; if that goes on, ask {SUPPORT}"
+    "its disk, or our quota there, may be full. The partial file is removed, and the file is "
+    f"uploaded again; if that continues, ask {SUPPORT}"
 )
 
 
 def _refused(
     where: str, doing: str, error: Exception, kind: type[GatewayRefused] = GatewayRefused
 ) -> GatewayRefused:
-    said = f"{where} said no while {doing}: {error or type(error).__name__}"
+    message = f"{where} refused while {doing}: {error or type(error).__name__}"
     if isinstance(error, PermissionError | asyncssh.SFTPPermissionDenied):
-        said += f"; {NO_RIGHT}"
+        message += f"; {NO_RIGHT}"
     elif kind is UploadRefused:
-        said += f"; {NO_ROOM}"
+        message += f"; {NO_ROOM}"
     else:
-        said += f"; ask {SUPPORT} why, then clear the task"
-    return kind(said)
+        message += f"; ask {SUPPORT} why, then clear the task"
+    return kind(message)
 
 
 def _unreachable(where: str, doing: str, error: Exception) -> GatewayUnreachable:
@@ -599,7 +598,7 @@ def _unreachable(where: str, doing: str, error: Exception) -> GatewayUnreachable
 
 
 def _moment(mtime: float | None) -> datetime | None:
-    """When a file was changed, if the server tells."""
+    """A file's modification time; None if the server gives none."""
     return datetime.fromtimestamp(mtime, UTC) if mtime else None
 
 

@@ -1,4 +1,4 @@
-"""The size of a file at a server that tells none: found by reading a few bytes here and there."""
+"""The size of a file at a server that gives none, found by a few short reads."""
 
 from collections.abc import Generator
 from typing import TypeAlias
@@ -6,15 +6,15 @@ from typing import TypeAlias
 import asyncssh
 import paramiko
 
-PIECE = 32_000  # bytes of one read, which every server takes
-# Asks for bytes (at an offset, so many), is sent how many there were, and returns the size.
+PIECE = 32_000  # bytes of one read, which every server accepts
+# Yields a read (offset, length), is sent the number of bytes read, and returns the file's size.
 Search: TypeAlias = Generator[tuple[int, int], int, int]
 
 
 def search() -> Search:
-    """Go on by doubled steps until nothing is there, then halve what lies between.
+    """Double the offset until a read is empty, then halve the interval.
 
-    A server may answer with fewer bytes than were asked for; none are the end alone.
+    A server may return fewer bytes than requested; only an empty read means the end.
     """
     low, span = 0, 0
     while found := (yield low + span, PIECE):
@@ -30,7 +30,7 @@ def search() -> Search:
 
 
 def measured(client: paramiko.SFTPClient, path: str) -> int:
-    """A file's size, by its bytes."""
+    """A file's size, found over paramiko."""
     steps = search()
     with client.open(path, "rb") as file:
         offset, length = next(steps)
@@ -43,7 +43,7 @@ def measured(client: paramiko.SFTPClient, path: str) -> int:
 
 
 async def measured_by(client: asyncssh.SFTPClient, path: bytes) -> int:
-    """The same over asyncssh."""
+    """A file's size, found over asyncssh."""
     steps = search()
     async with client.open(path, "rb") as file:
         offset, length = next(steps)

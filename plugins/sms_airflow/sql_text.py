@@ -1,4 +1,4 @@
-"""What must be read of a query's text: that it is one query, and where PostgreSQL's ends."""
+"""Checks of a query's text: it must be one SELECT; and where a statement ends in PostgreSQL."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from sqlparse import tokens as kinds
 
 from sms.errors import SourceError
 
-# What a semicolon may hide in; a block comment holds others, so only its opening is found here.
+# Tokens that may contain a semicolon; block comments nest, so only their opening is matched here.
 TOKEN = re.compile(
     r"""
     (?P<comment>/\*)
@@ -21,8 +21,8 @@ TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-QUERIES = ("SELECT", "WITH", "VALUES", "FROM")  # what a query may begin with
-# Words of what writes or runs something, beside those that the parser calls DML.
+QUERIES = ("SELECT", "WITH", "VALUES", "FROM")  # first words of a query
+# Words of statements that write or run something, besides those that the parser marks as DML.
 WRITING = (
     *("INTO", "CREATE", "DROP", "ALTER", "TRUNCATE", "GRANT", "REVOKE", "OVERWRITE", "OUTFILE"),
     *("EXEC", "EXECUTE", "CALL", "GO"),
@@ -32,37 +32,37 @@ EDGE = re.compile(r"/\*|\*/")
 
 
 def require_query(sql: str, where: str = "the query") -> None:
-    """Refuse what is not one SELECT or WITH, or would write: not every server can be told to.
+    """Raise SourceError unless a text is one SELECT or WITH that does not write.
 
-    Raises SourceError, before anything is sent.
+    It is checked before it is sent, as not every server has a read-only mode.
     """
-    told = f"{where} must be one SELECT, or a WITH that ends in one"
+    rule = f"{where} must be one SELECT, or a WITH that ends in one"
     words = [*_words(sql), ("", ";")]
     while words[-2:] == [("", ";"), ("", ";")]:
         words.pop()
     if any(word == ";" for _, word in words[:-1]):
-        raise SourceError(f"{told}, and it holds more than one statement: keep the SELECT alone")
+        raise SourceError(f"{rule}, and it has more than one statement: keep only the SELECT")
     begins = next((word for _, word in words if word != "("), ";")
     if begins not in QUERIES:
-        raise SourceError(f"{told}, and it " + ("is empty" if begins == ";" else "does not"))
+        raise SourceError(f"{rule}, and it " + ("is empty" if begins == ";" else "does not"))
     for (_, before), (kind, word), (_, after) in zip(words, words[1:], words[2:], strict=False):
         writes = (kind == "DML" and word != "SELECT") or word in WRITING
         # replace(...) is a function, t.update a column, FOR UPDATE a lock and MERGE JOIN a hint.
         if writes and after not in ("(", "JOIN") and before not in (".", "FOR"):
             raise SourceError(
-                f"{told}, and it would write ({word}): keep the SELECT alone, and put a column of "
-                "such a name in quotes"
+                f"{rule}, and it would write ({word}): keep only the SELECT, and put a column of "
+                "this name in quotes"
             )
 
 
 def without_end(sql: str) -> str:
-    """A query that `require_query` lets pass, without the semicolons at its end."""
+    """A query that `require_query` accepts, without the semicolons at its end."""
     found = lexer.tokenize(sql)
     return "".join(text for kind, text in found if kind not in kinds.Punctuation or text != ";")
 
 
 def _words(sql: str) -> Iterator[tuple[str, str]]:
-    """A text's keywords and signs in upper case, and "" for all else; DML ones say so."""
+    """Pairs of "DML" or "" and a word: a keyword in upper case, a sign, or "?" for all else."""
     for kind, text in lexer.tokenize(sql):
         if kind in kinds.Comment and text.startswith("/*!"):  # MySQL runs what is in it
             yield ("", "INTO")
@@ -75,16 +75,16 @@ def _words(sql: str) -> Iterator[tuple[str, str]]:
 
 
 def statement(sql: str, where: str = "the query") -> str:
-    """The one statement of a text without its semicolon, so that it fits into brackets.
+    """The only statement of a text, without its semicolon, to be put into brackets.
 
-    Raises SourceError where something follows. What is cut short (a quote that never closes) is
-    left to the server, which tells it better.
+    Raises SourceError if a second statement follows. An unclosed quote is left to the server, whose
+    error is more precise.
     """
     place = 0
     while found := TOKEN.search(sql, place):
         if found["end"]:
             if not _is_blank(sql[found.end() :]):
-                raise SourceError(f"{where} holds more than one statement: keep the SELECT alone")
+                raise SourceError(f"{where} has more than one statement: keep only the SELECT")
             return sql[: found.start()]
         place = _after_comment(sql, found.start()) if found["comment"] else found.end()
     return sql
@@ -101,7 +101,7 @@ def _is_blank(rest: str) -> bool:
 
 
 def _after_comment(sql: str, start: int) -> int:
-    """Where the comment ends that opens at `start`: in PostgreSQL they nest."""
+    """The end of the comment that opens at `start`; PostgreSQL's comments nest."""
     depth = 0
     for edge in EDGE.finditer(sql, start):
         depth += 1 if edge[0] == "/*" else -1

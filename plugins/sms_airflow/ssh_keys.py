@@ -1,8 +1,8 @@
-"""Keys as people put them into a connection: our own private key, and the host key of a server.
+"""The keys in a connection's extras: the account's private key, and the server's host key.
 
-Both SSH libraries take a key that they can't read for a line that breaks or a login that is
-refused. So each is read here before a byte leaves, and a sentence says what was given instead.
-What is in a setting is never quoted: it may be a secret, even where none belongs.
+Both SSH libraries report a key that they can't read as a broken connection or a refused login. So
+each key is read here before anything is sent, and the error says what the setting contains instead.
+A setting's value is never quoted: it may be a secret, even in the wrong field.
 """
 
 import base64
@@ -17,7 +17,7 @@ import asyncssh
 import paramiko
 from asyncssh.packet import PacketDecodeError, SSHPacket
 
-# The kinds that both libraries can use.
+# The kinds of key that both libraries support.
 CLASSES: dict[str, type[paramiko.PKey]] = {
     "ssh-ed25519": paramiko.Ed25519Key,
     "ssh-rsa": paramiko.RSAKey,
@@ -25,13 +25,13 @@ CLASSES: dict[str, type[paramiko.PKey]] = {
     "ecdsa-sha2-nistp384": paramiko.ECDSAKey,
     "ecdsa-sha2-nistp521": paramiko.ECDSAKey,
 }
-RSA_TOO = ("rsa-sha2-256", "rsa-sha2-512")  # how an RSA key signs, which is no kind of its own
+RSA_TOO = ("rsa-sha2-256", "rsa-sha2-512")  # signature algorithms of an RSA key, no kinds of key
 A_KIND = re.compile(r"(ssh|ecdsa|rsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+")
 
 BEGIN = re.compile(r"-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----")
 END = re.compile(r"-----END (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 PUTTY = "PuTTY-User-Key-File-"
-SSH_COM = "BEGIN SSH2 ENCRYPTED PRIVATE KEY"  # which puttygen reads, too
+SSH_COM = "BEGIN SSH2 ENCRYPTED PRIVATE KEY"  # puttygen reads it too
 CERTIFICATE = re.compile(r"-cert-v\d\d@|BEGIN (?:[A-Z0-9]+ )*CERTIFICATE-")
 PUBLIC = re.compile(r"(?m)^\s*[a-z][a-z0-9@.-]+\s+AAAA|BEGIN (?:[A-Z0-9]+ )*PUBLIC KEY ?-")
 FINGERPRINT = re.compile(r"SHA256:[\w+/]{20}|(?:[0-9a-fA-F]{2}:){15}[0-9a-fA-F]{2}")
@@ -40,22 +40,22 @@ OPENSSH_IN_BASE64 = "b3BlbnNzaC1rZXktdj"
 DSA_IN_PKCS8 = bytes.fromhex("06072a8648ce380401")
 
 HOST_KEY = "its extra host_key"
-SCAN = "copy the line that ssh-keyscan shows of it, such as `ssh-ed25519 AAAA...`"
+SCAN = "copy its line from ssh-keyscan, such as `ssh-ed25519 AAAA...`"
 
 
 class Unusable(Exception):
-    """What is wrong with a setting and what to do: a clause, after "the connection can't be used".
+    """The fault of a setting and its remedy, as a clause after "the connection can't be used".
 
-    It quotes nothing of the setting's value.
+    It never quotes the setting's value.
     """
 
 
 def private_key(
     content: bytes, where: str, passphrase: str | None = None, file: str | None = None
 ) -> asyncssh.SSHKey:
-    """Our own key, as a setting gives it; `where` names the setting, `file` its file, if any.
+    """The private key in a setting; `where` names the setting, `file` its file, if any.
 
-    Raises Unusable for anything but one private key of OpenSSH's format or PEM.
+    Raises Unusable unless it is exactly one private key, in OpenSSH's format or PEM.
     """
     text = _text(content)
     if not text.strip():
@@ -66,7 +66,7 @@ def private_key(
     if not begins:
         raise Unusable(f"{where} {_instead_of_private(text)}")
     if len(begins) > 1:
-        raise Unusable(f"{where} holds {len(begins)} private keys: leave this account's alone")
+        raise Unusable(f"{where} has {len(begins)} private keys: keep only this account's key")
     [begin] = begins
     if begin[1] == "DSA ":
         _require_usable("ssh-dss", where)
@@ -74,15 +74,15 @@ def private_key(
 
 
 def for_paramiko(key: asyncssh.SSHKey) -> paramiko.PKey:
-    """The same private key as paramiko has it."""
+    """The same private key for paramiko."""
     kind = CLASSES[key.get_algorithm()]
-    # Of OpenSSH's format paramiko does not read every ECDSA key.
+    # paramiko does not read every ECDSA key in OpenSSH's format.
     text = key.export_private_key("openssh" if kind is paramiko.Ed25519Key else "pkcs1-pem")
     return kind.from_private_key(io.StringIO(text.decode()))
 
 
 def _text(content: bytes) -> str:
-    """A key's file as text, also as a Windows editor saves it."""
+    """A key's file as text; UTF-16 and a byte order mark (Windows editors) are accepted."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     return content.decode("utf-8-sig", "replace")
@@ -98,7 +98,7 @@ def _putty(where: str, file: str | None) -> Unusable:
 
 
 def _instead_of_private(text: str) -> str:
-    """What a text is that has no private key, and what to do."""
+    """What a text without a private key contains, and the remedy."""
     if CERTIFICATE.search(text):
         return "holds a certificate: it takes the private key that belongs to it"
     if PUBLIC.search(text):
@@ -124,21 +124,21 @@ def _block(text: str, begin: re.Match[str], where: str) -> str:
     inside = text[begin.end() : end.start()]
     if r"\n" in inside or r"\r" in inside:
         raise Unusable(
-            f"{where} has each line break as two characters, \\ and n: it was escaped once too "
-            "often. JSON has \\n once and Airflow's form a real line break; json.dumps writes it "
-            "right, see Connection in docs/runbook.md"
+            f"{where} has each line break as two characters, \\ and n: it was escaped twice. Write "
+            "\\n once in JSON, and a real line break in Airflow's form; json.dumps does it right, "
+            "see Connection in docs/runbook.md"
         )
     if not re.match(r"[ \t]*[\r\n]", inside) or not re.search(r"[\r\n][ \t]*$", inside):
         raise Unusable(
-            f"{where} has lost its line breaks: BEGIN and END need lines of their own. JSON has "
-            "\\n for each; json.dumps writes it right, see Connection in docs/runbook.md"
+            f"{where} has lost its line breaks: BEGIN and END need their own lines. Write \\n for "
+            "each in JSON; json.dumps does it right, see Connection in docs/runbook.md"
         )
     lines = (line.strip() for line in text[begin.start() : end.end()].splitlines())
     return "\n".join(lines) + "\n"
 
 
 def _imported(block: str, where: str, passphrase: str | None) -> asyncssh.SSHKey:
-    encrypted, kind = _seen_from_outside(block)
+    encrypted, kind = _read_header(block)
     _require_usable(kind, where)
     if encrypted and not passphrase:
         raise Unusable(
@@ -151,19 +151,19 @@ def _imported(block: str, where: str, passphrase: str | None) -> asyncssh.SSHKey
         for_paramiko(key)
     except Unusable:
         raise
-    except Exception:  # of either library, or of cryptography: its words may quote the key
-        held = (
+    except Exception:  # of either library, or of cryptography: its message may quote the key
+        content = (
             "an encrypted key that the extra private_key_passphrase does not open: correct it, or "
             "copy the key again"
             if encrypted
             else "a damaged key: copy the whole file again"
         )
-        raise Unusable(f"{where} holds {held}") from None
+        raise Unusable(f"{where} holds {content}") from None
     return key
 
 
-def _seen_from_outside(block: str) -> tuple[bool, str]:
-    """Whether a key is encrypted, and its kind where that needs no passphrase, else ""."""
+def _read_header(block: str) -> tuple[bool, str]:
+    """Whether a key is encrypted, and its kind, or "" if that needs the passphrase."""
     body = b""
     with suppress(ValueError):
         body = base64.b64decode("".join(x for x in block.splitlines()[1:-1] if ":" not in x))
@@ -173,14 +173,14 @@ def _seen_from_outside(block: str) -> tuple[bool, str]:
     packet, encrypted = SSHPacket(body[len(OPENSSH) :]), False
     try:
         encrypted = packet.get_string() != b"none"  # the cipher
-        packet.get_string(), packet.get_string(), packet.get_uint32()  # how the passphrase is used
+        packet.get_string(), packet.get_string(), packet.get_uint32()  # key derivation, key count
         return encrypted, _kind_of(packet.get_string())
     except PacketDecodeError:
         return encrypted, ""
 
 
 def _kind_of(blob: bytes) -> str:
-    """The kind that a public key's bytes name, or ""."""
+    """The kind named in a public key's bytes, or ""."""
     try:
         return SSHPacket(blob).get_string().decode("ascii")
     except (PacketDecodeError, UnicodeDecodeError):
@@ -188,7 +188,7 @@ def _kind_of(blob: bytes) -> str:
 
 
 def _require_usable(kind: str, where: str) -> None:
-    """Raise Unusable for a kind that one of the libraries can't use; "" is none that is known."""
+    """Raise Unusable for a kind that one of the libraries does not support; "" is unknown."""
     if kind and kind not in CLASSES:
         raise Unusable(
             f"{where} holds {_of_kind(kind)}, which can't be used: make a new pair (ssh-keygen -t "
@@ -197,7 +197,7 @@ def _require_usable(kind: str, where: str) -> None:
 
 
 def _of_kind(kind: str) -> str:
-    """A key of a kind that is not ours, in words."""
+    """An unsupported kind of key, in words."""
     if kind == "ssh-dss":
         return "a DSA key"
     return f"a key of the kind {kind}" if A_KIND.fullmatch(kind) else "a key of an unknown kind"
@@ -207,10 +207,10 @@ def _of_kind(kind: str) -> str:
 
 
 def host_key(text: str) -> asyncssh.SSHKey:
-    """The host key that a connection pins, in whichever way it is written there.
+    """The host key in a connection's extra host_key.
 
-    With its kind or without, as a line of known_hosts (hashed, too), or as a public key's file.
-    Raises Unusable for anything else, and for several keys.
+    It may be written with or without its kind, as a line of known_hosts (also hashed), or as the
+    text of a public key's file. Raises Unusable for anything else, and for several keys.
     """
     if BEGIN.search(text) or PUTTY in text or SSH_COM in text or OPENSSH_IN_BASE64 in text:
         raise Unusable(
@@ -221,7 +221,7 @@ def host_key(text: str) -> asyncssh.SSHKey:
     if len(found) > 1:
         kinds = ", ".join(sorted(key.get_algorithm() for key in found.values()))
         raise Unusable(
-            f"{HOST_KEY} holds {len(found)} different keys ({kinds}): leave the one that you have "
+            f"{HOST_KEY} holds {len(found)} different keys ({kinds}): keep the one that you have "
             "compared with the provider's, of the kind ssh-ed25519 if there is one"
         )
     if not found:
@@ -231,13 +231,13 @@ def host_key(text: str) -> asyncssh.SSHKey:
 
 
 def host_key_for_paramiko(key: asyncssh.SSHKey) -> paramiko.PKey:
-    """The same host key as paramiko has it."""
+    """The same host key for paramiko."""
     return paramiko.PKey.from_type_string(key.get_algorithm(), key.public_data)
 
 
 def _host_keys(text: str) -> Iterator[asyncssh.SSHKey]:
-    """Each key in a text; Unusable if a line is none."""
-    if "BEGIN " in text:  # a public key's file in another format, if anything
+    """Each key in a text. Raises Unusable if a line is no key."""
+    if "BEGIN " in text:  # perhaps a public key's file in another format
         with suppress(Exception):
             key = asyncssh.import_public_key(text)
             yield _host_key("", key.public_data)
@@ -264,7 +264,7 @@ def _blob(word: str) -> bytes:
 
 
 def _host_key(before: str, blob: bytes) -> asyncssh.SSHKey:
-    """The key of these bytes, if the word before them names no other kind."""
+    """The key of these bytes. Raises Unusable if the word before them names another kind."""
     kind = _kind_of(blob)
     if "-cert-" in kind:
         raise Unusable(f"{HOST_KEY} holds a certificate and no plain key: {SCAN}")
@@ -278,9 +278,9 @@ def _host_key(before: str, blob: bytes) -> asyncssh.SSHKey:
         key = asyncssh.import_public_key(f"{kind} {base64.b64encode(blob).decode()}")
     except Exception:  # of either library, or of cryptography
         raise _cut_short() from None
-    says = "ssh-rsa" if before in RSA_TOO else before
-    if A_KIND.fullmatch(says) and says != kind:
-        raise Unusable(f"{HOST_KEY} says {says} before a key of the kind {kind}: {SCAN}")
+    named = "ssh-rsa" if before in RSA_TOO else before
+    if A_KIND.fullmatch(named) and named != kind:
+        raise Unusable(f"{HOST_KEY} says {named} before a key of the kind {kind}: {SCAN}")
     return key
 
 
@@ -292,11 +292,11 @@ def _cut_short() -> Unusable:
 
 
 def _instead_of_host_key(text: str) -> str:
-    """What a text is that has no host key, and what to do."""
+    """What a text without a host key contains, and the remedy."""
     if FINGERPRINT.search(text):
         return (
-            "holds a fingerprint, and the key itself is needed: get it by ssh-keyscan, compare "
-            "its fingerprint (ssh-keygen -lf) with this one, and copy the key's line"
+            "holds a fingerprint instead of the key: get the key by ssh-keyscan, compare its "
+            "fingerprint (ssh-keygen -lf) with this one, and copy the key's line"
         )
     if any(A_KIND.fullmatch(word) for word in text.split()):
         return f"names a kind of key, and no key follows: {SCAN}"

@@ -1,6 +1,6 @@
-"""The tasks of the DAGs: open what wiring gives, call the story, return a few counts.
+"""The tasks of the DAGs: each calls one function of `sms` and returns counts.
 
-What travels between tasks is a path, a stem or a count, never a number or a text of a recipient.
+Tasks pass paths, stems and counts to each other, never a phone number or a text.
 """
 
 import logging
@@ -13,22 +13,22 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sms_airflow.failures import in_a_sentence
 
-# For every task: each may run again at any time, and what is not worth another try (a rejected
-# file, a wrong key, a bad query) fails at once all the same, see `failures`.
+# For every task: each may run again at any time. A permanent failure (a rejected file, a wrong key,
+# a bad query) is not retried, see `failures`.
 PATIENT: dict[str, Any] = {
     "retries": 4,
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
 }
-# Longer than the lease of a claim that a killed try left behind.
+# These retries last longer than the lease of a claim that a killed try left.
 STUBBORN: dict[str, Any] = {**PATIENT, "retries": 8}
 
 log = logging.getLogger(__name__)
 
 OPT_OUTS = Asset("opt_outs", uri="sms://opt_outs")
 DELIVERY_REPORTS = Asset("delivery_reports", uri="sms://delivery_reports")
-# An outlet that is an asset is an event at every success. These are one only where a task adds it.
+# An asset as an outlet is an event at each success. An alias is an event only if the task adds it.
 NEW_OPT_OUTS = AssetAlias("new_opt_outs")
 NEW_DELIVERY_REPORTS = AssetAlias("new_delivery_reports")
 
@@ -36,10 +36,10 @@ NEW_DELIVERY_REPORTS = AssetAlias("new_delivery_reports")
 @task(**PATIENT)
 @in_a_sentence
 def plan(campaign_name: str) -> dict[str, Any]:
-    """Fix the hour and the file's name, in the ledger, before anything is read.
+    """Fix the hour and the file's name in the ledger, before anything is read.
 
-    Takes the campaign's folder as it is now, finds the next open hour (marketing only), and
-    records both; every later task obeys what was fixed here, even if the folder changes.
+    Reads the campaign's folder, finds the next open hour (marketing only), and records both. Later
+    tasks use this plan, even if the folder changes.
     """
     from sms import clock
     from sms.calendar import send_window
@@ -49,7 +49,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
     context = get_current_context()
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
     form.require_known(context["dag_run"].conf or {})
-    now, late = clock.now(), _lateness(context)  # side by side: what lies between would count
+    now, late = clock.now(), _lateness(context)  # together: time between them would be counted
     ledger = wiring.ledger(actor=f"{dag_id}/{run_id}/plan")
     drawn = planning.plan(
         wiring.campaign(campaign_name),
@@ -72,7 +72,7 @@ def plan(campaign_name: str) -> dict[str, Any]:
 def extract() -> dict[str, int]:
     """Stream the query's rows out of the warehouse into `01_candidates.parquet`.
 
-    Memory stays flat, however many rows there are.
+    Memory does not grow with the number of rows.
     """
     from sms.run import stages
     from sms_airflow import wiring
@@ -88,10 +88,10 @@ def extract() -> dict[str, int]:
 @task(**PATIENT)
 @in_a_sentence
 def screen() -> dict[str, int]:
-    """Normalise numbers, drop duplicates and everyone who ever said STOP.
+    """Normalise numbers, drop duplicates and opt-outs.
 
-    `02_audience.parquet` holds whom we write to, `02_excluded.parquet` everybody else, each with
-    a key and one reason. Nobody is lost: candidates = audience + excluded.
+    `02_audience.parquet` holds the recipients, `02_excluded.parquet` all others, each with a key
+    and one reason: candidates = audience + excluded.
     """
     from sms.run import stages
 
@@ -105,9 +105,9 @@ def screen() -> dict[str, int]:
 @task(**PATIENT)
 @in_a_sentence
 def render() -> dict[str, int]:
-    """Write each person's text, count its segments, and make the very bytes of each file.
+    """Render each recipient's text, count its segments, and write the exact bytes of each file.
 
-    More recipients than one file takes become several files of equal size.
+    If the recipients are too many for one file, they are split over files of equal size.
     """
     from sms.run import stages
 
@@ -121,7 +121,7 @@ def render() -> dict[str, int]:
 @task(**PATIENT)
 @in_a_sentence
 def review() -> list[str]:
-    """Check the bytes by the provider's rules and write the report that a person reads.
+    """Check the bytes by the provider's rules, and write the review.
 
     Returns the files to submit: none for a dry run, which ends here.
     """
@@ -148,7 +148,7 @@ def review() -> list[str]:
 def prepare_proof() -> list[str]:
     """Prepare the proof: the real text, to the campaign's own test numbers (`proof_to`).
 
-    Returns its file, which goes out before anybody is asked for a yes to all the others.
+    Returns its file, which is sent before the task `approve` asks for an approval.
     """
     from sms import clock
     from sms.run import proof
@@ -162,7 +162,7 @@ def prepare_proof() -> list[str]:
 @task(**PATIENT)
 @in_a_sentence
 def archive(stem: str, name: str) -> dict[str, Any]:
-    """Copy the report's very bytes into our own archive, before anything reads them."""
+    """Copy the report's bytes into our archive, before they are read."""
     from sms import clock
     from sms.reports import collection
     from sms_airflow import wiring
@@ -194,9 +194,9 @@ def load(stem: str, archived: dict[str, Any]) -> dict[str, int]:
 @task(outlets=[NEW_DELIVERY_REPORTS], **PATIENT)
 @in_a_sentence
 def reconcile(stem: str) -> dict[str, int]:
-    """Count what became of every message sent, and say what is missing.
+    """Count the outcomes of all sent messages, and log what is missing.
 
-    A report that is new, or that changed, is an event of the asset `delivery_reports`.
+    A new or changed report is an event of the asset `delivery_reports`.
     """
     from sms.reports import collection
 
@@ -210,53 +210,53 @@ def reconcile(stem: str) -> dict[str, int]:
 @task(outlets=[NEW_OPT_OUTS], **PATIENT)
 @in_a_sentence
 def collect_replies() -> dict[str, int]:
-    """Bring every STOP and reply home that is not home yet; opt-outs first.
+    """Download and load new STOPs and replies; opt-outs first.
 
     New opt-outs, imported ones too, are an event of the asset `opt_outs`.
     """
-    return _bring_replies_home()
+    return _collect_replies()
 
 
 @task(outlets=[NEW_OPT_OUTS], **PATIENT)
 @in_a_sentence
 def fetch_stops() -> dict[str, int]:
-    """Bring every STOP home that lies at the gateway, right before the file goes there.
+    """Download and load pending STOPs, right before the upload.
 
-    What `collect_replies` does every five minutes, once more: nobody who said STOP by now is sent
-    a message. A STOP that can't be read ends the run here, until a person has seen it.
+    It does once more what `collect_replies` does every five minutes, so that no number that has
+    opted out by now gets a message. A STOP that can't be read stops the run here, until an operator
+    has seen it.
     """
-    return _bring_replies_home()
+    return _collect_replies()
 
 
-def _bring_replies_home() -> dict[str, int]:
-    """What lies at the gateway of STOPs and replies, into the ledger."""
+def _collect_replies() -> dict[str, int]:
     from sms import clock
     from sms.reports import collection
     from sms_airflow import wiring
 
     ledger = _ledger()
     with wiring.gateway() as session:
-        brought = collection.collect_replies(session, ledger, wiring.archive(), clock.now())
+        collected = collection.collect_replies(session, ledger, wiring.archive(), clock.now())
     if new := ledger.stop_list.announce():
         _announce(NEW_OPT_OUTS, OPT_OUTS, {"opt_outs": new})
     return {
-        "files": len(brought),
-        "opt_outs": sum(each.opt_outs for each in brought),
-        "replies": sum(each.replies for each in brought),
+        "files": len(collected),
+        "opt_outs": sum(each.opt_outs for each in collected),
+        "replies": sum(each.replies for each in collected),
     }
 
 
 def _announce(by: AssetAlias, asset: Asset, news: dict[str, Any]) -> None:
-    """Let this task's success be an event of the asset: counts and names of files, no person."""
+    """Make this task's success an event of the asset, with counts and file names only."""
     get_current_context()["outlet_events"][by].add(asset, extra=news)
 
 
 @task(**PATIENT)
 @in_a_sentence
 def summarize(stems: list[str]) -> dict[str, Any]:
-    """Say what was sent. It fails with any file before it, so that no run looks better than it was.
+    """Log what was sent. Fails if a file was not accepted, so that the run is marked as failed.
 
-    Returns a sentence, and counts files, messages and segments.
+    Returns a sentence, and the counts of files, messages and segments.
     """
     from sms.delivery import upload
 
@@ -276,10 +276,10 @@ def summarize(stems: list[str]) -> dict[str, Any]:
 @task.short_circuit(**PATIENT)
 @in_a_sentence
 def settle(stem: str, answer: str) -> str:
-    """Write a person's answer into the ledger; the DAG that sends the campaign again, if one shall.
+    """Record an operator's answer, and return the DAG that sends the campaign again, or "".
 
-    A state that the answer doesn't fit is refused, and nothing changes; so is an answer that the
-    gateway refutes.
+    An answer that does not fit the file's state, or that the gateway contradicts, is refused and
+    changes nothing.
     """
     from sms.delivery import settlement
     from sms_airflow import wiring
@@ -289,12 +289,12 @@ def settle(stem: str, answer: str) -> str:
         if answer == "call_off":
             log.info("%s", settlement.call_off(stem, ledger, session))
             return ""
-        told = settlement.settle(stem, session, ledger, arrived=answer == "arrived")
-    log.info("%s", told)
+        message = settlement.settle(stem, session, ledger, arrived=answer == "arrived")
+    log.info("%s", message)
     if answer == "arrived" or not settlement.is_alone(stem, ledger):
         return ""
     run_key = ledger.submissions.get(stem).run_key
-    # What was a trial is one again. Its hour has passed, so that is not asked for again.
+    # The new run keeps the row limit, but not the hour, which has passed.
     conf = {"limit": ledger.runs.get(run_key).row_limit}
     get_current_context()["ti"].xcom_push(key="conf", value=conf)
     return str(run_key.partition("/")[0])
@@ -307,7 +307,7 @@ def _ledger() -> Any:
 
 
 class _Run:
-    """One run of a campaign as its later tasks find it: its plan, folder and ledger."""
+    """The run of the present task: its plan, folder, settings and ledger."""
 
     def __init__(self) -> None:
         from sms.columnar import text
@@ -325,19 +325,19 @@ class _Run:
         self.plan = self.folder.read_plan()
         self.under_way = planning.is_under_way(self.key, self.ledger)
         if self.under_way:
-            log.info("A file of this run is under way or gone: nothing of it is made again")
+            log.info("A file of this run is being uploaded or was sent: this task does nothing")
 
     def unless_empty(self, counts: dict[str, int], people: int) -> dict[str, int]:
-        """The counts; or the run's end, if nobody is left and the campaign says skip."""
+        """The counts. Without recipients, calls the run off and skips it (`on_empty: skip`)."""
         from sms.run import plan as planning
 
         if people:
             return counts
-        planning.call_off(self.plan, self.ledger, "nobody to write to")
-        raise AirflowSkipException("Nobody to write to, and the campaign says on_empty: skip")
+        planning.call_off(self.plan, self.ledger, "no recipients")
+        raise AirflowSkipException("There are no recipients, and the campaign says on_empty: skip")
 
 
 def _lateness(context: Any) -> timedelta:
-    """How long after its time this run came to be planned, by Airflow's own clock."""
+    """How late this run is planned, by Airflow's clock."""
     wanted: datetime = context["dag_run"].run_after
     return max(datetime.now(UTC) - wanted, timedelta(0))

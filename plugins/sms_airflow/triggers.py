@@ -1,9 +1,9 @@
-"""Waiting at the gateway, without a worker: one listing serves all who wait.
+"""Triggers that wait at the gateway without a worker; one listing serves all of them.
 
 Triggers that watch the same directory of the same gateway at the same pace share one stream of
 listings in the triggerer, and all streams share one SSH connection (`shared_connection`). A listing
-is the whole truth of a moment, so a latecomer misses nothing. A connection that breaks is not an
-absent file: it never ends a wait, and is only logged.
+is complete, so a trigger that joins later misses nothing. A broken connection does not mean that a
+file is absent: it never ends a wait, and is only logged.
 
 Keyword arguments and class paths are stored in Airflow's database while a task waits: keep them
 compatible from one deployment to the next.
@@ -32,27 +32,27 @@ from sms_airflow.shared_connection import SharedConnection, shared_connection
 
 log = logging.getLogger(__name__)
 
-SLOWEST = 60.0  # seconds between two looks at the clock
+SLOWEST = 60.0  # seconds at most between two checks of the clock
 SHORTEST = 0.1
-# Seconds within which Airflow's scheduler hears that a wait began, however fast the wait is polled.
-# One that ends before is taken for a task that was killed: it costs a try, and the pause before it.
+# Seconds until Airflow's scheduler has noticed a new wait, whatever its poll. A wait that ends
+# before counts as a killed task: it costs a try, and the delay before the next.
 HEARD_WITHIN = 5.0
-# How long a gateway may be away, in real time, before those who wait speak of it; and before, and
-# how often, they call it an error.
+# How long a gateway may be unreachable, in real time, before a wait logs a warning; and before, and
+# how often, it logs an error.
 BLINK = timedelta(minutes=1)
 ALARM = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies in a directory at a moment of `sms.clock`, sorted once for all who look."""
+    """A directory's files at an instant of `sms.clock`, sorted once for all triggers."""
 
     at: datetime
     files: Mapping[str, Sequence[RemoteFile]]
 
     @classmethod
     def of(cls, files: Iterable[RemoteFile], folder: Folder, at: datetime) -> Self:
-        """Sort files by the submission, or in `Report` the campaign, that they can be of."""
+        """Group files by the submission, or in `Report` by the campaign, of their names."""
         sorted_files: dict[str, list[RemoteFile]] = defaultdict(list)
         for file in files:
             if key := OWNER[folder](file.name):
@@ -60,7 +60,7 @@ class Listing:
         return cls(at, sorted_files)
 
     def near(self, name: str, folder: Folder) -> Sequence[RemoteFile]:
-        """The few files that can have to do with the one called `name`."""
+        """The files of the same group as `name`."""
         return self.files.get(OWNER[folder](name) or "", ())
 
 
@@ -69,7 +69,7 @@ OWNER = {Folder.SEND: submitted_file, Folder.REPORT: reported_campaign}
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """The gateway can't be reached: since when, by the wall's clock, and why."""
+    """The gateway can't be reached: since when, in real time, and why."""
 
     since: datetime
     why: str
@@ -77,15 +77,15 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The gateway refuses us: no use in asking again."""
+    """The gateway refuses the connection: a retry would not help."""
 
     why: str
 
 
 class Outage:
-    """Says that a gateway is away, once it is worth a word, and that it is back.
+    """Logs that a gateway can't be reached, and that it answers again.
 
-    `who` is what waits; `patience`, how long the gateway may be away before the first word.
+    `who` is a sentence on what waits; `patience` is the time before the first log line.
     """
 
     def __init__(self, who: str, patience: timedelta) -> None:
@@ -94,21 +94,21 @@ class Outage:
         self._next = patience
 
     def hear(self, seen: Listing | Away | Refusal, now: datetime) -> None:
-        """Speak, or keep silent."""
+        """Log a line if it is due."""
         match seen:
             case Away():
-                self._speak(seen, now - seen.since)
+                self._log(seen, now - seen.since)
             case Listing() if self._next != self._patience:
                 log.info("The gateway answers again. %s", self._who)
                 self._next = self._patience
 
-    def _speak(self, seen: Away, gone: timedelta) -> None:
+    def _log(self, seen: Away, gone: timedelta) -> None:
         if gone < self._next:
             return
         log.log(
             logging.ERROR if gone >= ALARM else logging.WARNING,
-            "%s. That is so since %s, for %d minutes. %s: nothing is lost, and no wait ends by "
-            "this; it goes on as soon as the gateway answers",
+            "%s, since %s, for %d minutes. %s: nothing is lost, and no wait ends by this; it "
+            "continues as soon as the gateway answers",
             seen.why,
             seen.since.isoformat(timespec="seconds"),
             gone.total_seconds() / 60,
@@ -118,11 +118,11 @@ class Outage:
 
 
 class GatewayTrigger(BaseEventTrigger):
-    """Waits for something to be seen in one directory of the gateway, until a deadline.
+    """Waits for a file in one directory of the gateway, until a deadline.
 
     :param account: conn_id, address, service_id and folders of the gateway
-    :param stem: the submission that is waited for
-    :param deadline: ISO instant of `sms.clock`, judged only on a listing that succeeded
+    :param stem: the awaited submission
+    :param deadline: ISO instant of `sms.clock`, checked only after a successful listing
     :param poll: real seconds between two listings
     """
 
@@ -141,19 +141,19 @@ class GatewayTrigger(BaseEventTrigger):
         return f"{kind.__module__}.{kind.__qualname__}", self._arguments()
 
     def shared_stream_key(self) -> Hashable:
-        """Who watches the same directory at the same pace shares one stream."""
+        """The key of the stream: triggers of one directory and one poll share it."""
         folders = tuple(sorted(self.account["folders"].items()))
         where = (self.account["conn_id"], self.account["address"], self.account["service_id"])
         return ("sms", *where, folders, self.folder.value, self.poll)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
-        """Listings for ever; Away while there are none, Refusal where the gateway won't have us."""
-        # Airflow runs this in the context of the task that came first, so that what it says would
-        # be in that task's log and in nobody else's. It belongs into the triggerer's.
+        """Endless listings; Away while the gateway can't be reached, Refusal if it refuses us."""
+        # Airflow runs this in the context of the first task, so its log lines would go to that
+        # task's log alone. They belong into the triggerer's log.
         clear_contextvars()
         account = Account(**kwargs["account"])
-        outage = Outage(f"Whoever waits at {cls.folder} still does", timedelta(0))
+        outage = Outage(f"All waits at {cls.folder} continue", timedelta(0))
         async with shared_connection(account).leased() as connection:
             since: datetime | None = None
             while True:
@@ -161,7 +161,7 @@ class GatewayTrigger(BaseEventTrigger):
                 since = seen.since if isinstance(seen, Away) else None
                 outage.hear(seen, datetime.now(UTC))
                 yield seen
-                if connection.lost_at is None or not since:  # else it says when to try again
+                if connection.lost_at is None or not since:  # otherwise the connection waits itself
                     await asyncio.sleep(float(kwargs["poll"]))
 
     @classmethod
@@ -174,7 +174,7 @@ class GatewayTrigger(BaseEventTrigger):
         except GatewayUnreachable as error:
             return Away(since or connection.lost_at or datetime.now(UTC), str(error))
         except SmsError as error:
-            log.error("%s. Whoever waits at %s is told", error, cls.folder)
+            log.error("%s. All waits at %s end", error, cls.folder)
             return Refusal(str(error))
 
     async def filter_shared_stream(
@@ -182,7 +182,7 @@ class GatewayTrigger(BaseEventTrigger):
     ) -> AsyncGenerator[TriggerEvent, None]:
         """The one event that ends this wait."""
         begun = time.monotonic()
-        outage = Outage(f"{self.stem} still waits", BLINK)
+        outage = Outage(f"The wait for {self.stem} continues", BLINK)
         async for seen in shared_stream:
             outage.hear(seen, datetime.now(UTC))
             if facts := self._facts(seen):
@@ -191,7 +191,7 @@ class GatewayTrigger(BaseEventTrigger):
                 return
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """The same without sharing, as `dag.test()` and a plain triggerer do it."""
+        """The same without a shared stream, for `dag.test()` and a triggerer without sharing."""
         async with (
             contextlib.aclosing(self.open_shared_stream(self._arguments())) as stream,
             contextlib.aclosing(self.filter_shared_stream(stream)) as events,
@@ -200,11 +200,11 @@ class GatewayTrigger(BaseEventTrigger):
                 yield event
 
     def judge(self, listing: Sequence[RemoteFile], now: datetime) -> dict[str, Any] | None:
-        """The facts that end the wait, or None to go on waiting."""
+        """The facts that end the wait; None to continue."""
         raise NotImplementedError
 
     def awaited(self) -> str:
-        """A name of the kind that is waited for."""
+        """A name in the group of the awaited files."""
         raise NotImplementedError
 
     def overdue(self, now: datetime) -> bool:
@@ -235,11 +235,11 @@ class VerdictTrigger(GatewayTrigger):
     folder = Folder.SEND
 
     def awaited(self) -> str:
-        """The verdict that everybody hopes for."""
+        """The name with `.done`."""
         return f"{self.stem}.{Phase.DONE}"
 
     def judge(self, listing: Sequence[RemoteFile], now: datetime) -> dict[str, Any] | None:
-        """`accepted`, `rejected`, or what was seen when the time was up."""
+        """`accepted`, `rejected`, or at the deadline `overdue` with the last phase."""
         phases = {phase_of(file.name, self.stem) for file in listing}
         if Phase.REJECT in phases:
             return {"saw": "rejected"}
@@ -258,7 +258,7 @@ class ReportTrigger(GatewayTrigger):
     _before: RemoteFile | None = None
 
     def awaited(self) -> str:
-        """The report's own name, if the provider keeps the hour."""
+        """The report's name, if the provider keeps the hour."""
         return f"{self.stem.replace('SEND', ReportKind.ACK, 1)}.csv"
 
     def judge(self, listing: Sequence[RemoteFile], now: datetime) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
-"""The rows of a campaign's query out of whatever warehouse there is, as text, never all at once.
+"""The rows of a campaign's query from any warehouse, streamed as text.
 
-What belongs here: which drivers stream and how they are asked to, that nothing is written, and
-what of a warehouse's complaints may be told. PostgreSQL's COPY has a room of its own.
+What belongs here: how each driver streams, read-only mode, and which part of a warehouse's errors
+may be shown. `postgres_copy` reads PostgreSQL by COPY.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ NUMBER = re.compile(r"(?:\d[ .-]?){6,}\d")
 
 
 def rows(hook: Any, sql: str, *, conn_id: str, where: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a query as all-text batches in its order, at least one, be it empty.
+    """The rows of a query as all-text batches, in its order; at least one batch, even if empty.
 
-    One statement, read only, is one snapshot; the connection ends with the stream, however that
-    ends. Names that are all in upper case, as Snowflake and Oracle fold them, come in lower case.
-    Raises SourceError for what is no SELECT, for a name given twice and for what the warehouse
-    says, WarehouseUnreachable where it does not answer; neither quotes a value.
+    One read-only statement is one snapshot. The connection is closed with the stream. If all names
+    are in upper case, as in Snowflake and Oracle, they become lower case. Raises SourceError for a
+    statement that is no SELECT, for a name given twice and for the warehouse's own errors,
+    WarehouseUnreachable if it does not answer; neither quotes a value.
     """
-    with _told(conn_id, where), contextlib.closing(hook.get_conn()) as database:
+    with _errors_translated(conn_id, where), contextlib.closing(hook.get_conn()) as database:
         driver = driver_of(database)
         if not driver.reads_alone:
             sql_text.require_query(sql, where)
@@ -45,13 +45,13 @@ def rows(hook: Any, sql: str, *, conn_id: str, where: str) -> Iterator[pa.Record
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """What is peculiar about a driver: how its rows are streamed, and what its errors mean.
+    """The properties of a driver: how its rows are streamed, and the meaning of its errors.
 
-    `read` is given a connection, the query and the file it is from. `forbid_writing` makes that
-    connection read only, where the server can be told to. `away` tells whether an
-    OperationalError is the warehouse's absence. An error of a class in `speaks_of_sql` quotes the
-    query; any other may quote a row. Where the server itself `reads_alone`, it judges the query;
-    elsewhere we do.
+    `read` takes a connection, the query and its file. `forbid_writing` makes the connection read
+    only, if the server supports it. `away` is true for an OperationalError that means an
+    unreachable warehouse. An error of a class in `speaks_of_sql` quotes the query; any other may
+    quote a row. With `reads_alone` the server refuses all but one SELECT; for other drivers we
+    check the query.
     """
 
     read: Callable[[Any, str, str], Iterator[pa.RecordBatch]]
@@ -62,7 +62,7 @@ class Driver:
 
 
 def _by_copy(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    """psycopg: the cursor is only declared, which runs nothing, to learn names and types."""
+    """psycopg: a cursor is declared for the names and types, without running the query."""
     postgres_copy.speak_utf8(database)
     query = sql_text.statement(sql, where)
     with _named_cursor(database, row_factory=psycopg.rows.tuple_row) as cursor:
@@ -84,18 +84,18 @@ def _by_psycopg2(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch
 
 
 def _by_sscursor(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    """MySQLdb and pymysql: their plain cursor fetches everything at once."""
+    """MySQLdb and pymysql: SSCursor streams, the default cursor fetches all rows at once."""
     cursors = importlib.import_module(f"{root(type(database))}.cursors")
     return _fetched(database.cursor(cursors.SSCursor), sql, where)
 
 
 def _by_unbuffered(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    """mysql.connector: unbuffered unless the connection's options say otherwise."""
+    """mysql.connector: an unbuffered cursor streams, whatever the connection's options."""
     return _fetched(database.cursor(buffered=False, dictionary=False), sql, where)
 
 
 def _by_default(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    """Most drivers fetch as many rows at a time as `arraysize` says; PEP 249 has it be 1."""
+    """Most drivers fetch `arraysize` rows at a time; its default in PEP 249 is 1."""
     cursor = database.cursor()
     with contextlib.suppress(AttributeError):
         cursor.arraysize = ROWS_AT_A_TIME
@@ -103,18 +103,18 @@ def _by_default(database: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]
 
 
 def plain_cursor_of_psycopg2() -> Any:
-    """The class of cursors whose rows are tuples, whatever the connection's extras say."""
+    """The cursor class whose rows are tuples, independent of the connection's extras."""
     return importlib.import_module("psycopg2.extensions").cursor
 
 
 def _named_cursor(database: Any, **options: Any) -> Any:
-    """PostgreSQL's plain cursor fetches everything at once; a named one does not."""
+    """A named cursor, which streams; PostgreSQL's plain cursor fetches all rows at once."""
     return database.cursor(name=f"sms_{uuid.uuid4().hex[:8]}", **options)
 
 
 def _fetched(cursor: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
     cursor.execute(sql)
-    if not getattr(cursor, "name", None):  # psycopg2 describes a named cursor's rows with the first
+    if not getattr(cursor, "name", None):  # psycopg2 describes a named cursor only after a fetch
         names_of(cursor.description, where)
     first = 1
     while True:
@@ -126,7 +126,7 @@ def _fetched(cursor: Any, sql: str, where: str) -> Iterator[pa.RecordBatch]:
 
 
 def names_of(description: Sequence[Sequence[Any]] | None, where: str) -> list[str]:
-    """The names of an answer's columns, in lower case where all of them are in upper case."""
+    """The names of an answer's columns; in lower case if all are in upper case."""
     if not description:
         raise SourceError(f"{where} returned no rows at all: it must be a SELECT")
     names = [str(column[0]) for column in description]
@@ -150,21 +150,21 @@ def _read_only_in_sqlite(database: Any) -> None:
 
 
 def _sqlite_away(error: Exception) -> bool:
-    """Whether a file is locked or can't be opened; a missing table is operational there, too."""
+    """Whether a file is locked or can't be opened; OperationalError also means a missing table."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY
 
 
 def _mysql_away(error: Exception) -> bool:
-    """Whether the client lost the server, or the server has no room or time for us."""
+    """Whether the client lost the server, or the server is overloaded or shutting down."""
     code = getattr(error, "errno", None) or next(iter(error.args), None)
     return not isinstance(code, int) or 2000 <= code < 3000 or code in MYSQL_AWAY
 
 
 SQLITE_AWAY = {5, 6, 10, 14}  # SQLITE_BUSY, _LOCKED, _IOERR, _CANTOPEN
-# Too many connections, shutting down, a broken line, a lock not had in time, a deadlock.
+# Too many connections, shutdown, a broken connection, a lock timeout, a deadlock.
 MYSQL_AWAY = {1040, 1053, 1129, *range(1158, 1162), 1203, 1205, 1213}
 
-# By the package that a connection or an error is from.
+# By the package of a connection's or an error's class.
 DRIVERS = {
     "psycopg": Driver(_by_copy, _read_only, reads_alone=True),
     "psycopg2": Driver(_by_psycopg2, _read_only_by_psycopg2, reads_alone=True),
@@ -179,22 +179,22 @@ ANY = Driver(_by_default)
 
 
 def driver_of(thing: object) -> Driver:
-    """What is known of the driver that made a connection, or an error."""
+    """The driver of a connection or an error."""
     roots = (root(kind) for kind in type(thing).__mro__)
     return next((DRIVERS[root] for root in roots if root in DRIVERS), ANY)
 
 
 def root(kind: type) -> str:
-    """The package that a class is from."""
+    """The top package of a class."""
     return kind.__module__.split(".")[0]
 
 
-# --- What a warehouse says ----------------------------------------------------------------------
+# --- Errors of a warehouse ----------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _told(conn_id: str, where: str) -> Iterator[None]:
-    """A SQL error with the file it comes from; a warehouse that is away is tried again."""
+def _errors_translated(conn_id: str, where: str) -> Iterator[None]:
+    """Turn a database's error into SourceError, with the query's file, or WarehouseUnreachable."""
     try:
         yield
     except SourceError:
@@ -202,37 +202,37 @@ def _told(conn_id: str, where: str) -> Iterator[None]:
     except Exception as error:
         if (away := absence(error, conn_id)) is not None:
             raise WarehouseUnreachable(away) from error
-        if (said := complaint(error, conn_id)) is not None:
-            raise SourceError(f"{where}: {said}") from error
+        if (message := complaint(error, conn_id)) is not None:
+            raise SourceError(f"{where}: {message}") from error
         raise
 
 
 def absence(error: Exception, conn_id: str) -> str | None:
-    """What to say of a warehouse that does not answer; None where the error means another thing."""
+    """The message for an unreachable warehouse; None if the error has another meaning."""
     names = {kind.__name__ for kind in type(error).__mro__}
     away = "OperationalError" in names and driver_of(error).away(error)
     if away or "InterfaceError" in names:
-        return f"the warehouse {conn_id} can't be reached: {_said(error, quoting=True)}"
+        return f"the warehouse {conn_id} can't be reached: {_masked_message(error, quoting=True)}"
     return None
 
 
 def complaint(error: Exception, conn_id: str) -> str | None:
-    """What a warehouse says of a query; None for an error that is no database's."""
+    """The message for a warehouse's error on a query; None if it is not a database's error."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if not {"DatabaseError", "Error"} & names:
         return None
-    said = _said(error, quoting=bool(driver_of(error).speaks_of_sql & names))
-    return f"the warehouse {conn_id} says: {said}"
+    message = _masked_message(error, quoting=bool(driver_of(error).speaks_of_sql & names))
+    return f"the warehouse {conn_id} says: {message}"
 
 
-def _said(error: Exception, *, quoting: bool) -> str:
-    """What a database says, without the value that it stumbled on: it may be a person's.
+def _masked_message(error: Exception, *, quoting: bool) -> str:
+    """A database's message without the value that caused it, which may be personal data.
 
-    Whatever stands between the first and the last quote goes: a value may hold quotes itself.
+    Everything between the first and the last quote is removed, as a value may contain quotes.
     """
     diagnosis = getattr(error, "diag", None)  # psycopg: without the line of the query
-    said = " ".join(str(getattr(diagnosis, "message_primary", None) or error).split())
+    message = " ".join(str(getattr(diagnosis, "message_primary", None) or error).split())
     state = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
     if not quoting or state.startswith("22"):  # SQL's class of data exceptions
-        said = QUOTED.sub("…", said)
-    return NUMBER.sub("…", said)
+        message = QUOTED.sub("…", message)
+    return NUMBER.sub("…", message)

@@ -1,8 +1,8 @@
-"""Airflow's connections and folders, turned into the product's own things.
+"""The product's objects (gateway, ledger, warehouse, folders) from Airflow's configuration.
 
-The only reader of Airflow's configuration: the connections (`sms_gateway`, `sms_ledger`, a
-campaign's warehouse, and what is optional), the kill switch, and the settings file. A missing
-connection ends here, in a sentence that names it.
+Only this module reads that configuration: the connections (`sms_gateway`, `sms_ledger`, a
+campaign's warehouse, and the optional ones), the kill switch, and the settings file. A missing
+connection raises a ConfigurationError here that names it.
 """
 
 import hashlib
@@ -48,18 +48,18 @@ def settings() -> Settings:
 
 
 def require_running() -> None:
-    """SendingHalted while the Airflow variable `sms_halt` is set: asked before every rename."""
+    """Raise SendingHalted while the variable `sms_halt` is set; called before every rename."""
     if str(Variable.get(HALT, default="")).strip().casefold() not in NOT_HALTED:
         raise SendingHalted(HALT)
 
 
 def campaign(name: str) -> Campaign:
-    """A campaign's folder, read anew."""
+    """A campaign, read from its folder."""
     return load(settings().campaigns_folder / name)
 
 
 def account() -> Account:
-    """What the connection `sms_gateway` says of the account at the provider."""
+    """The provider's account, from the connection `sms_gateway`. Raises ConfigurationError."""
     found = connection(GATEWAY, "type sftp, with the extras service_id and host_key")
     login, extras = gateway_login.read(found)
     if not (service_id := extras.get("service_id")):
@@ -77,17 +77,17 @@ def account() -> Account:
             "name the gateway's two directories, or remove both extras if they are Send and Report"
         )
     if unread := gateway_login.unread(found):
-        log.warning("Nobody reads these extras of %s: %s", GATEWAY, ", ".join(unread))
+        log.warning("These extras of %s are ignored: %s", GATEWAY, ", ".join(unread))
     return Account(GATEWAY, login.address, service_id, folders)
 
 
 def gateway() -> SftpGateway:
-    """A session at the gateway, to be opened by `with`."""
+    """A session at the gateway; open it by `with`."""
     return SftpGateway(account())
 
 
 def balance() -> Balance:
-    """What is left on the account; the connection for it is optional."""
+    """The balance of the account; its connection is optional."""
     try:
         found = BaseHook.get_connection(BALANCE)
     except AirflowNotFoundException:
@@ -96,9 +96,9 @@ def balance() -> Balance:
 
 
 def ledger(actor: str = "", **how: Any) -> Ledger:
-    """The ledger that the connection `sms_ledger` names, on this process's engine.
+    """The ledger of the connection `sms_ledger`, on this process's engine.
 
-    Its schema is checked once in a minute, which is once for most tasks.
+    Its schema is checked once a minute, which is once for most tasks.
     """
     url = _ledger_url().render_as_string(hide_password=False)
     memory = Ledger.connect(url, actor=actor, key=_stop_list_key, **how)
@@ -107,13 +107,13 @@ def ledger(actor: str = "", **how: Any) -> Ledger:
 
 
 def ledger_for(ti: Any) -> Ledger:
-    """The ledger, whose events one try of a task signs, and tells to the operator's notifiers."""
+    """The ledger for one try of a task: the actor of its events; notifiers get state changes."""
     actor = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}"
     return ledger(actor=actor, heard=notifying.of_move)
 
 
 def run_folder(dag_id: str, run_id: str) -> RunFolder:
-    """Where one run leaves its numbered files."""
+    """The folder of a run's files."""
     spelled = re.sub(r"[^\w.+-]", "_", run_id)
     if spelled != run_id:  # two run ids must never share a folder
         spelled += "-" + hashlib.sha256(run_id.encode()).hexdigest()[:8]
@@ -121,29 +121,29 @@ def run_folder(dag_id: str, run_id: str) -> RunFolder:
 
 
 def archive() -> ObjectStoragePath:
-    """Where raw reports are kept."""
+    """The folder of raw reports."""
     return ObjectStoragePath(settings().archive_folder)
 
 
 def rows(conn_id: str, sql: str, where: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a query as text, streamed; `where` is the file that the query is from."""
+    """The rows of a query as text, streamed; `where` is the query's file."""
     return warehouse.rows(_warehouse(conn_id), sql, conn_id=conn_id, where=where)
 
 
 def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
-    """The columns that a query would return; it is not run."""
+    """The columns of a query, without running it."""
     return query_columns.of(_warehouse(conn_id), sql, conn_id=conn_id, where=where)
 
 
 def connection(conn_id: str, what: str) -> Connection:
-    """A connection, or a sentence on how to make it."""
+    """A connection. Raises ConfigurationError with a sentence on how to create it."""
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-        if os.environ.get(variable):  # Airflow goes on as if it were not there
+        if os.environ.get(variable):  # Airflow treats an invalid value as missing
             raise ConfigurationError(
-                f"the connection {conn_id} can't be read: what {variable} holds is neither a URI "
+                f"the connection {conn_id} can't be read: the value of {variable} is neither a URI "
                 "nor one line of JSON with the fields conn_type, host, port (a number), login, "
                 "password and extra"
             ) from None
@@ -156,16 +156,16 @@ def connection(conn_id: str, what: str) -> Connection:
 def _warehouse(conn_id: str) -> Any:
     found = connection(conn_id, "of a provider of common.sql")
     hook = None if found.conn_type in WITHOUT_HOOK else _hook(found)
-    if not hasattr(hook, "get_records"):  # every DbApiHook has it, whatever else it lacks
+    if not hasattr(hook, "get_records"):  # every DbApiHook has it
         raise ConfigurationError(
-            f"the connection {conn_id} is of the type {found.conn_type}, which is no database's: "
-            "choose the one of your database"
+            f"the connection {conn_id} is of the type {found.conn_type}, which is no database: "
+            "choose the type of your database"
         )
     return hook
 
 
 def _hook(found: Connection) -> Any:
-    """The hook of a warehouse; ConfigurationError names the package that is not installed."""
+    """The hook of a warehouse. Raises ConfigurationError with the name of a missing package."""
     kind = found.conn_type or ""
     try:
         return _as_in_tasks(found).get_hook()
@@ -178,7 +178,7 @@ def _hook(found: Connection) -> Any:
     except AirflowException as error:
         if not kind:
             raise ConfigurationError(
-                f"the connection {found.conn_id} has no type: choose the one of your database"
+                f"the connection {found.conn_id} has no type: choose the type of your database"
             ) from error
         raise ConfigurationError(
             f"no installed provider knows the type {kind} of the connection {found.conn_id}: "
@@ -187,7 +187,7 @@ def _hook(found: Connection) -> Any:
 
 
 def _as_in_tasks(found: Any) -> Connection:
-    """The same connection where Airflow's database gave it, whose class finds no unknown hook."""
+    """A connection of Airflow's database as an SDK one, whose class reports an unknown type."""
     if isinstance(found, Connection):
         return found
     kept = ("conn_id", "conn_type", "host", "schema", "login", "password", "port", "extra")
@@ -199,7 +199,7 @@ def _package(kind: str) -> str:
 
 
 WITHOUT_HOOK = ("generic", "email")
-# Connection types of databases whose provider has another name.
+# Connection types whose provider package has another name.
 PACKAGES = {
     **{"gcpbigquery": "google", "google_cloud_platform": "google", "gcpcloudsql": "google"},
     **{"redshift": "amazon", "athena": "amazon", "mssql": "microsoft-mssql"},
@@ -210,7 +210,7 @@ PACKAGES = {
 
 
 def _stop_list_key() -> Key:
-    """What the stop list's hashes are made with; asked for only where there are any."""
+    """The key of the stop list's hashes; read only if there are hashes."""
     return Key.of(connection(STOP_LIST_KEY, "of any type, the key as its password").password or "")
 
 

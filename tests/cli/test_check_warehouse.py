@@ -173,8 +173,7 @@ def test_without_the_option_no_warehouse_is_asked(
         (
             "PROGRAM",
             "sms.errors.no_such_module",
-            "fault no warehouse could be asked, as sms.errors.no_such_module ended with "
-            "status 1",
+            "fault no warehouse could be asked, as sms.errors.no_such_module ended with status 1",
         ),
     ],
 )

@@ -135,7 +135,8 @@ def test_the_facts_stand_at_the_top_of_the_form() -> None:
         "| Kind | marketing: 08:00-22:00 Paris time, no Sunday, no bank holiday |",
         "| Hour | 10:30 Paris time, spread over 90 minutes, overseas at local time; a closed hour "
         "moves to the next open hour |",
-        "| Approval | required for more than 10,000 recipients; a proof is sent to 2 phones before |",
+        "| Approval | required for more than 10,000 recipients; "
+        "a proof is sent to 2 phones before |",
         "| Limits | `max_recipients` 50,000, `max_growth` 50%, `budget` 1,200.50 EUR, "
         "`frequency_cap` 2 per 7 days |",
         "| Countries | FR |",

@@ -145,7 +145,7 @@ def connection(fields: dict[str, Any], extras: Any) -> Connection:
 
 
 WRONG_EXTRAS = [
-    ({"hostkey": LINE}, "nobody reads its extra hostkey: did you mean host_key?"),
+    ({"hostkey": LINE}, "its extra hostkey is ignored: did you mean host_key?"),
     ({"HOST_KEY": LINE}, "extra HOST_KEY: did you mean host_key?"),
     ({"host_keys": LINE}, "did you mean host_key?"),
     ({"known_hosts": "/etc/known"}, "did you mean host_key?"),
@@ -161,8 +161,8 @@ WRONG_EXTRAS = [
     ({"report_folder": "Out"}, "did you mean report_dir?"),
     ({"timeout": 10}, "did you mean conn_timeout?"),
     ({"ignore_hostkey_verification": True}, "did you mean no_host_key_check?"),
-    ({"port": "2222"}, "it is the connection's field port that counts"),
-    ({"username": "sms"}, "it is the connection's field login that counts"),
+    ({"port": "2222"}, "the connection's field port is used instead"),
+    ({"username": "sms"}, "the connection's field login is used instead"),
     ({"service_id": "123 5"}, "its extra service_id is '123 5' and must be the 5 letters"),
     ({"service_id": " 12345"}, "must be the 5 letters or digits.*without a space"),
     ({"service_id": 1234}, "is '1234' and must be .* in quotes"),
@@ -210,7 +210,7 @@ def test_an_extra_that_would_do_harm_is_told(extras: Any, says: str) -> None:
         ({"host": "sms@gateway.example"}, "without a scheme"),
         ({"host": "gateway.example "}, "without a scheme or a space"),
         ({"host": "gateway.example:2222"}, "the port goes into the field port"),
-        ({"host": "gateway..example"}, "no name that a server can have"),
+        ({"host": "gateway..example"}, "no valid server name"),
         ({"port": 0}, "its port is 0: it is a number from 1 to 65535"),
         ({"port": 70000}, "its port is 70000"),
         ({"login": None}, "it has no login"),
@@ -266,7 +266,7 @@ def test_an_extra_that_is_meant_for_others_is_told_and_harms_nobody(
     connect(monkeypatch, gateway, owner="CRM")
 
     with wiring.gateway():
-        assert "Nobody reads these extras of sms_gateway: owner" in caplog.text
+        assert "These extras of sms_gateway are ignored: owner" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_private_key_that_is_no_usable_key_is_told(text: str, says: str) -> No
         ({"key_file": 5}, "its extra key_file is a number and must be a text"),
         ({"key_file": "keys/mtarget"}, "as it is not there.*every worker and the triggerer.*whole"),
         ({"key_file": "/nowhere/\0"}, "can't be read"),
-        ({"key_file": "/dev/zero"}, "is no key's file"),
+        ({"key_file": "/dev/zero"}, "is no key file"),
         ({"key_file": "/etc/passwd/key"}, "can't be read"),
         ({"key_file": "/nowhere/mtarget"}, "can't be read, as it is not there"),
     ],

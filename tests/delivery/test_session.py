@@ -24,7 +24,7 @@ def test_a_rename_onto_a_name_that_exists_is_refused_and_changes_nothing(gateway
 
     with wiring.gateway() as session:
         session.upload(f"{STEM}.tmp", io.BytesIO(b"ours"))
-        with pytest.raises(GatewayRefused, match=f"said no while renaming {STEM}") as refused:
+        with pytest.raises(GatewayRefused, match=f"refused while renaming {STEM}") as refused:
             session.rename(f"{STEM}.tmp", f"{STEM}.csv")
 
         assert not refused.value.retryable

@@ -622,8 +622,8 @@ def test_an_outage_is_in_the_log_of_every_task_that_waits_and_once_in_the_trigge
         triggers.log.removeHandler(logs)
 
     for number in (1, 2):
-        assert f"{STEM}{number} still waits" in logs.by_task[number][0]
-    assert "Whoever waits at Send still does" in logs.by_task[None][0]
+        assert f"The wait for {STEM}{number} continues" in logs.by_task[number][0]
+    assert "All waits at Send continue" in logs.by_task[None][0]
 
 
 @SANDBOX_ONLY
@@ -642,7 +642,7 @@ def test_an_outage_of_days_beyond_the_deadline_ends_no_wait(
             return await anext(events)
 
     assert asyncio.run(event()).payload["saw"] == "accepted"
-    assert f"{STEM} still waits" in caplog.messages[0]
+    assert f"The wait for {STEM} continues" in caplog.messages[0]
 
 
 def test_a_listing_is_looked_through_once_and_each_still_finds_the_same() -> None:

@@ -234,7 +234,7 @@ def test_a_task_s_ledger_is_heard(home, told, book):
         pytest.param(clumsy("", "tests.notebook.NoSuch"), "AttributeError", id="it is not there"),
         pytest.param(clumsy("", "nowhere.at.All"), "ModuleNotFoundError", id="nor its package"),
         pytest.param(clumsy("", "tests.notebook.lines"), "it is no BaseNotifier", id="a function"),
-        pytest.param(clumsy("hang"), "has not told", id="it hangs"),
+        pytest.param(clumsy("hang"), "has not sent", id="it hangs"),
     ],
 )
 def test_a_notifier_that_fails_is_logged_and_stops_nothing(
@@ -264,7 +264,7 @@ def test_outside_a_task_nobody_is_told_and_nothing_fails(home, chosen, book, cap
 
     assert one.state is State.ACCEPTED
     assert lines(book) == []
-    assert f"Nobody was told of {one.stem}" in caplog.text
+    assert f"No notice was sent on {one.stem}" in caplog.text
 
 
 # The settings
@@ -279,7 +279,9 @@ def test_what_can_not_be_made_is_an_import_error_with_a_sentence(told, book):
 
     first, second = notifying.faults(load())
 
-    assert first.startswith("the settings' notify, number 2: nowhere.at.All can't be made (Module")
+    assert first.startswith(
+        "the settings' notify, number 2: nowhere.at.All can't be created (Module"
+    )
     assert second.startswith("the settings' notify, number 3: tests.notebook.Clumsy can't be made")
     assert "Install its provider, or correct its arguments" in first
 

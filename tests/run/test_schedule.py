@@ -176,15 +176,9 @@ def test_a_holiday_of_alsace_that_nothing_tells_is_warned_of():
     [ordinary] = dealt({"FR": 1}).files
 
     holiday = "it is a holiday in Alsace-Moselle (Vendredi saint), and "
-<<<<<<< HEAD:tests/run/test_schedule.py
     assert f"{holiday}everyone is assumed to live elsewhere" in warned.reason
     assert f"{holiday}recipients without a readable postcode are assumed to" in known.reason
     assert {each.reason for each in (ignored, ordinary)} == {"as requested"}
-=======
-    assert f"{holiday}everybody is taken for living elsewhere" in warned.reason
-    assert f"{holiday}whoever has no postcode that can be read is taken for" in known.reason
-    assert {each.reason for each in (ignored, ordinary)} == {"as requested"}
->>>>>>> 7945954 (Campaigns, the calendar and tables of recipients are explained in plain words):tests/campaign/test_schedule.py
     [there] = dealt({"alsace_moselle": 1}, good_friday, postcode="zip").files
     assert there.send_at == paris("2027-03-27 08:00")
 

@@ -175,7 +175,7 @@ def test_jinja_in_a_query_is_told_to_be_sent_as_it_stands(people: Warehouse) -> 
     assert line == 3
     assert said == (
         'the warehouse warehouse says: syntax error at or near "{" (the query is sent as it '
-        "stands: write SQL's own, such as current_date, for Jinja)"
+        "unchanged, without Jinja: use SQL instead, such as current_date)"
     )
 
 
@@ -226,8 +226,8 @@ def test_a_value_in_the_query_is_not_repeated(people: Warehouse) -> None:
         ),
         ("INSERT INTO people VALUES (2) RETURNING id", 'syntax error at or near "INSERT"'),
         ("SELECT id INTO others FROM people", "SELECT ... INTO is not allowed here"),
-        ("SELECT 1 AS n; DROP TABLE people", "holds more than one statement"),
-        ("SELECT 1 AS n; COMMIT; DROP TABLE people", "holds more than one statement"),
+        ("SELECT 1 AS n; DROP TABLE people", "has more than one statement"),
+        ("SELECT 1 AS n; COMMIT; DROP TABLE people", "has more than one statement"),
         ("SELECT 1 AS id, 2 AS x, 3 AS id", "more than one column named id: name each once"),
         ("SELECT", "returned no rows at all: it must be a SELECT"),
         (";", "syntax error at end of input"),
@@ -273,7 +273,7 @@ def test_a_locked_table_is_waited_for_so_long_and_no_longer(
         line, said = fault("SELECT id FROM people")
 
     assert line is None
-    assert said.startswith("the warehouse warehouse did not say within 0.2 seconds what the query")
+    assert said.startswith("the warehouse warehouse did not return the query's columns within 0.2")
 
 
 def test_a_warehouse_that_is_away_is_told(connect: Connect) -> None:
@@ -312,7 +312,7 @@ def test_psycopg2_is_asked_by_the_same_statements(people: Warehouse) -> None:
     ]
     with pytest.raises(BadCampaign, match=r"recipients\.sql, line 2: .* \"nobodys\" does not"):
         asked(Hook(), "SELECT id,\nnobodys FROM people")
-    with pytest.raises(BadCampaign, match="holds more than one statement"):
+    with pytest.raises(BadCampaign, match="has more than one statement"):
         asked(Hook(), "SELECT 1 AS n; COMMIT; DROP TABLE people")
     assert people.rows("SELECT id FROM people") == [{"id": "1"}]
     people.require_released()
@@ -387,7 +387,7 @@ def test_how_it_was_asked_is_said_where_the_driver_is_unknown() -> None:
         asked(connection, "SELECT 1")
 
     assert raised.value.problem == (
-        "the warehouse warehouse says: syntax error line 3 at FORM (asked as SELECT * FROM (...) "
+        "the warehouse warehouse says: syntax error line 3 at FORM (sent as SELECT * FROM (...) "
         "sms_check WHERE 1 = 0)"
     )
     assert connection.closed
