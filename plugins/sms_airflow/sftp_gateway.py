@@ -475,8 +475,8 @@ def spell(account: Account, folder: Folder, names: Sequence[str]) -> str:
         return bare
     if len(alike) > 1:
         raise GatewayRefused(
-            f"{account.address} has {' and '.join(sorted(alike))}, and no {wanted}: write the right "
-            f"one as {folder.lower()}_dir into the extras of the connection {account.conn_id}"
+            f"{account.address} has {' and '.join(sorted(alike))}, and no {wanted}: write the "
+            f"right one as {folder.lower()}_dir into the extras of the connection {account.conn_id}"
         )
     if not alike:
         raise GatewayRefused(
