@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,13 +13,32 @@ from sms.ledger.states import State
 from sms.words import count
 
 Journal = Sequence[Mapping[str, Any]]
+# A STOP waits for a rename that is under way, unless the ledger has ended that turn: then it may be
+# recorded before the gateway, which is slow now and then, has renamed the file.
+ON_ITS_WAY = timedelta(seconds=2)
+# How long a STOP may be at the gateway before it is fetched for a file that leaves: the gateway may
+# be away meanwhile.
+FETCHED_WITHIN = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """When a person said STOP, and when the ledger recorded it."""
+
+    said_at: datetime
+    recorded_at: datetime
+
+    def precedes(self, renamed_at: datetime) -> bool:
+        """Whether a file that was renamed at this moment had to leave the person out."""
+        recorded_before = self.recorded_at <= renamed_at - ON_ITS_WAY
+        return recorded_before or self.said_at <= renamed_at - FETCHED_WITHIN
 
 
 def faults(
     summary: Summary,
     submissions: Collection[Submission],
     journal: Journal,
-    stop_list: Mapping[int, datetime],
+    stop_list: Mapping[int, OptOut],
 ) -> list[str]:
     """A sentence for each thing that does not add up; none if all does."""
     stems = {each.stem for each in submissions}
@@ -27,16 +47,18 @@ def faults(
         *_nobody_is_lost(summary),
         *_what_was_sent(summary, submissions, sent),
         *_renamed_once(stems, journal),
-        *_nobody_who_said_stop(sent, stop_list),
+        *_nobody_who_said_stop(sent, journal, stop_list),
         *_answers_came_home(summary, stems, journal),
     ]
 
 
-def stop_list(ledger: Ledger) -> dict[int, datetime]:
-    """Who said STOP, and when."""
+def stop_list(ledger: Ledger) -> dict[int, OptOut]:
+    """The opt-outs by number."""
     with ledger.engine.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT msisdn, opted_out_at FROM sms.opt_out")
-        return {row.msisdn: row.opted_out_at for row in rows}
+        rows = connection.exec_driver_sql(
+            "SELECT msisdn, opted_out_at, recorded_at FROM sms.opt_out"
+        )
+        return {row.msisdn: OptOut(row.opted_out_at, row.recorded_at) for row in rows}
 
 
 def _nobody_is_lost(summary: Summary) -> Iterator[str]:
@@ -78,13 +100,26 @@ def _renamed_once(stems: Collection[str], journal: Journal) -> Iterator[str]:
             yield f"{stem} was renamed to .csv {renames[stem]} times instead of once"
 
 
-def _nobody_who_said_stop(sent: Journal, stop_list: Mapping[int, datetime]) -> Iterator[str]:
-    wronged = 0
+def _nobody_who_said_stop(
+    sent: Journal, journal: Journal, stop_list: Mapping[int, OptOut]
+) -> Iterator[str]:
+    renamed = {
+        PurePosixPath(line["to"]).stem: datetime.fromisoformat(line["at"])
+        for line in journal
+        if line["what"] == "rename" and PurePosixPath(line["to"]).suffix == ".csv"
+    }
+    wronged = []
     for line in sent:
-        stopped = stop_list.get(int(line["msisdn"].removeprefix("+")))
-        wronged += stopped is not None and stopped < datetime.fromisoformat(line["at"])
+        known = stop_list.get(int(line["msisdn"].removeprefix("+")))
+        renamed_at = renamed.get(line["stem"])
+        if known and renamed_at and known.precedes(renamed_at):
+            wronged.append((known, renamed_at))
     if wronged:
-        yield f"{count(wronged, 'number')} got a text after a STOP"
+        known, renamed_at = wronged[0]
+        yield (
+            f"{count(len(wronged), 'number')} got a text after a STOP: said at {known.said_at}, "
+            f"recorded at {known.recorded_at}, the file was renamed at {renamed_at}"
+        )
 
 
 def _answers_came_home(summary: Summary, stems: Collection[str], journal: Journal) -> Iterator[str]:

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import psutil
 import psycopg
 import pyarrow as pa
 
+from demo.reckoning import ON_ITS_WAY
 from demo.stack import AIRFLOW_PARTS, DATABASES, Stack
 from sms.errors import LedgerUnreachable
 
@@ -196,8 +197,3 @@ class Troubles:
 def late(said_at: datetime, renamed_at: datetime) -> bool:
     """Whether a STOP came too late to be left out: when the rename was on its way already."""
     return said_at > renamed_at - ON_ITS_WAY
-
-
-# A STOP waits for a rename that is under way, unless the ledger has ended that turn: then it may be
-# entered before the gateway, which is slow now and then, has done what it was asked for.
-ON_ITS_WAY = timedelta(seconds=2)

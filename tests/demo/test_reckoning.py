@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from demo.reckoning import faults
+from demo.reckoning import OptOut, faults
 from sms.ledger.records import PlannedRun, Reconciliation, Submission, Summary
 from sms.ledger.states import State
 
@@ -32,6 +32,12 @@ SUMMARY = Summary(
     replies=0,
 )
 Journal = list[dict[str, Any]]
+RENAMED = NOON - timedelta(hours=1)
+A_DAY = timedelta(days=1)
+
+
+def stop(at: datetime) -> OptOut:
+    return OptOut(at, at)
 
 
 def sent(last: int) -> dict[str, Any]:
@@ -41,7 +47,12 @@ def sent(last: int) -> dict[str, Any]:
 
 def journal() -> Journal:
     return [
-        {"what": "rename", "from": f"Send/{STEM}.tmp", "to": f"Send/{STEM}.csv"},
+        {
+            "what": "rename",
+            "from": f"Send/{STEM}.tmp",
+            "to": f"Send/{STEM}.csv",
+            "at": RENAMED.isoformat(),
+        },
         {"what": "rename", "from": f"Send/{STEM}.csv", "to": f"Send/{STEM}.lock"},
         sent(1),
         sent(2),
@@ -50,7 +61,7 @@ def journal() -> Journal:
 
 
 def test_a_good_run_has_no_faults() -> None:
-    later = {33639980001: NOON + timedelta(hours=1), 33639989999: NOON - timedelta(days=1)}
+    later = {33639980001: stop(NOON + timedelta(hours=1)), 33639989999: stop(NOON - A_DAY)}
 
     assert faults(SUMMARY, [SUBMISSION], journal(), later) == []
 
@@ -89,12 +100,30 @@ def test_what_the_ledger_says_must_add_up(change: dict[str, Any], says: str) -> 
     assert says in "\n".join(told)
 
 
-def test_a_text_after_a_stop_is_a_fault() -> None:
-    before = {33639980001: NOON - timedelta(minutes=1)}
+@pytest.mark.parametrize(
+    "opt_out",
+    [
+        OptOut(RENAMED - timedelta(minutes=1), RENAMED - timedelta(seconds=2)),
+        OptOut(RENAMED - timedelta(minutes=5), RENAMED + timedelta(hours=1)),
+    ],
+    ids=["recorded before the rename", "said long before, and not fetched"],
+)
+def test_a_text_after_a_stop_is_a_fault(opt_out: OptOut) -> None:
+    [told] = faults(SUMMARY, [SUBMISSION], journal(), {33639980001: opt_out})
 
-    told = faults(SUMMARY, [SUBMISSION], journal(), before)
+    assert told.startswith("1 number got a text after a STOP: said at ")
 
-    assert told == ["1 number got a text after a STOP"]
+
+@pytest.mark.parametrize(
+    "opt_out",
+    [
+        OptOut(RENAMED - timedelta(seconds=1), RENAMED - timedelta(seconds=1)),
+        OptOut(RENAMED - timedelta(minutes=4), RENAMED + timedelta(seconds=1)),
+    ],
+    ids=["while the rename was under way", "not fetched yet"],
+)
+def test_a_stop_that_came_too_late_is_no_fault(opt_out: OptOut) -> None:
+    assert faults(SUMMARY, [SUBMISSION], journal(), {33639980001: opt_out}) == []
 
 
 def test_a_file_that_was_never_reported_is_a_fault() -> None:
