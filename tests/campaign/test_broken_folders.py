@@ -249,7 +249,7 @@ def test_every_value_in_every_key_is_read_or_told(sale, key, value):
 @settings(max_examples=200, derandomize=True, deadline=2_000)
 @given(st.dictionaries(KEYS | ANY_TEXT, VALUES, max_size=12))
 def test_every_value_that_python_has_is_judged(values):
-    reading = yaml_files._judged(values, CampaignFile)
+    reading = yaml_files._validated(values, CampaignFile)
 
     assert reading.value or reading.faults
 

@@ -1,8 +1,8 @@
-"""The provider's CSV read back: every fault of its very bytes, by the rules of the page.
+"""Inspection of the provider's CSV: every fault of a file's bytes, by the rules of the page.
 
-It believes nothing but the bytes and shares no code with what wrote them but the alphabet and the
-dialect. Pieces of a file that look the usual way are judged a piece in each thread; whatever looks
-odd is read again, record by record, by the general reader below.
+It reads only the bytes, and shares only the alphabet and the dialect with the writer. Pieces in the
+usual form are checked in threads, one each; any other piece is read again, record by record, by the
+general reader below.
 """
 
 import codecs
@@ -25,7 +25,7 @@ from sms.wire.send_file import FIELDS, MOST_ROWS, Dialect
 
 
 class FaultCode(Coded):
-    """A rule of the provider's page that a file breaks: a code for machines, a sentence for us."""
+    """A rule of the provider's page that a file breaks: a code and a sentence."""
 
     EMPTY_FILE = "empty_file", "the file holds no row"
     BOM = "bom", "the file begins with a byte order mark"
@@ -35,9 +35,9 @@ class FaultCode(Coded):
     DELIMITER = "delimiter", "the text holds a delimiter, which this gateway does not take"
     FIELDS = "fields", "the row does not have exactly four fields"
     IDREMOTE = "idremote", "the IDREMOTE is not 1 to 40 letters or digits without accents"
-    IDREMOTE_DUPLICATE = "idremote_duplicate", "the IDREMOTE stands on an earlier line too"
+    IDREMOTE_DUPLICATE = "idremote_duplicate", "the IDREMOTE is on an earlier line too"
     MSISDN = "msisdn", "the number is not in international format, + and 8 to 15 digits"
-    MSISDN_DUPLICATE = "msisdn_duplicate", "the number stands on an earlier line too"
+    MSISDN_DUPLICATE = "msisdn_duplicate", "the number is on an earlier line too"
     OADC = "oadc", "the sender is not 1 to 11 letters or digits without accents"
     EMPTY_TEXT = "empty_text", "the text is empty"
     CHARACTERS = "characters", "the text holds a character that GSM 03.38 lacks"
@@ -48,9 +48,9 @@ class FaultCode(Coded):
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileFault:
-    """Where a file breaks a rule; never what stands there."""
+    """The line and code of a fault, without any content."""
 
-    line: int  # as an editor counts, from 1: a line break inside quotes counts too
+    line: int  # from 1, as in an editor: a line break inside quotes counts too
     code: FaultCode
 
     @property
@@ -60,27 +60,27 @@ class FileFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the account may send."""
+    """The limits of the account."""
 
     long_sms: bool = False
     unicode: bool = False
-    empty_oadc: bool = False  # the account's own short number is shown (R18)
+    empty_oadc: bool = False  # phones show the account's own short number (R18)
     maximum_rows: int = MOST_ROWS
-    maximum_faults: int = 1_000  # a file this wrong need not be read to its end
+    maximum_faults: int = 1_000  # reading stops here
 
 
 STANDARD = Rules()
 
 
 def check(source: BufferedIOBase, dialect: Dialect, rules: Rules = STANDARD) -> list[FileFault]:
-    """Every fault of a file by the provider's page, in the order of its lines, reading it once.
+    """All faults of a file by the provider's page, by line, in one reading.
 
     Keeps 40 bytes a row in memory, and a few pieces of the file.
     """
     inspection = _Inspection(dialect, rules)
     reader = _Reader(inspection)
-    looked_at = ordered(lambda piece: _Piece.of(piece, dialect, rules), _whole_lines(source))
-    for piece in looked_at:
+    pieces = ordered(lambda piece: _Piece.of(piece, dialect, rules), _whole_lines(source))
+    for piece in pieces:
         reader.read(piece)
         if inspection.enough(reader.line):
             break
@@ -91,16 +91,16 @@ def check(source: BufferedIOBase, dialect: Dialect, rules: Rules = STANDARD) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Records of four fields each: UTF-8, with where their fields lie, quotes included."""
+    """Records of four fields each: UTF-8 bytes, and the positions of fields with their quotes."""
 
     data: Bytes
     starts: tuple[Ints, ...]  # by field, of each record
     ends: tuple[Ints, ...]
     lines: Ints
-    controls: bool  # whether any may be there but CR and LF
+    controls: bool  # whether control characters other than CR and LF may occur
 
     def column(self, name: str, rows: Ints | slice = slice(None)) -> pa.Array:
-        """A field of all records, or of some, as it is meant: without its quotes."""
+        """A field of all or some records, unquoted."""
         place = FIELDS.index(name)
         fields = _taken_out(self.data, self.starts[place][rows], self.ends[place][rows])
         quoted = pc.starts_with(fields, '"')
@@ -110,7 +110,7 @@ class _Block:
         return pc.replace_with_mask(fields, quoted, pc.replace_substring(inner, '""', '"'))
 
     def quoted(self) -> Flags:
-        """Records with a field in quotes."""
+        """The records with a quoted field."""
         last = len(self.data) - 1
         flags = np.zeros(len(self.lines), np.bool_)
         for starts in self.starts:
@@ -119,7 +119,7 @@ class _Block:
 
 
 def _taken_out(data: Bytes, starts: Ints, ends: Ints) -> pa.LargeStringArray:
-    """What lies between these places, as a column of texts."""
+    """The bytes between these positions, as a text column."""
     count, size = len(starts), int(ends[0] - starts[0]) if len(starts) else 0
     if size and (ends - starts == size).all():
         everywhere = np.ndarray(len(data) - size + 1, f"V{size}", buffer=data, strides=(1,))
@@ -129,7 +129,7 @@ def _taken_out(data: Bytes, starts: Ints, ends: Ints) -> pa.LargeStringArray:
     bounds = np.zeros(2 * count + 1, np.int64)
     bounds[0:-1:2], bounds[1::2] = starts, ends
     bounds[-1] = bounds[-2] if count else 0
-    # Texts and what lies between them in turn: every second one is wanted.
+    # A column of texts and gaps in turn, of which every second one is taken.
     pieces = pa.Array.from_buffers(
         TEXT, 2 * count, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
     )
@@ -138,11 +138,11 @@ def _taken_out(data: Bytes, starts: Ints, ends: Ints) -> pa.LargeStringArray:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Some records, each field judged by its own rule; lines count from the block's first."""
+    """Checked records, each field by its own rule; lines count from the block's first."""
 
     lines: Ints
-    faults: list[tuple[FaultCode, Ints]]  # and the lines they stand on
-    idremotes: Uint64s  # what tells them apart, (rows, 2)
+    faults: list[tuple[FaultCode, Ints]]  # codes and lines
+    idremotes: Uint64s  # identities, shape (rows, 2)
     numbers: Uint64s
 
     @classmethod
@@ -160,17 +160,17 @@ class _Judged:
         return cls(block.lines, faults, identity(idremote), identity(msisdn))
 
     def moved(self, by: int) -> "_Judged":
-        """The same, so many lines further down."""
+        """The same, moved down by some lines."""
         faults = [(code, lines + by) for code, lines in self.faults]
         return replace(self, lines=self.lines + by, faults=faults)
 
 
 def _judged_texts(block: _Block, rules: Rules) -> list[tuple[FaultCode, Flags]]:
-    """The faults of the texts. They are most of a file, and copied only where one may be wrong."""
+    """The faults of the texts, which are most of a file: only suspect ones are copied."""
     starts, ends = block.starts[-1], block.ends[-1]
     sizes = ends - starts
     empty, long, foreign = (np.zeros(len(sizes), np.bool_) for _ in range(3))
-    # Two quotes are empty, too.
+    # A quoted empty field is empty too.
     short = np.flatnonzero(sizes <= 2)
     empty[short] = np.diff(bytes_of(block.column("msg", short))[1]) == 0
     most = gsm.MOST_PARTS if rules.long_sms else 1
@@ -196,7 +196,7 @@ _DIGITS = ((ord("0"), 10),)
 def _other_than(
     alphabet: Sequence[tuple[int, int]], texts: pa.LargeStringArray, least: int, most: int
 ) -> Flags:
-    """Which texts hold another byte than these ranges', or too few or too many."""
+    """Which texts have bytes outside these ranges, or a wrong length."""
     data, offsets = bytes_of(texts)
     sizes = np.diff(offsets)
     wrong: Flags = (sizes < least) | (sizes > most)
@@ -209,7 +209,7 @@ def _other_than(
 
 
 def _no_number(texts: pa.LargeStringArray) -> Flags:
-    """Which texts aren't a plus and 8 to 15 digits, the first of them no zero (R17)."""
+    """Which texts aren't a plus and 8 to 15 digits without a leading zero (R17)."""
     data, offsets = bytes_of(texts)
     sizes = np.diff(offsets)
     wrong: Flags = (sizes < 9) | (sizes > 16)
@@ -225,7 +225,7 @@ def _no_number(texts: pa.LargeStringArray) -> Flags:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Some whole lines of the file; `judged` if they are all records of the usual look."""
+    """Whole lines of the file; `judged` if all are records in the usual form."""
 
     data: Bytes
     line_feeds: int = 0
@@ -233,7 +233,7 @@ class _Piece:
 
     @classmethod
     def of(cls, data: Bytes, dialect: Dialect, rules: Rules) -> "_Piece":
-        """Look at lines as if they began with a record, which the reader must confirm."""
+        """Check lines that are assumed to begin with a record; the reader verifies that."""
         has_bom = data[:3].tobytes() == codecs.BOM_UTF8
         if not dialect.is_utf8 or has_bom or not is_utf8(data):
             return cls(data)
@@ -247,7 +247,7 @@ class _Piece:
 
 
 def _plain(content: Bytes) -> _Block | None:
-    """Records of four fields, each on one line that ends in CR LF; None if it takes a scan."""
+    """Records of four fields, each on one line that ends in CR LF; None if a scan is needed."""
     if content[-1] != _LF:
         return None
     at = _outside_quotes(content, np.flatnonzero((content == _SEMICOLON) | (content == _LF)))
@@ -272,9 +272,9 @@ def _plain(content: Bytes) -> _Block | None:
 
 
 def _outside_quotes(content: Bytes, at: Ints) -> Ints | None:
-    """Which of these semicolons and line feeds no quotes enclose; None if it takes a scan.
+    """The semicolons and line feeds outside quotes; None if a scan is needed.
 
-    That is where a quote is misplaced, or a field in quotes goes on in the next line.
+    A scan is needed for a misplaced quote, or a quoted field of several lines.
     """
     quotes = np.flatnonzero(content == _QUOTE)
     if not quotes.size:
@@ -294,7 +294,7 @@ def _outside_quotes(content: Bytes, at: Ints) -> Ints | None:
 
 @dataclass(slots=True)
 class _Inspection:
-    """The faults found so far, and what must be remembered to find duplicates."""
+    """The faults so far, and the identities for finding duplicates."""
 
     dialect: Dialect
     rules: Rules
@@ -303,32 +303,32 @@ class _Inspection:
     judged: list[_Judged] = field(default_factory=list)
 
     def enough(self, line: int) -> bool:
-        """Whether the faults above this line, all of which are known, need no further reading."""
+        """Whether there are enough faults above this line to stop."""
         most = self.rules.maximum_faults
         if self.rows > self.rules.maximum_rows:
             return True
         return len(self.faults) > most and sum(each.line < line for each in self.faults) > most
 
     def add(self, code: FaultCode, lines: Sequence[int] | Ints) -> None:
-        """Note a fault on each of these lines, which ascend; not more of them than are told."""
+        """Note a fault on each of these ascending lines, up to the maximum."""
         some = lines[: self.rules.maximum_faults + 1]
         self.faults.update(FileFault(int(line), code) for line in some)
 
     def count(self, lines: Ints) -> None:
-        """Count rows, whatever they hold."""
+        """Count rows, valid or not."""
         room = self.rules.maximum_rows - self.rows
         if self.rows <= self.rules.maximum_rows < self.rows + len(lines):
             self.add(FaultCode.TOO_MANY_ROWS, lines[room : room + 1])
         self.rows += len(lines)
 
     def take(self, judged: _Judged) -> None:
-        """Note what was found in some records; their lines are the file's."""
+        """Note the faults of checked records; their lines are the file's."""
         for code, lines in judged.faults:
             self.add(code, lines)
         self.judged.append(replace(judged, faults=[]))
 
     def conclude(self) -> list[FileFault]:
-        """All faults, those that only the whole file shows included."""
+        """All faults, including those of the whole file."""
         if not self.rows:
             self.add(FaultCode.EMPTY_FILE, [1])
         if self.judged:
@@ -338,33 +338,33 @@ class _Inspection:
                 (FaultCode.MSISDN_DUPLICATE, [each.numbers for each in self.judged]),
             ):
                 self.add(code, lines[_again(np.concatenate(columns))])
-        told = sorted(self.faults, key=lambda fault: (fault.line, fault.code))
+        faults = sorted(self.faults, key=lambda fault: (fault.line, fault.code))
         most = self.rules.maximum_faults
-        if len(told) > most:
-            told[most:] = [FileFault(told[most].line, FaultCode.TOO_MANY_FAULTS)]
-        return told
+        if len(faults) > most:
+            faults[most:] = [FileFault(faults[most].line, FaultCode.TOO_MANY_FAULTS)]
+        return faults
 
 
 def _again(words: Uint64s) -> Flags:
-    """Which texts stand further up too; an empty one has been told already."""
+    """Which texts repeat an earlier one, except empty ones, which are another fault."""
     first = np.sort(words[:, 0])
     if not (first[1:] == first[:-1]).any():
         return np.zeros(len(first), np.bool_)
     again: Flags = pd.DataFrame(words).duplicated().to_numpy(np.bool_)
-    return again & words.any(axis=1)  # which an empty text has none of
+    return again & words.any(axis=1)  # the words of an empty text are zero
 
 
 _QUOTE, _SEMICOLON, _CR, _LF = (ord(character) for character in '";\r\n')
-_SHAPE = np.frombuffer(b";;;\n", np.uint8)  # what stands between a record's fields, and ends it
+_SHAPE = np.frombuffer(b";;;\n", np.uint8)  # the separators and the end of a record
 _BLOCK = 4 << 20
-_UNDECODED = re.compile("[\udc80-\udcff]")  # the bytes that Python's "surrogateescape" hides so
-_LONGEST_RECORD = 64 << 10  # far beyond any message: a quote was opened and never closed
+_UNDECODED = re.compile("[\udc80-\udcff]")  # undecodable bytes, by Python's "surrogateescape"
+_LONGEST_RECORD = 64 << 10  # longer than any message: a quote that is never closed
 
 
 def _whole_lines(source: BufferedIOBase) -> Iterator[Bytes]:
-    """The file in pieces that end at a line feed, but for the last.
+    """Yield the file in pieces that end at a line feed, except the last.
 
-    Each is read to where it stays, as copying it would keep other threads waiting.
+    Each piece is read in its final place, as copying would block other threads.
     """
     rest = np.zeros(0, np.uint8)
     while True:
@@ -383,7 +383,7 @@ def _whole_lines(source: BufferedIOBase) -> Iterator[Bytes]:
 
 
 def _last_line_end(piece: Bytes, start: int) -> int:
-    """Where the last whole line ends; 0 if no line feed stands at `start` or behind it."""
+    """The end of the last whole line; 0 if there is no line feed from `start` on."""
     window = 1 << 12
     for end in range(len(piece), start, -window):
         found = piece[max(start, end - window) : end].tobytes().rfind(b"\n")
@@ -394,27 +394,27 @@ def _last_line_end(piece: Bytes, start: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """The complete records at the beginning of some bytes, up to the first with a broken quote."""
+    """The complete records at the beginning of some bytes, up to the first broken quote."""
 
-    block: _Block  # those of four fields
+    block: _Block  # the records with four fields
     lines: Ints  # of all records, counted from the first
-    misshapen: Flags  # records of more or fewer fields
-    badly_ended: Ints  # lines of the file, and not of records
+    misshapen: Flags  # records with more or fewer fields
+    badly_ended: Ints  # lines of the file, not of records
     length: int  # bytes of all records
     line_feeds: int  # in those bytes
-    broken: bool  # the record after them uses quotes wrongly
+    broken: bool  # the next record has a broken quote
 
     @property
     def is_regular(self) -> bool:
-        """Whether every record has its four fields and its line end."""
+        """Whether every record has four fields and a correct line end."""
         return not (self.broken or self.misshapen.any() or self.badly_ended.size)
 
 
 def _scan(content: Bytes) -> _Scan:
-    """Find records and fields by looking at delimiters, quotes and line ends alone.
+    """Find records and fields by delimiters, quotes and line ends only.
 
-    A byte lies inside quotes if an odd number of quotes stands before it; a doubled quote leaves
-    that as it was.
+    A byte is inside quotes if an odd number of quotes precedes it; a doubled quote does not change
+    that.
     """
     at = np.flatnonzero(
         (content == _SEMICOLON) | (content == _QUOTE) | (content == _CR) | (content == _LF)
@@ -451,7 +451,7 @@ def _scan(content: Bytes) -> _Scan:
 
 
 def _first_broken_quote(content: Bytes, at: Ints, kind: Bytes, inside: Flags) -> int | None:
-    """Where a quote opens or closes in the middle of a field, if one does."""
+    """The position of the first quote that opens or closes inside a field, None for none."""
     quotes, opening = at[kind == _QUOTE], inside[kind == _QUOTE]
     beside = _bytes_at(content, np.where(opening, quotes - 1, quotes + 1))
     fine = (beside == _SEMICOLON) | (beside == _QUOTE) | (beside == _LF)
@@ -461,7 +461,7 @@ def _first_broken_quote(content: Bytes, at: Ints, kind: Bytes, inside: Flags) ->
 
 
 def _bytes_at(content: Bytes, places: Ints) -> Bytes:
-    """The bytes at these places; before the first and after the last there is a line feed."""
+    """The bytes at these positions; a position outside is a line feed."""
     within = (places >= 0) & (places < len(content))
     found: Bytes = np.where(within, content[np.where(within, places, 0)], np.uint8(_LF))
     return found
@@ -469,16 +469,16 @@ def _bytes_at(content: Bytes, places: Ints) -> Bytes:
 
 @dataclass(slots=True)
 class _Reader:
-    """An RFC 4180 reader of a file's pieces, which tells an inspection what it stumbles on."""
+    """An RFC 4180 reader of a file's pieces, which reports faults to an inspection."""
 
     inspection: _Inspection
     line: int = 1  # of the next record
     ahead: int = 1  # of the next piece
-    pending: bytes = b""  # the beginning of a record that the next piece ends
+    pending: bytes = b""  # the beginning of an unfinished record
     first: bool = True
 
     def read(self, piece: _Piece) -> None:
-        """Judge the records that a piece completes."""
+        """Check the records that a piece completes."""
         if piece.judged is not None and not self.pending:
             self.first = False
             judged = piece.judged.moved(self.line)
@@ -491,12 +491,12 @@ class _Reader:
         self.pending = data[self._records(data, last=False) :]
 
     def finish(self) -> None:
-        """Judge what the last piece left."""
+        """Check the rest after the last piece."""
         if self.pending:
             self._records(self.pending, last=True)
 
     def _lines(self, piece: bytes) -> bytes:
-        """A piece's lines in UTF-8 with the faults of its bytes told."""
+        """A piece's lines in UTF-8; faults of the bytes are reported."""
         if self.first and piece.startswith(codecs.BOM_UTF8):
             self.inspection.add(FaultCode.BOM, [1])
             piece = piece.removeprefix(codecs.BOM_UTF8)
@@ -509,7 +509,7 @@ class _Reader:
         return data
 
     def _utf8(self, piece: bytes, line: int) -> bytes:
-        """The same lines in UTF-8; those that aren't in the agreed encoding are told."""
+        """The lines in UTF-8; lines in another encoding are reported."""
         dialect = self.inspection.dialect
         try:
             text = piece.decode(dialect.encoding)
@@ -522,16 +522,16 @@ class _Reader:
         return piece if dialect.is_utf8 else text.encode()
 
     def _records(self, data: bytes, *, last: bool) -> int:
-        """Judge what is complete; returns how many bytes that was.
+        """Check the complete records; returns their size in bytes.
 
-        After a broken quote it goes on at the next line, by smaller steps.
+        After a broken quote it continues at the next line, in smaller steps.
         """
         at, step = 0, len(data)
         while at < len(data) and not self.inspection.enough(self.line):
             some = data[at : at + step]
             to_the_end = at + step >= len(data)
             scan = _scan(np.frombuffer(some, np.uint8))
-            self._tell(scan)
+            self._report(scan)
             at += scan.length
             left = len(some) - scan.length
             if scan.broken or left > _LONGEST_RECORD or (last and to_the_end and left):
@@ -542,8 +542,8 @@ class _Reader:
                 step *= 2
         return at
 
-    def _tell(self, scan: _Scan) -> None:
-        """Tell the faults of a scan's records, their lines as they are in the file."""
+    def _report(self, scan: _Scan) -> None:
+        """Report the faults of a scan's records, with their lines in the file."""
         lines = self.line + scan.lines
         self.inspection.count(lines)
         self.inspection.add(FaultCode.LINE_END, self.line + scan.badly_ended)

@@ -1,7 +1,7 @@
-"""The lines of a delivery report that are plainly rows, read as whole columns.
+"""Plain lines of a delivery report, read as whole columns.
 
-What belongs here: finding a million rows' fields without looking at one row. What is not plain
-(an odd quote, a header, a broken row) is left to `report_rows`, line by line.
+This module finds the fields of a million rows without a loop over rows. `report_rows` reads the
+other lines one by one: odd quotes, headers, broken rows.
 """
 
 from dataclasses import dataclass, replace
@@ -19,19 +19,19 @@ Bytes = npt.NDArray[np.uint8]
 _STRIPPED = np.zeros(256, dtype=bool)
 _STRIPPED[list(b' \t\r"')] = True
 _BLOCK_OVERSEAS = np.isin(np.arange(1000), OVERSEAS_BLOCKS)
-_FICTION = 33_63998  # of the block 639, and in no place overseas
+_FICTION = 33_63998  # in the overseas block 639, and a mainland number
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where one field of many lines begins and ends in a block, spaces and quotes left out."""
+    """The begin and end of one field in many lines, without spaces and quotes around it."""
 
     begin: Ints
     end: Ints
 
     @classmethod
     def trimmed(cls, block: Bytes, begin: Ints, end: Ints) -> "Span":
-        for _ in range(4):  # who has more around a field is read row by row
+        for _ in range(4):  # a field with more around it is read row by row
             before = (begin < end) & _STRIPPED[block[begin]]
             begin = begin + before
             behind = (begin < end) & _STRIPPED[block[end - 1]]
@@ -48,8 +48,8 @@ class Span:
         return ~(inner & (_STRIPPED[block[self.begin]] | _STRIPPED[block[self.end - 1]]))
 
     def cut(self, block: Bytes) -> pa.LargeBinaryArray:
-        """The fields' bytes."""
-        # Fields and the gaps between them in turn, of which Arrow copies out the fields.
+        """The bytes of the fields."""
+        # Arrow copies the fields out of a column of fields and gaps in turn.
         offsets = np.column_stack((self.begin, self.end)).ravel()
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
         count = max(len(offsets) - 1, 0)
@@ -57,10 +57,10 @@ class Span:
         return both.take(pa.array(np.arange(0, count, 2)))
 
     def integers(self, block: Bytes, most: int) -> Ints:
-        """The fields as integers of at most so many digits; -1 for anything else."""
+        """The fields as integers of at most `most` digits; -1 for anything else."""
         value = np.full(len(self.begin), -1, dtype=np.int64)
         length = self.end - self.begin
-        for digits in range(1, most + 1):  # nearly all have one length: few columns are looked at
+        for digits in range(1, most + 1):  # few passes, as nearly all have one length
             rows = np.flatnonzero(length == digits)
             if len(rows):
                 value[rows] = _integers(block, self.begin[rows], digits)
@@ -69,7 +69,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A block's lines, which of them are plainly rows, and those rows' fields."""
+    """A block's lines, which of them are plain rows, and the fields of these rows."""
 
     data: Bytes
     begin: Ints
@@ -84,13 +84,13 @@ class Cells:
     @classmethod
     def of(cls, block: bytes) -> "Cells":
         data = np.frombuffer(block, np.uint8)
-        is_it = np.empty(len(data), np.bool_)  # one for all: fresh memory costs more than a look
+        is_it = np.empty(len(data), np.bool_)  # reused: new memory costs more than a search
         end = _places(data, "\n", is_it)
         begin = np.concatenate(([0], end[:-1] + 1))
         marks = _places(data, ";", is_it)
         upto = np.searchsorted(marks, end)
         since = np.concatenate(([0], upto[:-1]))
-        # An odd number of quotes may open a text that goes on in the next line.
+        # A line with an odd number of quotes may open a text that goes on in the next line.
         plain = (upto - since >= 6) & (end - begin <= LONGEST_ROW)
         quote = _places(data, '"', is_it)
         quotes = _count(quote, end)
@@ -98,7 +98,7 @@ class Cells:
         if b"\0" in block:
             plain &= _count(_places(data, "\0", is_it), end) == 0
         returns = data[end - 1] == ord("\r")
-        if block.count(b"\r") > returns.sum():  # one inside a line may be another line end
+        if block.count(b"\r") > returns.sum():  # one inside a line may be a line end too
             plain &= _count(_places(data, "\r", is_it), end) == returns
         left, right = since[plain], upto[plain]
         lines = Span(begin[plain], end[plain])
@@ -120,12 +120,12 @@ class Cells:
             whole
             & (msisdn >= 1_000_000)
             & (data[number.begin] != ord("0"))
-            # Without a sign it may be national: only of French mobiles one knows without asking.
+            # A number without a sign may be national; only French mobiles are certain.
             & (signed | (msisdn // 100_000_000 == 336) | (msisdn // 100_000_000 == 337))
-            & (msisdn // 1_000_000_000 != 330)  # +33 0 6...: a zero too many
+            & (msisdn // 1_000_000_000 != 330)  # +33 0 6...: an extra zero
             & ~_is_overseas_with_33(msisdn)
             & (idstatus >= 0)
-            & (marks[left] - lines.begin <= 60)  # else it does not begin like a row
+            & (marks[left] - lines.begin <= 60)  # a longer one is no row's beginning
             & idremote.is_trimmed(data)
             & operator.is_trimmed(data)
             & status.is_trimmed(data)
@@ -144,7 +144,7 @@ class Cells:
         )
 
     def without(self, lines: Flags) -> "Cells":
-        """The same, but that these lines are no rows by themselves."""
+        """The same cells; these lines are not rows by themselves."""
         left = ~lines[self.plain]
         if left.all():
             return self
@@ -163,16 +163,16 @@ def _integers(block: Bytes, begin: Ints, digits: int) -> Ints:
     value = np.zeros(len(begin), dtype=np.int64)
     good = np.ones(len(begin), dtype=bool)
     for place in range(digits):
-        digit = block[begin + place] - np.uint8(ord("0"))  # what is below wraps around
+        digit = block[begin + place] - np.uint8(ord("0"))  # lower bytes wrap around
         good &= digit <= 9
         value = value * 10 + digit
     return np.where(good, value, -1)
 
 
 def _none_torn(quote: Ints, cuts: list[Ints]) -> Flags:
-    """Whether all fields between these cuts hold even numbers of quotes, line by line.
+    """Whether every field between the cuts has an even number of quotes, by line.
 
-    Else a `;` of a quoted field was taken for the end of it.
+    If not, a cut is a `;` inside a quoted field.
     """
     upto = np.stack([np.searchsorted(quote, cut) for cut in cuts])
     even: Flags = (np.diff(upto, axis=0) % 2 == 0).all(axis=0)
@@ -180,12 +180,12 @@ def _none_torn(quote: Ints, cuts: list[Ints]) -> Flags:
 
 
 def _places(data: Bytes, sign: str, is_it: Flags) -> Ints:
-    """Where a character stands; `is_it` is overwritten."""
+    """The positions of a character; `is_it` is overwritten."""
     return np.flatnonzero(np.equal(data, ord(sign), out=is_it))
 
 
 def _is_overseas_with_33(msisdn: Ints) -> Flags:
-    """Which are overseas numbers behind +33; `number` knows which that means."""
+    """Which are overseas numbers after +33; `number` knows their meaning."""
     block = msisdn // 1_000_000
     french = (block >= 33_000) & (block < 34_000)
     overseas = french & _BLOCK_OVERSEAS[np.where(french, block - 33_000, 0)]
@@ -194,5 +194,5 @@ def _is_overseas_with_33(msisdn: Ints) -> Flags:
 
 
 def _count(places: Ints, end: Ints) -> Ints:
-    """How many of these places each line holds."""
+    """The number of these positions in each line."""
     return np.diff(np.searchsorted(places, end), prepend=0)

@@ -1,11 +1,9 @@
-"""A report's bytes into rows of fields, whatever its quotes and line ends, in bounded memory.
+"""Rows and fields of a report's bytes, with any quotes and line ends, in bounded memory.
 
-What belongs here: where a row begins and ends, and the spelling of single fields. What doesn't:
-what the fields mean (`reports`).
+This module finds where rows begin and end, and reads single fields. `reports` has their meaning.
 
-A file is read in blocks of `BLOCK` bytes; no row is longer than `LONGEST_ROW`. Whether a row is
-whole depends only on lines that are whole themselves, so a file that grows is never read
-differently from how it was read before.
+A file is read in blocks of `BLOCK` bytes; no row is longer than `LONGEST_ROW`. Only complete lines
+decide whether a row is complete, so that a file that grows is read the same way each time.
 """
 
 import re
@@ -18,25 +16,25 @@ import pyarrow as pa
 
 from sms.telecom.msisdn import OVERSEAS_BLOCKS, normalise
 
-# Whether some fields are a row without any doubt.
+# Whether some fields are certainly a complete row.
 Whole = Callable[[Sequence[bytes]], bool]
 
-BLOCK = 1 << 20  # bytes: of larger ones nothing is read quicker
+BLOCK = 1 << 20  # bytes; larger blocks are not faster
 LONGEST_ROW = 64 << 10  # bytes: five SMS in UTF-8 have less than 4 KiB
-MOST_LINES = 100  # of one row, by line breaks in its text
-PORTION = 10_000  # lines that are read row by row before anybody may give up; more than MOST_LINES
+MOST_LINES = 100  # of one row, with line breaks in its text
+PORTION = 10_000  # lines per step, so that the caller can stop early; more than MOST_LINES
 
-# Takes whole lines, the number of the first one and whether the file ends here; returns how many
-# bytes and lines it took: fewer than all if a row may go on in the next block.
+# Takes whole lines, the number of the first one, and whether the file ends here. Returns the bytes
+# and lines that it read: fewer than all if a row may continue in the next block.
 Take = Callable[[bytes, int, bool], tuple[int, int]]
 
 
 @dataclass(slots=True)
 class Walk:
-    """The way through a file: each step hands whole lines to `take`.
+    """The reading of a file: each step passes whole lines to `take`.
 
-    `size` and `lines` tell what was read before of a file that goes on; at its end, `size` tells
-    how many bytes were read, and `torn` if a torn tail was left out.
+    `size` and `lines` are what was read earlier of a file that grows. At the end, `size` is the
+    number of bytes read, and `torn` whether a torn tail was left out.
     """
 
     source: BinaryIO
@@ -59,7 +57,7 @@ class Walk:
                 line += lines
                 rest = rest[taken:]
                 whole -= taken
-            # A line beyond all measure is not kept, only that it is one.
+            # Of a line that is too long only the beginning is kept.
             kept = rest[: whole + LONGEST_ROW + 1]
             cut_away += len(rest) - len(kept)
             rest = kept
@@ -76,22 +74,22 @@ class Walk:
 _OPENING = re.compile(rb'[ \t]*"')
 _QUOTE = re.compile(rb'""|(?P<closing>"[ \t\r]*(?=;|\Z))')
 _CLOSING = re.compile(rb'"[ \t\r]*(?=;|\Z)')
-# Blanks stand in one place of it only: a line of them would be tried in every way to share them.
+# Blanks are allowed in one place only: else a line of blanks would be tried in every split.
 NUMBER = rb'[ \t]*(?:"[ \t]*)?(?:\+|00?)?[1-9][\d ]{6,20}"?[ \t]*;'
 DELIVERY_BEGINS = re.compile(rb"[^;]{0,60};" + NUMBER)
-# Whatever may be a number begins a row, however its date and hour are written: a STOP in a text
-# that nobody closes would be lost, and a text that is cut before a number costs nobody anything.
+# Anything like a number begins a row, with any date and hour: a STOP inside an unclosed text would
+# be lost, while a text that is cut before a number does no harm.
 REPLY_BEGINS = re.compile(rb"[ \t]*(?:\"[ \t]*)?'?(?:\+|00?)?[(1-9][\d .()/-]{6,28}\"?[ \t]*;")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """A row's fields, with quotes undone and spaces left, or why it has none."""
+    """A row's fields, unquoted, with their spaces; or its fault."""
 
     line: int
     fields: Sequence[bytes] = ()
     fault: str = ""
-    lines: int = 1  # how many it takes, by line breaks in its text
+    lines: int = 1  # with line breaks in its text
 
 
 def rows_of(
@@ -101,12 +99,12 @@ def rows_of(
     ends: bool,
     whole: Whole | None = None,
 ) -> tuple[list[ReportRow], int]:
-    """The rows that begin in `lines`, blank ones left out, and how many lines they take.
+    """The rows that begin in `lines`, without blank ones, and the number of lines read.
 
-    `ends` says that no row goes on behind the last line. `whole` tells of some fields whether they
-    are a row without any doubt: then RFC 4180 has the word, whatever a line within looks like.
+    `ends`: no row continues after the last line. `whole`: whether fields are certainly a complete
+    row; then the row is read by RFC 4180, whatever its inner lines look like.
     """
-    found: list[ReportRow] = []
+    rows: list[ReportRow] = []
     at = 0
     while at < len(lines):
         if not lines[at].strip():
@@ -115,13 +113,13 @@ def rows_of(
         fields, count = _row_at(at, lines, begins, ends, whole)
         upto = at + count
         if fields is not None:
-            found.append(_sound(first + at, fields, lines[at], count))
+            rows.append(_sound(first + at, fields, lines[at], count))
         elif upto < len(lines) or count == MOST_LINES or ends:
-            found += [_literal(first + i, lines[i]) for i in range(at, upto)]
+            rows += [_literal(first + i, lines[i]) for i in range(at, upto)]
         else:
             break
         at = upto
-    return [row for row in found if row.fault or any(cell.strip() for cell in row.fields)], at
+    return [row for row in rows if row.fault or any(cell.strip() for cell in row.fields)], at
 
 
 def portions(
@@ -131,9 +129,9 @@ def portions(
     ends: bool,
     whole: Whole | None = None,
 ) -> Iterator[tuple[list[ReportRow], int]]:
-    """`rows_of` a portion of the lines after the other, with how many lines are taken by then.
+    """Yield `rows_of` one portion of lines at a time, with the number of lines read so far.
 
-    A block may hold a million lines that are no row: whoever draws them can give up before.
+    A block may have a million lines that are no rows: the caller can stop early.
     """
     at = 0
     while at < len(lines):
@@ -175,10 +173,10 @@ def _row_at(
 def row_by_rfc(
     line: Callable[[int], bytes], at: int, end: int, whole: Whole
 ) -> tuple[list[bytes] | None, int]:
-    """The fields of the whole row of several lines that begins at one, and how many it takes.
+    """The fields of a complete row of several lines, and the number of its lines.
 
-    No fields and no lines where there is none; no fields, and all lines up to `end`, where that is
-    not known before more lines are read.
+    None and 0 if there is no such row; None and all lines up to `end` if more lines must be read
+    first.
     """
     text = line(at)
     if text.count(b'"') % 2 == 0 or len(text) > LONGEST_ROW:
@@ -199,9 +197,9 @@ def row_by_rfc(
 
 
 def _strictly_split(text: bytes) -> list[bytes] | None:
-    """The fields of a row by RFC 4180 alone: none where it says otherwise; None if it stays open.
+    """The fields of a row by strict RFC 4180: [] if it breaks the rules, None if it stays open.
 
-    In a quoted field all quotes are doubled, and in others there are none.
+    In a quoted field all quotes are doubled; other fields have none.
     """
     fields: list[bytes] = []
     at = 0
@@ -253,7 +251,7 @@ def _split(text: bytes) -> list[bytes] | None:
 
 
 def _literal(number: int, line: bytes) -> ReportRow:
-    """A line whose quotes make no sense: they are characters like others."""
+    """A row of a line with wrong quotes, which are read as plain characters."""
     return _sound(number, line.split(b";"), line)
 
 
@@ -266,12 +264,12 @@ def _sound(number: int, fields: Sequence[bytes], line: bytes, lines: int = 1) ->
 
 
 def bare(cell: bytes) -> bytes:
-    """A field without the spaces around it (R30), and without quotes that were left over."""
+    """A field without spaces around it (R30) and without left-over quotes."""
     return cell.strip().strip(b'"').strip()
 
 
 _BLOCKS = "|".join(map(str, OVERSEAS_BLOCKS))
-# Nobody in France has these; of the block that is kept for fiction, somebody in a test.
+# Overseas blocks are not assigned after +33; the fiction block in 639 is for tests.
 METROPOLITAN = re.compile(rf"33(?:63998\d{{4}}|(?!{_BLOCKS})[67]\d{{8}})")
 
 
@@ -279,18 +277,18 @@ METROPOLITAN = re.compile(rf"33(?:63998\d{{4}}|(?!{_BLOCKS})[67]\d{{8}})")
 def number(cell: bytes) -> int | None:
     """An MSISDN as an integer, in every spelling that screening reads: a STOP must not be lost.
 
-    Beyond those, whatever is international: with `+` or `00`, or by ten digits and more. An
-    overseas number that is written with +33 is the overseas one: nobody has the other.
+    Also reads other international numbers: with `+` or `00`, or of ten digits or more. An overseas
+    number written with +33 is read as the overseas one: the other is not assigned.
     """
     text = bare(cell).decode("utf-8", "replace").lstrip("'").replace(" ", "").replace("\xa0", "")
     explicit = re.fullmatch(r"(?:\+|00)([1-9]\d{6,14})", text)
     if explicit and METROPOLITAN.fullmatch(explicit[1]):
-        return int(explicit[1])  # nearly all: no need to ask
-    text = re.sub(r"\.0+$", "", text)  # a spreadsheet's float
-    known = int(normalise(pa.array([text])).msisdn[0])
+        return int(explicit[1])  # nearly all numbers: a short cut
+    text = re.sub(r"\.0+$", "", text)  # a float of a spreadsheet
+    msisdn = int(normalise(pa.array([text])).msisdn[0])
     overseas = re.fullmatch(rf"(?:\+|00)?330?((?:{_BLOCKS})\d{{6}})", text)
-    if overseas and not known:
-        known = int(normalise(pa.array([f"0{overseas[1]}"])).msisdn[0])
-    if known or explicit:
-        return known or int(text.lstrip("+0"))
+    if overseas and not msisdn:
+        msisdn = int(normalise(pa.array([f"0{overseas[1]}"])).msisdn[0])
+    if msisdn or explicit:
+        return msisdn or int(text.lstrip("+0"))
     return int(text) if re.fullmatch(r"[1-9]\d{9,14}", text) else None

@@ -1,27 +1,28 @@
-"""Reading what the provider writes into `Report`: deliveries, opt-outs, replies (R29-R35).
+"""Readers of the provider's files in `Report`: deliveries, opt-outs, replies (R29-R35).
 
-What belongs here: bytes into columns, and what is wrong with a row. What doesn't: where the files
-come from, and what is done with their rows.
+This module turns bytes into columns and finds faults of rows. Where the files come from, and what
+happens to the rows, is elsewhere.
 
-The page shows an example and leaves the rest open, so the readers take what RFC 4180 allows and
-what others make of it:
+The page shows an example and leaves the rest open, so the readers accept RFC 4180 and common
+deviations:
 
 - Lines end in CRLF or LF; blank lines, a byte order mark and headers are skipped.
-- A field may be quoted, and then hold `;`, `""` and line breaks. A text may also hold bare `;`:
-  the fields around it are counted from both ends. A stray quote opens nothing for long: a line
-  that begins like a row is never part of another row's text, because losing a STOP is worse. In
-  an ACK it is, where RFC 4180 to the letter gives a row of seven fields with a numeric IDSTATUS.
-- A `;` behind the last field is none.
-- A field is UTF-8, or else cp1252 and told. That is decided field by field: the rest of a file
-  that grows must not change how its beginning was read.
-- A row that can't be read is listed with its line and the reason, never dropped in silence. A
-  file without any row that can be read is a ReportUnreadable; an empty file is an empty report.
-- A file that still grows may end in a torn row: it is left out and told. A file that grows no
-  more has no torn row: its last line counts with or without a line end. Whoever said STOP in a
-  row whose end is not there yet has said so all the same: `read_tail` finds them.
+- A field may be quoted, and may then contain `;`, `""` and line breaks. A text may also contain
+  bare `;`: the fields around it are counted from both ends. A stray quote does not open a long
+  text: a line that begins like a row is never part of another row's text, because losing a STOP is
+  worse. The exception is an ACK, if strict RFC 4180 gives a row of seven fields with a numeric
+  IDSTATUS.
+- A `;` after the last field is ignored.
+- A field is UTF-8, or else cp1252 with a warning. This is decided field by field: the rest of a
+  file that grows must not change how its beginning was read.
+- An unreadable row is listed with its line and the reason, never dropped silently. A file without
+  any readable row is a ReportUnreadable; an empty file is an empty report.
+- A file that still grows may end in a torn row, which is left out and reported. A file that grows
+  no more has no torn row: its last line counts with or without a line end. A STOP in a torn row
+  counts all the same: `read_tail` finds it.
 
-A file is read in blocks of 1 MiB, and its rows are drawn as they are read: whoever passes them on
-holds one block in memory. A file that is no report is given up after a portion of its lines.
+A file is read in blocks of 1 MiB, and rows are yielded as they are read: a caller that streams them
+has one block in memory. Reading of a file that is no report stops after a portion of its lines.
 """
 
 import hashlib
@@ -61,12 +62,12 @@ from sms.wire.stop_words import Asks, asks_to_stop, may_become_stop, speaks_of_s
 
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
 ANOTHER_INSIDE = "holds another row behind a line end that is a bare CR"
-PATIENCE = 1000  # unreadable lines before the first row: then it is no report
-MOST_UNREADABLE = 100_000  # rows of one file: beyond, somebody must look at the file itself
+PATIENCE = 1000  # unreadable lines before the first row: the file is no report
+MOST_UNREADABLE = 100_000  # rows of one file; with more, an operator must check the file itself
 
 
 class Outcome(StrEnum):
-    """What became of a message, as far as its last report tells."""
+    """The state of a message by its last report."""
 
     DELIVERED = "delivered"
     REFUSED = "refused"
@@ -75,8 +76,8 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-# R31: the page announces a table of IDSTATUS and leaves it out; this is what public clients of
-# the same provider use, and its own example (`2;sent`) agrees. Any other code is `unknown`.
+# R31: the page announces a table of IDSTATUS and omits it. These values are those of public clients
+# of the same provider, and the page's own example (`2;sent`) agrees. Any other code is `unknown`.
 OUTCOMES = {
     0: Outcome.PENDING,  # waiting
     1: Outcome.PENDING,  # in progress
@@ -86,17 +87,17 @@ OUTCOMES = {
     6: Outcome.NOT_DELIVERED,
 }
 
-FEW_TEXTS = pa.dictionary(pa.int32(), pa.large_string())  # the same ones again and again
+FEW_TEXTS = pa.dictionary(pa.int32(), pa.large_string())  # for repeated texts
 
 DELIVERIES = pa.schema(
     [
         ("line", pa.int64()),
         ("idremote", pa.large_string()),
-        ("msisdn", pa.int64()),  # null: can't be read
-        ("idstatus", pa.int16()),  # null: no number
+        ("msisdn", pa.int64()),  # null: unreadable
+        ("idstatus", pa.int16()),  # null: not a number
         ("outcome", FEW_TEXTS),
-        ("ackoperator", pa.large_string()),  # without its inner spaces (R30); null: empty
-        ("raw_status", FEW_TEXTS),  # IDSTATUS;STATUS as they stand in the file
+        ("ackoperator", pa.large_string()),  # without inner spaces (R30); null: empty
+        ("raw_status", FEW_TEXTS),  # IDSTATUS;STATUS as in the file
     ]
 )
 REPLIES = pa.schema(
@@ -104,7 +105,7 @@ REPLIES = pa.schema(
         ("msisdn", pa.int64()),
         ("raw_date", pa.large_string()),
         ("raw_hour", pa.large_string()),
-        ("replied_at", pa.timestamp("us", "UTC")),  # null: a format that we don't know
+        ("replied_at", pa.timestamp("us", "UTC")),  # null: an unknown format
         ("message", pa.large_string()),
         ("idremote", pa.large_string()),  # null: empty
         ("occurrence", pa.int32()),  # 1 for the first of identical rows, 2 for the second
@@ -113,7 +114,7 @@ REPLIES = pa.schema(
 UNREADABLE = pa.schema(
     [
         ("line", pa.int64()),
-        ("lines", pa.int32()),  # how many the row takes
+        ("lines", pa.int32()),  # of the row
         ("reason", pa.large_string()),
     ]
 )
@@ -121,7 +122,7 @@ UNREADABLE = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a reader begins: behind so many bytes, lines and rows that were read before."""
+    """The starting point of a reader: the bytes, lines and rows that were read before."""
 
     size: int = 0
     lines: int = 0
@@ -133,10 +134,10 @@ BEGINNING = Start()
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report says, what in it can't be read, and how far it was read.
+    """The rows of a report, its faults, and how far it was read.
 
-    `count` is how many rows were read, also where `rows` are kept elsewhere. `size_read` is where
-    the torn tail begins, or the file's size in bytes.
+    `count` is the number of rows, also if `rows` are stored elsewhere. `size_read` is the position
+    of the torn tail, or the file's size in bytes.
     """
 
     rows: pa.Table
@@ -148,14 +149,14 @@ class Report:
 
 
 def look_through(source: BinaryIO) -> Report:
-    """What an ACK says beside its rows, of which none is kept. Raises ReportUnreadable."""
+    """Read an ACK without keeping its rows. Raises ReportUnreadable."""
     deliveries = Deliveries(source)
     deque(deliveries, maxlen=0)
     return deliveries.report()
 
 
 def is_blank(source: BinaryIO) -> bool:
-    """Whether an ACK holds no row yet: nothing at all, or a header. Raises ReportUnreadable."""
+    """Whether an ACK has no row yet: it is empty, or a header. Raises ReportUnreadable."""
     deliveries = Deliveries(source)
     return not any(batch.num_rows for batch in deliveries)
 
@@ -163,7 +164,7 @@ def is_blank(source: BinaryIO) -> bool:
 def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> Report:
     """The rows of a STOP or SMSMO file (`REPLIES`). Raises ReportUnreadable.
 
-    Without `grows`, a last line counts even if no line end closes it.
+    Without `grows`, the last line counts even without a line end.
     """
     reader = Replies(source, kind, grows=grows)
     rows = pa.Table.from_batches(reader, REPLIES)
@@ -172,10 +173,10 @@ def read_replies(source: BinaryIO, kind: ReportKind, *, grows: bool = True) -> R
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What may be said of the end of a STOP or SMSMO file that has no line end yet.
+    """STOPs at the end of a STOP or SMSMO file whose last line has no line end yet.
 
-    `rows` (`REPLIES`) are STOPs for certain: the number is whole, whatever of the row is not. With
-    `undecided` it may be, or become, the STOP of somebody whose number is not known.
+    `rows` (`REPLIES`) are certain STOPs: the number is complete, even if the row is not.
+    `undecided`: the tail is, or may become, a STOP of an unknown number.
     """
 
     rows: pa.Table
@@ -183,8 +184,8 @@ class Tail:
 
 
 def read_tail(raw: bytes, kind: ReportKind) -> Tail:
-    """Who has said STOP in the bytes behind a file's last whole row."""
-    found: list[tuple[Any, ...]] = []
+    """The STOPs in the bytes after a file's last complete row."""
+    rows: list[tuple[Any, ...]] = []
     undecided = len(raw) >= LONGEST_ROW
     for line in re.split(rb"[\r\n]+", raw.removeprefix(b"\xef\xbb\xbf")):
         if not bare(line) or HEADER.startswith(b";".join(map(bare, line.upper().split(b";")))):
@@ -198,12 +199,12 @@ def read_tail(raw: bytes, kind: ReportKind) -> Tail:
         if msisdn is None or (kind is ReportKind.SMSMO and len(others) < 3):
             undecided = True
             continue
-        # A moment whose end is missing would be another one.
+        # A truncated moment would be read as another one.
         date, hour = (_short(_decoded(bare(cell))) for cell in [*others[:2], b"", b""][:2])
         said_at = moment(date, hour) if len(others) > 2 else None
         text = _decoded(b";".join(others[2:-1] if len(others) > 3 else others[2:]).strip())
-        found.append((msisdn, date, hour, said_at, text, None, 1))
-    return Tail(_table(found, REPLIES), undecided)
+        rows.append((msisdn, date, hour, said_at, text, None, 1))
+    return Tail(_table(rows, REPLIES), undecided)
 
 
 HEADER = b"MSISDN;DATE;HOUR;MESSAGE;IDREMOTE"
@@ -217,25 +218,25 @@ def _decoded(cell: bytes) -> str:
 
 
 def may_hold_stop(raw: bytes) -> bool:
-    """Whether a word among the bytes of a row that can't be read asks to be left alone (R35).
+    """Whether an unreadable row contains a word that asks for an opt-out, in any encoding (R35).
 
-    In whatever encoding they may be. Of a row beyond all measure nobody knows what its end says.
+    A row that is cut at LONGEST_ROW may: its end is unknown.
     """
     return len(raw) >= LONGEST_ROW or any(map(speaks_of_stop, _readings(raw)))
 
 
-# Of those in which a STOP is not the same bytes as in UTF-8. A row cut out of a file at its line
-# feeds may begin in the middle of a character.
+# Encodings with other bytes for STOP than UTF-8. A row that is cut at a line feed byte may begin
+# inside a character.
 OTHER_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-7", "cp500")
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def _readings(raw: bytes) -> Iterator[str]:
-    """Every text that these bytes may mean."""
+    """Yield every possible text of these bytes."""
     for mark in MARKS:
         raw = raw.removeprefix(mark)
     yield _decoded(raw)
-    yield _decoded(raw.replace(b"\0", b""))  # of two encodings, mixed
+    yield _decoded(raw.replace(b"\0", b""))  # a mix of two encodings
     yield _decoded(quopri.decodestring(raw))
     for encoding in OTHER_ENCODINGS:
         for skipped in range(4 if encoding.startswith("utf-32") else 2 if "16" in encoding else 1):
@@ -243,7 +244,7 @@ def _readings(raw: bytes) -> Iterator[str]:
 
 
 class _Reader:
-    """A file's rows, to be drawn once, and what its reader keeps meanwhile."""
+    """A file's rows, for one iteration, and the reader's counts."""
 
     schema: pa.Schema
 
@@ -253,14 +254,14 @@ class _Reader:
         self.walk = Walk(source, self.take, grows, start.size, start.lines)
         self.rows = start.rows
         self.junk = 0  # unreadable lines before the first row
-        self.faults: list[tuple[int, int, str]] = []  # that are not kept yet
-        self.faulty = 0  # that are
+        self.faults: list[tuple[int, int, str]] = []  # not yet in `unreadable`
+        self.faulty = 0  # number of those in `unreadable`
         self.cp1252 = 0
-        self.read: list[pa.Table] = []  # and not drawn
+        self.read: list[pa.Table] = []  # not yet yielded
         self.unreadable: list[pa.Table] = []
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """The rows as they are read. Raises ReportUnreadable."""
+        """Yield the rows as they are read. Raises ReportUnreadable."""
         for _ in self.walk:
             for table in self.read:
                 yield from table.combine_chunks().to_batches()
@@ -280,7 +281,7 @@ class _Reader:
         raise NotImplementedError
 
     def text(self, cell: bytes) -> str:
-        """A field's text; cp1252's five gaps become U+FFFD."""
+        """A field's text; the five undefined bytes of cp1252 become U+FFFD."""
         try:
             return cell.decode()
         except UnicodeDecodeError:
@@ -288,7 +289,7 @@ class _Reader:
             return _decoded(cell)
 
     def keep(self, table: pa.Table, first_line: int | None) -> None:
-        """Add rows that were read, and give up on a file that is no report."""
+        """Add rows; raises ReportUnreadable if the file is no report."""
         self.read.append(table)
         junk = sum(first_line is None or line < first_line for line, _, _ in self.faults)
         self.require_report(junk)
@@ -299,7 +300,7 @@ class _Reader:
         self.faults = []
 
     def require_report(self, junk: int) -> None:
-        """ReportUnreadable if too many lines are no rows; `junk` of the new ones are the first."""
+        """Raise ReportUnreadable for too many unreadable lines; `junk` new ones precede any row."""
         if not self.rows and self.junk + junk >= PATIENCE:
             raise ReportUnreadable(f"none of its first {PATIENCE} lines can be read as a row")
         if self.faulty + len(self.faults) > MOST_UNREADABLE:
@@ -308,12 +309,12 @@ class _Reader:
             )
 
     def warnings(self) -> Iterator[str]:
-        """What a person should know, in sentences; no recipient's text is in them."""
+        """Yield warnings as sentences, without any recipient's text."""
         if self.cp1252:
             yield f"{self.cp1252} fields are not UTF-8 and were read as cp1252"
 
     def report(self, rows: pa.Table | None = None) -> Report:
-        """What there is to say once all rows are drawn."""
+        """The report, after all rows are read."""
         return Report(
             rows=self.schema.empty_table() if rows is None else rows,
             count=self.rows,
@@ -325,14 +326,14 @@ class _Reader:
 
 
 def _without_mark(lines: bytes, first: int) -> bytes:
-    """The block with its byte order mark blanked: offsets stay what they are."""
+    """The block with spaces instead of its byte order mark, so that offsets stay the same."""
     if first == 1 and lines.startswith(b"\xef\xbb\xbf"):
         return b"   " + lines[3:]
     return lines
 
 
 def _is_header(row: ReportRow, name: str) -> bool:
-    """Whether this is the line of names, and no row stands behind it after a bare CR."""
+    """Whether a row is the header, without another row after a bare CR."""
     names = b";".join(row.fields).rstrip()
     return bool(row.fields) and bare(row.fields[0]).upper() == name.encode() and b"\r" not in names
 
@@ -347,9 +348,9 @@ def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 
 
 class Replies(_Reader):
-    """MSISDN;DATE;HOUR;MESSAGE;IDREMOTE, three fields from the left and one from the right.
+    """Rows of MSISDN;DATE;HOUR;MESSAGE;IDREMOTE: three fields from the left, one from the right.
 
-    Begun behind a `start`, `occurrence` counts the rows from there on.
+    With a `start`, `occurrence` counts from there on.
     """
 
     schema = REPLIES
@@ -382,7 +383,7 @@ class Replies(_Reader):
             fault = "has no MSISDN that can be read"
         if not fault and _REPLY_INSIDE.search(b";".join(fields)):
             fault = ANOTHER_INSIDE
-        # In a STOP file the number alone says enough: whoever is listed there opted out (R35).
+        # In a STOP file the number alone is enough: every listed number opted out (R35).
         if not fault and len(fields) < 4 and self.kind is not ReportKind.STOP:
             fault = f"has {len(fields)} of 5 fields"
         if fault:
@@ -410,9 +411,9 @@ class Replies(_Reader):
 
 
 def _without_behind(fields: Sequence[bytes]) -> Sequence[bytes]:
-    """The fields of a reply without the empty ones that `;` at the line's end make.
+    """The fields of a reply without empty ones from `;` at the line's end.
 
-    Only where an IDREMOTE is before them: a message may end with `;`, and its IDREMOTE be missing.
+    They are dropped only after an IDREMOTE: a message may end with `;` and have no IDREMOTE.
     """
     end = len(fields)
     while end > 5 and not bare(fields[end - 1]):
@@ -422,11 +423,11 @@ def _without_behind(fields: Sequence[bytes]) -> Sequence[bytes]:
     return fields[:end] if is_key and end < len(fields) else fields
 
 
-_KEY = re.compile(rb"(?=[A-Za-z]*\d)[A-Za-z0-9]{1,40}")  # no word of a message has a digit
+_KEY = re.compile(rb"(?=[A-Za-z]*\d)[A-Za-z0-9]{1,40}")  # has a digit, unlike a word of a message
 
 
 def _short(text: str) -> str:
-    """A DATE or HOUR as it stands; of what is none, as much as an index of the ledger takes."""
+    """A DATE or HOUR; a long text is shortened to the size of an index entry in the ledger."""
     if len(text) <= LONGEST_MOMENT:
         return text
     return f"{text[:LONGEST_MOMENT]}... {hashlib.sha256(text.encode()).hexdigest()}"
@@ -440,16 +441,16 @@ _DATES = (
     re.compile(r"(?P<day>\d\d?)[-/.](?P<month>\d\d?)[-/.](?P<year>\d{4})"),
 )
 _HOURS = (
-    re.compile(r"(?P<hour>\d{1,2})(?P<minute>\d\d)(?P<second>\d\d)?"),  # a zero may be lost
+    re.compile(r"(?P<hour>\d{1,2})(?P<minute>\d\d)(?P<second>\d\d)?"),  # may lack a leading zero
     re.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?"),
 )
 
 
 @lru_cache(maxsize=65_536)
 def moment(date: str, hour: str) -> datetime | None:
-    """The instant of a report's DATE and HOUR, Paris time (R32), in UTC; None if they say none.
+    """The instant of a report's DATE and HOUR, Paris time (R32), in UTC; None if unreadable.
 
-    An hour that comes twice in autumn is taken for the first: an opt-out is never too early.
+    An hour that comes twice in autumn is read as the first: an earlier opt-out does no harm.
     """
     day = next((match for pattern in _DATES if (match := pattern.fullmatch(date))), None)
     time = next((match for pattern in _HOURS if (match := pattern.fullmatch(hour))), None)
@@ -468,17 +469,17 @@ _DELIVERY_INSIDE = re.compile(rb'\r[ \t]*"?[A-Za-z0-9]{1,40}"?[ \t]*;' + NUMBER)
 
 
 class Deliveries(_Reader):
-    """IDREMOTE;MSISDN;OADC;MSG;IDSTATUS;STATUS;ACKOPERATOR, three fields from either end (R30).
+    """Rows of IDREMOTE;MSISDN;OADC;MSG;IDSTATUS;STATUS;ACKOPERATOR, three from either end (R30).
 
-    Lines that are rows by themselves are read as columns; what is left is read row by row. The
-    provider writes an ACK once, so its last line counts even if no line end closes it.
+    Plain lines are read as columns, the rest row by row. The provider writes an ACK once, so its
+    last line counts even without a line end.
     """
 
     schema = DELIVERIES
 
     def __init__(self, source: BinaryIO) -> None:
         super().__init__(source, grows=False)
-        self.codes: Counter[int | None] = Counter()  # of the outcome `unknown`
+        self.codes: Counter[int | None] = Counter()  # with the outcome `unknown`
 
     def take(self, block: bytes, first: int, ends: bool) -> tuple[int, int]:
         block = _without_mark(block, first)
@@ -533,7 +534,7 @@ class Deliveries(_Reader):
 
     def _read(self, row: ReportRow) -> tuple[Any, ...] | None:
         fault, fields = row.fault, _without_last(row.fields)
-        # Read as one, the last row's outcome would be the first one's message's.
+        # Read as one row, the first message would get the last row's outcome.
         if not fault and _DELIVERY_INSIDE.search(b";".join(fields)):
             fault = ANOTHER_INSIDE
         if not fault and len(fields) < 7:
@@ -559,30 +560,30 @@ class Deliveries(_Reader):
     def warnings(self) -> Iterator[str]:
         yield from super().warnings()
         for code, count in self.codes.most_common(5):
-            said = "that is no number" if code is None else str(code)
-            yield f"{count} rows have an IDSTATUS {said}, whose meaning is not known"
+            name = "that is no number" if code is None else str(code)
+            yield f"{count} rows have an IDSTATUS {name}, whose meaning is not known"
 
 
 IDSTATUS = re.compile(rb"\d{1,4}")
 
 
 def _without_last(fields: Sequence[bytes]) -> Sequence[bytes]:
-    """The fields of a delivery without the empty one that a `;` at the line's end makes."""
+    """The fields of a delivery without an empty one from a `;` at the line's end."""
     if len(fields) > 7 and not bare(fields[-1]):
-        here, before = (IDSTATUS.fullmatch(bare(fields[place])) for place in (-3, -4))
-        if before and not here:
+        at_end, before = (IDSTATUS.fullmatch(bare(fields[place])) for place in (-3, -4))
+        if before and not at_end:
             return fields[:-1]
     return fields
 
 
 def _is_whole(fields: Sequence[bytes]) -> bool:
-    """Whether some fields can be nothing but a delivery."""
+    """Whether fields are certainly a delivery."""
     fields = _without_last(fields)
     return len(fields) == 7 and IDSTATUS.fullmatch(bare(fields[4])) is not None
 
 
 def _within_texts(block: bytes, cells: Cells, ends: bool) -> npt.NDArray[np.bool_]:
-    """Which lines are, or may be, in the text of a row that begins on an earlier line."""
+    """Which lines are, or may be, inside the text of a row that begins on an earlier line."""
     within = np.zeros(len(cells.begin), np.bool_)
 
     def line(number: int) -> bytes:
@@ -599,7 +600,7 @@ def _within_texts(block: bytes, cells: Cells, ends: bool) -> npt.NDArray[np.bool
 
 
 def _runs(lines: Ints) -> list[Ints]:
-    """Line numbers, cut where one is missing."""
+    """Line numbers, split at gaps."""
     return np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1) if len(lines) else []
 
 
@@ -612,7 +613,7 @@ def _outcomes(idstatus: Ints) -> pa.DictionaryArray:
 
 
 def _compact(operator: pa.Array) -> pa.Array:
-    """Without inner spaces (R30), and null where nothing is left; most need no copy."""
+    """The operators without inner spaces (R30), null if empty; most need no copy."""
     if (bytes_of(operator)[0] == ord(" ")).any():
         operator = pc.replace_substring(operator, " ", "")
     empty = pc.equal(operator, "")

@@ -1,7 +1,7 @@
-"""The provider's CSV, written from messages (R14-R16, R23).
+"""Writing messages as the provider's CSV (R14-R16, R23).
 
-What a text says, and who gets it, was decided before. `sms.wire.inspection` reads the bytes back
-and judges them; the two share the dialect and nothing else.
+Texts and recipients are decided elsewhere. `sms.wire.inspection` checks the bytes; the two modules
+share only the dialect.
 """
 
 import codecs
@@ -31,7 +31,7 @@ ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How the gateway wants its CSV, as far as that can differ."""
+    """The settings of the gateway's CSV."""
 
     encoding: str = "utf-8"
     delimiter_in_text: DelimiterInText = "quote"
@@ -43,7 +43,7 @@ class Dialect:
             width = len(bytes(range(256)).decode(self.encoding, "replace"))
         except (LookupError, UnicodeError) as error:
             raise ConfigurationError(f"{self.encoding} is no encoding for the gateway") from error
-        # One byte a character, or UTF-8: a delimiter is then never a part of a character.
+        # One byte a character, or UTF-8: then a delimiter is never part of a character.
         if not fits or (width != 256 and codecs.lookup(self.encoding).name != "utf-8"):
             raise ConfigurationError(
                 f"{self.encoding} can't encode the gateway's files: choose utf-8, or an encoding "
@@ -57,26 +57,26 @@ class Dialect:
 
 @cache
 def beyond(encoding: str) -> str | None:
-    """A pattern for Arrow of the characters that an encoding lacks; None for UTF-8, which has all.
+    """An Arrow pattern of the characters that an encoding lacks; None for UTF-8, which has all.
 
-    An encoding is one of a Dialect.
+    `encoding` is a Dialect's.
     """
     if codecs.lookup(encoding).name == "utf-8":
         return None
-    known = bytes(range(256)).decode(encoding, "ignore")
-    codes = "".join(rf"\x{{{ord(character):X}}}" for character in known)
+    encodable = bytes(range(256)).decode(encoding, "ignore")
+    codes = "".join(rf"\x{{{ord(character):X}}}" for character in encodable)
     return f"[^{codes}]"
 
 
 def lacking(text: str, encoding: str) -> list[str]:
-    """The codes of the characters in a text that an encoding lacks, each once."""
+    """The codes of a text's distinct characters that an encoding lacks."""
     others = {each for each in text if not each.encode(encoding, "ignore")}
     return sorted(map(gsm.name_of, others))
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """What was written."""
+    """The counts, size and digest of a written file."""
 
     rows: int
     size_bytes: int
@@ -85,7 +85,7 @@ class WrittenFile:
 
 
 def parts(total: int, maximum: int = MOST_ROWS) -> list[int]:
-    """The sizes of the fewest files for `total` rows: at most `maximum`, as equal as can be."""
+    """The sizes of the fewest files for `total` rows: at most `maximum` each, nearly equal."""
     if maximum < 1:
         raise ConfigurationError("a file needs room for at least one recipient")
     count = -(-total // maximum)
@@ -94,7 +94,7 @@ def parts(total: int, maximum: int = MOST_ROWS) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The bytes of some messages, ready to be written."""
+    """The bytes of some messages, ready to write."""
 
     data: bytes | memoryview
     rows: int
@@ -102,7 +102,7 @@ class Block:
 
 
 class Output:
-    """A file that blocks are written to, one after the other; without a stream they are counted."""
+    """A file for blocks of messages; without a stream, blocks are only counted."""
 
     def __init__(self, stream: BinaryIO | None) -> None:
         self._stream = stream
@@ -110,7 +110,7 @@ class Output:
         self._rows = self._size = self._segments = 0
 
     def add(self, block: Block) -> None:
-        """Write a block, and count it."""
+        """Write and count a block."""
         if self._stream is not None:
             self._stream.write(block.data)
         self._digest.update(block.data)
@@ -120,15 +120,15 @@ class Output:
 
     @property
     def written(self) -> WrittenFile:
-        """What was written so far."""
+        """The totals of the blocks so far."""
         return WrittenFile(self._rows, self._size, self._digest.hexdigest(), self._segments)
 
 
 def write(batches: Iterable[pa.RecordBatch], out: BinaryIO, dialect: Dialect) -> WrittenFile:
-    """Write messages (idremote, msisdn, oadc, msg, segments) as the file that is uploaded."""
+    """Write messages (idremote, msisdn, oadc, msg, segments) as the file to upload."""
     output = Output(out)
-    for made in ordered(lambda some: block(some, dialect), _sliced(batches)):
-        output.add(made)
+    for encoded in ordered(lambda some: block(some, dialect), _sliced(batches)):
+        output.add(encoded)
     return output.written
 
 
@@ -139,7 +139,7 @@ def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def block(messages: pa.RecordBatch, dialect: Dialect) -> Block:
-    """Messages (idremote, msisdn, oadc, msg, segments) as the file's lines."""
+    """Messages (idremote, msisdn, oadc, msg, segments) as lines of the file."""
     idremote, oadc, msg = (_quoted(messages[name], dialect) for name in ("idremote", "oadc", "msg"))
     data = _encoded(_lines(idremote, messages["msisdn"], oadc, [msg]), dialect)
     return Block(data, messages.num_rows, pc.sum(messages["segments"], min_count=0).as_py())
@@ -153,9 +153,9 @@ def block_of(
     segments: npt.NDArray[np.integer],
     dialect: Dialect,
 ) -> Block:
-    """The same lines of texts in pieces, each of which is looked at once and copied once.
+    """The lines of texts in pieces; each piece is checked once and copied once.
 
-    IDREMOTE and sender must be such as need no quotes.
+    IDREMOTE and sender must need no quotes.
     """
     lines = _lines(idremote, msisdn, pa.scalar(oadc, TEXT), _quoted_pieces(msg, dialect))
     return Block(_encoded(lines, dialect), msg.size, int(segments.sum()))
@@ -164,7 +164,7 @@ def block_of(
 def _lines(
     idremote: pa.Array, msisdn: pa.Array, oadc: pa.Array | pa.Scalar, msg: list[pa.Array]
 ) -> pa.Array:
-    """Each message as a line, with its line end."""
+    """Each message as a line with its line end."""
     plus, delimiter, end = (pa.scalar(word, TEXT) for word in (";+", ";", "\r\n"))
     parts = [idremote, plus, msisdn.cast(TEXT), delimiter, oadc, delimiter, *msg, end]
     lines = joined(parts, len(idremote))
@@ -174,7 +174,7 @@ def _lines(
 
 
 def _quoted(column: pa.Array, dialect: Dialect) -> pa.Array:
-    """The fields as RFC 4180 writes them: in quotes only where they must be."""
+    """The fields in the form of RFC 4180: quoted only if they need it."""
     fields = column.cast(TEXT)
     special = _special(fields)
     if special is None:
@@ -187,7 +187,7 @@ def _quoted(column: pa.Array, dialect: Dialect) -> pa.Array:
 
 
 def _quoted_pieces(column: Pieced, dialect: Dialect) -> list[pa.Array | pa.Scalar]:
-    """The same of fields in pieces, with the quotes as pieces of their own."""
+    """`_quoted` for fields in pieces; the quotes are pieces too."""
     special = np.zeros(column.size, np.bool_)
     pieces = []
     for piece in column.pieces:
@@ -214,7 +214,7 @@ def _require_quotes(dialect: Dialect) -> None:
 def _special(fields: pa.LargeStringArray) -> Flags | None:
     """Which fields need quotes; None if none does, as in most campaigns."""
     data, offsets = bytes_of(fields)
-    raw = data.tobytes()  # in which a byte is found, or not, faster than in an array
+    raw = data.tobytes()  # `in` is faster on bytes than on an array
     found = [np.flatnonzero(data == byte) for byte in NEED_QUOTES if byte in raw]
     if not found:
         return None
@@ -224,7 +224,7 @@ def _special(fields: pa.LargeStringArray) -> Flags | None:
 
 
 def _encoded(lines: pa.Array, dialect: Dialect) -> bytes | memoryview:
-    """The lines' bytes, one after the other."""
+    """The bytes of the lines."""
     _, bounds, data = lines.buffers()
     offsets = np.frombuffer(bounds, np.int64)
     first, last = offsets[lines.offset], offsets[lines.offset + len(lines)]
@@ -236,5 +236,5 @@ def _encoded(lines: pa.Array, dialect: Dialect) -> bytes | memoryview:
     except UnicodeEncodeError as error:
         raise SourceError(
             f"{dialect.encoding} has no {gsm.name_of(error.object[error.start])}, which a message "
-            "holds: leave it out of the text, or ask the provider to take UTF-8"
-        ) from None  # the error holds all the texts
+            "contains: leave it out of the text, or ask the provider to take UTF-8"
+        ) from None  # the cause contains all the texts

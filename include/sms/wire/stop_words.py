@@ -1,11 +1,10 @@
-"""Does a reply ask to be left alone? What counts as a STOP, and what a person should look at (R35).
+"""Opt-out requests in free replies: which count as a STOP, which an operator must read (R35).
 
-A row of a STOP report always opts out, whatever its text. A free reply (SMSMO) is judged here. A
-no that is not heard breaks the law, one that is heard too many costs a message: so a short reply
-that holds a form of *stop*, *arrêter*, *désabonner*, *désinscrire*, *unsubscribe* or one of the
-phrases below is a STOP, in whatever case, accents, letters of other alphabets and spacing, also
-where its accents were lost on the way (`misread`). What may ask, and is not certain, goes to a
-person.
+A row of a STOP report always opts out, whatever its text. Free replies (SMSMO) are checked here. A
+missed opt-out breaks the law, one too many costs a message. So a short reply with a form of *stop*,
+*arrêter*, *désabonner*, *désinscrire*, *unsubscribe* or with one of the phrases below is a STOP, in
+any case, accents, similar letters of other alphabets and spacing, also with damaged accents
+(`misread`). Uncertain replies go to an operator.
 """
 
 import re
@@ -20,30 +19,30 @@ import pyarrow.compute as pc
 from sms.telecom.gsm import TRANSLITERATION
 from sms.wire.misread import readings
 
-SHORT = 8  # words; of a longer reply only the first word is certain
-_UNSEEN = frozenset({"Mn", "Me", "Cf"})  # marks, and signs without a shape
+SHORT = 8  # words; in a longer reply only the first word is certain
+_UNSEEN = frozenset({"Mn", "Me", "Cf"})  # marks and characters without shape
 
 
 class Asks(StrEnum):
-    """Whether a reply asks to be left alone."""
+    """Whether a reply asks for an opt-out."""
 
     YES = "yes"
     PERHAPS = "perhaps"
     NO = "no"
 
 
-# All forms are written without accents, and without doubled letters: people write "stopp".
+# Forms have no accents and no doubled letters, as in "stopp".
 SHORT_FORM = r"stop(?:e[rszd]?|ing|al|sms|pub|mail|svp|merci)?|aret(?:e[rsz]?|ons)?|optout"
 LONGEST_FORM = 12  # letters
-IN_PIECES = re.compile(SHORT_FORM)  # "des abonnements" are no "désabonnements"
+IN_PIECES = re.compile(SHORT_FORM)  # not FORM: "des abonnements" is no "désabonnements"
 FORM = re.compile(
     rf"{SHORT_FORM}|s(?:otp|tpo)|tsop|[cs]to[пπ]"
     r"|haret(?:e[rsz]?|ons)?|arte[rz]|(?:d[sz]|de[sz]?)ab[on]\w*|de[sz]?in?scri\w*|de[sz]?incri\w*"
     r"|unsub\w*|unsuscri\w*"
 )
-# What a word that is not whole yet may become.
+# Prefixes of an unfinished word that may become a form.
 STEMS = ("stop", "arret", "desabo", "desinscri", "unsub", "optout")
-# What begins the phrases below: words, and beginnings of words.
+# Words, and beginnings of words, that begin the phrases below.
 OPENING_WORDS = frozenset(
     [
         *("ne", "n", "plus", "plu", "pu", "no", "don", "do", "remove", "delete", "take", "leave"),
@@ -62,7 +61,7 @@ CEASE = (
     r"|derangez|etre contacte\w*|(?:etre )?(?:harcel|relanc|demarch|embet|spam+)(?:er|ez|ee?s?))"
 )
 TAKE_OFF = r"(?:retir|enlev|sup+r?im|effac|ray|vir|ot|radi)"
-# What of a person is in a list; their parcel is not.
+# Personal data in a list; a parcel, for example, is not.
 LISTED = (
     r"(?:n|no|nr|num|numeros?|noms?|tel\w*|portable|mobile|gsm|coordon\w+|donnees?|adresse|mail|email"
     r"|contact|inscription|abon\w+|profil|compte|fiche|ligne)"
@@ -88,15 +87,15 @@ PHRASE = re.compile(
     r"|\bcess(?:ez|er|e) (?:d |de |vos |les |ces |tous )|\bmett(?:ez|re) fin\b|\bm oppose\b"
     rf"|\brefuse (?:de {RECEIVE}|(?:\w+ )?{LIKE})\b"
 )
-PLUS = re.compile(r"\bplu\b|\bpu(?= (?:de|d|aucun)\b)")  # as it is heard
-# A word of the above that means something else here.
+PLUS = re.compile(r"\bplu\b|\bpu(?= (?:de|d|aucun)\b)")  # spelled by sound
+# The same words with another meaning.
 OTHER = re.compile(
     r"\b(?:non|auto|one|pit|mini|anti|full)-stop\b"
     r"|\bstop (?:ou encore|and go)\b|\bstop-and-go\b"
     r"|\b(?:en|un|une|l|d|cet|du|au|sans|chaque|prochain|mon|son|votre|notre) arrets?\b(?! de m)"
     r"|\barrets? (?:maladie|de (?:bus|tram\w*|travail|train|metro|car|jeu)|cardiaque|du? \w+)\b"
 )
-# What may be about a shop as well as about us.
+# Sentences that may be about a shop, or about our messages.
 ELSEWHERE = re.compile(
     r"\b(?:s|m|t|nous|me|te|se)(?: (?:est|es|suis|sommes|etes))? arr?et\w*"
     r"|\b(?:avez|ont|ai|as|avons|est|etait|sont) arr?et(?:e|es|ee|ees)\b"
@@ -123,7 +122,7 @@ NEARLY_STOP = re.compile(
     r"(?:[a-z]?top|s[a-z]?op|st[a-z]?p|sto[a-z]?|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
 )
 DENIED = re.compile(r"\b(?:ne|n|pas) (?:\w+ )?(?:pas )?stop\b|\bdon ?t stop\b|\bnon stop\b")
-# The whole of a reply, beside polite words, that may be a no.
+# Words that may be an opt-out if the reply has only polite words besides.
 NO_ALONE = frozenset(
     [
         *("non", "no", "nan", "nein", "niet", "ko", "fin", "end", "quit", "cancel", "annuler"),
@@ -155,15 +154,15 @@ _LATIN_MARKS = ("LATIN", "MODIFIER LETTER")
 
 
 def asks_to_stop(text: str) -> Asks:
-    """Whether a reply asks to be left alone; one that says so certainly opts out."""
-    found = Asks.NO
+    """Whether a reply asks for an opt-out; YES is certain."""
+    strongest = Asks.NO
     for reading in readings(text):
         match _asks_to_stop(reading):
             case Asks.YES:
                 return Asks.YES
             case Asks.PERHAPS:
-                found = Asks.PERHAPS
-    return found
+                strongest = Asks.PERHAPS
+    return strongest
 
 
 def _asks_to_stop(text: str) -> Asks:
@@ -178,10 +177,10 @@ def _asks_to_stop(text: str) -> Asks:
     left = OTHER.sub(" ", plain)
     certain = ELSEWHERE.sub(" ", left)
     if _speaks_of_stop(certain):
-        # "Non stop" alone is a no, with more words it may be about opening hours.
+        # "Non stop" alone may be an opt-out; with more words it may be about opening hours.
         denied = DENIED.search(certain) and words != ["non", "stop"]
         return Asks.PERHAPS if denied or _size(words) > SHORT else Asks.YES
-    if certain != left or MAYBE.search(_heard(words)) or _is_of_other_letters(text):
+    if certain != left or MAYBE.search(_sounding(words)) or _is_of_other_letters(text):
         return Asks.PERHAPS
     bare = {word for word in words if word not in POLITE}
     return Asks.PERHAPS if bare and all(map(_is_no, bare)) else Asks.NO
@@ -189,32 +188,32 @@ def _asks_to_stop(text: str) -> Asks:
 
 def opts_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
     """Which replies of a column opt out."""
-    return _judged(texts, Asks.YES)
+    return _are(texts, Asks.YES)
 
 
 def may_opt_out(texts: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
-    """Which replies of a column may ask to be left alone, and are for a person to read."""
-    return _judged(texts, Asks.PERHAPS)
+    """Which replies of a column may be an opt-out, for an operator to read."""
+    return _are(texts, Asks.PERHAPS)
 
 
-def _judged(texts: pa.Array | pa.ChunkedArray, wanted: Asks) -> pa.BooleanArray:
-    """Most people write the same few words, so each text is judged once."""
-    found = pc.dictionary_encode(pc.fill_null(texts, ""))
-    if isinstance(found, pa.ChunkedArray):
-        found = found.unify_dictionaries().combine_chunks()
-    judged = [asks_to_stop(text) is wanted for text in found.dictionary.to_pylist()]
-    return pa.array(judged, pa.bool_()).take(found.indices)
+def _are(texts: pa.Array | pa.ChunkedArray, wanted: Asks) -> pa.BooleanArray:
+    """Check each distinct text once: most replies consist of the same few words."""
+    encoded = pc.dictionary_encode(pc.fill_null(texts, ""))
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    flags = [asks_to_stop(text) is wanted for text in encoded.dictionary.to_pylist()]
+    return pa.array(flags, pa.bool_()).take(encoded.indices)
 
 
 def speaks_of_stop(text: str) -> bool:
-    """Whether any word or phrase of a text asks to be left alone, however long the text is."""
+    """Whether any word or phrase of a text, of any length, asks for an opt-out."""
     return any(_speaks_of_stop(_plain(reading)) for reading in readings(text))
 
 
 def may_become_stop(text: str) -> bool:
-    """Whether a text that is not whole yet may still turn out to be a STOP.
+    """Whether an unfinished text may still become a STOP.
 
-    By its last word, or by any that begins a phrase.
+    Checks its last word, and words that begin a phrase.
     """
     return any(map(_may_become_stop, readings(text)))
 
@@ -232,14 +231,14 @@ def _may_become_stop(text: str) -> bool:
 
 def _speaks_of_stop(plain: str) -> bool:
     words = WORD.findall(plain)
-    if any(map(_is_form, words)) or PHRASE.search(_heard(words)):
+    if any(map(_is_form, words)) or PHRASE.search(_sounding(words)):
         return True
     return any(_is_form(joined, IN_PIECES) for joined in _joined(words))
 
 
 def _plain(text: str) -> str:
-    """A text in small Latin letters, as far as its letters look like some."""
-    text = text.replace("\0", "")  # of UTF-16, read as something else
+    """A text in small Latin letters; similar letters of other alphabets are replaced."""
+    text = text.replace("\0", "")  # UTF-16 read in another encoding
     if not text.isascii() or "$" in text:
         text = _latin(text)
     text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
@@ -257,13 +256,13 @@ def _large(sign: str) -> str:
     return small[1] if small else sign
 
 
-def _heard(words: list[str]) -> str:
-    """The words in a row, as they sound."""
+def _sounding(words: list[str]) -> str:
+    """The words joined by spaces, with "plus" in its spellings by sound."""
     return PLUS.sub("plus", " ".join(words))
 
 
 def _is_of_other_letters(text: str) -> bool:
-    """Whether most letters of a text are of an alphabet that is not read here."""
+    """Whether most letters are of an alphabet that is not checked."""
     if text.isascii():
         return False
     letters = [sign for sign in unicodedata.normalize("NFKD", text) if sign.isalpha()]
@@ -276,7 +275,7 @@ def _is_of_other_letters(text: str) -> bool:
 
 
 def _is_no(word: str) -> bool:
-    """Whether a word may be a no where a reply says little else."""
+    """Whether a word may be an opt-out in a reply with little else."""
     return word in NO_ALONE or NEARLY_STOP.fullmatch(word) is not None
 
 
@@ -285,7 +284,7 @@ def _is_form(word: str, form: re.Pattern[str] = FORM) -> bool:
 
 
 def _joined(words: list[str]) -> Iterator[str]:
-    """What people may have torn apart: two neighbours, or all neighbours of one or two letters."""
+    """Yield words that may be torn: two neighbours, or a run of words of one or two letters."""
     yield from map("".join, pairwise(words))
     for is_short, run in groupby(words, lambda word: len(word) <= 2):
         if is_short:
@@ -298,7 +297,7 @@ def _joined(words: list[str]) -> Iterator[str]:
 
 
 def _size(words: list[str]) -> int:
-    """How many words a reply has; letters that an apostrophe left over are none."""
+    """The number of words, without single letters that an apostrophe separated."""
     return sum(len(word) > 1 for word in words)
 
 
