@@ -152,4 +152,4 @@ def test_a_review_shows_each_way_through_a_text_and_what_nobody_meets(desk: Desk
     review = desk.run_folder("one").read_review()
 
     assert "Cher client Léa 40" in review
-    assert "message.txt, line 1: its condition is true for nobody" in review
+    assert "message.txt, line 1: its condition is true in no message" in review

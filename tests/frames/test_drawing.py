@@ -78,7 +78,7 @@ def test_no_number_and_no_text_is_in_a_repr_and_numbers_are_masked_in_a_drawing(
 
 
 def campaign_folder(made: sms.Prepared) -> Path:
-    return Path(made._made.outcome.screened.plan.campaign.folder)
+    return Path(made._prepared_files.outcome.screened.plan.campaign.folder)
 
 
 def test_what_people_wrote_is_no_markup(campaign: Campaigns, people: pd.DataFrame) -> None:

@@ -63,9 +63,9 @@ def test_a_condition_that_nobody_meets_is_told_by_its_line() -> None:
 
     assert ways.fresh(messages) == [0]
     assert [*ways.unmet(Template(text).conditions)] == [
-        "line 2: its condition is true for nobody",
-        "line 3: its condition is true for nobody",
-        "line 3: its condition is reached by nobody",
+        "line 2: its condition is true in no message",
+        "line 3: its condition is true in no message",
+        "line 3: its condition is reached in no message",
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_comparison_that_holds_for_everybody_is_told_among_many() -> None:
         ways.fresh(rendered(text, audience(tier=["gold"] * size)).messages)
         told[size] = [*ways.unmet(Template(text).conditions)]
 
-    assert told == {2: [], 100: ["line 1: its condition is true for everybody"]}
+    assert told == {2: [], 100: ["line 1: its condition is true in every message"]}
 
 
 ROWS = st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("ab")), max_size=6)
@@ -136,7 +136,7 @@ def test_prepare_and_preview_tell_of_a_condition_that_nobody_meets(tmp_path: Pat
     for done in (seen, made):
         assert done.returncode == 0, done.stderr
         told = " ".join(done.stderr.split())
-        assert "text message.txt, line 1: its condition is true for nobody" in told
+        assert "text message.txt, line 1: its condition is true in no message" in told
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["messages"] == 2
 
 

@@ -1,4 +1,4 @@
-"""The product for people with pandas: frames in, frames out, and drawings for a notebook."""
+"""The product for pandas: frames in, frames out, and drawings for a notebook."""
 
 from sms.frames.calendar import slots
 from sms.frames.faults import check_file

@@ -1,4 +1,4 @@
-"""`sms.slots`: when marketing may go out, and why not."""
+"""`sms.slots`: the open hours of marketing, and the reasons for closed days."""
 
 from collections.abc import Iterable
 
@@ -23,8 +23,9 @@ def slots(
 ) -> pd.DataFrame:
     """The open hours of marketing by zone and day, Paris time; a closed day has its reason.
 
-    A row is a zone's open stretch of a day, of which there may be several, or a closed day. `first`
-    is the first day, by default today. Zones are those of France unless some are named: RE, 67, BE.
+    A row is an open span of a day in a zone, of which there may be several, or a closed day.
+    `first` is the first day, by default today. `zones` are those of France by default; others are
+    named by code, such as RE, 67 or BE.
     """
     chosen = request.chosen(settings)
     begin = clock.now() if first is None else request.moment(first)

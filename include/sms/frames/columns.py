@@ -1,4 +1,4 @@
-"""Arrow's columns as pandas shows them: typed, numbers as `+336...`, reasons as categories."""
+"""Arrow columns as pandas shows them: typed, numbers as `+336...`, reasons as categories."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from sms.columnar.text import TEXT
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
-    """A frame of the same columns, which stay Arrow's."""
+    """A frame of the same Arrow columns."""
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 
@@ -23,7 +23,7 @@ def spelled(msisdn: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def excluded(batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
-    """Rows that are left out, each with its Reason and the sentence on it."""
+    """The excluded rows, each with its Reason and sentence."""
     frame = frame_of(pa.Table.from_batches(batches, schema=EXCLUDED_SCHEMA))
     codes = coded(frame.pop("reason"), [str(each) for each in Reason])
     frame.insert(3, "reason", codes)
@@ -32,12 +32,12 @@ def excluded(batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
 
 
 def coded(codes: "pd.Series[Any]", known: Sequence[str]) -> "pd.Series[Any]":
-    """Codes as a category of those that are there, in their own order."""
+    """Codes as a category of the present ones, in the order of `known`."""
     there = set(codes.unique())
     kind = pd.CategoricalDtype([each for each in known if each in there])
     return codes.astype("str").astype(kind)
 
 
 def in_sentences(codes: "pd.Series[Any]", sentences: dict[str, str]) -> "pd.Series[Any]":
-    """The sentences of coded values, as a category, too."""
+    """The sentences of coded values, also as a category."""
     return codes.cat.rename_categories(sentences)

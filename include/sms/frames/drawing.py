@@ -1,6 +1,6 @@
-"""What a notebook draws: counts as a funnel, messages as phones show them, small tables. HTML.
+"""HTML for notebooks: counts as a funnel, messages as phones show them, small tables.
 
-Whatever comes from a campaign or from people is escaped, and a number is masked.
+Text from campaigns and recipients is escaped, and numbers are masked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from sms.audience.screening import SENTENCES
 from sms.run.review_page import Sample
 
 BAR = 30  # characters of the longest bar
-LISTED = 12  # Reasons that are drawn
+LISTED = 12  # Reasons in the funnel
 STYLE = (
     "<style>"
     ".sms{font-family:system-ui,sans-serif;max-width:760px}"
@@ -28,17 +28,17 @@ STYLE = (
 
 
 def card(title: str, *parts: str) -> str:
-    """A title and what is below it."""
+    """A title with its content."""
     return f'{STYLE}<div class="sms"><strong>{escape(title)}</strong>{"".join(parts)}</div>'
 
 
-def note(told: str) -> str:
-    """A sentence."""
-    return f"<div><small>{escape(told)}</small></div>"
+def note(sentence: str) -> str:
+    """A note of one sentence."""
+    return f"<div><small>{escape(sentence)}</small></div>"
 
 
 def funnel(candidates: int, excluded: Mapping[str, int], remains: Sequence[tuple[str, int]]) -> str:
-    """Candidates, less each Reason, the most frequent first, and what remains."""
+    """A funnel: candidates, each Reason by frequency, and the remaining counts."""
     ranked = sorted(excluded.items(), key=lambda item: -item[1])
     rows = [_bar("candidates", candidates, candidates)]
     rows += [_bar(code, -people, candidates, SENTENCES[code]) for code, people in ranked[:LISTED]]
@@ -48,16 +48,16 @@ def funnel(candidates: int, excluded: Mapping[str, int], remains: Sequence[tuple
     return f"<table>{''.join(rows)}</table>"
 
 
-def _bar(name: str, amount: int, of: int, told: str = "") -> str:
+def _bar(name: str, amount: int, of: int, tooltip: str = "") -> str:
     length = min(BAR, max(1, round(BAR * abs(amount) / of))) if amount else 0
     return (
-        f'<tr title="{escape(told)}"><td>{escape(name)}</td><td class="number">{amount:,}</td>'
+        f'<tr title="{escape(tooltip)}"><td>{escape(name)}</td><td class="number">{amount:,}</td>'
         f"<td>{('░' if amount < 0 else '█') * length}</td></tr>"
     )
 
 
 def phones(sender: str, samples: Iterable[Sample]) -> str:
-    """Messages as phones show them, their numbers masked."""
+    """Messages as phones show them, with masked numbers."""
     return "".join(_phone(sender, each) for each in samples)
 
 
@@ -70,7 +70,7 @@ def _phone(sender: str, sample: Sample) -> str:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A few rows; moments to the minute, with their offset."""
+    """A few rows as a table; moments to the minute, with their offset."""
     if frame.empty:
         return ""
     head = "".join(f"<th>{escape(str(name))}</th>" for name in frame.columns)

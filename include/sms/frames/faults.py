@@ -1,4 +1,4 @@
-"""`sms.check_file`: what is wrong with a file for the gateway."""
+"""`sms.check_file`: the faults of a file for the gateway."""
 
 from pathlib import Path
 
@@ -13,22 +13,22 @@ from sms.wire.inspection import FaultCode
 
 
 def check_file(path: str | Path, *, settings: Settings | None = None) -> pd.DataFrame:
-    """Every fault of a file by the provider's rules: its line, a code, and a sentence.
+    """All faults of a file by the provider's rules: line, code and sentence.
 
-    Lines count from 1, as an editor counts. A file without a fault gives a frame without rows. What
-    the account may send, and how its files are written, is the settings' to say.
+    Lines count from 1, as in an editor. A file without faults gives an empty frame. The settings
+    have the limits of the account and the format of its files.
     """
     chosen = request.chosen(settings)
     with storage.opened(Path(path), "rb") as source:
-        found = inspection.check(source, preparation.dialect(chosen), preparation.rules(chosen))
+        faults = inspection.check(source, preparation.dialect(chosen), preparation.rules(chosen))
     codes = columns.coded(
-        pd.Series([str(each.code) for each in found], dtype="str"),
+        pd.Series([str(each.code) for each in faults], dtype="str"),
         [str(each) for each in FaultCode],
     )
     sentences = {str(each): each.sentence for each in FaultCode}
     return pd.DataFrame(
         {
-            "line": pd.Series([each.line for each in found], dtype="int64[pyarrow]"),
+            "line": pd.Series([each.line for each in faults], dtype="int64[pyarrow]"),
             "code": codes,
             "sentence": columns.in_sentences(codes, sentences),
         }

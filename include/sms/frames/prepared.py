@@ -1,4 +1,4 @@
-"""`sms.prepare`: the messages and the exact bytes of a campaign, in memory."""
+"""`sms.prepare`: a campaign's messages and the exact bytes of its files, in memory."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,30 +18,30 @@ from sms.run.stores import LocalFolder, Memory, Samples
 from sms.settings import Settings
 from sms.words import count
 
-SHOWN = 3  # messages of each variant that are drawn
+SHOWN = 3  # messages of each variant in the drawing
 
 
 @dataclass(frozen=True, repr=False)
 class Prepared:
-    """What `sms prepare` makes, in memory; draws itself in a notebook.
+    """The result of `sms.prepare`, in memory; draws itself in a notebook.
 
-    Neither its `repr` nor its drawing shows a whole number. `messages` and `excluded` are ordinary
-    frames: they show what they hold.
+    Its `repr` and its drawing mask numbers. `messages` and `excluded` are ordinary frames with
+    whole numbers.
     """
 
-    _made: offline.PreparedFiles
+    _prepared_files: offline.PreparedFiles
     _memory: Memory
     _settings: Settings
 
     @cached_property
     def messages(self) -> pd.DataFrame:
-        """The messages, in the order of the files: whose, what they read, in which file."""
+        """The messages in the order of files: key, number, text and file."""
         schema = preparation.messages_schema(self._campaign)
         tables = [
             pa.Table.from_batches(self._memory.messages[stem], schema=schema).append_column(
                 "file", pa.array([f"{stem}.csv"] * written.rows, pa.large_string())
             )
-            for stem, written in self._made.files
+            for stem, written in self._prepared_files.files
         ]
         with_file = schema.append(pa.field("file", pa.large_string()))
         table = pa.concat_tables([with_file.empty_table(), *tables])
@@ -54,12 +54,12 @@ class Prepared:
 
     @cached_property
     def excluded(self) -> pd.DataFrame:
-        """Who is left out, with a Reason and its sentence; `row` counts from 1."""
+        """The excluded rows, with Reason and sentence; `row` counts from 1."""
         return columns.excluded(self._memory.excluded)
 
     @cached_property
     def files(self) -> pd.DataFrame:
-        """The files for the gateway: names, hours, and how large they are."""
+        """The files for the gateway: names, hours and sizes."""
         rows = [
             {
                 "file": each["name"],
@@ -74,32 +74,32 @@ class Prepared:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` says: counts, hours, faults of the source."""
-        return self._made.as_json()
+        """The content of `summary.json`: counts, hours, faults of the source."""
+        return self._prepared_files.as_json()
 
     def content(self, file: str) -> bytes:
-        """The exact bytes of a file, by its name."""
+        """The exact bytes of a file, by its name. Raises ConfigurationError for another name."""
         stem = file.removesuffix(".csv")
-        if stem not in dict(self._made.files):
-            known = ", ".join(f"{each}.csv" for each, _ in self._made.files) or "none"
+        if stem not in dict(self._prepared_files.files):
+            known = ", ".join(f"{each}.csv" for each, _ in self._prepared_files.files) or "none"
             raise ConfigurationError(f"{file} is no file of this campaign: there are {known}")
         return self._memory.files[stem]
 
     def write(self, folder: str | Path) -> None:
-        """Write what `sms prepare` writes: the files, `excluded.csv` and `summary.json`.
+        """Write the output of `sms prepare`: the files, `excluded.csv` and `summary.json`.
 
-        Raises SourceError for a folder that holds files of others.
+        Raises SourceError for a folder with other files.
         """
         out = LocalFolder(Path(folder))
         out.make_room()
-        stems = [stem for stem, _ in self._made.files]
+        stems = [stem for stem, _ in self._prepared_files.files]
         try:
             with out.writing_left_out() as leave_out:
                 for batch in self._memory.excluded:
                     leave_out(batch)
             for stem in stems:
                 out.write_file(stem, self._memory.files[stem])
-            out.finish(stems, self._made.summary)
+            out.finish(stems, self._prepared_files.summary)
         except BaseException:
             out.discard(stems, excluded=True)
             raise
@@ -114,7 +114,7 @@ class Prepared:
         )
 
     def _repr_html_(self) -> str:
-        outcome = self._made.outcome
+        outcome = self._prepared_files.outcome
         sizes = outcome.sizes
         return drawing.card(
             self._campaign.name,
@@ -127,19 +127,19 @@ class Prepared:
             drawing.table(self.files[["file", "send_at", "zone", "messages", "bytes"]]),
             drawing.note(str(outcome.stop_list)),
             *(drawing.note(str(fault)) for fault in outcome.faults),
-            *(drawing.note(told) for told in outcome.unmet),
+            *(drawing.note(sentence) for sentence in outcome.unmet),
         )
 
     def _samples(self) -> pa.RecordBatch:
-        found = Samples(SHOWN, self._campaign.variants)
+        samples = Samples(SHOWN, self._campaign.variants)
         for batches in self._memory.messages.values():
             for batch in batches:
-                found.look_at(batch)
-        return found.found(preparation.messages_schema(self._campaign))
+                samples.look_at(batch)
+        return samples.found(preparation.messages_schema(self._campaign))
 
     @property
     def _campaign(self) -> Any:
-        return self._made.outcome.screened.plan.campaign
+        return self._prepared_files.outcome.screened.plan.campaign
 
 
 def prepare(
@@ -155,15 +155,15 @@ def prepare(
     settings: Settings | None = None,
     encoding: str | None = None,
 ) -> Prepared:
-    """Make a campaign from frames, byte for byte as `sms prepare` makes it from files.
+    """Prepare a campaign from frames, with the same bytes as `sms prepare` from files.
 
     `campaign` is a name or a folder. `recipients` and `stop_list` are frames, or paths of CSV or
-    Parquet files; without a stop list nobody is known to have said STOP. `at` is when phones shall
-    ring, Paris time unless it says otherwise: by default the campaign's own hour, or as soon as
-    allowed. Nothing is sent, and nothing is written before `write`.
+    Parquet files; without a stop list no opt-outs are known. `at` is the hour of sending, Paris
+    time without an offset; by default the campaign's own hour, or as soon as allowed. Nothing is
+    sent, and nothing is written before `write`.
 
-    Raises BadCampaign, SourceError for recipients that are not understood, StopListUnsafe for such
-    a stop list, WindowClosed where the campaign refuses a closed hour.
+    Raises BadCampaign, SourceError for unreadable recipients, StopListUnsafe for an unreadable stop
+    list, WindowClosed if the campaign refuses a closed hour.
     """
     chosen = request.chosen(settings)
     judged = request.judged(

@@ -1,4 +1,4 @@
-"""What a call asks for: campaign, tables, hour and settings, in the spellings that people use."""
+"""Arguments of the pandas functions: campaign, tables, hour and settings in several forms."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,10 +22,10 @@ from sms.run import offline
 from sms.run.offline import UNKNOWN_ACCOUNT, Judged
 from sms.settings import Settings
 
-Named: TypeAlias = str | Path | Campaign  # a campaign, its name among the settings', or its folder
+Named: TypeAlias = str | Path | Campaign  # a campaign, its name in the settings, or its folder
 Rows: TypeAlias = "pd.DataFrame | str | Path"
 Numbers: TypeAlias = "pd.DataFrame | pd.Series[Any] | str | Path | None"
-Moment: TypeAlias = datetime | str  # without an offset it is Paris time
+Moment: TypeAlias = datetime | str  # Paris time without an offset
 
 
 def judged(
@@ -41,32 +41,32 @@ def judged(
     planned_at: Moment | None = None,
     encoding: str | None = None,
 ) -> Judged:
-    """Candidates, judged as `sms prepare` judges those of a file."""
-    found = campaign if isinstance(campaign, Campaign) else by_name.campaign(campaign)
+    """Screen candidates as `sms prepare` does."""
+    definition = campaign if isinstance(campaign, Campaign) else by_name.campaign(campaign)
     plan = offline.plan(
-        found,
-        _own_hour(found) if at is None else moment(at),
+        definition,
+        _own_hour(definition) if at is None else moment(at),
         run_id=run_id,
         service_id=service_id,
         limit=limit,
         planned_at=None if planned_at is None else moment(planned_at),
         settings=settings,
     )
-    read = partial(_stop_list, stop_list, found.allowed_countries, encoding)
+    read = partial(_stop_list, stop_list, definition.allowed_countries, encoding)
     if isinstance(recipients, str | Path):
         return offline.judge(plan, TableFile.open(Path(recipients), encoding), read, settings)
     frame = TableFrame.of(recipients, "recipients")
-    frame.require_no_floats(found.key, found.msisdn)
+    frame.require_no_floats(definition.key, definition.msisdn)
     return offline.judge(plan, frame, read, settings)
 
 
 def chosen(settings: Settings | None) -> Settings:
-    """The settings that are given, or else those of the operator."""
+    """The given settings, else the operator's."""
     return operator.load() if settings is None else settings
 
 
 def moment(written: Moment) -> datetime:
-    """An instant; Paris time where it says no other. ConfigurationError for what is none."""
+    """An instant, Paris time without an offset. Raises ConfigurationError for other texts."""
     try:
         read = datetime.fromisoformat(written) if isinstance(written, str) else written
         if isinstance(read, pd.Timestamp):
@@ -81,7 +81,7 @@ def moment(written: Moment) -> datetime:
 
 
 def _own_hour(campaign: Campaign) -> datetime:
-    """The campaign's own hour when it comes next, or now."""
+    """The next time of the campaign's own hour, else now."""
     now = clock.now()
     if campaign.send_at is None:
         return now

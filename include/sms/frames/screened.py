@@ -1,4 +1,4 @@
-"""`sms.screen`: who would be written to, who would not, and why."""
+"""`sms.screen`: the audience, the excluded candidates, and the reasons."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,26 +18,26 @@ from sms.words import count
 
 @dataclass(frozen=True, repr=False)
 class Screened:
-    """The candidates of a campaign, screened; draws itself in a notebook."""
+    """The screened candidates of a campaign; draws itself in a notebook."""
 
     _judged: offline.Judged
     _memory: Memory
 
     @cached_property
     def audience(self) -> pd.DataFrame:
-        """Who would be written to: key, number, country, zone and hour, then the text's columns.
+        """The audience: key, number, country, zone and hour, then the text's columns.
 
-        `row` is a row's place among the candidates, from 1. The text's columns are those of the
-        candidates; one that is called zone or send_at has `_given` behind its name.
+        `row` is a row's place among the candidates, from 1. The text's columns have the candidates'
+        values; one that is called zone or send_at gets the suffix `_given`.
         """
-        found = self._judged.screened
-        schema = found.audience_schema
+        screened = self._judged.screened
+        schema = screened.audience_schema
         table = pa.Table.from_batches(self._memory.audience, schema=schema)
         table = table.select(list(OWN_COLUMNS))
         numbers = columns.spelled(table["msisdn"])
         frame = columns.frame_of(table.set_column(2, "msisdn", numbers))
         files = pd.DataFrame(
-            [(each.zone, each.send_at) for each in found.schedule.files],
+            [(each.zone, each.send_at) for each in screened.schedule.files],
             columns=["zone", "send_at"],
         )
         hours = files.iloc[frame.pop("of_file").astype("int64")].reset_index(drop=True)
@@ -46,13 +46,13 @@ class Screened:
         carried = [name for name in schema.names if name not in OWN_COLUMNS]
         given = pd.DataFrame(columns=pd.Index(carried))
         if carried and len(frame):
-            rows = rows_at(found.candidates.batches(carried), (frame["row"] - 1).tolist())
+            rows = rows_at(screened.candidates.batches(carried), (frame["row"] - 1).tolist())
             given = columns.frame_of(pa.Table.from_batches(rows))
         return frame.join(given.rename(columns={name: f"{name}_given" for name in frame.columns}))
 
     @cached_property
     def excluded(self) -> pd.DataFrame:
-        """Who would not be written to, with a Reason and its sentence."""
+        """The excluded rows, with Reason and sentence."""
         return columns.excluded(self._memory.excluded)
 
     @property
@@ -89,9 +89,9 @@ def screen(
     settings: Settings | None = None,
     encoding: str | None = None,
 ) -> Screened:
-    """Say who of some recipients a campaign would write to, without a text.
+    """Screen recipients for a campaign, without rendering texts.
 
-    Arguments are those of `sms.prepare`. Raises as that does.
+    Takes the arguments of `sms.prepare` and raises the same errors.
     """
     chosen = request.chosen(settings)
     judged = request.judged(

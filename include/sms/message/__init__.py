@@ -1,1 +1,1 @@
-"""What each recipient reads."""
+"""The texts of messages."""

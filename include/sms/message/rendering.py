@@ -1,8 +1,8 @@
-"""From a recipient's values to the message that is sent: template, text, IDREMOTE.
+"""Rendering of an audience into messages: template, text, IDREMOTE.
 
-A text is put together from pieces, and each piece is cleaned and measured once for each of its
-distinct values, not once a row. What a template may say is `template`'s to know, what a character
-costs is `gsm`'s, who is written to at all is `recipients`'.
+A text consists of pieces, and each piece is cleaned and measured once for each distinct value, not
+once a row. Templates are read in `sms.campaign.template`, `gsm` has the cost of characters,
+`screening` decides who is in the audience.
 """
 
 import re
@@ -45,18 +45,18 @@ from sms.wire import send_file
 from sms.wire.send_file import DelimiterInText
 
 Lengths: TypeAlias = npt.NDArray[np.int32]
-Group: TypeAlias = tuple[str, str, int]  # of messages: country, variant or "", SMS of each
+Group: TypeAlias = tuple[str, str, int]  # country, variant or "", SMS of each message
 
-# How a text may look broken: what program wrote it so is for a person to find out.
+# Signs of a broken text; the cause must be found by the owner of the source.
 PLACEHOLDER = (
     r"(?i)\{\{[^{}]*\}\}|\$\{[\w .]+\}|\{%[^{}]*%\}|\*\|[\w:]+\|\*|%%\w+%%|\[\[[\w .]+\]\]"
     r"|<<[\w .]+>>|\{(?:first|last|full)?_?name\}|\[(?:pr[ée])?nom\]|\[(?:first |last )?name\]"
 )
-PLACE_SIGNS = np.frombuffer(b"{[|%<", np.uint8)  # of which each has one
+PLACE_SIGNS = np.frombuffer(b"{[|%<", np.uint8)  # each placeholder has one of these
 SUSPECTS = ("mojibake", "html_entity", "placeholder", "stopgap")
 HTML_ENTITY = r"&(?:#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,6}|[A-Za-z][A-Za-z0-9]{1,30});"
 
-# What people and programs write where there is no value, and what they note in its place.
+# What people and programs write instead of a missing value.
 STOPGAP = (
     r"(?i)^(?:[-_.?/*~]+|[(<\[]?(?:vide|empty|blank|unknown|inconnue?|non renseign[ée]e?|n\.?c\.?"
     r"|n\.r\.|sans nom|aucune?|d[ée]c[ée]d[ée]e?|deceased|npai|test|xx+"
@@ -65,9 +65,9 @@ STOPGAP = (
 )
 LONGEST_STOPGAP = 28  # bytes
 
-# What stands for what when a gateway can't be trusted with quotes (R23).
+# Replacements for gateways without reliable quotes (R23).
 DELIMITERS = {";": ",", '"': "'", "\r": " ", "\n": " ", "\t": " "}
-DELIMITER = re.compile('[;"\r\n]')  # what makes RFC 4180 ask for quotes
+DELIMITER = re.compile('[;"\r\n]')  # needs quotes by RFC 4180
 
 MESSAGES_SCHEMA = pa.schema(
     [
@@ -77,18 +77,18 @@ MESSAGES_SCHEMA = pa.schema(
         ("msg", TEXT),
         ("segments", pa.int16()),
         ("key", TEXT),
-        ("country", TEXT),  # ISO 3166, as the screening found it
+        ("country", TEXT),  # ISO 3166, from the screening
     ]
 )
 VARIANT = pa.field("variant", TEXT)  # of a campaign with variants
-# Which ways the conditions of a message's text went, of a campaign whose text has some: "1+ 2-"
-# where the first one was true and the second was not.
+# The branches of a message's conditions, if the campaign's text has any: "1+ 2-" means that the
+# first was true and the second was not.
 WAY = pa.field("way", TEXT)
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What became of a batch of the audience: messages, by columns, and who gets none."""
+    """The result of a batch: messages as columns, and excluded rows."""
 
     keys: pa.LargeStringArray
     country: pa.LargeStringArray
@@ -98,16 +98,16 @@ class Rendering:
     msg: Pieced
     segments: Lengths
     excluded: pa.RecordBatch  # EXCLUDED_SCHEMA
-    replaced: Counter[str]  # in the messages, by the character's code ("U+00E7")
+    replaced: Counter[str]  # characters in the messages, by code ("U+00E7")
     suspects: Mapping[
         str, Ints
-    ]  # by code of SUSPECTS, rows whose message looks broken: not refused
-    variant: pa.LargeStringArray | None = None  # of each message, in a campaign that has some
-    way: pa.LargeStringArray | None = None  # of each message, where the text has conditions
+    ]  # by code of SUSPECTS, rows whose message looks broken; they are sent
+    variant: pa.LargeStringArray | None = None  # of each message, in a campaign with variants
+    way: pa.LargeStringArray | None = None  # of each message, if the text has conditions
 
     @cached_property
     def messages(self) -> pa.RecordBatch:
-        """The messages, put together: MESSAGES_SCHEMA, and VARIANT and WAY where they have some."""
+        """The joined messages: MESSAGES_SCHEMA, with VARIANT and WAY if they have some."""
         oadc = pa.repeat(pa.scalar(self.sender, TEXT), len(self.keys))
         segments = pa.array(self.segments, pa.int16())
         columns = [self.idremote, self.msisdn, oadc, self.msg.joined(), segments]
@@ -120,7 +120,7 @@ class Rendering:
 
     @cached_property
     def groups(self) -> Counter[Group]:
-        """How many messages there are of each country, variant and number of SMS."""
+        """The number of messages by country, variant and SMS of each."""
         country = self.country.dictionary_encode()
         names, which = country.dictionary.to_pylist(), country.indices.to_numpy()
         variants = [""]
@@ -130,16 +130,16 @@ class Rendering:
             which = which * len(variants) + variant.indices.to_numpy()
         sizes = int(self.segments.max(initial=0)) + 1
         counts = np.bincount(which * sizes + self.segments)
-        found: Counter[Group] = Counter()
+        messages: Counter[Group] = Counter()
         for code in np.flatnonzero(counts).tolist():
             group, size = divmod(code, sizes)
             place, of = divmod(group, len(variants))
-            found[names[place], variants[of], size] = int(counts[code])
-        return found
+            messages[names[place], variants[of], size] = int(counts[code])
+        return messages
 
     @property
     def ways(self) -> pa.RecordBatch:
-        """WAY of each message, and VARIANT, as far as they have some."""
+        """WAY and VARIANT of each message, if they have some."""
         known = [(VARIANT, self.variant), (WAY, self.way)]
         some = [(field, column) for field, column in known if column is not None]
         return pa.RecordBatch.from_arrays(
@@ -147,25 +147,25 @@ class Rendering:
         )
 
     def block(self, dialect: send_file.Dialect) -> send_file.Block:
-        """The messages as lines of the file, without putting the texts together first."""
+        """The messages as lines of the file, without joining the texts first."""
         return send_file.block_of(
             self.idremote, self.msisdn, self.sender, self.msg, self.segments, dialect
         )
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many rows were excluded for each Reason."""
+        """The number of excluded rows by Reason."""
         counts = pc.value_counts(self.excluded.column("reason"))
         return Counter({each["values"]: each["counts"] for each in counts.to_pylist()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renderer:
-    """Turns an audience into messages, or into exclusions with their Reason."""
+    """Renders an audience into messages, and exclusions with their Reason."""
 
     template: Template
     sender: str
-    campaign_id: str  # of this run: IDREMOTEs are unique to it
+    campaign_id: str  # of this run; its IDREMOTEs are unique
     stop_mention: str | None = None
     long_sms: bool = False
     unicode: bool = False
@@ -179,7 +179,7 @@ class Renderer:
         self._require_encodable(self.stop_mention or "", None, "the stop mention")
 
     def render(self, audience: pa.RecordBatch) -> Rendering:
-        """The messages of a batch: `key`, `msisdn`, `country` and the template's columns."""
+        """Render a batch with `key`, `msisdn`, `country` and the template's columns."""
         size = audience.num_rows
         verdicts = _Verdicts(size)
         values = _pieces(self.template, audience, are_blank if self.unicode else nothing_on_a_phone)
@@ -214,7 +214,7 @@ class Renderer:
         )
 
     def _judge(self, words: Words) -> None:
-        """What the template's own words lack would exclude everybody: say so at once."""
+        """Raise BadCampaign for literal words that would exclude every row."""
         if self.unsupported != "replace" and not self.unicode:
             for number, text in enumerate(words.text.split("\n"), words.line):
                 unknown = gsm.unknown_in(unicodedata.normalize("NFC", text))
@@ -239,13 +239,13 @@ class Renderer:
             raise BadCampaign(self.template.path, line, problem)
 
     def _draft(self, values: list["_Values"], size: int) -> "_Draft":
-        """Clean and measure what there is least of: the pieces' distinct texts."""
+        """Clean and measure the distinct texts of each piece."""
         pieces = [value.encoded for value in values]
         texts = [piece.texts for piece in pieces]
         if any(map(gsm.leans_back, texts[1:])) or any(
             gsm.leans_on(text, texts[place:]) for place, text in enumerate(texts[:-1], start=1)
         ):
-            # A value may melt into the words before it: here pieces can't be cleaned alone.
+            # A value may combine with the words before it: then whole texts must be cleaned.
             pieces = [Encoded(Pieced(pieces, size).joined(), np.arange(size))]
         parts = [self._part(piece) for piece in pieces]
         lengths = np.zeros(size, np.int32)
@@ -260,7 +260,7 @@ class Renderer:
 
     @cached_property
     def _constant(self) -> Callable[..., "_Part"]:
-        """The part that is the same in every row, or absent: cleaned once, not once a batch."""
+        """The part of a constant piece, cleaned once and not once a batch."""
         return cache(lambda *words: self._cleaned(pa.array(words, TEXT), None))
 
     def _cleaned(self, texts: pa.Array, which: Ints | None) -> "_Part":
@@ -280,7 +280,7 @@ class Renderer:
         return gsm.utf16_units(texts) if self.unicode else gsm.septets(texts)
 
     def _trimmed(self, draft: "_Draft") -> "_Draft":
-        """R24. Only texts that lose white space are put together for it, and measured again."""
+        """Trim white space (R24). Only texts that lose some are joined and measured again."""
         rows = draft.with_outer_space()
         if not rows.size:
             return draft
@@ -290,14 +290,14 @@ class Renderer:
         return replace(draft, text=_overwritten(draft.text, rows, texts), lengths=lengths)
 
     def _with_stop_mention(self, draft: "_Draft") -> "_Draft":
-        """Append the stop mention, after a space, to each text that hasn't got it already."""
+        """Append the stop mention, after a space, to each text that does not have it."""
         if not self.stop_mention:
             return draft
         mention = self._constant("", f" {self.stop_mention}")
-        there = _saying(draft.text, mention.cleaned.texts[1].as_py().strip())
+        present = _with_mention(draft.text, mention.cleaned.texts[1].as_py().strip())
         part = self._constant(f" {self.stop_mention}")
-        if there.any():
-            part = replace(mention, which=(~there).astype(np.int64))
+        if present.any():
+            part = replace(mention, which=(~present).astype(np.int64))
         return _Draft(
             [*draft.parts, part],
             Pieced([*draft.text.pieces, part.encoded], draft.text.size),
@@ -322,7 +322,7 @@ class Renderer:
             )
 
     def _exclude_unencodable(self, draft: "_Draft", rows: Flags, verdicts: "_Verdicts") -> None:
-        """Leave out the rows whose text the file can't carry; the others go on."""
+        """Exclude the rows whose text the encoding lacks."""
 
         def codes_of(rows: Ints) -> list[list[str]]:
             texts = draft.text.of(rows).joined().to_pylist()
@@ -372,32 +372,32 @@ class Renderer:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """A column of values, or what logic made of some: null where a row lacks something."""
+    """A column of values, or results of logic: null if a row lacks something."""
 
     encoded: Encoded
-    lacks: pa.Array | None = None  # TEXT, for each null the name of what is lacking
-    blank: Flags | None = None  # of which nulls something is there that no phone shows
+    lacks: pa.Array | None = None  # TEXT, for each null the name of the missing value
+    blank: Flags | None = None  # nulls that have a value without visible characters
     kind: ValueKind | None = None  # of the values
-    taken: Sequence[frozenset[str]] = ()  # for each text, which ways its conditions went
+    taken: Sequence[frozenset[str]] = ()  # for each text, the branches of its conditions
 
     @property
     def texts(self) -> pa.LargeStringArray:
         return self.encoded.texts
 
     def indices(self, size: int) -> Ints:
-        """For each of `size` rows, the place of its text."""
+        """For each of `size` rows, the index of its text."""
         which = self.encoded.which
         return np.zeros(size, np.int64) if which is None else which
 
     def values(self) -> list[Any]:
-        """What logic gets for each text."""
+        """The values of the texts, for logic."""
         found = values(self.texts.to_pylist(), self.kind)
         for place in np.flatnonzero(self.blank) if self.blank is not None else ():
             found[place] = BLANK
         return found
 
     def gaps(self, size: int) -> Iterator[tuple[Flags, Reason, "Explain"]]:
-        """The rows that lack something, as verdicts."""
+        """Yield the rows with gaps, their Reason and its detail."""
         null = nulls_of(self.texts)
         if not null.any():
             return
@@ -407,15 +407,15 @@ class _Values:
         yield null[which], Reason.MISSING_VALUE, self._lacking
 
     def _lacking(self, rows: Ints) -> pa.Array:
-        assert self.lacks is not None  # or there would be no such rows
+        assert self.lacks is not None  # a gap implies it
         return self.lacks.take(pa.array(self.indices(int(rows.max()) + 1)[rows]))
 
 
-Blank: TypeAlias = Callable[[pa.LargeStringArray], Flags]  # of which texts a phone shows nothing
+Blank: TypeAlias = Callable[[pa.LargeStringArray], Flags]  # which texts are invisible on a phone
 
 
 def _pieces(template: Template, batch: pa.RecordBatch, blank: Blank) -> list[_Values]:
-    """The pieces of every row's text. A value is never read as a template itself."""
+    """The pieces of every row's text. A value is never read as a template."""
     template.require(batch.schema.names)
     known = kinds.of_schema(batch.schema)
     found = {
@@ -439,17 +439,17 @@ def _piece(piece: Piece, columns: Mapping[str, _Values], size: int) -> _Values:
     which, firsts = _combinations(asked, size)
     known = [[*map(each.values().__getitem__, each.indices(size)[firsts])] for each in asked]
     rows = zip(*known, strict=True) if known else [()] * len(firsts)
-    made = [piece.of(dict(zip(piece.columns, row, strict=True))) for row in rows]
+    written = [piece.of(dict(zip(piece.columns, row, strict=True))) for row in rows]
     return _Values(
-        Encoded(pa.array([each.text for each in made], TEXT), which),
-        pa.array([each.lacks for each in made], TEXT),
-        np.array([each.blank for each in made], np.bool_),
-        taken=[each.taken for each in made],
+        Encoded(pa.array([each.text for each in written], TEXT), which),
+        pa.array([each.lacks for each in written], TEXT),
+        np.array([each.blank for each in written], np.bool_),
+        taken=[each.taken for each in written],
     )
 
 
 def _ways(values: Sequence[_Values], size: int) -> pa.LargeStringArray:
-    """Which ways the conditions of each row's text went."""
+    """The branches of the conditions in each row's text."""
     known, which = [frozenset[str]()], np.zeros(size, np.int64)
     for value in values:
         if any(value.taken):
@@ -464,7 +464,7 @@ def _ways(values: Sequence[_Values], size: int) -> pa.LargeStringArray:
 
 
 def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
-    """Which distinct combination of values each row has, and a row where each is met first."""
+    """The index of each row's combination of values, and the first row of each combination."""
     which = np.zeros(size, np.int64)
     for column in columns:
         codes, _ = pd.factorize(which * len(column.texts) + column.indices(size))
@@ -473,10 +473,10 @@ def _combinations(columns: list[_Values], size: int) -> tuple[Ints, Ints]:
 
 
 def _encoded(column: pa.Array, name: str, kind: ValueKind | None, blanks: Blank | None) -> _Values:
-    """A column of values without outer white space; what only spells a null is null.
+    """A column of values without outer white space; a spelling of null is null.
 
-    `blanks` are told of one with which a text computes: no value is there twice, so that logic runs
-    as seldom as can be, and a blank is null as well, as it is where the text writes it.
+    `blanks` is given for a column that a text computes with. Then the values are distinct, so that
+    logic runs as rarely as possible, and a blank is null, as it is where the text writes it.
     """
     if blanks or not pa.types.is_dictionary(column.type):
         column = _dictionary(column.cast(TEXT), once=bool(blanks))
@@ -490,7 +490,7 @@ def _encoded(column: pa.Array, name: str, kind: ValueKind | None, blanks: Blank 
     blank = blanks(texts) & ~nulls_of(texts) if blanks else np.zeros(0, np.bool_)
     if blank.any():
         texts = pc.if_else(pa.array(blank), pa.scalar(None, TEXT), texts)
-    which = column.indices.cast(pa.int64())  # as small as they come, one more may not fit
+    which = column.indices.cast(pa.int64())  # the smallest type may have no room for one more
     if which.null_count:
         which = which.fill_null(len(texts))
         texts = pa.concat_arrays([texts, pa.nulls(1, TEXT)])
@@ -500,7 +500,7 @@ def _encoded(column: pa.Array, name: str, kind: ValueKind | None, blanks: Blank 
 
 
 def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
-    """Dictionary encoded; where most values are met once, each may stay its own."""
+    """The column dictionary encoded; mostly distinct values may stay as they are."""
     sample = column.slice(0, SAMPLE)
     if once or len(pc.unique(sample)) <= len(sample) // 2:
         return column.dictionary_encode()
@@ -508,23 +508,23 @@ def _dictionary(column: pa.Array, *, once: bool) -> pa.DictionaryArray:
 
 
 def _compacted(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The same without the words that no row has: a file's dictionary is that of many batches."""
+    """The column without unused words: a file's dictionary is that of many batches."""
     which, used = pd.factorize(column.indices.to_numpy(zero_copy_only=False), use_na_sentinel=True)
     indices = pa.array(which, mask=which < 0)
     words = column.dictionary.take(pa.array(used.astype(np.int64)))
     return pa.DictionaryArray.from_arrays(indices, words)
 
 
-SAMPLE = 2048  # rows of a batch that tell whether it pays to look for repeated values
+SAMPLE = 2048  # rows of a batch that show whether values repeat
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A piece of all texts: its distinct words, cleaned, and which of them each row has."""
+    """A piece of all texts: its distinct words, cleaned, and the index of each row's word."""
 
     cleaned: Cleaned
     lengths: Lengths
-    which: Ints | None  # None: every row has the first
+    which: Ints | None  # None: every row has the first word
     html_entity: Flags
     placeholder: Flags
     stopgap: Flags
@@ -542,7 +542,7 @@ class _Part:
         return self.cleaned.unsupported
 
     def replaced(self, kept: Flags) -> Counter[str]:
-        """The characters replaced in the kept rows."""
+        """The replaced characters in the kept rows."""
         if not self.cleaned.rows.size:
             return Counter()
         if self.which is None:
@@ -553,14 +553,14 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """The texts of a batch, not put together yet, and what is known of them."""
+    """The texts of a batch, not yet joined, with their lengths."""
 
     parts: list[_Part]
     text: Pieced
     lengths: Lengths
 
     def any_part(self, flag: str) -> Flags:
-        """Which texts have a part of which this is true."""
+        """Which texts have a part with this flag."""
         flags = np.zeros(self.text.size, np.bool_)
         for part in self.parts:
             if getattr(part, flag).any():
@@ -568,7 +568,7 @@ class _Draft:
         return flags
 
     def matching(self, pattern: str) -> Flags:
-        """Which texts match a pattern of one character, which is within a piece."""
+        """Which texts match a pattern of one character, which is always inside one piece."""
         flags = np.zeros(self.text.size, np.bool_)
         for piece in self.text.pieces:
             hits = pc.match_substring_regex(piece.texts, pattern)
@@ -576,19 +576,19 @@ class _Draft:
         return flags
 
     def with_outer_space(self) -> Ints:
-        """Rows whose text begins or ends with white space."""
+        """The rows whose text begins or ends with white space."""
         first = _met_first(self.text.pieces, self.text.size, pc.utf8_ltrim_whitespace)
         last = _met_first(self.text.pieces[::-1], self.text.size, pc.utf8_rtrim_whitespace)
         return np.flatnonzero(first | last)
 
 
 def _none_of(texts: pa.Array) -> Flags:
-    """No text of a column."""
+    """No flag of a column."""
     return np.zeros(len(texts), np.bool_)
 
 
 def _are_stopgaps(texts: pa.LargeStringArray) -> Flags:
-    """Which values of a column stand where there was none: "-", "Inconnu", "Ne pas contacter"."""
+    """Which values mean that there is none: "-", "Inconnu", "Ne pas contacter"."""
     found = _none_of(texts)
     short = np.flatnonzero(np.diff(bytes_of(texts)[1]) <= LONGEST_STOPGAP)
     some = texts.take(pa.array(short))
@@ -597,21 +597,21 @@ def _are_stopgaps(texts: pa.LargeStringArray) -> Flags:
 
 
 def _with_html(texts: pa.LargeStringArray) -> Flags:
-    """Which texts hold an HTML entity, such as O&#039;Neil."""
+    """Which texts contain an HTML entity, such as O&#039;Neil."""
     if not (bytes_of(texts)[0] == ord("&")).any():
         return _none_of(texts)
     return flags_of(pc.fill_null(pc.match_substring_regex(texts, HTML_ENTITY), False))
 
 
 def _with_placeholder(texts: pa.LargeStringArray) -> Flags:
-    """Which texts hold a place that another tool was to fill, such as {{ first_name }}."""
+    """Which texts contain a placeholder of another tool, such as {{ first_name }}."""
     if not np.isin(bytes_of(texts)[0], PLACE_SIGNS).any():
         return _none_of(texts)
     return flags_of(pc.fill_null(pc.match_substring_regex(texts, PLACEHOLDER), False))
 
 
 def _met_first(pieces: Sequence[Encoded], size: int, trim: Callable[[pa.Array], pa.Array]) -> Flags:
-    """Which rows' first piece that isn't empty is changed by `trim`."""
+    """Which rows have a first non-empty piece that `trim` changes."""
     changed = np.zeros(size, np.bool_)
     undecided = np.ones(size, np.bool_)
     for piece in pieces:
@@ -629,7 +629,7 @@ def _met_first(pieces: Sequence[Encoded], size: int, trim: Callable[[pa.Array], 
 
 
 def _overwritten(text: Pieced, rows: Ints, texts: pa.LargeStringArray) -> Pieced:
-    """The same texts, but for some rows, which have these ones."""
+    """The texts with those in `rows` replaced."""
     which = np.zeros(text.size, np.int64)
     which[rows] = np.arange(1, len(rows) + 1)
     pieces = [Encoded(pa.concat_arrays([pa.array([""], TEXT), texts]), which)]
@@ -640,55 +640,55 @@ def _overwritten(text: Pieced, rows: Ints, texts: pa.LargeStringArray) -> Pieced
     return Pieced(pieces, text.size)
 
 
-def _saying(text: Pieced, mention: str) -> Flags:
-    """Which texts say a stop mention by itself: no `STOP 36105` in `NON-STOP 361052`.
+def _with_mention(text: Pieced, mention: str) -> Flags:
+    """Which texts contain the stop mention by itself: not `STOP 36105` in `NON-STOP 361052`.
 
-    It lies within a piece, or some piece ends with its beginning. Few are put together to know it.
+    It is inside a piece, or begins at the end of a piece. Only few texts are joined to check.
     """
-    there = np.zeros(text.size, np.bool_)
+    present = np.zeros(text.size, np.bool_)
     maybe = np.zeros(text.size, np.bool_)
     for place, piece in enumerate(text.pieces):
         held = holding(piece.texts, mention)
         if held.any():
             first, last = place == 0, place == len(text.pieces) - 1
             alone = held & _alone(piece.texts, mention, begins=first, ends=last)
-            there |= piece.by_row(alone)
+            present |= piece.by_row(alone)
             maybe |= piece.by_row(held & ~alone)
         ending = _ending_with_some_of(piece.texts, mention)
         if ending.any():
             maybe |= piece.by_row(ending)
-    rows = np.flatnonzero(maybe & ~there)
+    rows = np.flatnonzero(maybe & ~present)
     if rows.size:
-        there[rows] = _alone(text.of(rows).joined(), mention, begins=True, ends=True)
-    return there
+        present[rows] = _alone(text.of(rows).joined(), mention, begins=True, ends=True)
+    return present
 
 
 def _alone(texts: pa.LargeStringArray, mention: str, *, begins: bool, ends: bool) -> Flags:
-    """Which texts hold a mention with something around it that is no part of it.
+    """Which texts contain a mention that is not part of a longer word.
 
-    `begins` and `ends` say whether the texts' own ends are such.
+    `begins` and `ends`: the text's own beginning and end count as borders.
     """
-    page = "://" in mention  # which goes on to the next space
+    page = "://" in mention  # goes on to the next space
     behind = r"[.,;:!?)\]\"']*\s" if page else r"[^\p{L}\p{N}_]"
     end = r"[.,;:!?)\]\"']*$" if page else "$"
     before = r"[^\p{L}\p{N}_-]" if not begins else r"(?:^|[^\p{L}\p{N}_-])"
     after = behind if not ends else f"(?:{behind}|{end})"
     words = re.escape(mention)
-    said = pc.match_substring_regex(texts, f"(?s){before}{words}{after}")
+    contained = pc.match_substring_regex(texts, f"(?s){before}{words}{after}")
     denied = pc.match_substring_regex(texts, rf"(?s)(?i:\bnon)\s+{words}")
-    return flags_of(pc.fill_null(pc.and_not(said, denied), False))
+    return flags_of(pc.fill_null(pc.and_not(contained, denied), False))
 
 
 def _ending_with_some_of(texts: pa.LargeStringArray, word: str) -> Flags:
-    """Which texts end with a beginning of a word, but not with all of it."""
+    """Which texts end with a beginning of the word, but not with the whole word."""
     data, offsets = bytes_of(texts)
-    sought, ends = word.encode(), offsets[1:]
+    word_bytes, ends = word.encode(), offsets[1:]
     begun = np.zeros(len(texts), np.bool_)
     filled = np.flatnonzero(np.diff(offsets))
-    begun[filled] = data[ends[filled] - 1] == sought[0]
-    # All but the shortest beginning end with two neighbours of the word, as few texts do.
+    begun[filled] = data[ends[filled] - 1] == word_bytes[0]
+    # All but the shortest beginning end with two neighbouring letters of the word: few texts do.
     neighbours = np.zeros((256, 256), np.bool_)
-    neighbours[[*sought[:-2]], [*sought[1:-1]]] = True
+    neighbours[[*word_bytes[:-2]], [*word_bytes[1:-1]]] = True
     longer = np.flatnonzero(np.diff(offsets) > 1)
     rows = longer[neighbours[data[ends[longer] - 2], data[ends[longer] - 1]]]
     if rows.size:
@@ -704,7 +704,7 @@ Explain: TypeAlias = Callable[[Ints], pa.Array]  # for each of some rows, a text
 
 
 class _Verdicts:
-    """Why each row of a batch is excluded; the first reason given stays."""
+    """Why each row of a batch is excluded; the first reason is kept."""
 
     def __init__(self, size: int) -> None:
         self.kept = np.ones(size, np.bool_)
@@ -755,7 +755,7 @@ def _codes_in(texts: Pieced) -> Explain:
 
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _PAIRS = np.arange(1 << 16)
-# Two bytes as four hexadecimal digits, as they lie in memory.
+# Two bytes as four hexadecimal digits, in memory order.
 _HEX = _DIGITS[np.column_stack([_PAIRS >> bits & 15 for bits in (4, 0, 12, 8)])].view(np.uint32)[
     :, 0
 ]
@@ -763,9 +763,9 @@ IDREMOTE_SIZE = 32
 
 
 def idremote(campaign_id: str, keys: pa.Array) -> pa.Array:
-    """32 hexadecimal digits for each key: the same for the same run and key, for ever (R16).
+    """32 hexadecimal digits for each key, always the same for the same run and key (R16).
 
-    They are a digest of 128 bits: a million keys collide with a chance of 1 in 10^27.
+    They are a 128-bit digest: a million keys collide with a chance of 1 in 10^27.
     """
     words = digest(keys, seed=campaign_id)
     digits = _HEX[words.astype(">u8").view(np.uint16)]
