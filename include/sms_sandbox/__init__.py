@@ -1,20 +1,20 @@
-"""A double of the provider, restated from the provider's own page alone.
+"""A double of the provider, written from the provider's own page only.
 
 `python -m sms_sandbox --help` runs it as a process; `Sandbox` runs it inside a test.
-It imports nothing of the product: a double that shares the code under test agrees with its
-mistakes. What is where:
+It imports nothing of the product: a double that shares code with it would share its mistakes.
+Modules:
 
-    account      what the provider agreed with us: service id, login, options
+    account      the agreement with the provider: service id, login, options
     names        file names in Send and Report
-    gsm, checks  what makes a file compliant
-    hours        when marketing may be sent
-    outcomes     what becomes of each message
+    gsm, checks  the rules of a compliant file
+    hours        the open hours of marketing
+    outcomes     the outcome of each message
     reports      the rows of ACK, STOP and SMSMO files
-    campaigns    what the gateway remembers of the files it accepted
-    provider     what happens to files, and when
+    campaigns    the gateway's memory of accepted files
+    provider     the processing of files, and its timing
     sftp, server the wire: logins, renames, dropped connections
-    clock        sandbox time      knobs  every misbehaviour      journal  what really happened
-    sandbox      the whole in a background thread
+    clock        sandbox time      knobs  every misbehaviour      journal  all events
+    sandbox      the gateway in a background thread
 """
 
 from sms_sandbox.account import Account

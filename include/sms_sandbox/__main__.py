@@ -16,11 +16,11 @@ from sms_sandbox.knobs import Attribute, Drop, Knobs
 from sms_sandbox.server import CannotStart, Gateway, Plan
 
 EPILOG = """\
-Once it listens, DIR/ready.json says where (port, host key, clock, client key).
-DIR/home is what clients see; DIR/journal.jsonl tells what really happened, and why a file was
-rejected; DIR/clock.json is sandbox time. DIR/knobs.json, written at any time, turns the knobs
+DIR/ready.json appears when it listens (port, host key, clock, client key).
+DIR/home is what clients see; DIR/journal.jsonl lists all events, with the reason of a rejection;
+DIR/clock.json is sandbox time. DIR/knobs.json, written at any time, changes the knobs
 (an object such as {"stuck": true}; their names are the fields of sms_sandbox.Knobs).
-Start it again with the same DIR and it goes on where it stopped.
+A new start with the same DIR continues where it stopped.
 """
 
 
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     except CannotStart as error:
         print(f"sms_sandbox: {error}", file=sys.stderr)
         return 1
-    # Everything is on disk at every moment: a file that is being checked is checked again at the
-    # next start, so there is no thread to wait for.
+    # Everything is on disk at all times, and a file under check is checked again at the next start:
+    # so no thread must finish.
     os._exit(0)
 
 
@@ -80,29 +80,29 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 _KNOBS = {
-    "latency": (float, "real seconds that each operation takes longer"),
-    "refuse_logins": (bool, "let nobody in"),
+    "latency": (float, "extra real seconds of each operation"),
+    "refuse_logins": (bool, "refuse every login"),
     "silent": (bool, "never take a .csv"),
     "stuck": (bool, "leave every .lock for ever"),
-    "lock_seconds": (float, "sandbox seconds that a .lock lasts at least"),
+    "lock_seconds": (float, "least sandbox seconds of a .lock"),
     "reject": (bool, "reject every file"),
-    "ack_late_hours": (float, "sandbox hours that an ACK comes late"),
+    "ack_late_hours": (float, "delay of ACKs in sandbox hours"),
     "torn": (bool, "write the last line of a growing report in two pieces"),
     "ack_in_halves": (bool, "write half of an ACK's rows an hour after the others"),
     "packed_acks": (bool, "pack ACKs by gzip"),
-    "newest_first": (bool, "write growing reports anew, their latest rows on top"),
+    "newest_first": (bool, "rewrite growing reports with their latest rows on top"),
     "bare_reports": (bool, "write reports like the page's example: no quotes, stray blanks"),
     "report_header": (bool, "begin reports with a header"),
     "report_hour_moves": (bool, "name reports by the hour of the real send"),
-    "report_copies": (bool, "write each report a second time, named by an hour later"),
-    "rows_twice": (bool, "tell of each message twice in an ACK, as sent and as it ended"),
-    "balance": (int, "SMS that can be paid for in each campaign"),
+    "report_copies": (bool, "write a copy of each report, with a name one hour later"),
+    "rows_twice": (bool, "write two rows of each message in an ACK: sent, and the final status"),
+    "balance": (int, "paid SMS in each campaign"),
     "refused": (float, "share of messages refused"),
     "not_delivered": (float, "share of messages not delivered"),
     "pending": (float, "share of messages without a final status"),
     "unreported": (float, "share of messages missing in the ACK"),
-    "stop": (float, "share of recipients reached who answer STOP"),
-    "reply": (float, "share of recipients reached who answer otherwise"),
+    "stop": (float, "share of reached recipients who answer STOP"),
+    "reply": (float, "share of reached recipients who answer otherwise"),
 }
 
 
@@ -125,13 +125,16 @@ def _add_wire(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     group.add_argument("--port", type=int, default=0, help="port; 0 picks a free one (%(default)s)")
     group.add_argument(
-        "--host-key", type=Path, metavar="FILE", help="private key; made if missing (DIR/host_key)"
+        "--host-key",
+        type=Path,
+        metavar="FILE",
+        help="private key; generated if missing (DIR/host_key)",
     )
     group.add_argument(
         "--allow",
         action="append",
         metavar="ADDRESS",
-        help="address or network that may come in; repeat for several (127.0.0.1 and ::1)",
+        help="address or network that may connect; repeat for several (127.0.0.1 and ::1)",
     )
 
 
@@ -142,7 +145,7 @@ def _add_account(group: argparse._ArgumentGroup) -> None:
         "--authorized-key",
         type=Path,
         metavar="FILE",
-        help="public keys that may log in; without it and a password, DIR/client_key is made",
+        help="public keys that may log in; without them and a password, DIR/client_key is made",
     )
     group.add_argument("--password", help="or set SMS_SANDBOX_PASSWORD; without it, keys only")
     group.add_argument("--long-sms", action="store_true", help="allow up to 5 x 153 characters")
@@ -171,7 +174,7 @@ def _add_time(group: argparse._ArgumentGroup) -> None:
         "--hurry",
         type=float,
         metavar="RATE",
-        help="sandbox seconds in a second while an ACK is awaited and Send is quiet",
+        help="sandbox seconds per second while an ACK is awaited and Send is quiet",
     )
     group.add_argument(
         "--jumps", action="store_true", help="let sms_sandbox.clock.move set the clock"

@@ -1,4 +1,4 @@
-"""What was agreed with the provider when the account was opened."""
+"""The agreement with the provider for one account."""
 
 import ipaddress
 import re
@@ -13,8 +13,8 @@ MOST_ROWS = 1_000_000  # page, *SFTP*: "up to 1 million recipients"
 class Account:
     """One customer's account.
 
-    `marketing` is a shell-style pattern: campaigns whose id matches it keep the law's hours. The
-    page can't tell how the provider knows a marketing campaign; here it knows it by its id.
+    `marketing` is a shell-style pattern: campaigns whose id matches keep the law's hours. The page
+    does not say how the provider recognises marketing; the sandbox uses the id.
     """
 
     service_id: str = "12345"

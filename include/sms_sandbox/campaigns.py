@@ -1,7 +1,7 @@
-"""What the gateway remembers of the files it accepted, on disk at every moment.
+"""The gateway's memory of accepted files, always on disk.
 
-A campaign is one JSON file in `DIR/state`, beside a copy of the accepted bytes: the client may
-delete its own. A gateway that is killed goes on from there. What the campaigns do is `provider`.
+A campaign is one JSON file in `DIR/state`, beside a copy of the accepted bytes, as the client may
+delete its own. A killed gateway continues from there. `delivery` works on the campaigns.
 """
 
 import json
@@ -19,31 +19,31 @@ FEW = 10_000  # page, *Campaign stats*: "1 day after for [...] less than 10 000"
 
 
 class Stage(StrEnum):
-    """How far an accepted campaign has come."""
+    """The progress of an accepted campaign."""
 
-    SETTLING = "settling"  # remembered, its file not yet renamed to .done
-    WAITING = "waiting"  # for its hour
+    SETTLING = "settling"  # stored, its file not yet renamed to .done
+    WAITING = "waiting"  # until its hour
     SENDING = "sending"
     SENT = "sent"
-    ACKNOWLEDGED = "acknowledged"  # its ACK file is there
+    ACKNOWLEDGED = "acknowledged"  # its ACK file is written
 
 
 @dataclass(slots=True)
 class Campaign:
     """One accepted file. Moments are Unix seconds of sandbox time."""
 
-    id: str  # the stem, numbered if the same stem was accepted before
+    id: str  # the stem, with a number if the same stem was accepted before
     stem: str
     send_at: float
-    is_closed: bool  # marketing on a day that is closed to it: every message is refused
+    is_closed: bool  # marketing on a closed day: every message is refused
     messages: int
-    paid: int  # the first of them, as far as the balance goes
+    paid: int  # the first ones, up to the balance
     segments: int
     shares: Shares
     stage: Stage = Stage.SETTLING
-    answered: int = 0  # STOPs and replies that are in their reports
+    answered: int = 0  # STOPs and replies already in their reports
     growing: dict[str, int] = field(default_factory=dict)  # report: its size before it grows
-    tails: dict[str, str] = field(default_factory=dict)  # report: torn off bytes, in hex
+    tails: dict[str, str] = field(default_factory=dict)  # report: held back bytes, in hex
     tails_due: float = 0.0
 
     @property
@@ -59,12 +59,12 @@ class Campaign:
 
     @property
     def ack_at(self) -> float:
-        """When the ACK file is due."""
+        """The moment when the ACK file is due."""
         return self.send_at + self.span.total_seconds()
 
     @property
     def is_awaited(self) -> bool:
-        """Whether something of this campaign is still to come."""
+        """Whether the campaign still has a report to come."""
         return self.stage is not Stage.ACKNOWLEDGED or bool(self.tails)
 
     @property
@@ -74,7 +74,7 @@ class Campaign:
 
 
 class Memory:
-    """The campaigns, each kept as it changes."""
+    """The campaigns, each stored at every change."""
 
     def __init__(self, folder: Path) -> None:
         private.make_folder(folder)
@@ -82,7 +82,7 @@ class Memory:
         self.campaigns = {path.stem: _load(path) for path in sorted(folder.glob("SEND-*.json"))}
 
     def free_id(self, stem: str) -> str:
-        """An id for one more campaign of this stem."""
+        """An id for another campaign of this stem."""
         id, times = stem, 1
         while id in self.campaigns:
             times += 1
@@ -90,11 +90,11 @@ class Memory:
         return id
 
     def content(self, id: str) -> Path:
-        """Where the accepted bytes of a campaign are."""
+        """The path of a campaign's accepted bytes."""
         return self.folder / f"{id}.csv"
 
     def keep(self, campaign: Campaign) -> None:
-        """Remember a campaign as it is now."""
+        """Store a campaign's present state."""
         self.campaigns[campaign.id] = campaign
         path = self.folder / f"{campaign.id}.json"
         fresh = path.with_suffix(f".{os.getpid()}")

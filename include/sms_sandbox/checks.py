@@ -1,7 +1,7 @@
-"""What makes an uploaded file compliant: the page's *File formatting*, and RFC 4180.
+"""The rules of a compliant file: the page's *File formatting*, and RFC 4180.
 
-A file is read as a stream and never held whole. The first fault ends the reading: the real
-gateway rejects whole files. A fault names a line and never a number or a text.
+A file is read as a stream and never whole in memory. Reading stops at the first fault: the real
+gateway rejects whole files. A fault names a line, never a number or a text.
 """
 
 import codecs
@@ -17,8 +17,8 @@ import numpy as np
 from sms_sandbox import gsm
 from sms_sandbox.account import Account
 
-CHUNK = 1 << 20  # bytes read at once
-LONGEST_RECORD = 1 << 16  # characters; a longer one is an open quote
+CHUNK = 1 << 20  # bytes per read
+LONGEST_RECORD = 1 << 16  # characters; a longer record has an open quote
 
 FIELD = r'(?:"[^"]*(?:""[^"]*)*"|[^";\r\n]*)'
 RECORD = re.compile(rf"({FIELD}(?:;{FIELD})*)\r\n")
@@ -26,13 +26,13 @@ FIELDS = re.compile(rf"(?:^|;)({FIELD})")
 IDREMOTE = re.compile(r"[A-Za-z0-9]{0,40}")
 MSISDN = re.compile(r"\+[1-9][0-9]{6,14}")  # international: E.164 has at most 15 digits
 OADC = re.compile(r"[A-Za-z0-9]{0,11}")
-PLAIN = re.compile(  # a row that may be fine at a glance, as nearly all are
+PLAIN = re.compile(  # a quick check for nearly all valid rows
     rf"{IDREMOTE.pattern};({MSISDN.pattern});{OADC.pattern};(?! *$)([^;\"\r\n]{{1,160}})"
 )
 
 
 class SubmittedRow(NamedTuple):
-    """One message asked for."""
+    """One submitted message."""
 
     idremote: str
     msisdn: str
@@ -42,14 +42,14 @@ class SubmittedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a compliant file asks for."""
+    """The counts of a compliant file."""
 
     messages: int
     segments: int
 
 
 class NotCompliant(Exception):
-    """Why a file is not compliant."""
+    """The reason why a file is not compliant."""
 
     def __init__(self, line: int | None, reason: str) -> None:
         super().__init__(line, reason)
@@ -61,7 +61,7 @@ class NotCompliant(Exception):
 
 
 def check(path: Path, account: Account) -> Content:
-    """Read a file as the provider does; Fault tells what is wrong with it."""
+    """Check a file as the provider does. Raises NotCompliant for the first fault."""
     numbers = array("q")
     segments = 0
     for line, record in enumerate(_records(path, account.encoding), start=1):
@@ -82,7 +82,7 @@ def check(path: Path, account: Account) -> Content:
 
 
 def rows(path: Path, encoding: str) -> Iterator[SubmittedRow]:
-    """The rows of a file that was found compliant."""
+    """Yield the rows of a compliant file."""
     for line, record in enumerate(_records(path, encoding), start=1):
         yield _row(line, record)
 
@@ -104,7 +104,7 @@ def _unquoted(field: str) -> str:
 
 
 def _check_row(line: int, row: SubmittedRow, account: Account) -> int:
-    """The segments of a row's message."""
+    """Check a row. Returns the segments of its message."""
     if not IDREMOTE.fullmatch(row.idremote):
         raise NotCompliant(line, "IDREMOTE is not at most 40 letters and digits")
     if not MSISDN.fullmatch(row.msisdn):
@@ -131,7 +131,7 @@ def _check_no_duplicates(numbers: "array[int]") -> None:
 
 
 def _records(path: Path, encoding: str) -> Iterator[str]:
-    """The records of a file, quotes and all."""
+    """Yield the records of a file, with their quotes."""
     text, line = "", 0
     for more, is_last in _chunks(path, encoding):
         text += more
@@ -145,7 +145,7 @@ def _records(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _split(text: str) -> tuple[list[str], str]:
-    """The whole records that a text begins with, and the rest."""
+    """The complete records at the beginning of a text, and the rest."""
     if '"' not in text:
         *records, rest = text.split("\r\n")
         return records, rest

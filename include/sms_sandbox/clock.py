@@ -1,9 +1,8 @@
-"""Sandbox time: the clock file that the gateway owns and everyone else reads.
+"""Sandbox time: the clock file that the gateway writes and other processes read.
 
 The file is JSON: `id`; `wall` and `sandbox`, one moment on both clocks in Unix seconds; `rate`,
-sandbox seconds in a real second; `top_rate`, the fastest it will ever go (readers rely on it to
-know how long they may sleep). No reader ever sees it go backwards. Knows nothing of files at the
-gateway: who hurries, and when, is `provider`.
+sandbox seconds per real second; `top_rate`, the highest rate it may reach (readers use it to limit
+their sleep). For a reader the clock never runs backwards. `provider` decides the rate.
 """
 
 import fcntl
@@ -20,12 +19,12 @@ from pathlib import Path
 from sms_sandbox import private
 
 ANY_RATE = 1e12  # the `top_rate` of a clock that may jump
-LEAD = 0.005  # seconds: how far ahead a slower face is anchored, so that it is shown in time
+LEAD = 0.005  # seconds; a slower face starts this far ahead, to be written in time
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What the clock's file says."""
+    """The content of the clock's file."""
 
     id: str
     wall: float
@@ -36,18 +35,18 @@ class Face:
     def at(self, wall: float) -> float:
         """Sandbox time, in Unix seconds, at a moment of real time.
 
-        A reader takes the moment before it reads the file: a face may be newer than the moment,
-        never older, and then counts from its own beginning.
+        A reader takes the moment before it reads the file, so the face may be newer than the
+        moment: time then counts from the face's beginning.
         """
         return self.sandbox + max(wall - self.wall, 0.0) * self.rate
 
 
 class ClockFixed(RuntimeError):
-    """Someone would move a clock whose readers were told that it can't jump."""
+    """A jump of a clock that was declared without jumps."""
 
 
 def read(path: Path) -> Face:
-    """The face that the file shows."""
+    """Read the clock's file."""
     return Face(**json.loads(path.read_text()))
 
 
@@ -58,7 +57,7 @@ def now(path: Path) -> datetime:
 
 
 def create(path: Path, *, start: datetime | None = None, top_rate: float = 1.0) -> Face:
-    """Make a clock that starts now, or go on with the one that is there; only `top_rate` is new."""
+    """Create a clock that starts now, or continue the existing one with a new `top_rate`."""
     with _held(path):
         if path.exists():
             face = replace(read(path), top_rate=top_rate)
@@ -71,7 +70,7 @@ def create(path: Path, *, start: datetime | None = None, top_rate: float = 1.0) 
 
 
 def set_rate(path: Path, rate: float) -> Face:
-    """Let sandbox time pass `rate` times as fast as real time from here on."""
+    """Change the rate: sandbox seconds per real second. Raises ClockFixed above `top_rate`."""
     with _held(path):
         face = read(path)
         if rate > face.top_rate:
@@ -82,7 +81,7 @@ def set_rate(path: Path, rate: float) -> Face:
 
 
 def move(path: Path, *, to: datetime) -> Face:
-    """Jump forward to an instant; a clock that is already later stays where it is."""
+    """Jump forward to an instant; a clock that is already later stays. Raises ClockFixed."""
     with _held(path):
         face = read(path)
         if face.top_rate < ANY_RATE:
@@ -94,11 +93,11 @@ def move(path: Path, *, to: datetime) -> Face:
 
 
 def _turn(path: Path, face: Face, rate: float) -> Face:
-    """Show `face` at another rate.
+    """Write `face` with another rate.
 
-    A faster face is anchored now: from here on it is ahead. A slower one is anchored a little
-    ahead, and prepared anew if that took too long: a reader of the old face must not have seen
-    more than the new one shows.
+    A faster face starts now: from here on it is ahead. A slower one starts a little ahead, and is
+    prepared again if that took too long: a reader of the old face must not have seen a later time
+    than the new one shows.
     """
     lead = LEAD if rate < face.rate else 0.0
     while True:

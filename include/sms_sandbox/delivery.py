@@ -1,4 +1,4 @@
-"""A campaign's life after .done: the send at its hour, STOPs and replies, the ACK."""
+"""A campaign after .done: the send at its hour, STOPs and replies, the ACK."""
 
 import asyncio
 import gzip
@@ -15,14 +15,14 @@ from sms_sandbox.desk import Desk
 from sms_sandbox.growth import Growth
 from sms_sandbox.outcomes import Fate, Lottery, Status
 
-BATCH = 5000  # journal lines written together
-COPY_IS_LATER = timedelta(hours=1)  # what a copy's name is later by
+BATCH = 5000  # journal lines per write
+COPY_IS_LATER = timedelta(hours=1)  # the difference in a copy's name
 
-Coming = list[tuple[float, str, str]]  # when (Unix seconds), STOP or SMSMO, the report's line
+Coming = list[tuple[float, str, str]]  # Unix seconds, STOP or SMSMO, the report's line
 
 
 class Delivery:
-    """Does what comes due for accepted campaigns, the oldest first."""
+    """Does the due steps of accepted campaigns, oldest first."""
 
     def __init__(self, desk: Desk, memory: Memory, *, before_long_work: Callable[[], None]) -> None:
         self.desk = desk
@@ -36,11 +36,11 @@ class Delivery:
         return any(campaign.is_awaited for campaign in self.memory.campaigns.values())
 
     def dues(self) -> Iterator[float]:
-        """Every moment at which something is to be done, in Unix seconds."""
+        """Yield the moments of all coming steps, in Unix seconds."""
         return (due for due, _ in self._agenda())
 
     async def do_next(self) -> bool:
-        """Do what has been due for longest; False if nothing is."""
+        """Do the step that is due longest; False if none is due."""
         due, id = min(self._agenda(), default=(float("inf"), ""))
         if due > self.desk.now().timestamp():
             return False
@@ -48,7 +48,7 @@ class Delivery:
         return True
 
     async def recover(self) -> None:
-        """Go on where a former process was stopped."""
+        """Continue the work of a stopped process."""
         for campaign in self.memory.campaigns.values():
             self.growth.undo(campaign)
             if campaign.stage is Stage.SENDING:
@@ -81,7 +81,7 @@ class Delivery:
             await self._acknowledge(campaign)
 
     async def _send(self, campaign: Campaign, already: int = 0) -> None:
-        """Send, but not the first messages if a former process had sent them already."""
+        """Send the messages, except the first `already` ones, which a stopped process sent."""
         self._before_long_work()
         campaign.stage = Stage.SENDING
         self.memory.keep(campaign)
@@ -94,7 +94,7 @@ class Delivery:
         self.memory.keep(campaign)
 
     def _send_messages(self, campaign: Campaign, already: int) -> Coming:
-        """Write each message to the journal; the answers that they will get."""
+        """Write each message to the journal; returns the coming answers."""
         lots = self._lots(campaign)
         coming: Coming = []
         while batch := list(islice(lots, BATCH)):
@@ -127,7 +127,7 @@ class Delivery:
                 yield at.timestamp(), lot.answer.kind, line
 
     def _lots(self, campaign: Campaign) -> Iterator[tuple[checks.SubmittedRow, Fate]]:
-        """The messages that are paid for, each with what becomes of it."""
+        """Yield the paid messages, each with its outcome."""
         rows = checks.rows(self.memory.content(campaign.id), self.desk.account.encoding)
         drawn_for = campaign.name.campaign_id, campaign.shares, campaign.span
         lottery = Lottery(self.desk.seed, *drawn_for)
@@ -135,7 +135,7 @@ class Delivery:
             yield row, lottery.fate(row.idremote or row.msisdn)
 
     def _foreseen(self, campaign: Campaign) -> Coming:
-        """The answers that a campaign sent by a former process will get."""
+        """The coming answers of a campaign that a stopped process sent."""
         lots = () if campaign.is_closed else self._lots(campaign)
         return sorted(self._answers_to(campaign, lots))
 
@@ -144,7 +144,7 @@ class Delivery:
         return self._answers.get(campaign.id, [])[campaign.answered : end]
 
     def _answer(self, campaign: Campaign) -> None:
-        """Append the STOPs and replies that have come by now."""
+        """Append the STOPs and replies that are due."""
         now = self.desk.now().timestamp()
         fresh = [answer for answer in self._coming(campaign) if answer[0] <= now]
         lines: dict[str, str] = {}
@@ -170,7 +170,7 @@ class Delivery:
         self._answers.pop(campaign.id, None)
 
     def _show(self, campaign: Campaign, name: str, fresh: Path) -> None:
-        """Let a report appear, packed, or but for what a knob tears off."""
+        """Put a report into Report, packed or torn if a knob says so."""
         if self.desk.knobs_for(campaign.stem).packed_acks:
             name += ".gz"
             private.write(fresh, gzip.compress(fresh.read_bytes()))

@@ -1,4 +1,4 @@
-"""What everyone at the provider's works with: where things are, the time, the journal."""
+"""Shared state of the gateway's modules: paths, time, knobs, journal."""
 
 import contextlib
 import os
@@ -14,13 +14,13 @@ from sms_sandbox.knobs import Knobs, Panel
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a gateway's things are, under one root."""
+    """The paths of a gateway, under one root."""
 
     root: Path
 
     @property
     def home(self) -> Path:
-        """What clients see."""
+        """The directory that clients see."""
         return self.root / "home"
 
     @property
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def hold(self) -> Path:
-        """While this file is there, time does not hurry: somebody has something under way."""
+        """While this file exists, the clock runs at real time: a client is at work."""
         return self.root / "hold"
 
     @property
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One gateway's place, account, knobs and journal."""
+    """One gateway's paths, account, knobs and journal."""
 
     place: Place
     account: Account
@@ -65,11 +65,11 @@ class Desk:
 
     @property
     def knobs(self) -> Knobs:
-        """The knobs as they are turned now."""
+        """The current knobs."""
         return self.panel.knobs
 
     def knobs_for(self, stem: str) -> Knobs:
-        """The knobs as they are turned now for the campaign of a file."""
+        """The current knobs for the campaign of a file."""
         return self.knobs.for_campaign(stem.rpartition("-")[2])
 
     def now(self) -> datetime:
@@ -77,28 +77,28 @@ class Desk:
         return clock.now(self.place.clock)
 
     def note(self, what: str, **facts: object) -> None:
-        """Write to the journal that something happened now."""
+        """Write an event to the journal, with sandbox time."""
         self.journal.write(what, self.now(), **facts)
 
     def shown(self, path: Path) -> str:
-        """A path as clients see it from their home."""
+        """A path relative to the clients' home."""
         return path.relative_to(self.place.home).as_posix()
 
     def ages(self, folder: Path, suffix: str = "") -> dict[Path, float]:
-        """The files in a folder with their moments, in Unix seconds; any may vanish meanwhile."""
-        found = {}
+        """The files in a folder with their moments, in Unix seconds; vanished files are skipped."""
+        ages = {}
         for path in sorted(folder.glob(f"*{suffix}")):
             with contextlib.suppress(FileNotFoundError):
-                found[path] = path.stat().st_mtime
-        return found
+                ages[path] = path.stat().st_mtime
+        return ages
 
     def rename(self, old: Path, new: Path) -> None:
-        """Move a file as the gateway."""
+        """Rename a file as the gateway."""
         old.rename(new)
         names = {"from": self.shown(old), "to": self.shown(new)}
         self.note("rename", **names, by="gateway")
 
     def date(self, path: Path) -> None:
-        """Give a file sandbox time, so that its age is right."""
+        """Set a file's times to sandbox time, so that its age is right."""
         moment = self.now().timestamp()
         os.utime(path, (moment, moment))

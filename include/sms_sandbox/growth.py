@@ -1,4 +1,4 @@
-"""How files in `Report` grow: by bytes appended or put on top, sometimes torn or halved."""
+"""Growth of files in `Report`: bytes appended or put on top, sometimes torn or halved."""
 
 import os
 from collections.abc import Iterable
@@ -8,20 +8,20 @@ from sms_sandbox import private, reports
 from sms_sandbox.campaigns import Campaign, Memory
 from sms_sandbox.desk import Desk
 
-TORN_FOR = 60.0  # sandbox seconds until the rest of a torn line follows
-HALVED_FOR = 3600.0  # sandbox seconds until the second half of an ACK follows
-LONGEST_LINE = 8192  # bytes of a report's line, at most
+TORN_FOR = 60.0  # sandbox seconds until the rest of a torn line is written
+HALVED_FOR = 3600.0  # sandbox seconds until the second half of an ACK is written
+LONGEST_LINE = 8192  # most bytes of a report's line
 
 
 class Growth:
-    """Appends to reports; a kill in the middle of it does no harm."""
+    """Appends to reports; a kill during an append does no harm."""
 
     def __init__(self, desk: Desk, memory: Memory) -> None:
         self.desk = desk
         self.memory = memory
 
     def append(self, campaign: Campaign, lines: dict[str, str], *, answers: int) -> None:
-        """Add lines to reports, given by name; they bring so many answers."""
+        """Add lines to reports, by name; they contain `answers` answers."""
         pieces = {name: bytes.fromhex(tail) for name, tail in campaign.tails.items()}
         for name, text in lines.items():
             pieces[name] = pieces.get(name, b"") + self._headed(campaign, name, text).encode()
@@ -35,14 +35,14 @@ class Growth:
             self.desk.note("grown", name=name, stem=campaign.stem, rows=text.count("\r\n"))
 
     def complete(self, campaign: Campaign) -> None:
-        """Add what was torn off."""
+        """Write the held back bytes."""
         self._intend(campaign, campaign.tails)
         self._write(campaign, {name: bytes.fromhex(tail) for name, tail in campaign.tails.items()})
         campaign.tails = {}
         self._done(campaign)
 
     def tear(self, campaign: Campaign, name: str, whole: Path) -> None:
-        """Cut a report that is about to appear, if a knob says so."""
+        """Cut a new report before it appears, if a knob says so."""
         if self.desk.knobs_for(campaign.stem).ack_in_halves:
             self._halve(campaign, name, whole)
             return
@@ -53,7 +53,7 @@ class Growth:
             report.truncate(size - len(end) + len(self._torn(campaign, name, end)))
 
     def undo(self, campaign: Campaign) -> None:
-        """Take back what was half done when a former process was stopped."""
+        """Undo the unfinished work of a stopped process."""
         for name, size in campaign.growing.items():
             path = self.desk.place.report / name
             if path.exists() and self._newest_first(campaign, name):
@@ -82,7 +82,7 @@ class Growth:
         fresh.replace(path)
 
     def _intend(self, campaign: Campaign, names: Iterable[str]) -> None:
-        """Remember how large the reports are, before anything changes."""
+        """Store the sizes of the reports before they change."""
         paths = {name: self.desk.place.report / name for name in names}
         sizes = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
         campaign.growing = sizes
@@ -108,7 +108,7 @@ class Growth:
         return reports.ANSWER_HEADER + text if is_new and is_wanted else text
 
     def _torn(self, campaign: Campaign, name: str, piece: bytes) -> bytes:
-        """What is written of `piece` now: with the knob on, half of its last line comes later."""
+        """The part of `piece` to write now: with the knob `torn`, half of the last line waits."""
         torn = self.desk.knobs_for(campaign.stem).torn and not self._newest_first(campaign, name)
         if not torn or not piece:
             return piece

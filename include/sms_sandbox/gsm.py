@@ -1,4 +1,4 @@
-"""How long a text is on the air: GSM 03.38 septets, or UTF-16 units if Unicode is on.
+"""The length of a text: GSM 03.38 septets, or UTF-16 units if Unicode is on.
 
 Page, *Character count*; the characters are those of 3GPP TS 23.038, sections 6.2.1 and 6.2.1.1.
 """
@@ -16,21 +16,21 @@ MOST_SEGMENTS = 5  # page: "up to 5* 153 GSM characters"
 
 
 def received(text: str) -> str:
-    """The text as a handset shows it, with every other character replaced."""
+    """The text as a handset shows it, with other characters replaced."""
     if KNOWN.issuperset(text):
         return text
     return "".join(c if c in KNOWN else UNKNOWN for c in text)
 
 
 def segments(text: str, *, unicode: bool = False) -> int:
-    """How many SMS the text takes."""
+    """The number of SMS of a text."""
     if unicode and received(text) != text:
         return _packed((len(c.encode("utf-16-be")) // 2 for c in text), single=70, part=67)
     return _packed((2 if c in EXTENDED else 1 for c in text), single=160, part=153)
 
 
 def _packed(each: Iterable[int], *, single: int, part: int) -> int:
-    """How many parts hold characters of these sizes, none of them split between two parts."""
+    """The number of parts for characters of these sizes; no character is split."""
     sizes = list(each)
     if sum(sizes) <= single:
         return 1

@@ -3,8 +3,8 @@
 "Allowed from Monday to Saturday between 8am and 10pm, forbidden on Sundays and bank holidays.
 [...] outside of the allowed timeslot will be queued on our end and sent the next day at 8am
 (unless sent on Sunday or bank holidays, in which case the message will be rejected)."
-Read at its strictest: before 8 it waits for 8 the same morning; after 22 for 8 the next day, and
-if that is a Sunday or bank holiday the messages are rejected there.
+The strictest reading: before 8 a message waits until 8 the same morning; after 22 until 8 the next
+day, and if that is a Sunday or bank holiday the message is rejected.
 """
 
 from datetime import UTC, datetime, time, timedelta
@@ -19,7 +19,7 @@ CLOSES = time(22)
 
 
 def moment_of_sending(asked: datetime) -> datetime | None:
-    """When a marketing message asked for at `asked` goes out, in UTC; None if it is rejected."""
+    """When a marketing message for `asked` is sent, in UTC; None if it is rejected."""
     local = asked.astimezone(FRANCE)
     if _is_forbidden(local):
         return None

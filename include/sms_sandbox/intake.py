@@ -1,6 +1,6 @@
-"""`Send`: .csv -> .lock -> .done or .reject (page, *File processing*).
+"""Processing of `Send`: .csv -> .lock -> .done or .reject (page, *File processing*).
 
-What a file's state is, its extension says; nothing else is remembered until it is accepted.
+The extension is the state of a file; nothing else is stored until the file is accepted.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ UNDER_WAY = (".tmp", ".csv", ".lock")
 
 
 class Intake:
-    """Takes files in and judges them."""
+    """Takes files from `Send` and accepts or rejects them."""
 
     def __init__(self, desk: Desk, memory: Memory) -> None:
         self.desk = desk
@@ -28,22 +28,22 @@ class Intake:
         self.uploading: Counter[Path] = Counter()  # files that a client has open for writing
 
     def is_under_way(self) -> bool:
-        """Whether a client or the gateway has something to do in `Send` yet."""
+        """Whether a client or the gateway is still working on a file in `Send`."""
         folder = self.desk.place.send
         return bool(self.uploading) or any(path.suffix in UNDER_WAY for path in folder.iterdir())
 
     def dues(self) -> Iterator[float]:
-        """When a .lock may end, in Unix seconds."""
+        """Yield the moments when a .lock may end, in Unix seconds."""
         for path, locked_at in self._files(".lock").items():
             knobs = self.desk.knobs_for(path.stem)
             if not knobs.stuck:
                 yield locked_at + knobs.lock_seconds
 
     async def take_in(self) -> bool:
-        """Lock what is new, judge what is locked; True if anything moved."""
+        """Lock new files, check locked ones; True if any file changed."""
         taken = [path for path in self._files(".csv") if self._may_take(path)]
         for path in taken:
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # a client removed it
                 self.desk.date(path)
                 self.desk.rename(path, path.with_suffix(".lock"))
         locked = self._files(".lock")
@@ -54,7 +54,7 @@ class Intake:
         return bool(taken or judged)
 
     def finish(self, campaign: Campaign) -> None:
-        """Show an accepted file as .done; called again if the gateway was killed before."""
+        """Rename an accepted file to .done; repeated after a kill of the gateway."""
         lock = self.desk.place.send / f"{campaign.stem}.lock"
         if lock.exists():
             facts = {"messages": campaign.messages, "segments": campaign.segments}
@@ -86,7 +86,7 @@ class Intake:
             await self._accept(lock, name, content)
 
     async def _accept(self, lock: Path, name: Name, content: checks.Content) -> None:
-        """Remember the campaign before its file says .done: no kill may lose or double it."""
+        """Store the campaign before its file is .done, so that no kill loses or doubles it."""
         asked = max(name.send_at(), self.desk.now())  # page: "a date in the past": immediately
         sending = self._moment_of_sending(name, asked)
         id = self.memory.free_id(lock.stem)

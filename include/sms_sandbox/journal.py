@@ -1,9 +1,9 @@
-"""What really happened at the gateway, one JSON object a line; tests believe it, not the client.
+"""All events at the gateway, one JSON object a line; tests read it instead of asking the client.
 
 Each line has `at` (sandbox time) and `what`: connection, refused_address, login, refused_login,
 listing, put, get, rename, remove, verdict, queued, closed, sent, grown, report, purged, dropped,
-clock, knobs. It is the only place that says why a file was rejected: the real gateway tells nobody.
-A verdict and a report are written down before clients can see them.
+clock, knobs. Only the journal has the reason of a rejection: the real gateway gives none.
+A verdict and a report are written before clients can see them.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 from sms_sandbox import private
 
 LINES = json.JSONEncoder(ensure_ascii=False)
-LONGEST = 1 << 24  # bytes that one write may have, at most
+LONGEST = 1 << 24  # most bytes of one write
 
 
 class Journal:
@@ -37,14 +37,14 @@ class Journal:
     def write_all(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add a line for each entry, together."""
         text = "".join(f"{LINES.encode(entry)}\n" for entry in entries)
-        # A name need not be UTF-8; what is not becomes an escape that JSON knows, too.
+        # A name may not be UTF-8; wrong bytes become an escape that JSON can read.
         left = memoryview(text.encode(errors="backslashreplace"))
         with self._lock:
             while left:
                 left = left[os.write(self._file, left) :]
 
     def _mend(self) -> None:
-        """Take away half a line that a killed process left."""
+        """Remove the half line of a killed process."""
         with self.path.open("rb") as written:
             size = written.seek(0, os.SEEK_END)
             start = max(size - LONGEST, 0)
@@ -54,12 +54,12 @@ class Journal:
             os.ftruncate(self._file, start + end.rfind(b"\n") + 1)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         os.close(self._file)
 
 
 def read(path: Path, what: str | None = None) -> Iterator[dict[str, Any]]:
-    """The entries so far, all or of one kind; a line still being written is left out."""
+    """Yield the entries so far, all or one kind; an unfinished line is left out."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
@@ -69,5 +69,5 @@ def read(path: Path, what: str | None = None) -> Iterator[dict[str, Any]]:
 
 
 def counts(path: Path) -> Counter[str]:
-    """How many entries there are of each kind: connections, logins, listings ..."""
+    """The number of entries by kind: connections, logins, listings ..."""
     return Counter(entry["what"] for entry in read(path))

@@ -1,7 +1,7 @@
-"""Every way in which the gateway can be made to misbehave, and how to turn it while it runs.
+"""Every misbehaviour of the gateway, and how to change it while the gateway runs.
 
-The flags of the command line set them at the start; `DIR/knobs.json` (an object of the fields
-below) wins over them, and is read again before every operation if it changed.
+Command-line flags set the knobs at the start. `DIR/knobs.json` (an object of the fields below)
+overrides them, and is read again before every operation if it changed.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ Attribute = Literal["size", "times", "permissions"]
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Cut the connection at the n-th time of a verb: before it is done, or done but unanswered.
+    """A cut of the connection at the n-th call of a verb: before it runs, or before its answer.
 
-    A put begins when a file is opened for writing and is done when it is closed.
+    A put begins when a file is opened for writing and ends when the file is closed.
     """
 
     verb: Verb
@@ -32,9 +32,9 @@ class Drop:
     nth: int = 1
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> "Drop":
-        """A drop from a mapping; ValueError if no such drop is known."""
-        drop = cls(**told)
+    def of(cls, values: dict[str, Any]) -> "Drop":
+        """A drop from a mapping. Raises ValueError for an unknown drop."""
+        drop = cls(**values)
         if drop.verb not in get_args(Verb) or drop.when not in get_args(When) or drop.nth < 1:
             raise ValueError(f"no such drop: {drop}")
         return drop
@@ -42,39 +42,39 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """The gateway's manners; the defaults are a provider on a good day."""
+    """The gateway's behaviour; the defaults are a provider without faults."""
 
-    latency: float = 0.0  # real seconds that each operation takes longer
+    latency: float = 0.0  # extra real seconds of each operation
     refuse_logins: bool = False
-    silent: bool = False  # a .csv is never taken
-    stuck: bool = False  # a .lock never ends
-    lock_seconds: float = 0.0  # sandbox seconds that a .lock lasts at least
+    silent: bool = False  # no .csv is taken
+    stuck: bool = False  # no .lock ends
+    lock_seconds: float = 0.0  # least sandbox seconds of a .lock
     reject: bool = False  # every file gets .reject
     ack_late_hours: float = 0.0  # sandbox hours
-    torn: bool = False  # the last line of a growing report comes in two pieces
-    ack_in_halves: bool = False  # half of an ACK's rows come an hour after the others
-    packed_acks: bool = False  # an ACK comes as .csv.gz
-    newest_first: bool = False  # a growing report is written anew, its latest rows on top
-    bare_reports: bool = False  # reports as in the page's example: no quotes, "2 ", a broken UUID
+    torn: bool = False  # the last line of a growing report is written in two pieces
+    ack_in_halves: bool = False  # half of an ACK's rows are written an hour later
+    packed_acks: bool = False  # ACKs are .csv.gz
+    newest_first: bool = False  # a growing report is rewritten with its latest rows on top
+    bare_reports: bool = False  # as the page's example: no quotes, "2 ", a broken UUID
     report_header: bool = False
-    report_hour_moves: bool = False  # a report's name shows the hour of the real send
-    report_copies: bool = False  # each report comes a second time, named by an hour later
-    rows_twice: bool = False  # an ACK tells of each message twice: as sent, then as it ended
-    balance: int | None = None  # SMS that can still be paid for, in each campaign
+    report_hour_moves: bool = False  # a report's name has the hour of the real send
+    report_copies: bool = False  # each report has a copy, with a name one hour later
+    rows_twice: bool = False  # an ACK has two rows of each message: sent, and the final status
+    balance: int | None = None  # paid SMS in each campaign
     refused: float = 0.02  # shares of the messages sent
     not_delivered: float = 0.04
     pending: float = 0.01
-    unreported: float = 0.0  # sent, but without a row in the ACK
-    stop: float = 0.02  # shares of the recipients reached
+    unreported: float = 0.0  # sent, without a row in the ACK
+    stop: float = 0.02  # shares of the reached recipients
     reply: float = 0.03
-    untold: tuple[Attribute, ...] = ()  # what listings and stats leave out
+    untold: tuple[Attribute, ...] = ()  # attributes missing in listings and stats
     drops: tuple[Drop, ...] = ()
-    # By shell-style patterns of campaign ids: what is turned otherwise for these campaigns' files.
+    # Other values for some campaigns, by shell-style patterns of their ids.
     campaigns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, turned: dict[str, Any], base: "Knobs") -> "Knobs":
-        """`base` with what a mapping says otherwise; ValueError names an unknown knob."""
+        """`base` with the changes of a mapping. Raises ValueError for an unknown knob."""
         unknown = turned.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"no such knob: {', '.join(sorted(unknown))}")
@@ -90,7 +90,7 @@ class Knobs:
         return replace(base, **{**turned, "drops": listed, "untold": untold})
 
     def for_campaign(self, campaign_id: str) -> "Knobs":
-        """As they are turned for one campaign; of several patterns that match, the last wins."""
+        """The knobs for one campaign; of several matching patterns, the last wins."""
         special: dict[str, Any] = {}
         for pattern, turned in self.campaigns.items():
             if fnmatchcase(campaign_id, pattern):
@@ -102,7 +102,7 @@ OF_ALL_CAMPAIGNS = {"refuse_logins", "untold", "drops", "campaigns"}
 
 
 class Panel:
-    """The knobs as they are turned now, and which drops have had their turn."""
+    """The current knobs, and the count of calls for drops."""
 
     def __init__(self, path: Path, base: Knobs) -> None:
         self.path = path
@@ -113,27 +113,27 @@ class Panel:
 
     @property
     def knobs(self) -> Knobs:
-        """How they are turned at this moment."""
+        """The current knobs."""
         seen = stamp(self.path)
         if seen != self._seen:
             self._seen = seen
-            with contextlib.suppress(json.JSONDecodeError):  # being written: it will change again
-                told = json.loads(self.path.read_text()) if seen else {}
-                self._take(Knobs.of(told, self._base))
+            with contextlib.suppress(json.JSONDecodeError):  # half written: it will change again
+                values = json.loads(self.path.read_text()) if seen else {}
+                self._take(Knobs.of(values, self._base))
         return self._knobs
 
     def turn(self, **changes: Any) -> Knobs:
-        """Turn some knobs and leave the others; the file shows it."""
+        """Change some knobs, also in the file."""
         turned = Knobs.of(changes, self.knobs)
         if "drops" in changes:
-            self._times.clear()  # the same drop may be asked for again
+            self._times.clear()  # counts start again for repeated drops
         fresh = self.path.with_name(f".{self.path.name}")
         private.write(fresh, json.dumps(asdict(turned)))
         fresh.replace(self.path)
         return self.knobs
 
     def is_dropped(self, verb: Verb, when: When) -> bool:
-        """Whether the connection breaks at this very operation; asking counts it."""
+        """Whether the connection breaks at this operation; each call counts one operation."""
         drops = [drop for drop in self.knobs.drops if (drop.verb, drop.when) == (verb, when)]
         self._times[verb, when] += 1
         return any(drop.nth == self._times[verb, when] for drop in drops)
@@ -145,7 +145,7 @@ class Panel:
 
 
 def stamp(path: Path) -> tuple[int, ...] | None:
-    """What changes whenever a file is replaced; None while there is none."""
+    """A value that changes whenever a file is replaced; None without a file."""
     try:
         stat = path.stat()
     except FileNotFoundError:

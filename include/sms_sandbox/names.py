@@ -1,4 +1,4 @@
-"""File names, as the page gives them: `SEND-SERVICEID-DATE-HOUR-CAMPAIGNID.csv`."""
+"""File names by the page: `SEND-SERVICEID-DATE-HOUR-CAMPAIGNID.csv`."""
 
 import re
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ NAME = re.compile(r"SEND-([A-Za-z0-9]{5})-([0-9]{8})-([0-9]{4})-([A-Za-z0-9]{1,2
 
 
 class BadName(ValueError):
-    """A name that the nomenclature doesn't allow."""
+    """A name outside the nomenclature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a file's name says."""
+    """The parts of a file's name."""
 
     service_id: str
     date: str
@@ -24,7 +24,7 @@ class Name:
 
     @classmethod
     def parse(cls, stem: str, service_id: str) -> "Name":
-        """The name's parts; BadName says which one is wrong."""
+        """Parse a name. Raises BadName with the wrong part."""
         match = NAME.fullmatch(stem)
         if not match:
             raise BadName("the name is not SEND-SERVICEID-DATE-HOUR-CAMPAIGNID")
@@ -35,7 +35,7 @@ class Name:
         return name
 
     def send_at(self) -> datetime:
-        """The moment asked for, in UTC."""
+        """The requested moment, in UTC."""
         try:
             local = datetime.strptime(self.date + self.hour, "%Y%m%d%H%M").replace(tzinfo=FRANCE)
         except ValueError:
@@ -43,7 +43,7 @@ class Name:
         return local.astimezone(UTC)
 
     def report(self, kind: str, sent_at: datetime | None = None) -> str:
-        """A report's name; its hour is the one asked for, or that of `sent_at`."""
+        """A report's name, with the requested hour, or that of `sent_at`."""
         hour = f"{self.date}-{self.hour}"
         if sent_at is not None:
             hour = f"{sent_at.astimezone(FRANCE):%Y%m%d-%H%M}"

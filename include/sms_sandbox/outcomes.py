@@ -1,7 +1,7 @@
-"""What becomes of each message, drawn from a seed.
+"""The outcome of each message, drawn from a seed.
 
-A fate depends on (seed, campaign id, idremote) and the shares alone: not on the order of rows,
-on other messages, on a restart.
+An outcome depends only on (seed, campaign id, idremote) and the shares: not on the order of rows,
+other messages or a restart.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from typing import NamedTuple
 class Status(IntEnum):
     """IDSTATUS of a delivery report.
 
-    The page lacks its own table "IDSTATUS et STATUS"; the numbers are those that its example
-    ("2;sent") and the provider's public clients use.
+    The page lacks its own table "IDSTATUS et STATUS"; the numbers are those of its example
+    ("2;sent") and of the provider's public clients.
     """
 
     WAITING = 0
@@ -44,14 +44,14 @@ REPLIES = (
     'Vous dites "demain" ?',
     "ARRET",
 )
-NUMBERS = struct.Struct("<4IQ")  # what a message's digest is read as
-WHOLE = 2.0**32  # a 32-bit number divided by it is in [0, 1)
+NUMBERS = struct.Struct("<4IQ")  # the parts of a message's digest
+WHOLE = 2.0**32  # divides a 32-bit number into [0, 1)
 FIRST_ANSWER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How often each outcome happens; kept with a campaign for life."""
+    """The share of each outcome; fixed for a campaign."""
 
     refused: float
     not_delivered: float
@@ -63,7 +63,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a recipient writes back, and how long after the send."""
+    """A recipient's reply, and its delay after the send."""
 
     kind: str  # STOP or SMSMO
     text: str
@@ -71,7 +71,7 @@ class Answer:
 
 
 class Fate(NamedTuple):
-    """What becomes of one message."""
+    """The outcome of one message."""
 
     status: Status
     is_reported: bool
@@ -80,13 +80,13 @@ class Fate(NamedTuple):
 
     @property
     def ticket(self) -> str:
-        """ACKOPERATOR: an identifier that looks like the page's."""
+        """ACKOPERATOR: an identifier in the format of the page's."""
         digits = self.draw[:16].hex()
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 class Lottery:
-    """Draws the fates of one campaign's messages."""
+    """Draws the outcomes of one campaign's messages."""
 
     def __init__(self, seed: int, campaign_id: str, shares: Shares, span: timedelta) -> None:
         """`span` is the time from the send to the delivery report."""
@@ -100,7 +100,7 @@ class Lottery:
         self._span = span
 
     def fate(self, idremote: str) -> Fate:
-        """The one fate of a message."""
+        """The outcome of a message, always the same."""
         hashed = self._hash.copy()
         hashed.update(idremote.encode())
         draw = hashed.digest()
@@ -119,7 +119,7 @@ class Lottery:
         return Status.NOT_DELIVERED if chance >= self._refused else Status.REFUSED
 
     def _answer(self, chance: float, pick: int, delay: float) -> Answer:
-        """Most people answer soon: the delay is cubed. All answer before the delivery report."""
+        """A reply; the delay is cubed, so most are early, and all precede the delivery report."""
         after = FIRST_ANSWER + (self._span - 2 * FIRST_ANSWER) * delay**3
         if chance < self._stop:
             return Answer("STOP", STOPS[pick % len(STOPS)], after)

@@ -1,4 +1,4 @@
-"""Files that hold people's numbers: for this user alone, whatever the umask says."""
+"""Files with phone numbers: private to this user, for any umask."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ FILE, FOLDER = 0o600, 0o700
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing; one that is there keeps its mode."""
+    """Create a folder and its missing parents; an existing folder keeps its mode."""
     for each in reversed([path, *path.parents]):
         if not each.exists():
             each.mkdir(FOLDER, exist_ok=True)
@@ -17,24 +17,24 @@ def make_folder(path: Path) -> None:
 
 
 def opened(path: Path, mode: str, **how: Any) -> IO[Any]:
-    """A file to write or append to."""
+    """Open a private file to write or append to."""
     return open(path, mode, opener=descriptor, **how)
 
 
 def descriptor(path: str | Path, flags: int) -> int:
-    """An open file, taken from others before a byte is in it."""
+    """Open a file, private before any byte is written."""
     file = os.open(path, flags | os.O_CLOEXEC, FILE)
     os.fchmod(file, FILE)
     return file
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a whole file."""
+    """Write a whole file, private."""
     with opened(path, "wb") as file:
         file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def copy(origin: Path, target: Path) -> None:
-    """Copy a file's bytes."""
+    """Copy a file's bytes into a private file."""
     with origin.open("rb") as source, opened(target, "wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)

@@ -1,7 +1,7 @@
-"""The rhythm of the gateway: what is done when, and how fast time passes.
+"""The gateway's loop: its steps, their timing, and the rate of the clock.
 
-One pass of work at a time. Between two passes it waits for exactly the next moment at which
-something is due, or for a client, a knob or the clock to move.
+One pass of work at a time. Between two passes it waits until the next step is due, or until a
+client, a knob or the clock changes something.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from sms_sandbox.intake import Intake
 from sms_sandbox.knobs import stamp
 
 MONTH = 31 * 86400.0  # page, *Security*: "any files older than a month"
-GLANCE = 0.05  # real seconds between two looks at the clock, the knobs and Send
+GLANCE = 0.05  # real seconds between two checks of the clock, the knobs and Send
 SHORTEST_WAIT = 0.001
 
 
 class Provider:
-    """The provider's side of the two directories."""
+    """The provider's work on the two directories."""
 
     def __init__(self, desk: Desk, *, hurry: float | None) -> None:
         self.desk = desk
@@ -37,23 +37,23 @@ class Provider:
         self._at_work = asyncio.Lock()
 
     def begin_upload(self, path: Path) -> None:
-        """A client opens a file to write: it is under way from here on, and not taken yet."""
+        """Note that a client opened a file to write: it is not taken until it is closed."""
         self._intake.uploading[path] += 1
         self.set_pace()
 
     def end_upload(self, path: Path) -> None:
-        """The client closed it, or was cut off."""
+        """Note that the client closed the file, or was cut off."""
         self._intake.uploading -= Counter([path])
         if path.exists():
             self.desk.date(path)
         self.stir()
 
     def stir(self) -> None:
-        """Something moved: look again."""
+        """Wake the loop after a change."""
         self._stirred.set()
 
     async def run(self) -> None:
-        """Work as things come due, until cancelled."""
+        """Work on due steps until cancelled."""
         watch = asyncio.create_task(self._watch(self._outlook()))
         try:
             while True:
@@ -64,14 +64,14 @@ class Provider:
             watch.cancel()
 
     async def recover(self) -> None:
-        """Go on where a former process was stopped."""
+        """Continue the work of a stopped process."""
         for campaign in self._memory.campaigns.values():
             if campaign.stage is Stage.SETTLING:
                 self._intake.finish(campaign)
         await self._delivery.recover()
 
     async def settle(self) -> None:
-        """Do all that can be done at this moment."""
+        """Do all steps that are due now."""
         async with self._at_work:
             while await self._intake.take_in() or await self._delivery.do_next():
                 pass
@@ -79,9 +79,9 @@ class Provider:
             self.set_pace()
 
     def set_pace(self) -> None:
-        """Hurry only while an accepted file waits for its ACK and nothing is under way.
+        """Run the clock fast only while an accepted file waits for its ACK and Send is quiet.
 
-        What is under way in Send is seen; of what a client prepares, the file `hold` tells.
+        Work of a client outside Send is shown by the file `hold`.
         """
         if self.hurry is not None:
             busy = self._intake.is_under_way() or self.desk.place.hold.exists()
@@ -89,7 +89,7 @@ class Provider:
             clock.set_rate(self.desk.place.clock, self.hurry if hurries else 1.0)
 
     def _slow_down(self) -> None:
-        """Let no days pass while the gateway itself is busy; the pass ends with `set_pace`."""
+        """Run the clock at real time during long work; `set_pace` ends it."""
         if self.hurry is not None:
             clock.set_rate(self.desk.place.clock, 1.0)
 
@@ -111,7 +111,7 @@ class Provider:
         yield from (moment + MONTH for moment in self._files().values())
 
     async def _watch(self, seen: list[object]) -> None:
-        """Notice what comes by no client: a moved clock, turned knobs, a file put into Send."""
+        """Wake the loop for changes without a client: the clock, knobs, a file put into Send."""
         while True:
             await asyncio.sleep(GLANCE)
             fresh = self._outlook()
@@ -131,9 +131,9 @@ class Provider:
                 self.desk.note("purged", name=self.desk.shown(path))
 
     def _files(self) -> dict[Path, float]:
-        """What can grow old, with its moment.
+        """The files that can grow old, with their moments.
 
-        A file under way still has real time's date, which may be months off the sandbox's.
+        A file under way is left out: its date is still real time, which may be months off.
         """
         place = self.desk.place
         ages = self.desk.ages(place.send) | self.desk.ages(place.report)

@@ -1,8 +1,8 @@
 """The rows of the files in `Report`, as the page shows them (*Report Directory*).
 
-Where the page is silent: dates are YYYYMMDD and hours HHMM in French local time, as in file names;
-UTF-8, CRLF, no header, and RFC 4180 quotes. `bare` writes the page's own example instead: no
-quotes around a text that holds `;`, a blank after IDSTATUS, a blank inside ACKOPERATOR.
+What the page leaves open: dates are YYYYMMDD and hours HHMM in French local time, as in file names;
+UTF-8, CRLF, no header, and RFC 4180 quotes. `bare` writes the form of the page's own example: no
+quotes around a text with `;`, a blank after IDSTATUS, a blank inside ACKOPERATOR.
 """
 
 from datetime import datetime

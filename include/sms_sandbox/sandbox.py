@@ -1,4 +1,4 @@
-"""The gateway inside a test: a background thread, and a Python handle to everything about it."""
+"""The gateway inside a test: a background thread with a Python handle."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from sms_sandbox.server import Gateway, Plan
 
 
 class Sandbox:
-    """`with Sandbox(root) as gateway:` runs a gateway; its root may be used again afterwards."""
+    """`with Sandbox(root) as gateway:` runs a gateway; its root can be used again afterwards."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Sandbox:
 
     @property
     def host_key(self) -> str:
-        """The line to pin: `ssh-ed25519 AAAA...`."""
+        """The host key for the client: `ssh-ed25519 AAAA...`."""
         return self._gateway.host_key_line
 
     @property
     def client_key_path(self) -> Path | None:
-        """The private key made for the client; None if the account names another login."""
+        """The client's generated private key; None if the account names another login."""
         return self._gateway.client_key_path
 
     @property
@@ -84,7 +84,7 @@ class Sandbox:
 
     @property
     def home(self) -> Path:
-        """What clients see, as a local directory."""
+        """The clients' home, as a local directory."""
         return self._gateway.place.home
 
     @property
@@ -97,50 +97,50 @@ class Sandbox:
         return clock.now(self.clock_path)
 
     def move_clock(self, *, to: datetime) -> None:
-        """Jump forward in sandbox time; all that came due has happened when this returns.
+        """Jump forward in sandbox time, and do all steps that became due.
 
-        What is in Send is taken first: a file can't be older than its submission.
+        Files in Send are taken first: a file can't be older than its submission.
         """
         self.settle()
         clock.move(self.clock_path, to=to)
         self.settle()
 
     def settle(self) -> None:
-        """Wait until nothing more happens without a client, the clock or a knob moving."""
+        """Work until nothing is due without a change of a client, the clock or a knob."""
         self._do(self._gateway.provider.settle())
 
     def settled_names(self) -> list[str]:
-        """What is in Send once the gateway has done its work."""
+        """The names in Send after `settle`."""
         self.settle()
         return sorted(os.listdir(self._gateway.place.send))
 
     def report_names(self) -> list[str]:
-        """What is in Report once the gateway has done its work."""
+        """The names in Report after `settle`."""
         self.settle()
         return sorted(os.listdir(self._gateway.place.report))
 
     def journal(self, what: str | None = None) -> list[dict[str, Any]]:
-        """The journal so far, all of it or one kind of entry."""
+        """The journal so far, all entries or one kind."""
         return list(journal.read(self._gateway.place.journal, what))
 
     def counts(self) -> Counter[str]:
-        """How many entries of each kind the journal has: connection, login, listing ..."""
+        """The number of journal entries by kind: connection, login, listing ..."""
         return journal.counts(self._gateway.place.journal)
 
     def turn(self, **knobs: Any) -> None:
-        """Turn some knobs, leave the others, and let it take effect."""
+        """Change some knobs, and apply them."""
         self._do(self._turn(knobs))
 
     def drop_connection_after(self, verb: Verb, nth: int = 1) -> None:
-        """Cut the connection when the n-th `verb` from now is done, before the answer."""
+        """Cut the connection after the n-th `verb` from now, before its answer."""
         self.turn(drops=[asdict(Drop(verb, "after", nth))])
 
     def drop_connection_before(self, verb: Verb, nth: int = 1) -> None:
-        """Cut the connection instead of doing the n-th `verb` from now."""
+        """Cut the connection instead of the n-th `verb` from now."""
         self.turn(drops=[asdict(Drop(verb, "before", nth))])
 
     def put_report(self, name: str, content: bytes) -> None:
-        """Show a report of the test's own making; one of that name is replaced."""
+        """Put a test's own report into Report; it replaces one of that name."""
         self._do(self._put_report(name, content))
 
     async def _turn(self, knobs: dict[str, Any]) -> None:

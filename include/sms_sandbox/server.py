@@ -1,4 +1,4 @@
-"""The gateway on the wire: its keys, who may come in, and the whole of it put together."""
+"""The gateway as a server: keys, logins, and the assembly of all parts."""
 
 import asyncio
 import contextlib
@@ -21,23 +21,23 @@ from sms_sandbox.knobs import Knobs, Panel, When
 from sms_sandbox.provider import Provider
 from sms_sandbox.sftp import FileSession
 
-MARKER = ".sandbox"  # shown in the home: whoever follows our clock can tell that it is ours
+MARKER = ".sandbox"  # in the home, with the clock's id: clients of a moved clock check it
 
 
 class CannotStart(Exception):
-    """What was asked for can't be set up."""
+    """A gateway that can't be set up as requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a gateway is to be set up."""
+    """The setup of a gateway."""
 
     root: Path
     account: Account = field(default_factory=Account)
     knobs: Knobs = field(default_factory=Knobs)
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free one
-    host_key: Path | None = None  # default: DIR/host_key; made if it isn't there
+    host_key: Path | None = None  # default: DIR/host_key; generated if missing
     seed: int = 1
     start: datetime | None = None  # sandbox time at the very first start; default: now
     hurry: float | None = None  # sandbox seconds in a real one while an ACK is awaited
@@ -45,12 +45,12 @@ class Plan:
 
     @property
     def top_rate(self) -> float:
-        """The fastest that the clock will ever go."""
+        """The highest rate of the clock."""
         return clock.ANY_RATE if self.jumps else max(self.hurry or 1.0, 1.0)
 
 
 class Gateway:
-    """A running gateway; everything that must last is under the plan's root."""
+    """A running gateway; all lasting data is under the plan's root."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -89,17 +89,17 @@ class Gateway:
             listener.close()
             await self._hang_up()
             with contextlib.suppress(clock.ClockFixed):
-                clock.set_rate(self.place.clock, 1.0)  # nobody is here to slow it down
+                clock.set_rate(self.place.clock, 1.0)  # no process could slow it down later
 
     async def _hang_up(self) -> None:
         callers = list(self._callers)
         for caller in callers:
             caller.abort()
         await asyncio.gather(*(caller.wait_closed() for caller in callers))
-        await asyncio.sleep(0)  # their sockets close in the loop's next round
+        await asyncio.sleep(0)  # sockets close in the loop's next round
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         self.desk.journal.close()
 
     @property
@@ -107,7 +107,7 @@ class Gateway:
         return self.place.root / "ready.json"
 
     def _client_key(self) -> Path | None:
-        """Without a login agreed on, a key pair is made for the client."""
+        """A generated key for the client, if the account names no login."""
         account = self.plan.account
         if account.authorized_key is not None or account.password is not None:
             return None
@@ -158,7 +158,7 @@ class Gateway:
 
 
 class Door(asyncssh.SSHServer):
-    """Lets in whom the account names, from where it names; writes down whom it refused."""
+    """Accepts logins by the account and its addresses; refused ones go to the journal."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Door(asyncssh.SSHServer):
 
 
 def _key(path: Path) -> asyncssh.SSHKey:
-    """The private key in a file; made and written there if there is none."""
+    """The private key in a file, generated if missing."""
     if not path.exists():
         private.make_folder(path.parent)
         private.write(path, "")

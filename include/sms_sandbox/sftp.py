@@ -1,4 +1,4 @@
-"""What clients may do with files, and where their connection breaks."""
+"""The clients' SFTP operations, with cuts of the connection."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,10 @@ HIDES: dict[Attribute, tuple[str, ...]] = {
 
 
 class FileSession(asyncssh.SFTPServer):
-    """One client's SFTP session, shut into the home.
+    """One client's SFTP session, limited to the home.
 
-    A plain rename refuses to overwrite and a POSIX rename overwrites, as in OpenSSH. There are
-    no links and no other directories than `Send` and `Report`.
+    A plain rename refuses to overwrite, a POSIX rename overwrites, as in OpenSSH. There are no
+    links, and no directories except `Send` and `Report`.
     """
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], provider: Provider) -> None:
@@ -89,24 +89,24 @@ class FileSession(asyncssh.SFTPServer):
     async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
         await self._begin("list", self._local(path))
         self._desk.note("listing", name=self._desk.shown(self._local(path)))
-        # At once and by hand: the library's own fails if a file is renamed while it is listed.
+        # The library's own listing fails if a file is renamed meanwhile.
         for name in [b".", b"..", *os.listdir(os.fsencode(self._local(path)))]:
             with contextlib.suppress(FileNotFoundError):
-                attrs = self._told(os.lstat(self._local(path + b"/" + name)))
+                attrs = self._attributes(os.lstat(self._local(path + b"/" + name)))
                 yield asyncssh.SFTPName(name, attrs=attrs)
         self._end("list")
 
     async def stat(self, path: bytes) -> Any:
         await self._begin("stat", self._local(path))
-        found = self._told(super().stat(path))
+        attrs = self._attributes(super().stat(path))
         self._end("stat")
-        return found
+        return attrs
 
     def lstat(self, path: bytes) -> Any:
-        return self._told(super().lstat(path))
+        return self._attributes(super().lstat(path))
 
     def fstat(self, file_obj: Any) -> Any:
-        return self._told(super().fstat(file_obj))
+        return self._attributes(super().fstat(file_obj))
 
     def format_longname(self, name: asyncssh.SFTPName) -> None:
         if self._desk.knobs.untold:
@@ -114,9 +114,9 @@ class FileSession(asyncssh.SFTPServer):
         else:
             super().format_longname(name)
 
-    def _told(self, found: Any) -> asyncssh.SFTPAttrs:
-        """A file's attributes, without those of which a knob says nothing is told."""
-        attrs = asyncssh.SFTPAttrs.from_local(found)
+    def _attributes(self, status: Any) -> asyncssh.SFTPAttrs:
+        """A file's attributes, without those that the knob `untold` hides."""
+        attrs = asyncssh.SFTPAttrs.from_local(status)
         for hidden in self._desk.knobs.untold:
             for name in HIDES[hidden]:
                 setattr(attrs, name, None)
@@ -147,8 +147,8 @@ class FileSession(asyncssh.SFTPServer):
         self._end("rename")
 
     async def _begin(self, verb: Verb, path: Path) -> None:
-        """Be as slow as the knob says, or break before anything is done."""
-        if self._is_cut:  # what the client had sent before it noticed
+        """Wait for the knob `latency`, or cut the connection before the operation."""
+        if self._is_cut:  # a request that the client sent before it noticed
             raise asyncssh.SFTPConnectionLost("cut by a knob")
         latency = self._desk.knobs_for(path.stem).latency
         if latency:
@@ -156,7 +156,7 @@ class FileSession(asyncssh.SFTPServer):
         self._break_if(verb, "before")
 
     def _end(self, verb: Verb) -> None:
-        """Break after all is done and before the answer."""
+        """Cut the connection after the operation, before the answer."""
         self._break_if(verb, "after")
 
     def _break_if(self, verb: Verb, when: When) -> None:
