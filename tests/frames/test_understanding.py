@@ -145,7 +145,7 @@ def test_a_stop_list_has_the_columns_of_a_file(campaign: Campaigns, stop_list: o
         (
             pd.DataFrame({"msisdn": ["0639980102", "Madame Lea"]}),
             StopListUnsafe,
-            "stop_list, row 2: the column 'msisdn' holds no number that can be understood",
+            "stop_list, row 2: the column 'msisdn' holds no number that can be read",
         ),
         (
             pd.DataFrame({"msisdn": ["", "0639980101"], "mobile": ["0639980102", ""]}),

@@ -154,7 +154,7 @@ def test_a_quote_in_the_header_never_takes_rows_for_a_name(read):
 
 NOT_UTF8 = r"2, byte 6: this is not UTF-8.*CSV UTF-8 \(comma delimited\).*--encoding cp1252"
 BROKEN = {
-    "UTF-16 without a mark": ("key,name\nk1,Zoé\n".encode("utf-16-le"), "zero bytes in it"),
+    "UTF-16 without a mark": ("key,name\nk1,Zoé\n".encode("utf-16-le"), "it contains zero bytes"),
     "UTF-16 cut short": ("\ufeffkey,name\nk1,Zoé\n".encode("utf-16-le")[:-1], "is not utf-16-le"),
     "a mark alone": ("\ufeff", "line 1: a CSV begins with the names"),
     "cp1252": ("key,name\nk1,Zoé\n".encode("cp1252"), NOT_UTF8),

@@ -351,7 +351,7 @@ def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply)
     assert home.stop_list() == [FIRST + 1, FIRST + 2]
     told = str(failed.value)
     assert told.startswith(f"1 row of {STOP} can't be read and may be a STOP")
-    assert told.endswith(f"then say so: sms quarantine seen {STOP} --reason ...")
+    assert told.endswith(f"then mark them as seen: sms quarantine seen {STOP} --reason ...")
     assert "who?" not in told
     assert not failed.value.retryable
     assert str(pickle.loads(pickle.dumps(failed.value))) == told

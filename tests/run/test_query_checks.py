@@ -255,8 +255,8 @@ def test_a_type_for_programs_in_a_text_is_noted(tmp_path: Path) -> None:
 
 def test_a_list_in_a_text_is_told(tmp_path: Path) -> None:
     assert faults(tmp_path, "A\n{{ tags }}", tags="text[]") == [
-        "message.txt, line 2: tags is a list, a record, a duration or the like, which no text can "
-        "write: let the query return the one value that is meant"
+        "message.txt, line 2: tags is a list, a record, a duration or the like, which a text "
+        "can't show: let the query return the one value that is meant"
     ]
 
 

@@ -105,15 +105,15 @@ class OptOutReading:
         """
         columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
         no_number_rows: list[Ints] = []
-        for found in ordered(self._read, self.file.batches(columns)):
-            self.rejects += [(self.rows + row + 1, reason) for row, reason in found.rejects]
+        for content in ordered(self._read, self.file.batches(columns)):
+            self.rejects += [(self.rows + row + 1, reason) for row, reason in content.rejects]
             self._require_few(len(self.rejects))
-            self.left_out.update(found.left_out)
-            no_number_rows.append(self.rows + found.no_number_rows)
-            self.strange += found.strange
-            self.rows += found.rows
-            numbers += found.opt_outs.num_rows
-            yield found.opt_outs
+            self.left_out.update(content.left_out)
+            no_number_rows.append(self.rows + content.no_number_rows)
+            self.strange += content.strange
+            self.rows += content.rows
+            numbers += content.opt_outs.num_rows
+            yield content.opt_outs
         if self.rows and not numbers and not self.rejects:
             raise SourceError(no_number(self.file, self.numbers, self.rows))
         self._reject_elsewhere(np.concatenate([NO_NUMBERS, *no_number_rows]))

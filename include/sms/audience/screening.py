@@ -319,8 +319,8 @@ class Screener:
         opted_out = opted_out[opted_out != 0]
         keyed = says_so & ~are_blank(keys)
         opted_out_keys = np.column_stack([first[keyed], second[keyed]])
-        found = self._kinds(batch.schema, given)
-        texts = [name for name, kind in found.items() if not isinstance(kind, ValueKind)]
+        kinds_by_name = self._kinds(batch.schema, given)
+        texts = [name for name, kind in kinds_by_name.items() if not isinstance(kind, ValueKind)]
         word_counts = {
             name: kinds.word_counts(given[name]) for name in texts if name in self.computed
         }
@@ -334,7 +334,7 @@ class Screener:
             second,
             opted_out,
             opted_out_keys,
-            found,
+            kinds_by_name,
             word_counts,
         )
 
@@ -355,15 +355,15 @@ class Screener:
 
     def _kinds(self, schema: pa.Schema, given: Mapping[str, pa.Array]) -> dict[str, Found]:
         """For each column the kind from its source, or the kinds that its texts fit."""
-        found: dict[str, Found] = {}
+        by_name: dict[str, Found] = {}
         for name in self.carried:
             kind = kinds.of_field(schema.field(name))
             if kind is not ValueKind.TEXT or name not in self.computed:
-                found[name] = kind
+                by_name[name] = kind
             else:
                 among = kinds.OF_NO_TYPE if self.untyped else kinds.OF_TEXT
-                found[name] = kinds.agreeing(given[name], among)
-        return found
+                by_name[name] = kinds.agreeing(given[name], among)
+        return by_name
 
     @property
     def _reads_national(self) -> bool:
@@ -951,18 +951,18 @@ def _among(values: Word, known: Word) -> Flags:
 
     A table of the low bits, which fits a core's cache, excludes most values first.
     """
-    found = np.zeros(len(values), np.bool_)
+    flags = np.zeros(len(values), np.bool_)
     if not known.size:
-        return found
+        return flags
     bits = values.dtype.type(_TABLE - 1)
     table = np.zeros(_TABLE, np.bool_)
     table[known & bits] = True
     for start in range(0, len(values), ROWS_AT_ONCE):
         some = values[start : start + ROWS_AT_ONCE]
-        found[start : start + ROWS_AT_ONCE] = table[some & bits]
-    likely = np.flatnonzero(found)
-    found[likely] = pd.Series(values[likely]).isin(known).to_numpy(np.bool_)
-    return found
+        flags[start : start + ROWS_AT_ONCE] = table[some & bits]
+    likely = np.flatnonzero(flags)
+    flags[likely] = pd.Series(values[likely]).isin(known).to_numpy(np.bool_)
+    return flags
 
 
 _TABLE = 1 << 21

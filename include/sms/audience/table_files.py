@@ -251,27 +251,27 @@ def _only_with_numbers(file: Table) -> str:
             f"{file.name} has columns of one name ({columns}): call the one that holds the numbers "
             "msisdn, and each other one something else"
         )
-    found: set[str] = set()
+    with_numbers: set[str] = set()
     rows = 0
 
     def with_mobiles(batch: pa.RecordBatch) -> tuple[int, set[str]]:
-        others = [name for name in file.columns if name not in found]
+        others = [name for name in file.columns if name not in with_numbers]
         return batch.num_rows, {name for name in others if _holds_mobiles(batch, name)}
 
     for seen, names in ordered(with_mobiles, file.batches()):  # the first mobile may be late
         rows += seen
-        found |= names
-        if len(found) > 1:
+        with_numbers |= names
+        if len(with_numbers) > 1:
             break
-    if len(found) == 1:
-        return found.pop()
+    if len(with_numbers) == 1:
+        return with_numbers.pop()
     if not rows:
         raise SourceError(
             f"{file.name} has no rows, and which of its columns {columns} is for numbers can't be "
             "told: call that one msisdn"
         )
-    do = " and ".join(repr(name) for name in file.columns if name in found)
-    which = f"{do} do and only one may be meant" if found else "none does"
+    do = " and ".join(repr(name) for name in file.columns if name in with_numbers)
+    which = f"{do} do and only one may be meant" if with_numbers else "none does"
     raise SourceError(
         f"{file.name}: which column holds the numbers? Of {columns}, {which}: call that one "
         "msisdn, in a first line"
@@ -318,7 +318,7 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
     Raises StopListUnsafe for a row whose number can't be read or is in another column, as the row
     may be an opt-out, and for a list of rows without any number.
     """
-    found: list[Ints] = []
+    batches_of_numbers: list[Ints] = []
     without: list[Ints] = []
     rows = 0
 
@@ -336,18 +336,18 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
             [place] = file.places([rows + int(wrong[0]) + 1])
             raise StopListUnsafe(
                 f"{file.name}, {file.place} {place}: the column {column!r} holds no number that "
-                "can be understood, and may be somebody's no: correct it, or take it out"
+                "can be read, and may be an opt-out: correct it, or take it out"
             )
-        found += [numbers.msisdn[numbers.msisdn != 0], meant]
+        batches_of_numbers += [numbers.msisdn[numbers.msisdn != 0], meant]
         without.append(rows + empty)
         rows += len(numbers)
     no_number_rows = np.concatenate([NO_NUMBERS, *without])
-    numbers_found = distinct(np.concatenate([NO_NUMBERS, *found]))
+    numbers_found = distinct(np.concatenate([NO_NUMBERS, *batches_of_numbers]))
     for row, other in elsewhere(file, column, no_number_rows):
         [place] = file.places([row + 1])
         raise StopListUnsafe(
             f"{file.name}, {file.place} {place}: the column {column!r} holds no mobile number and "
-            f"{other!r} does, which may be somebody's no: write it into {column!r}, or take it out"
+            f"{other!r} does, which may be an opt-out: write it into {column!r}, or take it out"
         )
     if rows and not numbers_found.size:
         raise StopListUnsafe(no_number(file, column, rows))
@@ -379,9 +379,9 @@ def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]
 def no_number(file: Table, column: str, rows: int) -> str:
     """The sentence for a list without any number."""
     return (
-        f"{file.name} has {rows:,} rows, and no number in the column {column!r}: a list that stops "
-        f"nobody is not understood. Its columns are {', '.join(map(repr, file.columns))}: call the "
-        "one that holds the numbers msisdn"
+        f"{file.name} has {rows:,} rows, and no number in the column {column!r}: a stop list "
+        f"without numbers is refused. Its columns are {', '.join(map(repr, file.columns))}: call "
+        "the one that holds the numbers msisdn"
     )
 
 
@@ -435,8 +435,8 @@ def found_in(stop_list: Ints, numbers: Ints) -> Ints:
     if not stop_list.size:
         return np.zeros(0, np.int64)
     pieces = (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
-    found = ordered(lambda piece: piece[_is_in(stop_list, piece)], pieces)
-    return np.concatenate([np.zeros(0, np.int64), *found])
+    listed = ordered(lambda piece: piece[_is_in(stop_list, piece)], pieces)
+    return np.concatenate([np.zeros(0, np.int64), *listed])
 
 
 def _is_in(stop_list: Ints, numbers: Ints) -> Flags:

@@ -84,16 +84,16 @@ def _with_own_names(
 
     A name that is set twice, or is also a column, has a kind only if all of its values share it.
     """
-    found: dict[str, ValueKind | None] = {**kinds}
+    current: dict[str, ValueKind | None] = {**kinds}
     for _ in range(_MOST_STEPS):
-        known = _Kinds(found)
+        known = _Kinds(current)
         set_to: dict[str, list[ValueKind | None]] = {}
         for name, kind in _set_by(tree, known):
             set_to.setdefault(name, [kinds[name]] if name in kinds else []).append(kind)
         merged = {**kinds, **{name: _shared(each) for name, each in set_to.items()}}
-        if merged == found:
-            return found
-        found = merged
+        if merged == current:
+            return current
+        current = merged
     return {**kinds, **dict.fromkeys(set_to)}
 
 

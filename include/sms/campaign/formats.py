@@ -128,8 +128,8 @@ def problem_of_pattern(pattern: Any) -> str | None:
 
 def whole(value: Any, default: Any = None, base: int = 10) -> Any:
     """The whole number of a text or a number; decimals are cut off."""
-    found = _read(value) if base == 10 or not isinstance(value, str) else int(value, base)
-    return _or_default("int", None if found is None else int(found), default)
+    exact = _read(value) if base == 10 or not isinstance(value, str) else int(value, base)
+    return _or_default("int", None if exact is None else int(exact), default)
 
 
 def decimal(value: Any, default: Any = None) -> Any:

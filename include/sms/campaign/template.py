@@ -234,8 +234,8 @@ class Template:
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns that must be filled in every row; logic is checked row by row."""
-        found = [piece.name for piece in self.pieces if isinstance(piece, Placeholder)]
-        return tuple(dict.fromkeys(found))
+        names = [piece.name for piece in self.pieces if isinstance(piece, Placeholder)]
+        return tuple(dict.fromkeys(names))
 
     @property
     def words(self) -> tuple[Words, ...]:
@@ -245,10 +245,10 @@ class Template:
     @property
     def computed(self) -> tuple[str, ...]:
         """The columns in logic, whose values are computed with and not only written."""
-        found = [
+        names = [
             name for piece in self.pieces if isinstance(piece, Logic) for name in piece.columns
         ]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(names))
 
     @property
     def notes(self) -> tuple[DocumentFault, ...]:
@@ -442,10 +442,10 @@ def _chains(node: nodes.Node) -> bool:
 
 def _columns(tree: nodes.Template) -> set[str]:
     """The names that a text uses and doesn't set. Jinja's own function would compute constants."""
-    found = meta.TrackingCodeGenerator(_JINJA)
-    found.optimizer = None
-    found.visit(tree)
-    return found.undeclared_identifiers | (set(_JINJA.globals) & _as_columns(tree))
+    generator = meta.TrackingCodeGenerator(_JINJA)
+    generator.optimizer = None
+    generator.visit(tree)
+    return generator.undeclared_identifiers | (set(_JINJA.globals) & _as_columns(tree))
 
 
 def _as_columns(tree: nodes.Template) -> set[str]:

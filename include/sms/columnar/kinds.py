@@ -176,9 +176,9 @@ def word_counts(texts: pa.Array) -> WordCounts:
         flags_of(pc.is_in(words, value_set=pa.array(sorted(known), TEXT))) for known in (YES, NO)
     )
     letter = flags_of(pc.fill_null(pc.equal(pc.utf8_length(words), 1), False)) & (yes | no)
-    found = np.array([filled, flags_of(spelt) & filled, yes, no, letter], np.int64)
+    flags = np.array([filled, flags_of(spelt) & filled, yes, no, letter], np.int64)
     times = np.bincount(column.indices.drop_null().to_numpy(), minlength=len(words))
-    return np.asarray(found @ times.astype(np.int64), np.int64)
+    return np.asarray(flags @ times.astype(np.int64), np.int64)
 
 
 def refined(kind: ValueKind, counts: WordCounts) -> ValueKind:
@@ -216,9 +216,9 @@ def shown(texts: pa.LargeStringArray, kind: ValueKind | None) -> pa.LargeStringA
             return pc.replace_substring_regex(texts, r"\.0$", "")
     elif kind is not ValueKind.TIMESTAMP:
         return texts
-    found = [
+    spellings = [
         None if each is None else str(written(each)) for each in values(texts.to_pylist(), kind)
     ]
     if kind is ValueKind.FLOAT:
-        found = [text and text.removesuffix(".0") for text in found]
-    return pa.array(found, TEXT)
+        spellings = [text and text.removesuffix(".0") for text in spellings]
+    return pa.array(spellings, TEXT)

@@ -391,10 +391,10 @@ class _Values:
 
     def values(self) -> list[Any]:
         """The values of the texts, for logic."""
-        found = values(self.texts.to_pylist(), self.kind)
+        logic_values = values(self.texts.to_pylist(), self.kind)
         for place in np.flatnonzero(self.blank) if self.blank is not None else ():
-            found[place] = BLANK
-        return found
+            logic_values[place] = BLANK
+        return logic_values
 
     def gaps(self, size: int) -> Iterator[tuple[Flags, Reason, "Explain"]]:
         """Yield the rows with gaps, their Reason and its detail."""
@@ -418,7 +418,7 @@ def _pieces(template: Template, batch: pa.RecordBatch, blank: Blank) -> list[_Va
     """The pieces of every row's text. A value is never read as a template."""
     template.require(batch.schema.names)
     known = kinds.of_schema(batch.schema)
-    found = {
+    columns = {
         name: _encoded(
             batch.column(name),
             name,
@@ -427,7 +427,7 @@ def _pieces(template: Template, batch: pa.RecordBatch, blank: Blank) -> list[_Va
         )
         for name in template.columns
     }
-    return [_piece(piece, found, batch.num_rows) for piece in template.pieces]
+    return [_piece(piece, columns, batch.num_rows) for piece in template.pieces]
 
 
 def _piece(piece: Piece, columns: Mapping[str, _Values], size: int) -> _Values:
@@ -589,11 +589,11 @@ def _none_of(texts: pa.Array) -> Flags:
 
 def _are_stopgaps(texts: pa.LargeStringArray) -> Flags:
     """Which values mean that there is none: "-", "Inconnu", "Ne pas contacter"."""
-    found = _none_of(texts)
+    flags = _none_of(texts)
     short = np.flatnonzero(np.diff(bytes_of(texts)[1]) <= LONGEST_STOPGAP)
     some = texts.take(pa.array(short))
-    found[short] = flags_of(pc.fill_null(pc.match_substring_regex(some, STOPGAP), False))
-    return found
+    flags[short] = flags_of(pc.fill_null(pc.match_substring_regex(some, STOPGAP), False))
+    return flags
 
 
 def _with_html(texts: pa.LargeStringArray) -> Flags:

@@ -106,9 +106,9 @@ class Cleaned:
 
     def counted(self, times: Ints) -> Counter[str]:
         """The same, where row `i` counts `times[i]` times."""
-        found, which = np.unique(self.codes, return_inverse=True)
-        counts = np.bincount(which, weights=times[self.rows], minlength=len(found))
-        pairs = zip(found.tolist(), counts.tolist(), strict=True)
+        characters, which = np.unique(self.codes, return_inverse=True)
+        counts = np.bincount(which, weights=times[self.rows], minlength=len(characters))
+        pairs = zip(characters.tolist(), counts.tolist(), strict=True)
         return Counter({name_of(chr(code)): int(count) for code, count in pairs if count})
 
 
@@ -254,8 +254,8 @@ def _among(values: Ints, ordered: Ints) -> Flags:
     if not ordered.size:
         return np.zeros(len(values), np.bool_)
     at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    found: Flags = ordered[at] == values
-    return found
+    flags: Flags = ordered[at] == values
+    return flags
 
 
 def _lengths(flat: pa.Array, *, unicode: bool) -> npt.NDArray[np.int32]:
@@ -387,13 +387,13 @@ def rare_ascii(texts: Bytes) -> Bytes:
 
     They include all of the extension table's, and all that GSM lacks except control characters.
     """
-    found = [np.zeros(0, np.uint8)]
+    pieces = [np.zeros(0, np.uint8)]
     for start in range(0, len(texts), _IN_CACHE):
         some = texts[start : start + _IN_CACHE]
         rare = (some - np.uint8(ord("["))) < 6
         rare |= (some - np.uint8(ord("{"))) < 5
-        found.append(some[np.flatnonzero(rare)])
-    return np.concatenate(found)
+        pieces.append(some[np.flatnonzero(rare)])
+    return np.concatenate(pieces)
 
 
 def is_surely_gsm(texts: Bytes, rare: Bytes) -> bool:

@@ -51,9 +51,9 @@ def meanings_by_row(texts: pa.LargeStringArray, countries: Iterable[str]) -> tup
     for country in filter(written_alike, countries):
         code = f"+{phonenumbers.country_code_for_region(country)}"
         readings += [_after(code, digits), _after(code, pc.utf8_ltrim(digits, "0"))]
-    found = np.concatenate([normalise(each).msisdn for each in readings])
+    msisdns = np.concatenate([normalise(each).msisdn for each in readings])
     rows = np.tile(np.arange(len(texts)), len(readings))
-    return rows[found != 0], found[found != 0]
+    return rows[msisdns != 0], msisdns[msisdns != 0]
 
 
 def _after(code: str, digits: pa.Array) -> pa.Array:

@@ -114,8 +114,8 @@ class _Around:
             np.array([f"{kind}:{word}" for kind, word in own]), return_inverse=True
         )
         table = np.zeros((len(kinds), 128), np.int64)
-        for row, told in enumerate(kinds.tolist()):
-            kind, _, word = told.partition(":")
+        for row, kind_and_word in enumerate(kinds.tolist()):
+            kind, _, word = kind_and_word.partition(":")
             for code in range(128):
                 table[row, code] = _JOINTS.index(joint(chr(code), "", word, kind))
         codes: npt.NDArray[np.int64] = table[which, np.minimum(byte, 127)]

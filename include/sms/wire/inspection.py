@@ -386,9 +386,9 @@ def _last_line_end(piece: Bytes, start: int) -> int:
     """The end of the last whole line; 0 if there is no line feed from `start` on."""
     window = 1 << 12
     for end in range(len(piece), start, -window):
-        found = piece[max(start, end - window) : end].tobytes().rfind(b"\n")
-        if found >= 0:
-            return max(start, end - window) + found + 1
+        line_feed = piece[max(start, end - window) : end].tobytes().rfind(b"\n")
+        if line_feed >= 0:
+            return max(start, end - window) + line_feed + 1
     return 0
 
 
@@ -463,8 +463,8 @@ def _first_broken_quote(content: Bytes, at: Ints, kind: Bytes, inside: Flags) ->
 def _bytes_at(content: Bytes, places: Ints) -> Bytes:
     """The bytes at these positions; a position outside is a line feed."""
     within = (places >= 0) & (places < len(content))
-    found: Bytes = np.where(within, content[np.where(within, places, 0)], np.uint8(_LF))
-    return found
+    signs: Bytes = np.where(within, content[np.where(within, places, 0)], np.uint8(_LF))
+    return signs
 
 
 @dataclass(slots=True)

@@ -189,8 +189,8 @@ def _is_overseas_with_33(msisdn: Ints) -> Flags:
     block = msisdn // 1_000_000
     french = (block >= 33_000) & (block < 34_000)
     overseas = french & _BLOCK_OVERSEAS[np.where(french, block - 33_000, 0)]
-    found: Flags = overseas & (msisdn // 10_000 != _FICTION)
-    return found
+    flags: Flags = overseas & (msisdn // 10_000 != _FICTION)
+    return flags
 
 
 def _count(places: Ints, end: Ints) -> Ints:

@@ -191,9 +191,9 @@ def _quoted_pieces(column: Pieced, dialect: Dialect) -> list[pa.Array | pa.Scala
     special = np.zeros(column.size, np.bool_)
     pieces = []
     for piece in column.pieces:
-        found = _special(piece.texts)
-        if found is not None:
-            special |= piece.by_row(found)
+        flags = _special(piece.texts)
+        if flags is not None:
+            special |= piece.by_row(flags)
             piece = Encoded(pc.replace_substring(piece.texts, '"', '""'), piece.which)
         pieces.append(piece.column())
     if not special.any():
@@ -215,11 +215,11 @@ def _special(fields: pa.LargeStringArray) -> Flags | None:
     """Which fields need quotes; None if none does, as in most campaigns."""
     data, offsets = bytes_of(fields)
     raw = data.tobytes()  # `in` is faster on bytes than on an array
-    found = [np.flatnonzero(data == byte) for byte in NEED_QUOTES if byte in raw]
-    if not found:
+    positions = [np.flatnonzero(data == byte) for byte in NEED_QUOTES if byte in raw]
+    if not positions:
         return None
     special = np.zeros(len(fields), np.bool_)
-    special[rows_of(offsets, np.concatenate(found))] = True
+    special[rows_of(offsets, np.concatenate(positions))] = True
     return special
 
 
