@@ -174,7 +174,7 @@ def test_all_texts_are_judged_and_the_settings_come_first(tmp_path):
 
     assert told.startswith(f"{tmp_path / 'sale' / 'message_warm.txt'}, line 1: ")
     assert "; also message_short.txt, line 1: " in told
-    assert "; also message.txt: is read by nobody" in told
+    assert "; also message.txt: is not used beside variants" in told
 
 
 def test_while_the_settings_are_wrong_no_text_is_missed(tmp_path):
