@@ -79,7 +79,7 @@ def test_a_plan_that_is_read_again_draws_by_the_same_weights(tmp_path, weights, 
     assert list(campaign.weights.values()) == exact
     assert read_again(campaign) == campaign
     assert read_again(campaign).weights == campaign.weights
-    assert read_again(campaign).control_group == Fraction(7, 10**6)
+    assert read_again(campaign).control_share == Fraction(7, 10**6)
 
 
 def test_a_hold_out_needs_no_variants(tmp_path):
@@ -100,7 +100,7 @@ def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
     ("more", "line", "said"),
     [
         ("control_group: 100%\n", 3, "control_group: with 100% there are no recipients"),
-        ("control_group: 101%\n", 3, "control_group: with 101% nobody"),
+        ("control_group: 101%\n", 3, "control_group: with 101% there are no recipients"),
         (
             "control_group: 0.05\n",
             3,
@@ -124,7 +124,7 @@ def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
         (TWO.replace("message_short.txt", "recipients.sql"), 6, "a file's name that ends in .txt"),
         (TWO.replace("    text:", "    txt:"), 5, "variants.short.text: is missing: write the f"),
         (TWO.replace("    text:", "    txt:"), 6, "short.txt: is no known key, did you mean text?"),
-        (TWO.replace("{text: message_warm.txt, weight: 60%}", "a.txt"), 4, "'a.txt' tells no var"),
+        (TWO.replace("{text: message_warm.txt, weight: 60%}", "a.txt"), 4, "'a.txt' is no variant"),
     ],
 )
 def test_what_can_be_no_comparison_is_told_with_its_file_and_line(tmp_path, more, line, said):

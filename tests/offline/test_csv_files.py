@@ -162,7 +162,7 @@ BROKEN = {
     "an Excel workbook": (b"PK\x03\x04\x14\x00", "is an Excel workbook"),
     "an old one": (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel workbook of before 2007"),
     "packed": (b"\x1f\x8b\x08\x00", "compressed by gzip"),
-    "sep= of no delimiter": ("sep=x\nkeyxname\n", "line 1: sep=x names no delimiter"),
+    "sep= of no delimiter": ("sep=x\nkeyxname\n", "line 1: sep=x is not a supported delimiter"),
     "sep= alone": ("sep=;", "line 2: a CSV begins with the names"),
     "two delimiters": ("key;first,name\n", "line 1: , and ; both divide it into 2 names"),
     "a blank first line": ("\nkey,name\n", "line 1: a CSV begins with the names"),
