@@ -552,7 +552,7 @@ def spoken(
 
 @contextlib.contextmanager
 def _changing(folder: Folder) -> Iterator[None]:
-    """Raise ListingFailed if a server fails a listing because a file is renamed meanwhile."""
+    """Raise ListingFailed if a listing fails because one of its files is renamed meanwhile."""
     try:
         yield
     except (FileNotFoundError, asyncssh.SFTPNoSuchFile) as error:

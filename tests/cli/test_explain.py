@@ -12,8 +12,7 @@ def test_a_person_of_whom_nothing_is_known(ledger_url):
 
     assert done.stdout.splitlines() == [
         "+33639980009",
-        "No campaign and no message is known since 2027-01-01 00:00, and no entry of the stop "
-        "list.",
+        "No campaign and no message since 2027-01-01 00:00, and no entry of the stop list.",
         "Now: every campaign whose query returns the number would write to it",
     ]
     told = json.loads(sms("explain", "0639980009", "--json", "--url", ledger_url).stdout)
@@ -45,8 +44,7 @@ def test_a_key_that_no_run_had(ledger_url):
 
     assert done.stdout.splitlines() == [
         "key C-1042",
-        "No campaign and no message is known since 2027-01-01 00:00, and no entry of the stop "
-        "list.",
+        "No campaign and no message since 2027-01-01 00:00, and no entry of the stop list.",
     ]
 
 

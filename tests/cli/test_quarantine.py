@@ -45,7 +45,7 @@ def test_a_report_of_which_nothing_waits_is_refused_in_a_sentence(ledger, ledger
     done = sms("quarantine", "seen", "STOP-x.csv", "--reason", "entered", "--url", ledger_url)
 
     assert done.returncode == 1
-    assert "no row of STOP-x.csv waits for somebody to look at it" in done.stderr
+    assert "no row of STOP-x.csv is unseen" in done.stderr
     assert ledger.reports.unseen_stops() == {STOP: 2}
 
 

@@ -53,4 +53,4 @@ def test_further_back_there_is_more_and_who_is_entered_is_gone(ledger, ledger_ur
     assert entered.returncode == 0
 
     left = sms("replies", "unsure", "--url", ledger_url)
-    assert left.stdout == "No reply of the last 30 days is left to be judged.\n"
+    assert left.stdout == "No reply of the last 30 days is unsure.\n"

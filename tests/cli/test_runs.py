@@ -130,12 +130,12 @@ def test_a_name_that_no_run_or_several_have_is_refused(office: Office, command: 
 
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert unknown.stderr == (
-        "the ledger knows no run, file or campaign winter: see sms runs for those that it knows\n"
+        "the ledger has no run, file or campaign winter: `sms runs` lists them\n"
     )
     assert several.returncode == 1
     assert several.stderr == (
         "scheduled__1 is the id of 2 runs (send__other/scheduled__1, send__spring/scheduled__1): "
-        "give the whole key of one\n"
+        "give the full key of one\n"
     )
 
 

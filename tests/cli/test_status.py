@@ -37,7 +37,7 @@ def test_an_empty_ledger_is_well_and_says_what_was_looked_at(command: Command):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "ok       no file is unknown",
-        "ok       no upload was left unfinished",
+        "ok       no upload was interrupted",
         "ok       no verdict is overdue",
         "ok       no delivery report is overdue",
         "ok       every STOP could be read",
@@ -48,8 +48,8 @@ def test_an_empty_ledger_is_well_and_says_what_was_looked_at(command: Command):
         "ok       no run failed in the last 7 days",
         "ok       no file was rejected in the last 7 days",
         "ok       every delivery report in the last 7 days covers all messages of its file",
-        "ok       no reply is left to be judged",
-        "All is well.",
+        "ok       no reply is unsure",
+        "No problem found.",
     ]
 
 
@@ -83,7 +83,7 @@ def test_a_collector_that_does_not_run_is_a_problem(office: Office, hand: Hand, 
 
     assert name == "collect_replies"
     assert sentence == (
-        "STOPs were last fetched 2 hours ago, 2100-03-01 09:00: see the DAG collect_replies, and "
+        "STOPs were last fetched 2 hours ago, 2100-03-01 09:00: check the DAG collect_replies, and "
         "whether it is paused"
     )
 
@@ -118,7 +118,7 @@ def test_open_cases_and_what_is_overdue_are_problems_by_name(
     }
     done = command("status")
     assert done.returncode == 1
-    assert done.stdout.endswith("Something needs a person: see above.\n")
+    assert done.stdout.endswith("There are problems: see above.\n")
 
 
 def test_a_stop_that_can_not_be_read_is_a_problem(office: Office, command: Command):
@@ -223,7 +223,7 @@ def test_a_campaign_that_starts_all_day_long_is_listed_with_its_first_starts(
     done = command("upcoming", "--days", "1")
 
     assert done.stdout.count(" spring ") == 10
-    assert done.stdout.endswith("spring starts more often: only its first starts are listed\n")
+    assert done.stdout.endswith("spring has more starts: only the first are listed\n")
 
 
 @pytest.mark.parametrize("call", [["upcoming"], ["upcoming", "--json"]])

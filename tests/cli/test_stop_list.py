@@ -68,8 +68,8 @@ def test_an_import_says_which_countries_a_national_number_was_looked_for_in(ledg
 
     assert done.returncode == 0
     assert "1 number in 1 row" in done.stdout
-    assert "of those that campaigns allow: BE, FR" in done.stdout
-    assert "its countries are not known here" in " ".join(done.stderr.split())
+    assert "be a mobile: BE, FR" in done.stdout
+    assert "its countries are not known" in " ".join(done.stderr.split())
 
 
 def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(ledger_url, crm):
@@ -80,7 +80,7 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "2 numbers in 4 rows, from the column 'phone': 2 new to the stop list, 0 in it already",
-        "1 row without a number that is ever written to: 1 landline",
+        "1 row without a number that campaigns can write to: 1 landline",
         "1 date can't be read or in the future: such a number is opted out from now on",
     ]
     assert done.stderr == (
@@ -113,7 +113,7 @@ def test_a_dry_run_changes_nothing(ledger_url, crm):
     done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url, "--dry-run")
 
     assert done.stdout.splitlines() == [
-        "Nothing was changed. This is what an import would do:",
+        "Nothing was changed. An import would do this:",
         "2 numbers in 2 rows, from the column 'phone': 2 new to the stop list, 0 in it already",
     ]
     assert Ledger.connect(ledger_url).stop_list.size() == 0
@@ -192,7 +192,7 @@ def test_a_hashed_list_asks_the_shell_for_its_key_and_says_what_an_export_lacks(
     for given, sentence in {
         "": "the stop list is kept as hashes: set SMS_STOP_LIST_KEY",
         "short": "the stop list's key has 5 characters, and needs 32 or more",
-        "x" * 40: "the stop list is kept as hashes of another key than the one given",
+        "x" * 40: "the stop list has hashes of another key than the given one",
     }.items():
         refused = sms(*show, SMS_STOP_LIST_KEY=given)
         assert (refused.returncode, refused.stdout) == (1, "")
@@ -201,8 +201,8 @@ def test_a_hashed_list_asks_the_shell_for_its_key_and_says_what_an_export_lacks(
     exported = sms("stop-list", "export", "-", "--url", ledger_url)
     assert exported.stdout.splitlines()[1:] == ["+33639980002,2026-07-01T10:05:00.000000Z"]
     assert exported.stderr == (
-        "1 number kept as a hash can't be exported: sending by this file alone writes to people "
-        "who opted out\n"
+        "1 number kept as a hash can't be exported: this file alone does not protect people who "
+        "opted out\n"
     )
     told = sms("explain", "+33639980001", "--url", ledger_url, SMS_STOP_LIST_KEY=key).stdout
     assert "Now: not written to: in the stop list since 2026-07-01 12:05" in told

@@ -52,7 +52,9 @@ def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(desk: Desk) 
     desk.text = "Bonjour {{ name }}, tout est changé !"
     desk.prepare(numbers(3), more=ALWAYS)
 
-    with pytest.raises(LedgerError, match="what was shown is not what one would send"):
+    with pytest.raises(
+        LedgerError, match="the files of one are no longer those of the approved review"
+    ):
         desk.ledger.runs.approve("one", by="Zoe", shown=shown)
 
     assert desk.ledger.runs.get("one").approved_at is None

@@ -133,8 +133,8 @@ def test_who_fell_out_right_before_a_file_left_is_told_so(desk: Desk, gateway: S
     desk.submit(file.stem)
 
     assert (
-        f"excluded: prepared by tests in {file.stem}, left out right before the upload: in the "
-        "stop list by then"
+        f"excluded: prepared by tests in {file.stem}, left out right before the upload, as it "
+        "was in the stop list"
     ) in told(story(desk, 1))
 
 
@@ -149,7 +149,7 @@ def test_who_was_forgotten_is_told_as_perhaps_sent(desk: Desk, gateway: Sandbox)
     [entry] = told(story(desk, 1))
 
     assert entry.startswith(
-        f"uncertain: prepared by tests in {file.stem}, perhaps sent: rows about"
+        f"uncertain: prepared by tests in {file.stem}, perhaps sent: personal data of"
     )
 
 
@@ -169,7 +169,9 @@ def test_a_folder_that_has_expired_is_said_to_be_gone(desk: Desk, gateway: Sandb
     found = story(desk, 1)
 
     assert told(found)[0].endswith("1 SMS; its text has expired with the run's folder")
-    assert found.untold == ("no folder is left of 1 run: whom they excluded is no longer known",)
+    assert found.untold == (
+        "the folders of 1 run are deleted: their exclusions are no longer known",
+    )
 
 
 def test_a_file_that_can_not_be_read_is_told(desk: Desk, gateway: Sandbox) -> None:

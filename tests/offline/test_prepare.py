@@ -261,7 +261,7 @@ def test_a_shell_sees_that_there_was_nobody_to_write_to(campaign, stop_list, tmp
     )
 
     assert (done.returncode, done.stderr) == (3, "")
-    assert done.stdout.endswith("No recipient is left: no file was made.\n")
+    assert done.stdout.endswith("No recipient is left: no file was written.\n")
 
 
 def test_a_wrong_call_says_what_to_write(campaign, recipients, stop_list, tmp_path):

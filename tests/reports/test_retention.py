@@ -189,7 +189,7 @@ def test_tasks_take_the_stop_list_s_key_from_a_connection(home, reply, monkeypat
     with pytest.raises(ConfigurationError, match="set AIRFLOW_CONN_SMS_STOP_LIST_KEY"):
         wiring.ledger().stop_list.require_safe()
     monkeypatch.setenv("AIRFLOW_CONN_SMS_STOP_LIST_KEY", '{"conn_type": "generic"}')
-    with pytest.raises(ConfigurationError, match="key is empty: give the one"):
+    with pytest.raises(ConfigurationError, match="key is empty: give the key"):
         wiring.ledger().stop_list.opted_out(asked)
 
 

@@ -1,1 +1,1 @@
-"""The command `sms`: one module a command."""
+"""The command `sms`; each subcommand, or group of them, has its own module."""

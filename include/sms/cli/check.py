@@ -1,6 +1,6 @@
-"""`sms check`: is a campaign right, as far as that can be known without its rows.
+"""`sms check`: checks campaigns without reading rows.
 
-With --warehouse, the columns of its query are known, too.
+With --warehouse it also reads the columns of their queries.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ def check(
     campaigns: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Campaigns' folders, or their names; without any, all of the settings' folder.",
+            help="Campaigns' folders, or their names. Default: all in the settings' folder.",
             autocompletion=campaign_names,
         ),
     ] = None,
@@ -41,17 +41,17 @@ def check(
         bool,
         typer.Option(
             "--warehouse",
-            help="Also ask each campaign's warehouse for the columns of its query and their types. "
-            "The query is not run. Needs Airflow, and its connections.",
+            help="Also read the names and types of each query's columns from its warehouse, "
+            "without running the query. Needs Airflow and its connections.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check campaigns, also by the settings: every fault with its file and line.
+    """Check campaigns against the settings, and print each fault with its file and line.
 
-    Lists the columns that the query must return; with --warehouse, those that it does return. For
-    a CI: exit status 0 means that no fault was found, 1 that one was, in a campaign, in the
-    settings or on the way to a warehouse.
+    Lists the columns that the query must return; with --warehouse, those that it returns. Exit
+    status, for CI: 0 no fault, 1 a fault in a campaign, in the settings or in the connection to a
+    warehouse.
     """
     with loading():
         from sms import settings
@@ -72,7 +72,7 @@ def check(
         found, bad = load_all(chosen.campaigns_folder)
         faults += bad
         if not found and not bad:
-            complain.print(f"{chosen.campaigns_folder} holds no campaign", markup=False)
+            complain.print(f"{chosen.campaigns_folder} has no campaign", markup=False)
     faults = [one for each in faults for one in _each(each)]
     answers: list[Answer] | None = None
     if warehouse:
@@ -105,7 +105,7 @@ def _named(
             good.append(campaign_named(each))
         except BadCampaign as error:
             broken.append(error)
-        except ConfigurationError:  # told already, and the name is one of the settings' folder
+        except ConfigurationError:  # reported already: the name needs the settings' folder
             if chosen:
                 raise
     return good, broken
@@ -126,7 +126,7 @@ def _asked(campaigns: Iterable["Campaign"]) -> "list[Answer]":
 
 
 def _of_query(campaign: "Campaign", answer: "Answer") -> list[BadCampaign]:
-    """What is wrong with a query and its columns; of a connection, where the campaign names it."""
+    """Faults of a query and its columns; those of a connection, at the campaign's key."""
     from sms.run import checks, query_checks
 
     if answer.fault is None:
@@ -147,7 +147,7 @@ def _print(good: Iterable["Good"], faults: Iterable[Exception]) -> None:
 
 
 def _columns(campaign: "Campaign", answer: "Answer | None") -> str:
-    """What the query must return, or what it does."""
+    """The columns that the query must return, or those that it returns."""
     from sms.run import checks, query_checks
 
     if answer is None:
@@ -155,7 +155,7 @@ def _columns(campaign: "Campaign", answer: "Answer | None") -> str:
     returned = ", ".join(map(str, answer.columns))
     opted_out = " and ".join(query_checks.opted_out(answer.columns))
     return f"{campaign.warehouse} returns: {returned}; " + (
-        f"opted out by: {opted_out}" if opted_out else "no column says who has opted out"
+        f"opted out by: {opted_out}" if opted_out else "no column for opt-outs"
     )
 
 

@@ -1,7 +1,6 @@
-"""How a command ends: an exit status, and one sentence on standard error if it failed.
+"""The end of a command: its exit status, and one sentence on standard error if it failed.
 
-What belongs here: whatever a command may raise, and streams that can't be written. What doesn't:
-the commands.
+What belongs here: errors of commands, and streams that can't be written.
 """
 
 import io
@@ -20,10 +19,10 @@ FAILED = 1
 
 
 def of(command: Callable[[], object]) -> int:
-    """Run a command; what it raises ends in a sentence, not in a traceback."""
+    """Run a command, and return its exit status; an error is printed as a sentence."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # not every terminal has every letter
+            stream.reconfigure(errors="backslashreplace")  # for terminals without some letters
     status = 0
     try:
         command()
@@ -36,7 +35,7 @@ def of(command: Callable[[], object]) -> int:
 
 
 def _in_our_words(error: Exception) -> SmsError | str:
-    """What a person can read; a library's message may quote the value that it could not take."""
+    """The error's sentence; without a library's own message, which may quote data."""
     if isinstance(error, SmsError):
         return error
     if isinstance(error, OSError):
@@ -44,27 +43,27 @@ def _in_our_words(error: Exception) -> SmsError | str:
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     return (
         f"the command failed by an unforeseen {type(error).__name__} in "
-        f"{frame.f_globals.get('__name__')}, line {line}. Its words may quote somebody's data and "
-        "are withheld. Please report it with this place, and what you called"
+        f"{frame.f_globals.get('__name__')}, line {line}. Its message is withheld, as it may quote "
+        "personal data. Please report it with this place, and the command"
     )
 
 
 def _written(stream: TextIO | None) -> bool:
-    """Whether all that was printed got out; what did not is dropped, or Python would try again."""
-    if stream is None:  # it was closed before we began
+    """Whether all output was written; the rest is dropped, or Python would write it again."""
+    if stream is None:  # closed before the start
         return True
     try:
         stream.flush()
     except (OSError, ValueError):
-        _complain("standard output can't be written: some of what the command says is lost")
+        _complain("standard output can't be written: a part of the output is lost")
         with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)
         return False
     return True
 
 
 def _complain(sentence: str) -> None:
-    with suppress(OSError):  # of standard error nobody can be told
+    with suppress(OSError):  # standard error may fail too
         complain.print(sentence, markup=False)

@@ -1,4 +1,4 @@
-"""`sms explain`: one person's story on the terminal, and nowhere else."""
+"""`sms explain`: one person's history, printed on the terminal only."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def explain(
         typer.Argument(
             metavar="NUMBER",
             parser=msisdn,
-            help="A person's number, national or international; a landline, too.",
+            help="A person's number, national or international, also a landline.",
             show_default=False,
         ),
     ] = None,
@@ -36,15 +36,15 @@ def explain(
             "--since",
             parser=instant,
             metavar="ISO",
-            help="How far back campaigns are searched; default: three months. The stop list is "
-            "searched from its beginning.",
+            help="Search campaigns from this time on; default: three months back. The stop list is "
+            "searched as a whole.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one person's story: messages sent, exclusions and their reasons, replies, STOPs.
+    """Show one person's history: messages, exclusions with reasons, replies, STOPs.
 
-    Shows the person's number and texts: for that person, or for their support.
+    The output has the person's number and texts: it is for that person, or for their support.
     """
     from upath import UPath
 
@@ -72,8 +72,8 @@ def explain(
         say.print(f"{explaining.moment(entry.at)}  {shown(line)}", markup=False)
     if not story.entries:
         say.print(
-            f"No campaign and no message is known since {explaining.moment(begin)}, and no entry "
-            "of the stop list."
+            f"No campaign and no message since {explaining.moment(begin)}, and no entry of the "
+            "stop list."
         )
     for each in story.numbers:
         about = f" (+{each.msisdn})" if key is not None else ""
@@ -87,7 +87,7 @@ def _unjudged(broken: int) -> Iterator[str]:
         from sms.words import count
 
         folders = count(broken, "campaign folder")
-        yield f"{folders} can't be read and took no part in the last line: see sms check"
+        yield f"{folders} can't be read and is not in the last line: run sms check"
 
 
 def _now(number: "Standing") -> str:

@@ -1,4 +1,4 @@
-"""The command `sms`: what people and their CI do without Airflow.
+"""The command `sms`: checks, previews, the ledger and the stop list without Airflow.
 
 Exit status: 0 success, 1 error, 2 usage error, 3 no recipient where the campaign says
 `on_empty: skip`. An error is a sentence on standard error.
@@ -34,12 +34,14 @@ from sms.cli.stop_list import stop_list_app
 from sms.clock import PARIS
 from sms.words import are, count, listed
 
-# Each command imports what it needs, so that `--help` and a wrong call are answered at once.
+# Each command imports its modules itself, so that `--help` and usage errors are fast.
 if TYPE_CHECKING:
     from sms.run.offline import Result
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: its schema, and its open cases.")
+ledger_app = typer.Typer(
+    no_args_is_help=True, help="The ledger: upgrade its schema, cancel a file."
+)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(stop_list_app, name="stop-list")
 app.add_typer(quarantine_app, name="quarantine")
@@ -66,7 +68,7 @@ def sms(
 app.command()(check)
 
 
-# When a preview imagines to be sent: an open hour, which names nothing that anybody sees.
+# The send hour of a preview: any open hour; it is not shown.
 SOME_MORNING = datetime(2027, 3, 2, 10, 0, tzinfo=PARIS)
 
 CampaignName = Annotated[
@@ -79,10 +81,10 @@ CampaignName = Annotated[
 ]
 Recipients = Annotated[
     Path,
-    typer.Option("--recipients", help="Whom to write to: CSV with a header, or Parquet."),
+    typer.Option("--recipients", help="The recipients: CSV with a header, or Parquet."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Write to the first so many rows at most.")
+    int | None, typer.Option("--limit", min=1, help="Use at most this number of rows, the first.")
 ]
 
 NOBODY = 3
@@ -94,7 +96,7 @@ def prepare(
     recipients: Recipients,
     stop_list: Annotated[
         Path,
-        typer.Option("--stop-list", help="Everyone who said STOP: CSV or Parquet, of numbers."),
+        typer.Option("--stop-list", help="The opted-out numbers: CSV or Parquet."),
     ],
     at: Annotated[
         datetime,
@@ -102,25 +104,25 @@ def prepare(
             "--at",
             parser=instant,
             metavar="ISO",
-            help="When phones shall ring, such as 2027-03-15T10:00; Paris time unless it says "
-            "otherwise. A closed hour moves on to the next open one.",
+            help="When to send, such as 2027-03-15T10:00; Paris time without an offset. A closed "
+            "hour moves to the next open one.",
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
             "--out",
-            help="The folder to write into. What an earlier prepare wrote there is taken away.",
+            help="The output folder. Files of an earlier prepare in it are deleted.",
         ),
     ],
     run_id: Annotated[
         str | None,
-        typer.Option("--run-id", help="A DAG run's id: names and IDREMOTEs are then that run's."),
+        typer.Option("--run-id", help="A DAG run's id, to get its names and IDREMOTEs."),
     ] = None,
     service_id: Annotated[
         str,
         typer.Option(
-            "--service-id", envvar="SMS_SERVICE_ID", help="The account's, as it stands in names."
+            "--service-id", envvar="SMS_SERVICE_ID", help="The account's, used in file names."
         ),
     ] = "00000",
     limit: Limit = None,
@@ -130,12 +132,12 @@ def prepare(
             "--planned-at",
             parser=instant,
             metavar="ISO",
-            help="When the run is planned, which `local_time` asks; default: at its hour.",
+            help="When the run is planned, for `local_time`; default: at its hour.",
         ),
     ] = None,
     encoding: Encoding = None,
 ) -> None:
-    """Make the very files that the DAG would upload, and say who is left out and why."""
+    """Write the exact files that the DAG would upload, and list exclusions with reasons."""
     with loading():
         from sms import settings
         from sms.cli import terminal
@@ -155,21 +157,21 @@ def prepare(
     )
     with terminal.progress(complain) as watch:
         screened = offline.screen(plan, recipients, stop_list, chosen, watch, encoding=encoding)
-        made = offline.prepare(screened, chosen, out, watch)
-    _tell(made.outcome)
-    for broken in offline.broken_limits(made.outcome, chosen):
+        prepared = offline.prepare(screened, chosen, out, watch)
+    _print_outcome(prepared.outcome)
+    for broken in offline.broken_limits(prepared.outcome, chosen):
         complain.print(f"[yellow]limit[/] {escape(broken)}: the DAG would not send this")
-    for reason in dict.fromkeys(made.hours[stem].reason for stem, _ in made.files):
+    for reason in dict.fromkeys(prepared.hours[stem].reason for stem, _ in prepared.files):
         say.print(f"\n{reason}", markup=False)
-    for stem, written in made.files:
+    for stem, written in prepared.files:
         say.print(f"{out / stem}.csv: {count(written.rows, 'message')}", markup=False)
     if plan.send_at < clock.now():
         complain.print(
             f"[yellow]past[/] {clock.in_paris(plan.send_at)} has passed: the gateway sends such a "
             "file at once"
         )
-    if not made.files:
-        say.print("No recipient is left: no file was made.")
+    if not prepared.files:
+        say.print("No recipient is left: no file was written.")
         raise typer.Exit(NOBODY)
 
 
@@ -178,10 +180,10 @@ def preview(
     campaign: CampaignName,
     recipients: Annotated[
         Path | None,
-        typer.Option("--recipients", help="Whom to write to: CSV with a header, or Parquet."),
+        typer.Option("--recipients", help="The recipients: CSV with a header, or Parquet."),
     ] = None,
     stop_list: Annotated[
-        Path | None, typer.Option("--stop-list", help="Everyone who said STOP: CSV or Parquet.")
+        Path | None, typer.Option("--stop-list", help="The opted-out numbers: CSV or Parquet.")
     ] = None,
     samples: Annotated[
         int, typer.Option("--samples", min=1, max=1000, help="How many messages.")
@@ -189,9 +191,9 @@ def preview(
     limit: Limit = None,
     encoding: Encoding = None,
 ) -> None:
-    """Draw what phones will show: samples, lengths, what is replaced. Writes nothing.
+    """Show sample messages as on a phone, lengths and replaced characters. Writes no file.
 
-    Without recipients, a column's place is filled with its name.
+    Without recipients, columns are shown by their names.
     """
     with loading():
         from sms import settings
@@ -210,7 +212,7 @@ def preview(
             seen = offline.preview(screened, chosen, samples, watch)
     say.print(terminal.phones(seen.messages, unicode=chosen.unicode))
     if seen.outcome:
-        _tell(seen.outcome)
+        _print_outcome(seen.outcome)
 
 
 @app.command()
@@ -226,14 +228,14 @@ def slots(
         str,
         typer.Option(
             "--zone",
-            help="Where people live: a country's code (RE, BE), a French department's (974, 67), "
-            "or alsace_moselle.",
+            help="The recipients' zone: a country code (RE, BE), a French department (974, 67), or "
+            "alsace_moselle.",
         ),
     ] = "FR",
 ) -> None:
-    """Show when marketing may go out: each day's open hours, Paris time, or why it is closed.
+    """Show when marketing may be sent: each day's open hours, Paris time, or why it is closed.
 
-    Elsewhere it is open when it is in Paris and there.
+    Another zone is open when both Paris and the zone are.
     """
     from sms import clock, settings
     from sms.calendar import send_window, zones
@@ -248,7 +250,7 @@ app.command()(explain)
 
 @ledger_app.command()
 def upgrade(url: LedgerUrl) -> None:
-    """Create the ledger's tables, or bring them to this version."""
+    """Create the ledger's tables, or upgrade them to this version."""
     from sms.ledger.ledger import Ledger
 
     Ledger.connect(url).upgrade()
@@ -270,12 +272,12 @@ retention.join(app)
 
 
 def main() -> None:
-    """Run the command; a refusal ends in one sentence, not in a traceback."""
+    """Run the command; an error ends in one sentence, not in a traceback."""
     raise SystemExit(exit_status.of(partial(app, prog_name="sms")))
 
 
-def _tell(outcome: "Result") -> None:
-    """What became of the candidates."""
+def _print_outcome(outcome: "Result") -> None:
+    """Print the counts of candidates, messages and exclusions, and warnings."""
     from sms.cli import terminal
 
     tally, sizes, excluded = outcome.tally, outcome.sizes, outcome.excluded
@@ -303,8 +305,8 @@ def _tell(outcome: "Result") -> None:
         complain.print(f"[cyan]column[/] {escape(column)}: read as {noun}, as all its values are")
     for note in outcome.notes:
         complain.print(f"[yellow]text[/] line {note.line}: {escape(note.problem)}")
-    for told in outcome.unmet:
-        complain.print(f"[yellow]text[/] {escape(told)}")
+    for warning in outcome.unmet:
+        complain.print(f"[yellow]text[/] {escape(warning)}")
     for fault in outcome.faults:
         complain.print(f"[yellow]source[/] {escape(str(fault))}")
     if outcome.slow_because:

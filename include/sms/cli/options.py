@@ -1,4 +1,4 @@
-"""What the commands share: the two consoles, and options that mean the same everywhere."""
+"""Shared parts of the commands: the two consoles, and common options."""
 
 import gc
 import getpass
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from sms.ledger.pseudonyms import Key
 
 STOP_LIST_KEY = "SMS_STOP_LIST_KEY"
-YEARS = range(1970, 2100)  # a day more than Python's own calendar has is an error of another kind
+YEARS = range(1970, 2100)  # well inside Python's own calendar
 MOST_DAYS = 3660
-PAGE = 10_000  # columns where no terminal is: a line is cut nowhere
+PAGE = 10_000  # columns without a terminal, so that no line is cut
 
 say = Console(highlight=False, soft_wrap=True)
 complain = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,7 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows below their headings; numbers are on the right, what can't be shown is escaped."""
+    """Print a table; numbers are right-aligned, unprintable characters are escaped."""
     from rich.table import Table
     from rich.text import Text
 
@@ -65,7 +65,7 @@ def _cell(value: object) -> str:
 
 
 def print_json(value: object) -> None:
-    """Print a value for programs; moments are ISO 8601, in UTC."""
+    """Print a value as JSON; times are ISO 8601, in UTC."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=_plain))
 
 
@@ -76,7 +76,7 @@ def _plain(value: object) -> object:
 
 
 def open_ledger(url: str, actor: str) -> "Ledger":
-    """The ledger of a command, whose events `actor` signs, its schema checked."""
+    """A command's ledger, after a check of its schema; `actor` is recorded in its events."""
     from sms.ledger.ledger import Ledger
 
     ledger = Ledger.connect(url, actor=actor, key=_stop_list_key)
@@ -99,7 +99,7 @@ def _stop_list_key() -> "Key":
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load modules without looking for garbage among what stays: a tenth of a second less."""
+    """Import modules without garbage collection, which saves a tenth of a second."""
     gc.disable()
     yield
     gc.freeze()
@@ -114,14 +114,14 @@ def campaign_named(named: str) -> "Campaign":
 
 
 def campaign_names(incomplete: str) -> list[str]:
-    """The names of campaigns that begin so, for the shell's completion."""
+    """The campaigns whose names begin with `incomplete`, for the shell's completion."""
     from sms.campaign import by_name
 
     return by_name.names(incomplete)
 
 
 def instant(written: str) -> datetime:
-    """A moment as it is written on the command line; Paris time unless it says otherwise."""
+    """A date and time from the command line; Paris time without an offset."""
     try:
         read = datetime.fromisoformat(written)
     except ValueError as error:
@@ -130,8 +130,7 @@ def instant(written: str) -> datetime:
         ) from error
     if read.year not in YEARS:
         raise typer.BadParameter(
-            f"{written!r} is beyond the calendar: write a day of the years {YEARS[0]} to "
-            f"{YEARS[-1]}"
+            f"{written!r} is out of range: write a day of the years {YEARS[0]} to {YEARS[-1]}"
         )
     return read if read.tzinfo else read.replace(tzinfo=PARIS)
 
@@ -143,13 +142,13 @@ def encoding(written: str) -> str:
     read = codec_name(written)
     if read is None:
         raise typer.BadParameter(
-            f"{written!r} is no encoding that is known: write one such as cp1252 or utf-16-le"
+            f"{written!r} is no known encoding: write one such as cp1252 or utf-16-le"
         )
     return read
 
 
 def person() -> str:
-    """Who is at the keyboard, as far as the machine knows."""
+    """The name of the user who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -157,7 +156,7 @@ def person() -> str:
 
 
 def msisdn(written: str) -> int:
-    """A person's number on the command line, in any spelling that a stop list may have."""
+    """A person's number from the command line, in any notation."""
     from sms.privacy.dialling import dialled
 
     read = dialled(written)
@@ -179,7 +178,7 @@ Encoding = Annotated[
         "--encoding",
         parser=encoding,
         metavar="NAME",
-        help="What a CSV that is not UTF-8 is written in, such as cp1252 (Excel's plain CSV on "
+        help="The encoding of a CSV that is not UTF-8, such as cp1252 (Excel's plain CSV on "
         "Windows).",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`sms quarantine`: what a person says of rows of reports that can't be read."""
+"""`sms quarantine`: marks unreadable rows of reports as seen."""
 
 from typing import Annotated
 
@@ -8,13 +8,13 @@ from sms.cli.options import LedgerUrl, open_ledger, person, say
 from sms.words import count
 
 quarantine_app = typer.Typer(
-    no_args_is_help=True, help="Rows of reports that can't be read: say that you have looked."
+    no_args_is_help=True, help="Unreadable rows of reports: mark them as seen."
 )
 
 
 @quarantine_app.callback()
 def quarantine() -> None:
-    """Rows of reports that can't be read: say that you have looked."""
+    """Unreadable rows of reports: mark them as seen."""
 
 
 @quarantine_app.command()
@@ -25,7 +25,7 @@ def seen(
     reason: Annotated[
         str,
         typer.Option(
-            "--reason", help="What became of the rows; it is kept beside them, with your name."
+            "--reason", help="How the rows were handled; it is stored with them and your name."
         ),
     ],
     url: LedgerUrl,
@@ -34,12 +34,12 @@ def seen(
         typer.Option("--line", help="Only the row at this line; may be given several times."),
     ] = None,
 ) -> None:
-    """Say that a report's unreadable rows were looked at, and every STOP among them entered.
+    """Mark a report's unreadable rows as seen, after each STOP among them was entered.
 
-    Files are sent again from then on. A row that comes later is asked about anew.
+    Then files are sent again. A row that comes later needs a new mark.
     """
     if not reason.strip():
-        raise typer.BadParameter("say what became of them", param_hint="--reason")
+        raise typer.BadParameter("say how the rows were handled", param_hint="--reason")
     ledger = open_ledger(url, f"{person()} by sms quarantine seen")
     lines = ledger.reports.mark_seen(report, line or None, reason=reason.strip())
     say.print(

@@ -1,4 +1,4 @@
-"""`sms replies`: what people answered, where somebody has to read it."""
+"""`sms replies`: replies that need an operator's decision."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -8,12 +8,12 @@ import typer
 from sms.cli.options import MOST_DAYS, LedgerUrl, open_ledger, person, say
 from sms.words import count
 
-replies_app = typer.Typer(no_args_is_help=True, help="What people answered.")
+replies_app = typer.Typer(no_args_is_help=True, help="Replies that need a decision.")
 
 
 @replies_app.callback()
 def replies() -> None:
-    """What people answered."""
+    """Replies that need a decision."""
 
 
 @replies_app.command()
@@ -21,10 +21,10 @@ def unsure(
     url: LedgerUrl,
     days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS, help="How far back.")] = 30,
 ) -> None:
-    """Show replies that may ask to be left alone, and are not certain to.
+    """Show replies that may ask to stop, but do not clearly say so.
 
-    Whoever asks for certain is in the stop list already. These go on being written to until
-    somebody enters them.
+    A number with a clear STOP is in the stop list already. These numbers still get messages until
+    they are entered.
     """
     from sms import clock
     from sms.clock import PARIS
@@ -38,8 +38,8 @@ def unsure(
         say.print(f"+{msisdn}  {at:%Y-%m-%d %H:%M}  {to}  {shown(reply.message)}", markup=False)
     if found:
         say.print(
-            "Put the numbers of those who mean STOP into a file, and: "
+            "To opt numbers out, write them to a file, and run: "
             'sms stop-list import FILE --source "by hand"'
         )
     else:
-        say.print(f"No reply of the last {count(days, 'day')} is left to be judged.")
+        say.print(f"No reply of the last {count(days, 'day')} is unsure.")

@@ -1,4 +1,4 @@
-"""`sms forget` and `sms replay`: a person out of the ledger, archived reports back into it."""
+"""`sms forget` erases a person from the ledger; `sms replay` loads archived reports again."""
 
 import sys
 from typing import Annotated
@@ -14,7 +14,7 @@ def forget(
         str,
         typer.Argument(
             metavar="NUMBER",
-            help="Whose; - reads it from standard input, so that no shell remembers it.",
+            help="The number; - reads it from standard input, so that it is in no shell history.",
         ),
     ],
     url: LedgerUrl,
@@ -38,10 +38,10 @@ def forget(
         markup=False,
     )
     for each in kept:
-        end = f"{each.until:%Y-%m-%d}" if each.until else "a person deletes it"
+        end = f"{each.until:%Y-%m-%d}" if each.until else "it is deleted by hand"
         say.print(f"still in {each.place} until {end}", markup=False)
     say.print(
-        "Folders of other runs may name them among candidates, until they expire too.",
+        "Folders of other runs may have the person among their candidates, until they expire too.",
         markup=False,
     )
 
@@ -49,7 +49,7 @@ def forget(
 def _how(hashed: bool, wanted: bool) -> str:
     if hashed:
         return ", as a hash"
-    return ", as a number still, for it stands beside its own hash" if wanted else ""
+    return ", still as a number, as its hash is in the list too" if wanted else ""
 
 
 def replay(
@@ -81,12 +81,12 @@ def replay(
     for name, rows in ledger.reports.unseen_stops().items():
         say.print(
             f"{count(rows, 'row')} of {name} can't be read and may be a STOP: nothing is sent "
-            "until a person has looked, and says so by `sms quarantine seen`.",
+            "until they are marked by `sms quarantine seen`.",
             markup=False,
         )
 
 
 def join(app: typer.Typer) -> None:
-    """Make them commands of `sms`."""
+    """Add these commands to `sms`."""
     app.command()(forget)
     app.command()(replay)

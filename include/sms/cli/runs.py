@@ -1,4 +1,4 @@
-"""`sms runs` and `sms report`: how did it go, read from the ledger."""
+"""`sms runs` and `sms report`: the results of runs, read from the ledger."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -37,7 +37,7 @@ def runs(
     days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS, help="How far back.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs of the last days and of those to come: status, recipients, deliveries.
+    """List the runs of the last days and the coming ones: status, recipients, deliveries.
 
     Proofs are not listed.
     """
@@ -73,8 +73,8 @@ def report(
         str,
         typer.Argument(
             metavar="RUN",
-            help="A run's key or Airflow id, the name of one of its files, or a campaign, whose "
-            "latest run is shown.",
+            help="A run's key or Airflow id, the name of one of its files, or a campaign, for its "
+            "latest run.",
         ),
     ],
     url: LedgerUrl,
@@ -126,9 +126,9 @@ def _print_head(summary: "Summary", line: "RunLine | None") -> None:
         "folder": run.folder,
     }
     width = max(map(len, lines))
-    for name, told in lines.items():
-        if told:
-            say.print(f"{name:<{width}}  {told}", markup=False)
+    for name, value in lines.items():
+        if value:
+            say.print(f"{name:<{width}}  {value}", markup=False)
 
 
 def _print_recipients(summary: "Summary") -> None:
@@ -163,12 +163,12 @@ def _print_outcomes(summary: "Summary", late: int) -> None:
     from sms.reports.notices import OUTCOMES
 
     say.print("\nDelivery", style="bold")
-    told = asdict(summary.outcomes)
+    outcomes = asdict(summary.outcomes)
     print_table(
         ("messages", ""),
         [
             (summary.sent, f"sent, in {count(summary.segments, 'SMS', 'SMS')}"),
-            *((told[name], name.replace("_", " ")) for name in OUTCOMES if told[name]),
+            *((outcomes[name], name.replace("_", " ")) for name in OUTCOMES if outcomes[name]),
         ],
     )
     answers = f"{count(summary.stops, 'STOP')}, {count(summary.replies, 'reply', 'replies')}"
@@ -190,20 +190,20 @@ def _plain(
     summary: "Summary", files: "list[Submission]", line: "RunLine | None", late: int
 ) -> dict[str, Any]:
     names = ("stem", "state", "send_at", "zone", "messages", "segments", "due_at", "reported_at")
-    told = asdict(summary)
+    fields = asdict(summary)
     return {
-        **told.pop("run"),
+        **fields.pop("run"),
         "status": line.status if line else "proof",
         "failed_at": line and line.failed_at,
         "failed_task": line and line.failed_task,
         "failed_why": line and line.failed_why,
-        **told,
+        **fields,
         "late_stops": late,
         "files": [{name: getattr(each, name) for name in names} for each in files],
     }
 
 
 def join(app: typer.Typer) -> None:
-    """Make them commands of `sms`."""
+    """Add these commands to `sms`."""
     app.command()(runs)
     app.command()(report)

@@ -1,4 +1,4 @@
-"""`sms status` and `sms upcoming`: is anything wrong, and what goes out next."""
+"""`sms status` and `sms upcoming`: open problems, and upcoming files."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -26,15 +26,15 @@ def status(
     days: Annotated[
         int,
         typer.Option(
-            "--days", min=1, max=366, help="How far back failed runs and rejected files are shown."
+            "--days", min=1, max=366, help="Show failed runs and rejected files of so many days."
         ),
     ] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Check that nothing is wrong: open cases, overdue reports, unread STOPs, broken folders.
+    """Check for problems: open cases, overdue reports, unread STOPs, broken folders.
 
-    Reads the ledger and the campaigns' folders; asks neither Airflow nor the gateway. Exit status
-    1 if anything needs a person.
+    Reads the ledger and the campaigns' folders, neither Airflow nor the gateway. Exit status 1 if
+    there is a problem.
     """
     from sms import clock, settings
     from sms.campaign.definition import load_all
@@ -56,7 +56,7 @@ def status(
                 say.print(f"         {shown(case)}", markup=False)
             if each.cases[LISTED:]:
                 say.print(f"         and {len(each.cases) - LISTED:,} more")
-        say.print("All is well." if is_well(found) else "Something needs a person: see above.")
+        say.print("No problem found." if is_well(found) else "There are problems: see above.")
     if not is_well(found):
         raise typer.Exit(1)
 
@@ -66,9 +66,9 @@ def upcoming(
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How far ahead.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """List what goes out next: files that wait for their hour, and the starts of schedules.
+    """List upcoming files and scheduled starts of campaigns.
 
-    A paused campaign does not start; which are paused, only Airflow knows.
+    Paused campaigns are listed too, as only Airflow knows which are paused.
     """
     from sms import clock, settings
     from sms.campaign.definition import load_all
@@ -106,7 +106,7 @@ def upcoming(
             ((e.starts_at, e.campaign, e.send_at or "not at all", e.why) for e in starts),
         )
         for name in dict.fromkeys(each.campaign for each in starts if each.more):
-            say.print(f"{name} starts more often: only its first starts are listed", markup=False)
+            say.print(f"{name} has more starts: only the first are listed", markup=False)
     else:
         say.print(f"No campaign starts by schedule in the next {count(days, 'day')}.")
     for error in broken:
@@ -114,6 +114,6 @@ def upcoming(
 
 
 def join(app: typer.Typer) -> None:
-    """Make them commands of `sms`."""
+    """Add these commands to `sms`."""
     app.command()(status)
     app.command()(upcoming)

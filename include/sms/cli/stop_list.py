@@ -1,4 +1,4 @@
-"""`sms stop-list`: who said no, as a list of its own. It is by number, never by campaign."""
+"""`sms stop-list`: the opted-out numbers, which hold for all campaigns."""
 
 import sys
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from sms.ledger.records import Import
 
 stop_list_app = typer.Typer(
-    no_args_is_help=True, help="Who said no: import, export, look up, remove."
+    no_args_is_help=True, help="The opted-out numbers: import, export, look up, remove."
 )
 
 STDOUT = Path("-")
 SUFFIXES = (".csv", ".parquet")
-LINES = 5  # that a sentence names
+LINES = 5  # named in a sentence
 
 
 @stop_list_app.command("import")
@@ -33,39 +33,39 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV or Parquet. Numbers are in the column msisdn, else in the only one that "
-            "holds mobile numbers; when people opted out is in the column opted_out_at, if there "
-            "is one.",
+            help="CSV or Parquet. The numbers are in the column msisdn, or in the only column with "
+            "mobile numbers; the time of the opt-out is in the column opted_out_at, if there is "
+            "one.",
         ),
     ],
     source: Annotated[
         str,
-        typer.Option("--source", help="Which tool or list this is: it is kept with each number."),
+        typer.Option("--source", help="The tool or list; its name is stored with each number."),
     ],
     url: LedgerUrl,
     date_column: Annotated[
         str | None,
         typer.Option(
             "--date-column",
-            help="The column that says when people opted out, Paris time unless it says otherwise; "
-            "'column 2' in a CSV without a header.",
+            help="The column with the time of the opt-out, Paris time without an offset; 'column "
+            "2' in a CSV without a header.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show what an import would do, and change nothing.")
     ] = False,
     encoding: Encoding = None,
 ) -> None:
-    """Enter another tool's opt-outs. The earliest of a number is kept; importing again is safe.
+    """Enter another tool's opt-outs. A number keeps its earliest one; importing again is safe.
 
-    Exit status 1 if a row can't be understood, for it may be somebody's no: all others are entered.
+    Exit status 1 if a row can't be read, as it may be an opt-out; all other rows are entered.
     """
     from sms import clock
     from sms.audience.opt_out_files import OptOutReading
     from sms.columnar import text
 
     if not source.strip():
-        raise typer.BadParameter("name the tool or list that this is", param_hint="--source")
+        raise typer.BadParameter("name the tool or list", param_hint="--source")
     text.use_lean_memory()
     ledger = _ledger(url, "import")
     reading = OptOutReading.of(file, clock.now(), date_column, encoding, _countries())
@@ -73,25 +73,25 @@ def import_(
         reading.batches(), named=source.strip(), file=file.name, trial=dry_run
     )
     if dry_run:
-        say.print("Nothing was changed. This is what an import would do:")
-    for line in _told(reading, done, source.strip()):
+        say.print("Nothing was changed. An import would do this:")
+    for line in _summary(reading, done, source.strip()):
         say.print(line, markup=False)
     if reading.rejects:
         raise _rejected(reading)
 
 
 def _countries() -> list[str]:
-    """Where the campaigns of the settings' folder may write to."""
+    """The allowed countries of the campaigns in the settings' folder."""
     from sms import settings
     from sms.campaign.definition import load_all
 
     campaigns, broken = load_all(settings.load().campaigns_folder)
     for error in broken:
-        complain.print(f"[yellow]note[/] its countries are not known here: {escape(str(error))}")
+        complain.print(f"[yellow]note[/] its countries are not known: {escape(str(error))}")
     return sorted({country for each in campaigns for country in each.allowed_countries})
 
 
-def _told(reading: "OptOutReading", done: "Import", source: str) -> Iterator[str]:
+def _summary(reading: "OptOutReading", done: "Import", source: str) -> Iterator[str]:
     from sms.telecom.national import is_ambiguous
 
     known = done.numbers - done.new - done.removed
@@ -102,23 +102,20 @@ def _told(reading: "OptOutReading", done: "Import", source: str) -> Iterator[str
     )
     if is_ambiguous(reading.countries):
         yield (
-            "A number without a country's code is entered for each country where it can be a "
-            f"mobile, of those that campaigns allow: {', '.join(reading.countries)}"
+            "A number without a country code is entered for each allowed country in which it can "
+            f"be a mobile: {', '.join(reading.countries)}"
         )
     if done.again:
         yield (
-            f"{done.again:,} of the new were removed from the stop list once, and {source} names "
-            "them still or again: whoever wants messages must be taken off there, too"
+            f"{done.again:,} of the new were removed from the stop list once, and {source} still "
+            "has them: to send to them again, remove them there too"
         )
     if done.removed:
-        yield (
-            f"{done.removed:,} stay removed: nothing is said of them that was not known when they "
-            "were removed"
-        )
+        yield (f"{done.removed:,} stay removed: the list has no later opt-out of them")
     if reading.left_out:
         reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in reading.left_out.items())
         rows = count(reading.left_out.total(), "row")
-        yield f"{rows} without a number that is ever written to: {reasons}"
+        yield f"{rows} without a number that campaigns can write to: {reasons}"
     if reading.strange:
         yield (
             f"{count(reading.strange, 'date')} can't be read or in the future: "
@@ -127,7 +124,7 @@ def _told(reading: "OptOutReading", done: "Import", source: str) -> Iterator[str
 
 
 def _rejected(reading: "OptOutReading") -> SourceError:
-    """Where the rows are that may be somebody's no, told and written beside the list."""
+    """The error for unreadable rows; writes them into a file beside the list."""
     file, beside = (
         reading.file,
         reading.file.path.with_name(f"{reading.file.path.name}.rejects.csv"),
@@ -135,7 +132,7 @@ def _rejected(reading: "OptOutReading") -> SourceError:
     lines = [*islice(file.places([row for row, _ in reading.rejects]), LINES)]
     more = ", ..." if len(reading.rejects) > LINES else ""
     word = file.place + ("" if len(reading.rejects) == 1 else "s")
-    told = (
+    message = (
         f"{count(len(reading.rejects), 'row')} of {file.path} can't be read and may be an opt-out "
         f"({word} {', '.join(map(str, lines))}{more}; numbers were looked for in "
         f"{reading.numbers!r})"
@@ -144,22 +141,22 @@ def _rejected(reading: "OptOutReading") -> SourceError:
         reading.write_rejects(beside)
     except StorageFailed as error:
         return SourceError(
-            f"{told}. They can't be listed in {beside} ({error.why}). Correct them in the list and "
-            "import it again"
+            f"{message}. They can't be listed in {beside} ({error.why}). Correct them in the list "
+            "and import it again"
         )
     return SourceError(
-        f"{told}: all are listed in {beside}. Correct them in the list and import it again"
+        f"{message}: all are listed in {beside}. Correct them in the list and import it again"
     )
 
 
 @stop_list_app.command()
 def export(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .csv or .parquet to write; - writes CSV out.")
+        Path, typer.Argument(metavar="FILE", help="A .csv or .parquet to write; - prints CSV.")
     ],
     url: LedgerUrl,
 ) -> None:
-    """Write the stop list in the shape that import and prepare --stop-list read."""
+    """Write the stop list in the format of import and prepare --stop-list."""
     from sms.audience import opt_out_files
 
     ledger = _ledger(url, "export")
@@ -177,15 +174,15 @@ def export(
 def _tell_of_hashes(ledger: "Ledger") -> None:
     if hashed := ledger.stop_list.count_hashed():
         complain.print(
-            f"{count(hashed, 'number')} kept as a hash can't be exported: sending by this file "
-            "alone writes to people who opted out",
+            f"{count(hashed, 'number')} kept as a hash can't be exported: this file alone does not "
+            "protect people who opted out",
             markup=False,
         )
 
 
 @stop_list_app.command()
 def show(number: Msisdn, url: LedgerUrl) -> None:
-    """Say whether a number is in the stop list, since when and why, with its whole history."""
+    """Show whether a number is in the stop list, since when and why, and its history."""
     from sms.privacy import story
 
     history = _ledger(url, "show").people.history(number)
@@ -198,13 +195,13 @@ def show(number: Msisdn, url: LedgerUrl) -> None:
 def remove(
     number: Msisdn,
     reason: Annotated[
-        str, typer.Option("--reason", help="Why; it is kept for ever, with your name.")
+        str, typer.Option("--reason", help="The reason; it is stored for ever, with your name.")
     ],
     url: LedgerUrl,
 ) -> None:
-    """Take a number off the stop list. What was there stays on record, and a new STOP wins."""
+    """Remove a number from the stop list. Its history stays, and a new STOP enters it again."""
     if not reason.strip():
-        raise typer.BadParameter("say why: it is kept for ever", param_hint="--reason")
+        raise typer.BadParameter("give a reason: it is stored for ever", param_hint="--reason")
     _ledger(url, "remove").stop_list.remove(number, reason=reason.strip())
     say.print(
         "Removed from the stop list, and kept in its history. Campaigns may write to this number "

@@ -1,4 +1,4 @@
-"""What the command line draws: phones, histograms, tables, progress."""
+"""Terminal output: phones, histograms, tables, progress."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ MOST_CHARACTERS = 12  # replaced ones that are listed
 
 
 def phones(messages: pa.RecordBatch, *, unicode: bool) -> RenderableType:
-    """Some messages (oadc, msg, segments, variant if any) side by side, as phones show them."""
+    """Messages (oadc, msg, segments, variant if any) side by side, as on phones."""
     lengths = (gsm.utf16_units if unicode else gsm.septets)(messages["msg"])
     return Columns(
         [
@@ -35,7 +35,7 @@ def phones(messages: pa.RecordBatch, *, unicode: bool) -> RenderableType:
 
 
 def _heading(row: Mapping[str, str]) -> str:
-    """The sender, as on a phone, and the variant that it is."""
+    """The sender, and the variant if there is one."""
     return f"{row['oadc']}, variant {row['variant']}" if "variant" in row else row["oadc"]
 
 
@@ -51,7 +51,7 @@ def _phone(text: str, heading: str, segments: int, length: int) -> RenderableTyp
 
 
 def histogram(segments: Mapping[int, int]) -> RenderableType:
-    """How many messages take how many SMS, as bars."""
+    """The number of messages by SMS per message, as bars."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     most = max(segments.values(), default=0)
     for size, count in sorted(segments.items()):
@@ -61,7 +61,7 @@ def histogram(segments: Mapping[int, int]) -> RenderableType:
 
 
 def variants(counted: Mapping[str, Mapping[int, int]]) -> RenderableType:
-    """How many messages, and how many SMS, each variant has."""
+    """The messages and SMS of each variant."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
     for name, segments in counted.items():
@@ -70,7 +70,7 @@ def variants(counted: Mapping[str, Mapping[int, int]]) -> RenderableType:
 
 
 def reasons(excluded: Mapping[str, int]) -> RenderableType:
-    """Who is left out and why, the most frequent first."""
+    """The exclusions by reason, the most frequent first."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
     for code, count in sorted(excluded.items(), key=lambda item: -item[1]):
@@ -79,7 +79,7 @@ def reasons(excluded: Mapping[str, int]) -> RenderableType:
 
 
 def replaced(characters: Mapping[str, int]) -> RenderableType:
-    """Which characters give way to which, and how often."""
+    """The replaced characters, with their replacements and counts."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
     ranked = sorted(characters.items(), key=lambda item: -item[1])
@@ -92,7 +92,7 @@ def replaced(characters: Mapping[str, int]) -> RenderableType:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Watch]:
-    """Bars on a terminal, nothing elsewhere."""
+    """Progress bars on a terminal; nothing without one."""
     bars = Progress(
         TextColumn("{task.description:>10}"),
         BarColumn(BAR),
@@ -102,12 +102,12 @@ def progress(console: Console) -> Iterator[Watch]:
         disable=not console.is_terminal,
         transient=True,
     )
-    known: dict[str, TaskID] = {}
+    tasks: dict[str, TaskID] = {}
 
     def watch(stage: str, rows: int, of: int | None) -> None:
-        if stage not in known:
-            known[stage] = bars.add_task(stage, total=of)
-        bars.update(known[stage], completed=rows, total=of)
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=of)
+        bars.update(tasks[stage], completed=rows, total=of)
 
     with bars:
         yield watch if console.is_terminal else unwatched

@@ -1,6 +1,5 @@
-"""Our memory in PostgreSQL: what was planned, sent, answered, and who must not be written to.
+"""The ledger in PostgreSQL: runs, sent files, reports, replies, and the stop list.
 
-`ledger.Ledger` is the door for all others, with a wing for each subject: runs, submissions,
-stop_list, reports, people. Everything lives in the schema `sms`, so that it may share a database
-with Airflow's own tables.
+Other packages use `ledger.Ledger`, with a wing for each subject: runs, submissions, stop_list,
+reports, people. All tables are in the schema `sms`, so they may share a database with Airflow's.
 """

@@ -1,7 +1,7 @@
-"""What other programs were told of, so that each piece of news is told once.
+"""Announcements of new opt-outs and reports to other DAGs, each made once.
 
-Kept here and not by whoever tells: a try that fails after it loaded something tells nothing, and
-the next one finds nothing new to load.
+The ledger keeps them, not the task: if a try loads rows and then fails without an announcement, the
+next try has nothing new to load, and must still announce them.
 """
 
 from sqlalchemy import text
@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sms.ledger import locks, submissions
 from sms.ledger.database import Transaction
 
-# An announcement is itself among the events of opt-outs, with none of its own: so their index
-# finds it. A load writes its event while it holds the lock, so none is overtaken.
+# An announcement is an event with 0 opt-outs, so that the index of opt-outs finds it. A load writes
+# its event while it holds the lock, so no announcement skips one.
 NEW_OPT_OUTS = text(
     """
     SELECT coalesce(sum((detail ->> 'opted_out')::bigint), 0) FROM sms.event
@@ -31,7 +31,7 @@ IS_NEW_REPORT = text(
 
 
 def opt_outs(tx: Transaction) -> int:
-    """How many opt-outs were entered, or imported, since the last call: each is announced once."""
+    """How many opt-outs were entered or imported since the last call."""
     locks.hold(tx)
     new = int(tx.db.execute(NEW_OPT_OUTS).scalar_one())
     if new:
@@ -40,7 +40,7 @@ def opt_outs(tx: Transaction) -> int:
 
 
 def delivery_report(tx: Transaction, stem: str) -> bool:
-    """Whether a file's delivery report came, or changed, since the last call."""
+    """Whether a file's delivery report was loaded, or changed, since the last call."""
     submission_id = submissions.get(tx, stem).id
     new = bool(tx.db.execute(IS_NEW_REPORT, {"id": submission_id}).scalar_one())
     if new:

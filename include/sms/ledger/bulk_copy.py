@@ -1,7 +1,7 @@
-"""Arrow into PostgreSQL by binary COPY, and numbers out of it.
+"""Arrow rows into PostgreSQL by binary COPY, and numbers out of it.
 
-Binary costs the server some 40 % less than text: no digit, date or quote has to be read. A column's
-type must be the table's own: `int16` for smallint, `int32` for integer, `int64` for bigint.
+Binary COPY costs the server some 40 % less than text, which has to be parsed. A column must have
+the table's own type: `int16` for smallint, `int32` for integer, `int64` for bigint.
 """
 
 from collections import deque
@@ -23,10 +23,10 @@ Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 Numbers: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray
 
 CHUNK = 65_536  # rows
-HEAVY = 32 << 20  # bytes of rows: more than as many usual ones as are put together
-ENCODED = 1 << 15  # rows at once
-READY = 4  # so many of those, so that the server needn't wait for the next
-NUL = "\0"  # PostgreSQL's text holds every character but this one
+HEAVY = 32 << 20  # bytes of rows that are held together at most; usual rows are smaller
+ENCODED = 1 << 15  # rows encoded at once
+READY = 4  # encoded pieces ahead, so that the server need not wait for the next
+NUL = "\0"  # the only character that PostgreSQL's text can't hold
 REPLACEMENT = "\ufffd"
 
 # A row of binary COPY with one bigint: the number of fields, the field's length, the field.
@@ -36,22 +36,22 @@ _BINARY_TRAILER = b"\xff\xff"
 
 
 def batches(rows: Rows) -> Iterator[pa.RecordBatch]:
-    """The rows in portions that fit in memory."""
+    """The rows in batches; those of a table have at most CHUNK rows."""
     yield from rows.to_batches(max_chunksize=CHUNK) if isinstance(rows, pa.Table) else rows
 
 
 def portions(rows: Rows, most: int, ready: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
-    """The rows put together: what comes until they can be taken, then half as many more each time.
+    """Join batches into portions: the first when `ready`, each next one up to half as large again.
 
-    `most` is about the most that are put together. To put more together at once would let the
-    server wait for them.
+    A portion has about `most` rows at most. Large portions from the start would make the server
+    wait.
     """
     held: list[pa.RecordBatch] = []
-    size = 0  # until the first are taken
+    size = 0  # until the first portion is complete
     for batch in batches(rows):
         held.append(batch)
         if are_full(held, size or most) or (not size and ready()):
-            # Not kept here while this one is worked on.
+            # Drop our reference while the caller works on the portion.
             whole, held = _joined(held), []
             size = min(most, 3 * whole.num_rows // 2)
             yield whole
@@ -61,25 +61,25 @@ def portions(rows: Rows, most: int, ready: Callable[[], bool]) -> Iterator[pa.Re
 
 
 def are_full(held: Sequence[pa.RecordBatch], most: int) -> bool:
-    """Whether these are so many rows, or more bytes than should be held together."""
+    """Whether the batches have `most` rows, or HEAVY bytes."""
     rows: int = sum(each.num_rows for each in held)
     size: int = sum(each.nbytes for each in held)
     return rows >= most or size >= HEAVY
 
 
-def _joined(some: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """One batch of the rows of some."""
-    if len(some) == 1:
-        return some[0]
-    [whole] = pa.Table.from_batches(some).combine_chunks().to_batches() or [some[0]]
+def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch with the rows of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    [whole] = pa.Table.from_batches(parts).combine_chunks().to_batches() or [parts[0]]
     return whole
 
 
 def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int:
-    """COPY the columns that `schema` names into a table (`schema.table` or a temporary one).
+    """COPY the columns of `schema` into a table (`schema.table` or a temporary one).
 
-    Columns beyond the schema are left aside; a missing one, or a null where the schema has none,
-    is a ValueError. Returns how many rows went in.
+    Returns the number of rows. Other columns are ignored. Raises ValueError for a missing column,
+    and for a null in a column that allows none.
     """
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(*table.split(".")),
@@ -87,7 +87,7 @@ def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int
     )
     encoder = ArrowToPostgresBinaryEncoder(schema)
     count = 0
-    # A thread of its own sends: more is made ready while the server takes what is there.
+    # A thread sends, so that the next rows are encoded while the server reads.
     with (
         tx.cursor as cursor,
         cursor.copy(statement) as copy,
@@ -102,12 +102,12 @@ def copy_rows(tx: Transaction, table: str, schema: pa.Schema, rows: Rows) -> int
                         sent.popleft().result()
                     sent.append(sender.submit(copy.write, encoded))
                 count += batch.num_rows
-                del batch  # not kept while the next one is made
+                del batch  # free it before the next one is created
             sent.append(sender.submit(copy.write, encoder.finish()))
             for each in sent:
                 each.result()
         except BaseException:
-            sender.shutdown(wait=False, cancel_futures=True)  # what is under way ends, and no more
+            sender.shutdown(wait=False, cancel_futures=True)  # finish the running write only
             raise
     return count
 
@@ -126,9 +126,9 @@ def copy_numbers(tx: Transaction, table: str, column: str, numbers: np.ndarray) 
 
 
 def copied_out(tx: Transaction, statement: str, row: np.dtype[np.void]) -> Iterator[np.ndarray]:
-    """The rows of a binary `COPY ... TO STDOUT` whose fields are all there and of fixed length.
+    """The rows of a binary `COPY ... TO STDOUT` without nulls and with fields of fixed length.
 
-    `row` is such a row. Comes in pieces of at most CHUNK rows, as the server sends them.
+    `row` is the dtype of a row. Yields arrays of about CHUNK rows.
     """
     held = bytearray()
     with tx.cursor as cursor, cursor.copy(statement.encode()) as copy:
@@ -141,7 +141,7 @@ def copied_out(tx: Transaction, statement: str, row: np.dtype[np.void]) -> Itera
 
 
 def _whole_rows(held: bytearray, row: np.dtype[np.void]) -> np.ndarray:
-    """Take the whole rows off the bytes that came, and leave the rest there."""
+    """Remove the complete rows from the buffer and return them; the rest stays in it."""
     if held.startswith(_BINARY_HEADER):
         del held[: len(_BINARY_HEADER)]
     count = len(held) // row.itemsize
@@ -151,7 +151,7 @@ def _whole_rows(held: bytearray, row: np.dtype[np.void]) -> np.ndarray:
 
 
 def numbers_out(tx: Transaction, query: str) -> np.ndarray:
-    """The int64 numbers that a query of one bigint column finds, none of them null."""
+    """The int64 numbers of a query with one bigint column, without nulls."""
     pieces = copied_out(tx, f"COPY ({query}) TO STDOUT (FORMAT binary)", _NUMBER)
     found = [piece["number"].astype(np.int64) for piece in pieces]
     return np.concatenate([np.empty(0, np.int64), *found])
@@ -160,7 +160,7 @@ def numbers_out(tx: Transaction, query: str) -> np.ndarray:
 def hand_over(tx: Transaction, numbers: Numbers) -> None:
     """Put these int64 numbers, each once, into the table `pg_temp.asked` of this transaction.
 
-    The numbers go to the database, not its lists to us: memory stays flat however long they grow.
+    The query then runs in the database, so that our memory does not grow with its lists.
     """
     asked = np.unique(np.asarray(numbers, dtype=np.int64))
     tx.db.execute(text("CREATE TEMP TABLE IF NOT EXISTS asked (msisdn bigint) ON COMMIT DROP"))

@@ -1,4 +1,4 @@
-"""The ledger's database: transactions, upgrades, and its errors in our words."""
+"""The ledger's database: transactions, schema upgrades, and its errors as our own."""
 
 import math
 import time
@@ -24,14 +24,13 @@ from sms.ledger.tables import SCHEMA, VERSION, event
 if TYPE_CHECKING:
     from alembic.config import Config
 
-UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock that two upgrades at once meet at
+UPGRADE_LOCK = 0x534D53  # "SMS": the advisory lock of upgrades
 VERSIONS = "alembic_version"  # the table in which Alembic keeps the schema's version
 
-# PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P; 25P03: it had idled), or
-# there is none to be had (53300), or somebody else was in the way (40, 55P03): the same call may do
-# in a moment.
+# PostgreSQL, *Error Codes*. The connection failed or was ended (08, 57P; 25P03: idle too long), no
+# connection is free (53300), or another session was in the way (40, 55P03): a retry may succeed.
 AWAY = ("08", "57P", "25P03", "53300", "40", "55P03")
-# No room, no memory, no time, a disk's error: of this statement perhaps, and not for ever.
+# No disk space, no memory, a timeout, a disk's error: perhaps for this statement only, for a while.
 STRAINED = ("53", "57", "58")
 
 _current_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
@@ -39,9 +38,9 @@ _current_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One transaction, with the instant and the author that it writes down.
+    """One transaction, with the time and the actor of its events.
 
-    `key` is asked for only where the stop list is kept as hashes.
+    `key` is called only if the stop list is kept as hashes.
     """
 
     db: Connection
@@ -52,18 +51,18 @@ class Transaction:
     moves: list[tuple[str, State]] = field(default_factory=list)  # for `heard`, after the commit
 
     def at_this_moment(self) -> "Transaction":
-        """The same transaction, once it has waited for others: it writes down the hour as it is."""
+        """The same transaction with the present time, after it has waited for a lock."""
         return replace(self, now=self.clock())
 
     @property
     def driver(self) -> psycopg.Connection[Any]:
-        """The driver's own connection, which this transaction is on."""
+        """The driver's connection of this transaction."""
         connection: psycopg.Connection[Any] = self.db.connection.driver_connection  # type: ignore[assignment]
         return connection
 
     @property
     def cursor(self) -> psycopg.Cursor[Any]:
-        """The driver's own cursor, inside this transaction: COPY is its business."""
+        """A cursor of the driver inside this transaction, for COPY."""
         return self.driver.cursor()
 
     def record(
@@ -75,7 +74,7 @@ class Transaction:
         to_state: str | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add an event; `detail` holds counts and names of files, never a number or a text."""
+        """Add an event; `detail` holds counts and file names, never phone numbers or texts."""
         self.db.execute(
             insert(event).values(
                 submission_id=submission_id,
@@ -91,9 +90,9 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Opens the ledger's transactions: an engine, and what each of them writes down.
+    """Opens the ledger's transactions.
 
-    `heard` is called with the stem and the state of each move, once it is committed.
+    `heard` is called after the commit, with the stem and the new state of each moved submission.
     """
 
     engine: Engine
@@ -103,11 +102,11 @@ class Database:
     heard: Callable[[str, State], None]
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A transaction that commits at its end; the database's errors come out in our words."""
+        """A transaction that commits at its end; database errors become LedgerErrors."""
         return self._open(self.engine)
 
     def snapshot(self) -> AbstractContextManager[Transaction]:
-        """A transaction whose statements all see one and the same moment."""
+        """A transaction whose statements all see the same snapshot."""
         return self._open(self.engine.execution_options(isolation_level="REPEATABLE READ"))
 
     @contextmanager
@@ -118,26 +117,26 @@ class Database:
                 try:
                     yield tx
                 except (DBAPIError, psycopg.Error):
-                    db.invalidate()  # the next transaction may find another server: a failover
+                    db.invalidate()  # after a failover the next transaction needs another server
                     raise
         except (DBAPIError, psycopg.Error) as error:
-            # Not `from error`: PostgreSQL quotes whole rows in its details, numbers and texts too.
+            # Not `from error`: PostgreSQL's details quote whole rows, with numbers and texts.
             raise in_our_words(error, engine.url) from None
         for stem, state in tx.moves:
             self.heard(stem, state)
 
 
 def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
-    """The error that tells what to do, and tells nothing of a row."""
+    """A database error as a LedgerError with a remedy, and without the content of rows."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     where = f"the ledger {url.database!r} at {url.host or url.query.get('host', 'localhost')}"
     if cause and _is_away(cause):
-        return LedgerUnreachable(f"{where} did not answer or broke off: {_first_line(cause)}")
+        return LedgerUnreachable(f"{where} did not answer: {_first_line(cause)}")
     if isinstance(cause, refusals.ReadOnlySqlTransaction):
         return LedgerReadOnly(
             f"{where} is read-only: it is a standby, or default_transaction_read_only is on. A "
-            "failover may be under way, so it is tried again; if that goes on, let the connection "
-            "lead to the server that takes writing, or make this one take it"
+            "failover may be in progress, so the task is tried again; if that continues, point the "
+            "connection to the primary server, or make this one writable"
         )
     if isinstance(cause, psycopg.OperationalError):
         refused = LedgerBusy if _is(cause, STRAINED) else LedgerError
@@ -155,7 +154,7 @@ def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:
 
 
 def _is_away(cause: BaseException) -> bool:
-    """Whether the connection failed, and not what was asked: psycopg calls both operational."""
+    """Whether the connection failed, not the statement: both are psycopg's OperationalError."""
     if isinstance(cause, psycopg.OperationalError | psycopg.InternalError):
         return cause.sqlstate is None or _is(cause, AWAY)
     return isinstance(cause, psycopg.InterfaceError)
@@ -170,13 +169,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema to this version; several processes may try at once, one does it."""
-    from alembic import command  # here, as it takes a quarter of a second to load
+    """Upgrade the schema to this version; of several processes at once, one does it."""
+    from alembic import command  # imported here, as it takes a quarter of a second
 
     try:
         with engine.begin() as db:
             db.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
-            # `IF NOT EXISTS` would ask for the right to create schemas even where it exists.
+            # `IF NOT EXISTS` would need the right to create schemas even if the schema exists.
             if db.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
                 db.execute(CreateSchema(SCHEMA))
             config = _alembic()
@@ -187,9 +186,9 @@ def upgrade(engine: Engine) -> None:
 
 
 def require_current(engine: Engine, *, trusted_for: float = 0.0) -> None:
-    """LedgerError unless the schema is exactly this version's.
+    """Raise LedgerError unless the schema has exactly this version.
 
-    `trusted_for`: no question is asked if the answer was yes within so many seconds.
+    A check that succeeded within the last `trusted_for` seconds is not repeated.
     """
     begun = time.monotonic()
     if begun - _current_at.get(engine, -math.inf) < trusted_for:
@@ -202,7 +201,7 @@ def require_current(engine: Engine, *, trusted_for: float = 0.0) -> None:
         raise in_our_words(error, engine.url) from error
     if present != VERSION:
         raise LedgerError(
-            f"the ledger {engine.url.database!r} is at schema version {present or 'none'}, this "
+            f"the ledger {engine.url.database!r} has the schema version {present or 'none'}, this "
             f"program needs {VERSION}: upgrade the ledger, and run the same version everywhere"
         )
     _current_at[engine] = begun

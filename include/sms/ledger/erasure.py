@@ -1,8 +1,7 @@
-"""Rows about people out of the ledger: those whose time is over, and those of one person.
+"""Erasure of personal data in the ledger: of expired files, and of one person.
 
-What they counted for is noted in the same transaction, so a run's numbers stay true at every
-moment. Opt-outs stay: of them only the words that somebody wrote go, and the number where it is
-hashed.
+The erased rows' counts are recorded in the same transaction, so a run's figures stay correct.
+Opt-outs stay: only their message texts are erased, and their number if it is hashed.
 """
 
 from collections.abc import Iterable
@@ -24,8 +23,8 @@ SELECT :id, what, number FROM counted WHERE number > 0
 ON CONFLICT (submission_id, what) DO UPDATE SET number = kept.number + excluded.number
 """
 
-# A late STOP is somebody of the file who is in the stop list since its rename and said so before
-# its hour: the same question as in `campaign_summary`, asked for the last time.
+# A late STOP: a recipient of the file whose opt-out was recorded after the rename and dates from
+# before the hour. `campaign_summary` counts the same; here it is counted for the last time.
 MESSAGES = """
 WITH gone AS (
     DELETE FROM sms.message
@@ -72,7 +71,7 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 
-# To a file that the ledger doesn't know: no run counts them.
+# Replies to a file that the ledger does not have: no run counts them.
 STRAY_REPLIES = """
 WITH gone AS (
     DELETE FROM sms.reply
@@ -83,7 +82,7 @@ WITH gone AS (
 SELECT report, count(*) AS number FROM gone GROUP BY report
 """
 
-# In the stop list, and in the traces of who was taken off it.
+# Texts in the stop list, and in its removals.
 TEXTS = (
     """
     UPDATE sms.opt_out SET message = NULL
@@ -97,11 +96,11 @@ TEXTS = (
     """,
 )
 
-EVERYTHING = 1 << 31  # of one person, in one transaction
+EVERYTHING = 1 << 31  # rows of one person, in one transaction
 
 
 def expired(tx: Transaction, before: datetime) -> list[str]:
-    """The closed files that were sent before that moment and have rows about people left."""
+    """The closed files sent before an instant that still have rows with personal data."""
     return list(
         tx.db.scalars(
             select(submission.c.stem)
@@ -120,9 +119,9 @@ def expired(tx: Transaction, before: datetime) -> list[str]:
 
 
 def expire(tx: Transaction, stem: str, *, most: int) -> dict[str, int]:
-    """Erase at most so many messages, strangers and replies of a closed file; how many of each.
+    """Erase at most `most` messages, strangers and replies each of a closed file.
 
-    Their counts stay. LedgerError if the file is open.
+    Returns the number of each; the run's counts stay. Raises LedgerError if the file is open.
     """
     held = locked(tx, stem)
     if held.state not in OVER:
@@ -131,21 +130,21 @@ def expire(tx: Transaction, stem: str, *, most: int) -> dict[str, int]:
 
 
 def expire_stray_replies(tx: Transaction, before: datetime, *, most: int) -> int:
-    """Erase at most so many replies to files that the ledger doesn't know."""
+    """Erase at most `most` replies to files that the ledger does not have."""
     return sum(_erase_strays(tx, "recorded_at < :before", most, before=before).values())
 
 
 def expire_texts(tx: Transaction, before: datetime, *, most: int) -> int:
-    """Erase at most so many texts each of the stop list and its removals; the numbers stay."""
-    told = {"before": before, "most": most}
-    return sum(tx.db.execute(text(each), told).rowcount for each in TEXTS)
+    """Erase at most `most` texts each of the stop list and its removals; the numbers stay."""
+    params = {"before": before, "most": most}
+    return sum(tx.db.execute(text(each), params).rowcount for each in TEXTS)
 
 
 def forget(tx: Transaction, msisdn: int, *, hashed: bool = False) -> Forgotten:
     """Erase one person's messages, outcomes and replies; the opt-out and all counts stay.
 
-    `hashed`: the opt-out stays as a hash alone; LedgerError while the key of hashes is not in use
-    yet. StillReported while one of their files is open.
+    With `hashed` the opt-out stays as a hash only. Raises LedgerError while the key of hashes is
+    not in use yet, StillReported while one of the person's files is open.
     """
     if hashed:
         hashed_numbers.require_key(tx)
@@ -166,12 +165,12 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool = False) -> Forgotten:
         replies=sum(each["replies"] for each in found) + sum(strays.values()),
         unreadable=sum(unreadable.values()),
         opted_out=opted_out,
-        hashed=opted_out and not hashed_numbers.is_told(tx, msisdn),
+        hashed=opted_out and not hashed_numbers.has_number(tx, msisdn),
         files=tuple(files),
         reports=tuple(sorted({*strays, *unreadable})),
     )
     if forgotten.rows or newly_hashed:
-        # No number and no digest of one: who keeps that has forgotten nobody.
+        # Neither the number nor its digest: either would identify the person.
         tx.record(
             detail={
                 "forgotten": 1,
@@ -185,31 +184,31 @@ def forget(tx: Transaction, msisdn: int, *, hashed: bool = False) -> Forgotten:
 def _erase(
     tx: Transaction, submission_id: int, most: int, msisdn: int | None = None
 ) -> dict[str, int]:
-    """Erase rows of a file, of everybody's or of one number's; how many of each kind.
+    """Erase rows of a file, all or those of one number, and return how many of each kind.
 
-    Messages first: who said STOP to one is asked of the replies.
+    Messages come first, as their late STOPs are counted while the replies exist.
     """
-    given = {"id": submission_id, "most": most, "msisdn": msisdn}
+    params = {"id": submission_id, "most": most, "msisdn": msisdn}
     whose = "" if msisdn is None else "AND msisdn = :msisdn"
     kinds = {"messages": MESSAGES, "strangers": STRANGERS, "replies": REPLIES}
     found = dict.fromkeys(kinds, 0)
     for kind, statement in kinds.items():
         erasing = text(statement.format(whose=whose, note=NOTE))
-        found[kind] = int(tx.db.execute(erasing, given).scalar_one())
+        found[kind] = int(tx.db.execute(erasing, params).scalar_one())
         if found[kind] == most:
             break
     return found
 
 
-def _erase_strays(tx: Transaction, whose: str, most: int, **told: object) -> dict[str, int]:
-    """Erase replies that belong to no file of ours; how many of each report."""
+def _erase_strays(tx: Transaction, whose: str, most: int, **params: object) -> dict[str, int]:
+    """Erase replies to files that the ledger does not have, and return how many of each report."""
     statement = text(STRAY_REPLIES.format(whose=whose))
-    found = tx.db.execute(statement, {**told, "most": most})
+    found = tx.db.execute(statement, {**params, "most": most})
     return {row.report: row.number for row in found}
 
 
 def _erase_texts(tx: Transaction, msisdn: int) -> bool:
-    """Erase what a person wrote from the stop list and its removals; whether they are in it."""
+    """Erase a person's texts in the stop list and its removals; whether the stop list has them."""
     names = hashed_numbers.names(tx, msisdn)
     tx.db.execute(
         update(removal)
@@ -221,7 +220,7 @@ def _erase_texts(tx: Transaction, msisdn: int) -> bool:
 
 
 def _of_person(tx: Transaction, msisdn: int) -> Iterable[Submission]:
-    """The files that hold rows about a number, oldest first."""
+    """The files that have rows with a number, oldest first."""
     places: list[Select[int]] = [
         select(table.c.submission_id).where(table.c.msisdn == bindparam("msisdn"))
         for table in (message, stranger, reply)

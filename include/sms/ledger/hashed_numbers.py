@@ -1,8 +1,8 @@
-"""Old numbers of the stop list as pseudonyms: found by who asks with the key, read by nobody.
+"""Old numbers of the stop list as pseudonyms, which are found with the key and can't be read.
 
-A person has one name in `opt_out`, `imported` and `removal`: the number, and from some day on its
-pseudonym. All three change in one transaction, at the lock where removals and loads wait, and
-whatever is entered later is entered under the name by which its person is known.
+A person has the same name in `opt_out`, `imported` and `removal`: the number, or later its
+pseudonym. All three tables change in one transaction, under the lock of removals and loads. Later
+rows are entered under the person's present name.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ NAMES = pa.schema(
 TABLES = ("opt_out", "imported", "removal")
 MAKE_ROOM = "CREATE TEMP TABLE IF NOT EXISTS named (msisdn bigint, pseudonym bigint) ON COMMIT DROP"
 
-# In one statement, as one moment saw both.
+# One statement, so that both are of the same snapshot.
 USED = text(
     """
     SELECT k.fingerprint, k.used_since,
@@ -39,8 +39,8 @@ USED = text(
     FROM (SELECT) AS always LEFT JOIN sms.stop_list_key k ON true
     """
 )
-# Whoever is in a list of another tool is, or was, in the stop list. Nobody is hashed of whom
-# anything newer is known, or whose number the ledger tells elsewhere: runs count late STOPs by it.
+# A number of another tool's list is, or was, in the stop list. A number stays readable while a
+# newer row has it, or a message or a reply: runs count late STOPs by it.
 OLD = text(
     """
     SELECT msisdn, NOT (
@@ -68,8 +68,8 @@ IS_HERE = text(
         OR EXISTS (SELECT FROM sms.removal WHERE msisdn = :msisdn)
     """
 )
-# A number beside its own pseudonym stays, which only a hand or a backup can have put there: one of
-# the two would have to be deleted.
+# If a number and its pseudonym are both in a table, the number stays: one of the two would have to
+# be deleted. Only a manual change or a backup can cause that.
 LEAVE_TWINS = tuple(
     f"DELETE FROM pg_temp.named n USING sms.{table} t WHERE t.msisdn = n.pseudonym"
     for table in TABLES
@@ -83,9 +83,10 @@ RENAME = tuple(
         ("removal", ", message = NULL"),
     )
 )
-# In the order of the numbers whatever the statistics say, so that a portion reads no whole table.
+# An index scan in the order of the numbers, whatever the statistics, so that a portion reads no
+# whole table.
 IN_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
-PATIENCE = "SET LOCAL lock_timeout = '5s'"  # whoever waits for this lock holds up every STOP
+PATIENCE = "SET LOCAL lock_timeout = '5s'"  # a session that waits for this lock delays every STOP
 
 STAND_IN = """
 UPDATE pg_temp.leaving l SET msisdn = n.pseudonym FROM pg_temp.named n
@@ -96,37 +97,37 @@ WHERE l.msisdn = n.msisdn
 
 
 def key_in_use(tx: Transaction) -> Key | None:
-    """The key of the stop list's pseudonyms, or None while there are none.
+    """The key of the stop list's pseudonyms; None while there are none.
 
-    ConfigurationError where this process has no key, StopListUnsafe where it has another one, or
-    nobody can know which it was.
+    Raises ConfigurationError if this process has no key, StopListUnsafe if it has another one, or
+    if the ledger has lost the key's fingerprint.
     """
     used = tx.db.execute(USED).one()
     if used.fingerprint is None:
         if used.has_hashes:
             raise StopListUnsafe(
-                "the stop list holds hashes, and sms.stop_list_key doesn't say of which key, so "
-                "nobody in it could be found: restore that table from the same backup"
+                "the stop list has hashes, but sms.stop_list_key has no key, so their numbers "
+                "can't be found: restore that table from the same backup"
             )
         return None
     key = tx.key()
     if key.fingerprint != used.fingerprint:
         since = used.used_since.astimezone(UTC)
         raise StopListUnsafe(
-            "the stop list is kept as hashes of another key than the one given, so nobody in it "
-            f"could be found: give the key that is in use since {since:%Y-%m-%d}"
+            "the stop list has hashes of another key than the given one, so their numbers can't be "
+            f"found: give the key that is in use since {since:%Y-%m-%d}"
         )
     return key
 
 
 def names(tx: Transaction, msisdn: int) -> list[int]:
-    """The names by which the stop list may know a person."""
+    """The names of a person in the stop list: the number, and its pseudonym if there is a key."""
     key = key_in_use(tx)
     return [msisdn, *(key.pseudonyms(np.array([msisdn])).tolist() if key else [])]
 
 
 def stand_in(tx: Transaction) -> None:
-    """Put pseudonyms into `pg_temp.leaving`, in place of the numbers that are known by them."""
+    """Replace numbers in `pg_temp.leaving` by their pseudonyms if the stop list has those."""
     key = key_in_use(tx)
     if key:
         _name(tx, key, numbers_out(tx, "SELECT DISTINCT msisdn FROM pg_temp.leaving"))
@@ -134,11 +135,11 @@ def stand_in(tx: Transaction) -> None:
 
 
 def hash_old(tx: Transaction, before: datetime, *, after: int, most: int) -> Hashed:
-    """Hash at most so many of the stop list's numbers that are older than `before`.
+    """Hash at most `most` of the stop list's numbers that are older than `before`.
 
-    In the order of the numbers, beyond `after`. From the first call on the ledger needs this very
-    key, whether a number was hashed or not. LedgerUnreachable while a long import goes on: try
-    again.
+    It goes in the order of the numbers, from `after` on. From the first call on the ledger needs
+    this key for ever, even if no number was hashed. Raises LedgerUnreachable during a long import:
+    try again.
     """
     tx.db.execute(text(PATIENCE))
     locks.hold(tx)
@@ -153,35 +154,35 @@ def hash_old(tx: Transaction, before: datetime, *, after: int, most: int) -> Has
 
 
 def require_key(tx: Transaction) -> Key:
-    """The key in use; LedgerError while there is none."""
+    """The key in use. Raises LedgerError while there is none."""
     key = key_in_use(tx)
     if key is None:
         raise LedgerError(
-            "the stop list is to be kept as hashes, and its key is not in use yet: nothing was "
-            f"changed. The DAG {Dag.HOUSEKEEPING} takes the key of Airflow's connection into use "
-            f"with its task {Housekeeping.EXPIRE_PERSONAL_DATA}; do this again afterwards"
+            "the stop list is to be kept as hashes, but its key is not in use yet: nothing was "
+            f"changed. The task {Housekeeping.EXPIRE_PERSONAL_DATA} of the DAG {Dag.HOUSEKEEPING} "
+            "takes the key of Airflow's connection into use; do this again afterwards"
         )
     return key
 
 
 def hash_one(tx: Transaction, msisdn: int) -> bool:
-    """Hash a person's number in the stop list and its traces; whether there was anything to hash.
+    """Hash a number in the stop list and its removals; whether there was anything to hash.
 
     The caller holds the lock.
     """
-    hashed = is_told(tx, msisdn) and bool(_hash(tx, require_key(tx), [msisdn]))
+    hashed = has_number(tx, msisdn) and bool(_hash(tx, require_key(tx), [msisdn]))
     if hashed:
         renew_statistics(tx)
     return hashed
 
 
-def is_told(tx: Transaction, msisdn: int) -> bool:
-    """Whether the stop list or its traces have the number itself."""
+def has_number(tx: Transaction, msisdn: int) -> bool:
+    """Whether the stop list or its removals have the number itself."""
     return bool(tx.db.execute(IS_HERE, {"msisdn": msisdn}).scalar_one())
 
 
 def renew_statistics(tx: Transaction) -> None:
-    """Let the statistics forget the hashed numbers; without the right to, the server only warns."""
+    """Renew the statistics, which quote hashed numbers; without the right the server only warns."""
     for table in TABLES:
         tx.db.execute(text(f"ANALYZE sms.{table}"))
 
@@ -194,14 +195,14 @@ def count(tx: Transaction) -> int:
 
 
 def _put_to_use(tx: Transaction) -> Key:
-    """Write down the key: the first is the one, for ever."""
+    """Record the fingerprint of the first key, which is then the only one."""
     key = tx.key()
     tx.db.execute(insert(stop_list_key).values(fingerprint=key.fingerprint, used_since=tx.now))
     return key
 
 
 def _hash(tx: Transaction, key: Key, msisdns: Sequence[int]) -> int:
-    """Let these people be known by their pseudonyms alone; how many these are."""
+    """Replace numbers by their pseudonyms in all tables, and return how many were replaced."""
     _name(tx, key, np.array(msisdns, np.int64))
     for statement in (*LEAVE_TWINS, *RENAME):
         tx.db.execute(text(statement))

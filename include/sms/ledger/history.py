@@ -1,4 +1,4 @@
-"""What is known of people from earlier runs: how often they were written to, and in vain."""
+"""Numbers in earlier runs: how often they were written to, how often in vain; and those runs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,8 +10,8 @@ from sms.ledger.database import Transaction
 from sms.ledger.records import UnfinishedRun
 from sms.ledger.states import AHEAD, SENT, UNCLAIMED, State
 
-MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and an upload whose rename is intended
-REMEMBERED = timedelta(days=365)  # how far back a failure counts
+MAY_HAVE_ARRIVED = (*SENT, State.UNKNOWN)  # and uploads whose rename is intended
+REMEMBERED = timedelta(days=365)  # failures count for so long
 
 WRITTEN_TO = text(
     """
@@ -57,9 +57,8 @@ LATEST_SENT = text(
     """
 ).bindparams(bindparam("states", expanding=True), bindparam("ahead", expanding=True))
 
-# What waits for its hour, unless that is so long ago that it can't go out any more or a task of
-# the run has failed for good, and what is on its way: whatever became of the run in Airflow.
-# A proof is no run.
+# Runs that wait for their hour, unless it is too long ago to be sent or a task has failed for good,
+# and runs being sent, whatever their state in Airflow. A proof is no run.
 UNFINISHED_RUNS = text(
     """
     SELECT r.run_key, min(s.send_at) AS send_at, sum(s.messages) AS messages,
@@ -79,47 +78,47 @@ UNDER_WAY = (State.UPLOADING, State.UNKNOWN, State.SUBMITTED)
 def written_to(
     tx: Transaction, msisdns: np.ndarray, *, kind: str, times: int, since: datetime, but: str
 ) -> np.ndarray:
-    """Which of these numbers got `times` messages of a kind since then, or more, ascending.
+    """The numbers that got at least `times` messages of a kind since then, ascending.
 
-    Messages of the run `but` and of its proofs do not count. A file that is about to be renamed
-    does: it may have left.
+    Messages of the run `but` and of its proofs do not count. A file whose rename is intended
+    counts: it may have left.
     """
     hand_over(tx, msisdns)
-    told = {"kind": kind, "times": times, "since": since, "but": but, "states": MAY_HAVE_ARRIVED}
-    return np.fromiter(tx.db.execute(WRITTEN_TO, told).scalars(), dtype=np.int64)
+    params = {"kind": kind, "times": times, "since": since, "but": but, "states": MAY_HAVE_ARRIVED}
+    return np.fromiter(tx.db.execute(WRITTEN_TO, params).scalars(), dtype=np.int64)
 
 
 def failing(tx: Transaction, msisdns: np.ndarray, *, times: int) -> np.ndarray:
-    """Which of these numbers the latest `times` messages to them did not reach, ascending.
+    """The numbers whose latest `times` messages were not delivered, ascending.
 
-    Of the last year, and by what is final: a message that the operator refused says something of
-    the message, not of the number.
+    Only final outcomes of the last year count. A message that the operator refused does not count:
+    that concerns the message, not the number.
     """
     hand_over(tx, msisdns)
-    told = {"times": times, "since": tx.now - REMEMBERED}
-    return np.fromiter(tx.db.execute(FAILING, told).scalars(), dtype=np.int64)
+    params = {"times": times, "since": tx.now - REMEMBERED}
+    return np.fromiter(tx.db.execute(FAILING, params).scalars(), dtype=np.int64)
 
 
 def latest_sent(tx: Transaction, campaign: str, *, but: str, most: int = 5) -> dict[str, int]:
-    """How many messages the campaign's latest runs sent, by run, without the run `but`.
+    """The messages sent by the campaign's latest runs, by run key, without the run `but`.
 
-    What a run that has begun is still to send counts with the rest of it.
+    Files that a begun run has not sent yet are included.
     """
-    told = {
+    params = {
         **{"campaign": campaign, "run_key": but, "most": most},
         **{"states": sorted(SENT), "ahead": sorted(AHEAD)},
     }
-    return {row.run_key: int(row.messages) for row in tx.db.execute(LATEST_SENT, told)}
+    return {row.run_key: int(row.messages) for row in tx.db.execute(LATEST_SENT, params)}
 
 
 def unfinished_runs(
     tx: Transaction, campaign: str, *, but: str, within: timedelta
 ) -> list[UnfinishedRun]:
-    """The campaign's runs under way, or whose hour is to come or at most so long ago, by hour.
+    """The campaign's runs that are being sent or wait for their hour, by hour.
 
-    Without the run `but`.
+    Without the run `but`, and without runs whose hour is longer ago than `within`.
     """
-    told = {
+    params = {
         "campaign": campaign,
         "run_key": but,
         "under_way": UNDER_WAY,
@@ -128,5 +127,5 @@ def unfinished_runs(
     }
     return [
         UnfinishedRun(row.run_key, row.send_at.astimezone(UTC), row.messages, tuple(row.states))
-        for row in tx.db.execute(UNFINISHED_RUNS, told)
+        for row in tx.db.execute(UNFINISHED_RUNS, params)
     ]

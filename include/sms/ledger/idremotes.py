@@ -1,8 +1,8 @@
-"""IDREMOTEs as the ledger keeps them: the 16 bytes that 32 hexadecimal digits stand for.
+"""IDREMOTEs in the ledger: 16 bytes for 32 hexadecimal digits.
 
-Ours are such digits (R16), and half the size makes tables and indexes smaller and loads faster. A
-report may hold anything: what is no such text gets a digest in its place, so that what is equal
-stays equal.
+Our IDREMOTEs are such digits (R16), and half the size makes tables and indexes smaller and loads
+faster. A report may contain any text: one that is not 32 digits is replaced by its digest, so that
+equal texts stay equal.
 """
 
 from binascii import unhexlify
@@ -21,7 +21,7 @@ Keys: TypeAlias = Bytes  # of shape (rows, 16)
 SIZE = 16
 KEY = pa.binary(SIZE)
 DIGITS = 2 * SIZE
-OTHER = "an IDREMOTE that is none of ours"  # no campaign's id: of ours, that is the digests' seed
+OTHER = "an IDREMOTE that is none of ours"  # a seed that no campaign id (the seed of ours) equals
 
 _VALUE = np.full(256, 255, np.uint8)
 _VALUE[np.frombuffer(b"0123456789ABCDEF", np.uint8)] = np.arange(16)
@@ -33,41 +33,41 @@ def keys(texts: pa.Array) -> tuple[Keys, Flags]:
     texts = texts.cast(TEXT)
     data, offsets = bytes_of(texts)
     foreign: Flags = np.diff(offsets) != DIGITS
-    known = np.flatnonzero(~foreign)
-    if len(known) < len(texts):
-        data = data[ranges(offsets[known], np.full(len(known), DIGITS))]
-    made = np.zeros((len(texts), SIZE), np.uint8)
+    digits = np.flatnonzero(~foreign)
+    if len(digits) < len(texts):
+        data = data[ranges(offsets[digits], np.full(len(digits), DIGITS))]
+    keys_found = np.zeros((len(texts), SIZE), np.uint8)
     try:
-        made[known] = np.frombuffer(unhexlify(data.data), np.uint8).reshape(-1, SIZE)
-    except ValueError:  # one of them is no number
+        keys_found[digits] = np.frombuffer(unhexlify(data.data), np.uint8).reshape(-1, SIZE)
+    except ValueError:  # one of them is not hexadecimal
         values = _VALUE[data].reshape(-1, DIGITS)
-        foreign[known] = (values > 15).any(axis=1)
-        made[known] = values[:, ::2] << 4 | values[:, 1::2]
+        foreign[digits] = (values > 15).any(axis=1)
+        keys_found[digits] = values[:, ::2] << 4 | values[:, 1::2]
     if foreign.any():
         digests = digest(texts.filter(pa.array(foreign)), seed=OTHER)
-        made[foreign] = digests.view(np.uint8).reshape(-1, SIZE)
-    return made, foreign
+        keys_found[foreign] = digests.view(np.uint8).reshape(-1, SIZE)
+    return keys_found, foreign
 
 
 def column(some: Keys) -> pa.FixedSizeBinaryArray:
-    """Keys as a column for COPY into one of uuid."""
+    """Keys as an Arrow column, for COPY into a uuid column."""
     buffer = pa.py_buffer(np.ascontiguousarray(some))
     return pa.FixedSizeBinaryArray.from_buffers(KEY, len(some), [None, buffer])
 
 
 def uuid(key: Bytes) -> UUID:
-    """One of the keys as the database's driver takes it."""
+    """A key as a UUID, for the database's driver."""
     return UUID(bytes=key.tobytes())
 
 
 class Words(NamedTuple):
-    """Keys as two numbers each: in the keys' order, and the first nearly as distinct alone."""
+    """Keys as two numbers each, in the keys' order; `high` alone is nearly unique."""
 
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
 
     def of(self, rows: Ints | Flags) -> "Words":
-        """The same of some rows."""
+        """The words of some rows."""
         return Words(self.high[rows], self.low[rows])
 
 
@@ -78,14 +78,14 @@ def words(some: Keys) -> Words:
 
 
 def of_words(some: Words) -> Keys:
-    """The keys again."""
+    """The keys of these words."""
     return np.column_stack(some).astype(">u8").view(np.uint8)
 
 
 def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Flags]:
-    """The rows sorted by keys, which replace their texts: an index grows several times faster so.
+    """The rows sorted by key, with keys in place of texts, and which texts are foreign.
 
-    And which texts are foreign, in the order in which the rows came.
+    An index grows several times faster in this order. The flags are in the rows' original order.
     """
     found, foreign = keys(batch.column("idremote"))
     order = np.argsort(words(found).high)

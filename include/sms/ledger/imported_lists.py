@@ -1,4 +1,4 @@
-"""Opt-outs of other tools: a whole list at once, each number with the list's name."""
+"""Import of another tool's opt-outs: a whole list at once, each number with the list's name."""
 
 import pyarrow as pa
 from sqlalchemy import text
@@ -29,8 +29,8 @@ def import_list(
 ) -> Import:
     """Enter another tool's list (msisdn, opted_out_at) under the name `named`, all or nothing.
 
-    The earliest opt-out of each number is kept, and a row without a moment counts from now on. A
-    `trial` is undone, and returns what would be.
+    The earliest opt-out of each number is kept; a row without a time counts from now on. A `trial`
+    is rolled back, and returns the counts of a real import.
     """
     locks.hold_off(tx)
     tx.db.execute(text("SET LOCAL work_mem = '256MB'"))  # a million numbers are sorted in memory
@@ -42,8 +42,8 @@ def import_list(
         tx.db.execute(REMEMBER, {"list": named, "now": tx.now})
         removed = removals.set_aside_listed(tx)
         new, again = stop_list.enter(tx, "import", named=named)
-        told = {"list": named, "file": file, "numbers": found}
-        tx.record(detail={"opted_out": new, "source": "import", **told})
+        facts = {"list": named, "file": file, "numbers": found}
+        tx.record(detail={"opted_out": new, "source": "import", **facts})
         if trial:
             all_of_it.rollback()
     return Import(numbers=found, new=new, again=again, removed=removed)

@@ -1,6 +1,6 @@
-"""The door to the ledger: its connection, its schema, a file's turn, and a wing for each subject.
+"""The class Ledger: connection, schema, a file's turn, and a wing for each subject.
 
-`wings` lists what may be changed and asked; the modules beside do the work.
+`wings` lists the operations; the other modules of the package implement them.
 """
 
 import logging
@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 
 
 def no_key() -> Key:
-    """What is asked for a key where nobody gave one."""
+    """The default for `key`: raises ConfigurationError."""
     raise ConfigurationError("the stop list is kept as hashes, and their key was not given")
 
 
 class Ledger:
-    """Our memory; `actor` signs every event that this one writes.
+    """The ledger; `actor` is recorded with each event that this object writes.
 
-    `heard` is called for every move of a file, after its commit: with the ledger, the stem, the
-    state. By the one caller whose move it was, so for each move once at most.
-    `key` is asked for where the stop list is kept as hashes.
-    Every call may raise LedgerUnreachable (try again: each may be repeated), or LedgerError.
+    `heard` is called with the ledger, the stem and the new state after the commit of each move: by
+    the one caller that made the move, so at most once for each.
+    `key` is called if the stop list is kept as hashes.
+    Every call may raise LedgerUnreachable (try again: every call may be repeated), or LedgerError.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Ledger:
 
     @classmethod
     def connect(cls, url: str, **how: Any) -> Self:
-        """The ledger at any PostgreSQL URL, by this process's engine; else ConfigurationError."""
+        """The ledger at a PostgreSQL URL, on this process's engine. Raises ConfigurationError."""
         return cls(engines.shared_engine(url), **how)
 
     def upgrade(self) -> None:
-        """Bring the schema to this version; safe to call from several processes at once."""
+        """Upgrade the schema to this version; several processes may call it at once."""
         database.upgrade(self.engine)
 
     def require_current(self, *, trusted_for: float = 0.0) -> None:
-        """LedgerError unless the schema is this version's; LedgerUnreachable without an answer.
+        """Raise LedgerError unless the schema has this version; LedgerUnreachable without answer.
 
-        `trusted_for`: an answer of this process that is at most so many seconds old will do.
+        A check that succeeded in this process in the last `trusted_for` seconds is not repeated.
         """
         database.require_current(self.engine, trusted_for=trusted_for)
 
@@ -77,9 +77,10 @@ class Ledger:
 
     @contextmanager
     def turn(self, *, alone: bool) -> Iterator[Turn]:
-        """The time of a last look and its rename, in which nothing enters the stop list.
+        """A block for the last check of a file and its rename: no opt-out is entered in it.
 
-        `alone`: and no other file leaves. LedgerBusy if that doesn't come within some seconds.
+        With `alone` no other file leaves in it either. Raises LedgerBusy if the turn can't begin
+        within some seconds.
         """
         over = False
         try:
@@ -89,7 +90,7 @@ class Ledger:
         except LedgerError as error:
             if not over:
                 raise
-            # It wrote nothing, and what it looked at was asked for again before the rename.
+            # The turn writes nothing, and its checks were repeated before the rename.
             log.warning("the ledger ended a turn before its rename was answered: %s", error)
 
     def _tell(self, stem: str, state: State) -> None:

@@ -1,4 +1,4 @@
-"""Where changes of the stop list wait: for each other, and for a file that is leaving."""
+"""Locks on the stop list: between its changes, and between changes and a leaving file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,30 +11,31 @@ from sms.errors import LedgerBusy
 from sms.ledger.database import Transaction
 
 LOCK = 0x534D54  # the advisory lock
-# Longer than the server lets a file's turn last, see `turn.LIMITS`.
+# Longer than the server allows a file's turn to last, see `turn.LIMITS`.
 LONGEST = "30s"
 
 
 def hold_off(tx: Transaction) -> None:
-    """Let nobody be removed or hashed until this transaction ends; several may at once."""
+    """Prevent removals and hashing until this transaction ends; several may hold it at once."""
     tx.db.execute(select(func.pg_advisory_xact_lock_shared(LOCK)))
 
 
 def hold(tx: Transaction) -> None:
-    """Let nobody be entered, removed or hashed beside this transaction until it ends."""
+    """Prevent other changes of the stop list (entries, removals, hashing) until this one ends."""
     tx.db.execute(select(func.pg_advisory_xact_lock(LOCK)))
 
 
 def after_turns(tx: Transaction) -> Transaction:
-    """This transaction, once no file is between its last look and its rename, at that moment.
+    """Wait until no file is in its turn, and return this transaction with the present time.
 
-    Until it ends no other file's turn begins. LedgerBusy if it takes longer than a turn can.
+    No other turn begins before this transaction ends. Raises LedgerBusy if the wait is longer than
+    a turn can last.
     """
     tx.db.execute(select(func.set_config("lock_timeout", LONGEST, True)))
     with bounded(
-        f"a file has been about to be renamed for {LONGEST}, which no turn may last: nothing was "
-        "entered into the stop list. Enter it again; if this stays so, look for a session of the "
-        "ledger that locks sms.opt_out (pg_locks) and end it"
+        f"a file has been in its turn for {LONGEST}, longer than a turn may last: nothing was "
+        "entered into the stop list. Try again; if that continues, find the session that locks "
+        "sms.opt_out (pg_locks) and end it"
     ):
         tx.db.execute(text("LOCK TABLE sms.opt_out IN ROW EXCLUSIVE MODE"))
     tx.db.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
@@ -42,11 +43,11 @@ def after_turns(tx: Transaction) -> Transaction:
 
 
 @contextmanager
-def bounded(told: str) -> Iterator[None]:
-    """LedgerBusy with this sentence where a lock can't be had in time."""
+def bounded(message: str) -> Iterator[None]:
+    """Raise LedgerBusy with this message if a lock is not granted in time."""
     try:
         yield
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
-            raise LedgerBusy(told) from None
+            raise LedgerBusy(message) from None
         raise

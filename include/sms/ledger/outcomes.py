@@ -1,7 +1,7 @@
-"""The outcomes of messages: a delivery report's rows, each matched with its message and stored.
+"""Outcomes of messages: the rows of a delivery report, matched with their messages and stored.
 
-Reports are merged message by message: the latest statement about a message wins, and what a later
-report leaves out stays as it was. Loading a report again changes nothing.
+Reports are merged message by message: the latest status of a message wins, and a message that a
+later report lacks keeps its status. Loading a report again changes nothing.
 """
 
 from collections import deque
@@ -50,12 +50,12 @@ ASIDE = pa.schema(
         pa.field("raw_status", pa.large_string()),
     ]
 )
-TOLD = ["line", "idstatus", "ackoperator", "raw_status"]
+STATUS_COLUMNS = ["line", "idstatus", "ackoperator", "raw_status"]
 
-RUN = 1 << 17  # rows that are sorted together
-FEW = 10_000  # keys that are named in one statement
+RUN = 1 << 17  # rows sorted together
+FEW = 10_000  # keys in one statement
 
-# A file's rows are read as they lie, no other's, and grouped as they come.
+# Only the file's own rows are read, in stored order, and grouped by hashing.
 STORED_ORDER = {"enable_seqscan": "off", "enable_indexscan": "off", "enable_sort": "off"}
 
 MESSAGES = """
@@ -64,8 +64,8 @@ FROM sms.message WHERE submission_id = %(id)s AND sent_on = %(day)s
 GROUP BY country, variant, segments, msisdn & 31
 """
 
-# What earlier reports stated, beside the table while a report is loaded. Such a statement takes no
-# parameters; these are a number and a date of ours.
+# The outcomes of earlier reports, kept aside while a report is loaded. CREATE TABLE AS takes no
+# parameters; these are our own number and date.
 SET_ASIDE = """
 CREATE TEMP TABLE earlier ON COMMIT DROP AS
 SELECT idremote, line, idstatus, ackoperator, raw_status FROM sms.receipt
@@ -98,8 +98,8 @@ DELETE FROM sms.receipt
 WHERE submission_id = :id AND sent_on = :day AND idremote = ANY(:keys)
 """
 
-# Of a file whose people expired or were forgotten, a row without its message may be one of them:
-# it is counted, and not kept. What the counts of those people already hold is no stranger.
+# If personal data of a file was erased, a row without a message may belong to it: it is counted and
+# not kept. Outcomes in the counts of erased rows are not strangers.
 COUNT_STRANGERS = """
 INSERT INTO sms.erased (submission_id, what, number)
 SELECT :id, 'stranger', greatest(:strangers - coalesce(sum(number), 0), 0) FROM sms.erased
@@ -107,7 +107,7 @@ WHERE submission_id = :id AND what = ANY(:outcomes)
 ON CONFLICT (submission_id, what) DO UPDATE SET number = excluded.number
 """
 
-# How many messages there are of a kind is known since the upload; what no row tells of is missing.
+# The number of messages of each kind is known since the upload; those without a row are missing.
 COUNT_ANEW = """
 WITH known AS (
     DELETE FROM sms.outcome_count WHERE submission_id = :id
@@ -136,16 +136,16 @@ VALUES (:id, :country, :variant, :segments, :outcome, :messages)
 
 
 def load(tx: Transaction, stem: str, rows: Rows, *, latest: bool = True) -> None:
-    """Merge a delivery report into what is known of a file's messages.
+    """Merge a delivery report into the outcomes of a file's messages.
 
-    What it states about a message replaces what was known, unless it is not the `latest`: then it
-    only adds what was missing. What it leaves out stays as it was; the strangers and duplicates
-    are those of this report. LedgerError once the messages were dropped with their month.
+    The `latest` report replaces the known status of a message; another one only adds missing ones.
+    Messages that it lacks keep their status. Strangers and duplicates are those of this report.
+    Raises LedgerError once the messages were dropped with their month.
     """
     held = locked(tx, stem)
     day = partitions.day_of(tx, held.id)
-    was_told = _was_told(tx, held.id)
-    if was_told:
+    was_reported = _was_reported(tx, held.id)
+    if was_reported:
         tx.db.execute(text(SET_ASIDE.format(id=held.id, day=day)))
     tx.db.execute(
         delete(receipt).where(receipt.c.submission_id == held.id, receipt.c.sent_on == day)
@@ -155,13 +155,14 @@ def load(tx: Transaction, stem: str, rows: Rows, *, latest: bool = True) -> None
     lacks_people = _lacks_people(tx, held.id)
     loading = _Loading(tx, messages, held.id, day, keeps_strangers=not lacks_people)
     loading.store(runs)
-    kept = loading.keep_earlier(latest=latest) if was_told else 0
+    kept = loading.keep_earlier(latest=latest) if was_reported else 0
     if lacks_people:
-        told = {"id": held.id, "strangers": loading.strangers, "outcomes": list(OUTCOMES)}
-        tx.db.execute(text(COUNT_STRANGERS), told)
-    # What those who are gone counted for is in the counts as they are: without a report, missing.
-    if not (lacks_people and was_told):
-        _count_anew(tx, held.id, messages)
+        params = {"id": held.id, "strangers": loading.strangers, "outcomes": list(OUTCOMES)}
+        tx.db.execute(text(COUNT_STRANGERS), params)
+    # The counts include erased rows, so they can't be computed again. Before a first report all
+    # rows are counted as missing, erased or not.
+    if not (lacks_people and was_reported):
+        _recount(tx, held.id, messages)
     tx.db.execute(
         update(submission)
         .where(submission.c.id == held.id)
@@ -177,7 +178,7 @@ def load(tx: Transaction, stem: str, rows: Rows, *, latest: bool = True) -> None
 def _read(
     tx: Transaction, rows: Rows, submission_id: int, day: date
 ) -> tuple[Messages, Iterator[pa.RecordBatch]]:
-    """All messages of the file, and the rows of the report, whose first are read meanwhile."""
+    """All messages of the file, and the report's rows; both are read at the same time."""
     connection = tx.driver
     with ThreadPoolExecutor(1, thread_name_prefix="sms-messages") as reader:
         reading = reader.submit(_messages, tx, submission_id, day)
@@ -186,7 +187,7 @@ def _read(
             ahead = deque(islice(runs, 1))
             messages = reading.result()
         except BaseException:
-            # Whoever is told to end need not wait for the server, which may wait for a lock.
+            # On an interrupt, do not wait for the server, which may wait for a lock.
             if not reading.done():
                 with suppress(psycopg.Error):
                     connection.cancel_safe()
@@ -195,22 +196,22 @@ def _read(
 
 
 def _messages(tx: Transaction, submission_id: int, day: date) -> Messages:
-    """All that the file holds: 24 bytes each on the way."""
-    told = {"id": submission_id, "day": day}
+    """All messages of the file, transferred as 24 bytes each."""
+    params = {"id": submission_id, "day": day}
     with set_planner(tx, STORED_ORDER), tx.cursor as cursor:
-        found = cast(Generator[tuple[Any, ...]], cursor.stream(MESSAGES, told, binary=True))
-        with closing(found):  # until it is, it locks the connection for this thread alone
+        found = cast(Generator[tuple[Any, ...]], cursor.stream(MESSAGES, params, binary=True))
+        with closing(found):  # an open stream locks the connection for this thread
             return Messages((MessageGroup(*kind), packed) for *kind, packed in found)
 
 
-def _count_anew(tx: Transaction, submission_id: int, messages: Messages) -> None:
-    told = messages.told()
+def _recount(tx: Transaction, submission_id: int, messages: Messages) -> None:
+    outcomes = messages.told()
     arrays = {
-        "countries": [each.kind.country for each in told],
-        "variants": [each.kind.variant for each in told],
-        "segments": [each.kind.segments for each in told],
-        "codes": [each.idstatus for each in told],
-        "messages": [each.messages for each in told],
+        "countries": [each.kind.country for each in outcomes],
+        "variants": [each.kind.variant for each in outcomes],
+        "segments": [each.kind.segments for each in outcomes],
+        "codes": [each.idstatus for each in outcomes],
+        "messages": [each.messages for each in outcomes],
     }
     counts = tx.db.execute(text(COUNT_ANEW), {"id": submission_id, **arrays}).mappings().all()
     if counts:
@@ -218,30 +219,30 @@ def _count_anew(tx: Transaction, submission_id: int, messages: Messages) -> None
 
 
 def _lacks_people(tx: Transaction, submission_id: int) -> bool:
-    """Whether rows about people of this file were erased."""
-    ours = exists().where(erased.c.submission_id == submission_id)
-    return bool(tx.db.execute(select(ours)).scalar_one())
+    """Whether personal data of this file was erased."""
+    of_file = exists().where(erased.c.submission_id == submission_id)
+    return bool(tx.db.execute(select(of_file)).scalar_one())
 
 
-def _was_told(tx: Transaction, submission_id: int) -> bool:
+def _was_reported(tx: Transaction, submission_id: int) -> bool:
     """Whether a delivery report of this file was loaded before."""
     loaded_at = select(submission.c.report_loaded_at).where(submission.c.id == submission_id)
     return tx.db.execute(loaded_at).scalar_one() is not None
 
 
 class _Receipts(NamedTuple):
-    """Rows as RECEIPTS, and the keys of those among them that replace a stored one."""
+    """Rows of the schema RECEIPTS, and the keys of stored rows that they replace."""
 
     rows: pa.RecordBatch
     replacing: Keys
 
 
 class _Loading:
-    """The rows on their way: to the message that each is about, or aside.
+    """The loading of a report's rows: each is stored with its message, or as a stranger.
 
-    They go in runs that are sorted by their keys: an index grows several times faster by keys in
-    order. To sort all rows would take a little less time there, and more in the end: the server
-    would wait until the last one is read.
+    Rows are stored in runs sorted by key, as an index grows several times faster in key order.
+    Sorting all rows at once would save a little time in the index and cost more in all: the server
+    would wait until the last row is read.
     """
 
     def __init__(
@@ -261,11 +262,11 @@ class _Loading:
         self._ours = {"id": submission_id, "day": day}
         self._keeps_strangers = keeps_strangers
         self._held: _Receipts | None = None  # until what they replace is deleted
-        self._others: list[pa.RecordBatch] = []  # rows whose IDREMOTE is none of the file's
+        self._others: list[pa.RecordBatch] = []  # rows with an IDREMOTE that the file does not have
         self._ended = False
 
     def store(self, runs: Iterator[pa.RecordBatch]) -> None:
-        """Write all rows, in as few COPYs as their order allows."""
+        """Write all rows, in as few COPYs as possible."""
         while not self._ended:
             if self._held:
                 self._delete(self._held.replacing)
@@ -274,7 +275,7 @@ class _Loading:
                 self._settle_others()
 
     def keep_earlier(self, *, latest: bool) -> int:
-        """Put back what was set aside and this report leaves out; of how many messages that is."""
+        """Put back the earlier outcomes that this report lacks, and return their number."""
         with set_planner(self._tx, HASH_JOINS):
             if latest:
                 self._tx.db.execute(text(STATED_AGAIN), self._ours)
@@ -288,7 +289,7 @@ class _Loading:
         return self._tx.db.execute(text(KEEP), self._ours).rowcount
 
     def _matched(self, runs: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """As many rows as can be stored before something else must be done."""
+        """Rows for one COPY: until stored rows must be deleted, or the other rows stored."""
         if self._held:
             yield self._held.rows
             self._held = None
@@ -306,7 +307,7 @@ class _Loading:
         self._ended = True
 
     def _settle_others(self) -> None:
-        """Store those whose number alone tells the message (R30), and the rest as strangers."""
+        """Match the other rows by number (R30), and store the rest as strangers."""
         whole = pa.Table.from_batches(self._others, ASIDE).combine_chunks()
         self._others = []
         for waiting in whole.to_batches():
@@ -334,12 +335,12 @@ class _Loading:
         return self._receipts(run, order[found], places[found])
 
     def _receipts(self, run: pa.RecordBatch, rows: Ints, places: Ints) -> _Receipts:
-        """The rows about the messages at these places, each message's last one."""
+        """The rows of the messages at these places; of several on one message the last."""
         lines = _integers(run, "line", 0)[rows]
         codes = _integers(run, "idstatus", NO_CODE)[rows]
         last, replaced = self._messages.tell(places, lines, codes)
         self.duplicates += len(rows) - int(last.sum()) + len(replaced)
-        kept = run.select(TOLD).take(pa.array(rows[last]))
+        kept = run.select(STATUS_COLUMNS).take(pa.array(rows[last]))
         columns = {
             "idremote": idremotes.column(self._messages.keys(places[last])),
             "submission_id": pa.repeat(self._ours["id"], len(kept)),
@@ -350,24 +351,24 @@ class _Loading:
         return _Receipts(kept, self._messages.keys(replaced))
 
     def _aside(self, run: pa.RecordBatch, rows: Ints, foreign: Flags) -> pa.RecordBatch:
-        """The rows as ASIDE: digits in one spelling, any other text as it stands."""
-        some = run.take(pa.array(rows))
-        texts = some.column("idremote")
+        """Rows of the schema ASIDE: digits in lower case, any other text unchanged."""
+        taken = run.take(pa.array(rows))
+        texts = taken.column("idremote")
         columns = {
-            "submission_id": pa.repeat(self._ours["id"], len(some)),
+            "submission_id": pa.repeat(self._ours["id"], len(taken)),
             "idremote": pc.if_else(pa.array(foreign[rows]), texts, pc.ascii_lower(texts)),
-            "msisdn": some.column("msisdn"),
-            **{name: some.column(name) for name in TOLD},
+            "msisdn": taken.column("msisdn"),
+            **{name: taken.column(name) for name in STATUS_COLUMNS},
         }
         arrays = [columns[field.name].cast(field.type) for field in ASIDE]
         return pa.RecordBatch.from_arrays(arrays, schema=ASIDE)
 
     def _delete(self, keys: Keys) -> None:
-        """Delete stored rows, to make room for later ones about the same messages."""
+        """Delete stored rows that later rows on the same messages replace."""
         for first in range(0, len(keys), FEW):
-            told = {"keys": [idremotes.uuid(key) for key in keys[first : first + FEW]]}
+            params = {"keys": [idremotes.uuid(key) for key in keys[first : first + FEW]]}
             with set_planner(self._tx, INDEX_LOOKUPS):
-                self._tx.db.execute(text(MAKE_WAY), {**self._ours, **told})
+                self._tx.db.execute(text(MAKE_WAY), {**self._ours, **params})
 
 
 def _emptied(ahead: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -376,6 +377,6 @@ def _emptied(ahead: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _integers(run: pa.RecordBatch, name: str, instead: int) -> Ints:
-    """A column of integers; `instead` where it is null."""
+    """A column of integers, with `instead` for null."""
     numbers: Ints = run.column(name).fill_null(instead).to_numpy()
     return numbers

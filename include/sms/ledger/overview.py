@@ -1,6 +1,6 @@
-"""What the daily questions ask: how did it go, what goes out next, is anything wrong.
+"""Queries for the daily overview: results of runs, upcoming files, problems.
 
-Ask within a snapshot, as `queries`. Nothing here names a person.
+Call them within a snapshot, like `queries`. None returns personal data.
 """
 
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ RUNS = text(
     LIMIT :most
     """
 )
-# By its key, a file's name, the id that Airflow shows, or a campaign, whose latest run is meant.
+# By run key, by a file's stem, by Airflow's run id, or by campaign (its latest run).
 NAMED = (
     "SELECT run_key FROM sms.campaign_run WHERE run_key = :name",
     "SELECT run_key FROM sms.submission WHERE lower(stem) = lower(:stem)",
@@ -67,12 +67,12 @@ SHORTFALLS = text(
 def run_lines(
     tx: Transaction, *, since: datetime, campaign: str | None = None, most: int | None = None
 ) -> list[RunLine]:
-    """The runs for an hour since then, the latest first, of one campaign or of all."""
+    """The runs with an hour after `since`, the latest first, of one campaign or of all."""
     return _run_lines(tx, since=since, campaign=campaign, most=most)
 
 
 def run_line(tx: Transaction, run_key: str) -> RunLine | None:
-    """One run in a line; None for a proof."""
+    """The line of one run; None for a proof."""
     return next(iter(_run_lines(tx, since=datetime.min.replace(tzinfo=UTC), run_key=run_key)), None)
 
 
@@ -84,42 +84,40 @@ def _run_lines(
     run_key: str | None = None,
     most: int | None = None,
 ) -> list[RunLine]:
-    asked = {"since": since, "campaign": campaign, "run_key": run_key, "most": most}
-    return [RunLine(**_aware(row._mapping)) for row in tx.db.execute(RUNS, asked)]
+    params = {"since": since, "campaign": campaign, "run_key": run_key, "most": most}
+    return [RunLine(**_aware(row._mapping)) for row in tx.db.execute(RUNS, params)]
 
 
 def find_run_key(tx: Transaction, name: str, stem: str = "") -> str:
-    """The key of a run by its key, its Airflow id, its file's stem, or of a campaign's latest run.
+    """The key of the run with this key, Airflow run id or file, or of a campaign's latest run.
 
-    `stem` is the stem to look for where it differs from `name`. LedgerError if there is no such
+    `stem` is the stem to find if it differs from `name`. Raises LedgerError if there is no such
     run, or several.
     """
     for query in NAMED:
-        asked = {"name": name, "stem": stem or name}
-        found = list(tx.db.execute(text(query), asked).scalars())
+        params = {"name": name, "stem": stem or name}
+        found = list(tx.db.execute(text(query), params).scalars())
         if len(found) > 1:
             raise LedgerError(
-                f"{name} is the id of {count(len(found), 'run')} ({listed(found)}): give the whole "
+                f"{name} is the id of {count(len(found), 'run')} ({listed(found)}): give the full "
                 "key of one"
             )
         if found:
             return str(found[0])
-    raise LedgerError(
-        f"the ledger knows no run, file or campaign {name}: see sms runs for those that it knows"
-    )
+    raise LedgerError(f"the ledger has no run, file or campaign {name}: `sms runs` lists them")
 
 
 def scheduled(tx: Transaction, *, since: datetime, until: datetime) -> list[ScheduledFile]:
-    """The files that wait for an hour between these, the earliest first.
+    """The files that wait for an hour between `since` and `until`, the earliest first.
 
-    Proofs are among them, files of a failed run are not.
+    Proofs are included, files of a failed run are not.
     """
     found = tx.db.execute(SCHEDULED, {"since": since, "until": until})
     return [ScheduledFile(**{**_aware(row._mapping), "state": State(row.state)}) for row in found]
 
 
 def rejected(tx: Transaction, *, since: datetime) -> list[str]:
-    """The files that the gateway rejected since then, the oldest first."""
+    """The files that the gateway rejected after `since`, the oldest first."""
     query = (
         select(submission.c.stem)
         .where(submission.c.state == State.REJECTED, submission.c.verdict_at >= since)
@@ -129,12 +127,12 @@ def rejected(tx: Transaction, *, since: datetime) -> list[str]:
 
 
 def shortfalls(tx: Transaction, *, since: datetime) -> list[Shortfall]:
-    """The files whose delivery report came since then and lacks messages."""
+    """The files whose delivery report was loaded after `since` and lacks messages."""
     return [Shortfall(**row._mapping) for row in tx.db.execute(SHORTFALLS, {"since": since})]
 
 
 def last_submitted(tx: Transaction) -> datetime | None:
-    """When a file last reached the gateway; None if none ever did."""
+    """When a file was last submitted; None if never."""
     found: datetime | None = tx.db.scalar(select(func.max(submission.c.submitted_at)))
     return found
 
@@ -152,7 +150,7 @@ def record_success(tx: Transaction, task: Recurring) -> None:
 
 
 def _aware(columns: Any) -> dict[str, Any]:
-    """A row of a view as `Moment` would give it: in UTC."""
+    """A row of a view with its times in UTC."""
     return {
         name: value.astimezone(UTC) if isinstance(value, datetime) else value
         for name, value in columns.items()

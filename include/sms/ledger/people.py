@@ -1,4 +1,4 @@
-"""What the ledger knows of one number: for that person's own eyes and those who answer them."""
+"""The ledger's data on one number, for the person's own access request and those who answer it."""
 
 from datetime import datetime
 
@@ -74,26 +74,26 @@ WERE_ERASED = text(
 
 
 def history(tx: Transaction, msisdn: int) -> History:
-    """All that the stop list ever recorded of one number, the oldest first."""
-    asked = {"msisdn": msisdn, "names": hashed_numbers.names(tx, msisdn)}
-    standing = tx.db.execute(STANDING, asked).first()
-    name, *opt_out = standing or (None,)
+    """All records of the stop list on one number, the oldest first."""
+    params = {"msisdn": msisdn, "names": hashed_numbers.names(tx, msisdn)}
+    present = tx.db.execute(STANDING, params).first()
+    name, *opt_out = present or (None,)
     return History(
         opt_out=OptOut(*opt_out) if opt_out else None,
         hashed=name is not None and name < 0,
         removals=tuple(
             Removal(at, actor, reason, OptOut(*removed))
-            for at, actor, reason, *removed in tx.db.execute(REMOVALS, asked)
+            for at, actor, reason, *removed in tx.db.execute(REMOVALS, params)
         ),
-        listed=tuple(Listed(*row) for row in tx.db.execute(LISTED, asked)),
-        replies=tuple(Reply(*row) for row in tx.db.execute(REPLIES, asked)),
+        listed=tuple(Listed(*row) for row in tx.db.execute(LISTED, params)),
+        replies=tuple(Reply(*row) for row in tx.db.execute(REPLIES, params)),
     )
 
 
 def unsure_replies(tx: Transaction, since: datetime) -> list[tuple[int, Reply]]:
-    """Replies since then that may ask to stop, with their number, the oldest first.
+    """Replies after `since` that may ask to stop, with their number, the oldest first.
 
-    Of numbers that are not in the stop list.
+    Only of numbers that are not in the stop list.
     """
     found = tx.db.execution_options(yield_per=10_000).execute(UNHEARD, {"since": since})
     replies = ((msisdn, Reply(*reply)) for msisdn, *reply in found)
@@ -101,24 +101,24 @@ def unsure_replies(tx: Transaction, since: datetime) -> list[tuple[int, Reply]]:
 
 
 def sent_to(tx: Transaction, msisdn: int, *, since: datetime) -> list[Sent]:
-    """Every message to a number in a file that was uploaded, for an hour since then, by hour."""
+    """The messages to a number in uploaded files with an hour after `since`, by hour."""
     return _sent(tx, "m.msisdn = :msisdn", since, msisdn=msisdn)
 
 
 def sent_with_key(tx: Transaction, key: str, *, since: datetime) -> list[Sent]:
-    """Every message with a recipient's key, as `sent_to`.
+    """The messages with a recipient's key, like `sent_to`.
 
-    No index has keys: all messages since then are read, months before them are not.
+    Keys have no index: all messages after `since` are read, older months are not.
     """
     named = "m.key = :key AND m.sent_on = s.sent_on AND m.sent_on >= CAST(:since AS date) - 1"
     return _sent(tx, named, since, key=key)
 
 
-def _sent(tx: Transaction, whose: str, since: datetime, **asked: object) -> list[Sent]:
-    found = tx.db.execute(text(SENT.format(whose=whose)), {**asked, "since": since})
+def _sent(tx: Transaction, whose: str, since: datetime, **params: object) -> list[Sent]:
+    found = tx.db.execute(text(SENT.format(whose=whose)), {**params, "since": since})
     return [Sent(**{**row._asdict(), "state": State(row.state)}) for row in found]
 
 
 def were_erased(tx: Transaction, stem: str) -> bool:
-    """Whether rows about people of a file were erased: forgotten, expired, or dropped."""
+    """Whether personal data of a file was erased: on request, expired, or dropped."""
     return bool(tx.db.execute(WERE_ERASED, {"stem": stem}).scalar_one())

@@ -1,9 +1,10 @@
-"""Numbers that nobody can read any more, and that can still be recognised by whoever has the key.
+"""Pseudonyms: numbers that can't be read any more, but recognised with the key.
 
-A pseudonym is a keyed hash (BLAKE2b, RFC 7693) of a number. Without the key it tells nothing; with
-it, or by a hash without a key, all numbers of a country could be tried in minutes. It is a negative
-int64, so it stands where a number stands and is never taken for one: 63 bits, of which a list of
-ten million has one in 10^6 chances to hold the pseudonym of any of a million others.
+A pseudonym is a keyed hash (BLAKE2b, RFC 7693) of a number. Without the key it reveals nothing;
+with the key, or with a hash without key, all numbers of a country could be tried in minutes. It is
+a negative int64, so it fits into a column of numbers and is never confused with one. With its 63
+bits, a list of ten million contains the pseudonym of any of a million other numbers with a chance
+of 10^-6.
 """
 
 import re
@@ -19,43 +20,43 @@ SHORTEST = 32  # characters
 PLAIN = re.compile(f"[A-Za-z0-9_-]{{{SHORTEST},}}")
 BIG_ENDIAN = np.dtype(">i8")
 SIGN = np.int64(np.iinfo(np.int64).min)
-CHUNK = 65_536  # numbers whose digests are objects of Python at the same time
+CHUNK = 65_536  # digests that exist as Python objects at the same time
 
-# Each use hashes otherwise, so that what is shown of the one tells nothing of the other.
+# Each use has its own personalisation, so that the fingerprint reveals nothing about pseudonyms.
 OF_A_NUMBER = b"sms stop list"
 OF_THE_KEY = b"sms fingerprint"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A secret that makes pseudonyms; another one makes others, so it is for ever."""
+    """The secret of the pseudonyms; it can never be changed, as another key gives others."""
 
     secret: bytes = field(repr=False)  # 64 bytes
 
     @classmethod
     def of(cls, written: str) -> Self:
-        """The key that somebody keeps as text; ConfigurationError if it could be guessed.
+        """The key from its text. Raises ConfigurationError if it could be guessed.
 
-        Of characters alone that mean the same in a URL, in JSON and in a shell.
+        Only characters are allowed that mean the same in a URL, in JSON and in a shell.
         """
         secret = written.strip()
         if not secret:
-            raise ConfigurationError("the stop list's key is empty: give the one that was made")
+            raise ConfigurationError("the stop list's key is empty: give the key in use")
         if not PLAIN.fullmatch(secret):
             raise ConfigurationError(
                 f"the stop list's key has {len(secret)} characters, and needs {SHORTEST} or more, "
-                "each a letter, a digit, _ or -: is it the whole one? The runbook says how to make "
-                "a first one"
+                "each a letter, a digit, _ or -: check that it is complete. The runbook describes "
+                "how to create the first one"
             )
         return cls(blake2b(secret.encode()).digest())
 
     @property
     def fingerprint(self) -> bytes:
-        """16 bytes by which this key is known, and from which it can't be found."""
+        """16 bytes that identify the key and do not reveal it."""
         return blake2b(key=self.secret, digest_size=16, person=OF_THE_KEY).digest()
 
     def pseudonyms(self, msisdns: np.ndarray) -> np.ndarray:
-        """The pseudonym of each of these int64 numbers, in their order."""
+        """The pseudonyms of int64 numbers, in their order."""
         numbers = np.asarray(msisdns, dtype=BIG_ENDIAN)
         hashing = blake2b(key=self.secret, digest_size=numbers.itemsize, person=OF_A_NUMBER)
         digests = np.empty_like(numbers)
@@ -66,10 +67,10 @@ class Key:
 
 
 def _digests(hashing: blake2b, numbers: np.ndarray) -> bytes:
-    """One digest after the other, of the eight bytes of each number."""
-    made = []
+    """The digests of the eight bytes of each number, joined."""
+    digests = []
     for number in np.ascontiguousarray(numbers).view("V8").tolist():
-        each = hashing.copy()  # half the time of setting the key anew
+        each = hashing.copy()  # takes half the time of a new keyed hash
         each.update(number)
-        made.append(each.digest())
-    return b"".join(made)
+        digests.append(each.digest())
+    return b"".join(digests)

@@ -1,4 +1,4 @@
-"""Rows of reports that can't be read: kept with their bytes until a person has looked."""
+"""Quarantine: unreadable rows of reports, kept with their bytes until an operator has seen them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ UNREADABLE = pa.schema(
 
 ALL = 1 << 31  # rows of one person, in one transaction
 
-# One by one in the order of the lines, so that two loads at once wait in one direction.
+# In the order of the lines, so that two loads at once lock rows in the same order.
 KEEP = """
 INSERT INTO sms.unreadable_row AS kept (report, line, raw, reason, may_be_stop, recorded_at)
 SELECT :report, line, raw, reason, may_be_stop, :now FROM pg_temp.broken ORDER BY line
@@ -36,7 +36,7 @@ WHERE u.report = :report AND u.line > :after AND u.gone_at IS NULL AND NOT EXIST
 
 
 def replace(tx: Transaction, report: str, rows: Rows, after: int) -> None:
-    """Make these rows (line, reason, raw, may_be_stop) what can't be read behind a report's line.
+    """Replace a report's unreadable rows after a line by these (line, reason, raw, may_be_stop).
 
     A row of an earlier state is never deleted, only marked as gone.
     """
@@ -47,9 +47,9 @@ def replace(tx: Transaction, report: str, rows: Rows, after: int) -> None:
         )
     )
     copy_rows(tx, "pg_temp.broken", UNREADABLE, rows)
-    told = {"report": report, "now": tx.now}
-    tx.db.execute(text(LET_GO), {**told, "after": after})
-    tx.db.execute(text(KEEP), told)
+    params = {"report": report, "now": tx.now}
+    tx.db.execute(text(LET_GO), {**params, "after": after})
+    tx.db.execute(text(KEEP), params)
 
 
 UNSEEN = """
@@ -72,17 +72,17 @@ def unseen_stops(tx: Transaction) -> dict[str, int]:
 def mark_seen(
     tx: Transaction, report: str, lines: Sequence[int] | None = None, *, reason: str
 ) -> list[int]:
-    """Mark a report's unreadable rows, or those of these lines, as seen; their lines.
+    """Mark a report's unreadable rows, all or those of some lines, as seen; return their lines.
 
-    LedgerError if one of these lines does not wait for that.
+    Raises LedgerError if one of these lines is not unseen.
     """
-    told = {"report": report, "now": tx.now, "actor": tx.actor, "reason": reason}
-    at = sorted(tx.db.execute(text(SEE), told | {"lines": lines and list(lines)}).scalars())
+    params = {"report": report, "now": tx.now, "actor": tx.actor, "reason": reason}
+    at = sorted(tx.db.execute(text(SEE), params | {"lines": lines and list(lines)}).scalars())
     if not at or not set(lines or ()).issubset(at):
         rows = f"not every line of {', '.join(map(str, lines))}" if lines else "no row"
         raise LedgerError(
-            f"{rows} of {report} waits for somebody to look at it: see sms.quarantine for the "
-            "names and lines that do. Nothing was changed"
+            f"{rows} of {report} is unseen: sms.quarantine lists the reports and lines that are. "
+            "Nothing was changed"
         )
     tx.record(detail={"quarantine_seen": report, "rows": len(at)})
     return at
@@ -97,8 +97,8 @@ WITH gone AS (
 )
 SELECT report, count(*) AS number FROM gone GROUP BY report
 """
-# However the number is written, its last nine digits stand together, spaces and signs left out.
-# A backslash of the row's own is written as two, and digits behind it are no byte's.
+# In any notation the last nine digits are adjacent once spaces and signs are removed. encode()
+# doubles a backslash of the row, so that digits after it are not taken for an escaped byte.
 OF_PERSON = r"""
 position(right(CAST(:msisdn AS text), 9) IN
     regexp_replace(encode(raw, 'escape'), '\\\\|\\[0-7]{3}|\D', '', 'g')) > 0
@@ -106,16 +106,16 @@ position(right(CAST(:msisdn AS text), 9) IN
 
 
 def expire(tx: Transaction, before: datetime, *, most: int) -> int:
-    """Erase at most so many unreadable rows recorded before then; `report_file` keeps the count."""
+    """Erase at most `most` unreadable rows recorded before then; `report_file` has their count."""
     return sum(_erase(tx, "recorded_at < :before", most, before=before).values())
 
 
 def forget(tx: Transaction, msisdn: int) -> dict[str, int]:
-    """Erase every row that holds a number's digits; how many they were of each report."""
+    """Erase each row that contains a number's digits, and return how many of each report."""
     return _erase(tx, OF_PERSON, ALL, msisdn=msisdn)
 
 
-def _erase(tx: Transaction, whose: str, most: int, **told: object) -> dict[str, int]:
+def _erase(tx: Transaction, whose: str, most: int, **params: object) -> dict[str, int]:
     statement = text(EXPIRE.replace("{whose}", whose))
-    found = tx.db.execute(statement, {**told, "most": most})
+    found = tx.db.execute(statement, {**params, "most": most})
     return {row.report: row.number for row in found}

@@ -1,6 +1,6 @@
-"""What may be asked of the ledger: nothing here changes a row.
+"""Read-only queries on files and runs.
 
-Ask within a snapshot: several statements must see one and the same moment.
+Call them within a snapshot: their statements must see the same state.
 """
 
 from collections import Counter
@@ -27,14 +27,14 @@ from sms.ledger.tables import (
 
 
 def reconcile(tx: Transaction, stem: str) -> Reconciliation:
-    """What became of a file's messages; a file that never left sent none."""
+    """The outcomes of a file's messages; a file that never left sent none."""
     return _reconciliation(tx, submission.c.id == submissions.get(tx, stem).id)
 
 
 def late_stops(tx: Transaction, stem: str) -> int:
-    """How many of a sent file's recipients said STOP after its rename and before its hour."""
+    """How many of a sent file's recipients opted out after its rename and before its hour."""
     hour = func.greatest(submission.c.send_at, submission.c.submitted_at)
-    # What was entered before the rename was intended is not in the file: see `turn`.
+    # Opt-outs entered before the rename was intended are not in the file: see `turn`.
     left = func.coalesce(submission.c.rename_intended_at, submission.c.submitted_at)
     found = tx.db.execute(
         select(func.count())
@@ -55,7 +55,7 @@ def late_stops(tx: Transaction, stem: str) -> int:
 
 
 def summary(tx: Transaction, run_key: str) -> Summary:
-    """A run in numbers, from its candidates to its replies."""
+    """The counts of a run, from its candidates to its replies."""
     planned = runs.get(tx, run_key)
     ours = submission.c.run_key == run_key
     noted = tx.db.execute(
@@ -118,7 +118,7 @@ def _sum_of_sent(tx: Transaction, column: str, ours: ColumnElement[bool]) -> int
 
 
 def _late(tx: Transaction, ours: ColumnElement[bool]) -> Counter[str]:
-    """Who fell out between preparing and renaming, by reason."""
+    """Recipients left out between preparation and rename, by Reason."""
     late: Counter[str] = Counter()
     for counts in tx.db.scalars(
         select(submission.c.late_out).where(ours, submission.c.state != State.CANCELLED)
@@ -145,7 +145,7 @@ def _answers(run_key: str) -> Select[str, int]:
 
 
 def _erased(ours: ColumnElement[bool]) -> Select[str, int]:
-    """What rows counted for that were erased since."""
+    """The counts of erased rows."""
     return (
         select(erased.c.what, cast(func.sum(erased.c.number), BigInteger))
         .join(submission, submission.c.id == erased.c.submission_id)

@@ -1,4 +1,4 @@
-"""What the ledger is told and what it tells: plain, frozen values."""
+"""The records that the ledger takes and returns: plain, frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from sqlalchemy import Row
 from sms.calendar.zones import FRANCE
 from sms.ledger.states import State
 
-PROOF = "proof"  # in the key of a run that proves another one
+PROOF = "proof"  # part of the run key of a proof
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of a campaign: what was decided before the first row was read."""
+    """One run of a campaign, as decided before the first row is read."""
 
     run_key: str
     campaign: str
@@ -28,14 +28,14 @@ class PlannedRun:
     planned_at: datetime
     folder: str
     asked_at: datetime | None = None  # when it was to start
-    row_limit: int | None = None  # of a trial that writes to the first so many alone
-    chosen_at: datetime | None = None  # when its people were screened
-    approved_by: str | None = None  # of what is prepared now
+    row_limit: int | None = None  # of a trial: only the first rows of the query
+    chosen_at: datetime | None = None  # when its recipients were screened
+    approved_by: str | None = None  # of the present preparation
     approved_at: datetime | None = None
 
 
 def is_proof(run_key: str) -> bool:
-    """Whether a run is another's proof."""
+    """Whether a run is the proof of another run."""
     return f"/{PROOF}-" in run_key
 
 
@@ -50,13 +50,13 @@ class Part:
     segments: int
     sha256: str
     size_bytes: int
-    send_at: datetime | None = None  # None: the run's own hour
-    zone: str = FRANCE  # where its people live
+    send_at: datetime | None = None  # None: the run's hour
+    zone: str = FRANCE  # of its recipients
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One file at the gateway, as the ledger knows it."""
+    """One file at the gateway, as recorded in the ledger."""
 
     id: int
     run_key: str
@@ -85,29 +85,29 @@ class Submission:
 
     @property
     def may_have_left(self) -> bool:
-        """Whether a rename was intended, and nothing shows that none came of it."""
+        """Whether a rename was intended, and not withdrawn."""
         return self.rename_intended_at is not None and self.rename_withdrawn_at is None
 
     @property
     def sent_at(self) -> datetime:
-        """When its messages go out: at its hour, or at once if that had passed."""
+        """When its messages are sent: at its hour, or at its upload if that is later."""
         return max(self.send_at, self.submitted_at or self.send_at)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it ended because everybody in it had to be left out: nobody called it off."""
+        """Whether it ended because all its recipients were left out; it was not called off."""
         return self.state is State.CANCELLED and self.messages == 0
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
-        """The submission that a row of the table holds."""
+        """The submission of a table row."""
         columns = row._asdict()
         return cls(**{**columns, "state": State(columns["state"])})
 
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedRun:
-    """A run that waits for its hour or is under way: its messages (once prepared), and states."""
+    """A run that waits for its hour or is being sent; `messages` is None before preparation."""
 
     run_key: str
     send_at: datetime
@@ -117,7 +117,7 @@ class UnfinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class ReportFile:
-    """A report as it was read last; `loaded_at` is the ledger's to say."""
+    """The last reading of a report; the ledger sets `loaded_at`."""
 
     name: str
     kind: str
@@ -134,7 +134,7 @@ class ReportFile:
 
 @dataclass(frozen=True, slots=True)
 class RemoteState:
-    """A report at the gateway, by its size, its modification time and its bytes."""
+    """The state of a report at the gateway: size, modification time and digest."""
 
     size_bytes: int
     modified_at: datetime
@@ -143,7 +143,7 @@ class RemoteState:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A state of a report at the gateway, when it was first fetched in it, and when last."""
+    """A state of a report at the gateway, with the times of its first and last download."""
 
     state: RemoteState
     since: datetime
@@ -152,11 +152,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What became of the messages sent: by outcome, and what the reports said beyond them.
+    """The sent messages by outcome, and the rows of the latest delivery report.
 
-    `rows` counts the latest report's readable rows: duplicates and strangers are among them.
-    `kept` are outcomes that an earlier report stated and the latest one leaves out; a message that
-    no report ever covered is `missing`.
+    `rows` are its readable rows, with duplicates and strangers. `kept` are outcomes of an earlier
+    report that the latest one lacks. A message that no report ever covered is `missing`.
     """
 
     sent: int
@@ -173,7 +172,7 @@ class Reconciliation:
 
     @property
     def balanced(self) -> bool:
-        """Every message has one outcome or is missing, and every row is accounted for."""
+        """Whether each message has one outcome or is missing, and all rows are accounted for."""
         reported = self.delivered + self.refused + self.not_delivered + self.pending + self.unknown
         return (
             self.sent == reported + self.missing
@@ -183,11 +182,11 @@ class Reconciliation:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was erased of one person; `files` are the submissions that held it.
+    """The counts of one person's erased rows; `files` are the submissions that had them.
 
-    `reports` are the names of those whose rows belonged to no file, or could not be read.
-    `opted_out` says whether they are in the stop list, where they stay; `hashed`, that they do so
-    as a hash alone.
+    `reports` are the names of reports with erased rows that belonged to no file or were unreadable.
+    `opted_out` is true if the person is in the stop list, and stays there; `hashed`, if only as a
+    hash.
     """
 
     messages: int
@@ -201,13 +200,13 @@ class Forgotten:
 
     @property
     def rows(self) -> int:
-        """How many rows that was in all, without the receipts of the messages."""
+        """The number of all erased rows, without the messages' receipts."""
         return self.messages + self.strangers + self.replies + self.unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """Where a run left its files, the latest hour of its submissions, and where these stand."""
+    """A run's folder, the latest hour of its submissions, and their states."""
 
     folder: str
     send_at: datetime
@@ -216,10 +215,10 @@ class KeptRun:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run from its candidates to its reports, in numbers.
+    """The counts of a run, from its candidates to its replies.
 
-    `audience` is whom we write to: `excluded` holds everybody else, by Reason, whether they fell
-    out at screening, at rendering, or by a STOP right before the rename.
+    `audience` are the recipients. `excluded` are all others, by Reason: left out at screening, at
+    rendering, or by a STOP right before the rename.
     """
 
     run: PlannedRun
@@ -237,15 +236,15 @@ class Summary:
 
     @property
     def balanced(self) -> bool:
-        """Nobody is lost: candidates = audience + excluded, and the outcomes add up."""
-        everybody = self.audience + sum(self.excluded.values())
-        return self.candidates == everybody and self.outcomes.balanced
+        """Whether candidates = audience + excluded, and the outcomes add up."""
+        total = self.audience + sum(self.excluded.values())
+        return self.candidates == total and self.outcomes.balanced
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What an import found: distinct numbers, those `new` to the stop list, and of these those
-    that had been removed once (`again`); `removed` is how many stay removed."""
+    """The counts of an import: distinct numbers, those `new` to the stop list, and of these the
+    ones that had been removed once (`again`); `removed` numbers stay removed."""
 
     numbers: int
     new: int
@@ -255,7 +254,7 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """How many numbers became pseudonyms, and the last that was looked at; None: there is none."""
+    """How many numbers were hashed, and the last number checked; None if there was none."""
 
     numbers: int
     last: int | None
@@ -263,7 +262,7 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """One row of the stop list, and how we know it."""
+    """One row of the stop list, with its source."""
 
     opted_out_at: datetime
     source: str
@@ -276,7 +275,7 @@ class OptOut:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A row that a person took off the stop list, and the row as it was."""
+    """A removal from the stop list, with the removed row."""
 
     removed_at: datetime
     actor: str
@@ -286,7 +285,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What an import said of a number; `opted_out_at` is None where the list has no moment."""
+    """A number's row in an imported list; `opted_out_at` is None if the list has no time."""
 
     list: str
     opted_out_at: datetime | None
@@ -295,7 +294,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A row of a STOP or SMSMO file; `campaign` and `stem` are None where nobody's."""
+    """A row of a STOP or SMSMO file; `campaign` and `stem` are None if its file is unknown."""
 
     kind: str
     replied_at: datetime | None
@@ -308,7 +307,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message in a file that was uploaded, whatever became of the file and of the message."""
+    """A message in an uploaded file, whatever the file's state and the message's outcome."""
 
     campaign: str
     run_key: str
@@ -327,7 +326,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that the stop list ever heard of one number; `hashed`: it stands there as a hash."""
+    """All records of the stop list on one number; `hashed` is true if it is stored as a hash."""
 
     opt_out: OptOut | None
     hashed: bool
@@ -337,7 +336,7 @@ class History:
 
 
 class Recurring(StrEnum):
-    """A task that must succeed again and again; the ledger knows when each last did."""
+    """A recurring task, of which the ledger records the last success."""
 
     COLLECT_REPLIES = "collect_replies"
     CLEAN_GATEWAY = "clean_gateway"
@@ -345,7 +344,7 @@ class Recurring(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A run in one line: how far it is, and its counts; of a failed one, where and why."""
+    """A run in one line: its status and counts; of a failed run also the task and the reason."""
 
     run_key: str
     campaign: str
@@ -377,7 +376,7 @@ class ScheduledFile:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A file of whose messages the delivery report lacks some: it may have been sent in part."""
+    """A file whose delivery report lacks messages: it may have been sent only in part."""
 
     stem: str
     sent: int

@@ -1,7 +1,7 @@
-"""A number taken off the stop list by a person: its trace, and what must not bring it back.
+"""Removal of a number from the stop list by an operator, and which later rows enter it again.
 
-What was known at the removal never does, however often it is read again; whatever the ledger did
-not know does, and where the two can't be told apart it does, too: a STOP wins.
+A row that was known at the removal never enters the number again, however often it is read. A row
+that the ledger did not know does; and if the two can't be distinguished, it does too: a STOP wins.
 """
 
 from sqlalchemy import text
@@ -13,8 +13,7 @@ from sms.wire.names import ReportName
 
 KEYS = ("kind", "service_id", "campaign_id")
 
-# What makes a row of a report that one row (`reply_once`), as a digest: the reply itself may expire
-# or be erased.
+# The identity of a report's row (`reply_once`), as a digest, as the reply may be erased later.
 MARK = """encode(sha256(convert_to(concat_ws(chr(31), {kind}, {service_id}, {campaign_id}, raw_date,
         raw_hour, {message_digest}, occurrence), 'UTF8')), 'hex')"""
 OF_REPLY = MARK.format_map({name: name for name in (*KEYS, "message_digest")})
@@ -44,8 +43,8 @@ REMOVE = text(
     FROM sms.opt_out WHERE msisdn = ANY (:names)
     """
 )
-# The very STOP that was removed is known even where its reply was not stored yet. Its twin of the
-# same minute is another one.
+# The removed STOP itself is known even if its reply was not stored yet. An identical row of the
+# same minute is another STOP.
 SET_ASIDE_REPORTED = text(
     f"""
     DELETE FROM pg_temp.leaving l USING sms.removal r
@@ -54,8 +53,8 @@ SET_ASIDE_REPORTED = text(
             AND r.message = l.message AND r.stem = :stem))
     """
 )
-# A day without an hour that was not over at the removal may be a second no. A row without a
-# moment may be one at any time.
+# A day without an hour may be a later opt-out if the day was not over at the removal. A row without
+# a time always may.
 SET_ASIDE_LISTED = text(
     """
     WITH aside AS (
@@ -76,27 +75,27 @@ SET_ASIDE_LISTED = text(
 
 
 def remove(tx: Transaction, msisdn: int, *, reason: str) -> None:
-    """Take a number off the stop list and keep the trace; LedgerError if it isn't in it."""
+    """Remove a number from the stop list, and record it. Raises LedgerError if it is not in it."""
     locks.hold(tx)
-    told = {
+    params = {
         "now": tx.now,
         "actor": tx.actor,
         "reason": reason,
         "msisdn": msisdn,
         "names": hashed_numbers.names(tx, msisdn),
     }
-    if not tx.db.execute(REMOVE, told).rowcount:
+    if not tx.db.execute(REMOVE, params).rowcount:
         raise LedgerError("the number is not in the stop list: nothing was removed")
-    tx.db.execute(text("DELETE FROM sms.opt_out WHERE msisdn = ANY (:names)"), told)
+    tx.db.execute(text("DELETE FROM sms.opt_out WHERE msisdn = ANY (:names)"), params)
     tx.record(detail={"removed": 1})
 
 
 def set_aside_reported(tx: Transaction, report: ReportName, source: str, stem: str | None) -> None:
-    """Drop the gathered rows of a report that were known when their number was removed."""
+    """Drop gathered rows of a report that were known when their number was removed."""
     named = {name: str(getattr(report, name)) for name in KEYS}
     tx.db.execute(SET_ASIDE_REPORTED, {**named, "source": source, "stem": stem})
 
 
 def set_aside_listed(tx: Transaction) -> int:
-    """Drop the gathered rows of a list that were known then; how many numbers stay removed."""
+    """Drop gathered rows of a list that were known then; return how many numbers stay removed."""
     return int(tx.db.execute(SET_ASIDE_LISTED).scalar_one())

@@ -1,8 +1,8 @@
-"""Which message each row of a delivery report tells of, and what the last row says (R30).
+"""Matching of a delivery report's rows with messages; the last row of a message counts (R30).
 
-A file's messages are held as columns, some 40 bytes each, and a portion of the report is looked
-up in them at once. The database would join the two tables only after the last row had come, and
-find out only then which rows are none of ours.
+A file's messages are held as columns, some 40 bytes each, and each portion of the report is looked
+up in them. The database could join the two tables only after the last row has arrived, and show
+only then which rows match no message.
 """
 
 from collections.abc import Iterable
@@ -14,19 +14,19 @@ from sms.columnar.text import Flags, Ints, distinct
 from sms.ledger import idremotes
 from sms.ledger.idremotes import Keys, Words
 
-# A message as the database packs it: its IDREMOTE's 16 bytes, its number.
+# A message as the query packs it: the 16 bytes of its IDREMOTE, and its number.
 MESSAGE = np.dtype([("high", ">u8"), ("low", ">u8"), ("msisdn", ">i8")])
 
-UNREADABLE = 0  # the number of a row whose MSISDN can't be read
+UNREADABLE = 0  # the number of a row with an unreadable MSISDN
 NO_CODE = -1  # the IDSTATUS of a row whose IDSTATUS is no number
-CODES = 1 << 16  # more than there are
-NOWHERE = -1  # the place of what is not there
-UNTOLD = -1  # the line of a message that no row tells of
-EARLIER = -2  # of one whose outcome an earlier report stated
+CODES = 1 << 16  # more than there are codes
+NOWHERE = -1  # the place of a row without a message
+UNTOLD = -1  # the line of a message without a row
+EARLIER = -2  # the line of a message with the outcome of an earlier report
 
 
 class MessageGroup(NamedTuple):
-    """What messages are counted by."""
+    """The columns by which messages are counted."""
 
     country: str
     variant: str | None
@@ -34,7 +34,7 @@ class MessageGroup(NamedTuple):
 
 
 class Told(NamedTuple):
-    """So many messages of a kind whose last row has this IDSTATUS (None: no number)."""
+    """The number of messages of a kind whose last row has this IDSTATUS (None: no number)."""
 
     kind: MessageGroup
     idstatus: int | None
@@ -45,12 +45,12 @@ class Messages:
     """A file's messages in the order of their keys; a place is an index into them."""
 
     def __init__(self, kinds: Iterable[tuple[MessageGroup, bytes]]) -> None:
-        """`kinds`: messages packed as MESSAGE, in portions of one kind each."""
+        """`kinds` are portions of messages packed as MESSAGE, each of one kind."""
         numbers: dict[MessageGroup, int] = {}
         parts = [_unpacked(numbers.setdefault(kind, len(numbers)), each) for kind, each in kinds]
         high, low, msisdn, kind = map(np.concatenate, zip(_NONE, *parts, strict=True))
         order = np.argsort(high)
-        if (high[order[1:]] == high[order[:-1]]).any():  # of digests, not in a lifetime
+        if (high[order[1:]] == high[order[:-1]]).any():  # practically never, as keys are digests
             order = np.lexsort((low, high))
         self._kinds = list(numbers)
         self._high, self._low, self._msisdn, self._kind = (
@@ -67,15 +67,15 @@ class Messages:
         return idremotes.of_words(Words(self._high[places], self._low[places]))
 
     def find(self, keys: Words, msisdns: Ints) -> Ints:
-        """The place of each row's message: of that key, and of that number where it is readable.
+        """The place of each row's message, by key, and by number if the row's is readable.
 
-        Quickest if the keys are in order.
+        It is fastest if the keys are sorted.
         """
         if not len(self):
             return np.full(len(msisdns), NOWHERE)
         place = np.searchsorted(self._high, keys.high)
         place[place == len(self)] = 0
-        # Of messages whose first halves are alike, the one whose second half is not less.
+        # Among messages with equal first halves, find the second half by bisection.
         unsure = np.flatnonzero((self._high[place] == keys.high) & (self._low[place] < keys.low))
         place[unsure] = self._bisect(place[unsure], keys.of(unsure))
         found = (self._high[place] == keys.high) & (self._low[place] == keys.low)
@@ -92,7 +92,7 @@ class Messages:
         return np.minimum(since, last)
 
     def find_by_number(self, msisdns: Ints) -> Ints:
-        """The place of the only message to each number; of several, none is guessed at."""
+        """The place of the message to each number; NOWHERE if there is none, or several."""
         wanted = distinct(msisdns[msisdns != UNREADABLE])
         if not len(wanted):
             return np.full(len(msisdns), NOWHERE)
@@ -108,10 +108,10 @@ class Messages:
         return np.where(numbers[at] == msisdns, only[at], NOWHERE)
 
     def tell(self, places: Ints, lines: Ints, idstatus: Ints) -> tuple[Flags, Ints]:
-        """Take in what rows say of the messages at these places.
+        """Record the rows of the messages at these places.
 
-        Which of the rows are the last so far about their message, and the places of which a row of
-        an earlier call was, and is no longer.
+        Returns which rows are the last so far of their message, and the places whose row of an
+        earlier call they replace.
         """
         before = self._line[places]
         np.maximum.at(self._line, places, lines)
@@ -120,7 +120,7 @@ class Messages:
         return last, places[last & (before != UNTOLD)]
 
     def keep(self, keys: Keys, idstatus: int) -> None:
-        """Let an earlier report's IDSTATUS stand for the messages of some keys."""
+        """Record an earlier report's IDSTATUS for the messages of some keys."""
         words = idremotes.words(keys)
         places = self.find(words, np.full(len(keys), UNREADABLE))
         places = places[places != NOWHERE]
@@ -128,7 +128,7 @@ class Messages:
         self._idstatus[places] = idstatus
 
     def told(self) -> list[Told]:
-        """What the last rows say, counted; messages without a row are not among them."""
+        """The counts of messages by kind and IDSTATUS, without messages that have no row."""
         told = np.flatnonzero(self._line != UNTOLD)
         codes = self._idstatus[told].astype(np.int64) - NO_CODE
         found, counts = np.unique(self._kind[told] * np.int64(CODES) + codes, return_counts=True)

@@ -1,4 +1,4 @@
-"""What the provider's STOP and SMSMO files bring home, each row once, and which files were read."""
+"""Rows of STOP and SMSMO files, each stored once, and the record of the report files read."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, fields, replace
@@ -37,7 +37,7 @@ REPLIES = pa.schema(
 
 
 def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
-    """The submission of a report: the exact stem's, else its campaign id's only one (R34)."""
+    """The submission of a report: by its exact stem, or the only one of its campaign id (R34)."""
     exact = one(tx, submission.c.stem == report.stem)
     if exact:
         return exact
@@ -52,10 +52,10 @@ def find_submission(tx: Transaction, report: ReportName) -> Submission | None:
 
 
 def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -> pa.Table | None:
-    """The rows that a STOP or SMSMO file gained, their occurrences counted on.
+    """The rows appended to a STOP or SMSMO file, with their occurrences continued.
 
-    `before` is how many rows it had. None if the ledger does not hold exactly these: then only the
-    whole file says which is which.
+    `before` is the number of rows it had. None if the ledger does not have exactly these: then the
+    whole file must be read to number its rows.
     """
     whose = {
         "kind": report.kind,
@@ -63,7 +63,7 @@ def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -
         "campaign_id": report.campaign_id,
         "report": str(report),
     }
-    # Packed and not, a report bears one name here, and nobody knows whose rows are whose.
+    # A compressed and a plain report have the same name here, so their rows can't be distinguished.
     files = tx.db.execute(
         text(NAMESAKES), {"names": [str(report).lower(), f"{report}.gz".lower()]}
     ).scalar_one()
@@ -75,8 +75,8 @@ def count_on(tx: Transaction, report: ReportName, before: int, rows: pa.Table) -
     copy_rows(tx, "pg_temp.more", MORE_ROWS, _digested(keys))
     occurrence = rows["occurrence"].to_numpy().copy()
     with set_planner(tx, INDEX_LOOKUPS):
-        for row, known in tx.db.execute(text(KNOWN_BEFORE), whose):
-            occurrence[row] += known
+        for row, earlier in tx.db.execute(text(KNOWN_BEFORE), whose):
+            occurrence[row] += earlier
     at = rows.schema.get_field_index("occurrence")
     return rows.set_column(at, rows.schema.field(at), pa.array(occurrence, pa.int32()))
 
@@ -113,7 +113,7 @@ GROUP BY m."row"
 
 
 def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
-    """Store the rows of a STOP or SMSMO file that aren't stored yet; how many those were."""
+    """Store the rows of a STOP or SMSMO file that are not stored yet, and return their number."""
     tx.db.execute(
         text(
             "CREATE TEMP TABLE answers (msisdn bigint, raw_date text, raw_hour text, "
@@ -145,10 +145,10 @@ def load_replies(tx: Transaction, report: ReportName, rows: Rows) -> int:
     return stored.rowcount
 
 
-# Answers that a file has not counted yet.
+# New answers, which are not counted yet.
 NEWS = "CREATE TEMP TABLE news (id bigint, msisdn bigint) ON COMMIT DROP"
 
-# Sorted, so that two loads at once wait for each other in one direction.
+# Sorted, so that two loads at once lock rows in the same order.
 STORE = """
 WITH stored AS (
     INSERT INTO sms.reply (
@@ -168,8 +168,8 @@ INSERT INTO pg_temp.news SELECT id, msisdn FROM stored
 """
 
 
-# Of a file some of whose answers were erased, whoever is not among its messages may be one of
-# those people: they were counted, and are not to be written down again.
+# If answers of a file were erased, a row without a message may belong to an erased person: it was
+# counted, and must not be stored again.
 SET_GONE_ASIDE = """
 DELETE FROM pg_temp.answers a
 WHERE EXISTS (SELECT FROM sms.erased WHERE submission_id = :id AND what IN ('STOP', 'SMSMO'))
@@ -189,9 +189,9 @@ INSERT INTO pg_temp.news SELECT id, msisdn FROM taken
 
 
 def _take_orphans(tx: Transaction, name: str, owner: Submission) -> None:
-    """Give a file the answers that its report brought home before the file was known.
+    """Assign to a file the answers that were loaded before the ledger had the file.
 
-    The file is locked from then on: its answers are counted by one transaction after the other.
+    The file is locked, so that transactions count its answers one after the other.
     """
     tx.db.execute(
         select(submission.c.id).where(submission.c.id == owner.id).with_for_update(key_share=True)
@@ -232,7 +232,7 @@ ON CONFLICT ON CONSTRAINT answer_count_once DO UPDATE SET
 
 
 def _count_answers(tx: Transaction, owner: Submission) -> None:
-    """Add the news to what was counted; what was erased meanwhile stays counted."""
+    """Add the new answers to the counts; erased ones stay counted."""
     number = tx.db.execute(text("SELECT count(*) FROM pg_temp.news")).scalar_one()
     if number:
         with set_planner(tx, join_settings(number)):
@@ -251,14 +251,14 @@ def _judged(rows: Rows) -> Iterator[pa.RecordBatch]:
 
 
 def get(tx: Transaction, name: str) -> ReportFile | None:
-    """A report as it was read last, or None."""
+    """The record of a report's last reading, or None."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     row = tx.db.execute(select(*columns).where(report_file.c.name == name)).first()
     return None if row is None else ReportFile(**row._asdict())
 
 
 def is_still(tx: Transaction, name: str, before: ReportFile | None) -> bool:
-    """Whether a report was read by nobody since it was read as `before`; until the end of this."""
+    """Whether a report's record is still `before`; locks it until this transaction ends."""
     tx.db.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
     now = get(tx, name)
     if now is None or before is None:
@@ -267,27 +267,27 @@ def is_still(tx: Transaction, name: str, before: ReportFile | None) -> bool:
 
 
 def delivery_report(tx: Transaction, stem: str) -> ReportFile | None:
-    """A file's delivery report as it was loaded last, or None."""
+    """The record of a file's latest delivery report, or None."""
     reports = [each for each in of_submission(tx, stem) if each.kind == ReportKind.ACK]
     return reports[-1] if reports else None
 
 
 def of_submission(tx: Transaction, stem: str) -> list[ReportFile]:
-    """Every report on a file as it was read last, the latest at the end."""
+    """The records of all reports on a file, the latest at the end."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     query = select(*columns).where(report_file.c.stem == stem).order_by(report_file.c.loaded_at)
     return [ReportFile(**row._asdict()) for row in tx.db.execute(query)]
 
 
 def named(tx: Transaction, names: Collection[str]) -> dict[str, ReportFile]:
-    """Those of these reports that were read, by name, as they were read last."""
+    """The records of these reports by name; those never read are missing."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     found = tx.db.execute(select(*columns).where(report_file.c.name.in_(names)))
     return {row.name: ReportFile(**row._asdict()) for row in found}
 
 
 def unmatched(tx: Transaction) -> list[ReportFile]:
-    """The reports that matched no file when they were read and whose campaign has one now."""
+    """The reports that matched no file when they were read, and whose campaign has a file now."""
     columns = [report_file.c[field.name] for field in fields(ReportFile)]
     campaign_id = func.split_part(func.split_part(report_file.c.name, "-", 5), ".", 1)
     ours = exists().where(func.lower(submission.c.campaign_id) == func.lower(campaign_id))
@@ -302,20 +302,20 @@ ADOPT = (
 
 
 def adopt(tx: Transaction, file: ReportFile, stem: str) -> None:
-    """Assign to a file its report, and the replies and opt-outs that came before it was known."""
+    """Assign to a file a report, and its replies and opt-outs, loaded before the file was known."""
     owner = submissions.get(tx, stem)
     report = ReportName.parse(file.name)
-    said = report.stem if report else None
-    told = {"id": owner.id, "stem": owner.stem, "name": file.name, "said": said}
+    named = report.stem if report else None
+    params = {"id": owner.id, "stem": owner.stem, "name": file.name, "said": named}
     for statement in ADOPT:
-        tx.db.execute(text(statement), told)
+        tx.db.execute(text(statement), params)
     tx.db.execute(text(NEWS))
     _take_orphans(tx, str(report or file.name), owner)
     _count_answers(tx, owner)
 
 
 def record_modified_at(tx: Transaction, file: ReportFile, modified_at: datetime) -> None:
-    """Record a report's new modification time, unless another collector has read it since."""
+    """Record a report's new modification time, unless another task has read it since."""
     if is_still(tx, file.name, file):
         record(tx, replace(file, modified_at=modified_at))
 
@@ -328,11 +328,11 @@ def record_reading(
     *,
     after: int = 0,
 ) -> bool:
-    """Record how far a report was read, and which rows can't be; no such row is lost.
+    """Record how far a report was read, and its unreadable rows.
 
-    `unreadable` are `quarantine.UNREADABLE` rows behind the line `after`; those of the lines
-    before stay as they are. False, and nothing is written, if another collector has read it since
-    it was read as `before`: then the next look reads it again.
+    `unreadable` are `quarantine.UNREADABLE` rows after the line `after`; rows of earlier lines stay
+    as they are. False, and nothing is written, if the record is no longer `before`, as another task
+    has read the report: then the next run reads it again.
     """
     if not is_still(tx, file.name, before):
         return False
@@ -342,7 +342,7 @@ def record_reading(
 
 
 def record(tx: Transaction, file: ReportFile) -> None:
-    """Write down that a report was read, over what was written down for it before."""
+    """Record a report's reading in place of its former record."""
     values = {**asdict(file), "loaded_at": tx.now}
     tx.db.execute(
         insert(report_file)

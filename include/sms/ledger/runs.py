@@ -1,4 +1,4 @@
-"""A run before its first byte leaves: planned, planned anew, screened, rendered, prepared."""
+"""Runs before their upload: planned, planned again, screened, rendered, prepared, approved."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,30 +19,30 @@ from sms.ledger.states import UNCLAIMED, State
 from sms.ledger.submissions import locked, move, of_run
 from sms.ledger.tables import campaign_run, submission
 
-# Less than a minute, the shortest that a schedule knows, by what two looks at a clock may differ.
+# Less than a minute (the shortest interval of a schedule), minus a tolerance between two clocks.
 AT_ONCE = timedelta(seconds=55)
-SAME_HOUR = timedelta(minutes=2)  # two that go out at once may differ by a minute
+SAME_HOUR = timedelta(minutes=2)  # the hours of two runs as soon as possible may differ by a minute
 TWINS = 7_777_001  # the key of an advisory lock, with the campaign's as its second
 
 RUN_COLUMNS = [campaign_run.c[field.name] for field in fields(PlannedRun)]
 
 
 def get(tx: Transaction, run_key: str) -> PlannedRun:
-    """A run as it was planned; LedgerError if there is none."""
+    """A run's plan. Raises LedgerError if there is no such run."""
     return _get(tx, run_key, lock=False)
 
 
 def _get(tx: Transaction, run_key: str, *, lock: bool) -> PlannedRun:
-    """`lock` holds the run against others who would change it."""
+    """A run's plan; with `lock`, the run's row is locked until this transaction ends."""
     query = select(*RUN_COLUMNS).where(campaign_run.c.run_key == run_key)
     row = tx.db.execute(query.with_for_update() if lock else query).first()
     if row is None:
-        raise LedgerError(f"the ledger knows no run {run_key}: plan it first")
+        raise LedgerError(f"the ledger has no run {run_key}: plan it first")
     return PlannedRun(**row._asdict())
 
 
 def recent(tx: Transaction, *, since: datetime, most: int) -> list[PlannedRun]:
-    """The runs that were planned since then, the newest first, at most so many."""
+    """The runs planned after `since`, the newest first, at most `most`."""
     query = (
         select(*RUN_COLUMNS)
         .where(campaign_run.c.planned_at >= since)
@@ -70,15 +70,15 @@ def folders(tx: Transaction) -> list[KeptRun]:
 
 
 def attempts(tx: Transaction, run_key: str) -> int:
-    """How many times a run was given an hour and a name, the cancelled ones included."""
+    """How many times a run got an hour and a name, including cancelled ones."""
     query = select(func.count()).where(submission.c.run_key == run_key, submission.c.part == 1)
     return int(tx.db.execute(query).scalar_one())
 
 
 def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
-    """Store a run and its first file's name; of a known run, return what its first plan stored.
+    """Store a run and its first file's name; of an existing run, return what is stored.
 
-    CampaignRepeated if another run of the campaign was asked for within a minute.
+    Raises CampaignRepeated if another run of the campaign was triggered within a minute.
     """
     if planned.asked_at and not planned.dry_run:
         _require_no_twin(tx, planned, planned.asked_at)
@@ -95,7 +95,10 @@ def plan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, S
 
 
 def _require_no_twin(tx: Transaction, planned: PlannedRun, asked_at: datetime) -> None:
-    """Who plans second finds the first: one at a time for each campaign, until the commit."""
+    """Raise CampaignRepeated if the campaign has a twin of this run.
+
+    A lock for each campaign, held until the commit, makes the second of two runs find the first.
+    """
     tx.db.execute(select(func.pg_advisory_xact_lock(TWINS, func.hashtext(planned.campaign))))
     twins = (
         select(campaign_run.c.run_key)
@@ -117,11 +120,11 @@ def _require_no_twin(tx: Transaction, planned: PlannedRun, asked_at: datetime) -
 
 
 def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun, Submission]:
-    """Give a run that no try has claimed yet another slot and name; LedgerError otherwise."""
+    """Give a run another slot and name. Raises LedgerError once a try has claimed a file."""
     if planned.asked_at and not planned.dry_run:
         _require_no_twin(tx, planned, planned.asked_at)
     _get(tx, planned.run_key, lock=True)
-    live = _live_unclaimed(tx, planned.run_key, "planned anew")
+    live = _live_unclaimed(tx, planned.run_key, "planned again")
     tx.db.execute(
         update(campaign_run)
         .where(campaign_run.c.run_key == planned.run_key)
@@ -135,7 +138,7 @@ def replan(tx: Transaction, planned: PlannedRun, stem: str) -> tuple[PlannedRun,
 
 
 def _replanned(planned: PlannedRun) -> dict[str, object]:
-    """All of the plan; whoever was chosen stays as old as they are."""
+    """The plan's columns, without the time of screening, which stays."""
     return {name: value for name, value in asdict(planned).items() if name != "chosen_at"}
 
 
@@ -168,7 +171,7 @@ def record_rendering(
 
 
 def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submission]:
-    """Make a run's files exactly these, ready to be claimed; LedgerError once one was claimed."""
+    """Set a run's files, ready to be claimed. Raises LedgerError once one was claimed."""
     numbering = [(one.part, one.parts) for one in parts]
     if not parts or numbering != [(number + 1, len(parts)) for number in range(len(parts))]:
         raise ValueError("the parts of a run are numbered 1 to n, and there is at least one")
@@ -178,41 +181,42 @@ def prepare(tx: Transaction, run_key: str, parts: Sequence[Part]) -> list[Submis
     if [_as_part(one) for one in present] == parts and not any(
         one.state in UNCLAIMED or one.state is State.CANCELLED for one in present
     ):
-        return present  # told again what already left
+        return present  # the same files, which have left already
     live = {one.part: one for one in _live_unclaimed(tx, run_key, "prepared differently")}
     if not live:
         raise LedgerError(f"run {run_key} was cancelled: {remedies.NEW_RUN}")
-    _note(tx, run_key, approved_by=None, approved_at=None)  # a yes is to the bytes that were shown
+    _note(tx, run_key, approved_by=None, approved_at=None)  # an approval is for the reviewed bytes
     for surplus in [one for number, one in live.items() if number > len(parts)]:
         _withdraw(tx, surplus)
     _make_way(tx, live, parts)
     for part in parts:
         _prepare_part(tx, planned, live.get(part.part), part)
-        # Now, because the transaction that fills it takes long, and others would wait for it.
+        # Not at the upload: that transaction takes long, and others would wait for its lock.
         partitions.open_month(tx, (part.send_at or planned.send_at).astimezone(PARIS).date())
     return of_run(tx, run_key)
 
 
 def approve(tx: Transaction, run_key: str, *, by: str, shown: str) -> None:
-    """Record the approval of the files whose digest is `shown`; LedgerError if they have another.
+    """Record the approval of the files whose digest is `shown`.
 
-    A run that is prepared again needs a new approval.
+    Raises LedgerError if the files have another digest. A run that is prepared again needs a new
+    approval.
     """
     _get(tx, run_key, lock=True)
     if shown != prepared_digest(tx, run_key):
-        raise LedgerError(f"what was shown is not what {run_key} would send now")
+        raise LedgerError(f"the files of {run_key} are no longer those of the approved review")
     _note(tx, run_key, approved_by=by, approved_at=tx.now)
     tx.record(run_key=run_key, detail={"approved_by": by})
 
 
 def prepared_digest(tx: Transaction, run_key: str) -> str:
-    """A few digits that stand for the very bytes that a run was prepared with."""
-    told = "".join(f"{each.stem} {each.prepared_sha256}\n" for each in of_run(tx, run_key))
-    return hashlib.sha256(told.encode()).hexdigest()[:8]
+    """A short digest of a run's prepared files."""
+    files = "".join(f"{each.stem} {each.prepared_sha256}\n" for each in of_run(tx, run_key))
+    return hashlib.sha256(files.encode()).hexdigest()[:8]
 
 
 def _make_way(tx: Transaction, live: Mapping[int, Submission], parts: Sequence[Part]) -> None:
-    """Take their names from files that get others: a part may get what another's was till now."""
+    """Free the names of files that get another name, as a part may get another part's name."""
     for part in parts:
         held = live.get(part.part)
         if held and held.stem != part.stem:
@@ -259,7 +263,7 @@ def _prepare_part(
 
 
 def _withdraw(tx: Transaction, surplus: Submission) -> None:
-    """Remove a part that the run no longer has: never claimed, so its name was never seen."""
+    """Delete a part that the run no longer has; never claimed, its name was never used."""
     tx.db.execute(delete(submission).where(submission.c.id == surplus.id))
     tx.record(
         submission_id=surplus.id,
@@ -270,7 +274,7 @@ def _withdraw(tx: Transaction, surplus: Submission) -> None:
 
 
 def _live_unclaimed(tx: Transaction, run_key: str, what: str) -> list[Submission]:
-    """The live submissions, locked; LedgerError if one of them was ever claimed."""
+    """The live submissions, locked. Raises LedgerError if one of them was ever claimed."""
     live = [locked(tx, one.stem) for one in of_run(tx, run_key) if one.state is not State.CANCELLED]
     for one in live:
         if one.state not in UNCLAIMED:
@@ -318,13 +322,13 @@ def _add(
 
 def _stem_taken(stem: str) -> LedgerError:
     return LedgerError(
-        f"the name {stem} was given to another file before, and a name is never used twice: "
-        f"choose another slot, or {remedies.NEW_RUN}"
+        f"the name {stem} belongs to another file, and a name is never used twice: choose another "
+        f"slot, or {remedies.NEW_RUN}"
     )
 
 
 def _first(tx: Transaction, run_key: str) -> Submission:
-    """The submission of part 1, the latest if there were several."""
+    """The latest submission of part 1."""
     return [one for one in of_run(tx, run_key) if one.part == 1][-1]
 
 
@@ -343,9 +347,9 @@ def _as_part(one: Submission) -> Part:
 
 
 def record_failure(tx: Transaction, run_key: str, *, task: str, why: str) -> None:
-    """Record that a task of a run failed for good; whatever goes on with the run clears it.
+    """Record that a task of a run failed for good; a later task of the run clears it.
 
-    `why` is a sentence without a number or a text. Nothing happens if the run is not planned yet.
+    `why` is a sentence without phone numbers or texts. Does nothing if the run is not planned yet.
     """
     failed = {"failed_at": tx.now, "failed_task": task, "failed_why": why}
     tx.db.execute(update(campaign_run).where(campaign_run.c.run_key == run_key).values(**failed))
@@ -359,4 +363,4 @@ def _note(tx: Transaction, run_key: str, **columns: object) -> None:
         update(campaign_run).where(campaign_run.c.run_key == run_key).values(UNFAILED | columns)
     )
     if noted.rowcount != 1:
-        raise LedgerError(f"the ledger knows no run {run_key}: plan it first")
+        raise LedgerError(f"the ledger has no run {run_key}: plan it first")

@@ -1,7 +1,7 @@
-"""Reports at the gateway as we saw them: in which state, and since when by our own clock.
+"""States of reports at the gateway, and since when each is unchanged by our own clock.
 
-A server's clock may be hours off, and counts seconds at best. So whether a file has stopped
-changing is decided by our own fetches alone.
+A server's clock may be hours off, and has a resolution of seconds at best. So only our own
+downloads decide whether a file has stopped changing.
 """
 
 from collections.abc import Collection
@@ -17,13 +17,14 @@ from sms.ledger.tables import sighting
 
 
 def record(tx: Transaction, name: str, state: RemoteState, fetched_at: datetime) -> Sighting:
-    """Record that a report was fetched in a state; since when it is in it.
+    """Record the state in which a report was fetched, and return its sighting.
 
-    A fetch counts from its beginning, and a state from its end: the time between may be long.
+    `fetched_at` is the beginning of the fetch; a new state counts from now, its end: the time
+    between may be long.
     """
     values = {**asdict(state), "since": tx.now, "fetched_at": fetched_at}
     unchanged = and_(*(sighting.c[column] == value for column, value in asdict(state).items()))
-    # Where our own clock went back, a state is not older than it says now.
+    # If our clock was set back, the state is not older than the clock now says.
     since = case((unchanged, func.least(sighting.c.since, tx.now)), else_=tx.now)
     kept = tx.db.execute(
         insert(sighting)
@@ -35,12 +36,12 @@ def record(tx: Transaction, name: str, state: RemoteState, fetched_at: datetime)
 
 
 def get(tx: Transaction, name: str) -> Sighting | None:
-    """The state in which a report was fetched last, or None."""
+    """The sighting of a report, or None."""
     return named(tx, [name]).get(name)
 
 
 def named(tx: Transaction, names: Collection[str]) -> dict[str, Sighting]:
-    """The states in which these reports were fetched last, by name."""
+    """The sightings of these reports, by name."""
     found = tx.db.execute(select(sighting).where(sighting.c.name.in_(names)))
     return {
         row.name: Sighting(

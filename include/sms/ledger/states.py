@@ -1,10 +1,10 @@
-"""The life of a submission: its states, and which may follow which."""
+"""The states of a submission, and their transitions."""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a submission stands."""
+    """The state of a submission."""
 
     PLANNED = "planned"
     PREPARED = "prepared"
@@ -23,9 +23,9 @@ NEXT: dict[State, frozenset[State]] = {
     State.PREPARED: frozenset({State.UPLOADING, State.CANCELLED}),
     # To `cancelled` only while no rename is intended: after that the file may have left.
     State.UPLOADING: frozenset({State.SUBMITTED, State.UNKNOWN, State.CANCELLED}),
-    State.UNKNOWN: frozenset({State.SUBMITTED, State.CANCELLED}),  # a person decides
+    State.UNKNOWN: frozenset({State.SUBMITTED, State.CANCELLED}),  # an operator decides
     State.SUBMITTED: frozenset({State.ACCEPTED, State.REJECTED}),
-    # To `closed` when the provider's month is over and it has never reported.
+    # To `closed` if no report came within the month for which the provider keeps reports.
     State.ACCEPTED: frozenset({State.REPORTED, State.CLOSED}),
     State.REPORTED: frozenset({State.CLOSED}),
     State.REJECTED: frozenset(),
@@ -33,23 +33,23 @@ NEXT: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 
-UNCLAIMED = frozenset({State.PLANNED, State.PREPARED})  # no try has touched the gateway for it
+UNCLAIMED = frozenset({State.PLANNED, State.PREPARED})  # no try has begun its upload
 
-AHEAD = frozenset({State.PREPARED, State.UPLOADING})  # it must still go to the gateway
+AHEAD = frozenset({State.PREPARED, State.UPLOADING})  # it must still be sent
 
-# The gateway has it and has not refused it: its messages count as sent. `.reject` means that
-# nothing was sent (R28); of `unknown` nobody knows.
+# The gateway has the file and has not rejected it: its messages count as sent. After `.reject`
+# nothing was sent (R28); after `unknown` it is not known.
 SENT = frozenset({State.SUBMITTED, State.ACCEPTED, State.REPORTED, State.CLOSED})
 
-HEARD = SENT - {State.SUBMITTED}  # and has accepted it
+HEARD = SENT - {State.SUBMITTED}  # the gateway has accepted it
 
-# Nothing was sent by it, or its report is here.
+# Nothing was sent, or the report is loaded.
 NO_REPORT_DUE = frozenset({State.REJECTED, State.CANCELLED, State.REPORTED, State.CLOSED})
 
-# Nothing more is expected of it, at the gateway or from there.
+# Final states: nothing more is expected from the gateway.
 OVER = frozenset({State.REJECTED, State.CANCELLED, State.CLOSED})
 
-# The column that says when a state was reached.
+# The column with the time at which a state was reached.
 STAMP = {
     State.SUBMITTED: "submitted_at",
     State.ACCEPTED: "verdict_at",

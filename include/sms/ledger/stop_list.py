@@ -1,7 +1,7 @@
-"""Who said no: entered once, kept, asked before every send, and trusted only if whole.
+"""The stop list: opted-out numbers, checked before every send, and only used if complete.
 
-By number, never by campaign. Lists of other tools are in `imported_lists`, numbers that a person
-takes off the list in `removals`, and pseudonyms of old numbers in `hashed_numbers`.
+It holds numbers for all campaigns. `imported_lists` imports lists of other tools, `removals`
+removes numbers on request, and `hashed_numbers` has the pseudonyms of old numbers.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ CREATE TEMP TABLE IF NOT EXISTS leaving (line bigint GENERATED ALWAYS AS IDENTIT
     idremote text)
 ON COMMIT DROP
 """
-# Whose message a row answers, where it comes from another number than we wrote to: people have
-# several, and some are forwarded.
+# The recipient of the answered message, if the reply comes from another number: people have several
+# numbers, and some forward messages.
 ANSWERED = text(
     """
     INSERT INTO pg_temp.leaving (msisdn, opted_out_at, message, raw_date, raw_hour, occurrence)
@@ -47,7 +47,7 @@ OPT_OUTS = pa.schema(
         pa.field("message", pa.large_string()),
     ]
 )
-# What a report says beside: by it a row is known again, see `removals`.
+# Further columns of a report's row, which identify it: see `removals`.
 REPORTED = pa.schema(
     [
         *OPT_OUTS,
@@ -58,7 +58,7 @@ REPORTED = pa.schema(
     ]
 )
 
-# A row of the list in binary COPY: the number of fields, then each one's length and its value.
+# A row of the list in binary COPY: the number of fields, then each field's length and value.
 LISTED_ROW = np.dtype(
     [
         *(("fields", ">i2"), ("length", ">i4"), ("msisdn", ">i8")),
@@ -90,8 +90,8 @@ ENTER = text(
     FROM entered
     """
 )
-# How many numbers were ever entered and not removed; and how many a screening saw, less what was
-# removed since. It looked somewhat earlier than it was written down.
+# The larger of: all numbers ever entered minus the removed ones; the size that a screening saw
+# minus later removals. A screening reads the size somewhat before its time is recorded.
 ONCE_HELD = text(
     """
     SELECT greatest(
@@ -106,17 +106,16 @@ ONCE_HELD = text(
 
 
 def opted_out(tx: Transaction, msisdns: Numbers) -> np.ndarray:
-    """Which of these int64 numbers are in the stop list, ascending, each once.
+    """The int64 numbers that are in the stop list, ascending, each once.
 
-    Those that are kept as hashes are found by one and the same statement, so that nobody who is
-    hashed meanwhile can be missed.
+    One statement finds numbers and hashes, so that a number that is hashed meanwhile is not missed.
     """
     asked = np.unique(np.asarray(msisdns, dtype=np.int64))
     key = hashed_numbers.key_in_use(tx)
     if key is None:
         found = _found(tx, asked)
         key = hashed_numbers.key_in_use(tx)
-        if key is None:  # else the first of all were hashed right now
+        if key is None:  # otherwise the first numbers were hashed meanwhile
             return found
     pseudonyms = key.pseudonyms(asked)
     found = _found(tx, np.concatenate([asked, pseudonyms]))
@@ -137,11 +136,11 @@ def size(tx: Transaction) -> int:
 
 
 def require_safe(tx: Transaction) -> int:
-    """The stop list's size; StopListUnsafe if it can't be read, or is smaller than it once was.
+    """The stop list's size. Raises StopListUnsafe if it can't be read, or has shrunk.
 
-    What it once held is known twice: from the sizes that screenings saw, and from the events that
-    say how many numbers were ever entered. What was removed with its trace is not missing. All of
-    it as one moment saw it: what is entered meanwhile must not look as if it were lost.
+    Its former size is known from two sources: the sizes that screenings saw, and the events with
+    the numbers entered. Recorded removals are subtracted. Everything is read in one snapshot, so
+    that a number entered meanwhile does not look lost.
     """
     try:
         present = size(tx)
@@ -149,7 +148,7 @@ def require_safe(tx: Transaction) -> int:
     except ProgrammingError as error:
         raise StopListUnsafe(
             "the stop list can't be read, so nothing may be sent: restore the tables sms.opt_out "
-            "and sms.stop_list_key, and the ledger's right to read them"
+            "and sms.stop_list_key, and the right of the ledger's user to read them"
         ) from error
     before = int(tx.db.execute(ONCE_HELD).scalar_one() or 0)
     if present < before:
@@ -168,11 +167,11 @@ def add(
     stem: str | None = None,
     report: ReportName | None = None,
 ) -> int:
-    """Enter opt-outs (msisdn, opted_out_at, message); how many numbers are new.
+    """Enter opt-outs (msisdn, opted_out_at, message), and return how many numbers are new.
 
     `source` is stop_report, reply or import. The earliest opt-out of a number is kept; a row
-    without a moment counts from now on. Rows of a `report` say which each is (raw_date, raw_hour,
-    occurrence): a row that was known when its number was removed does not bring it back.
+    without a time counts from now on. Rows of a `report` are identified by raw_date, raw_hour and
+    occurrence: a row that was known when its number was removed does not enter it again.
     """
     locks.hold_off(tx)
     if not gather(tx, REPORTED if report else OPT_OUTS, rows, stem if report else None):
@@ -186,10 +185,10 @@ def add(
 
 
 def gather(tx: Transaction, schema: pa.Schema, rows: Rows, stem: str | None = None) -> int:
-    """Put rows into the table `pg_temp.leaving` of this transaction; how many those are.
+    """Put rows into the table `pg_temp.leaving` of this transaction, and return their number.
 
-    Each under the name by which its person is known; of a report on the file `stem`, also whoever
-    was written to by the message that a row answers.
+    Numbers that are hashed are replaced by their pseudonyms. For a report on the file `stem`, the
+    recipients of the answered messages are added.
     """
     tx.db.execute(text(LEAVING))
     tx.db.execute(text("TRUNCATE leaving"))
@@ -205,21 +204,21 @@ def gather(tx: Transaction, schema: pa.Schema, rows: Rows, stem: str | None = No
 def enter(
     tx: Transaction, source: str, *, stem: str | None = None, named: str | None = None
 ) -> tuple[int, int]:
-    """Enter what was gathered: how many numbers are new, and how many of these were removed once.
+    """Enter the gathered rows: how many numbers are new, and how many of these were removed once.
 
-    In the order of the numbers, so that two loads at once wait for each other in one direction.
-    Whoever is entered while a file leaves is entered after it, and counts as late.
+    Numbers are entered in order, so that two loads at once lock rows in the same order. During a
+    file's turn this waits, and its numbers count as late for that file.
     """
     tx = locks.after_turns(tx)
-    told = {"now": tx.now, "source": source, "stem": stem, "list": named}
-    new, again = tx.db.execute(ENTER, told).one()
+    params = {"now": tx.now, "source": source, "stem": stem, "list": named}
+    new, again = tx.db.execute(ENTER, params).one()
     return new, again
 
 
 def rows(tx: Transaction) -> Iterator[pa.RecordBatch]:
-    """The stop list by number (msisdn int64, opted_out_at), as of one moment, streamed.
+    """The stop list by number (msisdn int64, opted_out_at), streamed from one snapshot.
 
-    Without the numbers that are kept as hashes: `count_hashed` says how many those are.
+    Hashed numbers are left out; `count_hashed` returns how many there are.
     """
     statement = (
         "COPY (SELECT msisdn, opted_out_at FROM sms.opt_out WHERE msisdn > 0 ORDER BY msisdn) "

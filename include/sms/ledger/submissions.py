@@ -1,7 +1,7 @@
-"""One file's way through its states: claimed by one try, its intent recorded, moved once.
+"""State changes of a submission: its claim, its upload, the intent to rename it, its moves.
 
-`move` is the only place where a state changes. Every function here holds the submission's row
-lock, so what it saw is still true when it writes.
+Only `move` and `end_empty` change a state. Functions that write hold the submission's row lock, so
+that its row does not change between their read and their write.
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ MESSAGES = pa.schema(
 
 
 def locked(tx: Transaction, stem: str) -> Submission:
-    """The submission, held against every other transaction until this one ends."""
+    """A submission; its row is locked until this transaction ends. Raises LedgerError."""
     row = tx.db.execute(select(*COLUMNS).where(submission.c.stem == stem).with_for_update()).first()
     if row is None:
         raise _no_such_file(stem)
@@ -49,7 +49,7 @@ def locked(tx: Transaction, stem: str) -> Submission:
 
 
 def get(tx: Transaction, stem: str) -> Submission:
-    """A submission as it is now, without a lock; LedgerError if there is none."""
+    """A submission, without a lock. Raises LedgerError if there is none."""
     found = one(tx, submission.c.stem == stem)
     if found is None:
         raise _no_such_file(stem)
@@ -57,7 +57,7 @@ def get(tx: Transaction, stem: str) -> Submission:
 
 
 def one(tx: Transaction, where: ColumnElement[bool]) -> Submission | None:
-    """The submission that a condition names, or None; nothing is locked."""
+    """The submission that meets a condition, or None; without a lock."""
     row = tx.db.execute(select(*COLUMNS).where(where)).first()
     return None if row is None else Submission.of(row)
 
@@ -88,11 +88,11 @@ def in_state(tx: Transaction, state: State) -> list[Submission]:
 
 
 def _no_such_file(stem: str) -> LedgerError:
-    return LedgerError(f"the ledger knows no file {stem}: plan it first")
+    return LedgerError(f"the ledger has no file {stem}: plan it first")
 
 
 def may_move(held: Submission, to: State) -> bool:
-    """Whether a submission that stands where this one does may go there."""
+    """Whether a submission may move to a state."""
     if to is State.CANCELLED and held.state is State.UPLOADING:
         return not held.may_have_left
     return to in NEXT[held.state]
@@ -138,11 +138,11 @@ def move_stem(
     detail: Mapping[str, Any] | None = None,
     **moments: datetime,
 ) -> bool:
-    """True for the one caller whose move it was; with a token, only if that holds the claim.
+    """Move a submission; True for the one caller that moved it.
 
-    `moments` may set submitted_at, verdict_at, due_at, reported_at; the one that belongs to
-    the state is set to now by itself. `detail` goes into the event. `Ledger.heard` is called once
-    the move is committed.
+    With a token, only the holder of the claim may move it. `moments` may set submitted_at,
+    verdict_at, due_at, reported_at; the new state's own time defaults to now. `detail` is stored in
+    the event. `Ledger.heard` is called after the commit.
     """
     strange = moments.keys() - MOMENTS
     if strange:
@@ -157,10 +157,10 @@ def move_stem(
 
 
 def claim(tx: Transaction, stem: str, token: str, *, lease: timedelta) -> Submission:
-    """Claim a submission for the try `token`; SubmissionTaken while another's lease lasts.
+    """Claim a submission for the try `token`. Raises SubmissionTaken during another try's lease.
 
-    The holder's next call renews the claim. A submission that is beyond uploading is returned as
-    it is, unclaimed: look at its state.
+    The holder's next call renews the claim. A submission in a later state is returned without a
+    claim: check its state.
     """
     held = locked(tx, stem)
     if held.state is State.PLANNED:
@@ -176,17 +176,17 @@ def claim(tx: Transaction, stem: str, token: str, *, lease: timedelta) -> Submis
 
 
 def _take_over(tx: Transaction, held: Submission, token: str, lease: timedelta) -> None:
-    # A clock that went back makes no claim much longer than its lease.
+    # By the absolute difference, so that a clock set back does not extend the lease much.
     if held.claimed_at is not None and abs(tx.now - held.claimed_at) <= lease:
         raise SubmissionTaken(
             f"{held.stem} is held by another try since {held.claimed_at:%Y-%m-%d %H:%M:%S} UTC: "
-            "this one stands aside"
+            "this one stops"
         )
     _note(tx, held, {"claim": token, "taken_over_from": held.claim})
 
 
 def release(tx: Transaction, stem: str, token: str) -> None:
-    """End that try's claim, if it still holds it, so that the next need not wait for the lease."""
+    """End a try's claim if it still holds it, so that the next try need not wait for the lease."""
     held = locked(tx, stem)
     if held.state is not State.UPLOADING or held.claim != token:
         return
@@ -199,7 +199,7 @@ def release(tx: Transaction, stem: str, token: str) -> None:
 
 
 def holds(tx: Transaction, stem: str, token: str) -> bool:
-    """Whether that try still holds the submission and may act on it."""
+    """Whether a try still holds the submission."""
     found = one(tx, submission.c.stem == stem)
     return found is not None and found.state is State.UPLOADING and found.claim == token
 
@@ -224,11 +224,11 @@ def record_upload(
     late_out: Mapping[str, int] | None = None,
     seconds: float = 0.0,
 ) -> Submission:
-    """Record what the `.tmp` at the gateway holds, every message of it, or nothing at all.
+    """Record all messages of the `.tmp` at the gateway, and its digest.
 
-    `late_out` counts by Reason who was prepared but is no longer in the file, `seconds` is how
-    long the upload took. SubmissionTaken if another try holds the claim, LedgerError if the file
-    is not uploading.
+    `late_out` are the recipients left out after preparation, by Reason; `seconds` is the duration
+    of the upload. Raises SubmissionTaken if another try holds the claim, LedgerError if the file is
+    not uploading.
     """
     held = _held_for_upload(tx, stem, token)
     day = partitions.day_of(tx, held.id)
@@ -261,8 +261,8 @@ def record_upload(
 def end_empty(tx: Transaction, stem: str, token: str, *, left_out: Mapping[str, int]) -> Submission:
     """Cancel a file without recipients, and add `left_out`, by Reason, to its run's exclusions.
 
-    Even where a rename was intended: the holder has removed its `.tmp`, so none can happen.
-    SubmissionTaken if another try holds the claim.
+    This is allowed even after an intended rename: the holder has deleted the `.tmp`, so no rename
+    can happen. Raises SubmissionTaken if another try holds the claim.
     """
     held = _held_for_upload(tx, stem, token)
     for table in (message, outcome_count):
@@ -291,10 +291,10 @@ def end_empty(tx: Transaction, stem: str, token: str, *, left_out: Mapping[str, 
 
 
 def intend_rename(tx: Transaction, stem: str, token: str) -> Submission:
-    """Record that the rename comes next: from here on the file can't be cancelled.
+    """Record that the rename comes next: after this the file can't be cancelled.
 
-    SubmissionTaken if another try holds the claim, LedgerError if the file is not uploading, or
-    was not uploaded.
+    Raises SubmissionTaken if another try holds the claim, LedgerError if the file is not uploading,
+    or its upload is not recorded.
     """
     held = _held_for_upload(tx, stem, token)
     if held.uploaded_at is None:
@@ -309,9 +309,9 @@ def intend_rename(tx: Transaction, stem: str, token: str) -> Submission:
 
 
 def withdraw_rename(tx: Transaction, stem: str, token: str, why: str) -> None:
-    """Take an intent back: it is certain that no rename was requested, or it was refused.
+    """Withdraw an intent, as no rename was requested, or it was refused.
 
-    Nothing changes if that try does not hold the file any more.
+    Changes nothing if the try does not hold the file any more.
     """
     held = locked(tx, stem)
     if held.state is not State.UPLOADING or held.claim != token or not held.may_have_left:
@@ -323,17 +323,17 @@ def withdraw_rename(tx: Transaction, stem: str, token: str, why: str) -> None:
 
 
 def _held_for_upload(tx: Transaction, stem: str, token: str) -> Submission:
-    """The submission, locked, for the one try that may act on it."""
+    """The submission, locked, if the try holds it. Raises LedgerError, SubmissionTaken."""
     held = locked(tx, stem)
     if held.state is not State.UPLOADING:
         raise LedgerError(f"{stem} is {held.state}, not uploading: it must not be renamed")
     if held.claim != token:
-        raise SubmissionTaken(f"another try has taken {stem} over: this one stands aside")
+        raise SubmissionTaken(f"another try has taken {stem} over: this one stops")
     return held
 
 
 def _note(tx: Transaction, held: Submission, detail: Mapping[str, Any]) -> None:
-    """An event that moves nothing."""
+    """Record an event without a change of state."""
     tx.record(
         submission_id=held.id,
         run_key=held.run_key,
@@ -346,13 +346,13 @@ def _note(tx: Transaction, held: Submission, detail: Mapping[str, Any]) -> None:
 def upload_pace(tx: Transaction) -> float | None:
     """Bytes per second of the slowest of the latest five uploads; None before the first.
 
-    Small files measure latency alone, and are left aside.
+    Small files are ignored, as they measure only latency.
     """
-    told = event.c.detail
+    detail = event.c.detail
     rows = tx.db.execute(
-        select(told["bytes"].as_float() / told["seconds"].as_float())
-        .where(told.has_key("uploaded"), told["bytes"].as_integer() >= TELLING_SIZE)
-        .where(told["seconds"].as_float() > 0)
+        select(detail["bytes"].as_float() / detail["seconds"].as_float())
+        .where(detail.has_key("uploaded"), detail["bytes"].as_integer() >= TELLING_SIZE)
+        .where(detail["seconds"].as_float() > 0)
         .order_by(event.c.id.desc())
         .limit(5)
     ).scalars()
@@ -363,7 +363,7 @@ TELLING_SIZE = 1 << 20  # bytes
 
 
 class _Counted:
-    """Batches of messages on their way into the table, counted as they pass."""
+    """An iterable of message batches for the table, which counts them."""
 
     def __init__(self, submission_id: int, day: date, batches: Iterable[pa.RecordBatch]) -> None:
         self.messages = 0
@@ -393,7 +393,7 @@ class _Counted:
             self._groups[tuple(values)] += number
 
     def as_missing(self) -> list[dict[str, Any]]:
-        """Rows of `outcome_count` as long as no report tells of any message."""
+        """Rows of `outcome_count` before the first report: all messages are missing."""
         return [
             {
                 "submission_id": self._id,

@@ -1,6 +1,6 @@
-"""The ledger's tables, as SQLAlchemy sees them; a test compares them with the migrations.
+"""The ledger's tables in SQLAlchemy; a test compares them with the migrations.
 
-What the database itself refuses (triggers) and what analysts read (views) is in `migrations`.
+Triggers, and the views for analysts, are in `migrations`.
 """
 
 from datetime import UTC, datetime
@@ -35,9 +35,9 @@ from sqlalchemy.engine import Dialect
 from sms.ledger.states import State
 
 SCHEMA = "sms"
-VERSION = "0018"  # the newest of `migrations`, which the schema must be at
+VERSION = "0018"  # the newest of `migrations`, which the schema must have
 OUTCOMES = ("delivered", "refused", "not_delivered", "pending", "unknown")
-MISSING = "missing"  # no row of the report tells of the message
+MISSING = "missing"  # no report has a row of the message
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -52,14 +52,14 @@ metadata = MetaData(
 
 
 class Moment(TypeDecorator[datetime]):
-    """An instant: naive ones are refused, and it comes back in UTC whatever the session says."""
+    """A timestamp column: refuses naive datetimes, and returns UTC in every session."""
 
     impl = TIMESTAMP(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is not None and value.tzinfo is None:
-            raise ValueError("the ledger keeps aware datetimes only")
+            raise ValueError("the ledger stores aware datetimes only")
         return value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
@@ -84,7 +84,7 @@ campaign_run = Table(
     Column("planned_at", Moment, nullable=False),
     Column("folder", Text, nullable=False),
     Column("candidates", Integer),
-    Column("audience", Integer),  # after screening; rendering and late STOPs still take from it
+    Column("audience", Integer),  # after screening; rendering and late STOPs reduce it
     Column("screened_out", JSONB),  # {reason: count}
     Column("rendered_out", JSONB),  # {reason: count}
     Column("replaced", JSONB),  # {"U+00E7": count}
@@ -118,27 +118,27 @@ submission = Table(
         Date,
         Computed("((send_at AT TIME ZONE 'Europe/Paris'::text))::date", persisted=True),
     ),
-    Column("zone", Text, nullable=False, server_default="FR"),  # where its people live
+    Column("zone", Text, nullable=False, server_default="FR"),  # of its recipients
     Column("messages", Integer),
     Column("segments", Integer),
     Column("sha256", Text),
     Column("size_bytes", BigInteger),
-    Column("prepared_sha256", Text),  # of the bytes that were reviewed; `sha256` is of the latest
+    Column("prepared_sha256", Text),  # of the reviewed bytes; `sha256` is of the uploaded ones
     Column("claim", Text),  # the token of the try that holds it
     Column("claimed_at", Moment),
     Column("uploaded_at", Moment),  # when its `.tmp` was whole, and its messages recorded
     Column("rename_intended_at", Moment),
-    Column("rename_withdrawn_at", Moment),  # nothing left by that intent; the next one clears it
+    Column("rename_withdrawn_at", Moment),  # no file left by that intent; the next one clears it
     Column("submitted_at", Moment),
     Column("verdict_at", Moment),
     Column("due_at", Moment),
     Column("reported_at", Moment),
-    Column("late_out", JSONB),  # {reason: count}: who fell out between preparing and renaming
+    Column("late_out", JSONB),  # {reason: count}: left out between preparation and rename
     Column("report_rows", Integer),  # readable rows of the delivery report loaded last
-    Column("report_duplicates", Integer),  # of those, rows about a message that has a later row
-    Column("report_kept", Integer),  # outcomes that an earlier report stated, and this one doesn't
+    Column("report_duplicates", Integer),  # of those, rows of a message that has a later row
+    Column("report_kept", Integer),  # outcomes of an earlier report that this one lacks
     Column("report_loaded_at", Moment),
-    Column("dropped_at", Moment),  # when its messages went with their month
+    Column("dropped_at", Moment),  # when its messages were dropped with their month
     UniqueConstraint("stem"),
     _one_of("state", *State),
     CheckConstraint("part BETWEEN 1 AND parts", name="part"),
@@ -155,8 +155,8 @@ submission = Table(
     Index(None, "sent_on"),
 )
 
-# `message` and `receipt` have no foreign keys: the check of each row would double a load's time.
-# They are cut into months by their file's day, so a question that names the day reads one month.
+# `message` and `receipt` have no foreign keys: checking each row would double a load's time. They
+# are partitioned by the month of their file's day, so a query with the day reads one month.
 message = Table(
     "message",
     metadata,
@@ -187,7 +187,7 @@ receipt = Table(
     postgresql_partition_by="RANGE (sent_on)",
 )
 
-# Counted when a file and its report are loaded; kept when the messages are gone.
+# Counted when a file and its report are loaded; kept after the messages are deleted.
 outcome_count = Table(
     "outcome_count",
     metadata,
@@ -206,7 +206,7 @@ outcome_count = Table(
     ),
 )
 
-# Counted when answers are loaded. Without a country: by numbers that are not in the file.
+# Counted when answers are loaded. Country is null for numbers that are not in the file.
 answer_count = Table(
     "answer_count",
     metadata,
@@ -216,7 +216,7 @@ answer_count = Table(
     Column("segments", SmallInteger),
     Column("stop_rows", Integer, nullable=False),
     Column("reply_rows", Integer, nullable=False),
-    Column("people", Integer, nullable=False),  # who said STOP, each once
+    Column("people", Integer, nullable=False),  # numbers that opted out, each once
     UniqueConstraint(
         *("submission_id", "country", "variant", "segments"),
         name="answer_count_once",
@@ -273,7 +273,7 @@ removal = Table(
     Index(None, "msisdn"),
 )
 
-# The key that pseudonyms were made with: one for ever, and only known by its fingerprint.
+# The fingerprint of the key of all pseudonyms, which never changes.
 stop_list_key = Table(
     "stop_list_key",
     metadata,
@@ -335,7 +335,7 @@ report_file = Table(
     Index(None, "submission_id"),
 )
 
-# Reports at the gateway as they were fetched last, and since when they are unchanged.
+# The state of each report at its last download, and since when it is unchanged.
 sighting = Table(
     "sighting",
     metadata,
@@ -347,7 +347,7 @@ sighting = Table(
     Column("fetched_at", Moment, nullable=False),
 )
 
-# When a task last succeeded that must succeed again and again: proof that it runs.
+# The last success of each recurring task, as a proof that it runs.
 last_success = Table(
     "last_success",
     metadata,
@@ -355,21 +355,21 @@ last_success = Table(
     Column("at", Moment, nullable=False),
 )
 
-# Rows of reports that could not be read: personal data, as replies are.
+# Unreadable rows of reports: personal data, like replies.
 unreadable_row = Table(
     "unreadable_row",
     metadata,
     Column("report", Text, primary_key=True),  # the file's name
     Column("line", BigInteger, primary_key=True, autoincrement=False),
     Column("digest", LargeBinary, Computed("sha256(raw)", persisted=True), primary_key=True),
-    Column("raw", LargeBinary, nullable=False),  # the row's very bytes
+    Column("raw", LargeBinary, nullable=False),  # the row's bytes
     Column("reason", Text, nullable=False),
     Column("recorded_at", Moment, nullable=False),
-    Column("gone_at", Moment),  # when the report no longer held it: read meanwhile, or vanished
-    Column("may_be_stop", Boolean, nullable=False),  # then nothing is sent until it was seen
-    Column("seen_at", Moment),  # when a person had looked at it
+    Column("gone_at", Moment),  # when the report no longer had it as unreadable
+    Column("may_be_stop", Boolean, nullable=False),  # then nothing is sent until it is seen
+    Column("seen_at", Moment),  # when an operator marked it as seen
     Column("seen_by", Text),
-    Column("seen_reason", Text),  # what became of it, in their words
+    Column("seen_reason", Text),  # the operator's reason
     Index(
         "unreadable_row_unseen",
         "report",
@@ -390,7 +390,7 @@ stranger = Table(
     Column("raw_status", Text),
 )
 
-# What rows about people counted for that are there no more.
+# The counts of erased rows.
 erased = Table(
     "erased",
     metadata,
@@ -404,7 +404,7 @@ erased = Table(
     ),
 )
 
-# No foreign keys: the record of what happened outlives what it tells of.
+# No foreign keys: events are kept longer than the rows that they refer to.
 event = Table(
     "event",
     metadata,

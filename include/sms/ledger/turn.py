@@ -1,8 +1,8 @@
-"""The turn in which a file leaves: one order between its rename and whatever forbids it.
+"""The turn of a file: it orders the file's rename and changes of the stop list.
 
-Whatever enters the stop list is there before the last look of a rename, and is obeyed, or waits
-until that turn is over, and counts as late. PostgreSQL keeps this order: a turn locks the tables
-that tell who must not be written to, against everybody who changes them.
+An opt-out is either entered before the last check of a rename, and obeyed, or waits until that turn
+is over, and counts as late. PostgreSQL keeps this order: a turn locks the tables with opt-outs
+against changes.
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ from sms.ledger.database import Transaction
 from sms.ledger.locks import bounded
 
 TURN = 7_777_002  # the key of an advisory lock
-# A process that stands still in its turn, or whose machine vanished, holds off nobody for longer
-# than the server takes to notice. Its file is not renamed by that look any more.
+# If a process is suspended in its turn, or its machine is lost, others wait only until the server
+# notices. That turn can then no longer rename its file.
 LIMITS = {
     "lock_timeout": "15s",
     "idle_in_transaction_session_timeout": "10s",
@@ -27,21 +27,21 @@ LOCKED = "LOCK TABLE sms.opt_out, sms.unreadable_row IN SHARE MODE"
 
 
 class Turn:
-    """What a file must not leave without having asked, as it stands until the turn ends."""
+    """The checks of a file before its rename; their results do not change during the turn."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
     def opted_out(self, msisdns: Numbers) -> np.ndarray:
-        """Which of these int64 numbers are in the stop list, ascending, each once."""
+        """The int64 numbers that are in the stop list, ascending, each once."""
         return stop_list.opted_out(self._tx, msisdns)
 
     def unseen_stops(self) -> dict[str, int]:
-        """How many unreadable rows may be a STOP and were seen by nobody, by report."""
+        """How many unreadable rows may be a STOP and are unseen, by report."""
         return quarantine.unseen_stops(self._tx)
 
     def require(self) -> None:
-        """LookExpired unless the turn still lasts: the server answers, so its lock is held."""
+        """Raise LookExpired unless the server answers, which proves that the lock is held."""
         try:
             self._tx.db.execute(select(1))
         except DBAPIError:
@@ -49,22 +49,22 @@ class Turn:
 
 
 def take(tx: Transaction, *, alone: bool) -> Turn:
-    """Hold whatever enters the stop list until this transaction ends, and wait for what does.
+    """Begin a turn: wait for changes of the stop list, then prevent them until `tx` ends.
 
-    Whoever is `alone` sees all files that left before, and none leaves meanwhile: frequency_cap is
-    judged so. LedgerBusy after some seconds.
+    With `alone` no other file leaves meanwhile, as frequency_cap needs all files that left before.
+    Raises LedgerBusy after some seconds.
     """
     for setting, value in LIMITS.items():
         tx.db.execute(select(func.set_config(setting, value, True)))
     advisory = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
     with bounded(
-        "another file is being renamed for longer than it should take, and frequency_cap is judged "
-        "one file at a time: this one tries again later"
+        "the rename of another file takes longer than it should, and frequency_cap is checked one "
+        "file at a time: this one tries again later"
     ):
         tx.db.execute(select(advisory(TURN)))
     with bounded(
-        "the stop list is being changed for longer than a rename waits, by an import perhaps: "
-        "nothing was renamed, and this file tries again later"
+        "a change of the stop list, perhaps an import, takes longer than a rename waits: nothing "
+        "was renamed, and this file tries again later"
     ):
         tx.db.execute(text(LOCKED))
     return Turn(tx)

@@ -1,8 +1,8 @@
 """The ledger's wings, one class for each subject: a table of contents.
 
-Signature and documentation are those of the function that does the work. A wing says which
-functions belong to its subject, and whether each runs in a transaction or in a snapshot, in which
-several statements see one and the same moment.
+Signature and documentation are those of the implementing function. A wing lists the functions of
+its subject, and whether each runs in a transaction or in a snapshot, in which all statements see
+the same state.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 class Wing:
-    """The functions of one subject, each call in a transaction of its own."""
+    """The functions of one subject; each call runs in its own transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,7 +44,7 @@ class Wing:
 def in_transaction(
     function: Callable[Concatenate[Transaction, P], R],
 ) -> Callable[Concatenate[Wing, P], R]:
-    """A function as a method: it is committed when it returns, and undone when it raises."""
+    """A function as a method: commits when it returns, rolls back when it raises."""
 
     @wraps(function)
     def method(wing: Wing, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -57,7 +57,7 @@ def in_transaction(
 def in_snapshot(
     function: Callable[Concatenate[Transaction, P], R],
 ) -> Callable[Concatenate[Wing, P], R]:
-    """A function as a method: all its statements see one and the same moment."""
+    """A function as a method: all its statements see the same snapshot."""
 
     @wraps(function)
     def method(wing: Wing, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -105,7 +105,7 @@ class Runs(Wing):
 
 
 class Submissions(Wing):
-    """Files on their way to the gateway: claimed, uploaded, renamed, and what became of them."""
+    """Files: claim, upload, rename, verdict and outcomes."""
 
     claim = in_transaction(submissions.claim)
     release = in_transaction(submissions.release)
@@ -131,7 +131,7 @@ class Submissions(Wing):
 
 
 class StopList(Wing):
-    """Opt-outs: entered, looked up, removed by a person, and hashed when they are old."""
+    """Opt-outs: entry, look-up, removal, and hashing of old numbers."""
 
     opted_out = in_transaction(stop_list.opted_out)
     size = in_transaction(stop_list.size)
@@ -149,7 +149,7 @@ class StopList(Wing):
 
 
 class Reports(Wing):
-    """Report files: what was fetched, read and loaded of them, and what can't be read."""
+    """Report files: their downloads, readings and rows, and unreadable rows."""
 
     load_delivery_report = in_transaction(outcomes.load)
     load_replies = in_transaction(reports.load_replies)
@@ -179,7 +179,7 @@ class Reports(Wing):
 
 
 class People(Wing):
-    """What is known of numbers from earlier runs: asked, explained and erased."""
+    """Data on numbers from earlier runs: queries, history and erasure."""
 
     written_to = in_transaction(history.written_to)
     failing = in_transaction(history.failing)

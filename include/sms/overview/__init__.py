@@ -1,1 +1,1 @@
-"""What a person asks every day: is anything wrong, what goes out next."""
+"""The operator's daily overview: status checks and upcoming files."""

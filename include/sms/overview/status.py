@@ -1,6 +1,6 @@
-"""Is anything wrong: what needs a person, what is late, and proof that everything else is well.
+"""Status checks: open cases, overdue files and tasks, and past failures.
 
-Read from the ledger and the campaigns' folders alone: the gateway and Airflow are not asked.
+They read only the ledger and the campaigns' folders, neither the gateway nor Airflow.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ from sms.settings import Settings
 from sms.words import count, duration
 
 REPLIES_LOOKED_BACK = timedelta(days=30)
-# Every five minutes, and every night; by then several runs of theirs are missing.
+# They run every five minutes, and every night: after this time several runs are missing.
 LATE = {Recurring.COLLECT_REPLIES: timedelta(hours=1), Recurring.CLEAN_GATEWAY: timedelta(days=2)}
 DONE_BY = {
     Recurring.COLLECT_REPLIES: ("STOPs", "fetched", Dag.COLLECT_REPLIES),
@@ -29,7 +29,7 @@ DONE_BY = {
 
 
 class Level(StrEnum):
-    """How a check ended: `problem` needs a person, `notice` happened and can't be undone."""
+    """The result of a check: `problem` needs an operator, `notice` is past and can't be undone."""
 
     OK = "ok"
     NOTICE = "notice"
@@ -38,7 +38,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, how it is, and each case; never a number or a text of a person."""
+    """A check: its name, its result, and its cases; without phone numbers or texts."""
 
     name: str
     level: Level
@@ -55,7 +55,7 @@ def checks(
     since: datetime,
     now: datetime,
 ) -> list[Check]:
-    """Everything that is looked at; what happened once is told from `since` on.
+    """All checks; past events are listed from `since` on.
 
     Raises LedgerUnreachable, LedgerError.
     """
@@ -70,7 +70,7 @@ def checks(
 
 
 def is_well(found: Iterable[Check]) -> bool:
-    """Whether nothing needs a person."""
+    """Whether no check is a problem."""
     return all(each.level is not Level.PROBLEM for each in found)
 
 
@@ -82,14 +82,14 @@ def _files(ledger: Ledger, settings: Settings, now: datetime) -> Iterable[Check]
         "unknown_files",
         those(State.UNKNOWN, lambda each: True),
         "no file is unknown",
-        "reached the gateway or not, which can't be known from here: ask "
-        f"{SUPPORT}, then {remedies.ANSWER}",
+        f"of which it is unknown whether the gateway has them: ask {SUPPORT}, then "
+        f"{remedies.ANSWER}",
     )
     yield _cases(
         "broken_uploads",
         those(State.UPLOADING, lambda each: overdue.is_abandoned(each, now)),
-        "no upload was left unfinished",
-        f"left unfinished by an upload that no task goes on with: see {Dag.HOUSEKEEPING}, and "
+        "no upload was interrupted",
+        f"with an interrupted upload that no task continues: see {Dag.HOUSEKEEPING}, and "
         f"{remedies.CALL_OFF}",
     )
     yield _cases(
@@ -140,7 +140,7 @@ def _recurring(ledger: Ledger, now: datetime) -> Iterable[Check]:
         what, done, dag = DONE_BY[task]
         at = successes.get(task)
         verb = "were" if what == "STOPs" else "was"
-        look = f"see the DAG {dag}, and whether it is paused"
+        look = f"check the DAG {dag}, and whether it is paused"
         if at is None and sent is None:
             yield Check(task, Level.OK, f"{what} {verb} never {done}, and no file was ever sent")
         elif at is None:
@@ -163,7 +163,7 @@ def _folders(campaigns: int, broken: Sequence[BadCampaign]) -> Check:
 
 
 def _past(ledger: Ledger, since: datetime, now: datetime) -> Iterable[Check]:
-    """What happened and can't be undone."""
+    """Past events that can't be undone."""
     period = f"in the last {duration(now - since)}"
     failed = [
         f"{each.run_key}{f', in {each.failed_task}: {each.failed_why}' if each.failed_task else ''}"
@@ -189,7 +189,7 @@ def _past(ledger: Ledger, since: datetime, now: datetime) -> Iterable[Check]:
     unsure = len(ledger.people.unsure_replies(now - REPLIES_LOOKED_BACK))
     replies = f"{count(unsure, 'reply', 'replies')} may ask to stop: sms replies unsure"
     level = Level.NOTICE if unsure else Level.OK
-    yield Check("unsure_replies", level, replies if unsure else "no reply is left to be judged")
+    yield Check("unsure_replies", level, replies if unsure else "no reply is unsure")
 
 
 def _cases(name: str, cases: Sequence[str], none: str, some: str, noun: str = "file") -> Check:
@@ -205,5 +205,5 @@ def _happened(name: str, cases: Sequence[str], none: str, some: str, noun: str =
 
 
 def ago_of(at: datetime, now: datetime) -> str:
-    """A moment as people ask for it: how long ago, and when that was in Paris."""
+    """An instant as the time passed, and the date and time in Paris."""
     return f"{duration(now - at)} ago, {at.astimezone(PARIS):%Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""What goes out next: the files that wait for their hour, and when campaigns start by schedule."""
+"""Upcoming starts of campaigns by their schedules."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ MOST_STARTS = 10  # of one campaign
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A run that a schedule will make: when it starts, and the hour that it would send at.
+    """A scheduled run: when it starts, and the hour at which it would send.
 
-    `send_at` is None for a run that would be refused, and `why` says so; else it is the reason of
-    the hour. `more` says that the campaign's next starts are left out.
+    `send_at` is None if the run would be refused. `why` is the reason of the hour or of the
+    refusal. `more` is true if later starts of the campaign are left out.
     """
 
     campaign: str
@@ -34,7 +34,7 @@ class Start:
 def starts(
     campaigns: Iterable[Campaign], settings: Settings, *, now: datetime, until: datetime
 ) -> list[Start]:
-    """The starts of these campaigns until then, the earliest first; paused ones among them."""
+    """The campaigns' starts before `until`, the earliest first; paused campaigns are included."""
     found = [
         start for campaign in campaigns for start in _of(campaign, settings, now=now, until=until)
     ]

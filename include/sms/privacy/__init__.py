@@ -1,1 +1,1 @@
-"""What is kept of people, and what they may ask for."""
+"""Personal data: retention, access and erasure."""

@@ -1,4 +1,4 @@
-"""A phone number of any kind as a person gives it: read so that it can be looked up."""
+"""Parsing of a phone number of any kind, for a look-up."""
 
 import re
 
@@ -10,9 +10,9 @@ LETTER = re.compile(r"[^\W\d_]")
 
 
 def dialled(written: str) -> int | None:
-    """A number of any kind as somebody gives it, a landline too; None for what is no number.
+    """A number of any kind, also a landline, from its text; None if it is no number.
 
-    Beyond what a stop list reads, which knows mobiles nationally and all others internationally.
+    It accepts more than the stop list's parser, which reads national notation for mobiles only.
     """
     read = number(written.encode())
     if read is not None or LETTER.search(written):

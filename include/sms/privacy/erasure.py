@@ -1,7 +1,7 @@
-"""Somebody wants to be forgotten: their rows go, their opt-out stays.
+"""Erasure of one person's data on request; the opt-out stays.
 
-What belongs here: whose number it is, and where else it still lies. Files can't be edited (the
-archive proves what came, by checksum), so they are told with the day on which they expire.
+What belongs here: parsing the number, and listing files that still contain it. Files can't be
+edited (the archive proves their content by checksum), so they are listed with their expiry date.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from sms.wire.names import ReportName
 
 @dataclass(frozen=True, slots=True)
 class StillKept:
-    """Somewhere that a person may still be found, and until when; None: until it is deleted."""
+    """A place that may still contain a person's data, and until when; None: until it is deleted."""
 
     place: str
     until: datetime | None
@@ -29,18 +29,19 @@ class StillKept:
 def forget(
     number: str, ledger: Ledger, settings: Settings, now: datetime
 ) -> tuple[Forgotten, list[StillKept]]:
-    """Erase a person from the ledger; what was erased, and which files still hold them.
+    """Erase a person from the ledger; returns the erased rows, and files that still have them.
 
-    Their opt-out stays, by the settings as a hash.
+    The opt-out stays; with the setting `hash_stop_list`, as a hash.
 
-    Raises ConfigurationError if it is no number, StillReported while a file of theirs is open.
+    Raises ConfigurationError if it is no number, StillReported while one of the person's files is
+    open.
     """
     msisdn = _msisdn(number)
     try:
         forgotten = ledger.people.forget(msisdn, hashed=settings.hash_stop_list)
     except StillReported as error:
         day = error.last + _with_a_night(settings.close_after)
-        from_when = f": from {day:%Y-%m-%d} on, if all their reports came home"
+        from_when = f": from {day:%Y-%m-%d} on, if all their reports are loaded"
         raise StillReported(error.stems, error.last, from_when) from None
     places = [*_of_files(forgotten, ledger, settings), *_of_reports(forgotten, ledger, settings)]
     return forgotten, [each for each in places if each.until is None or each.until > now]
@@ -50,7 +51,7 @@ def _msisdn(number: str) -> int:
     msisdn = dialled(number)
     if msisdn is None:
         raise ConfigurationError(
-            "this is no telephone number: write it with its country, such as +33..."
+            "this is no telephone number: write it with its country code, such as +33..."
         )
     return msisdn
 
@@ -63,7 +64,7 @@ def _of_files(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Itera
         )
     for each in forgotten.files:
         for file in ledger.reports.of_submission(each.stem):
-            states = file.archive.rpartition("/")[0]  # of a report that grew, all lie side by side
+            states = file.archive.rpartition("/")[0]  # the folder of all states of a report
             yield StillKept(
                 f"{settings.archive_folder}/{states}",
                 each.send_at + _with_a_night(settings.archive_retention),
@@ -71,11 +72,11 @@ def _of_files(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Itera
 
 
 def _of_reports(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Iterator[StillKept]:
-    """Reports that named them without a file of theirs: nothing else leads there."""
-    told = {each.stem for each in forgotten.files}
+    """Reports with the number that do not belong to one of the person's files."""
+    stems = {each.stem for each in forgotten.files}
     for name in forgotten.reports:
         report, file = ReportName.parse(name), ledger.reports.get(name)
-        if report is None or (file and file.stem in told):
+        if report is None or (file and file.stem in stems):
             continue
         day = day_of(report)
         yield StillKept(
@@ -89,5 +90,5 @@ def _of_reports(forgotten: Forgotten, ledger: Ledger, settings: Settings) -> Ite
 
 
 def _with_a_night(keep: timedelta) -> timedelta:
-    """Housekeeping comes once a day."""
+    """A retention plus one day, as housekeeping runs once a day."""
     return keep + timedelta(days=1)

@@ -1,7 +1,7 @@
-"""What we keep of people, and for how long: run folders, the archive, the ledger's rows.
+"""Retention of personal data: run folders, the archive, the ledger's rows.
 
-Only what is over expires, in portions that hold no table for long; the counts of each run and the
-stop list stay. Every function may be stopped anywhere and run again.
+Only closed runs expire, in portions that lock no table for long. Each run's counts and the stop
+list stay. Every function may be interrupted at any point and run again.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 PORTION = 20_000  # rows in one transaction: some tenths of a second
 
-# Nobody sends these any more once their run's folder would expire: they never left.
+# Files that never left; at the age of `run_retention` they are called off.
 NEVER_LEFT = frozenset({State.PLANNED, State.PREPARED, State.UPLOADING})
 
 
 @dataclass(frozen=True, slots=True)
 class RunsExpired:
-    """How many run folders were deleted, which submissions were called off with them, and how many
-    folders lie there that no run of the ledger left.
+    """The number of deleted run folders, the submissions called off, and the number of folders
+    that belong to no run of the ledger.
     """
 
     folders: int
@@ -38,12 +38,12 @@ class RunsExpired:
 
 
 def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> RunsExpired:
-    """Delete the folders of runs that are over and went out longer ago than `keep`."""
-    known = {_place(each.folder): each for each in ledger.runs.folders()}
+    """Delete the folders of runs that are over and whose hour is longer ago than `keep`."""
+    runs = {_place(each.folder): each for each in ledger.runs.folders()}
     folders = unknown = 0
     called_off: list[str] = []
     for folder in [each for dag in _folders(root) for each in _folders(dag)]:
-        run = known.get(_place(str(folder)))
+        run = runs.get(_place(str(folder)))
         if run is None:
             unknown += 1
         elif now - run.send_at > keep:
@@ -53,16 +53,14 @@ def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> Ru
                 folders += 1
     log.info("%d run folders deleted", folders)
     if called_off:
-        log.warning("called off, as nobody sends them any more: %s", ", ".join(called_off))
+        log.warning("called off, as their hour is too long ago: %s", ", ".join(called_off))
     if unknown:
-        log.warning(
-            "%d folders in %s are of no run that the ledger knows: look at them", unknown, root
-        )
+        log.warning("%d folders in %s belong to no run of the ledger: check them", unknown, root)
     return RunsExpired(folders, tuple(called_off), unknown)
 
 
 def _call_off(run: KeptRun, ledger: Ledger) -> Iterator[str]:
-    """Cancel what was prepared and never sent, or its people would be kept for ever."""
+    """Cancel files that were never sent, as their data would otherwise be kept for ever."""
     for stem, state in run.stems.items():
         why = {"why": "its run's folder expires"}
         if state in NEVER_LEFT and ledger.submissions.move(stem, to=State.CANCELLED, detail=why):
@@ -70,12 +68,12 @@ def _call_off(run: KeptRun, ledger: Ledger) -> Iterator[str]:
 
 
 def _place(folder: str) -> tuple[str, ...]:
-    """A run's folder by its DAG and its run, wherever the settings have them now."""
+    """The DAG and the run of a run's folder, independent of the root in the settings."""
     return tuple(folder.rstrip("/").split("/")[-2:])
 
 
 def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime) -> int:
-    """Delete archived reports on files whose hour is longer ago than `keep`; how many names."""
+    """Delete archived reports whose hour is longer ago than `keep`; how many reports."""
     expired = 0
     for kind in ReportKind:
         for folder in _folders(archive / kind):
@@ -92,7 +90,7 @@ def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime)
 
 
 def day_of(report: ReportName) -> datetime | None:
-    """The day in a report's name; a store's own dates change when it is copied."""
+    """The day in a report's name; file dates change when a store is copied."""
     try:
         day = date.fromisoformat(report.date_hour[:8])
     except ValueError:
@@ -108,10 +106,10 @@ def expire_personal_data(
     hash_stop_list: bool = False,
     portion: int = PORTION,
 ) -> dict[str, int]:
-    """Erase rows about people that are older than `keep`; how many of each kind.
+    """Erase personal data older than `keep`, and return the number of rows of each kind.
 
-    Whole months of messages are dropped in an instant, where all of their files are over; the rest
-    goes in portions. With `hash_stop_list`, the stop list's numbers of that age become hashes.
+    A month of messages is dropped at once if all its files are over; other rows are deleted in
+    portions. With `hash_stop_list`, the stop list's numbers of that age become hashes.
     """
     before = now - keep
     erased = {"months": _drop_months(ledger, before), "messages": 0, "strangers": 0, "replies": 0}
@@ -130,12 +128,12 @@ def expire_personal_data(
     )
     if hash_stop_list:
         erased["hashed"] = _hash(ledger, before, portion)
-        log.info("%d numbers of the stop list are hashes from now on", erased["hashed"])
+        log.info("%d numbers of the stop list were hashed", erased["hashed"])
     return erased
 
 
 def _hash(ledger: Ledger, before: datetime, portion: int) -> int:
-    """Hash the stop list's old numbers, portion after portion; how many it was."""
+    """Hash the stop list's old numbers in portions, and return how many."""
     total = after = 0
     while True:
         done = ledger.stop_list.hash_old(before, after=after, most=portion)
@@ -149,18 +147,18 @@ def _hash(ledger: Ledger, before: datetime, portion: int) -> int:
 
 
 def _drop_months(ledger: Ledger, before: datetime) -> int:
-    """How many whole months were dropped; none where this role may not, which the log says."""
+    """Drop whole months, and return how many; none, with a warning, if the role may not."""
     try:
         return len(ledger.people.drop_months(before.astimezone(PARIS).date()))
     except LedgerError as error:
         if error.retryable:
             raise
-        log.warning("whole months can't be dropped, so their rows are deleted: %s", error)
+        log.warning("whole months can't be dropped, so their rows are deleted instead: %s", error)
         return 0
 
 
 def _all(portions: Callable[[], int]) -> int:
-    """Portion after portion until there is nothing left; how much it was."""
+    """Call a function until it returns 0, and return the sum."""
     total = 0
     while number := portions():
         total += number
@@ -168,13 +166,13 @@ def _all(portions: Callable[[], int]) -> int:
 
 
 def _folders(folder: Any) -> Iterator[Any]:
-    """The folders in a folder, which need not be there."""
+    """The folders in a folder; none if it does not exist."""
     if folder.exists():
         yield from [each for each in folder.iterdir() if each.is_dir()]
 
 
 def remove(folder: Any) -> None:
-    """Delete a folder with all that is in it; on an object store it ends with its last file."""
+    """Delete a folder and its content; on an object store a folder ends with its last file."""
     for each in list(folder.iterdir()):
         if each.is_dir():
             remove(each)

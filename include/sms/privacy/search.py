@@ -1,7 +1,7 @@
-"""Looks for one person in what runs left behind: by number or by key, in files of any size.
+"""Search for one person in run folders, by number or by key, in files of any size.
 
-What belongs here: which rows are theirs. What those mean is `explaining`'s to say. A folder that is
-gone has no answer; one that can't be read is remembered, and stops no search.
+What belongs here: finding the person's rows. `story` explains them. A deleted folder gives no
+result; one that can't be read is noted, and does not stop the search.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ from sms.run.folder import RunFolder
 from sms.storage import StoragePath
 from sms.words import LISTED
 
-SUBSCRIBER = 8  # digits at a number's end that every spelling has
+SUBSCRIBER = 8  # digits at a number's end, the same in every notation
 TEXT_COLUMNS = ["msisdn", "idremote", "oadc", "msg", "segments", "key"]
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """The rows of a run that were left out for one reason, and the first few of their keys."""
+    """The rows of a run excluded for one reason, with the first few of their keys."""
 
     reason: str
     detail: str
@@ -36,10 +36,10 @@ class LeftOut:
 
 @dataclass
 class Search:
-    """For a number, or for the rows that carry a key.
+    """A search for a number, or for a key.
 
-    `unread` names a file that could not be read, by its run's folder, with the kind of fault.
-    `given` are the numbers that were met beside the key.
+    `unread` has a file that could not be read for each run folder, with the type of error. `given`
+    are the numbers found in the key's rows.
     """
 
     open_folder: Callable[[str], Any]
@@ -52,11 +52,11 @@ class Search:
         """Whether a run's folder is no longer kept."""
         try:
             return not self.open_folder(folder).exists()
-        except Exception:  # of any storage: what can't be read is told when it is read
+        except Exception:  # of any storage: it is reported when the folder is read
             return False
 
     def excluded(self, folder: str) -> list[LeftOut]:
-        """The rows that a run left out, by reason: one default number may have a million."""
+        """The excluded rows of a run by reason, counted, as a default number may have a million."""
         rows: Counter[tuple[str, str]] = Counter()
         keys: dict[tuple[str, str], list[str]] = {}
         files = RunFolder(self.open_folder(folder))
@@ -65,12 +65,12 @@ class Search:
                 for row in self._counted(batch):
                     why = (row["reason"], row["detail"] or "")
                     rows[why] += row["row_count"]
-                    known = keys.setdefault(why, [])
-                    known += row["key_list"][: LISTED + 1 - len(known)]
+                    listed = keys.setdefault(why, [])
+                    listed += row["key_list"][: LISTED + 1 - len(listed)]
         return [LeftOut(*why, count, tuple(keys[why])) for why, count in rows.items()]
 
     def message(self, folder: str, stem: str) -> dict[str, Any] | None:
-        """The message in a file, if it is still kept."""
+        """The person's message in a file, if the folder is still kept."""
         path = RunFolder(self.open_folder(folder)).messages(stem)
         for batch in self._batches(folder, path, TEXT_COLUMNS):
             if batch.num_rows:
@@ -82,16 +82,16 @@ class Search:
     def _batches(
         self, folder: str, path: StoragePath, columns: list[str]
     ) -> Iterator[pa.RecordBatch]:
-        """What is theirs of a file."""
+        """The person's rows of a file."""
         try:
             for batch in parquet.batches(path, columns):
-                yield self._theirs(batch)
+                yield self._matching(batch)
         except StorageGone:
             return
         except Exception as error:  # of any storage, or of a run that is being written
             self.unread.setdefault(folder, f"{path.name}: {type(error).__name__}")
 
-    def _theirs(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _matching(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.key is not None:
             return batch.filter(pc.equal(batch.column("key"), self.key))
         if pa.types.is_integer(batch.schema.field("msisdn").type):
@@ -99,8 +99,8 @@ class Search:
         return self._spelled_alike(batch)
 
     def _spelled_alike(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows with the number in whatever spelling, whether or not it may be written to."""
-        # The end of the number, whatever stands between its digits.
+        """The rows with the number in any notation, even one that campaigns do not accept."""
+        # The last digits of the number, with any characters between them.
         end = r"\D*".join(str(self.msisdn)[-SUBSCRIBER:])
         alike = batch.filter(pc.match_substring_regex(batch.column("msisdn"), end))
         spellings = pc.unique(alike.column("msisdn"))
@@ -108,7 +108,7 @@ class Search:
         return alike.filter(pc.is_in(alike.column("msisdn"), pa.array(same, spellings.type)))
 
     def _counted(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
-        """Rows left out, counted by reason."""
+        """Excluded rows, counted by reason."""
         if self.key is not None:
             spellings = pc.unique(batch.column("msisdn").drop_null()).to_pylist()
             self.given |= {read for text in spellings if (read := dialled(text)) is not None}

@@ -1,7 +1,7 @@
-"""One person's story: every campaign that met their number or key, and what they answered.
+"""One person's history: the campaigns that had their number or key, and their replies.
 
-It is read from the ledger, and from the folders of runs as long as these are kept. It quotes a
-person's number and texts, for that person or their support: nothing of it belongs in a log.
+It is read from the ledger and from run folders, while these are kept. It quotes the person's number
+and texts, for that person or their support: it must not be logged.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from sms.telecom.msisdn import normalise
 from sms.wire.stop_words import Asks, asks_to_stop
 from sms.words import count, listed
 
-RUNS = 200  # folders that are searched at most
+RUNS = 200  # folders searched at most
 SOURCES = {
     "stop_report": "the provider's STOP report",
     "reply": "a reply that asks to stop",
@@ -44,9 +44,9 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened: when, a word for machines, a sentence for people, and facts.
+    """One event: its time, a code (`what`), a sentence (`told`), and facts.
 
-    `times` is how often: what is the same in all of these is one entry.
+    Identical events are one entry; `times` is their number.
     """
 
     at: datetime
@@ -60,7 +60,7 @@ class Entry:
 class Standing:
     """Whether campaigns would write to a number now.
 
-    `refused` is why none would, `refused_by` why these would not, by campaign.
+    `refused` is the reason why no campaign would; `refused_by` are reasons of single campaigns.
     """
 
     msisdn: int
@@ -70,9 +70,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All entries in the order of time, and how each of the person's numbers stands now.
+    """All entries in the order of time, and the present status of each of the person's numbers.
 
-    `untold` are sentences on what could not be looked at.
+    `untold` are sentences on sources that could not be searched.
     """
 
     entries: tuple[Entry, ...]
@@ -84,10 +84,10 @@ class Story:
 
 
 def of_stop_list(history: History) -> list[Entry]:
-    """When and how a number came into the stop list, and left it, the oldest first."""
-    said = [reply for reply in history.replies if _asks_to_stop(reply)]
+    """The entries and removals of a number in the stop list, the oldest first."""
+    stops = [reply for reply in history.replies if _asks_to_stop(reply)]
     entries = [
-        *map(_heard, said),
+        *map(_reply_entry, stops),
         *map(_imported, history.listed),
         *map(_removed, history.removals),
     ]
@@ -95,7 +95,7 @@ def of_stop_list(history: History) -> list[Entry]:
 
 
 def standing(history: History) -> str:
-    """Whether a number is in the stop list, in a sentence."""
+    """A sentence on whether a number is in the stop list."""
     if history.opt_out is None:
         return "not in the stop list"
     kept = ", where only a hash of the number is left" if history.hashed else ""
@@ -104,18 +104,18 @@ def standing(history: History) -> str:
 
 
 def moment(at: datetime) -> str:
-    """An instant as people in France read it."""
+    """An instant as date and time in Paris."""
     return f"{at.astimezone(PARIS):%Y-%m-%d %H:%M}"
 
 
 def _in_order(entries: Iterable[Entry]) -> list[Entry]:
-    """By time; what is said of the same moment in the same words is one entry."""
+    """Entries by time; identical ones are joined."""
     found: dict[tuple[datetime, str, str], Entry] = {}
     for each in entries:
-        known = found.setdefault((each.at, each.what, each.told), each)
-        if known is not each:
-            again = replace(known, times=known.times + each.times)
-            found[each.at, each.what, each.told] = again
+        first = found.setdefault((each.at, each.what, each.told), each)
+        if first is not each:
+            joined = replace(first, times=first.times + each.times)
+            found[each.at, each.what, each.told] = joined
     return sorted(found.values(), key=lambda entry: entry.at)
 
 
@@ -135,7 +135,7 @@ def _asks_to_stop(reply: Reply) -> bool:
     return reply.kind == "STOP" or asks_to_stop(reply.message) is Asks.YES
 
 
-def _heard(reply: Reply) -> Entry:
+def _reply_entry(reply: Reply) -> Entry:
     stop = _asks_to_stop(reply)
     word = "said STOP" if stop else "answered"
     late = reply.recorded_at - (reply.replied_at or reply.recorded_at)
@@ -188,10 +188,10 @@ def explain(
     since: datetime,
     now: datetime,
 ) -> Story:
-    """What campaigns planned since then did with a number or with the rows of a key.
+    """What campaigns planned after `since` did with a number, or with the rows of a key.
 
-    With it, everything that was ever received from the number, or from those of the key.
-    `open_folder` makes a path of a run's folder.
+    Also all replies ever received from the number, or from the key's numbers. `open_folder` turns a
+    run's folder into a path.
     """
     search = Search(open_folder, msisdn, key)
     sent = _sent_to(ledger, msisdn, key, since)
@@ -204,19 +204,19 @@ def explain(
     histories = {number: ledger.people.history(number) for number in numbers}
     for history in histories.values():
         entries += of_stop_list(history)
-        entries += [_heard(reply) for reply in history.replies if not _asks_to_stop(reply)]
-    known = list(campaigns)
+        entries += [_reply_entry(reply) for reply in history.replies if not _asks_to_stop(reply)]
+    all_campaigns = list(campaigns)
     return Story(
         tuple(_in_order(entries)),
-        tuple(_standing(each, histories[each], ledger, known, now) for each in numbers),
+        tuple(_standing(each, histories[each], ledger, all_campaigns, now) for each in numbers),
         (*untold, *_unread(search, sent)),
     )
 
 
 def _sent_to(ledger: Ledger, msisdn: int | None, key: str | None, since: datetime) -> list[Sent]:
-    """The messages in files that were uploaded.
+    """The messages in uploaded files.
 
-    A proof carries a recipient's key, and goes to a phone of the sender's own.
+    Proofs are left out for a key: they have a recipient's key, but go to the team's own phones.
     """
     if key is None:
         return ledger.people.sent_to(msisdn or 0, since=since)
@@ -227,13 +227,13 @@ def _sent_to(ledger: Ledger, msisdn: int | None, key: str | None, since: datetim
 def _searched(
     ledger: Ledger, search: Search, since: datetime
 ) -> tuple[list[PlannedRun], list[str]]:
-    """The runs whose folders are searched, and sentences on those that aren't."""
+    """The runs whose folders are searched, and sentences on those that are not."""
     runs = ledger.runs.recent(since=since, most=RUNS + 1)
     untold = [f"only the latest {RUNS} runs were searched for exclusions"] if runs[RUNS:] else []
     gone = {run.run_key for run in runs[:RUNS] if search.is_gone(run.folder)}
     if gone:
         expired = count(len(gone), "run")
-        untold.append(f"no folder is left of {expired}: whom they excluded is no longer known")
+        untold.append(f"the folders of {expired} are deleted: their exclusions are no longer known")
     kept = [run for run in runs[:RUNS] if run.run_key not in gone]
     if search.key is not None:
         kept = [run for run in kept if not is_proof(run.run_key)]
@@ -241,9 +241,9 @@ def _searched(
 
 
 def _unread(search: Search, sent: Sequence[Sent]) -> Iterator[str]:
-    """What could not be read, in a sentence; of a run that wrote to them, it is of no use."""
-    told = {each.folder for each in sent}
-    unread = {folder: why for folder, why in search.unread.items() if folder not in told}
+    """A sentence on unreadable files, except those of runs that wrote to the person."""
+    sent_from = {each.folder for each in sent}
+    unread = {folder: why for folder, why in search.unread.items() if folder not in sent_from}
     if unread:
         first, why = next(iter(unread.items()))
         runs = count(len(unread), "run")
@@ -256,7 +256,7 @@ def _unread(search: Search, sent: Sequence[Sent]) -> Iterator[str]:
 def _standing(
     msisdn: int, history: History, ledger: Ledger, campaigns: Iterable[Campaign], now: datetime
 ) -> Standing:
-    """Why no campaign would write to the number now, and why these campaigns would not."""
+    """The reasons why no campaign, or single campaigns, would write to the number now."""
     numbers = normalise(pa.array([f"+{msisdn}"], pa.large_string()))
     fault, country = numbers.reason[0].as_py(), numbers.country[0].as_py()
     if history.opt_out:
@@ -276,7 +276,7 @@ def _standing(
 def _spared(
     campaign: Campaign, ledger: Ledger, asked: npt.NDArray[np.int64], now: datetime
 ) -> Reason | None:
-    """Why a campaign leaves a person alone, by what the ledger knows of earlier runs."""
+    """Why a campaign excludes a number by earlier runs: frequency cap or failures; None if not."""
     if campaign.frequency_cap:
         times, days = campaign.frequency_cap
         since = now - timedelta(days=days)
@@ -334,7 +334,7 @@ def _fate(state: State, proof: bool) -> tuple[str, str]:
 def _left_out(
     run: PlannedRun, search: Search, ledger: Ledger, sent: Sequence[Sent]
 ) -> Iterator[Entry]:
-    """Why a run did not write to the person, though its query returned them."""
+    """Entries for a run whose query returned the person, and that did not write to them."""
     at = run.chosen_at or run.planned_at
     facts = {"campaign": run.campaign, "run_key": run.run_key, "dry_run": run.dry_run}
     for rows in search.excluded(run.folder):
@@ -355,7 +355,7 @@ def _facts_of(rows: LeftOut) -> dict[str, Any]:
 
 
 def _named(run: PlannedRun) -> str:
-    """A campaign's run, by what sets it apart from a run that writes to everybody."""
+    """A run's campaign, with "dry run" or "proof" if it is one."""
     if run.dry_run:
         return f"a dry run of {run.campaign}"
     if is_proof(run.run_key):
@@ -364,16 +364,16 @@ def _named(run: PlannedRun) -> str:
 
 
 def _prepared(run: PlannedRun, file: Submission, facts: Mapping[str, Any], unsure: bool) -> Entry:
-    """Of a message that is in the run's folder, and not among those that the ledger has."""
+    """The entry for a message that is in the run's folder, and not in the ledger."""
     if run.dry_run:
         what, why = "dry_run", "which sends nothing"
     elif file.state not in SENT:
         what, why = "not_sent", f"not sent: the file is {file.state}"
     elif unsure:
         what = "uncertain"
-        why = "perhaps sent: rows about people of this file were erased, theirs may be among them"
+        why = "perhaps sent: personal data of this file was erased, perhaps theirs too"
     else:
-        what, why = "excluded", "left out right before the upload: in the stop list by then"
+        what, why = "excluded", "left out right before the upload, as it was in the stop list"
     return Entry(
         run.chosen_at or run.planned_at,
         what,
@@ -383,7 +383,7 @@ def _prepared(run: PlannedRun, file: Submission, facts: Mapping[str, Any], unsur
 
 
 def rows_of(entry: Entry) -> str:
-    """How often something was said or found, where it is more than once."""
+    """The number of identical events, or "" for one."""
     if entry.times == 1:
         return ""
     if keys := entry.facts.get("keys"):

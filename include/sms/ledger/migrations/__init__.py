@@ -1,1 +1,1 @@
-"""How the ledger's schema came to be, one revision after the other (Alembic)."""
+"""The revisions of the ledger's schema (Alembic)."""

@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection that `sms.ledger.schema` hands over."""
+"""Runs the revisions on the connection that `sms.ledger.database.upgrade` passes."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from sms.ledger.tables import SCHEMA, metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    version_table_schema=SCHEMA,  # Airflow's own `alembic_version` may live beside us
+    version_table_schema=SCHEMA,  # Airflow's `alembic_version` may be in the same database
 )
 with context.begin_transaction():
     context.run_migrations()

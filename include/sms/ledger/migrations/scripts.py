@@ -1,4 +1,4 @@
-"""How a revision runs SQL that lies in a file beside it."""
+"""Runs the SQL files of revisions."""
 
 from pathlib import Path
 
@@ -13,5 +13,5 @@ def run(name: str) -> None:
 
 
 def execute(statements: str) -> None:
-    """Run statements as they stand: `op.execute` would take a colon for a parameter."""
+    """Run statements unchanged: `op.execute` would read a colon as a parameter."""
     op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
