@@ -1,4 +1,4 @@
-"""`python -m demo` plays the main job on this machine; `python -m demo up` keeps it running."""
+"""`python -m demo` runs a campaign on this machine; `python -m demo up` keeps the stack running."""
 
 import argparse
 import os
@@ -26,7 +26,7 @@ FAILURES = (DemoFailed, ProcessDied, AirflowRefused, TimeoutError)
 
 
 def demo(screen: Screen, *, keep: bool) -> int:
-    """Play the main job; 0 only if every number reconciles."""
+    """Run a campaign from query to delivery report; 0 only if all counts reconcile."""
     begun = time.monotonic()
     start = opening(datetime.now(PARIS).date())
     screen.tell(f"In the sandbox it is {start:%A %d %B %Y, %H:%M} in Paris; days pass in seconds")
@@ -35,7 +35,7 @@ def demo(screen: Screen, *, keep: bool) -> int:
     )
     with stack:
         Play(stack, screen, deadline=begun + BOUND).perform()
-    screen.tell(f"Everything adds up. {time.monotonic() - begun:.0f} s, and nothing keeps running")
+    screen.tell(f"All counts match. {time.monotonic() - begun:.0f} s; no process is left running")
     return 0
 
 
@@ -51,14 +51,14 @@ def up(screen: Screen, *, keep: bool) -> int:
         screen.tell(f"  login {stack.airflow.login}, password {stack.airflow.password}")
         screen.tell("")
         screen.tell(f"Try: unpause {SEND} and trigger it; read its review; wait for its report.")
-        screen.tell(f"Each run leaves its files in {stack.folder}/runs")
-        screen.tell("Ask the ledger, for example: SELECT * FROM sms.campaign_summary")
+        screen.tell(f"The files of each run are in {stack.folder}/runs")
+        screen.tell("Query the ledger, for example: SELECT * FROM sms.campaign_summary")
         screen.tell(f"  psql -h {stack.postgres.socket_folder} -U postgres ledger")
-        screen.tell("and let `sms` in another shell know the same ledger, settings and clock:")
+        screen.tell("To use `sms` in another shell with the same ledger, settings and clock:")
         for name, value in stack.for_a_shell.items():
             screen.tell(f"  export {name}={shlex.quote(value)}")
         if real:
-            screen.tell(f"{GATEWAY} is set: what you send goes to that gateway, in real time.")
+            screen.tell(f"{GATEWAY} is set: campaigns are sent to that gateway, in real time.")
         else:
             screen.tell(f"The sandbox's files are in {stack.folder}/gateway/home")
             screen.tell(
@@ -66,27 +66,27 @@ def up(screen: Screen, *, keep: bool) -> int:
             )
             screen.tell("seconds until the reports come.")
         if others := sorted(own.keys() - {GATEWAY}):
-            screen.tell(f"Yours are used as they are: {', '.join(others)}.")
+            screen.tell(f"Your own connections are used: {', '.join(others)}.")
         screen.tell("Ctrl-C ends everything.")
         while True:
             stack.check()
-            with suppress(AirflowRefused, httpx.TransportError):  # the next look is soon
+            with suppress(AirflowRefused, httpx.TransportError):  # it is tried again soon
                 stack.hold_time()
             time.sleep(1)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """End as by Ctrl-C: every `with` block gets to tidy up."""
+    """End as with Ctrl-C, so that every `with` block cleans up."""
     raise SystemExit(128 + number)
 
 
 def main() -> int:
-    """Read the command line and do it."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("what", nargs="?", choices=("demo", "up"), default="demo")
     parser.add_argument("--keep", action="store_true", help="leave logs and files behind")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a script's `&`
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` ignores it
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     screen = Screen(Console(highlight=False))

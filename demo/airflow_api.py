@@ -1,4 +1,4 @@
-"""Airflow as its users meet it: the public REST API, and nothing behind it."""
+"""A client of Airflow's public REST API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from typing import Any, Self
 import httpx
 
 FINISHED_RUN = {"success", "failed"}
-# Seconds: a change of a DAG waits for whoever is storing all DAGs of its file, on a busy machine.
+# Seconds: on a busy machine a change of a DAG waits while all DAGs of its file are stored.
 ANSWERS_WITHIN = 300.0
 
 
 class AirflowRefused(RuntimeError):
-    """The API answered with an error; the message carries what it said."""
+    """The API answered with an error, which is in the message."""
 
 
 class NotThere(AirflowRefused):
-    """The API knows no such thing."""
+    """The API answered 404."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A DAG run as the API tells it."""
+    """A DAG run, from the API."""
 
     dag_id: str
     run_id: str
@@ -62,7 +62,7 @@ class TaskInstance:
 
     @property
     def name(self) -> str:
-        """The task's name without the group it sits in."""
+        """The task's name without its group."""
         return self.task_id.rpartition(".")[2]
 
     @classmethod
@@ -84,11 +84,11 @@ class Airflow:
         self.url = url
         self.login = login
         self.password = password
-        # A proxy of the caller's environment has no business with 127.0.0.1.
+        # Without the proxies of the caller's environment, as the server is on 127.0.0.1.
         self._client = httpx.Client(base_url=url, timeout=ANSWERS_WITHIN, trust_env=False)
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the open connections."""
         self._client.close()
 
     def health(self) -> dict[str, str | None]:
@@ -101,20 +101,20 @@ class Airflow:
         return {part: facts["status"] for part, facts in parts.items()}
 
     def dag_ids(self) -> set[str]:
-        """The DAGs that are known and can be run."""
+        """The DAGs that can be run."""
         return {dag["dag_id"] for dag in self._all("/dags", "dags")}
 
     def import_errors(self) -> list[str]:
-        """What the DAG processor could not read, a sentence or a trace each."""
+        """The import errors of DAG files, a sentence or a traceback each."""
         errors = self._all("/importErrors", "import_errors")
         return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
 
     def unpause(self, dag_id: str) -> None:
-        """Let the scheduler run this DAG."""
+        """Unpause a DAG."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
     def pause(self, dag_id: str) -> None:
-        """Let the scheduler start no more runs of this DAG's tasks."""
+        """Pause a DAG."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
 
     def trigger(
@@ -127,7 +127,7 @@ class Airflow:
         return Run.of(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
     def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
-        """Ask for a run of each of the schedule's times between two moments."""
+        """Request a run for each scheduled time between two instants."""
         body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat()}
         self._call("POST", "/backfills", json=body)
 
@@ -136,11 +136,11 @@ class Airflow:
         return Run.of(self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, dag_id: str) -> list[Run]:
-        """All runs of a DAG, the booked ones too."""
+        """All runs of a DAG, including queued ones."""
         return [Run.of(run) for run in self._all(f"/dags/{dag_id}/dagRuns", "dag_runs")]
 
     def unfinished(self) -> list[Run]:
-        """All runs of all DAGs that wait to begin, or are at work."""
+        """The queued and running runs of all DAGs."""
         states = [("state", "queued"), ("state", "running")]
         answer = self._call("GET", "/dags/~/dagRuns", params=[("limit", 100), *states])
         return [Run.of(run) for run in answer["dag_runs"]]
@@ -159,19 +159,16 @@ class Airflow:
     def clear(
         self, dag_id: str, run_id: str, task_ids: list[str] | None = None, **how: Any
     ) -> None:
-        """Clear tasks of a run so that they run again, as the button in the UI does.
-
-        Without any it is all that failed, and nothing else.
-        """
+        """Clear tasks of a run, as the button in the UI does; without any, the failed ones."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, **how}
         self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
     def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        """What a task asks a person; NotThere while it doesn't."""
+        """The required action of a task. Raises NotThere while there is none."""
         return dict(self._call("GET", self._question(dag_id, run_id, task_id)))
 
     def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
-        """Answer it, as the page of required actions does."""
+        """Answer a required action, as the UI's page does."""
         body = {"chosen_options": [option], "params_input": {}}
         self._call("PATCH", self._question(dag_id, run_id, task_id), json=body)
 
@@ -193,7 +190,7 @@ class Airflow:
     def log(
         self, dag_id: str, run_id: str, instance: TaskInstance, *, try_number: int | None = None
     ) -> str:
-        """What the last try of a task wrote, or this one, as text."""
+        """The log of a task's last try, or of `try_number`, as text."""
         number = max(instance.try_number, 1) if try_number is None else try_number
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{instance.task_id}/logs/{number}"
         params = {"map_index": instance.map_index, "full_content": True}
@@ -218,8 +215,8 @@ class Airflow:
         return answer.json() if answer.content else None
 
     def _log_in(self) -> None:
-        words = {"username": self.login, "password": self.password}
-        answer = self._client.post("/auth/token", json=words)
+        credentials = {"username": self.login, "password": self.password}
+        answer = self._client.post("/auth/token", json=credentials)
         if not answer.is_success:
             raise AirflowRefused(f"the login was refused: {answer.status_code} {answer.text[:200]}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -232,8 +229,8 @@ def _moment(text: str | None) -> datetime | None:
 def _log_line(line: str | Mapping[str, Any]) -> str:
     if isinstance(line, str):
         return line
-    said = f"{line.get('timestamp') or ''} {line.get('level', '')} {line.get('event', '')}".strip()
+    text = f"{line.get('timestamp') or ''} {line.get('level', '')} {line.get('event', '')}".strip()
     if "retryable" in line:
-        said += f" retryable={line['retryable']}"
+        text += f" retryable={line['retryable']}"
     details = line.get("error_detail") or []
-    return "\n".join([said, *(f"{each['exc_type']}: {each['exc_value']}" for each in details)])
+    return "\n".join([text, *(f"{each['exc_type']}: {each['exc_value']}" for each in details)])

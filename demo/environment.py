@@ -1,6 +1,6 @@
-"""The environment of every process of the stack: all of it said here, nothing inherited by chance.
+"""The environment variables of the stack's processes; none is inherited by chance.
 
-Airflow is configured by variables alone; Connections too, as an operator would give them.
+Airflow is configured by variables only, and so are its Connections, as in production.
 """
 
 import json
@@ -16,7 +16,7 @@ WAREHOUSE = "AIRFLOW_CONN_SMS_WAREHOUSE"
 LEDGER = "AIRFLOW_CONN_SMS_LEDGER"
 ADMIN = "admin"
 
-# What would change what our processes do: other Airflows, libpq, Python, ways around 127.0.0.1.
+# Variables that would affect our processes: other Airflows, libpq, Python, proxies.
 FOREIGN = ("AIRFLOW", "SMS_", "PG", "PYTHON", "COV_", "OTEL_")
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
@@ -27,8 +27,8 @@ BRISK = {
     "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
     "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
     "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-    # The supervisor of a task notices its end up to one such interval late. By then a quick trigger
-    # may have resumed a deferred task, and the scheduler takes the old end for a crash of the new
+    # The supervisor of a task notices its end up to one such interval late. By then a fast trigger
+    # may have resumed a deferred task, and the scheduler treats the old end as a crash of the new
     # run and fails it (apache/airflow#72716).
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
@@ -38,7 +38,7 @@ BRISK = {
 
 
 def inherited(caller: Mapping[str, str]) -> dict[str, str]:
-    """What of the caller's environment our processes may see."""
+    """The caller's environment without variables that would affect our processes."""
     return {
         name: value
         for name, value in caller.items()
@@ -47,9 +47,9 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
 
 
 def connections(caller: Mapping[str, str]) -> dict[str, str]:
-    """The caller's own Connections, by which the stack meets what is the caller's.
+    """The caller's own Connections, which the stack uses.
 
-    Not that of a ledger: what is tried here is none of its books.
+    A ledger's is left out: trials must not be recorded in a real ledger.
     """
     return {
         name: value
@@ -59,17 +59,17 @@ def connections(caller: Mapping[str, str]) -> dict[str, str]:
 
 
 def python(caller: Mapping[str, str]) -> dict[str, str]:
-    """For a Python process that imports our packages and nobody else's."""
+    """The environment of a Python process with only our packages on its path."""
     return inherited(caller) | {
         "PYTHONPATH": f"{ROOT / 'include'}:{ROOT}",
-        "PYTHONUNBUFFERED": "1",  # a dead process's last words must be in its log
+        "PYTHONUNBUFFERED": "1",  # the last output of a dead process must be in its log
     }
 
 
 def airflow(
     caller: Mapping[str, str], *, home: Path, dags: Path, database: str, port: int, parallelism: int
 ) -> dict[str, str]:
-    """For every part of Airflow and for its command line."""
+    """The environment of all parts of Airflow and its command line."""
     url = f"http://127.0.0.1:{port}"
     settings = {
         "CORE__DAGS_FOLDER": str(dags),
@@ -100,12 +100,12 @@ def airflow(
 
 
 def passwords_file(home: Path) -> Path:
-    """Where Airflow's simple login keeps who may come in."""
+    """The file with the passwords of Airflow's simple auth manager."""
     return home / "passwords.json"
 
 
 def write_password(home: Path) -> str:
-    """Give the administrator a new password; readable by this user alone."""
+    """Set a new password of the administrator, in a file that only this user can read."""
     password = secrets.token_urlsafe(9)
     file = passwords_file(home)
     file.touch(mode=0o600)

@@ -1,15 +1,15 @@
-"""Airflow's LocalExecutor with the imports of every task done once, before it forks.
+"""Airflow's LocalExecutor with the tasks' modules imported once, before it forks.
 
 A task of Airflow 3 is a fork of an executor's worker, and imports pandas, pyarrow, the SFTP
-provider and us anew: a second of a core for each of a run's dozen tasks, four fifths of what a
-campaign of the demo costs. Here each fork finds them imported. Nothing else differs.
+provider and our packages again: a second of CPU for each of a run's dozen tasks, four fifths of a
+demo campaign's cost. Here each fork inherits the imports. Nothing else differs.
 """
 
 from importlib import import_module
 
 from airflow.executors.local_executor import LocalExecutor
 
-TASKS = (  # what runs in a task's process
+TASKS = (  # modules of a task's process
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.dagbag",
     "airflow.sdk.io.path",
@@ -29,7 +29,7 @@ PRODUCT = (
 
 
 class PreloadedLocalExecutor(LocalExecutor):
-    """A LocalExecutor whose workers fork with a task's imports done."""
+    """A LocalExecutor that imports the tasks' modules before its workers fork."""
 
     def start(self) -> None:
         """Import, then start the workers."""

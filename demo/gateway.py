@@ -20,7 +20,7 @@ SEED = 20260728
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """One sandbox: where it keeps its things, and who may come in."""
+    """One sandbox: its root folder, and its keys."""
 
     root: Path
     key: Path
@@ -28,7 +28,7 @@ class Gateway:
 
     @classmethod
     def prepare(cls, folder: Path) -> Self:
-        """Make the folder and both pairs of keys."""
+        """Create the folder and both key pairs."""
         root = folder / "gateway"
         root.mkdir(0o700)
         client = asyncssh.generate_private_key("ssh-ed25519")
@@ -43,9 +43,9 @@ class Gateway:
     def command(
         self, *, hurry: float | None, clock: datetime | None, flags: Sequence[str]
     ) -> list[str]:
-        """What starts it."""
+        """The command that starts it."""
         command = [sys.executable, "-m", "sms_sandbox", "--root", str(self.root)]
-        # Started again, it listens where it did: its connection is known.
+        # After a restart the port stays, as the Connection has it.
         port = self.port if self.is_ready() else 0
         command += ["--host", "127.0.0.1", "--port", str(port), "--user", USER]
         command += ["--authorized-key", str(self.key.with_suffix(".pub"))]
@@ -63,21 +63,21 @@ class Gateway:
 
     @property
     def port(self) -> int:
-        """Where it listens on 127.0.0.1."""
+        """Its port on 127.0.0.1."""
         return int(json.loads((self.root / "ready.json").read_text())["port"])
 
     @property
     def clock_file(self) -> Path:
-        """The clock that everybody shares who names it in SMS_SANDBOX_CLOCK."""
+        """The shared clock; processes use it by the variable SMS_SANDBOX_CLOCK."""
         return self.root / "clock.json"
 
     @property
     def clock(self) -> SandboxClock:
-        """The same, to read."""
+        """The shared clock, to read."""
         return SandboxClock(self.clock_file)
 
     def hold_time(self, hold: bool) -> None:
-        """Let no days pass while somebody has something under way, however long a report is due."""
+        """Stop the sandbox from skipping days, for example while a campaign is being sent."""
         file = self.root / "hold"
         if hold:
             file.touch()
@@ -85,7 +85,7 @@ class Gateway:
             file.unlink(missing_ok=True)
 
     def connection(self) -> str:
-        """The Connection `sms_gateway` that leads here."""
+        """The Connection `sms_gateway` to this sandbox."""
         return environment.gateway_connection(
             port=self.port,
             user=USER,
@@ -95,7 +95,7 @@ class Gateway:
         )
 
     def journal(self) -> list[dict[str, Any]]:
-        """All that happened there, oldest first; a line that is being written is left out."""
+        """All events of the sandbox, oldest first, without an unfinished line."""
         file = self.root / "journal.jsonl"
         lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
         return [json.loads(line) for line in lines]

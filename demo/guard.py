@@ -1,7 +1,7 @@
-"""The process that tidies up after a parent that could not: `python -m demo.guard GRACE`.
+"""The process that cleans up after a parent that was killed: `python -m demo.guard GRACE`.
 
-It reads what it is to guard from its standard input, one JSON object a line. When that ends, the
-parent is done or gone, and whatever it started and did not end goes too.
+It reads what to guard from its standard input, one JSON object a line. When that ends, the parent
+has ended, and the guard ends the processes that the parent left.
 """
 
 import json
@@ -14,18 +14,18 @@ from collections.abc import Iterable
 from demo.processes import Session, end
 
 
-def guard(words: Iterable[bytes], grace: float) -> None:
-    """Listen until the parent is done or gone, then end what is left within `grace` seconds."""
+def guard(lines: Iterable[bytes], grace: float) -> None:
+    """Read until the parent has ended, then end the remaining processes within `grace` seconds."""
     waves: dict[int, dict[int, list[Session]]] = defaultdict(lambda: defaultdict(list))
     folders: set[str] = set()
-    for line in words:
-        word = json.loads(line)
-        if "spare" in word:
-            folders.discard(word["spare"])
-        elif "remove" in word:
-            folders.add(word["remove"])
+    for line in lines:
+        order = json.loads(line)
+        if "spare" in order:
+            folders.discard(order["spare"])
+        elif "remove" in order:
+            folders.add(order["remove"])
         else:
-            waves[word["wave"]][word["ask"]].append(Session(word["leader"], word["born"]))
+            waves[order["wave"]][order["ask"]].append(Session(order["leader"], order["born"]))
     for _, asks in sorted(waves.items()):
         for ask, sessions in asks.items():
             end(sessions, grace=grace, ask=ask)

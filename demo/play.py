@@ -1,4 +1,4 @@
-"""The demo's plot: trigger the sample campaign, follow it home, and see that all adds up."""
+"""The demo: triggers the sample campaign, follows it to its report, and checks all counts."""
 
 import time
 from collections.abc import Iterator
@@ -22,22 +22,22 @@ CAMPAIGN = "spring_sale"
 SEND = f"send__{CAMPAIGN}"
 HURRY = 9600  # a day in nine seconds
 BOUND = 210.0  # real seconds for everything
-PAUSE = 0.4  # real seconds between two looks
+PAUSE = 0.4  # real seconds between two checks
 TUESDAY = 1
-HEAD_START = timedelta(minutes=12)  # before the campaign's own hour: the file may go up at once
+HEAD_START = timedelta(minutes=12)  # before the campaign's hour: the file may be uploaded at once
 LOG_TAIL = 15  # lines of a failed task's log
 
 
 class DemoFailed(RuntimeError):
-    """The story went wrong; the message says where."""
+    """The demo failed; the message has the cause."""
 
 
 class TookTooLong(DemoFailed):
-    """The time for everything is over."""
+    """The time limit of the demo has passed."""
 
 
 def opening(today: date) -> datetime:
-    """When the sandbox's clock starts: on the coming open Tuesday, shortly before the sale."""
+    """When the sandbox's clock starts: on the next open Tuesday, shortly before the sale."""
     found = definition.load(ROOT / "include" / "campaigns" / CAMPAIGN)
     at = hour.fromisoformat(found.send_at or "09:42")
     rules = settings.load(settings.DEFAULT_PATH)
@@ -50,7 +50,7 @@ def opening(today: date) -> datetime:
 
 
 class Play:
-    """One performance, on a stack that runs, in front of a screen."""
+    """One run of the demo, on a running stack, with a screen."""
 
     def __init__(self, stack: Stack, screen: Screen, *, deadline: float) -> None:
         self._stack = stack
@@ -59,9 +59,9 @@ class Play:
         self._deadline = deadline
 
     def perform(self) -> None:
-        """Play it to the end; DemoFailed says what went wrong."""
+        """Run the demo to its end. Raises DemoFailed."""
         self._wait_for_dags()
-        stopped = self._remember_earlier_stops()
+        stopped = self._import_earlier_stops()
         self._screen.tell(f"{stopped} earlier STOPs are imported into the stop list")
         for dag_id in (COLLECT_REPORT, COLLECT_REPLIES, SEND):
             self._airflow.unpause(dag_id)
@@ -74,7 +74,7 @@ class Play:
                 self._follow(story, COLLECT_REPORT, f"ack__{each.stem}")
             story.replies_run = self._airflow.trigger(COLLECT_REPLIES).run_id
             self._follow(story, COLLECT_REPLIES, story.replies_run)
-        self._reckon(story.scene())
+        self._check_counts(story.scene())
 
     def _wait_for_dags(self) -> None:
         wanted = {SEND, COLLECT_REPORT, COLLECT_REPLIES}
@@ -84,8 +84,8 @@ class Play:
             if wanted <= self._airflow.dag_ids():
                 return
 
-    def _remember_earlier_stops(self) -> int:
-        """Enter some customers in our own stop list: they said STOP to a former sender."""
+    def _import_earlier_stops(self) -> int:
+        """Enter some customers into the stop list, as opt-outs of a former sender."""
         with self._stack.postgres.connect("warehouse") as connection:
             found = connection.execute(
                 r"SELECT phone FROM shop.customer WHERE phone ~ '^\+33\d{9}$' "
@@ -102,7 +102,7 @@ class Play:
         return self._stack.ledger.stop_list.add(rows, source="import")
 
     def _follow(self, story: Story, dag_id: str, run_id: str) -> None:
-        """Show scene after scene until this run has ended well."""
+        """Show the progress until this run has succeeded. Raises DemoFailed."""
         try:
             for _ in self._looks(f"the run {run_id} of {dag_id} to end"):
                 run = self._airflow.run(dag_id, run_id)
@@ -115,15 +115,15 @@ class Play:
             raise DemoFailed("\n".join(self._why(story)))
 
     def _why(self, story: Story) -> list[str]:
-        told = []
+        lines = []
         for dag_id, run_id, instance in story.failures():
             log = self._airflow.log(dag_id, run_id, instance).splitlines()[-LOG_TAIL:]
-            told.append(f"{dag_id}.{instance.task_id} failed:\n    " + "\n    ".join(log))
-        return told
+            lines.append(f"{dag_id}.{instance.task_id} failed:\n    " + "\n    ".join(log))
+        return lines
 
-    def _reckon(self, scene: Scene) -> None:
+    def _check_counts(self, scene: Scene) -> None:
         if scene.summary is None or self._stack.gateway is None:
-            raise DemoFailed("the ledger knows nothing of the run")
+            raise DemoFailed("the ledger does not have the run")
         journal = self._stack.gateway.journal()
         self._screen.console.print(table_of(scene.summary))
         stems = {each.stem for each in scene.submissions}
@@ -134,13 +134,15 @@ class Play:
         ]
         stopped = stop_list(self._stack.ledger)
         if found := faults(scene.summary, scene.submissions, journal, stopped):
-            raise DemoFailed("this does not add up:\n" + "\n".join(f"  - {each}" for each in found))
+            raise DemoFailed(
+                "these counts do not match:\n" + "\n".join(f"  - {each}" for each in found)
+            )
         if not delivered:
-            raise DemoFailed("not one message was delivered")
+            raise DemoFailed("no message was delivered")
         self._screen.console.print(phone(delivered[len(delivered) // 2]))
 
     def _looks(self, what: str) -> Iterator[None]:
-        """A look now and then, until the time for everything is over."""
+        """Yield every PAUSE seconds. Raises TookTooLong after the deadline."""
         while True:
             self._stack.check()
             yield

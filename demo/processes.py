@@ -1,8 +1,8 @@
-"""Child processes that surely end: with their whole session, and even if we are killed.
+"""Child processes that always end: with their whole session, and even if we are killed.
 
-Each child leads a session of its own, so that a terminal's Ctrl-C reaches only us, and so that
-whatever it starts (Airflow gives each task a process group of its own) is found and ended with
-it. Nothing here knows what the processes are for.
+Each child leads its own session, so that a terminal's Ctrl-C reaches only us, and so that the
+processes that it starts are found and ended with it (Airflow gives each task its own process
+group). This module does not depend on the purpose of the processes.
 """
 
 import json
@@ -20,29 +20,29 @@ from typing import IO, Self
 
 import psutil
 
-TAIL = 25  # lines of a dead process's log that its error shows
-PAUSE = 0.05  # seconds between two looks
-PRIVATE = 0o077  # the umask of children: what they write may be about people
+TAIL = 25  # lines of a dead process's log in its error
+PAUSE = 0.05  # seconds between two checks
+PRIVATE = 0o077  # the umask of children, as they may write personal data
 
 
 class ProcessDied(RuntimeError):
-    """A process that should run has ended; the message carries the end of its log."""
+    """A process has ended unexpectedly; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A process and all it started, unless one of them opened a session of its own."""
+    """A process and all that it started, except processes that opened their own session."""
 
     leader: int
-    born: float  # a pid alone may belong to a stranger by the time we use it
+    born: float  # the pid alone may belong to another process later
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The session that the running process `pid` leads."""
+        """The session led by the running process `pid`."""
         return cls(pid, psutil.Process(pid).create_time())
 
     def members(self) -> list[psutil.Process]:
-        """Who still runs, the leader first."""
+        """The processes that still run, the leader first."""
         return sorted(self._members(), key=lambda process: process.pid != self.leader)
 
     def _members(self) -> Iterator[psutil.Process]:
@@ -50,8 +50,8 @@ class Session:
             with suppress(psutil.Error, OSError):
                 if os.getsid(pid) == self.leader:
                     process = psutil.Process(pid)
-                    # The kernel gives no pid away while a session carries it: either all of
-                    # these are ours, or all are younger than a leader who is a stranger.
+                    # The kernel does not reuse a pid while a session has it: either all of these
+                    # are ours, or all belong to a later leader with the same pid.
                     if self._is_ours(process) and process.status() != psutil.STATUS_ZOMBIE:
                         yield process
 
@@ -60,13 +60,13 @@ class Session:
 
 
 def end(sessions: Sequence[Session], *, grace: float, ask: int = signal.SIGTERM) -> None:
-    """Ask every leader to end, wait `grace` seconds, then kill all that is left."""
+    """Send each leader the signal `ask`, wait `grace` seconds, then kill what still runs."""
     for session in sessions:
         for process in session.members()[:1]:
             with suppress(psutil.Error):
                 process.send_signal(ask)
     _wait(sessions, time.monotonic() + grace)
-    deadline = time.monotonic() + 10  # what SIGKILL does not end sits in the kernel
+    deadline = time.monotonic() + 10  # after SIGKILL a process can only hang in the kernel
     while left := [process for session in sessions for process in session.members()]:
         for process in left:
             with suppress(psutil.Error):
@@ -82,9 +82,9 @@ def _wait(sessions: Sequence[Session], deadline: float) -> None:
 
 
 class Guard:
-    """A process that ends what we registered and did not end ourselves, even if we vanish.
+    """A process that ends the registered processes after us, even if we are killed.
 
-    It waits `grace` seconds before it kills: nothing of a stack without its owner is worth more.
+    It waits `grace` seconds before it kills them.
     """
 
     def __init__(self, log: Path, *, grace: float = 5.0) -> None:
@@ -99,19 +99,19 @@ class Guard:
             )
 
     def watch(self, wave: int, session: Session, ask: int = signal.SIGTERM) -> None:
-        """If we vanish, end this session; lower waves end before higher ones begin."""
-        self._tell({"wave": wave, "leader": session.leader, "born": session.born, "ask": ask})
+        """Register a session; lower waves are ended before higher ones."""
+        self._send({"wave": wave, "leader": session.leader, "born": session.born, "ask": ask})
 
     def remove(self, folder: Path) -> None:
-        """If we vanish, remove this folder when all have ended."""
-        self._tell({"remove": str(folder)})
+        """Register a folder, to be deleted after all sessions have ended."""
+        self._send({"remove": str(folder)})
 
     def spare(self, folder: Path) -> None:
-        """Leave this folder where it is after all."""
-        self._tell({"spare": str(folder)})
+        """Unregister a folder."""
+        self._send({"spare": str(folder)})
 
     def close(self) -> None:
-        """Let it go: it ends what we could not, and has nothing to do if we ended all."""
+        """End the guard, which first ends registered processes that still run."""
         with suppress(OSError):
             self._stdin.close()
         self._process.wait()
@@ -121,14 +121,14 @@ class Guard:
         assert self._process.stdin is not None
         return self._process.stdin
 
-    def _tell(self, word: Mapping[str, object]) -> None:
+    def _send(self, order: Mapping[str, object]) -> None:
         with suppress(BrokenPipeError):
-            self._stdin.write(json.dumps(word).encode() + b"\n")
+            self._stdin.write(json.dumps(order).encode() + b"\n")
             self._stdin.flush()
 
 
 class Processes:
-    """Children that end together: one wave of a guard's."""
+    """Children that end together: one wave of a guard."""
 
     def __init__(self, guard: Guard, *, wave: int, grace: float) -> None:
         self._guard = guard
@@ -139,7 +139,7 @@ class Processes:
     def start(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
     ) -> None:
-        """Start a child in a session of its own; what it prints goes to `log`."""
+        """Start a child in its own session; its output goes to `log`."""
         with log.open("ab") as output:
             child = subprocess.Popen(
                 command,
@@ -156,45 +156,45 @@ class Processes:
         self._children[name] = (child, session, log)
 
     def pid(self, name: str) -> int:
-        """The process of that name."""
+        """The pid of a child."""
         return self._children[name][0].pid
 
     def check(self) -> None:
-        """Raise ProcessDied if one has ended."""
+        """Raise ProcessDied if a child has ended."""
         for name, (child, _, log) in self._children.items():
             if (code := child.poll()) is not None:
                 raise ProcessDied(f"{name} ended with code {code}; its last words:\n{tail(log)}")
 
     def run(self, name: str, timeout: float) -> None:
-        """Wait for a child whose work is to end, and to end well."""
+        """Wait for a child to end. Raises ProcessDied if it fails or takes too long."""
         child, _, log = self._children[name]
         try:
             code = child.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            said = tail(log)
-            raise ProcessDied(f"{name} took over {timeout:.0f} s; it said:\n{said}") from error
+            output = tail(log)
+            raise ProcessDied(f"{name} took over {timeout:.0f} s; its log:\n{output}") from error
         if code != 0:
             raise ProcessDied(f"{name} failed with code {code}; its last words:\n{tail(log)}")
         del self._children[name]
 
     def end(self, name: str | None = None) -> None:
-        """End all of them, or one, each with whatever it started."""
+        """End all children, or one, with all that they started."""
         names = list(self._children) if name is None else [name]
         end([self._children[each][1] for each in names], grace=self._grace)
         for each in names:
             self._children.pop(each)[0].wait()
 
     def kill(self, name: str) -> None:
-        """End one and whatever it started as a power cut does: nothing is asked, nothing tidied."""
+        """Kill a child and all that it started, as a power cut does."""
         end([self._children[name][1]], grace=0, ask=signal.SIGKILL)
         self._children.pop(name)[0].wait()
 
     def dead(self) -> list[str]:
-        """The names of those that have ended by themselves."""
+        """The names of children that have ended."""
         return [name for name, (child, _, _) in self._children.items() if child.poll() is not None]
 
     def members(self, name: str) -> list[psutil.Process]:
-        """One of them and whatever it started, itself first."""
+        """A child and all that it started, the child first."""
         return self._children[name][1].members()
 
     def __enter__(self) -> Self:
@@ -210,9 +210,9 @@ class Processes:
 
 
 def tail(log: Path, lines: int = TAIL) -> str:
-    """The end of a log, for a person who has to know what happened."""
-    said = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "\n".join(f"    {line}" for line in said[-lines:]) or "    (nothing)"
+    """The last lines of a log, indented."""
+    content = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(f"    {line}" for line in content[-lines:]) or "    (nothing)"
 
 
 def wait_until(
@@ -223,7 +223,7 @@ def wait_until(
     check: Callable[[], None] | None = None,
     pause: float = PAUSE,
 ) -> None:
-    """Look until `ready` says yes; TimeoutError says what was waited for."""
+    """Wait until `ready` returns true. Raises TimeoutError, which names `what`."""
     deadline = time.monotonic() + timeout
     while not ready():
         if check is not None:

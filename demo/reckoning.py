@@ -1,4 +1,4 @@
-"""Does everything add up? The ledger against the journal of what the sandbox really did."""
+"""Comparison of the ledger's counts with the sandbox's journal."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -40,15 +40,15 @@ def faults(
     journal: Journal,
     stop_list: Mapping[int, OptOut],
 ) -> list[str]:
-    """A sentence for each thing that does not add up; none if all does."""
+    """A sentence for each mismatch; none if all counts match."""
     stems = {each.stem for each in submissions}
     sent = [line for line in journal if line["what"] == "sent" and line["stem"] in stems]
     return [
-        *_nobody_is_lost(summary),
-        *_what_was_sent(summary, submissions, sent),
-        *_renamed_once(stems, journal),
-        *_nobody_who_said_stop(sent, journal, stop_list),
-        *_answers_came_home(summary, stems, journal),
+        *_candidate_faults(summary),
+        *_sending_faults(summary, submissions, sent),
+        *_rename_faults(stems, journal),
+        *_stop_list_faults(sent, journal, stop_list),
+        *_answer_faults(summary, stems, journal),
     ]
 
 
@@ -61,7 +61,7 @@ def stop_list(ledger: Ledger) -> dict[int, OptOut]:
         return {row.msisdn: OptOut(row.opted_out_at, row.recorded_at) for row in rows}
 
 
-def _nobody_is_lost(summary: Summary) -> Iterator[str]:
+def _candidate_faults(summary: Summary) -> Iterator[str]:
     left_out = sum(summary.excluded.values())
     if summary.candidates == 0:
         yield "the warehouse gave no candidates"
@@ -74,7 +74,7 @@ def _nobody_is_lost(summary: Summary) -> Iterator[str]:
         yield f"{summary.audience} were to be written to, {summary.sent} were sent"
 
 
-def _what_was_sent(
+def _sending_faults(
     summary: Summary, submissions: Collection[Submission], sent: Journal
 ) -> Iterator[str]:
     for each in submissions:
@@ -86,10 +86,10 @@ def _what_was_sent(
     if twice:
         yield f"{count(len(twice), 'number')} got the text more than once"
     if not summary.outcomes.balanced:
-        yield f"what was sent and what became of it do not add up: {summary.outcomes}"
+        yield f"sent messages and outcomes do not match: {summary.outcomes}"
 
 
-def _renamed_once(stems: Collection[str], journal: Journal) -> Iterator[str]:
+def _rename_faults(stems: Collection[str], journal: Journal) -> Iterator[str]:
     renames = Counter(
         PurePosixPath(line["to"]).stem
         for line in journal
@@ -100,7 +100,7 @@ def _renamed_once(stems: Collection[str], journal: Journal) -> Iterator[str]:
             yield f"{stem} was renamed to .csv {renames[stem]} times instead of once"
 
 
-def _nobody_who_said_stop(
+def _stop_list_faults(
     sent: Journal, journal: Journal, stop_list: Mapping[int, OptOut]
 ) -> Iterator[str]:
     renamed = {
@@ -122,11 +122,11 @@ def _nobody_who_said_stop(
         )
 
 
-def _answers_came_home(summary: Summary, stems: Collection[str], journal: Journal) -> Iterator[str]:
-    came: Counter[str] = Counter()
+def _answer_faults(summary: Summary, stems: Collection[str], journal: Journal) -> Iterator[str]:
+    rows: Counter[str] = Counter()
     for line in journal:
         if line["what"] == "grown" and line["stem"] in stems:
-            came[line["name"].partition("-")[0]] += line["rows"]
-    for kind, known in (("STOP", summary.stops), ("SMSMO", summary.replies)):
-        if came[kind] != known:
-            yield f"the gateway has {came[kind]} {kind} rows, the ledger {known}"
+            rows[line["name"].partition("-")[0]] += line["rows"]
+    for kind, loaded in (("STOP", summary.stops), ("SMSMO", summary.replies)):
+        if rows[kind] != loaded:
+            yield f"the gateway has {rows[kind]} {kind} rows, the ledger {loaded}"

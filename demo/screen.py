@@ -1,4 +1,4 @@
-"""What the demo shows: a live view on a terminal, plain lines everywhere else."""
+"""The demo's output: a live view on a terminal, plain lines otherwise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,25 +19,25 @@ MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow")
 
 
 class Screen:
-    """Shows scene after scene, for a `with` block."""
+    """Shows the progress, for a `with` block."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
-        self._told: dict[str, str] = {}
+        self._printed: dict[str, str] = {}  # the states of stages
 
     def tell(self, sentence: str) -> None:
-        """A line that stays."""
+        """Print a line."""
         self.console.print(Text(sentence), soft_wrap=True)
 
     def show(self, scene: Scene) -> None:
-        """Draw the scene, or tell what is new in it."""
+        """Update the live view, or print the stages that have changed."""
         if self._live:
             self._live.update(_drawn(scene))
             return
         for stage in scene.stages:
-            if stage.state in (DONE, FAILED) and self._told.get(stage.name) != stage.state:
-                self._told[stage.name] = stage.state
+            if stage.state in (DONE, FAILED) and self._printed.get(stage.name) != stage.state:
+                self._printed[stage.name] = stage.state
                 date = f"{scene.moment.astimezone(PARIS):%d %b %H:%M}"
                 self.tell(f"{date}  {stage.state:6}  {stage.name:16} {stage.said}".rstrip())
 
@@ -62,7 +62,7 @@ def _drawn(scene: Scene) -> RenderableType:
 
 
 def table_of(summary: Summary) -> Table:
-    """The whole run in numbers."""
+    """A table of the run's counts."""
     title = f"{summary.run.campaign}: from the warehouse to the delivery report"
     table = Table(title=title, show_header=False)
     table.add_column(no_wrap=True)
@@ -87,7 +87,7 @@ def table_of(summary: Summary) -> Table:
 
 
 def phone(message: Mapping[str, Any]) -> Panel:
-    """A delivered message as its reader saw it; the number is nobody's business."""
+    """A delivered message as on a phone, its number masked."""
     to = f"{message['msisdn'][:4]}••••••{message['msisdn'][-2:]}"
     return Panel(
         Text(message["text"]),

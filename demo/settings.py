@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 
 def write(origin: Path, target: Path, changes: Mapping[str, Any]) -> None:
-    """Copy a settings file; KeyError for a change of something that is no setting there."""
+    """Copy a settings file with changes. Raises KeyError for an unknown setting."""
     yaml = YAML(typ="safe", pure=True)
     settings = yaml.load(origin.read_text(encoding="utf-8"))
     if unknown := changes.keys() - settings.keys():

@@ -1,7 +1,7 @@
-"""The whole product on one machine, as real processes: started, healthy, and surely ended.
+"""The whole product on one machine, as real processes: started, checked, and always ended.
 
-What runs and in which order is said here; what the processes are told, in `environment`; how
-they end, in `processes`. Nothing of an earlier run is used, nothing stays behind.
+This module defines the processes and their order; `environment` has their variables, `processes`
+ends them. Nothing of an earlier run is used, and nothing is left behind.
 """
 
 import os
@@ -31,12 +31,12 @@ from demo.warehouse import fill
 from sms.clock import SystemClock
 from sms.ledger.ledger import Ledger
 
-# In seconds of real time: the sandbox answers in a moment, and somebody is looking.
+# In seconds of real time: short, as the sandbox answers at once and a user is waiting.
 BRISK_SETTINGS: Mapping[str, Any] = {"verdict_poll": 0.5, "report_poll": 0.5}
-# The sandbox's days fly once a file lies there, and at no other time.
+# The sandbox skips days only while it has a file, so the upload must not wait for the hour.
 SANDBOX_SETTINGS: Mapping[str, Any] = {"upload_lead": "7 days"}
 SECOND = "second scheduler"
-# The parts' own log servers listen on every address; the log files are right here.
+# Without the parts' log servers, which listen on every address; the log files are local.
 AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
     "api-server": ("api-server",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -44,23 +44,23 @@ AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-HEALTHY_WITHIN = 600.0  # seconds, on a machine that is busy; 12 on a quiet one with 2 cores
-LOOK = 0.2  # seconds between two questions to Airflow
-CAMPAIGNS = "send__"  # what the DAGs of campaigns begin with
+HEALTHY_WITHIN = 600.0  # seconds, on a busy machine; 12 on an idle one with 2 cores
+LOOK = 0.2  # seconds between two requests to Airflow
+CAMPAIGNS = "send__"  # the prefix of campaigns' DAGs
 DATABASES = ("airflow", "warehouse", "ledger")
-AIRFLOW_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; the triggerer would take 12 to say goodbye
+AIRFLOW_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; the triggerer would take 12 to end
 
 
 class Stack:
     """PostgreSQL, a filled warehouse, the ledger, the sandbox and Airflow, for a `with` block.
 
-    `hurry` is how fast the sandbox's clock runs while it only waits for days to pass, `clock`
-    what it shows at first, `flags` what else the sandbox is told. `changes` are to
+    `hurry` is the speed of the sandbox's clock while it only waits for days to pass, `clock` its
+    first time, `flags` are further arguments of the sandbox. `changes` are made to
     `include/settings.yaml`, `variables` to the environment of Airflow's processes.
-    Of `two_schedulers`, either may do any work.
+    With `two_schedulers`, both share the work.
     `connections` are the caller's own (AIRFLOW_CONN_...), in place of the stack's; with one of the
     gateway there is no sandbox, and time is real.
-    `keep` leaves the folder behind; so does a failure, and its error names it.
+    `keep` keeps the folder; after a failure it is kept too, and its path is printed.
     """
 
     def __init__(
@@ -110,22 +110,22 @@ class Stack:
 
     @property
     def ledger_url(self) -> str:
-        """For SQLAlchemy: the database in which schema `sms` is."""
+        """The SQLAlchemy URL of the ledger's database."""
         return self.postgres.url("ledger")
 
     @property
     def for_a_shell(self) -> dict[str, str]:
-        """The variables by which `sms` in a shell of this machine knows all that the DAGs know."""
-        known = ("SMS_SETTINGS", "SMS_SANDBOX_CLOCK")
-        told = {name: self.environment[name] for name in known if name in self.environment}
-        return {"SMS_LEDGER_URL": self.ledger_url} | told
+        """The variables for `sms` in a shell: the DAGs' ledger, settings and clock."""
+        shared = ("SMS_SETTINGS", "SMS_SANDBOX_CLOCK")
+        variables = {name: self.environment[name] for name in shared if name in self.environment}
+        return {"SMS_LEDGER_URL": self.ledger_url} | variables
 
     def now(self) -> datetime:
-        """What the clock shows that all of the stack shares."""
+        """The time of the stack's shared clock."""
         return self.gateway.clock.now() if self.gateway else SystemClock().now()
 
     def command(self, *arguments: str) -> str:
-        """What `airflow ...` prints, run in this stack's environment."""
+        """The output of `airflow ...` in this stack's environment."""
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
             env=self.environment,
@@ -137,7 +137,7 @@ class Stack:
         return done.stdout
 
     def unpause(self, *dag_ids: str) -> None:
-        """Let these DAGs run, once Airflow has read them; a healthy one may not have begun to."""
+        """Unpause DAGs, once Airflow has read them, which may be after it is healthy."""
         try:
             wait_until(
                 lambda: {*dag_ids} <= self.airflow.dag_ids(),
@@ -153,12 +153,12 @@ class Stack:
             self.airflow.unpause(dag_id)
 
     def check(self) -> None:
-        """Raise ProcessDied, with the end of its log, if a part has ended."""
+        """Raise ProcessDied, with the end of its log, if a process has ended."""
         self.parts.check()
         self.servers.check()
 
     def hold_time(self) -> None:
-        """Let the sandbox's days fly only while no campaign's run is under way."""
+        """Let the sandbox skip days only while no campaign's run is queued or running."""
         if self.gateway:
             runs = self.airflow.unfinished()
             self.gateway.hold_time(any(run.dag_id.startswith(CAMPAIGNS) for run in runs))
@@ -168,7 +168,7 @@ class Stack:
         self._run_airflow(part, *AIRFLOW_PARTS[part])
 
     def start_gateway(self) -> None:
-        """Start the sandbox, where it was if it ran before; its root is all that it knows."""
+        """Start the sandbox; after a restart it continues from its root folder."""
         assert self.gateway
         self.servers.start(
             "sandbox",
@@ -179,8 +179,8 @@ class Stack:
         )
 
     def _prepare(self, undo: ExitStack) -> None:
-        """All that must be undone, in the order in which it is to be undone last."""
-        # Not below the checkout: its path may have spaces, and sockets like short ones.
+        """Create the folder, the guard and the process groups, and register their clean-up."""
+        # Not below the checkout: its path may have spaces, or be too long for sockets.
         self.folder = self._given_folder or Path(
             tempfile.mkdtemp(prefix="sms-", dir=temporary_root())
         )
@@ -243,7 +243,7 @@ class Stack:
     def _start_airflow(self, undo: ExitStack) -> None:
         home = self.folder / "airflow"
         home.mkdir(0o700)
-        (home / "airflow.cfg").touch()  # or five processes would write theirs at once
+        (home / "airflow.cfg").touch()  # otherwise five processes would write it at once
         port = free_port()
         self.environment = environment.airflow(
             os.environ,
@@ -277,16 +277,16 @@ class Stack:
 
     def _connections(self) -> dict[str, str]:
         socket_folder = self.postgres.socket_folder
-        made = {
+        variables = {
             environment.WAREHOUSE: postgres_connection(socket_folder, "warehouse"),
             **self._callers,
             environment.LEDGER: postgres_connection(socket_folder, "ledger"),
             "SMS_SETTINGS": str(self._write_settings()),
         }
         if self.gateway is None:
-            return made
-        made[environment.GATEWAY] = self.gateway.connection()
-        return made | {"SMS_SANDBOX_CLOCK": str(self.gateway.clock_file)}
+            return variables
+        variables[environment.GATEWAY] = self.gateway.connection()
+        return variables | {"SMS_SANDBOX_CLOCK": str(self.gateway.clock_file)}
 
     def _write_settings(self) -> Path:
         target = self.folder / "settings.yaml"

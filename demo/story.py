@@ -1,4 +1,4 @@
-"""The main job as it happens: which stages there are, where each stands, what it counted."""
+"""The progress of the demo: its stages, with their states and counts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sms.ledger.records import Submission, Summary
 COLLECT_REPORT = "collect_delivery_report"
 COLLECT_REPLIES = "collect_replies"
 
-# The tasks by DAG, in the order of the story.
+# The tasks by DAG, in order.
 SENDING = (
     *("plan", "extract", "screen", "render", "review"),
     *("approve", "await_hour", "fetch_stops", "submit", "schedule_collection", "summarize"),
@@ -28,7 +28,7 @@ BUSY_STATES = {"queued", "running", "deferred", "restarting", "up_for_retry", "a
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the story, over all of its files."""
+    """One task of the run, over all its files."""
 
     name: str
     state: str
@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that can be seen at one moment."""
+    """The state of the demo at one moment."""
 
     moment: datetime
     stages: tuple[Stage, ...]
@@ -46,7 +46,7 @@ class Scene:
 
 
 class Story:
-    """One run of a campaign, from its plan to its last reply."""
+    """The progress of one campaign run, from its plan to its replies."""
 
     def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
         self.stack = stack
@@ -56,19 +56,19 @@ class Story:
         self.replies_run: str | None = None
 
     def scene(self) -> Scene:
-        """Look at everything once."""
+        """Read the present state from Airflow and the ledger."""
         summary, submissions = self._ledger()
         stages: list[Stage] = []
         for names, instances in self._acts(submissions):
             by_name = {name: [each for each in instances if each.name == name] for name in names}
             for name, found in by_name.items():
                 state = _state(found)
-                said = _said(name, state, summary, submissions)
-                stages.append(Stage(name, state, _retrying(found) or said))
+                text = _counts_text(name, state, summary, submissions)
+                stages.append(Stage(name, state, _retrying(found) or text))
         return Scene(self.stack.now(), tuple(stages), summary, submissions)
 
     def failures(self) -> Iterator[tuple[str, str, TaskInstance]]:
-        """Whose last try failed, with the DAG and the run that they belong to."""
+        """The task instances whose last try failed, with their DAG and run."""
         for dag_id, run_id in self._runs(self._ledger()[1]):
             for instance in self._instances(dag_id, run_id):
                 if instance.state in ("failed", "up_for_retry"):
@@ -127,10 +127,10 @@ def _retrying(instances: list[TaskInstance]) -> str:
     return f"try {waiting[0].try_number} failed, another follows" if waiting else ""
 
 
-def _said(
+def _counts_text(
     name: str, state: str, summary: Summary | None, submissions: tuple[Submission, ...]
 ) -> str:
-    """What a stage has counted, or waits for, in a few words."""
+    """The counts of a stage, or what it waits for."""
     if summary is None:
         return ""
     say = SAYINGS.get((name, state))
@@ -138,7 +138,7 @@ def _said(
 
 
 def paris(moment: datetime | None) -> str:
-    """A moment as people in Paris say it."""
+    """An instant in Paris, as a short text."""
     return f"{moment.astimezone(PARIS):%a %d %b %H:%M}" if moment else "?"
 
 

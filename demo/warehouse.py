@@ -1,10 +1,10 @@
-"""The sample warehouse: schema `shop`, with customers as untidy as real ones are.
+"""The sample warehouse: schema `shop`, with customers' data as untidy as in reality.
 
     python -m demo.warehouse postgresql://user@host/database
 
-The same seed fills it the same way. Nobody in it exists: French mobiles are from the block that
-ARCEP keeps for fiction (+33 6 39 98 00 00 to 99 99), landlines, British and American numbers from
-such blocks too, and what has no such block is made up and says so.
+The same seed gives the same data. All customers are invented: French mobiles are from the range
+that ARCEP reserves for fiction (+33 6 39 98 00 00 to 99 99), landlines, British and American
+numbers from such ranges too. Numbers without such a range are made up and marked so.
 """
 
 import random
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 SEED = 20260321
-MOST_CUSTOMERS = 10_000  # as many as the block for fiction has numbers
+MOST_CUSTOMERS = 10_000  # the range for fiction has so many numbers
 MARK = "The sample warehouse of the SMS campaigns: filling it again replaces all of it"
 FIRST_DAY = date(2026, 1, 1)
 
@@ -86,7 +86,7 @@ def _pairs(number: str, between: str) -> str:
     return between.join(number[at : at + 2] for at in range(0, len(number), 2))
 
 
-# How people write one French mobile, given its nine digits after +33 ("639980000").
+# Notations of a French mobile, from its nine digits after +33 ("639980000").
 SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda nine: f"0{nine}",
     lambda nine: _pairs(f"0{nine}", " "),
@@ -113,7 +113,7 @@ GARBAGE = (
 
 @dataclass(frozen=True)
 class Customer:
-    """A row of shop.customer, and what is special about it."""
+    """A row of shop.customer, and its kind."""
 
     id: int
     first_name: str | None
@@ -126,7 +126,7 @@ class Customer:
 
     @property
     def row(self) -> tuple[Any, ...]:
-        """The row as the table has it."""
+        """The table's row."""
         return (
             *(self.id, self.first_name, self.last_name, self.phone),
             *(self.store_id, self.points, self.joined_on),
@@ -135,7 +135,7 @@ class Customer:
 
 @dataclass(frozen=True)
 class Filled:
-    """What a sample warehouse holds: rows by table, and customers by what is odd about them."""
+    """The counts of a sample warehouse: rows by table, and customers by kind."""
 
     rows: Mapping[str, int]
     customers: Mapping[str, int]
@@ -147,7 +147,7 @@ class Filled:
 
 
 def fill(connection: psycopg.Connection[Any], customers: int = 5_000, seed: int = SEED) -> Filled:
-    """Create schema `shop` anew and fill it, in one transaction; the same seed gives the same."""
+    """Replace schema `shop` and fill it, in one transaction; the same seed gives the same data."""
     if not 1 <= customers <= MOST_CUSTOMERS:
         raise ValueError(f"customers must be between 1 and {MOST_CUSTOMERS}")
     chance = random.Random(seed)
@@ -173,7 +173,7 @@ def fill(connection: psycopg.Connection[Any], customers: int = 5_000, seed: int 
     return Filled({name: len(rows) for name, rows in tables.items()}, dict(kinds.most_common()))
 
 
-# Of a thousand customers, how many are of a kind; the others are ordinary, with a good mobile.
+# Customers of each kind in a thousand; the others are ordinary, with a valid mobile.
 SHARES = {
     "the same person again": 30,
     "opted out": 40,
@@ -192,7 +192,7 @@ SHARES = {
 
 
 def _people(customers: int, chance: random.Random) -> Iterator[Customer]:
-    """The customers; whoever comes again follows somewhere after the one they are."""
+    """The customers; a repeated one comes somewhere after the first."""
     nines = [f"63998{last:04}" for last in chance.sample(range(10_000), customers)]
     kinds = [kind for kind, share in SHARES.items() for _ in range(customers * share // 1000)]
     kinds += ["ordinary"] * (customers - len(kinds))
@@ -219,7 +219,7 @@ def _people(customers: int, chance: random.Random) -> Iterator[Customer]:
 
 
 def _again(who: Customer, nine: str, number: int, chance: random.Random) -> Customer:
-    """The same person with a second card: a shouted name, the number in another spelling."""
+    """The same person again: the name in capitals, the number in another notation."""
     others = [spelling(nine) for spelling in SPELLINGS if spelling(nine) != who.phone]
     return Customer(
         id=number,
@@ -244,7 +244,7 @@ def _first_name(kind: str, chance: random.Random) -> str | None:
 
 
 def _phone(kind: str, nine: str, chance: random.Random) -> str | None:
-    """A phone number as such a customer would have it written."""
+    """A phone number of a customer of this kind."""
     few = chance.randint(0, 99)
     match kind:
         case "empty":
@@ -300,7 +300,7 @@ def _day(chance: random.Random, within: int) -> date:
 
 
 def _replace_schema(connection: psycopg.Connection[Any]) -> None:
-    """Drop the sample that an earlier filling left, never a schema that is somebody's own."""
+    """Drop an earlier sample. Raises RuntimeError for a schema `shop` that is not the sample."""
     found = connection.execute(
         "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'shop'"
     ).fetchone()
@@ -321,7 +321,7 @@ def _copy(connection: psycopg.Connection[Any], table: str, rows: Rows) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Fill the database at the URL given, libpq's or SQLAlchemy's."""
+    """Fill the database at a URL of libpq or SQLAlchemy."""
     if len(arguments) != 1:
         print("usage: python -m demo.warehouse postgresql://user@host/database", file=sys.stderr)
         return 2
