@@ -211,7 +211,7 @@ def test_an_extra_that_would_do_harm_is_told(extras: Any, says: str) -> None:
         ({"host": "gateway.example "}, "without a scheme or a space"),
         ({"host": "gateway.example:2222"}, "the port goes into the field port"),
         ({"host": "gateway..example"}, "no valid server name"),
-        ({"port": 0}, "its port is 0: it is a number from 1 to 65535"),
+        ({"port": 0}, "its port is 0: write a number from 1 to 65535"),
         ({"port": 70000}, "its port is 70000"),
         ({"login": None}, "it has no login"),
         ({"login": " "}, "it has no login"),
@@ -283,7 +283,9 @@ def test_a_variable_that_airflow_cannot_read_is_no_missing_connection(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", variable)
 
-    with pytest.raises(ConfigurationError, match="AIRFLOW_CONN_SMS_GATEWAY holds is neither") as no:
+    with pytest.raises(
+        ConfigurationError, match="value of AIRFLOW_CONN_SMS_GATEWAY is neither"
+    ) as no:
         wiring.account()
 
     assert "hush" not in str(no.value)

@@ -113,7 +113,7 @@ def test_a_private_key_that_is_no_usable_key_is_told(text: str, says: str) -> No
     ("extras", "says"),
     [
         ({"private_key": PUTTY}, "its extra private_key holds a key in PuTTY's format"),
-        ({"private_key": OPENSSH.replace("\n", "\\n")}, "escaped once too often"),
+        ({"private_key": OPENSSH.replace("\n", "\\n")}, "it was escaped twice"),
         ({"private_key": "/keys/mtarget"}, "holds a path.*the extra key_file takes a path"),
         ({"private_key": [OPENSSH]}, "its extra private_key is a list and must be a text"),
         ({"private_key": LOCKED}, "no passphrase"),

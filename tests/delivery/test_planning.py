@@ -217,7 +217,7 @@ def test_people_who_were_chosen_long_ago_are_not_written_to(desk: Desk, gateway:
     [prepared] = desk.prepare(numbers(1))
     gateway.move_clock(to=clock.now() + timedelta(days=2))
 
-    with pytest.raises(WindowClosed, match="chosen more than"):
+    with pytest.raises(WindowClosed, match="selected more than"):
         desk.submit(prepared.stem)
 
     assert renames(gateway) == []

@@ -106,7 +106,7 @@ def test_whoever_settles_a_proof_never_sends_the_campaign_again(
 def test_a_number_that_is_none_is_told(desk: Desk) -> None:
     with pytest.raises(Exception, match=r"campaign.yaml, line 5: proof_to"):
         desk.plan(more="proof_to: [0639980001]\n")
-    with pytest.raises(LedgerError, match="knows no run"):
+    with pytest.raises(LedgerError, match="has no run"):
         desk.ledger.runs.get("one")
 
 

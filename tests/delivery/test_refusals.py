@@ -114,7 +114,7 @@ def test_a_host_key_that_nobody_pinned_is_refused(
 def test_a_login_that_is_refused_is_tried_once(gateway: Gateway, told: Callable[[], str]) -> None:
     gateway.turn(refuse_logins=True)
 
-    assert "refused our login" in told()
+    assert "refused the login" in told()
     assert asked(gateway) == {"connection": 1, "refused_login": 1, "login": 0}
 
 
@@ -130,7 +130,7 @@ def test_no_key_is_offered_but_the_connections_own(
     stranger("ssh-ed25519").write_private_key(wrong)
     connect(monkeypatch, gateway, key_file=str(wrong))
 
-    assert "refused our login" in told()
+    assert "refused the login" in told()
     assert asked(gateway) == {"connection": 1, "refused_login": 1, "login": 0}
 
 

@@ -161,7 +161,9 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
     monkeypatch.setattr(desk.ledger.submissions, "get", goes_away)
     monkeypatch.setattr(wiring, "gateway", connects)
 
-    assert "can't be told now" in failure(desk, [only.stem], monkeypatch)
+    assert "which files of this run have left is not known" in failure(
+        desk, [only.stem], monkeypatch
+    )
 
 
 def test_no_run_ends_well_of_which_a_file_was_called_off(desk: Desk, gateway: Gateway) -> None:

@@ -90,7 +90,7 @@ def test_what_the_gateway_really_did_is_believed(
     [
         ({"candidates": 4}, "4 candidates are not 2 to write to and 1 left out"),
         ({"candidates": 0, "audience": 0, "excluded": {}}, "no candidates"),
-        ({"outcomes": replace(SUMMARY.outcomes, delivered=0)}, "do not add up"),
+        ({"outcomes": replace(SUMMARY.outcomes, delivered=0)}, "do not match"),
         ({"replies": 5}, "0 SMSMO rows, the ledger 5"),
     ],
 )

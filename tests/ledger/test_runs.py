@@ -51,7 +51,7 @@ def test_a_name_is_given_to_one_file_only(office):
     with pytest.raises(LedgerError, match="a name is never used twice"):
         office.ledger.runs.plan(office.a_run(), "SEND-12345-20260715-1200-spring")
 
-    with pytest.raises(LedgerError, match="knows no run"):
+    with pytest.raises(LedgerError, match="has no run"):
         office.ledger.runs.get("send__spring/manual__2")  # nothing of the second was kept
 
 

@@ -570,7 +570,7 @@ def test_a_file_about_an_unknown_submission_is_loaded_and_told(home, reply):
     [collected] = home.collect_replies()
 
     assert collected.stem is None
-    assert "the ledger doesn't know" in collected.notes[-1]
+    assert "the ledger does not have" in collected.notes[-1]
     assert home.stop_list() == [FIRST + 7]
     assert home.table("SELECT submission_id FROM sms.reply") == [(None,)]
     assert home.table("SELECT stem FROM sms.opt_out") == [("SEND-12345-20260101-0900-stranger",)]

@@ -282,7 +282,9 @@ def test_what_can_not_be_made_is_an_import_error_with_a_sentence(told, book):
     assert first.startswith(
         "the settings' notify, number 2: nowhere.at.All can't be created (Module"
     )
-    assert second.startswith("the settings' notify, number 3: tests.notebook.Clumsy can't be made")
+    assert second.startswith(
+        "the settings' notify, number 3: tests.notebook.Clumsy can't be created"
+    )
     assert "Install its provider, or correct its arguments" in first
 
 

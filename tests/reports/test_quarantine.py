@@ -212,7 +212,7 @@ def test_what_does_not_wait_is_not_seen(home, reply, lines):
 
     with pytest.raises(LedgerError, match="Nothing was changed"):
         home.ledger.reports.mark_seen(STOP, lines, reason="entered by hand")
-    with pytest.raises(LedgerError, match=f"no row of {SMSMO} waits"):
+    with pytest.raises(LedgerError, match=f"no row of {SMSMO} is unseen"):
         home.ledger.reports.mark_seen(SMSMO, reason="entered by hand")
 
     assert home.ledger.reports.unseen_stops() == {STOP: 1}

@@ -258,5 +258,5 @@ def test_the_command_says_that_what_it_loaded_lets_nothing_be_sent(home, tmp_pat
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == (
         f"1 row of {report.name} can't be read and may be a STOP: nothing is sent until "
-        "a person has looked, and says so by `sms quarantine seen`."
+        "they are marked by `sms quarantine seen`."
     )

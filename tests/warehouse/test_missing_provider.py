@@ -50,5 +50,5 @@ def test_a_connection_without_a_type_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_connection_to_no_database_is_told(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", f'{{"conn_type": "{kind}", "host": "x"}}')
 
-    with pytest.raises(ConfigurationError, match=f"is of the type {kind}, which is no database's"):
+    with pytest.raises(ConfigurationError, match=f"is of the type {kind}, which is no database:"):
         list(wiring.rows("elsewhere", "SELECT 1", "recipients.sql"))
