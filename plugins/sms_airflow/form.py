@@ -94,7 +94,7 @@ def require_known(conf: Mapping[str, Any]) -> None:
     for key in conf:
         if key not in (*Request.model_fields, *BESIDE):
             near = get_close_matches(key.casefold(), Request.model_fields, 1, cutoff=0.5)
-            hint = f", did you mean {near[0]}?" if near else ""
+            hint = f", did you mean {near[0]}?" if near else "."
             raise ConfigurationError(
                 f"{key} is no parameter of a campaign's run{hint} The parameters are "
                 f"{', '.join(Request.model_fields)}: correct it in a new run"

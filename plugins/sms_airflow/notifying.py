@@ -29,7 +29,7 @@ def of_move(ledger: Ledger, stem: str, to: State) -> None:
     """Send the notice of a file's new state: the `Ledger.heard` of a task."""
     from sms.reports import notices
 
-    if notices.TOLD.get(to) in _wanted():
+    if notices.EVENTS.get(to) in _wanted():
         _notify(lambda: notices.of_move(ledger, stem, to), stem)
 
 

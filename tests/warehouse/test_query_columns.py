@@ -174,7 +174,7 @@ def test_jinja_in_a_query_is_told_to_be_sent_as_it_stands(people: Warehouse) -> 
 
     assert line == 3
     assert said == (
-        'the warehouse warehouse says: syntax error at or near "{" (the query is sent as it '
+        'the warehouse warehouse says: syntax error at or near "{" (the query is sent '
         "unchanged, without Jinja: use SQL instead, such as current_date)"
     )
 

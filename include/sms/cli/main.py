@@ -87,7 +87,7 @@ Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use at most this number of rows, the first.")
 ]
 
-NOBODY = 3
+NO_RECIPIENTS = 3
 
 
 @app.command()
@@ -172,7 +172,7 @@ def prepare(
         )
     if not prepared.files:
         say.print("No recipient is left: no file was written.")
-        raise typer.Exit(NOBODY)
+        raise typer.Exit(NO_RECIPIENTS)
 
 
 @app.command()
@@ -205,7 +205,7 @@ def preview(
     found, chosen = campaign_named(campaign), settings.load()
     plan = offline.plan(found, SOME_MORNING, limit=limit, settings=chosen)
     if recipients is None:
-        seen = offline.preview_of_nobody(plan, chosen)
+        seen = offline.preview_of_names(plan, chosen)
     else:
         with terminal.progress(complain) as watch:
             screened = offline.screen(plan, recipients, stop_list, chosen, watch, encoding=encoding)

@@ -124,9 +124,9 @@ def submit_next(parcels: Mapping[str, Parcel], this: Try) -> Submission | None:
         hold(parcels, this.gateway, this.ledger, "another file of the run was called off")
     ahead = [each for each in files if _is_ahead(each)]
     left = [each.stem for each in next_files(ahead)]
-    unheard = [each for each in files if each.state is State.SUBMITTED]
-    if unheard or not left:
-        return next(iter(unheard), None)
+    without_verdict = [each for each in files if each.state is State.SUBMITTED]
+    if without_verdict or not left:
+        return next(iter(without_verdict), None)
     try:
         with this.gateway() as session:
             found = [_upload(stem, parcels[stem], session, this) for stem in left]

@@ -205,7 +205,7 @@ def _messages(tx: Transaction, submission_id: int, day: date) -> Messages:
 
 
 def _recount(tx: Transaction, submission_id: int, messages: Messages) -> None:
-    outcomes = messages.told()
+    outcomes = messages.by_status()
     arrays = {
         "countries": [each.kind.country for each in outcomes],
         "variants": [each.kind.variant for each in outcomes],
@@ -338,7 +338,7 @@ class _Loading:
         """The rows of the messages at these places; of several on one message the last."""
         lines = _integers(run, "line", 0)[rows]
         codes = _integers(run, "idstatus", NO_CODE)[rows]
-        last, replaced = self._messages.tell(places, lines, codes)
+        last, replaced = self._messages.record(places, lines, codes)
         self.duplicates += len(rows) - int(last.sum()) + len(replaced)
         kept = run.select(STATUS_COLUMNS).take(pa.array(rows[last]))
         columns = {

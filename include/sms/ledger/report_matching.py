@@ -33,7 +33,7 @@ class MessageGroup(NamedTuple):
     segments: int
 
 
-class Told(NamedTuple):
+class StatusCount(NamedTuple):
     """The number of messages of a kind whose last row has this IDSTATUS (None: no number)."""
 
     kind: MessageGroup
@@ -107,7 +107,7 @@ class Messages:
         at = np.minimum(np.searchsorted(numbers, msisdns), len(numbers) - 1)
         return np.where(numbers[at] == msisdns, only[at], NOWHERE)
 
-    def tell(self, places: Ints, lines: Ints, idstatus: Ints) -> tuple[Flags, Ints]:
+    def record(self, places: Ints, lines: Ints, idstatus: Ints) -> tuple[Flags, Ints]:
         """Record the rows of the messages at these places.
 
         Returns which rows are the last so far of their message, and the places whose row of an
@@ -127,13 +127,15 @@ class Messages:
         self._line[places] = EARLIER
         self._idstatus[places] = idstatus
 
-    def told(self) -> list[Told]:
+    def by_status(self) -> list[StatusCount]:
         """The counts of messages by kind and IDSTATUS, without messages that have no row."""
-        told = np.flatnonzero(self._line != UNTOLD)
-        codes = self._idstatus[told].astype(np.int64) - NO_CODE
-        found, counts = np.unique(self._kind[told] * np.int64(CODES) + codes, return_counts=True)
+        with_row = np.flatnonzero(self._line != UNTOLD)
+        codes = self._idstatus[with_row].astype(np.int64) - NO_CODE
+        found, counts = np.unique(
+            self._kind[with_row] * np.int64(CODES) + codes, return_counts=True
+        )
         return [
-            Told(self._kinds[both // CODES], _code(both % CODES), count)
+            StatusCount(self._kinds[both // CODES], _code(both % CODES), count)
             for both, count in zip(found.tolist(), counts.tolist(), strict=True)
         ]
 

@@ -46,7 +46,9 @@ log = logging.getLogger(__name__)
 
 Owned: TypeAlias = list[tuple[RemoteFile, Submission | None]]  # files in `Send`, and their owners
 
-HOME = frozenset({State.REPORTED, State.CLOSED})  # the delivery report is loaded, or never comes
+REPORT_SETTLED = frozenset(
+    {State.REPORTED, State.CLOSED}
+)  # the delivery report is loaded, or never comes
 
 # Support may want to look at a rejected file.
 REJECT_STAYS = timedelta(days=7)
@@ -138,7 +140,7 @@ def _load_changes(
     except ReportsFailed as error:
         failures.append(("STOPs and replies", error))
     for report in _reports(gateway.listing(Folder.REPORT), ledger):
-        awaited = report.known is None and report.owner.state not in HOME
+        awaited = report.known is None and report.owner.state not in REPORT_SETTLED
         # A report without a sighting would never be old enough to be deleted.
         is_sure = report.file.modified_at and ledger.reports.sighting(report.file.name)
         is_read = report.is_read and is_sure
@@ -166,7 +168,7 @@ def _reports(listing: Iterable[RemoteFile], ledger: Ledger) -> Iterator[_Report]
 
 def _is_deletable(report: _Report, ledger: Ledger, settings: Settings, now: datetime) -> bool:
     """Whether a delivery report is complete, or a growing report's campaign is quiet (R32)."""
-    if not report.is_read or report.owner.state not in HOME:
+    if not report.is_read or report.owner.state not in REPORT_SETTLED:
         return False
     if report.kind is ReportKind.ACK:
         return _is_whole(report, ledger, settings, now)
@@ -288,14 +290,14 @@ def _is_over(
     """Whether a file in `Send` can be deleted; `.csv` and `.lock` belong to the provider."""
     match phase_of(file.name, owner.stem):
         case Phase.DONE:
-            return owner.state in HOME and owner.id not in reported
+            return owner.state in REPORT_SETTLED and owner.id not in reported
         case Phase.REJECT:
             rejected_at = owner.verdict_at or now
             return owner.state is State.REJECTED and now - rejected_at >= REJECT_STAYS
         case Phase.TMP | None:  # left behind by a try that died
             touched = file.modified_at or owner.claimed_at or owner.send_at
             dead = now - touched > settings.claim_lease
-            return dead and owner.state in OVER | HOME
+            return dead and owner.state in OVER | REPORT_SETTLED
         case _:
             return False
 

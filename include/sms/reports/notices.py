@@ -17,7 +17,7 @@ from sms.settings import Event
 from sms.words import are, count
 
 # The states that cause a notice; the provider's optional e-mails cover the second.
-TOLD: Mapping[State, Event] = {
+EVENTS: Mapping[State, Event] = {
     State.SUBMITTED: "submitted",
     State.ACCEPTED: "accepted",
     State.REJECTED: "rejected",
@@ -49,11 +49,11 @@ class Notice:
 
 def of_move(ledger: Ledger, stem: str, to: State) -> Notice | None:
     """The notice of a file's new state; None for states without a notice."""
-    if to not in TOLD:
+    if to not in EVENTS:
         return None
     counts = ledger.submissions.reconcile(stem) if to is State.REPORTED else None
     submission = ledger.submissions.get(stem)
-    return _notice(TOLD[to], submission, ledger, _sentence(to, submission, counts), counts)
+    return _notice(EVENTS[to], submission, ledger, _sentence(to, submission, counts), counts)
 
 
 def of_overdue(ledger: Ledger, stem: str, sentence: str) -> Notice:

@@ -96,7 +96,7 @@ def _text_too_long(
     shortest = copy.copy(text)
     shortest.pieces = tuple(piece for piece in text.pieces if not isinstance(piece, Logic))
     try:
-        rendering = offline.rendering_of_nobody(campaign, shortest, settings, lambda name: "x")
+        rendering = offline.rendering_of_sample(campaign, shortest, settings, lambda name: "x")
     except BadCampaign as error:
         yield error
         return

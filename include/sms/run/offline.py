@@ -37,8 +37,8 @@ from sms.wire import send_file
 from sms.yaml_files import DocumentFault
 
 UNKNOWN_ACCOUNT = "00000"
-NOBODYS_NUMBER = 33639980000  # of the range reserved for fiction
-NOBODYS_RUN = "nobody"
+SAMPLE_NUMBER = 33639980000  # of the range reserved for fiction
+SAMPLE_RUN = "nobody"
 
 
 def plan(
@@ -331,17 +331,17 @@ def preview(judged: Judged, settings: Settings, samples: int, watch: Watch = unw
     return Preview(messages, Result(judged, made.tally, unmet))
 
 
-def preview_of_nobody(plan: Plan, settings: Settings) -> Preview:
+def preview_of_names(plan: Plan, settings: Settings) -> Preview:
     """Each text with the columns' names, in capitals, in place of their values."""
     batches = [
-        named(_of_nobody(plan.campaign, _named(one), settings), name).messages
+        named(_rendering_of_names(plan.campaign, _named(one), settings), name).messages
         for name, one in preparation.texts(plan.campaign).items()
     ]
     return Preview(pa.concat_batches(batches))
 
 
-def _of_nobody(campaign: Campaign, text: Template, settings: Settings) -> Rendering:
-    return replace(rendering_of_nobody(campaign, text, settings, str.upper), way=None)
+def _rendering_of_names(campaign: Campaign, text: Template, settings: Settings) -> Rendering:
+    return replace(rendering_of_sample(campaign, text, settings, str.upper), way=None)
 
 
 def _named(text: Template) -> Template:
@@ -360,14 +360,14 @@ def _as_names(piece: Piece) -> Piece:
     return piece
 
 
-def rendering_of_nobody(
+def rendering_of_sample(
     campaign: Campaign, text: Template, settings: Settings, value: Callable[[str], str]
 ) -> Rendering:
     """One message, or its exclusion; `value` returns a column's value from its name."""
-    row = {"row": 1, "key": "1", "msisdn": NOBODYS_NUMBER, "country": "FR", "of_file": 0}
+    row = {"row": 1, "key": "1", "msisdn": SAMPLE_NUMBER, "country": "FR", "of_file": 0}
     audience = pa.RecordBatch.from_pylist(
         [{**{name: value(name) for name in text.columns}, **row}],
         preparation.screener(campaign, text).audience_schema(),
     )
-    [renderer] = preparation.renderers(campaign, NOBODYS_RUN, text, settings).values()
+    [renderer] = preparation.renderers(campaign, SAMPLE_RUN, text, settings).values()
     return renderer.render(audience)

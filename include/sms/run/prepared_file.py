@@ -45,7 +45,7 @@ class PreparedFile:
         return self._batches()
 
     def path(self) -> StoragePath:
-        """The exact bytes.
+        """The path of the exact bytes.
 
         If recipients were left out, a digest of their numbers is in the name: two tries that leave
         out different numbers never write into the same file.

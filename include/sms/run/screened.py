@@ -180,10 +180,10 @@ def divide(
 def already_divided(audience: Iterable[pa.RecordBatch]) -> Iterator[Making]:
     """The audience that an earlier stage stored, as screenings without exclusions."""
     for batch in audience:
-        yield partial(Screening, batch, _NOBODY)
+        yield partial(Screening, batch, _NO_EXCLUSIONS)
 
 
-_NOBODY = pa.RecordBatch.from_pylist([], EXCLUDED_SCHEMA)
+_NO_EXCLUSIONS = pa.RecordBatch.from_pylist([], EXCLUDED_SCHEMA)
 
 
 def _call(screening: Making) -> Screening:
