@@ -250,7 +250,7 @@ MOMENT = [MIDNIGHT_THERE] * 2
             {"x": DAY, "y": MOMENT},
             "let the query return both as the same type",
         ),
-        ("{% if x is true %}a{% endif %}", {"x": WORDS}, "`is true` asks x (text)"),
+        ("{% if x is true %}a{% endif %}", {"x": WORDS}, "`is true` tests x (text)"),
         ("{% if x is eq '6' %}a{% endif %}", {"x": WHOLE}, "write 6 without quotes"),
         ("{% if x is gt 500 %}a{% endif %}", {"x": WORDS}, "500, which can't be worked out"),
         ("{% if x is in ['1'] %}a{% endif %}", {"x": WHOLE}, "write 1 without quotes"),

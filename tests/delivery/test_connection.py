@@ -146,7 +146,7 @@ def connection(fields: dict[str, Any], extras: Any) -> Connection:
 
 WRONG_EXTRAS = [
     ({"hostkey": LINE}, "its extra hostkey is ignored: did you mean host_key?"),
-    ({"HOST_KEY": LINE}, "extra HOST_KEY: did you mean host_key?"),
+    ({"HOST_KEY": LINE}, "extra HOST_KEY is ignored: did you mean host_key?"),
     ({"host_keys": LINE}, "did you mean host_key?"),
     ({"known_hosts": "/etc/known"}, "did you mean host_key?"),
     ({"fingerprint": SHA256}, "did you mean host_key?"),
