@@ -527,7 +527,7 @@ def test_a_zone_is_not_put_off_for_weeks_in_silence(desk: Desk) -> None:
     told = desk.settings.model_dump() | {"window_start": "09:00", "window_end": "20:00"}
     desk.settings = type(desk.settings).model_validate(told)
 
-    with pytest.raises(WindowClosed, match=r"people of Wallis.*Write `overseas: exclude`"):
+    with pytest.raises(WindowClosed, match=r"recipients in Wallis.*Write `overseas: exclude`"):
         desk.prepare(numbers(3), more=ZONES, living_in=["75001", "75001", "98600"])
 
 
