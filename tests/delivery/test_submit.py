@@ -408,7 +408,7 @@ def test_when_everybody_has_said_stop_nothing_is_sent(desk: Desk, gateway: Gatew
     [prepared] = desk.prepare(numbers(2))
     opt_out(desk.ledger, 33639980000, 33639980001)
 
-    with pytest.raises(LedgerError, match="everybody"):
+    with pytest.raises(LedgerError, match="all recipients"):
         desk.submit(prepared.stem)
 
     assert desk.ledger.submissions.get(prepared.stem).state is State.CANCELLED
