@@ -109,6 +109,18 @@ def test_a_list_of_which_nothing_is_understood_is_refused_and_enters_nobody(ledg
     assert Ledger.connect(ledger_url).stop_list.size() == 0
 
 
+def test_another_telephone_of_the_same_row_is_entered_and_named(ledger_url, crm):
+    crm.write_text("msisdn;phone2\n0639980001;0639980002\n")
+
+    done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
+
+    assert done.stdout == (
+        "2 numbers in 1 row, from the columns 'msisdn' and 'phone2': 2 new to the stop list, "
+        "0 in it already\n"
+    )
+    assert Ledger.connect(ledger_url).stop_list_size() == 2
+
+
 def test_a_dry_run_changes_nothing(ledger_url, crm):
     done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url, "--dry-run")
 

@@ -77,7 +77,7 @@ def test_a_line_break_in_a_header_s_cell_is_part_of_the_name(tmp_path):
     file = CsvFile.open(path)
 
     assert file.columns == ("key", "Téléphone\nmobile")
-    with pytest.raises(SourceError, match="line 5: the row has 1 cells, and the header 2"):
+    with pytest.raises(SourceError, match="line 5: the row has 1 cell, and the header 2"):
         [*file.batches()]
 
 

@@ -128,6 +128,20 @@ def test_a_row_whose_number_stands_in_another_column_is_rejected(tmp_path):
     assert reading.left_out == {"missing_msisdn": 1}
 
 
+def test_a_person_s_other_telephones_are_opt_outs_of_the_same_moment(tmp_path):
+    path = written(
+        tmp_path / "crm.csv",
+        "opted_out_at;msisdn;mobile;siren\n2026-07-01 10:30;0639980001;0639980002;632829320\n"
+        ";0639980003;;\n",
+    )
+
+    found, reading = read(path)
+
+    assert sorted(found) == [(33639980001, JULY), (33639980002, JULY), (33639980003, None)]
+    assert (reading.rows, reading.rejects) == (2, [])
+    assert reading.columns == "the columns 'msisdn' and 'mobile'"
+
+
 def test_rejects_of_a_parquet_are_told_by_their_row(tmp_path):
     pq.write_table(pa.table({"msisdn": ["0639980001", "12"]}), tmp_path / "crm.parquet")
 

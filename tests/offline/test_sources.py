@@ -66,10 +66,10 @@ def test_numbers_keep_their_zeros_and_their_plus(tmp_path):
 
 BROKEN = {
     "one cell too many": ("key,name\n1,Zoé\n2,secret,more\n", "line 3: the row has 3 cells"),
-    "one cell too few": ('key,name\n1,"a\nb"\nsecret\n', "line 4: the row has 1 cells"),
+    "one cell too few": ('key,name\n1,"a\nb"\nsecret\n', "line 4: the row has 1 cell, and"),
     "one cell too few, and not UTF-8": (
         b"key,name\n1,a\nsecret\xe9\n",
-        "line 3: the row has 1 cells",
+        "line 3: the row has 1 cell, and",
     ),
     "not UTF-8": (b"key,name\n1,Zo\xc3\xa9\n2,secret\xe9\n", "line 3, byte 9: this is not UTF-8"),
     "header not UTF-8": (b"key,pr\xe9nom\n1,a\n", "line 1: this is not UTF-8"),
@@ -200,6 +200,53 @@ def test_a_number_in_another_column_is_found_wherever_it_is(tmp_path, suffix):
 
     with pytest.raises(StopListUnsafe, match=f"{rows + (suffix == 'csv')}: .*'work' does"):
         read_stop_list(path)
+
+
+MORE_TELEPHONES = {
+    "a second telephone": ("msisdn;phone2\n0639980001;0639980002\n", ["phone2"]),
+    "without its zero": ("msisdn;Téléphone 2\n0639980001;639980002\n", ["Téléphone 2"]),
+    "a column of another name": ("msisdn,autre\n0639980001,+33 6 39 98 00 02\n", ["autre"]),
+    "national, in pairs": ("msisdn,autre\n0639980001,06.39.98.00.02\n", ["autre"]),
+    "an overseas one": ("msisdn,mobile\n0639980001,0692000001\n", ["mobile"]),
+    "three": ("gsm,msisdn,gsm 2\n0639980002,0639980001,0639980003\n", ["gsm", "gsm 2"]),
+    "behind columns of one name": ("a,msisdn,a,tel\n1,0639980001,2,0639980002\n", ["tel"]),
+    "in a row further down": ("msisdn,tel\n0639980001,\n0639980003,0639980002\n", ["tel"]),
+    "none: a company's id": ("msisdn;siren\n0639980001;732829320\n", []),
+    "none: an id of eleven digits": ("msisdn;id\n0639980001;73282932011\n", []),
+    "none: a day and an hour": ("msisdn;at\n0639980001;06/01/26 12:30\n", []),
+    "none: a hotel's id": ("msisdn;hotel\n0639980001;632829320\n", []),
+    "none: a landline": ("msisdn;telephone\n0639980001;0123456789\n", []),
+    "none: a text": ("msisdn;note\n0639980001;call 0639980002\n", []),
+    "the same one again": ("msisdn;tel\n0639980001;+33639980001\n", ["tel"]),
+}
+
+
+@pytest.mark.parametrize(("content", "others"), MORE_TELEPHONES.values(), ids=MORE_TELEPHONES)
+def test_a_person_s_other_telephones_are_stopped_as_well(tmp_path, content, others):
+    paths = [written(tmp_path / "stop.csv", content)]
+    file = TableFile.open(paths[0])
+    if len({*file.columns}) == len(file.columns):
+        paths.append(tmp_path / "stop.parquet")
+        pq.write_table(pa.Table.from_batches(file.batches()), paths[1])
+
+    spelled = content.split("\n", 1)[1].replace(" ", "").replace(".", "")
+    expected = {33639980001}
+    if others:
+        found = (33639980002, 33639980003, 262692000001)
+        expected |= {each for each in found if str(each)[-9:] in spelled}
+    for listed in map(read_stop_list, paths):
+        assert listed.numbers.tolist() == sorted(expected)
+        assert listed.others == tuple(others)
+        assert ("columns" in str(listed)) == bool(others)
+
+
+def test_the_other_columns_of_a_stop_list_need_no_encoding(tmp_path):
+    path = tmp_path / "stop.csv"
+    rows = ["0639980001;Zoé;été", "0639980003;Léa;+33639980002"]
+    content = "msisdn;nom;tel\n" + "".join(f"{row}\n" for row in rows)
+    path.write_bytes(content.encode("cp1252"))
+
+    assert read_stop_list(path).numbers.tolist() == [33639980001, 33639980002, 33639980003]
 
 
 def test_a_stop_list_says_how_many_rows_stop_nobody(tmp_path):

@@ -116,5 +116,11 @@ def _without_owner(name: str) -> str:
     return letters
 
 
+def unaccented(name: str) -> str:
+    """A name in small letters without their accents; its signs and digits stay."""
+    apart = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(sign for sign in apart if not unicodedata.combining(sign))
+
+
 def _letters(name: str) -> str:
     return "".join(sign for sign in name.casefold() if sign.isalpha())

@@ -25,8 +25,10 @@ from sms.audience.table_files import (
     TableFile,
     abroad,
     elsewhere,
+    from_columns,
     misunderstood,
     no_number,
+    numbers_beside,
     open_stop_list,
     read_numbers,
 )
@@ -73,6 +75,13 @@ class OptOutReading:
     strange: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     rejects: list[tuple[int, str]] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+
+    @property
+    def columns(self) -> str:
+        """Which columns the numbers are from, in words: a person may have more telephones."""
+        names = (name for name in self.file.columns if name in self.others)
+        return from_columns(self.numbers, [*names])
 
     @classmethod
     def of(
@@ -105,7 +114,8 @@ class OptOutReading:
         """
         columns, numbers = [self.numbers, *([self.moments] if self.moments else [])], 0
         no_number_rows: list[Ints] = []
-        for content in ordered(self._read, self.file.batches(columns)):
+        for content in ordered(self._read, self.file.batches_beside(columns)):
+            self.others |= content.others
             self.rejects += [(self.rows + row + 1, reason) for row, reason in content.rejects]
             self._require_few(len(self.rejects))
             self.left_out.update(content.left_out)
@@ -165,17 +175,21 @@ class OptOutReading:
         no_number_rows = (msisdn == 0) & ~wrong
         no_number_rows[overseas] = no_number_rows[national] = False
         good = np.flatnonzero(msisdn)
-        rows = pa.array(np.concatenate([good, overseas, national]))
-        opted_out = pa.array(np.concatenate([msisdn[good], meant, foreign]))
+        known = [self.numbers, *([self.moments] if self.moments else [])]
+        rows = np.unique(np.concatenate([good, overseas, national]))
+        more = [*numbers_beside(batch, known, rows, self.countries)]
+        at = np.concatenate([good, overseas, national, *(each.rows for each in more)])
+        opted_out = np.concatenate([msisdn[good], meant, foreign, *(each.msisdn for each in more)])
         return _Found(
             rows=len(msisdn),
             opt_outs=pa.RecordBatch.from_arrays(
-                [opted_out, moments.take(rows)], ["msisdn", MOMENTS]
+                [pa.array(opted_out), moments.take(pa.array(at))], ["msisdn", MOMENTS]
             ),
             rejects=_reasons(numbers, wrong),
             left_out=Counter(reason for _, reason in _reasons(numbers, no_number_rows)),
             no_number_rows=np.flatnonzero(no_number_rows),
             strange=strange,
+            others={each.column for each in more},
         )
 
     def write_rejects(self, path: Path) -> None:
@@ -198,6 +212,7 @@ class _Found:
     left_out: Counter[str]
     no_number_rows: Ints
     strange: int
+    others: set[str]  # the columns that hold more telephones
 
 
 def _reasons(numbers: Numbers, rows: Flags) -> list[tuple[int, str]]:

@@ -4,6 +4,7 @@ This module detects a file's format, reports where it is broken, and reads stop 
 of a table's columns is elsewhere; `table_frames` reads frames.
 """
 
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sms.audience.column_names import unaccented
 from sms.columnar.csv_files import CsvFile
 from sms.columnar.csv_rows import FEWEST_DIGITS
 from sms.columnar.parquet import as_text
@@ -65,6 +67,9 @@ class Table(Protocol):
         encoded: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
         """Yield all rows in order, with all or only the named columns."""
+
+    def batches_beside(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, with these columns and each other one that may hold numbers."""
 
     @property
     def place(self) -> str:
@@ -158,6 +163,20 @@ class TableFile:
                     return
                 yield without_views(batch)
 
+    def batches_beside(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, with these columns and each other one that may hold numbers.
+
+        The others of a CSV are bytes: most are never read, so that their encoding does not matter.
+        """
+        if self.csv is not None:
+            raw = [name for name in self.columns if name not in columns]
+            yield from self.csv.batches(None, raw)
+            return
+        with _reading_parquet(self.path):
+            kinds = pq.read_schema(self.path)
+        others = [each.name for each in kinds if may_hold_numbers(each.type)]
+        yield from self.batches([*dict.fromkeys([*columns, *others])])
+
     def places(self, rows: Iterable[int]) -> Iterator[int]:
         """The lines of these ascending rows of a CSV, from 1; for a Parquet, the rows."""
         return iter(rows) if self.csv is None else self.csv.lines(rows)
@@ -217,6 +236,13 @@ def _has_views(kind: pa.DataType) -> bool:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def may_hold_numbers(kind: pa.DataType) -> bool:
+    """Whether a column of this type may hold telephone numbers: texts and integers."""
+    if pa.types.is_dictionary(kind):
+        return may_hold_numbers(kind.value_type)
+    return _is_text(kind) or bool(pa.types.is_string_view(kind) or pa.types.is_integer(kind))
 
 
 def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, str]:
@@ -291,11 +317,13 @@ class StopList:
     column: str | None = None
     rows: int = 0
     without: int = 0  # rows without a mobile number
+    others: tuple[str, ...] = ()  # columns with more numbers of the same people
 
     def __str__(self) -> str:
         if self.column is None:
             return "No stop list was given: some of these people may have said STOP."
-        text = f"Stop list: {count(len(self.numbers), 'number')}, from the column {self.column!r}"
+        where = from_columns(self.column, self.others)
+        text = f"Stop list: {count(len(self.numbers), 'number')}, from {where}"
         if not self.without:
             return text
         hold = "holds" if self.without == 1 else "hold"
@@ -314,23 +342,26 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
     """Read the numbers of an open stop list.
 
     An overseas number written with +33 is also read as its probable meaning, and a number without
-    a country code as each number that it may be in `countries`, those of the campaign.
-    Raises StopListUnsafe for a row whose number can't be read or is in another column, as the row
-    may be an opt-out, and for a list of rows without any number.
+    a country code as each number that it may be in `countries`, those of the campaign. A person's
+    other telephones in the same row are read, too.
+    Raises StopListUnsafe for a row whose number can't be read or is in another column alone, as
+    the row may be an opt-out, and for a list of rows without any number.
     """
     batches_of_numbers: list[Ints] = []
     without: list[Ints] = []
+    others: set[str] = set()
     rows = 0
 
-    def read(batch: pa.RecordBatch) -> tuple[Numbers, Ints, Ints]:
-        texts = as_text(batch)[0]
+    def read(batch: pa.RecordBatch) -> tuple[Numbers, Ints, Ints, list[Beside]]:
+        texts = as_text(batch.select([column]))[0]
         numbers, overseas, meant = read_numbers(texts)
         national, foreign = abroad(texts, countries)
         empty = numbers.msisdn == 0
         empty[overseas] = empty[national] = False
-        return numbers, np.concatenate([meant, foreign]), np.flatnonzero(empty)
+        more = [*numbers_beside(batch, [column], np.flatnonzero(~empty), countries)]
+        return numbers, np.concatenate([meant, foreign]), np.flatnonzero(empty), more
 
-    for numbers, meant, empty in ordered(read, file.batches([column])):
+    for numbers, meant, empty, more in ordered(read, file.batches_beside([column])):
         wrong = np.flatnonzero(misunderstood(numbers))
         if wrong.size:
             [place] = file.places([rows + int(wrong[0]) + 1])
@@ -339,6 +370,8 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
                 "can be read, and may be an opt-out: correct it, or take it out"
             )
         batches_of_numbers += [numbers.msisdn[numbers.msisdn != 0], meant]
+        batches_of_numbers += [each.msisdn for each in more]
+        others |= {each.column for each in more}
         without.append(rows + empty)
         rows += len(numbers)
     no_number_rows = np.concatenate([NO_NUMBERS, *without])
@@ -351,7 +384,75 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         )
     if rows and not numbers_found.size:
         raise StopListUnsafe(no_number(file, column, rows))
-    return StopList(numbers_found, column, rows, len(no_number_rows))
+    beside = tuple(name for name in file.columns if name in others)
+    return StopList(numbers_found, column, rows, len(no_number_rows), beside)
+
+
+def from_columns(column: str, others: Collection[str]) -> str:
+    """The columns of a list's numbers, in words."""
+    if not others:
+        return f"the column {column!r}"
+    *first, last = map(repr, (column, *others))
+    return f"the columns {', '.join(first)} and {last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The numbers of one more column of a stop list, and their rows (from 0)."""
+
+    column: str
+    rows: Ints
+    msisdn: Ints
+
+
+def numbers_beside(
+    batch: pa.RecordBatch, known: Collection[str], rows: Ints, countries: Collection[str]
+) -> Iterator[Beside]:
+    """Yield the numbers of other telephones in these rows: an opt-out is a person's.
+
+    A column whose name means telephone is read as the main column is. In other columns a number
+    counts only in an unambiguous spelling: an id or a date may read like a mobile number.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name in known or not rows.size:
+            continue
+        texts = _texts(column.take(pa.array(rows)))
+        here = rows
+        if not _TELEPHONE.search(unaccented(name)):
+            plain = np.flatnonzero(flags_of(pc.fill_null(_plainly_numbers(texts), False)))
+            texts, here = texts.take(pa.array(plain)), rows[plain]
+        if not here.size:
+            continue
+        numbers, overseas, meant = read_numbers(texts)
+        national, foreign = abroad(texts, countries)
+        good = np.flatnonzero(numbers.msisdn)
+        at = here[np.concatenate([good, overseas, national])]
+        if at.size:
+            yield Beside(name, at, np.concatenate([numbers.msisdn[good], meant, foreign]))
+
+
+def _texts(column: pa.Array) -> pa.LargeStringArray:
+    """A column of texts, integers or bytes as text; what is not UTF-8 is no number."""
+    if not pa.types.is_large_binary(column.type):
+        return as_text(pa.record_batch([column], ["beside"]))[0]
+    try:
+        return column.cast(TEXT)
+    except pa.ArrowInvalid:
+        cells = (cell and cell.decode("utf-8", "replace") for cell in column.to_pylist())
+        return pa.array(cells, TEXT)
+
+
+def _plainly_numbers(texts: pa.LargeStringArray) -> pa.BooleanArray:
+    return pc.match_substring_regex(texts, _PLAINLY)
+
+
+_TELEPHONE = re.compile(r"(?:^|[^a-z])tel|phone|mobile|portable|gsm|msisdn|whatsapp")
+# International, or national with the zero; separators are between pairs of digits, and none of
+# those of dates and hours.
+_PLAINLY = (
+    r"^[\s'\"=]*(?:(?:\+|00)[1-9][\d .()\x{a0}\x{202f}-]{7,}|33[67]\d{8}"
+    r"|0[67](?:[^\dA-Za-z/:,;]{0,3}\d\d){4})[\s'\"]*$"
+)
 
 
 def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]:
@@ -379,9 +480,9 @@ def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]
 def no_number(file: Table, column: str, rows: int) -> str:
     """The sentence for a list without any number."""
     return (
-        f"{file.name} has {rows:,} rows, and no number in the column {column!r}: a stop list "
-        f"without numbers is refused. Its columns are {', '.join(map(repr, file.columns))}: call "
-        "the one that holds the numbers msisdn"
+        f"{file.name} has {count(rows, 'row')}, and no number in the column {column!r}: a stop "
+        "list without numbers is refused. Its columns are "
+        f"{', '.join(map(repr, file.columns))}: call the one that holds the numbers msisdn"
     )
 
 

@@ -17,6 +17,7 @@ from sms.audience.table_files import (
     StopList,
     begins_with_a_row,
     column_of_numbers,
+    may_hold_numbers,
     numbers_in,
     without_views,
 )
@@ -85,6 +86,21 @@ class TableFrame:
         if places:
             for batch in pa.Table.from_arrays(arrays, schema=schema).to_batches(rows):
                 yield without_views(batch)
+
+    def batches_beside(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, with these columns and each other one that may hold numbers."""
+        others = [
+            name
+            for place, name in enumerate(self.columns)
+            if name not in columns and self.columns.count(name) == 1 and self._may_count(place)
+        ]
+        return self.batches([*columns, *others])
+
+    def _may_count(self, place: int) -> bool:
+        try:
+            return may_hold_numbers(self._array(place).type)
+        except SourceError:  # a column without a spelling, which is not read
+            return False
 
     def places(self, rows: Iterable[int]) -> Iterator[int]:
         """The rows themselves."""

@@ -34,8 +34,8 @@ def import_(
         typer.Argument(
             metavar="FILE",
             help="CSV or Parquet. The numbers are in the column msisdn, or in the only column with "
-            "mobile numbers; the time of the opt-out is in the column opted_out_at, if there is "
-            "one.",
+            "mobile numbers; other telephones in the same row are entered, too. The time of the "
+            "opt-out is in the column opted_out_at, if there is one.",
         ),
     ],
     source: Annotated[
@@ -96,9 +96,8 @@ def _summary(reading: "OptOutReading", done: "Import", source: str) -> Iterator[
 
     known = done.numbers - done.new - done.removed
     yield (
-        f"{count(done.numbers, 'number')} in {count(reading.rows, 'row')}, from the column "
-        f"{reading.numbers!r}: {done.new:,} new to the stop list, "
-        f"{known:,} in it already"
+        f"{count(done.numbers, 'number')} in {count(reading.rows, 'row')}, from "
+        f"{reading.columns}: {done.new:,} new to the stop list, {known:,} in it already"
     )
     if is_ambiguous(reading.countries):
         yield (

@@ -9,7 +9,7 @@ letters. `csv_rows` cuts the bytes into rows once, and Arrow reads the cells of 
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +22,12 @@ from sms.columnar.csv_rows import LINE_END, Block, Rows, line_ends
 from sms.columnar.text import TEXT
 from sms.columnar.threads import ordered
 from sms.errors import SourceError
+from sms.words import count
 
 BLOCK = 8 << 20  # bytes
 THREADS = 2  # Arrow parses faster than any caller consumes
 DELIMITERS = ",;\t|"
+BYTES = pa.large_binary()
 SHOWN = {"\t": "a tab"}
 
 # Longer marks first: UTF-32's mark begins with UTF-16's.
@@ -111,12 +113,14 @@ class CsvFile:
             first=2 if separator else 1,
         )
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, raw: Collection[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
         """Yield all rows, with all or only the named columns; an empty unquoted cell is null.
 
-        Raises SourceError with the line of a fault.
+        The `raw` columns are bytes in any encoding. Raises SourceError with the line of a fault.
         """
-        return ordered(_Parser(self, columns), self._blocks(), THREADS)
+        return ordered(_Parser(self, columns, raw), self._blocks(), THREADS)
 
     def lines(self, rows: Iterable[int]) -> Iterator[int]:
         """The line where each of these rows begins; `rows` count from 1, ascending."""
@@ -249,11 +253,11 @@ def _first_row(text: bytes, delimiter: str) -> tuple[list[bytes], int] | None:
 class _Parser:
     """Arrow's reader of whole rows; its errors name a line and show no cell."""
 
-    def __init__(self, file: CsvFile, columns: Sequence[str] | None) -> None:
+    def __init__(self, file: CsvFile, columns: Sequence[str] | None, raw: Collection[str]) -> None:
         self.file = file
         self.rows = Rows(file.path, file.delimiter, len(file.columns))
         self.convert = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(file.columns, TEXT),
+            column_types={name: BYTES if name in raw else TEXT for name in file.columns},
             include_columns=None if columns is None else [*columns],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
@@ -285,7 +289,8 @@ class _Parser:
         counts = self.rows.counts(block)
         for row in np.flatnonzero(counts != header)[:1]:
             line = block.lines()[row]
-            return f"{path}, line {line}: the row has {counts[row]} cells, and the header {header}"
+            cells = count(int(counts[row]), "cell")
+            return f"{path}, line {line}: the row has {cells}, and the header {header}"
         for start, end in zip(block.starts, [*block.starts[1:], len(block.data)], strict=True):
             try:
                 block.data[start:end].decode()
