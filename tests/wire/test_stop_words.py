@@ -50,17 +50,26 @@ REQUESTS = [
     *("ne m'envoyez pas de messages", "m'envoie plus rien", "n'envoie plus", "Ne m'écris plus"),
     *("plus d'envois svp", "Me rappelez plus", "arrter", "harretez", "laissez nous en paix"),
     *("do not call", "don't phone me", "OPT ME OUT", "cancel my subscription", "stop calling"),
+    # without a space, as fingers write
+    *("STOPPUB", "stoppub svp", "STOPSPAM", "stopmessages", "STOPMARKETING", "stopenvoi"),
+    *("STOPCONTACT", "STOPPUBLICITE", "stoplapub", "mercistop", "svpstop", "SMSSTOP", "pubstop"),
+    *("stopplease", "stoptout", "STOPSTOPSTOP", "ARRETSMS", "arretpub", "arretezsvp", "Arrêtz"),
+    *("jemedesabonne", "plusdepub", "plusdesms", "stopvosmessages"),
+    # and with one too many
+    *("dé-sinscription", "dés-abonnement", "dé sabonner", "STOP-MARKETING"),
 ]
 # The same word in other letters: of Cyrillic and Greek, of mathematics, in circles, as flags.
 DISGUISED = [
     *("Ѕтор", "ΣΤΟΡ", "STΟP", "ST0P", "$TOP", "STØP", "ＳＴＯＰ", "𝗦𝗧𝗢𝗣", "ⓢⓣⓞⓟ", "🇸🇹🇴🇵"),
     *("ꜱᴛᴏᴘ", "СТОП", "стоп смс", "ΣΤΟΠ", "στοπ"),
+    *("🅢🅣🅞🅟", "🆂🆃🅾🅿", "ŠŦØƤ", "S T 0 P", "S.T.0.P", "5 T O P", "S7OP", "ST@P"),
     *("\u200bSTOP", "S\u200bT\u200bO\u200bP", "S\u00adTOP", "s̶t̶o̶p̶", "śťôṗ"),
 ]
 OTHERS = [
     *("", "  ", "?!", "36123", "1", "+33639980001", "Oui", "ok merci", "Merci", "D'accord"),
     *("a", "i s", "Je veux des abonnements", "des abonnés"),
     *("Ouvert non-stop ?", "nonstop", "stopover", "autostop", "auto-stop", "stop ou encore"),
+    *("stopwatch", "stoppage", "un doorstop", "auto-stoppeur", "57 0 personnes", "desktop"),
     *(
         "arrêt maladie",
         "je suis en arrêt maladie",
@@ -109,6 +118,7 @@ PERHAPS = [
     *("les mo trankil", "توقف", "أوقفوا الرسائل", "إلغاء", "отписаться", "停止", "חדל", "取消して"),
     # one letter from the word
     *("stob", "stip", "stpp", "satop", "sto", "Étop", "stok merci"),
+    *("stopcestbon", "Stoppezmoica", "topstop"),
     # for shops, and perhaps for us
     *("la promo s'arrête quand ?", "Ça s'arrête samedi ?", "vous avez arrêté le modèle bleu ?"),
     *("Je me suis arrêtée au magasin", "nous nous arrêtons", "je ne reçois plus vos sms"),

@@ -32,13 +32,29 @@ class Asks(StrEnum):
 
 
 # Forms have no accents and no doubled letters, as in "stopp".
-SHORT_FORM = r"stop(?:e[rszd]?|ing|al|sms|pub|mail|svp|merci)?|aret(?:e[rsz]?|ons)?|optout"
-LONGEST_FORM = 12  # letters
+SHORT_FORM = r"stop(?:e[rszd]?|ing|al|sms|pub|mail|svp|merci)?|aret(?:e[rsz]?|z|ons)?|optout"
+LONGEST_FORM, LONGEST_GLUED = 12, 60  # letters
 IN_PIECES = re.compile(SHORT_FORM)  # not FORM: "des abonnements" is no "désabonnements"
 FORM = re.compile(
     rf"{SHORT_FORM}|s(?:otp|tpo)|tsop|[cs]to[пπ]"
     r"|haret(?:e[rsz]?|ons)?|arte[rz]|(?:d[sz]|de[sz]?)ab[on]\w*|de[sz]?in?scri\w*|de[sz]?incri\w*"
     r"|unsub\w*|unsuscri\w*"
+)
+# Words that people write next to a form without a space, as in "STOPPUB", whose second p is the first.
+GLUE = (
+    r"(?:merci|svp|stp|vp|please|plz|bonjour|bjr|sms|textos?|mesages?|msg|mails?|spams?|pubs?"
+    r"|publicites?|promos?|ofres?|envois?|contacts?|marketing|newsleters?|infos?|tel|apels?|tout|tous"
+    r"|plus|now|maintenant|moi|me|je|les?|la|vos|votre|cete|ces|des?|aux?|stop)"
+)
+GLUED = re.compile(
+    rf"{GLUE}*(?:stop(?:e[rsz])?(?:ubs?|ublicites?|romos?|lus|lease)?|h?aret(?:e[rsz]?|ons)?){GLUE}*"
+    rf"|smstop|{GLUE}+(?:desabo\w*|desinscri\w*|unsub\w*)|plusdes?{GLUE}"
+)
+# With more around it, a word may still ask, unless it is one of these.
+AROUND_STOP = re.compile(r"\w*stop\w*")
+NO_STOP = re.compile(
+    r"(?:non|auto|one|pit|mini|anti|ful|dor|back|short|bus|truck|cargo)stop\w*"
+    r"|stop(?:over|watch|gap|light|cock|eu[rs]|age)\w*"
 )
 # Prefixes of an unfinished word that may become a form.
 STEMS = ("stop", "arret", "desabo", "desinscri", "unsub", "optout")
@@ -67,7 +83,7 @@ LISTED = (
     r"|contact|inscription|abon\w+|profil|compte|fiche|ligne)"
 )
 PHRASE = re.compile(
-    r"\bopt (?:me )?out\b|\bcancel (?:my |the )?subscription\b"
+    r"\bde s(?:abo|abon\w+|inscri\w+)\b|\bopt (?:me )?out\b|\bcancel (?:my |the )?subscription\b"
     r"|\b(?:remove|delete) (?:me|my)\b|\btake me off\b|\bleave me alone\b"
     rf"|\bno more {LIKE}\b|\bno more (?:texts?|ads?)\b"
     r"|\b(?:don ?t|do not) (?:text|contact|message|send|write|call|phone)\b"
@@ -149,7 +165,14 @@ _LOOK_ALIKE = str.maketrans(
         **dict.fromkeys("’ʼ`´", "'"),
     }
 )
-_SMALL_CAPITAL = re.compile(r"LATIN LETTER SMALL CAPITAL ([A-Z])")
+_A_LETTER = re.compile(
+    r"(?:NEGATIVE (?:CIRCLED|SQUARED) )?LATIN (?:CAPITAL |SMALL )?LETTER (?:SMALL CAPITAL )?([A-Z])"
+    r"(?: WITH .*)?"
+)
+_IN_DIGITS = re.compile(
+    r"(?<![^\W_])[s5]([\W_]{0,2})[t7]([\W_]{0,2})[o0@]([\W_]{0,2})p(?![^\W\d_])"
+)
+_HYPHENED = re.compile(r"[^\W\d_]+(?:[-\u2010-\u2015][^\W\d_]+)+")
 _LATIN_MARKS = ("LATIN", "MODIFIER LETTER")
 
 
@@ -180,7 +203,8 @@ def _asks_to_stop(text: str) -> Asks:
         # "Non stop" alone may be an opt-out; with more words it may be about opening hours.
         denied = DENIED.search(certain) and words != ["non", "stop"]
         return Asks.PERHAPS if denied or _size(words) > SHORT else Asks.YES
-    if certain != left or MAYBE.search(_sounding(words)) or _is_of_other_letters(text):
+    unsure = MAYBE.search(_sounding(words)) or any(map(_may_be_glued, WORD.findall(certain)))
+    if certain != left or unsure or _is_of_other_letters(text):
         return Asks.PERHAPS
     bare = {word for word in words if word not in POLITE}
     return Asks.PERHAPS if bare and all(map(_is_no, bare)) else Asks.NO
@@ -233,6 +257,8 @@ def _speaks_of_stop(plain: str) -> bool:
     words = WORD.findall(plain)
     if any(map(_is_form, words)) or PHRASE.search(_sounding(words)):
         return True
+    if any(_is_form(re.sub(r"\W", "", each)) for each in _HYPHENED.findall(plain)):
+        return True
     return any(_is_form(joined, IN_PIECES) for joined in _joined(words))
 
 
@@ -242,7 +268,7 @@ def _plain(text: str) -> str:
     if not text.isascii() or "$" in text:
         text = _latin(text)
     text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
-    return re.sub(r"\b5(?=top)", "s", text)
+    return _IN_DIGITS.sub(r"s\1t\2o\3p", re.sub(r"\b5(?=top)", "s", text))
 
 
 def _latin(text: str) -> str:
@@ -252,8 +278,8 @@ def _latin(text: str) -> str:
 
 
 def _large(sign: str) -> str:
-    small = None if sign.isascii() else _SMALL_CAPITAL.fullmatch(unicodedata.name(sign, ""))
-    return small[1] if small else sign
+    letter = None if sign.isascii() else _A_LETTER.fullmatch(unicodedata.name(sign, ""))
+    return letter[1] if letter else sign
 
 
 def _sounding(words: list[str]) -> str:
@@ -280,7 +306,20 @@ def _is_no(word: str) -> bool:
 
 
 def _is_form(word: str, form: re.Pattern[str] = FORM) -> bool:
-    return form.fullmatch(re.sub(r"(\w)\1+", r"\1", word)) is not None
+    plain = _undoubled(word)
+    return form.fullmatch(plain) is not None or (
+        form is FORM and len(word) <= LONGEST_GLUED and GLUED.fullmatch(plain) is not None
+    )
+
+
+def _may_be_glued(word: str) -> bool:
+    """Whether a word that is no form has one in it: "stoptonbazar", and no "stopover"."""
+    plain = _undoubled(word)
+    return AROUND_STOP.fullmatch(plain) is not None and NO_STOP.fullmatch(plain) is None
+
+
+def _undoubled(word: str) -> str:
+    return re.sub(r"(\w)\1+", r"\1", word)
 
 
 def _joined(words: list[str]) -> Iterator[str]:
