@@ -65,6 +65,8 @@ def test_a_value_is_never_read_as_a_template():
         *(None, "nan", "NaN", "None", "NaT", "<NA>", "NULL", "null", "NA", "nan ", " None"),
         *(r"\N", "(null)", "(NULL)", "undefined", "Undefined", "#N/A", "#n/a", "#REF!", "#VALEUR!"),
         *("#NOM?", "#DIV/0!", "[object Object]", "inf", "-inf", "Infinity", "N/A", "[NULL]"),
+        *("#N/D", "#CALC!", "#CHAMP!", "#BLOQUÉ!", "#ERROR!", "Err:502", "#WERT!", "#NV", "#¡REF!"),
+        *("(undefined)", "[Object object]", "1.#IND", "NoneType"),
     ],
 )
 @pytest.mark.parametrize("text", ["A {{ city }} {{ name }}", "A {{ city }} {{ name|upper }}"])

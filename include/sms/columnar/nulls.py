@@ -13,10 +13,20 @@ from sms.columnar.text import TEXT, Flags, flags_of
 SIGNS = (
     *("(null)", "[null]", "<null>", "{null}", "#null!", r"\n", "<na>", "<nan>", "(none)", "<none>"),
     *("n/a", "#n/a", "#na", "n.a.", "undefined", "[object Object]", "-nan"),
-    *("inf", "-inf", "+inf", "infinity", "-infinity", "1.#inf", "1.#qnan", "-1.#ind"),
-    # a failed formula in a spreadsheet, in English and in French
+    *("inf", "-inf", "+inf", "infinity", "-infinity", "1.#inf", "1.#qnan", "1.#ind", "-1.#ind"),
+    *("(undefined)", "[undefined]", "<undefined>", "[Object object]", "pd.NA", "NoneType"),
+    # a failed formula in a spreadsheet, in English and in French,
     *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#spill!", "#getting_data", "########"),
-    *("#valeur!", "#nom?", "#nombre!", "#nul!", "#propagation!"),
+    *("#calc!", "#field!", "#blocked!", "#busy!", "#connect!", "#unknown!", "#python!", "#error!"),
+    *("#external!", "#timeout!", "#valeur!", "#nom?", "#nom ?", "#nombre!", "#nul!", "#n/d"),
+    *("#propagation!", "#champ!", "#bloque!", "#bloqué!", "#occupe!", "#occupé!", "#connexion!"),
+    *("#calcul!", "#inconnu!", "#erreur!", "#chargement_donnees", "#chargement_données"),
+    # in languages of neighbouring countries,
+    *("#wert!", "#bezug!", "#zahl!", "#nv", "#null", "#überlauf!", "#waarde!", "#verw!", "#getal!"),
+    *("#naam?", "#n/b", "#leeg!", "#deel/0!", "#valore!", "#rif!", "#nome?", "#n/d?", "#¡valor!"),
+    *("#¡ref!", "#¡num!", "#¡nulo!", "#¿nombre?", "#¡div/0!"),
+    # and in LibreOffice
+    *(f"err:{number}" for number in range(501, 541)),
 )
 WORDS = ("nan", "NaN", "NAN", "None", "NONE", "NaT", "null", "NULL", "nil", "NA")
 OF_NUMBERS = frozenset(word.casefold() for word in (*SIGNS, *WORDS))
