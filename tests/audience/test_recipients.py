@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sms.audience import screening as recipients
 from sms.audience.residence import Geography
 from sms.audience.screening import EXCLUDED_SCHEMA, MANY_ROWS, Reason, Screener
+from sms.audience.source_faults import SourceFaults
 from sms.campaign.definition import Campaign
 from sms.columnar import parquet
 from sms.errors import SourceError
@@ -98,6 +99,8 @@ def test_an_excluded_row_keeps_its_key_and_its_number_as_given():
 ORDER = {
     "no key": ((None, "x", None, "true"), Reason.MISSING_KEY),
     "blank key": (("\u00a0 ", "x", None, "true"), Reason.MISSING_KEY),
+    "a word for no key": (("NULL", "x", None, "true"), Reason.MISSING_KEY),
+    "rounded key": (("1.23E+11", "x", None, "true"), Reason.FLOAT_KEY),
     "long key": (("k" * 256, "x", None, "true"), Reason.OVERSIZED_KEY),
     "no number": (("o", None, None, "true"), Reason.MISSING_MSISDN),
     "landline": (("o", "0123456789", None, "true"), Reason.LANDLINE),
@@ -120,6 +123,34 @@ def test_a_row_is_told_the_first_of_its_reasons(row, reason, together):
     excluded = screened(*batches, stop_list=[msisdn(1)])[-1].excluded
 
     assert excluded.select(["row", "reason"]).to_pylist() == [{"row": 2, "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    "key", [r"\N", "nan", " NaN ", "#N/A", "#N/D", "(null)", "null", "undefined", "inf", "<NA>"]
+)
+def test_a_key_that_spells_none_is_none(key):
+    rows = candidates((key, number(1), "Ana"), ("b", number(2), "Ben"))
+
+    assert screen(rows).excluded.select(["key", "reason"]).to_pylist() == [
+        {"key": key, "reason": Reason.MISSING_KEY}
+    ]
+
+
+@pytest.mark.parametrize("key", ["1.23E+11", "1,23E+11", "1E+11", "-1.2e+100", " 6.1E+08"])
+def test_a_key_that_a_spreadsheet_rounded_is_a_fault_of_the_source(key):
+    rows = candidates((key, number(1), "Ana"), (key, number(2), "Ben"), ("b", number(3), "Zoé"))
+    faults = SourceFaults()
+
+    faults.add(screen(rows).excluded)
+
+    assert [(each.code, each.count) for each in faults.found()] == [("float_key", 2)]
+
+
+@pytest.mark.parametrize(
+    "key", ["12E10", "1E5", "A1E+11", "1E+11B", "Null", "none", "na", "E+", "1"]
+)
+def test_a_key_that_only_looks_like_one_of_these_is_a_key(key):
+    assert screen(candidates((key, number(1), "Ana"))).audience["key"].to_pylist() == [key]
 
 
 def test_the_detail_names_the_country_or_the_column():

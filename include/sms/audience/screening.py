@@ -7,7 +7,7 @@ The candidates are read twice. The survey reads numbers, keys and gaps, and deci
 keeps some 30 bytes a row, however wide the rows are. The split then reads the same rows again and
 separates them. The checks of a row run in this order, and the first failed one is its reason:
 
-1. its key is missing or too long;
+1. its key is missing, rounded by a spreadsheet, or too long;
 2. its number has a fault (`sms.telecom.msisdn.NumberFault`);
 3. its number's country is not enabled for the campaign, or its zone is overseas and the campaign
    excludes overseas, or its postcode is filled and can't be read;
@@ -52,7 +52,7 @@ from sms.calendar.zones import FRANCE
 from sms.columnar import kinds
 from sms.columnar.digests import digest
 from sms.columnar.kinds import WordCounts
-from sms.columnar.nulls import are_nulls
+from sms.columnar.nulls import SPELLINGS, are_nulls
 from sms.columnar.parquet import as_text, placed
 from sms.columnar.text import Flags, Ints, Uint64s, bytes_of, distinct, flags_of, nulls_of
 from sms.columnar.threads import ordered
@@ -87,6 +87,11 @@ class Reason(Coded):
     """Why a candidate gets no message: a code for programs, a sentence for people."""
 
     MISSING_KEY = "missing_key", "the row has no key, so nothing could be joined back to it"
+    FLOAT_KEY = (
+        "float_key",
+        "the key is written in scientific notation and may have lost digits, so nothing could be "
+        "joined back to it: cast the column to text in the query",
+    )
     OVERSIZED_KEY = "oversized_key", f"the key is longer than {LONGEST_KEY} characters"
     MISSING_MSISDN = NumberFault.MISSING.value, NumberFault.MISSING.sentence
     MALFORMED_MSISDN = NumberFault.MALFORMED.value, NumberFault.MALFORMED.sentence
@@ -290,7 +295,8 @@ class Screener:
         numbers = normalise(given[self.msisdn], national=self._reads_national)
         keys = given[self.key]
         code = np.zeros(batch.num_rows, np.int8)
-        _give(code, are_blank(keys), Reason.MISSING_KEY)
+        _give(code, are_blank(keys) | _spell_nulls(keys), Reason.MISSING_KEY)
+        _give(code, _are_rounded(keys), Reason.FLOAT_KEY)
         _give(code, _longer(keys, LONGEST_KEY), Reason.OVERSIZED_KEY)
         _give_faults(code, numbers.reason)
         self._give_national_abroad(code, given)
@@ -904,6 +910,40 @@ def are_blank(column: pa.LargeStringArray) -> Flags:
         shown = pc.replace_substring_regex(column.take(pa.array(suspect)), _UNSEEN, "")
         blank[suspect] = pc.equal(shown, "").to_numpy(zero_copy_only=False)
     return blank
+
+
+def _spell_nulls(keys: pa.LargeStringArray) -> Flags:
+    """Which keys spell a missing value, as programs do."""
+    data, offsets = bytes_of(keys)
+    found = np.zeros(len(keys), np.bool_)
+    sizes = np.diff(offsets)
+    short = np.flatnonzero((sizes > 0) & (sizes <= LONGEST_SPELLING))
+    suspect = short[_NULL_LEADS[data[offsets[short]]]]
+    if suspect.size:
+        found[suspect] = are_nulls(keys.take(pa.array(suspect)))
+    return found
+
+
+LONGEST_SPELLING = 32  # bytes, with spaces around
+_NULL_LEADS = np.zeros(256, np.bool_)
+_NULL_LEADS[[ord(" "), *{text.encode()[0] for text in SPELLINGS}]] = True
+
+
+def _are_rounded(keys: pa.LargeStringArray) -> Flags:
+    """Which keys a spreadsheet or a float rounded, such as 1.23E+11."""
+    data, offsets = bytes_of(keys)
+    found = np.zeros(len(keys), np.bool_)
+    long = np.flatnonzero(np.diff(offsets) >= SHORTEST_ROUNDED)
+    ends = offsets[long + 1]
+    suspect = long[(data[ends - 3] == ord("+")) | (data[ends - 4] == ord("+"))]
+    if suspect.size:
+        rounded = pc.match_substring_regex(keys.take(pa.array(suspect)), _ROUNDED)
+        found[suspect] = flags_of(pc.fill_null(rounded, False))
+    return found
+
+
+SHORTEST_ROUNDED = 5  # bytes: 1E+11
+_ROUNDED = r"^\s*[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}$"
 
 
 def nothing_on_a_phone(column: pa.LargeStringArray) -> Flags:

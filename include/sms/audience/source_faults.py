@@ -17,7 +17,7 @@ from sms.audience.screening import Reason
 
 # Reasons that can be corrected in the query or its tables, unlike facts about recipients.
 OF_THE_SOURCE = (
-    *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.FLOAT_MSISDN),
+    *(Reason.MISSING_KEY, Reason.FLOAT_KEY, Reason.OVERSIZED_KEY, Reason.FLOAT_MSISDN),
     *(Reason.NATIONAL_MSISDN, Reason.FILLER_MSISDN),
     *(Reason.UNREADABLE_POSTCODE, Reason.MISSING_VALUE, Reason.EMPTY_VALUE),
     Reason.OVERSIZED_VALUE,

@@ -32,7 +32,8 @@ WORDS = ("nan", "NaN", "NAN", "None", "NONE", "NaT", "null", "NULL", "nil", "NA"
 OF_NUMBERS = frozenset(word.casefold() for word in (*SIGNS, *WORDS))
 
 _CASES = (str, str.lower, str.upper, str.capitalize, str.title)
-_SPELLINGS = pa.array({*WORDS, *(case(sign) for sign in SIGNS for case in _CASES)}, TEXT)
+SPELLINGS = frozenset({*WORDS, *(case(sign) for sign in SIGNS for case in _CASES)})
+_SPELLINGS = pa.array(SPELLINGS, TEXT)
 
 
 def are_nulls(texts: pa.LargeStringArray) -> Flags:

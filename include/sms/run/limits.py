@@ -16,7 +16,7 @@ from sms.words import are, count
 # Reasons that point to a broken source: the number or key is unusable.
 INVALID = frozenset(
     {
-        *(Reason.MISSING_KEY, Reason.OVERSIZED_KEY, Reason.MISSING_MSISDN),
+        *(Reason.MISSING_KEY, Reason.FLOAT_KEY, Reason.OVERSIZED_KEY, Reason.MISSING_MSISDN),
         *(Reason.MALFORMED_MSISDN, Reason.FLOAT_MSISDN, Reason.TOO_SHORT_MSISDN),
         *(Reason.TOO_LONG_MSISDN, Reason.LANDLINE, Reason.PREMIUM, Reason.NOT_A_MOBILE),
         *(Reason.OVERSEAS_AS_METROPOLITAN, Reason.NATIONAL_MSISDN),
