@@ -303,6 +303,24 @@ MOMENT = [MIDNIGHT_THERE] * 2
             {"x": WORDS},
             "`*` of x (text) and 1.2 can't be worked out: let the query return numbers",
         ),
+        (
+            "{{ x + y }}",
+            {"x": ["90", "5"], "y": ["100", "7"]},
+            "`+` puts x (text, of which much says yes, no or a number) and y (text, of which",
+        ),
+        ("{{ x + y }}", {"x": ["90", "5", "6"], "y": ["1", "2", "n.c."]}, "as 90 and 10 to 9010"),
+        ("{{ x + '10' }}", {"x": ["90", "5"]}, "or write `| float` behind each, or join them"),
+        (
+            "{{ x + y }}",
+            {"x": ["1", "0"], "y": ["0", "0"]},
+            "`+` puts x (text that says yes or no)",
+        ),
+        ("{{ x * 2 }}", {"x": ["90", "5"]}, "`*` repeats x (text, of which"),
+        ("{% if x > y %}a{% endif %}", {"x": ["90", "5"], "y": ["100", "7"]}, "letter by letter"),
+        ("{% if x > '500' %}a{% endif %}", {"x": ["90", "600"]}, "letter by letter"),
+        ("{% if '500' <= x %}a{% endif %}", {"x": ["90", "600"]}, "letter by letter"),
+        ("{% if x is gt '500' %}a{% endif %}", {"x": ["90", "600"]}, "letter by letter"),
+        ("{% if x > 500 %}a{% endif %}", {"x": ["90", "600"]}, "write `| float` behind the column"),
         ("{{ x - y }}", {"x": WORDS, "y": WORDS}, "`-` of x (text) and y (text)"),
         ("{{ 'a' ~ x }}", {"x": YES}, "`~` joins x (a boolean)"),
         ("{{ x.upper() }}", {"x": WHOLE}, "x (a whole number) has no `upper`: use a filter"),
@@ -541,6 +559,16 @@ def test_whole_numbers_of_a_csv_are_codes_where_the_text_takes_them_for_text(tex
 def test_one_letter_alone_is_no_yes_and_no() -> None:
     with pytest.raises(BadCampaign, match="asks whether it is filled"):
         rendered("{% if x %}a{% else %}b{% endif %}", candidates(x=["F", "F"]))
+
+
+def test_one_cell_that_is_no_number_puts_no_others_together() -> None:
+    points, bonus = ["90", "5", "6"], ["100", "7", "n.c."]
+    with pytest.raises(BadCampaign, match="join them with `~`"):
+        of_a_csv("{{ x + y }}", x=points, y=bonus)
+
+    assert of_a_csv("{{ x ~ y }}", x=points, y=bonus) == ["90100", "57", "6n.c."]
+    assert of_a_csv("{{ x + 1 }} {{ y + ' pts' }}", x=points, y=bonus)[0] == "91 100 pts"
+    assert of_a_csv("{{ x + (y | float(0)) }}", x=points, y=bonus) == ["190", "12", "6"]
 
 
 def test_a_csv_s_spelling_stays_in_logic_too() -> None:

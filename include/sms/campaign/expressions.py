@@ -286,6 +286,8 @@ class _Kinds:
                     yield from self._unlike(left, right, orders=True)
             else:
                 yield from self._unlike(left, right, orders=operand.op in _ORDERS)
+                if operand.op in _ORDERS:
+                    yield from self._spelt(left, right)
             left = right
 
     def _unlike(self, left: nodes.Node, right: nodes.Node, *, orders: bool) -> Iterator[str]:
@@ -295,10 +297,45 @@ class _Kinds:
         what = "can't be worked out" if orders else "is never true"
         yield (
             f"{self._noun(left)} is compared with {self._noun(right)}, which {what}: "
-            f"{self._cure(left, right)}"
+            f"{self._cure(left, right, orders=orders)}"
         )
 
-    def _cure(self, left: nodes.Node, right: nodes.Node) -> str:
+    def _spelt(self, left: nodes.Node, right: nodes.Node) -> Iterator[str]:
+        """Yield a comparison by order of numbers that are texts: "90" is more than "100"."""
+        sides = (left, right)
+        if all(self.of(side) in _TEXTS for side in sides) and any(map(self._is_mixed, sides)):
+            yield (
+                f"{self._noun(left)} is compared with {self._noun(right)} letter by letter, so "
+                "that 90 is more than 100: let the query return numbers, or write `| float` behind "
+                "each"
+            )
+
+    def _is_mixed(self, node: nodes.Node) -> bool:
+        return isinstance(node, nodes.Name) and self.of(node) is ValueKind.MIXED
+
+    def _joined(self, node: nodes.BinExpr) -> Iterator[str]:
+        """Yield a `+` or `*` that joins or repeats numbers that are texts."""
+        left, right = node.left, node.right
+        if isinstance(node, nodes.Add):
+            both = all(
+                isinstance(side, nodes.Name) or _spells_number(side) for side in (left, right)
+            )
+            wrong = both and any(map(self._may_count, (left, right)))
+            does = f"puts {self._noun(left)} and {self._noun(right)} together, as 90 and 10 to 9010"
+        else:
+            wrong = isinstance(node, nodes.Mul) and self._may_count(left)
+            does = f"repeats {self._noun(left)}, as 90 to 9090"
+        if wrong:
+            join = ", or join them with `~`" if isinstance(node, nodes.Add) else ""
+            yield (
+                f"`{_SIGNS[type(node)]}` {does}: let the query return numbers, or write `| float` "
+                f"behind each{join}"
+            )
+
+    def _may_count(self, node: nodes.Node) -> bool:
+        return isinstance(node, nodes.Name) and self.of(node) in (ValueKind.YES_NO, ValueKind.MIXED)
+
+    def _cure(self, left: nodes.Node, right: nodes.Node, *, orders: bool) -> str:
         for column, constant in ((left, right), (right, left)):
             if not isinstance(constant, nodes.Const):
                 continue
@@ -308,6 +345,8 @@ class _Kinds:
             if kind is ValueKind.BOOLEAN:
                 name = column.name if isinstance(column, nodes.Name) else "it"
                 return f"write `if {name}` or `if not {name}`"
+            if kind in _TEXTS and orders and not isinstance(value, str):
+                return "let the query return a number, or write `| float` behind the column"
             if kind in _TEXTS and not isinstance(value, str):
                 return "let the query return a number, or compare with a text in quotes"
             if kind in (ValueKind.DATE, ValueKind.TIMESTAMP):
@@ -324,6 +363,7 @@ class _Kinds:
             or (sign == "+" and other in _TEXTS)
             or (sign == "*" and other is ValueKind.INTEGER)
         ):
+            yield from self._joined(node)
             return
         if one in (ValueKind.DATE, ValueKind.TIMESTAMP) and other is one and sign == "-":
             return
@@ -391,6 +431,10 @@ def _are_alike(one: ValueKind, other: ValueKind, *, orders: bool) -> bool:
     if {one, other} == {ValueKind.YES_NO, ValueKind.BOOLEAN}:
         return not orders
     return one is other
+
+
+def _spells_number(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Const) and isinstance(node.value, str) and _is_number(node.value)
 
 
 def _is_number(text: str) -> bool:
