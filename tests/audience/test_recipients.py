@@ -481,6 +481,9 @@ def test_of_several_such_columns_each_counts():
         ),
         *("SMS_SUBSCRIPTION_STATUS", "subscription_status", "subscribed", "sms_marketing_state"),
         *("marketing_permission", "pref_sms", "toestemming", "uitgeschreven_op", "Abmeldung"),
+        *("stop_pub", "STOP-mail", "stop_prospection", "stop_appel", "exclu_sms", "sms_excluded"),
+        *("mute_sms", "interdit_sms", "interdiction", "sollicitable", "non_sollicite", "no_call"),
+        *("recevoir_sms", "wants_sms", "sms_flag", "sms_opt", "accepte_sollicitation"),
     ],
 )
 def test_a_column_that_may_mean_opted_out_is_refused_with_what_to_write(name):
@@ -495,6 +498,7 @@ ANYTHING += ["subscription_name", "subscription_end", "abonnement", "numero_abon
 ANYTHING += ["exclusive_offer", "exclusivite", "sms_count", "accepted_at", "state", "etat_commande"]
 ANYTHING += ["marketing_name", "preferred_store", "refund", "description", "inscription", "canal"]
 ANYTHING += ["store", "points", "public", "block_number", "contact_name", "promo_sms"]
+ANYTHING += ["interdit_bancaire", "derniere_sollicitation", "no_contact", "stop_count", "envoi_sms"]
 
 
 @pytest.mark.parametrize("name", ANYTHING)
@@ -529,8 +533,11 @@ def test_a_column_of_countries_is_none_of_dialling_codes(name):
 
 POSTCODES = ["postcode", "Postcode", "post_code", "POST-CODE", "code_postal", "CODEPOSTAL", "zip"]
 POSTCODES += ["zip_code", "ZIP", "postal_code", "cp", "plz", "postcodes", "code_postale"]
-POSTCODES += ["customer_postcode", "code_postal_client", "home_zip", "postcode_1"]
+POSTCODES += ["customer_postcode", "code_postal_client", "home_zip", "postcode_1", "dept"]
+POSTCODES += ["departement", "Département", "code_departement", "code_insee", "code_commune"]
+POSTCODES += ["shipping_zip", "cp_livraison", "departement_residence"]
 ORDINARY = ["promo_code", "cost_code", "code", "store_postcode", "code_postal_magasin", "zipped"]
+ORDINARY += ["store_departement", "department", "region", "dept_name"]
 ORDINARY += ["post", "postal", "passcode", "country_code", "position", "pickup_code", "ville"]
 
 

@@ -18,6 +18,7 @@ OPT_OUT_WORDS = (
     *("listenoire", "listerouge", "repoussoir", "suppress", "supprim", "stopsms", "smsstop"),
     *("stoplist", "stopped", "donot", "dontc", "nepas", "neplus", "refussms", "refuspub"),
     *("consent", "pasdesms", "sanssms"),
+    *("sollicitable", "prospectable", "nonsollicit", "nocall", "acceptesollicit", "accepteoffre"),
     *("rgpd", "gdpr", "bloctel", "pacitel", "robinson", "newsletter", "joignable", "contactable"),
     *("reachable", "revok", "revoqu", "withdrawn", "decede", "deceased", "datedeces"),
     *("afmeld", "afgemeld", "uitgeschreven", "uitschrijv", "toestemming"),
@@ -25,13 +26,15 @@ OPT_OUT_WORDS = (
 )
 # Short words, which also occur inside other words.
 OPT_OUT_ALONE = re.compile(
-    r"(?:date|is|has|est|flag)?(?:stop|refus\w*|exclu(?:s|re|ded?|sions?)?|aexclure|dn[cd]|np[cd]"
+    r"(?:date|is|has|est|flag|sms)?(?:stop|interdi(?:t|ts|te|ction)|refus\w*"
+    r"|exclu(?:s|re|ded?|sions?)?|aexclure|dn[cd]|np[cd]"
     r"|muted?|abonnee?s?|subscribed|deces|(?:statut|etat)abonnement|subscription(?:status|state))"
-    r"(?:date|at|le|on|flag|marketing|com\w*)?"
+    r"(?:date|at|le|on|flag|sms|marketing|com\w*|pub\w*|mails?|all|tout|contact|tel\w*|call|appels?"
+    r"|prospection|demarchage|relances?)?"
 )
 _CHANNEL = r"(?:sms|textos?|marketing|prospection|demarchage|pub(?:licites?)?$|commerciaux)"
 _WHETHER = (
-    r"(?:accept(?:e|s|ed)?|accord|allow(?:s|ed)?|autorise?s?|autorisation|permission|can|may|ok|no|non"
+    r"(?:accept(?:e|s|ed)?|recevoir|recoit|receives?|wants?|souhaite|flag|opt|accord|allow(?:s|ed)?|autorise?s?|autorisation|permission|can|may|ok|no|non"
     r"|pas|sans|abonnee?s?|abonnement|subscri(?:bed|ber|ption)|pref\w*|stat(?:e|us|ut)|etat)"
 )
 WHETHER_A_CHANNEL = re.compile(
@@ -39,6 +42,11 @@ WHETHER_A_CHANNEL = re.compile(
 )
 POSTCODE_NAMES = ("postcode", "postalcode", "codepostal", "zipcode")
 POSTCODE_WORDS = (*POSTCODE_NAMES, "codpostal", "postleitzahl", "plz", "zip", "cp")
+# Departments and communes, whose codes begin like postcodes.
+AREA_WORDS = (
+    *("departement", "dept", "codedept", "codedepartement", "numdept", "numerodepartement"),
+    *("insee", "codeinsee", "codecommune"),
+)
 # For numbers in two columns, the column of the country's code.
 DIALLING = re.compile(
     r"(?:tel\w*|phone|mobile|msisdn|sms|country|pays|numero)?"
@@ -55,7 +63,8 @@ COUNTRY = re.compile(
 # Prefixes that mean the recipient; another owner's column, such as a store's, is an ordinary one.
 OWNERS = (
     *("customer", "client", "user", "contact", "person", "personne", "member", "membre"),
-    *("recipient", "home", "domicile", "address", "adresse"),
+    *("recipient", "home", "domicile", "address", "adresse", "residence"),
+    *("shipping", "billing", "delivery", "livraison", "facturation"),
 )
 
 
@@ -89,10 +98,10 @@ def means_country(name: str) -> bool:
 
 
 def means_postcode(name: str) -> bool:
-    """Whether a column is the recipients' postcode; `cost_code` and `store_postcode` are not."""
+    """Whether a column is the recipients' postcode or department; `store_postcode` is not."""
     letters = _without_owner(name)
     near = get_close_matches(letters, POSTCODE_NAMES, cutoff=0.9)
-    return letters in POSTCODE_WORDS or bool(near)
+    return letters in POSTCODE_WORDS or letters in AREA_WORDS or bool(near)
 
 
 def alike(name: str, present: Sequence[str]) -> str | None:
