@@ -18,6 +18,11 @@ def are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def have(number: int) -> str:
+    """The verb of what a number of things have."""
+    return "has" if number == 1 else "have"
+
+
 def duration(length: timedelta) -> str:
     """A duration in its two largest units; fractions of a second are dropped."""
     left = round(abs(length.total_seconds()))

@@ -449,7 +449,7 @@ def test_characters_that_nothing_stands_for_follow_the_campaigns_policy():
     assert texts(rendered("{{ a }}", rows)) == ["Zoé", "??"]
     excluded = rendered("{{ a }}", rows, unsupported="exclude")
     assert exclusions(excluded) == [("k1", Reason.UNSUPPORTED_CHARACTERS, "U+4E2D U+6751")]
-    with pytest.raises(SourceError, match=r"1 texts .*U\+4E2D") as raised:
+    with pytest.raises(SourceError, match=r"1 text .*U\+4E2D") as raised:
         rendered("{{ a }}", rows, unsupported="refuse")
     assert "中" not in str(raised.value)
 
@@ -595,7 +595,9 @@ def test_in_utf_8_such_a_row_goes_out():
 
 
 def test_refuse_refuses_a_run_for_what_the_encoding_lacks():
-    with pytest.raises(SourceError, match=r"1 texts of .* encoding iso-8859-1 lacks \(U\+20AC\)"):
+    with pytest.raises(
+        SourceError, match=r"1 text of .* has characters .* encoding iso-8859-1 lacks \(U\+20AC\)"
+    ):
         rendered("{{ name }}", audience(name=["5 €", "x"]), **LATIN, unsupported="refuse")
 
 

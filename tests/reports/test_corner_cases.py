@@ -93,7 +93,7 @@ def test_one_line_of_another_encoding_changes_no_other():
     report = read_replies(io.BytesIO(utf8 + cp1252 + utf8), ReportKind.SMSMO)
 
     assert report.rows["message"].to_pylist() == ["été", "été", "été"]
-    assert report.warnings == ("1 fields are not UTF-8 and were read as cp1252",)
+    assert report.warnings == ("1 field not in UTF-8, read as cp1252",)
 
 
 MEASURED = """

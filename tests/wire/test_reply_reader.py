@@ -282,7 +282,7 @@ def test_texts_that_are_not_utf_8_are_read_as_cp1252_and_told():
     report = read(row.encode("cp1252") + row.encode())
 
     assert report.rows["message"].to_pylist() == ["Arrêté", "Arrêté"]
-    assert report.warnings == ("1 fields are not UTF-8 and were read as cp1252",)
+    assert report.warnings == ("1 field not in UTF-8, read as cp1252",)
 
 
 def test_an_empty_file_has_no_rows_yet():

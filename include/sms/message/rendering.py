@@ -43,6 +43,7 @@ from sms.telecom import gsm
 from sms.telecom.gsm import Cleaned, Unsupported
 from sms.wire import send_file
 from sms.wire.send_file import DelimiterInText
+from sms.words import count, have
 
 Lengths: TypeAlias = npt.NDArray[np.int32]
 Group: TypeAlias = tuple[str, str, int]  # country, variant or "", SMS of each message
@@ -331,10 +332,11 @@ class Renderer:
         unsent = np.flatnonzero(rows & verdicts.kept)
         if self.unsupported == "refuse" and unsent.size:
             codes = sorted({code for each in codes_of(unsent) for code in each})
+            texts = f"{count(len(unsent), 'text')} of {self.template.path} {have(len(unsent))}"
             raise SourceError(
-                f"{len(unsent)} texts of {self.template.path} hold characters that the gateway's "
-                f"encoding {self.encoding} lacks ({', '.join(codes[:10])}): correct the source, "
-                "or let the campaign say `unsupported_characters: exclude`"
+                f"{texts} characters that the gateway's encoding {self.encoding} lacks "
+                f"({', '.join(codes[:10])}): correct the source, or let the campaign say "
+                "`unsupported_characters: exclude`"
             )
         verdicts.exclude(
             rows,
@@ -344,10 +346,11 @@ class Renderer:
 
     def _refusal(self, texts: pa.Array) -> str:
         unknown = sorted({code for text in texts.to_pylist() for code in gsm.unknown_in(text)})
+        found = f"{count(len(texts), 'text')} of {self.template.path} {have(len(texts))}"
         return (
-            f"{len(texts)} texts of {self.template.path} hold characters that GSM 03.38 has "
-            f"nothing for ({', '.join(unknown[:10])}): correct the source, or let the campaign "
-            "say `unsupported_characters: replace` or `unsupported_characters: exclude`"
+            f"{found} characters that GSM 03.38 has nothing for ({', '.join(unknown[:10])}): "
+            "correct the source, or let the campaign say `unsupported_characters: replace` or "
+            "`unsupported_characters: exclude`"
         )
 
     def _exclude_long(self, draft: "_Draft", segments: Lengths, verdicts: "_Verdicts") -> None:

@@ -17,6 +17,7 @@ from sms.ledger.ledger import Ledger
 from sms.ledger.records import KeptRun
 from sms.ledger.states import OVER, State
 from sms.wire.names import ReportKind, ReportName
+from sms.words import count
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,13 @@ def expire_runs(root: Any, ledger: Ledger, keep: timedelta, now: datetime) -> Ru
             if all(ledger.submissions.get(stem).state in OVER for stem in run.stems):
                 remove(folder)
                 folders += 1
-    log.info("%d run folders deleted", folders)
+    log.info("%s deleted", count(folders, "run folder"))
     if called_off:
         log.warning("called off, as their hour is too long ago: %s", ", ".join(called_off))
     if unknown:
-        log.warning("%d folders in %s belong to no run of the ledger: check them", unknown, root)
+        log.warning(
+            "%s in %s of no run that the ledger knows: check", count(unknown, "folder"), root
+        )
     return RunsExpired(folders, tuple(called_off), unknown)
 
 
@@ -85,7 +88,7 @@ def expire_archive(archive: Any, ledger: Ledger, keep: timedelta, now: datetime)
             if owner is None or owner.state in OVER:
                 remove(folder)
                 expired += 1
-    log.info("%d reports deleted from the archive", expired)
+    log.info("%s deleted from the archive", count(expired, "report"))
     return expired
 
 
@@ -128,7 +131,7 @@ def expire_personal_data(
     )
     if hash_stop_list:
         erased["hashed"] = _hash(ledger, before, portion)
-        log.info("%d numbers of the stop list were hashed", erased["hashed"])
+        log.info("New hashes in the stop list: %s", count(erased["hashed"], "number"))
     return erased
 
 

@@ -41,6 +41,7 @@ from sms.reports.collection import (
 )
 from sms.settings import UNREAD, Settings
 from sms.wire.names import ARRIVED, Phase, ReportKind, ReportName, phase_of, reports_on, stem_of
+from sms.words import count, duration
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +187,10 @@ def _is_whole(report: _Report, ledger: Ledger, settings: Settings, now: datetime
     missing = ledger.submissions.reconcile(report.owner.stem).missing
     if missing and unchanged < settings.incomplete_report_retention:
         log.warning(
-            "%s does not cover %d messages: it stays until it does, or is unchanged for %d days",
-            *(report.file.name, missing, settings.incomplete_report_retention.days),
+            "%s does not cover %s: it stays until it does, or is unchanged for %s",
+            report.file.name,
+            count(missing, "message"),
+            duration(settings.incomplete_report_retention),
         )
         return False
     return True
@@ -357,4 +360,4 @@ def _log(cleared: Cleared) -> None:
         if names:
             log.info("%d %s: %s", len(names), what, ", ".join(names))
     if cleared.strange:
-        log.info("%d files at the gateway belong to other senders", cleared.strange)
+        log.info("Of other senders at the gateway: %s", count(cleared.strange, "file"))

@@ -59,6 +59,7 @@ from sms.wire.report_rows import (
     row_by_rfc,
 )
 from sms.wire.stop_words import Asks, asks_to_stop, may_become_stop, speaks_of_stop
+from sms.words import count, have
 
 LONGEST_MOMENT = 40  # characters of a DATE or an HOUR
 ANOTHER_INSIDE = "holds another row behind a line end that is a bare CR"
@@ -270,9 +271,9 @@ class _Reader:
             return
         for unreadable in self.unreadable:
             for first in unreadable.slice(0, 1).to_pylist():
-                count = sum(table.num_rows for table in self.unreadable)
+                lines = sum(table.num_rows for table in self.unreadable)
                 raise ReportUnreadable(
-                    f"none of its {count} lines can be read as a row; line {first['line']} "
+                    f"none of {count(lines, 'line')} can be read as a row; line {first['line']} "
                     f"{first['reason']}"
                 )
 
@@ -311,7 +312,7 @@ class _Reader:
     def warnings(self) -> Iterator[str]:
         """Yield warnings as sentences, without any recipient's text."""
         if self.cp1252:
-            yield f"{self.cp1252} fields are not UTF-8 and were read as cp1252"
+            yield f"{count(self.cp1252, 'field')} not in UTF-8, read as cp1252"
 
     def report(self, rows: pa.Table | None = None) -> Report:
         """The report, after all rows are read."""
@@ -405,9 +406,10 @@ class Replies(_Reader):
     def warnings(self) -> Iterator[str]:
         yield from super().warnings()
         if self.short:
-            yield f"{self.short} rows have fewer than 5 fields"
+            yield f"{count(self.short, 'row')} {have(self.short)} fewer than 5 fields"
         if self.undated:
-            yield f"{self.undated} rows have a date or an hour in a format that is not known"
+            rows = f"{count(self.undated, 'row')} {have(self.undated)}"
+            yield f"{rows} a date or an hour in a format that is not known"
 
 
 def _without_behind(fields: Sequence[bytes]) -> Sequence[bytes]:
@@ -559,9 +561,11 @@ class Deliveries(_Reader):
 
     def warnings(self) -> Iterator[str]:
         yield from super().warnings()
-        for code, count in self.codes.most_common(5):
+        for code, rows in self.codes.most_common(5):
             name = "that is no number" if code is None else str(code)
-            yield f"{count} rows have an IDSTATUS {name}, whose meaning is not known"
+            yield (
+                f"{count(rows, 'row')} {have(rows)} an IDSTATUS {name}, whose meaning is not known"
+            )
 
 
 IDSTATUS = re.compile(rb"\d{1,4}")

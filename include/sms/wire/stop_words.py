@@ -40,7 +40,7 @@ FORM = re.compile(
     r"|haret(?:e[rsz]?|ons)?|arte[rz]|(?:d[sz]|de[sz]?)ab[on]\w*|de[sz]?in?scri\w*|de[sz]?incri\w*"
     r"|unsub\w*|unsuscri\w*"
 )
-# Words that people write next to a form without a space, as in "STOPPUB", whose second p is the first.
+# Words that people write next to a form without a space. "STOPPUB" has one p for two.
 GLUE = (
     r"(?:merci|svp|stp|vp|please|plz|bonjour|bjr|sms|textos?|mesages?|msg|mails?|spams?|pubs?"
     r"|publicites?|promos?|ofres?|envois?|contacts?|marketing|newsleters?|infos?|tel|apels?|tout|tous"
