@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sms.audience.table_files import TableFile
 from tests.command_line import sms, sms_as_a_process
 from tests.disks import small_disk
 from tests.offline.preparing import AT, prepared
@@ -95,6 +96,23 @@ def test_csv_and_parquet_give_the_same_bytes_again_and_again(
     assert first == again == parquet
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == sorted([first["files"][0]["name"], "excluded.csv", "summary.json"])
+
+
+def test_what_is_only_judged_is_read_once(campaign, recipients, stop_list, tmp_path, monkeypatch):
+    rows = [(*COLUMNS, "country", "opted_out"), *((*row, "FR", "no") for row in PEOPLE)]
+    recipients.write_text("".join(f"{'|'.join(map(str, row))}\n" for row in rows))
+    asked: list[set[str]] = []
+    whole = TableFile.batches
+
+    def watched(file, columns=None, *more, **named):
+        if file.path == recipients:
+            asked.append({*columns})
+        return whole(file, columns, *more, **named)
+
+    monkeypatch.setattr(TableFile, "batches", watched)
+    prepared(campaign, recipients, stop_list, tmp_path / "out")
+
+    assert asked == [{*COLUMNS, "country", "opted_out"}, {*COLUMNS}]
 
 
 @pytest.mark.parametrize("settings", ["", "key: customer\nmsisdn: phone\n"], ids=["own", "named"])

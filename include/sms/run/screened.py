@@ -113,8 +113,14 @@ class ScreenedCandidates:
         return self.survey.screener.audience_schema(self.survey.kinds)
 
     def screenings(self, watch: Watch = unwatched, stage: str = "rendering") -> Iterator[Making]:
-        """Read all rows again, batch by batch; each result screens its batch when it is called."""
-        rows = self.candidates.batches(self.columns, encoded=self.survey.screener.encodable)
+        """Read all rows again, batch by batch; each result screens its batch when it is called.
+
+        Columns that only the survey needs, such as countries, are not read again.
+        """
+        asked = self.survey.screener
+        needed = {asked.key, asked.msisdn, *asked.carried}
+        columns = [name for name in self.columns if name in needed]
+        rows = self.candidates.batches(columns, encoded=asked.encodable)
         seen = _watched(stage, rows, self.survey.candidates, watch)
         for stretch in self.survey.stretches(seen):
             yield partial(self.survey.part, stretch)
