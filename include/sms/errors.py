@@ -353,7 +353,7 @@ class ReportMisnamed(SmsError):
             else "rename it at the gateway as the provider's page does, or remove it"
         )
         return (
-            f"it begins like {self.kind} and has no report's name, so it is not read, "
+            f"it is named like {self.kind} and has no report's name, so it is not read, "
             f"and the provider deletes it after a month. Ask {SUPPORT} what it is; {stopped}"
         )
 

@@ -42,7 +42,7 @@ from sms.errors import (
     GatewayUnreachable,
     UploadRefused,
 )
-from sms.wire.names import Phase, ReportName
+from sms.wire.names import Phase, ReportName, announces_report
 from sms.words import shown
 from sms_airflow import logging_in
 from sms_airflow.sizes import measured, measured_by
@@ -123,13 +123,14 @@ class SftpGateway:
                     _name(entry.filename, mode), self._size(folder, entry), _moment(entry.st_mtime)
                 )
                 for entry in _entries(self._client, self._folders[folder])
-                if not stat.S_ISDIR(mode := _mode(entry.st_mode, entry.longname))
+                if _is_listed(entry.filename, mode := _mode(entry.st_mode, entry.longname))
             ]
         return found
 
     def _size(self, folder: Folder, entry: paramiko.SFTPAttributes) -> int:
         """A file's size; measured by reading if the server gives none and it matters."""
-        if entry.st_size is None and _size_matters(entry.filename):
+        mode = _mode(entry.st_mode, entry.longname)
+        if entry.st_size is None and not stat.S_ISDIR(mode) and _size_matters(entry.filename):
             return measured(self._client, self._path(folder, entry.filename))
         return entry.st_size or 0
 
@@ -258,6 +259,14 @@ def _mode(mode: int | None, longname: str | None) -> int:
     """A file's mode; without one, its type by the first letter of `longname`; 0 for unknown."""
     kinds = {"-": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK, "p": stat.S_IFIFO}
     return kinds.get((longname or "")[:1], 0) if mode is None else mode
+
+
+def _is_listed(name: str, mode: int) -> bool:
+    """Whether an entry is listed: a directory only if its name is like a report's.
+
+    Its contents are not read, and may be STOPs.
+    """
+    return not stat.S_ISDIR(mode) or announces_report(name)
 
 
 def _size_matters(name: str) -> bool:
@@ -410,10 +419,10 @@ class SftpWatch:
         for entry in await self._entries(account, folder):
             name, longname = _decoded(_raw(entry.filename)), _decoded(_raw(entry.longname or b""))
             mode, size = _mode(entry.attrs.permissions, longname), entry.attrs.size
-            if stat.S_ISDIR(mode) or name in (".", ".."):
+            if not _is_listed(name, mode) or name in (".", ".."):
                 continue
             file = RemoteFile(_name(name, mode), size or 0, _moment(entry.attrs.mtime))
-            if size is None and _size_matters(name):
+            if size is None and not stat.S_ISDIR(mode) and _size_matters(name):
                 where = await self._path(account, folder)
                 unsized.append(self._measured(file, where + b"/" + _raw(entry.filename)))
             else:

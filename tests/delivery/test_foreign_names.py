@@ -75,7 +75,9 @@ def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk:
     with wiring.gateway() as session:
         brought = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
         assert [each.opt_outs for each in brought if each.name.startswith("STOP")] == [1]
-        with pytest.raises(HousekeepingUnfinished, match=r"pring\.csv: it begins like ACK") as told:
+        with pytest.raises(
+            HousekeepingUnfinished, match=r"pring\.csv: it is named like ACK"
+        ) as told:
             clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
         assert "1 file to check, everything else is done" in str(told.value)
 
@@ -104,7 +106,7 @@ def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk
 
     with wiring.gateway() as session:
         assert f"{STEM}.done" not in [file.name for file in session.listing(Folder.SEND)]
-        with pytest.raises(ReportsFailed, match=r"no regular file\): it begins like STOP"):
+        with pytest.raises(ReportsFailed, match=r"no regular file\): it is named like STOP"):
             collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
 
 
@@ -119,6 +121,10 @@ def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk
         "stop.csv",
         "SMSMO 12345.csv",
         "SMSMO-12345-20270302-1000-spring.csv\n",
+        "12345-STOP-20270302-1000-spring.csv",
+        "Copie de STOP-12345-20270302-1000-spring.csv",
+        "ACK-STOP-12345.csv",
+        "mtarget_smsmo.csv",
     ],
 )
 def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
@@ -133,6 +139,42 @@ def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
     assert "\n" not in str(told.value)
     assert "has no report's name" in str(told.value)
     assert told.value.retryable
+
+
+@pytest.mark.parametrize("name", ["STOP-12345-20270302-1000-spring.csv", "STOP", "SMSMO_2027"])
+def test_a_directory_that_may_hold_stops_is_told_at_once(
+    gateway: Gateway, desk: Desk, name: str
+) -> None:
+    inside = gateway.home / "Report" / name
+    inside.mkdir()
+    (inside / "STOP-12345-20270302-1000-spring.csv").write_bytes(b"+33639980001;;;STOP;\r\n")
+
+    async def watched() -> list[str]:
+        account = wiring.account()
+        async with watching(account) as watch:
+            return [file.name for file in await watch.listing(account, Folder.REPORT)]
+
+    with wiring.gateway() as session, pytest.raises(ReportsFailed) as told:
+        collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+
+    assert f"{name} (no regular file): it is named like" in str(told.value)
+    assert asyncio.run(watched()) == [f"{name} (no regular file)"]
+
+
+def test_a_name_that_says_nothing_of_reports_is_told_each_night(
+    gateway: Gateway, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("blacklist-12345.csv", "désabonnés.csv"):
+        gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
+    (gateway.home / "Report" / "a folder").mkdir()
+
+    with wiring.gateway() as session, caplog.at_level("WARNING"):
+        clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+
+    assert (
+        "Not read, as the name is not a report's: 2 files in Report (blacklist-12345.csv, "
+        "désabonnés.csv). Ask support@mtarget.fr"
+    ) in caplog.text
 
 
 @pytest.mark.parametrize("hour", ["100530", "10", "1000"])

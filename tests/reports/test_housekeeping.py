@@ -524,10 +524,10 @@ def test_a_delivery_report_under_no_name_of_one_is_told(home, gateway, later, ac
 
     home.collect_replies()
     [at_once] = [each for each in caplog.records if each.levelname == "ERROR"]
-    with pytest.raises(HousekeepingUnfinished, match="begins like ACK") as told:
+    with pytest.raises(HousekeepingUnfinished, match="named like ACK") as told:
         clear(home)
 
-    assert at_once.message.startswith(f"{odd}: it begins like ACK")
+    assert at_once.message.startswith(f"{odd}: it is named like ACK")
 
     assert odd in str(told.value)
 

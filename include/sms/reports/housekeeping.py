@@ -6,7 +6,7 @@ Files that need an operator are listed in an error at the end, after all other w
 """
 
 import logging
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from sms import remedies
 from sms.delivery.gateway import Folder, Gateway, RemoteFile
 from sms.delivery.upload import Look, contradiction
 from sms.errors import (
+    SUPPORT,
     GatewayError,
     GatewayUnreachable,
     HousekeepingUnfinished,
@@ -40,8 +41,17 @@ from sms.reports.collection import (
     unchanged_for,
 )
 from sms.settings import UNREAD, Settings
-from sms.wire.names import ARRIVED, Phase, ReportKind, ReportName, phase_of, reports_on, stem_of
-from sms.words import count, duration
+from sms.wire.names import (
+    ARRIVED,
+    Phase,
+    ReportKind,
+    ReportName,
+    announces_report,
+    phase_of,
+    reports_on,
+    stem_of,
+)
+from sms.words import count, duration, listed, shown
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +127,7 @@ def clean_gateway(
     sent, strange = _clear_send(owned, gateway, settings, reported, now)
     closed = tuple(_close(gateway, ledger, settings, now))
     cleared = Cleared(tuple(deleted), sent, closed, strange + len(listing) - len(reports))
-    _log(cleared)
+    _log(cleared, sorted(file.name for file in listing if not announces_report(file.name)))
     # Misnamed STOPs and replies are reported by `collect_replies`.
     strangers = misnamed(listing, {ReportKind.ACK})
     failed = {name for name, _ in failures}
@@ -351,7 +361,7 @@ def _unfinished(
     return HousekeepingUnfinished((*problems, *unread), retryable)
 
 
-def _log(cleared: Cleared) -> None:
+def _log(cleared: Cleared, unknown: Sequence[str]) -> None:
     for what, names in (
         ("deleted in Report", cleared.reports),
         ("deleted in Send", cleared.sent),
@@ -361,3 +371,8 @@ def _log(cleared: Cleared) -> None:
             log.info("%d %s: %s", len(names), what, ", ".join(names))
     if cleared.strange:
         log.info("Of other senders at the gateway: %s", count(cleared.strange, "file"))
+    if unknown:
+        log.warning(
+            "Not read, as the name is not a report's: %s in Report (%s). Ask %s what is in there",
+            *(count(len(unknown), "file"), listed(map(shown, unknown)), SUPPORT),
+        )

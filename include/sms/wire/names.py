@@ -22,8 +22,8 @@ REPORT_NAME = re.compile(
     r"(ACK|STOP|SMSMO)-([A-Za-z0-9]{5})-(\d{8})-(\d{2,6})-([A-Za-z0-9]{1,20})\.csv(\.gz)?",
     ANY_CASE,
 )
-# Files that begin like a report and have another name, for whatever reason.
-LIKE_REPORT = re.compile(r"[^A-Za-z0-9]*(ACK|STOP|SMSMO)(?![A-Za-z])", ANY_CASE)
+# Files with a report's word in another name, for whatever reason.
+LIKE_REPORT = re.compile(r"(?<![A-Za-z])(ACK|STOP|SMSMO)(?![A-Za-z])", ANY_CASE)
 
 
 class Phase(StrEnum):
@@ -138,8 +138,18 @@ def is_compressed(name: str) -> bool:
 
 def misnamed_report(name: str) -> ReportKind | None:
     """The kind of a report with an invalid name; None for a valid name or another file."""
-    match = LIKE_REPORT.match(name)
-    return ReportKind(match[1].upper()) if match and ReportName.parse(name) is None else None
+    if ReportName.parse(name) is not None:
+        return None
+    words = {word.upper() for word in LIKE_REPORT.findall(name)}
+    return next((kind for kind in _STOPS_FIRST if kind in words), None)
+
+
+_STOPS_FIRST = (ReportKind.STOP, ReportKind.SMSMO, ReportKind.ACK)
+
+
+def announces_report(name: str) -> bool:
+    """Whether a name is a report's, valid or not."""
+    return ReportName.parse(name) is not None or misnamed_report(name) is not None
 
 
 def phase_of(name: str, stem: str) -> Phase | None:
