@@ -3,7 +3,10 @@
 import shutil
 from datetime import timedelta
 
+import pyarrow as pa
+
 from sms import clock
+from sms.audience.opt_out_files import MOMENT
 from sms.audience.screening import SENTENCES, Reason
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
@@ -64,6 +67,14 @@ def test_counts_come_first_then_samples_then_tables(desk: Desk) -> None:
     wanted = ["# ", "## Samples", "## Limits", "## Recipients", "## Length", "## Files"]
     assert [title[:12].rstrip() for title in titles[1:]] == [each[:12] for each in wanted[1:]]
     assert told.index("**Messages:** 2") < told.index("## Samples")
+
+
+def test_a_review_says_how_long_the_stop_list_was(desk: Desk) -> None:
+    opt_out = {"msisdn": [33639980001], "opted_out_at": pa.array([None], MOMENT), "message": ["a"]}
+    desk.ledger.stop_list.add(pa.table(opt_out), source="stop_report", stem="SEND-x")
+    desk.prepare(numbers(2))
+
+    assert "- **Stop list:** 1 number at the time of screening" in review(desk, "one")
 
 
 def test_a_first_run_without_limits_says_nothing_of_them(desk: Desk) -> None:

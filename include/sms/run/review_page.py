@@ -62,7 +62,7 @@ def counts_page(
     variant. `ends` is when the last message of each file is expected to leave, `reasons` the reason
     for each file's hour, by stem.
     """
-    run = summary.run
+    run, stops = summary.run, count(summary.stop_list_size or 0, "number")
     lines = [
         f"# {title}",
         "",
@@ -73,7 +73,7 @@ def counts_page(
         f"{_compared(summary.audience, earlier)}",
         f"- **Cost:** {_cost_text(cost)}",
         f"- **Balance:** {_balance_text(balance)}",
-        f"- **Stop list:** {_count(summary.stop_list_size or 0)} numbers at the time of screening",
+        f"- **Stop list:** {stops} at the time of screening",
         f"- **Delivery report expected:** {_paris(due)}",
         *beside,
         "",
