@@ -118,7 +118,7 @@ def test_another_telephone_of_the_same_row_is_entered_and_named(ledger_url, crm)
         "2 numbers in 1 row, from the columns 'msisdn' and 'phone2': 2 new to the stop list, "
         "0 in it already\n"
     )
-    assert Ledger.connect(ledger_url).stop_list_size() == 2
+    assert Ledger.connect(ledger_url).stop_list.size() == 2
 
 
 def test_a_dry_run_changes_nothing(ledger_url, crm):

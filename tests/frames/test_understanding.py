@@ -122,13 +122,27 @@ STOP_LISTS = {
     "a series": pd.Series(["0639980102"]),
     "whole numbers": pd.DataFrame({"msisdn": pd.array([33639980102, None], dtype="Int64")}),
     "no header": pd.read_csv(io.StringIO("0639980102;x\n"), sep=";", header=None, dtype=str),
-    "another case": pd.DataFrame({" MSISDN": ["+33 6 39 98 01 02"], "other": ["0639980101"]}),
+    "another case": pd.DataFrame({" MSISDN": ["+33 6 39 98 01 02"], "other": ["639980101"]}),
     "in the index": pd.DataFrame({"why": ["x"]}, index=pd.Index(["0639980102"], name="msisdn")),
 }
 
 
 @pytest.mark.parametrize("stop_list", STOP_LISTS.values(), ids=STOP_LISTS)
 def test_a_stop_list_has_the_columns_of_a_file(campaign: Campaigns, stop_list: object) -> None:
+    made = sms.prepare(campaign(), TWO, stop_list, AT)
+
+    assert made.excluded[["key", "reason"]].values.tolist() == [["b", "opted_out"]]
+
+
+def test_a_second_telephone_of_a_stop_list_is_stopped_as_well(campaign: Campaigns) -> None:
+    stop_list = pd.DataFrame(
+        {
+            "msisdn": ["0639980109"],
+            "phone2": pd.array([639980102], dtype="Int64"),
+            "since": [pd.Timedelta(1, "D")],  # a dtype that is not read
+        }
+    )
+
     made = sms.prepare(campaign(), TWO, stop_list, AT)
 
     assert made.excluded[["key", "reason"]].values.tolist() == [["b", "opted_out"]]
