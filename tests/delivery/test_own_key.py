@@ -125,7 +125,7 @@ def test_a_private_key_that_is_no_usable_key_is_told(text: str, says: str) -> No
         ({"private_key": OPENSSH, "key_file": "/keys/mtarget"}, "both of the extras key_file a"),
         ({"key_file": OPENSSH}, "holds a key's text and must be the path"),
         ({"key_file": 5}, "its extra key_file is a number and must be a text"),
-        ({"key_file": "keys/mtarget"}, "as it is not there.*every worker and the triggerer.*absolute"),
+        ({"key_file": "keys/mtarget"}, "not there.*every worker and the triggerer.*absolute"),
         ({"key_file": "/nowhere/\0"}, "can't be read"),
         ({"key_file": "/dev/zero"}, "is no key file"),
         ({"key_file": "/etc/passwd/key"}, "can't be read"),
