@@ -305,7 +305,7 @@ def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
     assert state(home, reported) is State.CLOSED
 
     later(UNREAD + A_DAY + REPORT_SETTLES)
-    with pytest.raises(HousekeepingUnfinished, match="1 file to look at") as alarm:
+    with pytest.raises(HousekeepingUnfinished, match="1 file to check") as alarm:
         clear(home)
 
     assert not alarm.value.retryable
@@ -348,7 +348,7 @@ def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home
     later(MONTH + timedelta(days=1))
 
     with pytest.raises(
-        HousekeepingUnfinished, match=r"1 file to look at.*is not a readable report"
+        HousekeepingUnfinished, match=r"1 file to check.*is not a readable report"
     ):
         clear(home)
     assert state(home, one) is State.ACCEPTED
@@ -455,7 +455,7 @@ def test_a_verdict_that_no_task_waited_for_is_written_down(home, gateway, later,
         db.exec_driver_sql(late, (HOUR + timedelta(minutes=1), young.stem))
     later(SETTINGS.verdict_timeout)
 
-    with pytest.raises(HousekeepingUnfinished, match="2 files to look at") as alarm:
+    with pytest.raises(HousekeepingUnfinished, match="2 files to check") as alarm:
         clear(home)
 
     told = str(alarm.value)

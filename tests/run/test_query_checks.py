@@ -233,7 +233,7 @@ def test_what_depends_on_the_words_of_a_text_column_is_a_note(tmp_path: Path) ->
     [note] = query_checks.notes(found, known)
 
     assert fault.line == 2
-    assert note.startswith(f"{found.text_path}, line 1: `is true` asks c (text), and only a ")
+    assert note.startswith(f"{found.text_path}, line 1: `is true` tests c (text), and only a ")
     assert note.endswith(". It works if all rows say yes or no")
 
 
