@@ -64,7 +64,7 @@ def _answer(query: Query, columns: Described) -> Answer:
         *_, (frame, line) = traceback.walk_tb(error.__traceback__)
         place = f"{frame.f_globals.get('__name__')}, line {line}"
         return _unasked(
-            f"the warehouse {query.connection} could not be asked: an unforeseen "
+            f"the warehouse {query.connection} could not be asked: an unexpected "
             f"{type(error).__name__} in {place}; its text is withheld, as it may quote a secret"
         )
 
