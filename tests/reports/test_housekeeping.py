@@ -347,9 +347,7 @@ def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home
     gateway.put_report(name("ACK", one), b"<html>\r\n" * 3)
     later(MONTH + timedelta(days=1))
 
-    with pytest.raises(
-        HousekeepingUnfinished, match=r"1 file to check.*is not a readable report"
-    ):
+    with pytest.raises(HousekeepingUnfinished, match=r"1 file to check.*is not a readable report"):
         clear(home)
     assert state(home, one) is State.ACCEPTED
     assert gateway.report_names() == [name("ACK", one)]
