@@ -26,7 +26,7 @@ from tests.openssh import OpenSsh, lacking
 MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
 ROOM = 1 << 30  # bytes; a container may have no more than 64 MB of it
 
-pytest_plugins = ["tests.reporting"]
+pytest_plugins = ["tests.reporting", "tests.campaign_folder", "tests.world"]
 # A deadline would judge the machine.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")

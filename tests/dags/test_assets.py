@@ -23,7 +23,7 @@ from sms.ledger.records import Part, PlannedRun, ReportFile
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
 from tests.airflow_home import DAGS, ledger_connection
-from tests.delivery.conftest import connection
+from tests.world import connection
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
 STEM = "SEND-12345-20270301-1000-spring"

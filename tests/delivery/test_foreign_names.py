@@ -14,16 +14,8 @@ from sms.reports.housekeeping import clean_gateway
 from sms_airflow import wiring
 from sms_airflow.sftp_gateway import spell, watching
 from sms_airflow.triggers import ReportTrigger, VerdictTrigger
-from tests.delivery.conftest import (
-    STEM,
-    Desk,
-    Gateway,
-    first_event,
-    numbers,
-    renames,
-    show,
-    trigger,
-)
+from tests.waiting import first_event, trigger
+from tests.world import STEM, Gateway, World, numbers, renames, show
 
 FOREIGN = [
     b"caf\xe9.csv",  # Latin-1
@@ -55,17 +47,19 @@ def crowded(gateway: Gateway) -> Gateway:
     return gateway
 
 
-def test_a_file_is_submitted_and_its_verdict_heard_among_them(crowded: Gateway, desk: Desk) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_a_file_is_submitted_and_its_verdict_heard_among_them(
+    crowded: Gateway, world: World
+) -> None:
+    [prepared] = world.prepare(numbers(3))
 
-    assert desk.submit(prepared.stem).state is State.SUBMITTED
+    assert world.submit(prepared.stem).state is State.SUBMITTED
 
     saw = asyncio.run(first_event(trigger(VerdictTrigger, prepared.stem)))
     assert saw["saw"] == "accepted"
     assert renames(crowded) == [f"{prepared.stem}.csv"]
 
 
-def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk: Desk) -> None:
+def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, world: World) -> None:
     ack = STEM.replace("SEND", "ACK") + ".csv"
     crowded.put_report(ack, b"A1;+33639980001;TESTS;x;3;\r\n")
     crowded.put_report(ack.replace("ACK", "STOP"), b"+33639980001;20270302;1015;STOP;A1\r\n")
@@ -73,12 +67,14 @@ def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, desk:
     saw = asyncio.run(first_event(trigger(ReportTrigger)))
     assert (saw["saw"], saw["name"]) == ("report", ack)
     with wiring.gateway() as session:
-        brought = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+        brought = collect_replies(session, world.ledger, world.folder / "archive", clock.now())
         assert [each.opt_outs for each in brought if each.name.startswith("STOP")] == [1]
         with pytest.raises(
             HousekeepingUnfinished, match=r"pring\.csv: it is named like ACK"
         ) as told:
-            clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+            clean_gateway(
+                session, world.ledger, world.folder / "archive", world.settings, clock.now()
+            )
         assert "1 file to check, everything else is done" in str(told.value)
 
 
@@ -97,7 +93,7 @@ def test_both_sessions_show_the_same_and_nothing_that_is_no_file(crowded: Gatewa
     assert {"a pipe.txt (no regular file)", "a link.txt (no regular file)"} <= {*listed}
 
 
-def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk) -> None:
+def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, world: World) -> None:
     gateway.turn(silent=True)
     target = show(gateway, "target.txt", b"people")
     (gateway.home / "Send" / f"{STEM}.done").symlink_to(target)
@@ -107,7 +103,7 @@ def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk
     with wiring.gateway() as session:
         assert f"{STEM}.done" not in [file.name for file in session.listing(Folder.SEND)]
         with pytest.raises(ReportsFailed, match=r"no regular file\): it is named like STOP"):
-            collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+            collect_replies(session, world.ledger, world.folder / "archive", clock.now())
 
 
 @pytest.mark.parametrize(
@@ -128,12 +124,12 @@ def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, desk: Desk
     ],
 )
 def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
-    gateway: Gateway, desk: Desk, name: str
+    gateway: Gateway, world: World, name: str
 ) -> None:
     gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
 
     with wiring.gateway() as session, pytest.raises(ReportsFailed) as told:
-        collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+        collect_replies(session, world.ledger, world.folder / "archive", clock.now())
 
     assert f"{name.strip()}" in str(told.value)
     assert "\n" not in str(told.value)
@@ -143,7 +139,7 @@ def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
 
 @pytest.mark.parametrize("name", ["STOP-12345-20270302-1000-spring.csv", "STOP", "SMSMO_2027"])
 def test_a_directory_that_may_hold_stops_is_told_at_once(
-    gateway: Gateway, desk: Desk, name: str
+    gateway: Gateway, world: World, name: str
 ) -> None:
     inside = gateway.home / "Report" / name
     inside.mkdir()
@@ -155,21 +151,21 @@ def test_a_directory_that_may_hold_stops_is_told_at_once(
             return [file.name for file in await watch.listing(account, Folder.REPORT)]
 
     with wiring.gateway() as session, pytest.raises(ReportsFailed) as told:
-        collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+        collect_replies(session, world.ledger, world.folder / "archive", clock.now())
 
     assert f"{name} (no regular file): it is named like" in str(told.value)
     assert asyncio.run(watched()) == [f"{name} (no regular file)"]
 
 
 def test_a_name_that_says_nothing_of_reports_is_told_each_night(
-    gateway: Gateway, desk: Desk, caplog: pytest.LogCaptureFixture
+    gateway: Gateway, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("blacklist-12345.csv", "désabonnés.csv"):
         gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
     (gateway.home / "Report" / "a folder").mkdir()
 
     with wiring.gateway() as session, caplog.at_level("WARNING"):
-        clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+        clean_gateway(session, world.ledger, world.folder / "archive", world.settings, clock.now())
 
     assert (
         "Not read, as the name is not a report's: 2 files in Report (blacklist-12345.csv, "
@@ -178,22 +174,22 @@ def test_a_name_that_says_nothing_of_reports_is_told_each_night(
 
 
 @pytest.mark.parametrize("hour", ["100530", "10", "1000"])
-def test_an_odd_hour_hides_no_stop(gateway: Gateway, desk: Desk, hour: str) -> None:
+def test_an_odd_hour_hides_no_stop(gateway: Gateway, world: World, hour: str) -> None:
     name = f"STOP-12345-20270302-{hour}-spring.csv"
     gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
 
     with wiring.gateway() as session:
-        [brought] = collect_replies(session, desk.ledger, desk.folder / "archive", clock.now())
+        [brought] = collect_replies(session, world.ledger, world.folder / "archive", clock.now())
 
     assert (brought.name, brought.opt_outs) == (name, 1)
 
 
-def test_other_peoples_files_are_no_alarm(gateway: Gateway, desk: Desk) -> None:
+def test_other_peoples_files_are_no_alarm(gateway: Gateway, world: World) -> None:
     for name in ("README", "stopwatch.txt", "ackermann.csv", "nonstop-12345.csv"):
         gateway.put_report(name, b"x")
 
     with wiring.gateway() as session:
-        assert collect_replies(session, desk.ledger, desk.folder / "archive", clock.now()) == []
+        assert collect_replies(session, world.ledger, world.folder / "archive", clock.now()) == []
 
 
 def test_of_two_directories_that_may_be_meant_none_is_guessed() -> None:

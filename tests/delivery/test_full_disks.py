@@ -33,18 +33,18 @@ from sms.run.prepared_file import PreparedFile
 from sms_airflow import wiring
 from sms_airflow.failures import in_a_sentence
 from sms_sandbox.sftp import FileSession
-from tests.delivery.conftest import (
+from tests.disks import Disk, small_disk
+from tests.openssh import OpenSsh
+from tests.submitting import interrupted, opt_out
+from tests.world import (
     SANDBOX_ONLY,
-    Desk,
     Gateway,
+    World,
     connect,
     in_send,
     numbers,
     renames,
 )
-from tests.delivery.submitting import interrupted, opt_out
-from tests.disks import Disk, small_disk
-from tests.openssh import OpenSsh
 
 PEOPLE = 300
 ROOM = 40  # pages: enough for any stage
@@ -52,22 +52,22 @@ ROOM = 40  # pages: enough for any stage
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """Where the desk leaves its runs."""
+    """Where the world leaves its runs."""
     with small_disk(tmp_path / "runs", monkeypatch) as disk:
         yield disk
 
 
-def each_stage(desk: Desk) -> Iterator[tuple[str, Callable[[], Any]]]:
+def each_stage(world: World) -> Iterator[tuple[str, Callable[[], Any]]]:
     """A run's stages up to its review, to be called one after the other."""
-    folder = desk.run_folder("one")
+    folder = world.run_folder("one")
     rows = [(f"k{at}", number, f"Léa {at}") for at, number in enumerate(numbers(PEOPLE))]
     batch = parquet.from_rows(["key", "msisdn", "name"], rows)
     made: list[preparation.Plan] = []
 
     def after(stage: Callable[..., Any]) -> Callable[[], Any]:
-        return lambda: stage(folder.read_plan(), folder, desk.ledger, desk.settings)
+        return lambda: stage(folder.read_plan(), folder, world.ledger, world.settings)
 
-    yield "plan", lambda: made.append(desk.plan())
+    yield "plan", lambda: made.append(world.plan())
     yield "extract", lambda: stages.extract([batch], folder)
     yield "screen", after(stages.screen)
     yield "render", after(stages.render)
@@ -82,12 +82,12 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 @SANDBOX_ONLY
 def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
-    desk: Desk, gateway: Gateway, disk: Disk
+    world: World, gateway: Gateway, disk: Disk
 ) -> None:
     halves: list[dict[str, bytes]] = []
     failures: dict[str, StorageFailed] = {}
 
-    for name, stage in each_stage(desk):
+    for name, stage in each_stage(world):
         for pages in range(ROOM):
             disk.fill(but=pages)
             try:
@@ -95,11 +95,11 @@ def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
                 break
             except StorageFailed as full:
                 failures[name] = full
-                halves.append(kept(desk.run_folder("one").path))
+                halves.append(kept(world.run_folder("one").path))
             finally:
                 disk.make_room()
 
-    whole = kept(desk.run_folder("one").path)
+    whole = kept(world.run_folder("one").path)
     assert list(failures) == ["plan", "extract", "screen", "render", "review"]
     for full in failures.values():
         assert full.retryable
@@ -110,11 +110,11 @@ def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
 
 
 GONE = {
-    "extract": lambda desk, folder: stages.extract([batch_of_one()], folder),
-    "read_plan": lambda desk, folder: folder.read_plan(),
-    "screen": lambda desk, folder: stages.screen(PLANS[0], folder, desk.ledger, desk.settings),
-    "render": lambda desk, folder: stages.render(PLANS[0], folder, desk.ledger, desk.settings),
-    "review": lambda desk, folder: review.review(PLANS[0], folder, desk.ledger, desk.settings),
+    "extract": lambda world, folder: stages.extract([batch_of_one()], folder),
+    "read_plan": lambda world, folder: folder.read_plan(),
+    "screen": lambda world, folder: stages.screen(PLANS[0], folder, world.ledger, world.settings),
+    "render": lambda world, folder: stages.render(PLANS[0], folder, world.ledger, world.settings),
+    "review": lambda world, folder: review.review(PLANS[0], folder, world.ledger, world.settings),
 }
 PLANS: list[preparation.Plan] = []
 
@@ -126,48 +126,48 @@ def batch_of_one() -> Any:
 @SANDBOX_ONLY
 @pytest.mark.parametrize("stage", GONE.values(), ids=GONE.keys())
 def test_a_stage_whose_folder_is_gone_says_what_to_do_and_is_not_tried_again(
-    desk: Desk, gateway: Gateway, stage: Callable[[Desk, RunFolder], Any]
+    world: World, gateway: Gateway, stage: Callable[[World, RunFolder], Any]
 ) -> None:
-    desk.prepare(numbers(3))
-    folder = desk.run_folder("one")
+    world.prepare(numbers(3))
+    folder = world.run_folder("one")
     PLANS[:] = [folder.read_plan()]
     shutil.rmtree(folder.path)
 
     with pytest.raises(StorageGone, match="call the file off by the DAG settle_submission") as gone:
-        stage(desk, folder)
+        stage(world, folder)
 
     assert not gone.value.retryable
     assert str(folder) in str(gone.value)
-    desk.prepare(numbers(3))  # which is what clearing the task plan does
-    assert desk.submit(desk.stems("one")[0]).state is State.SUBMITTED
+    world.prepare(numbers(3))  # which is what clearing the task plan does
+    assert world.submit(world.stems("one")[0]).state is State.SUBMITTED
 
 
 @SANDBOX_ONLY
 def test_a_file_that_can_not_be_written_anew_is_made_by_the_next_try(
-    desk: Desk, gateway: Gateway, disk: Disk
+    world: World, gateway: Gateway, disk: Disk
 ) -> None:
-    [prepared] = desk.prepare(numbers(PEOPLE))
-    opt_out(desk.ledger, 33639980001)
+    [prepared] = world.prepare(numbers(PEOPLE))
+    opt_out(world.ledger, 33639980001)
 
     def nowhere(held: Submission) -> None:
-        bytes_of(desk, held.stem).unlink()
+        bytes_of(world, held.stem).unlink()
         disk.fill()
 
     with pytest.raises(StorageFailed, match="No space left") as full:
-        desk.submit(prepared.stem, also=nowhere)
+        world.submit(prepared.stem, also=nowhere)
 
     assert full.value.retryable
     assert in_send(gateway) == []
-    assert not bytes_of(desk, prepared.stem).exists()
+    assert not bytes_of(world, prepared.stem).exists()
     disk.make_room()
-    parcel = PreparedFile(desk.run_folder("one"), prepared.stem)
+    parcel = PreparedFile(world.run_folder("one"), prepared.stem)
     parcel.require_prepared(str(prepared.prepared_sha256))  # if nobody were left out any more
-    assert bytes_of(desk, prepared.stem).exists()
-    assert desk.submit(prepared.stem, token="second try").messages == PEOPLE - 1
+    assert bytes_of(world, prepared.stem).exists()
+    assert world.submit(prepared.stem, token="second try").messages == PEOPLE - 1
 
 
-def bytes_of(desk: Desk, stem: str) -> Path:
-    return desk.run_folder("one").send_file(stem)
+def bytes_of(world: World, stem: str) -> Path:
+    return world.run_folder("one").send_file(stem)
 
 
 def fill(gateway: Gateway, patch: pytest.MonkeyPatch) -> Callable[[], None]:
@@ -184,20 +184,20 @@ def fill(gateway: Gateway, patch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_a_full_gateway_keeps_no_draft_and_the_next_try_waits_for_nothing(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(PEOPLE))
+    [prepared] = world.prepare(numbers(PEOPLE))
     with pytest.MonkeyPatch.context() as patch:
         make_room = fill(gateway, patch)
         with pytest.raises(UploadRefused, match="its disk, or our quota there, may be full") as no:
-            desk.submit(prepared.stem)
+            world.submit(prepared.stem)
         make_room()
 
     assert no.value.retryable
     assert in_send(gateway) == []
-    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
+    assert not world.ledger.submissions.get(prepared.stem).may_have_left
 
-    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
@@ -218,45 +218,45 @@ def forbid(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FileSession, "open", forbidden)
 
 
-def test_a_directory_that_may_not_be_written_is_told_once(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_a_directory_that_may_not_be_written_is_told_once(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
     with pytest.MonkeyPatch.context() as patch:
         forbid(gateway, patch)
         with pytest.raises(GatewayRefused, match="has no right to do that there") as no:
-            desk.submit(prepared.stem)
+            world.submit(prepared.stem)
 
     assert not no.value.retryable
-    assert desk.submit(prepared.stem, token="cleared").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="cleared").state is State.SUBMITTED
 
 
 @pytest.mark.parametrize("refused", [GatewayRefused("no"), StorageFailed("a", "b", "c", "d", True)])
 def test_a_draft_that_does_not_become_the_tmp_is_removed(
-    desk: Desk, gateway: Gateway, refused: SmsError
+    world: World, gateway: Gateway, refused: SmsError
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
 
     def no() -> None:
         raise refused
 
     with pytest.raises(type(refused)):
-        desk.submit(prepared.stem, gateway=interrupted("rename", no, when="before", nth=1))
+        world.submit(prepared.stem, gateway=interrupted("rename", no, when="before", nth=1))
 
     assert in_send(gateway) == []
-    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_a_try_that_ends_by_anything_gives_its_claim_back(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_a_try_that_ends_by_anything_gives_its_claim_back(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
 
     def unforeseen() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        desk.submit(prepared.stem, gateway=interrupted("upload", unforeseen))
+        world.submit(prepared.stem, gateway=interrupted("upload", unforeseen))
 
     assert in_send(gateway) == []
-    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
 @SANDBOX_ONLY
@@ -293,37 +293,37 @@ def read_only(ledger_url: str, *, on: bool) -> None:
 
 @SANDBOX_ONLY
 def test_a_read_only_ledger_is_waited_for_and_nothing_is_sent_meanwhile(
-    desk: Desk, gateway: Gateway, ledger_url: str
+    world: World, gateway: Gateway, ledger_url: str
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    desk.ledger = Ledger.connect(ledger_url)
+    [prepared] = world.prepare(numbers(3))
+    world.ledger = Ledger.connect(ledger_url)
     read_only(ledger_url, on=True)
 
     with pytest.raises(LedgerReadOnly, match="read-only: it is a standby, or default_") as refused:
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
     assert refused.value.retryable
     assert in_send(gateway) == []
     read_only(ledger_url, on=False)
-    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
 @SANDBOX_ONLY
 def test_a_ledger_that_turns_read_only_before_the_rename_lets_nothing_leave(
-    desk: Desk, gateway: Gateway, ledger_url: str
+    world: World, gateway: Gateway, ledger_url: str
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    desk.ledger = Ledger.connect(ledger_url)
+    [prepared] = world.prepare(numbers(3))
+    world.ledger = Ledger.connect(ledger_url)
 
     with pytest.raises(LedgerReadOnly):
-        desk.submit(
+        world.submit(
             prepared.stem,
             gateway=interrupted("upload", lambda: read_only(ledger_url, on=True)),
         )
 
     assert renames(gateway) == []
     read_only(ledger_url, on=False)
-    assert desk.submit(prepared.stem, token="first try").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="first try").state is State.SUBMITTED
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 

@@ -31,19 +31,19 @@ from sms.run.prepared_file import PreparedFile
 from sms_airflow import wiring
 from sms_airflow.operators import SubmitOperator
 from tests.airflow_home import ledger_connection
-from tests.delivery.conftest import (
+from tests.submitting import interrupted, opt_out
+from tests.world import (
     LEASE,
     SANDBOX_ONLY,
-    Desk,
     Gateway,
     OneRuleMore,
+    World,
     in_send,
     numbers,
     renames,
     sent_to,
     show,
 )
-from tests.delivery.submitting import interrupted, opt_out
 
 ONE, OTHER = 33639980001, 33639980002
 PATIENCE = 100.0  # seconds
@@ -53,7 +53,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 def trying(
-    desk: Desk,
+    world: World,
     stem: str,
     token: str,
     reached: Callable[[Numbers], Numbers] | None = None,
@@ -62,13 +62,13 @@ def trying(
     also: Callable[[Submission], None] = lambda held: None,
 ) -> Submission | None:
     """What `submit` does, with a cap of the test's own."""
-    folder = desk.run_folder("one")
+    folder = world.run_folder("one")
     plan = folder.read_plan()
 
     cap = FrequencyCap(reached) if reached else None
-    rules = OneRuleMore(plan, desk.ledger, desk.settings, lambda: None, clock.now, cap, also=also)
+    rules = OneRuleMore(plan, world.ledger, world.settings, lambda: None, clock.now, cap, also=also)
     parcels = {stem: PreparedFile(folder, stem)}
-    return submit_next(parcels, Try(gateway, desk.ledger, token, lease, rules))
+    return submit_next(parcels, Try(gateway, world.ledger, token, lease, rules))
 
 
 def capped(*people: int) -> Callable[[Numbers], Numbers]:
@@ -81,7 +81,7 @@ def breaks(*args: object) -> None:
 
 
 @contextlib.contextmanager
-def standing_still(desk: Desk, stem: str) -> Iterator[tuple[Event, Event, list[BaseException]]]:
+def standing_still(world: World, stem: str) -> Iterator[tuple[Event, Event, list[BaseException]]]:
     """A try that asked for STOPs and stands still, until it is woken; then it is over at once."""
     stands, go, over = Event(), Event(), Event()
     ended: list[BaseException] = []
@@ -94,7 +94,7 @@ def standing_still(desk: Desk, stem: str) -> Iterator[tuple[Event, Event, list[B
     def zombie() -> None:
         try:
             awake = interrupted("upload", over.set, when="before")
-            trying(desk, stem, "zombie", still, awake, AT_ONCE)
+            trying(world, stem, "zombie", still, awake, AT_ONCE)
         except BaseException as error:
             ended.append(error)
         over.set()
@@ -108,18 +108,18 @@ def standing_still(desk: Desk, stem: str) -> Iterator[tuple[Event, Event, list[B
 
 
 def test_a_zombie_writes_nothing_into_the_file_that_another_try_sends(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(5))
-    with standing_still(desk, prepared.stem) as (go, over, ended):
-        opt_out(desk.ledger, ONE)
+    [prepared] = world.prepare(numbers(5))
+    with standing_still(world, prepared.stem) as (go, over, ended):
+        opt_out(world.ledger, ONE)
 
         def wake(who: Numbers) -> Numbers:
             go.set()
             assert over.wait(PATIENCE)
             return capped()(who)
 
-        done = trying(desk, prepared.stem, "second", wake, lease=AT_ONCE)
+        done = trying(world, prepared.stem, "second", wake, lease=AT_ONCE)
 
     assert done
     assert done.messages == 4
@@ -129,29 +129,29 @@ def test_a_zombie_writes_nothing_into_the_file_that_another_try_sends(
 
 
 def test_bytes_that_change_while_they_are_uploaded_are_not_renamed(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(5))
-    file = desk.run_folder("one").send_file(prepared.stem)
+    [prepared] = world.prepare(numbers(5))
+    file = world.run_folder("one").send_file(prepared.stem)
     whole = Path(file).read_bytes()
 
     def spoil() -> None:
         Path(file).write_bytes(whole.replace(b"33639980001", b"33639980009"))
 
     with pytest.raises(SubmissionTaken, match="changed while it was uploaded") as told:
-        trying(desk, prepared.stem, "one", gateway=interrupted("upload", spoil, when="before"))
+        trying(world, prepared.stem, "one", gateway=interrupted("upload", spoil, when="before"))
 
     assert told.value.retryable
     assert in_send(gateway) == []
-    trying(desk, prepared.stem, "two")
+    trying(world, prepared.stem, "two")
     assert f"+{ONE}" in sent_to(gateway)
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
 def test_a_tmp_of_other_people_is_not_renamed_though_it_has_the_size(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(5))
+    [prepared] = world.prepare(numbers(5))
     stem = prepared.stem
 
     # Recorded without one person; then the line breaks where the rename would come.
@@ -162,13 +162,13 @@ def test_a_tmp_of_other_people_is_not_renamed_though_it_has_the_size(
             breaks()
 
     with pytest.raises(GatewayUnreachable):
-        trying(desk, stem, "t1", capped(ONE), also=stop_at_second)
+        trying(world, stem, "t1", capped(ONE), also=stop_at_second)
     # Without another one, who may be as many bytes; and nobody hears that it is in place.
     with pytest.raises(GatewayUnreachable):
-        trying(desk, stem, "t2", capped(OTHER), interrupted("rename", breaks))
-    opt_out(desk.ledger, ONE)
+        trying(world, stem, "t2", capped(OTHER), interrupted("rename", breaks))
+    opt_out(world.ledger, ONE)
 
-    done = trying(desk, stem, "t3", capped())
+    done = trying(world, stem, "t3", capped())
 
     assert done
     assert done.messages == 4
@@ -178,14 +178,14 @@ def test_a_tmp_of_other_people_is_not_renamed_though_it_has_the_size(
 
 @SANDBOX_ONLY
 def test_never_arrived_is_refused_where_a_late_rename_comes_meanwhile(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     stem = prepared.stem
     with pytest.raises(GatewayUnreachable):
-        trying(desk, stem, "t1", gateway=interrupted("rename", breaks, when="before", nth=2))
+        trying(world, stem, "t1", gateway=interrupted("rename", breaks, when="before", nth=2))
     with pytest.raises(SubmissionUnknown):
-        trying(desk, stem, "t2")
+        trying(world, stem, "t2")
 
     def late() -> None:
         with wiring.gateway() as other:
@@ -195,20 +195,20 @@ def test_never_arrived_is_refused_where_a_late_rename_comes_meanwhile(
         if renames(gateway):
             break
         with interrupted("listing", late, nth=listing)() as session, pytest.raises(LedgerError):
-            settlement.settle(stem, session, desk.ledger, arrived=False)
+            settlement.settle(stem, session, world.ledger, arrived=False)
 
-    assert desk.ledger.submissions.get(stem).state is State.SUBMITTED
+    assert world.ledger.submissions.get(stem).state is State.SUBMITTED
     assert len(sent_to(gateway)) == 3
 
 
 @SANDBOX_ONLY
 @pytest.mark.parametrize("shown", ["done", "csv"])
 def test_a_cancelled_file_that_the_provider_has_is_told_every_night(
-    desk: Desk, gateway: Gateway, shown: str
+    world: World, gateway: Gateway, shown: str
 ) -> None:
     gateway.turn(silent=True)
-    [prepared] = desk.prepare(numbers(3))
-    settlement.call_off(prepared.stem, desk.ledger)
+    [prepared] = world.prepare(numbers(3))
+    settlement.call_off(prepared.stem, world.ledger)
     show(gateway, f"{prepared.stem}.{shown}", b"x")
 
     for _ in range(2):
@@ -216,16 +216,18 @@ def test_a_cancelled_file_that_the_provider_has_is_told_every_night(
             pytest.raises(HousekeepingUnfinished, match="this ledger never intended to rename it"),
             wiring.gateway() as session,
         ):
-            clean_gateway(session, desk.ledger, desk.folder / "archive", desk.settings, clock.now())
+            clean_gateway(
+                session, world.ledger, world.folder / "archive", world.settings, clock.now()
+            )
     assert in_send(gateway) == [f"{prepared.stem}.{shown}"]
 
 
 @SANDBOX_ONLY
 def test_no_sentence_denies_a_send_that_contradicts_the_ledger(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(desk.ledger.engine.url))
-    [prepared] = desk.prepare(numbers(3))
+    monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(world.ledger.engine.url))
+    [prepared] = world.prepare(numbers(3))
     show(gateway, f"{prepared.stem}.done", b"x")
     operator = SubmitOperator(task_id="submit", stems=[prepared.stem])
 
@@ -246,10 +248,10 @@ def desk_task(stem: str) -> Any:
 @pytest.mark.parametrize("name", ["00_plan.json", "02_schedule.json", "03_rendered.json"])
 @pytest.mark.parametrize("keep", [0, 200])
 def test_what_a_stage_left_half_written_ends_in_a_sentence_without_it(
-    desk: Desk, gateway: Gateway, name: str, keep: int
+    world: World, gateway: Gateway, name: str, keep: int
 ) -> None:
-    desk.prepare(numbers(3), more='proof_to: ["+33639980099"]\n')
-    file = desk.run_folder("one").path / name
+    world.prepare(numbers(3), more='proof_to: ["+33639980099"]\n')
+    file = world.run_folder("one").path / name
     text = Path(file).read_text()
     at = text.index("+33639980099") + 13 if name == "00_plan.json" and keep else keep
     Path(file).write_text(text[: min(at, len(text) - 1)])
@@ -257,12 +259,12 @@ def test_what_a_stage_left_half_written_ends_in_a_sentence_without_it(
         "00_plan.json": RunFolder.read_plan,
         "02_schedule.json": RunFolder.read_schedule,
         "03_rendered.json": lambda folder: PreparedFile(
-            folder, desk.ledger.submissions.of_run("one")[0].stem
+            folder, world.ledger.submissions.of_run("one")[0].stem
         ),
     }[name]
 
     with pytest.raises(LedgerError, match="it was cut short, or is of another version") as told:
-        read(desk.run_folder("one"))
+        read(world.run_folder("one"))
 
     assert "33639980099" not in str(told.value)
     assert told.value.__cause__ is None

@@ -28,10 +28,11 @@ from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.run import rejection, upload_time
 from sms_airflow import sftp_gateway, wiring
-from tests.delivery.conftest import (
+from tests.submitting import TO_CSV, at_check, interrupted, opt_out
+from tests.world import (
     SANDBOX_ONLY,
-    Desk,
     Gateway,
+    World,
     connect,
     in_send,
     numbers,
@@ -40,27 +41,26 @@ from tests.delivery.conftest import (
     show,
     stop_answering,
 )
-from tests.delivery.submitting import TO_CSV, at_check, interrupted, opt_out
 
 
-def test_the_file_arrives_whole_and_is_accepted(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_the_file_arrives_whole_and_is_accepted(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
 
-    submission = desk.submit(prepared.stem)
+    submission = world.submit(prepared.stem)
 
     assert submission.state is State.SUBMITTED
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
-    kept = desk.run_folder("one").path / f"05_{prepared.stem}.csv"
+    kept = world.run_folder("one").path / f"05_{prepared.stem}.csv"
     assert (gateway.home / "Send" / f"{prepared.stem}.done").read_bytes() == kept.read_bytes()
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980002"]
 
 
-def test_submitting_again_uploads_nothing(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    desk.submit(prepared.stem)
+def test_submitting_again_uploads_nothing(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
+    world.submit(prepared.stem)
     uploads = gateway.counts()["put"]
 
-    again = desk.submit(prepared.stem, token="cleared by hand")
+    again = world.submit(prepared.stem, token="cleared by hand")
 
     assert again.state is State.SUBMITTED
     assert gateway.counts()["put"] == uploads
@@ -68,15 +68,15 @@ def test_submitting_again_uploads_nothing(desk: Desk, gateway: Gateway) -> None:
 
 
 def test_a_retry_after_a_lost_answer_to_the_rename_does_not_upload_again(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_after("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable) as lost:
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
     assert lost.value.retryable
 
-    submission = desk.submit(prepared.stem, token="second try")
+    submission = world.submit(prepared.stem, token="second try")
 
     assert submission.state is State.SUBMITTED
     assert renames(gateway) == [f"{prepared.stem}.csv"]
@@ -84,15 +84,15 @@ def test_a_retry_after_a_lost_answer_to_the_rename_does_not_upload_again(
 
 
 def test_a_retry_after_a_refused_rename_renames_the_same_bytes(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     with pytest.raises(GatewayRefused, match="the server's no"):
-        desk.submit(prepared.stem, gateway=refusing)
-    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
+        world.submit(prepared.stem, gateway=refusing)
+    assert not world.ledger.submissions.get(prepared.stem).may_have_left
     uploads = gateway.counts()["put"]
 
-    desk.submit(prepared.stem, token="second try")
+    world.submit(prepared.stem, token="second try")
 
     assert gateway.counts()["put"] == uploads
     assert renames(gateway) == [f"{prepared.stem}.csv"]
@@ -107,179 +107,180 @@ def refusing() -> Any:
     return interrupted("rename", says_no, when="before", nth=TO_CSV)()
 
 
-def test_a_refusal_is_no_proof_where_the_tmp_is_gone(desk: Desk, gateway: Gateway) -> None:
+def test_a_refusal_is_no_proof_where_the_tmp_is_gone(world: World, gateway: Gateway) -> None:
     """Somebody else's rename took it away, and the provider was quick."""
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     waiting = gateway.home / "Send" / f"{prepared.stem}.tmp"
 
     with pytest.raises(GatewayRefused):
-        desk.submit(
+        world.submit(
             prepared.stem,
             gateway=interrupted("rename", waiting.unlink, when="before", nth=TO_CSV),
         )
 
     with pytest.raises(SubmissionUnknown):
-        desk.submit(prepared.stem, token="second try")
+        world.submit(prepared.stem, token="second try")
 
 
-def test_a_tmp_alone_is_no_proof_that_nothing_has_left(desk: Desk, gateway: Gateway) -> None:
+def test_a_tmp_alone_is_no_proof_that_nothing_has_left(world: World, gateway: Gateway) -> None:
     """OpenSSH gives a file its new name before it takes the old one away, and may die between.
 
     Where the provider has taken the `.csv` meanwhile, only the `.tmp` is left to be seen.
     """
     gateway.turn(silent=True)
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
 
     def dies_between() -> None:
         raise GatewayUnreachable("the server died")
 
     with pytest.raises(GatewayUnreachable):
-        desk.submit(
+        world.submit(
             prepared.stem,
             gateway=interrupted("rename", dies_between, when="before", nth=TO_CSV),
         )
 
     for token in ("second try", "third try"):
         with pytest.raises(SubmissionUnknown, match="the gateway does not show it"):
-            desk.submit(prepared.stem, token=token)
+            world.submit(prepared.stem, token=token)
     assert renames(gateway) == []
     assert in_send(gateway) == [f"{prepared.stem}.tmp"]
 
 
 def test_an_unknown_file_that_shows_up_goes_on_where_submit_is_cleared(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
     gateway.turn(silent=True)
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
     with pytest.raises(SubmissionUnknown):
-        desk.submit(prepared.stem, token="second try")
+        world.submit(prepared.stem, token="second try")
     show(gateway, f"{prepared.stem}.done", b"")
 
-    assert desk.submit(prepared.stem, token="cleared").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="cleared").state is State.SUBMITTED
     assert renames(gateway) == []
 
 
-def test_an_upload_that_breaks_is_begun_anew(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_an_upload_that_breaks_is_begun_anew(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_before("write")
     with pytest.raises(GatewayUnreachable):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
     assert renames(gateway) == []
 
-    desk.submit(prepared.stem, token="second try")
+    world.submit(prepared.stem, token="second try")
 
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
 def test_whoever_says_stop_while_the_file_goes_up_is_not_in_it(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    stop = interrupted("upload", lambda: opt_out(desk.ledger, 33639980001))
+    [prepared] = world.prepare(numbers(3))
+    stop = interrupted("upload", lambda: opt_out(world.ledger, 33639980001))
 
-    submission = desk.submit(prepared.stem, gateway=stop)
+    submission = world.submit(prepared.stem, gateway=stop)
 
     assert submission.messages == 2
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980002"]
-    summary = desk.ledger.runs.summary("one")
+    summary = world.ledger.runs.summary("one")
     assert summary.excluded["opted_out"] == 1
     assert summary.balanced
 
 
 def test_a_stop_that_comes_between_two_tries_takes_the_first_upload_back(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     with pytest.raises(GatewayRefused):
-        desk.submit(prepared.stem, gateway=refusing)
-    opt_out(desk.ledger, 33639980002)
+        world.submit(prepared.stem, gateway=refusing)
+    opt_out(world.ledger, 33639980002)
 
-    desk.submit(prepared.stem, token="second try")
+    world.submit(prepared.stem, token="second try")
 
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980001"]
-    assert desk.ledger.submissions.get(prepared.stem).messages == 2
+    assert world.ledger.submissions.get(prepared.stem).messages == 2
 
 
 def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
     (gateway.home / "Send" / f"{prepared.stem}.tmp").unlink()
 
     for token in ("second try", "third try"):
         with pytest.raises(SubmissionUnknown) as asked:
-            desk.submit(prepared.stem, token=token)
+            world.submit(prepared.stem, token=token)
 
     assert prepared.stem in str(asked.value)
     assert "support@mtarget.fr" in str(asked.value)
     assert not asked.value.retryable
-    assert desk.ledger.submissions.get(prepared.stem).state is State.UNKNOWN
+    assert world.ledger.submissions.get(prepared.stem).state is State.UNKNOWN
     assert renames(gateway) == []
 
 
-def test_another_try_stands_aside_while_one_is_at_work(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    desk.ledger.submissions.claim(prepared.stem, "the one at work", lease=timedelta(minutes=10))
+def test_another_try_stands_aside_while_one_is_at_work(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
+    world.ledger.submissions.claim(prepared.stem, "the one at work", lease=timedelta(minutes=10))
 
     with pytest.raises(SubmissionTaken) as aside:
-        desk.submit(prepared.stem, token="the other")
+        world.submit(prepared.stem, token="the other")
 
     assert aside.value.retryable
     assert renames(gateway) == []
 
 
-def test_a_try_that_lost_its_claim_does_not_rename(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_a_try_that_lost_its_claim_does_not_rename(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
     overtaken = interrupted(
         "upload",
         lambda: (
-            desk.ledger.submissions.claim(prepared.stem, "the new one", lease=timedelta(0)) and None
+            world.ledger.submissions.claim(prepared.stem, "the new one", lease=timedelta(0))
+            and None
         ),
     )
 
     with pytest.raises(SubmissionTaken):
-        desk.submit(prepared.stem, token="the zombie", gateway=overtaken)
+        world.submit(prepared.stem, token="the zombie", gateway=overtaken)
 
     assert renames(gateway) == []
 
 
 def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    intend = desk.ledger.submissions.intend_rename
+    [prepared] = world.prepare(numbers(3))
+    intend = world.ledger.submissions.intend_rename
 
     def overtaken(stem: str, token: str, **facts: Any) -> Any:
         submission = intend(stem, token, **facts)
-        desk.ledger.submissions.claim(stem, "the new one", lease=timedelta(0))
+        world.ledger.submissions.claim(stem, "the new one", lease=timedelta(0))
         return submission
 
-    monkeypatch.setattr(desk.ledger.submissions, "intend_rename", overtaken)
+    monkeypatch.setattr(world.ledger.submissions, "intend_rename", overtaken)
 
     with pytest.raises(SubmissionTaken):
-        desk.submit(prepared.stem, token="the zombie")
+        world.submit(prepared.stem, token="the zombie")
 
     assert renames(gateway) == []
 
 
 @pytest.mark.parametrize("check", [2, 3])
 def test_a_file_that_is_there_already_is_never_overwritten(
-    desk: Desk, gateway: Gateway, check: int
+    world: World, gateway: Gateway, check: int
 ) -> None:
     gateway.turn(silent=True)
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     name = f"{prepared.stem}.csv"
     appears = at_check(check, lambda: show(gateway, name, b"another's"))
 
-    submission = desk.submit(prepared.stem, also=appears)
+    submission = world.submit(prepared.stem, also=appears)
 
     assert (gateway.home / "Send" / name).read_bytes() == b"another's"
     assert renames(gateway) == []
@@ -288,33 +289,33 @@ def test_a_file_that_is_there_already_is_never_overwritten(
 
 @pytest.mark.parametrize("phase", ["csv", "lock", "done", "reject"])
 def test_a_file_that_shows_though_nobody_meant_to_rename_it_is_a_contradiction(
-    desk: Desk, gateway: Gateway, phase: str
+    world: World, gateway: Gateway, phase: str
 ) -> None:
     gateway.turn(silent=True)
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     show(gateway, f"{prepared.stem}.{phase}", b"another's")
 
     for token in ("first try", "second try"):
         with pytest.raises(SubmissionContradicted, match=f"shows {prepared.stem} as ") as told:
-            desk.submit(prepared.stem, token=token)
+            world.submit(prepared.stem, token=token)
 
     assert not told.value.retryable
-    assert desk.ledger.submissions.get(prepared.stem).state is State.UPLOADING
+    assert world.ledger.submissions.get(prepared.stem).state is State.UPLOADING
     assert f"{prepared.stem}.tmp" not in in_send(gateway)
     assert renames(gateway) == []
 
 
-def test_a_file_that_shows_under_both_names_has_arrived(desk: Desk, gateway: Gateway) -> None:
+def test_a_file_that_shows_under_both_names_has_arrived(world: World, gateway: Gateway) -> None:
     # OpenSSH renames a file by giving it the new name first, and may die before it takes the old.
     gateway.turn(silent=True)
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
     waiting = gateway.home / "Send" / f"{prepared.stem}.tmp"
     show(gateway, f"{prepared.stem}.csv", waiting.read_bytes())
 
-    submission = desk.submit(prepared.stem, token="second try")
+    submission = world.submit(prepared.stem, token="second try")
 
     assert submission.state is State.SUBMITTED
     assert renames(gateway) == []
@@ -322,37 +323,37 @@ def test_a_file_that_shows_under_both_names_has_arrived(desk: Desk, gateway: Gat
 
 @pytest.mark.parametrize("check", [1, 2, 3])
 def test_whoever_says_stop_before_the_rename_is_not_in_the_file(
-    desk: Desk, gateway: Gateway, check: int, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, check: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # At the third the turn is held, and ends when the server finds that nothing happens in it.
     monkeypatch.setitem(turn.LIMITS, "idle_in_transaction_session_timeout", "300ms")
-    [prepared] = desk.prepare(numbers(3))
-    stops = at_check(check, lambda: opt_out(desk.ledger, 33639980001))
+    [prepared] = world.prepare(numbers(3))
+    stops = at_check(check, lambda: opt_out(world.ledger, 33639980001))
 
-    assert desk.submit(prepared.stem, also=stops).messages == 2
+    assert world.submit(prepared.stem, also=stops).messages == 2
 
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980002"]
-    assert desk.ledger.runs.summary("one").balanced
+    assert world.ledger.runs.summary("one").balanced
 
 
-def test_of_two_zombies_and_an_heir_one_sends(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_of_two_zombies_and_an_heir_one_sends(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
     stem, at_once = prepared.stem, timedelta(0)
     ended: dict[str, Any] = {}
 
     def heir() -> None:
         with pytest.raises(SubmissionUnknown) as asked:
-            desk.submit(stem, token="the heir", lease=at_once)
+            world.submit(stem, token="the heir", lease=at_once)
         ended["heir"] = asked.value
 
     def second_zombie() -> None:
         sleeps = interrupted("rename", heir, when="before", nth=TO_CSV)
-        ended["second"] = desk.submit(stem, token="second zombie", lease=at_once, gateway=sleeps)
+        ended["second"] = world.submit(stem, token="second zombie", lease=at_once, gateway=sleeps)
 
     sleeps = interrupted("upload", second_zombie, when="before")
     with pytest.raises(SubmissionTaken):
-        desk.submit(stem, token="first zombie", gateway=sleeps)
+        world.submit(stem, token="first zombie", gateway=sleeps)
 
     assert isinstance(ended["heir"], SubmissionUnknown)
     assert ended["second"].state is State.SUBMITTED
@@ -361,16 +362,16 @@ def test_of_two_zombies_and_an_heir_one_sends(desk: Desk, gateway: Gateway) -> N
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980002"]
 
 
-def test_a_zombies_late_upload_touches_nobodys_bytes(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    kept = (desk.run_folder("one").path / f"05_{prepared.stem}.csv").read_bytes()
+def test_a_zombies_late_upload_touches_nobodys_bytes(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
+    kept = (world.run_folder("one").path / f"05_{prepared.stem}.csv").read_bytes()
     gateway.turn(silent=True)
 
     def heir() -> None:
-        desk.submit(prepared.stem, token="the heir", lease=timedelta(0))
+        world.submit(prepared.stem, token="the heir", lease=timedelta(0))
 
     with pytest.raises(SubmissionTaken):
-        desk.submit(prepared.stem, gateway=interrupted("upload", heir, when="before"))
+        world.submit(prepared.stem, gateway=interrupted("upload", heir, when="before"))
 
     assert sorted(each.name for each in (gateway.home / "Send").iterdir()) == [
         f"{prepared.stem}.csv"
@@ -378,17 +379,17 @@ def test_a_zombies_late_upload_touches_nobodys_bytes(desk: Desk, gateway: Gatewa
     assert (gateway.home / "Send" / f"{prepared.stem}.csv").read_bytes() == kept
 
 
-def test_what_a_dead_try_left_half_uploaded_is_removed(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_what_a_dead_try_left_half_uploaded_is_removed(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
     show(gateway, f"{prepared.stem}.0123abcd.tmp", b"half of a li")
 
-    desk.submit(prepared.stem)
+    world.submit(prepared.stem)
 
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
-def test_an_upload_that_arrives_short_is_not_renamed(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_an_upload_that_arrives_short_is_not_renamed(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
 
     @contextlib.contextmanager
     def short() -> Iterator[Any]:
@@ -398,65 +399,65 @@ def test_an_upload_that_arrives_short_is_not_renamed(desk: Desk, gateway: Gatewa
             yield session
 
     with pytest.raises(GatewayUnreachable, match="cut short"):
-        desk.submit(prepared.stem, gateway=short)
+        world.submit(prepared.stem, gateway=short)
 
     assert [name for name in in_send(gateway) if name == f"{prepared.stem}.tmp"] == []
     assert renames(gateway) == []
 
 
-def test_when_everybody_has_said_stop_nothing_is_sent(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(2))
-    opt_out(desk.ledger, 33639980000, 33639980001)
+def test_when_everybody_has_said_stop_nothing_is_sent(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(2))
+    opt_out(world.ledger, 33639980000, 33639980001)
 
     with pytest.raises(LedgerError, match="all recipients"):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
-    assert desk.ledger.submissions.get(prepared.stem).state is State.CANCELLED
+    assert world.ledger.submissions.get(prepared.stem).state is State.CANCELLED
     assert gateway.settled_names() == []
 
 
-def test_a_missed_hour_is_not_sent_at_another(desk: Desk, gateway: Gateway) -> None:
+def test_a_missed_hour_is_not_sent_at_another(world: World, gateway: Gateway) -> None:
     wanted = clock.now() + timedelta(hours=1)
-    [prepared] = desk.prepare(numbers(3), send_at=wanted)
+    [prepared] = world.prepare(numbers(3), send_at=wanted)
     gateway.move_clock(to=wanted + timedelta(minutes=11))
 
     with pytest.raises(WindowClosed, match="trigger a new run"):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
     assert renames(gateway) == []
 
 
 def test_a_campaign_that_missed_the_evening_is_not_sent_at_night(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     gateway.move_clock(to=clock.now() + timedelta(hours=13))
 
     with pytest.raises(WindowClosed):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
     assert renames(gateway) == []
 
 
 def test_nothing_is_sent_without_the_stop_list_that_screening_saw(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    desk.ledger.runs.record_screening(
+    [prepared] = world.prepare(numbers(3))
+    world.ledger.runs.record_screening(
         "one", candidates=3, audience=3, excluded={}, stop_list_size=7
     )
 
     for token in ("first try", "cleared right after"):
         with pytest.raises(StopListUnsafe):
-            desk.submit(prepared.stem, token=token)
+            world.submit(prepared.stem, token=token)
 
     assert renames(gateway) == []
 
 
 def test_a_gateway_that_stops_answering_is_not_waited_for_for_ever(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     upload = sftp_gateway.SftpGateway.upload
 
     def unanswered(session: Any, name: str, source: Any) -> int:
@@ -467,50 +468,50 @@ def test_a_gateway_that_stops_answering_is_not_waited_for_for_ever(
     monkeypatch.setattr(sftp_gateway.SftpGateway, "upload", unanswered)
 
     with pytest.raises(GatewayUnreachable, match="can't be reached while uploading") as error:
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
     assert error.value.retryable
     assert renames(gateway) == []
 
 
 def test_an_unknown_directory_is_told_with_what_there_is(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     connect(monkeypatch, gateway, send_dir="Outbox")
 
     with pytest.raises(GatewayRefused, match=r"no directory Outbox, only .*Send"):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
 
 def test_directories_are_found_whatever_their_case(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     connect(monkeypatch, gateway, send_dir="SEND", report_dir="/report/")
 
-    desk.submit(prepared.stem)
+    world.submit(prepared.stem)
 
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
-def test_a_moved_clock_meets_no_gateway_but_its_own(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_a_moved_clock_meets_no_gateway_but_its_own(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
     (gateway.home / ".sandbox").write_text("another clock")
 
     with pytest.raises(ClockMoved):
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
     assert renames(gateway) == []
 
 
-def test_two_parts_are_two_files_that_hold_everybody_once(desk: Desk, gateway: Gateway) -> None:
-    parts = desk.prepare(numbers(5), more="max_recipients_per_file: 3\n")
+def test_two_parts_are_two_files_that_hold_everybody_once(world: World, gateway: Gateway) -> None:
+    parts = world.prepare(numbers(5), more="max_recipients_per_file: 3\n")
 
     for part in parts:
-        assert desk.submit(part.stem).stem == part.stem
-        assert desk.submit(part.stem).stem == part.stem  # whose verdict nobody has heard
-        desk.accepted(part.stem)
+        assert world.submit(part.stem).stem == part.stem
+        assert world.submit(part.stem).stem == part.stem  # whose verdict nobody has heard
+        world.accepted(part.stem)
 
     gateway.settle()
     assert [part.messages for part in parts] == [3, 2]
@@ -521,83 +522,83 @@ def test_two_parts_are_two_files_that_hold_everybody_once(desk: Desk, gateway: G
 PARTS = "max_recipients_per_file: 2\n"
 
 
-def test_every_part_lies_there_before_the_first_is_renamed(desk: Desk, gateway: Gateway) -> None:
-    first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
+def test_every_part_lies_there_before_the_first_is_renamed(world: World, gateway: Gateway) -> None:
+    first, second, third = (part.stem for part in world.prepare(numbers(5), more=PARTS))
     gateway.drop_connection_before("put", 3)
     with pytest.raises(GatewayUnreachable):
-        desk.submit(first)
+        world.submit(first)
     assert renames(gateway) == []
     assert in_send(gateway) == [f"{first}.tmp", f"{second}.tmp"]
     uploads = gateway.counts()["put"]
 
-    desk.submit(first, token="second try")
+    world.submit(first, token="second try")
 
     assert renames(gateway) == [f"{first}.csv"]
     assert gateway.counts()["put"] == uploads + 1
     assert gateway.settled_names() == [f"{first}.done", f"{second}.tmp", f"{third}.tmp"]
 
 
-def test_a_stop_while_a_later_part_waits_is_not_in_it(desk: Desk, gateway: Gateway) -> None:
-    first, second = (part.stem for part in desk.prepare(numbers(4), more=PARTS))
-    desk.submit(first)
-    desk.accepted(first)
-    opt_out(desk.ledger, 33639980001, 33639980003)
+def test_a_stop_while_a_later_part_waits_is_not_in_it(world: World, gateway: Gateway) -> None:
+    first, second = (part.stem for part in world.prepare(numbers(4), more=PARTS))
+    world.submit(first)
+    world.accepted(first)
+    opt_out(world.ledger, 33639980001, 33639980003)
 
-    assert desk.submit(second).messages == 1
+    assert world.submit(second).messages == 1
 
     gateway.settle()
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980002"]
 
 
 def test_what_is_not_renamed_can_be_held_and_leaves_nothing_behind(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
-    desk.submit(first)
-    desk.accepted(first)
+    first, second, third = (part.stem for part in world.prepare(numbers(5), more=PARTS))
+    world.submit(first)
+    world.accepted(first)
     show(gateway, f"{third}.0123abcd.tmp", b"half of a li")
 
-    held = delivery.hold([first, second, third], wiring.gateway, desk.ledger, "it was rejected")
+    held = delivery.hold([first, second, third], wiring.gateway, world.ledger, "it was rejected")
 
     assert held == [second, third]
     assert gateway.settled_names() == [f"{first}.done"]
-    assert desk.ledger.submissions.get(first).state is State.ACCEPTED
+    assert world.ledger.submissions.get(first).state is State.ACCEPTED
     with pytest.raises(LedgerError, match="was cancelled"):
-        desk.submit(second)
+        world.submit(second)
     assert renames(gateway) == [f"{first}.csv"]
 
 
-def test_holding_goes_on_where_a_lost_line_broke_it_off(desk: Desk, gateway: Gateway) -> None:
-    first, second = (part.stem for part in desk.prepare(numbers(4), more=PARTS))
-    desk.submit(first)
+def test_holding_goes_on_where_a_lost_line_broke_it_off(world: World, gateway: Gateway) -> None:
+    first, second = (part.stem for part in world.prepare(numbers(4), more=PARTS))
+    world.submit(first)
     gateway.drop_connection_before("remove")
     with pytest.raises(GatewayUnreachable):
-        delivery.hold([second], wiring.gateway, desk.ledger, "it was rejected")
+        delivery.hold([second], wiring.gateway, world.ledger, "it was rejected")
 
-    assert delivery.hold([second], wiring.gateway, desk.ledger, "it was rejected") == [second]
+    assert delivery.hold([second], wiring.gateway, world.ledger, "it was rejected") == [second]
     assert gateway.settled_names() == [f"{first}.done"]
 
 
 def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    first, second, third = (part.stem for part in desk.prepare(numbers(5), more=PARTS))
-    desk.submit(first)
-    assert desk.ledger.submissions.move(third, to=State.CANCELLED)
+    first, second, third = (part.stem for part in world.prepare(numbers(5), more=PARTS))
+    world.submit(first)
+    assert world.ledger.submissions.move(third, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match="was cancelled"):
-        desk.submit(second)
+        world.submit(second)
 
-    assert desk.ledger.submissions.get(second).state is State.CANCELLED
+    assert world.ledger.submissions.get(second).state is State.CANCELLED
     assert gateway.settled_names() == [f"{first}.done"]
     assert renames(gateway) == [f"{first}.csv"]
 
 
 @pytest.mark.parametrize("moment", range(1, 4))
 def test_halted_sending_renames_nothing_whenever_it_is_halted(
-    desk: Desk, gateway: Gateway, moment: int
+    world: World, gateway: Gateway, moment: int
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     asked = iter(range(1, 100))
 
     def halted(_: Any) -> None:
@@ -605,23 +606,23 @@ def test_halted_sending_renames_nothing_whenever_it_is_halted(
             raise SendingHalted("sms_halt")
 
     with pytest.raises(SendingHalted, match="halts all sending: nothing more is renamed") as error:
-        desk.submit(prepared.stem, also=halted)
+        world.submit(prepared.stem, also=halted)
     assert not error.value.retryable
     assert renames(gateway) == []
 
-    desk.submit(prepared.stem, token="let it go on")
+    world.submit(prepared.stem, token="let it go on")
 
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
 @SANDBOX_ONLY
-def test_an_upload_waits_until_it_is_late_but_safe(desk: Desk) -> None:
-    [prepared] = desk.prepare(numbers(3), send_at=clock.now() + timedelta(hours=3))
+def test_an_upload_waits_until_it_is_late_but_safe(world: World) -> None:
+    [prepared] = world.prepare(numbers(3), send_at=clock.now() + timedelta(hours=3))
     large = replace(prepared, size_bytes=150 * 10**6)
     half_an_hour = prepared.send_at - timedelta(minutes=30)
 
     def lead(pace: float | None, *files: Submission) -> timedelta:
-        return half_an_hour - upload_time.upload_at(files, desk.settings, pace)
+        return half_an_hour - upload_time.upload_at(files, world.settings, pace)
 
     assert lead(1e6, prepared) < timedelta(seconds=1)
     assert lead(None, large) == timedelta(minutes=5)  # by a slow line, twice as slow
@@ -630,20 +631,20 @@ def test_an_upload_waits_until_it_is_late_but_safe(desk: Desk) -> None:
 
 @SANDBOX_ONLY
 def test_a_rejected_files_likely_causes_are_what_its_bytes_show(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [plain] = desk.prepare(numbers(3))
-    folder = desk.run_folder("one")
-    assert rejection.likely_causes(folder, plain, desk.settings) == (
+    [plain] = world.prepare(numbers(3))
+    folder = world.run_folder("one")
+    assert rejection.likely_causes(folder, plain, world.settings) == (
         "our own check finds no fault in the file: ask support@mtarget.fr",
     )
 
-    desk.text = "Bonjour {{ name }} ; à samedi !"
-    [quoted] = desk.prepare(numbers(3), run="two")
-    told = rejection.likely_causes(desk.run_folder("two"), quoted, desk.settings)
+    world.text = "Bonjour {{ name }} ; à samedi !"
+    [quoted] = world.prepare(numbers(3), run="two")
+    told = rejection.likely_causes(world.run_folder("two"), quoted, world.settings)
     assert told[0].startswith("3 texts in quotes")
 
     with folder.send_file(plain.stem).open("ab") as file:
         file.write(b"x;no number;TESTS;hello\r\n")
-    [fault] = rejection.likely_causes(folder, plain, desk.settings)
+    [fault] = rejection.likely_causes(folder, plain, world.settings)
     assert fault == "line 4: the number is not in international format, + and 8 to 15 digits"

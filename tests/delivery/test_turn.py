@@ -20,65 +20,68 @@ from sms.errors import (
     LookExpired,
     ReportsFailed,
 )
-from sms.ledger import locks
+from sms.ledger import locks, turn
 from sms.ledger.ledger import Ledger
 from sms.ledger.states import State
 from sms_airflow import wiring
 from sms_airflow.sftp_gateway import SftpGateway
-from tests.delivery.conftest import (
+from sms_sandbox import Sandbox
+from tests.submitting import at_check, interrupted, opt_out
+from tests.world import (
     PATIENCE,
     STEM,
-    Desk,
     Gateway,
+    World,
     in_send,
     numbers,
     renames,
     sent_to,
 )
-from tests.delivery.submitting import at_check, interrupted, opt_out
+
+ONCE = "frequency_cap: 1 per 7 days\n"
 
 LAST = 3  # of the checks of a try: the turn is held
 
 
-def waits_for_a_turn(desk: Desk, table: str = "sms.opt_out") -> bool:
+def waits_for_a_turn(world: World, table: str = "sms.opt_out") -> bool:
     query = text(
         "SELECT count(*) FROM pg_locks WHERE relation = to_regclass(:table) AND NOT granted"
     )
-    with desk.ledger.engine.connect() as db:
+    with world.ledger.engine.connect() as db:
         return bool(db.execute(query, {"table": table}).scalar_one())
 
 
 def test_a_stop_that_comes_in_a_turn_waits_until_it_is_over_and_counts_as_late(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     with ThreadPoolExecutor(1) as beside:
 
         def says_stop() -> None:
-            stop = beside.submit(opt_out, desk.ledger, 33639980001)
-            wait_until(lambda: waits_for_a_turn(desk), "the STOP's wait", timeout=PATIENCE)
+            stop = beside.submit(opt_out, world.ledger, 33639980001)
+            wait_until(lambda: waits_for_a_turn(world), "the STOP's wait", timeout=PATIENCE)
             assert not stop.done()
 
-        submission = desk.submit(prepared.stem, also=at_check(LAST, says_stop))
+        submission = world.submit(prepared.stem, also=at_check(LAST, says_stop))
 
     assert submission.messages == 3
     gateway.settle()
     assert len(sent_to(gateway)) == 3
-    assert desk.ledger.stop_list.opted_out([33639980001]).tolist() == [33639980001]
-    assert desk.ledger.submissions.late_stops(prepared.stem) == 1
+    assert world.ledger.stop_list.opted_out([33639980001]).tolist() == [33639980001]
+    assert world.ledger.submissions.late_stops(prepared.stem) == 1
 
 
-def test_a_rename_waits_for_the_stop_that_is_being_entered(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
-    with ThreadPoolExecutor(1) as beside, desk.ledger.engine.connect() as db:
+def test_a_rename_waits_for_the_stop_that_is_being_entered(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
+    with ThreadPoolExecutor(1) as beside, world.ledger.engine.connect() as db:
         db.execute(
             text(
                 "INSERT INTO sms.opt_out (msisdn, opted_out_at, source, recorded_at) "
                 "VALUES (33639980001, now(), 'import', now())"
             )
         )
-        sends = beside.submit(desk.submit, prepared.stem)
-        wait_until(lambda: waits_for_a_turn(desk), "the rename's wait", timeout=PATIENCE)
+        sends = beside.submit(world.submit, prepared.stem)
+        wait_until(lambda: waits_for_a_turn(world), "the rename's wait", timeout=PATIENCE)
         assert renames(gateway) == []
         db.commit()
 
@@ -86,43 +89,43 @@ def test_a_rename_waits_for_the_stop_that_is_being_entered(desk: Desk, gateway: 
 
 
 def test_a_stop_waits_no_longer_than_a_turn_can_last_and_says_so(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "LONGEST", "300ms")
 
     with (
-        desk.ledger.turn(alone=False),
+        world.ledger.turn(alone=False),
         pytest.raises(LedgerBusy, match="nothing was entered into the stop list") as told,
     ):
-        opt_out(desk.ledger, 33639980001)
+        opt_out(world.ledger, 33639980001)
 
     assert told.value.retryable
-    opt_out(desk.ledger, 33639980001)
+    opt_out(world.ledger, 33639980001)
 
 
 def test_whoever_is_told_of_a_rename_holds_up_nobodys_stop(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "LONGEST", "300ms")
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     told: list[State] = []
 
     def heard(ledger: Ledger, stem: str, state: State) -> None:
         opt_out(ledger, 33639980001)
         told.append(state)
 
-    monkeypatch.setattr(desk.ledger, "_heard", heard)
+    monkeypatch.setattr(world.ledger, "_heard", heard)
 
-    desk.submit(prepared.stem)
+    world.submit(prepared.stem)
 
     assert told == [State.SUBMITTED]
-    assert desk.ledger.submissions.late_stops(prepared.stem) <= 1
+    assert world.ledger.submissions.late_stops(prepared.stem) <= 1
 
 
 def test_whoever_stands_still_in_a_turn_asks_everything_again(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     asked: list[Any] = []
 
     def stand_still(held: Any) -> None:
@@ -131,22 +134,22 @@ def test_whoever_stands_still_in_a_turn_asks_everything_again(
             monkeypatch.setattr(upload, "LOOK_HOLDS", 0.0)
 
     with pytest.raises(LookExpired) as told:
-        desk.submit(prepared.stem, also=stand_still)
+        world.submit(prepared.stem, also=stand_still)
 
     assert told.value.retryable
     assert renames(gateway) == []
     assert in_send(gateway) == [f"{prepared.stem}.tmp"]
     assert len(asked) == 1 + 2 * upload.LOOKS
-    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
+    assert not world.ledger.submissions.get(prepared.stem).may_have_left
 
     monkeypatch.setattr(upload, "LOOK_HOLDS", 60.0)
-    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
 def test_whoever_stands_still_in_the_last_check_is_asked_again(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     seconds, hours = upload._real_seconds, list[int]()
     monkeypatch.setattr(upload, "_real_seconds", lambda: seconds() + 3600 * len(hours))
     asked: list[Any] = []
@@ -156,17 +159,17 @@ def test_whoever_stands_still_in_the_last_check_is_asked_again(
         if len(asked) == LAST:
             hours.append(1)
 
-    assert desk.submit(prepared.stem, also=check).state is State.SUBMITTED
+    assert world.submit(prepared.stem, also=check).state is State.SUBMITTED
 
     assert len(asked) == LAST + 2  # before the file is looked at, and in another turn
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_what_the_server_ended_is_no_turn_any_more(desk: Desk, gateway: Gateway) -> None:
-    [prepared] = desk.prepare(numbers(3))
+def test_what_the_server_ended_is_no_turn_any_more(world: World, gateway: Gateway) -> None:
+    [prepared] = world.prepare(numbers(3))
 
     def end_all_others() -> None:
-        with desk.ledger.engine.connect() as db:
+        with world.ledger.engine.connect() as db:
             db.execute(
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -175,11 +178,11 @@ def test_what_the_server_ended_is_no_turn_any_more(desk: Desk, gateway: Gateway)
                 )
             )
 
-    desk.submit(prepared.stem, also=at_check(LAST, end_all_others))
+    world.submit(prepared.stem, also=at_check(LAST, end_all_others))
 
     told = [
         detail
-        for (detail,) in _rows(desk, "SELECT detail FROM sms.event ORDER BY id")
+        for (detail,) in _rows(world, "SELECT detail FROM sms.event ORDER BY id")
         if detail and "rename_withdrawn" in detail
     ]
     assert told == [{"rename_withdrawn": "the last look was too old"}]
@@ -187,40 +190,40 @@ def test_what_the_server_ended_is_no_turn_any_more(desk: Desk, gateway: Gateway)
 
 
 def test_an_unreadable_stop_that_comes_before_the_rename_holds_the_file(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
 
     with pytest.raises(ReportsFailed, match="STOP-1"):
-        desk.submit(prepared.stem, gateway=interrupted("upload", partial(cannot_read, desk)))
+        world.submit(prepared.stem, gateway=interrupted("upload", partial(cannot_read, world)))
 
     assert renames(gateway) == []
-    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
+    assert not world.ledger.submissions.get(prepared.stem).may_have_left
 
 
 def test_an_unreadable_stop_that_comes_in_a_turn_waits_until_it_is_over(
-    desk: Desk, gateway: Gateway
+    world: World, gateway: Gateway
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     with ThreadPoolExecutor(1) as beside:
         renamed: list[list[str]] = []
 
         def comes() -> None:
-            row = beside.submit(cannot_read, desk)
-            waits = partial(waits_for_a_turn, desk, "sms.unreadable_row")
+            row = beside.submit(cannot_read, world)
+            waits = partial(waits_for_a_turn, world, "sms.unreadable_row")
             wait_until(waits, "the row's wait", timeout=PATIENCE)
             row.add_done_callback(lambda _: renamed.append(renames(gateway)))
 
-        desk.submit(prepared.stem, also=at_check(LAST, comes))
+        world.submit(prepared.stem, also=at_check(LAST, comes))
 
     assert renamed == [[f"{prepared.stem}.csv"]]
-    assert desk.ledger.reports.unseen_stops() == {"STOP-1": 1}
+    assert world.ledger.reports.unseen_stops() == {"STOP-1": 1}
 
 
 def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
-    desk: Desk, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [prepared] = desk.prepare(numbers(3))
+    [prepared] = world.prepare(numbers(3))
     rename = SftpGateway.rename
 
     def stand_still(session: Any, old: str, new: str, *may_leave: Any) -> None:
@@ -237,12 +240,12 @@ def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
     monkeypatch.setattr(SftpGateway, "rename", stand_still)
 
     with pytest.raises(GatewayUnreachable):  # what refuses a request ends its line
-        desk.submit(prepared.stem)
+        world.submit(prepared.stem)
 
     assert told == ["stood still"]
     assert renames(gateway) == []
-    assert not desk.ledger.submissions.get(prepared.stem).may_have_left
-    assert desk.submit(prepared.stem, token="second try").state is State.SUBMITTED
+    assert not world.ledger.submissions.get(prepared.stem).may_have_left
+    assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
 @pytest.mark.parametrize("error", [LookExpired(), LedgerError("no")], ids=["look", "other"])
@@ -304,9 +307,9 @@ def _before_request(session: Any, act: Callable[[], None]) -> None:
     session._client.rename = renamed
 
 
-def cannot_read(desk: Desk) -> None:
+def cannot_read(world: World) -> None:
     """A row of a STOP file that nobody can read comes home."""
-    with desk.ledger.engine.begin() as db:
+    with world.ledger.engine.begin() as db:
         db.execute(
             text(
                 "INSERT INTO sms.unreadable_row "
@@ -320,6 +323,37 @@ def _bytes() -> io.BytesIO:
     return io.BytesIO(b"ours")
 
 
-def _rows(desk: Desk, query: str) -> list[Any]:
-    with desk.ledger.engine.connect() as db:
+def _rows(world: World, query: str) -> list[Any]:
+    with world.ledger.engine.connect() as db:
         return list(db.execute(text(query)))
+
+
+def test_whoever_waits_for_a_turn_says_so_and_gives_up(
+    world: World, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker's machine vanished in its turn: the database holds the lock for hours."""
+    monkeypatch.setitem(turn.LIMITS, "lock_timeout", "300ms")
+    [only] = world.prepare(numbers(2), more=ONCE)
+
+    with world.ledger.turn(alone=True), pytest.raises(LedgerBusy, match="tries again later"):
+        world.submit(only.stem)
+
+
+def test_a_campaign_without_a_cap_takes_its_turn_too(
+    world: World, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a capped file's last look and its rename a free one leaves to the same people."""
+    monkeypatch.setitem(turn.LIMITS, "lock_timeout", "300ms")
+    [capped] = world.prepare(numbers(2), run="capped", more=ONCE)
+    [free] = world.prepare(numbers(2), run="free")
+    asked: list[str] = []
+
+    def meanwhile(held: Any) -> None:
+        asked.append(held.stem)
+        if len(asked) == 3:  # the turn is held
+            with pytest.raises(LedgerBusy):
+                world.submit(free.stem, token="the other")
+
+    world.submit(capped.stem, also=meanwhile)
+
+    assert world.states([free.stem, capped.stem]) == ["uploading", "submitted"]

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.delivery.conftest import numbers
 from tests.faults.conftest import Scene, World
+from tests.world import numbers
 
 TABLES = {
     "opt_out": "msisdn, opted_out_at, source, stem, message",
@@ -20,10 +20,10 @@ def prepare(world: World) -> None:
     # Its reports are the test's own.
     world.sandbox.turn(stop=0.0, reply=0.0, ack_late_hours=1e6)
     with world.here():
-        [part] = world.desk.prepare(numbers(4))
+        [part] = world.world.prepare(numbers(4))
         world.stems = [stem] = [part.stem]
-        world.desk.submit(stem)
-        world.desk.accepted(stem)
+        world.world.submit(stem)
+        world.world.accepted(stem)
     world.sandbox.settle()
     sent = (world.sandbox.home / "Send" / f"{stem}.done").read_bytes().split(b"\r\n")[:-1]
     ids = [line.split(b";")[0].decode() for line in sent]
@@ -41,7 +41,7 @@ def prepare(world: World) -> None:
 
 def kept(world: World) -> dict[str, list[tuple[Any, ...]]]:
     """All that a collector may change, but for when that was."""
-    with world.desk.ledger.engine.connect() as db:
+    with world.world.ledger.engine.connect() as db:
         return {
             table: sorted(
                 (tuple(row) for row in db.exec_driver_sql(f"SELECT {columns} FROM sms.{table}")),
@@ -53,12 +53,12 @@ def kept(world: World) -> dict[str, list[tuple[Any, ...]]]:
 
 def require_archived(world: World) -> None:
     """What was loaded lies in the archive, byte for byte, and still at the gateway."""
-    with world.desk.ledger.engine.connect() as db:
+    with world.world.ledger.engine.connect() as db:
         files = db.exec_driver_sql("SELECT name, archive FROM sms.report_file").all()
     assert files
     for name, place in files:
         there = (world.sandbox.home / "Report" / name).read_bytes()
-        assert (world.desk.folder / "archive" / place).read_bytes() == there
+        assert (world.world.folder / "archive" / place).read_bytes() == there
 
 
 SCENE = Scene(prepare)

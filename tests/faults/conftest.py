@@ -27,9 +27,9 @@ from sms.settings import load
 from sms_sandbox import Sandbox
 from tests.airflow_home import ROOT, ledger_connection
 from tests.conftest import fresh, keeping_connections, memory
-from tests.delivery.conftest import TUESDAY, Desk, connection
 from tests.faults.points import KILLED, Part, Strike, strikes
 from tests.faults.zygote import DONE, FINAL, HUNG, PATIENCE, PAUSED
+from tests.world import TUESDAY, World, connection
 
 AT_ONCE = 2  # worlds in each process of the tests: an act often waits for others
 TRIES = 6
@@ -139,9 +139,9 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 
 @dataclass
 class World:
-    """A gateway, a ledger and a desk of its own."""
+    """A gateway, a ledger and a world of its own."""
 
-    desk: Desk
+    world: World
     sandbox: Sandbox
     stems: list[str]
     _zygote: Zygote
@@ -154,7 +154,7 @@ class World:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Ended:
         """An act, in a process of its own."""
-        folders = [str(self.desk.folder / name) for name in ("runs", "archive")]
+        folders = [str(self.world.folder / name) for name in ("runs", "archive")]
         order = {"act": act, "env": self._env, "folders": folders, "stems": self.stems}
         return self._zygote.play(order, strike, meanwhile)
 
@@ -222,11 +222,11 @@ class Worlds:
             with self._open(url, before) as world:
                 scene.prepare(world)
                 now = world.sandbox.now()
-            built_in = world.desk.folder
+            built_in = world.world.folder
             # Away from where it was: a copy that still knew that place would find nothing there.
             folder = built_in.rename(built_in.with_suffix(".kept"))
             database = str(make_url(url).database)
-            self._kept[scene] = Kept(database, built_in, folder, now, world.desk.runs, world.stems)
+            self._kept[scene] = Kept(database, built_in, folder, now, world.world.runs, world.stems)
         return self._kept[scene]
 
     @contextmanager
@@ -254,10 +254,10 @@ class Worlds:
                 "AIRFLOW_CONN_SMS_STOP_LIST_KEY": f"generic://:{KEY}@",
             }
             runs, stems = ([*kept.runs], [*kept.stems]) if kept else ([], [])
-            desk = Desk(
+            world = World(
                 folder, Ledger(engine, actor="test", clock=sandbox.now), load(settings), runs=runs
             )
-            yield World(desk, sandbox, stems, self._zygote, env)
+            yield World(world, sandbox, stems, self._zygote, env)
 
 
 def _move(engine: Engine, old: Path, new: Path) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sms.ledger.states import State
-from tests.delivery.conftest import numbers
 from tests.faults import collecting
 from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
 from tests.faults.points import Part, Strike, kills, parts, pauses
 from tests.faults.zygote import DONE, LOOK_HOLDS
+from tests.world import numbers
 
 
 def one_over(world: World) -> None:
@@ -24,12 +24,12 @@ def one_over(world: World) -> None:
     for collector in ("replies", "report"):
         assert world.play(collector).status == DONE
     with world.here():
-        [part] = world.desk.prepare(numbers(5)[3:], run="two")
-        world.desk.submit(part.stem)
-        world.desk.accepted(part.stem)
+        [part] = world.world.prepare(numbers(5)[3:], run="two")
+        world.world.submit(part.stem)
+        world.world.accepted(part.stem)
         years = timedelta(days=9 * 365)  # in which its report may come
         due = "UPDATE sms.submission SET due_at = %s WHERE stem = %s"
-        with world.desk.ledger.engine.begin() as db:
+        with world.world.ledger.engine.begin() as db:
             db.exec_driver_sql(due, (world.sandbox.now() + years, part.stem))
     world.stems.append(part.stem)
     world.sandbox.settle()
@@ -48,8 +48,8 @@ def years_later(world: World) -> None:
 def no_task_waits(world: World) -> None:
     """Reports that no collector has fetched, a verdict that no task has heard; time passes."""
     with world.here():
-        [part] = world.desk.prepare(numbers(6)[4:], run="two")
-        world.desk.submit(part.stem)
+        [part] = world.world.prepare(numbers(6)[4:], run="two")
+        world.world.submit(part.stem)
     world.stems.append(part.stem)
     world.sandbox.settle()
     row = b"x;+33639980004;TESTS;y;3;delivered;op\r\n"
@@ -70,23 +70,23 @@ def at_gateway(world: World) -> list[str]:
 
 def archived(world: World) -> dict[str, bytes]:
     """Every state of every report in the archive."""
-    folder = world.desk.folder / "archive"
+    folder = world.world.folder / "archive"
     files = (path for path in folder.rglob("*.csv"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def summaries(world: World) -> list[Any]:
     """The numbers of both runs, for analysts and for us."""
-    with world.desk.ledger.engine.connect() as db:
+    with world.world.ledger.engine.connect() as db:
         rows = db.exec_driver_sql("SELECT * FROM sms.campaign_summary ORDER BY run_key").all()
-    ours = [world.desk.ledger.runs.summary(run).outcomes for run in ("one", "two")]
+    ours = [world.world.ledger.runs.summary(run).outcomes for run in ("one", "two")]
     return [[{**row._mapping, "submissions": None} for row in rows], ours]
 
 
 def judge(world: World, act: str, before: dict[str, Any]) -> None:
     """Every promise."""
     still_open = world.stems[1]
-    assert [world.desk.ledger.submissions.get(each).state for each in world.stems] == [
+    assert [world.world.ledger.submissions.get(each).state for each in world.stems] == [
         State.CLOSED,
         State.ACCEPTED,
     ]
@@ -98,8 +98,8 @@ def judge(world: World, act: str, before: dict[str, Any]) -> None:
         tables = collecting.kept(world)
         assert {**tables, "submission": None} == {**before["tables"], "submission": None}
         return
-    assert not world.desk.run_folder("one").path.exists()
-    assert world.desk.run_folder("two").path.exists()
+    assert not world.world.run_folder("one").path.exists()
+    assert world.world.run_folder("two").path.exists()
     assert {*archived(world)} == {
         place for place in before["archived"] if still_open.removeprefix("SEND") in place
     }
@@ -193,7 +193,7 @@ def test_what_is_written_while_housekeeping_stands_still_is_not_deleted_unread(
             stopped = any(abs(row[0]) == late for row in tables["opt_out"])
             refused = any(row[2] == 4 for row in tables["receipt"])
             assert {"STOP": stopped, "ACK": refused} == grown
-            assert world.desk.ledger.submissions.get(world.stems[0]).state is State.CLOSED
+            assert world.world.ledger.submissions.get(world.stems[0]).state is State.CLOSED
         return False
 
     tell(strike_everywhere("housekeeping", untouched.names, part, tried, pauses))

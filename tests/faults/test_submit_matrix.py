@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from sms.ledger.states import State
-from tests.delivery.conftest import TUESDAY, numbers, renames
 from tests.faults.conftest import Ended, Scene, World, Worlds, strike_everywhere
 from tests.faults.points import Part, Strike, parts, pauses
 from tests.faults.zygote import DONE, FINAL
+from tests.world import TUESDAY, numbers, renames
 
 PEOPLE = 5
 STOPPED = 33639980002
@@ -23,7 +23,7 @@ STOPPED = 33639980002
 def prepare(world: World) -> None:
     """A run of two files, of which one must be written anew: somebody said STOP meanwhile."""
     with world.here():
-        parts = world.desk.prepare(numbers(PEOPLE), more="max_recipients_per_file: 3\n")
+        parts = world.world.prepare(numbers(PEOPLE), more="max_recipients_per_file: 3\n")
         world.stems = [part.stem for part in parts]
         say_stop(world, STOPPED)
 
@@ -32,7 +32,7 @@ def judge(world: World, last: Ended) -> bool:
     """Every promise; True if a person was asked."""
     renamed = Counter(renames(world.sandbox))
     assert max(renamed.values(), default=0) <= 1, renamed
-    states = [world.desk.ledger.submissions.get(stem).state for stem in world.stems]
+    states = [world.world.ledger.submissions.get(stem).state for stem in world.stems]
     if State.UNKNOWN in states:
         assert "may or may not have been delivered" in last.told
         return True
@@ -44,10 +44,10 @@ def judge(world: World, last: Ended) -> bool:
     assert sent == Counter(everybody)
     left = sorted(file.name for file in (world.sandbox.home / "Send").iterdir())
     assert left == [f"{stem}.done" for stem in world.stems]
-    summary = world.desk.ledger.runs.summary("one")
+    summary = world.world.ledger.runs.summary("one")
     assert summary.balanced
     assert (summary.sent, summary.excluded) == (PEOPLE - 1, {"opted_out": 1})
-    with world.desk.ledger.engine.connect() as db:
+    with world.world.ledger.engine.connect() as db:
         [(messages,)] = db.exec_driver_sql("SELECT count(*) FROM sms.message").all()
     assert messages == PEOPLE - 1
     return False
@@ -95,8 +95,8 @@ def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late
             sent = {entry["msisdn"] for entry in world.sandbox.journal("sent")}
             assert (f"+{NO}" in sent) == late, (gone, sent)
             # Once it has gone out, a STOP is none of its late ones.
-            assert world.desk.ledger.submissions.late_stops(second) <= late
-            assert world.desk.ledger.runs.summary("one").balanced
+            assert world.world.ledger.submissions.late_stops(second) <= late
+            assert world.world.ledger.runs.summary("one").balanced
         return False
 
     tell(strike_everywhere("submit", effects(worlds), part, tried, pauses))
@@ -137,4 +137,4 @@ def say_stop(world: World, msisdn: int) -> None:
         "opted_out_at": pa.array([None], pa.timestamp("us", "UTC")),
         "message": pa.array(["STOP"]),
     }
-    world.desk.ledger.stop_list.add(pa.table(rows), source="import")
+    world.world.ledger.stop_list.add(pa.table(rows), source="import")

@@ -6,9 +6,9 @@ from pathlib import Path
 from demo.stack import Stack
 from sms.ledger.states import State
 from tests.campaign_folder import write_campaign
-from tests.delivery.conftest import connection
 from tests.journeys.conftest import PEOPLE, TEXT, World
 from tests.openssh import OpenSsh
+from tests.world import connection
 
 YAML = """\
 description: Something that was bought is on its way

@@ -22,7 +22,7 @@ from sms.settings import MONTH, UNREAD, Settings
 from sms_airflow import housekeeping_tasks, wiring
 from sms_airflow.sensors import ReportSensor
 from sms_sandbox import Sandbox
-from tests.delivery.conftest import connect, in_send, show
+from tests.world import connect, in_send, show
 
 HOUR = datetime(2026, 7, 15, 10, 0, tzinfo=UTC)  # of every file here
 SETTINGS = Settings()

@@ -14,8 +14,8 @@ from sms.reports.housekeeping import Cleared, clean_gateway
 from sms.settings import Settings
 from sms_airflow import wiring
 from sms_sandbox import Knobs, Sandbox
-from tests.delivery.conftest import Gateway, connect
 from tests.sandbox.wire import log_in, submit
+from tests.world import Gateway, connect
 
 START = datetime(2026, 7, 15, 10, 0, tzinfo=UTC)  # a Wednesday, 12:00 in Paris
 MESSAGES = 400
