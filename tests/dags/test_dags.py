@@ -6,7 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import timezone
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
+from airflow.sdk.definitions._internal.dag_parsing_context import (
+    _AIRFLOW_PARSING_CONTEXT_DAG_ID,
+    _AIRFLOW_PARSING_CONTEXT_TASK_ID,
+)
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.serialization.serialized_objects import DagSerialization
@@ -32,9 +35,12 @@ def test_these_are_all_the_dags(dagbag: DagBag) -> None:
     assert set(dagbag.dags) == CAMPAIGNS | COLLECTORS
 
 
-def test_a_tasks_process_builds_its_own_campaign_alone() -> None:
-    with _airflow_parsing_context_manager(dag_id="send__parcel_ready", task_id="plan"):
-        found = DagBag(dag_folder=str(DAGS / "send_campaigns.py"))
+def test_a_tasks_process_builds_its_own_campaign_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By the environment: Airflow's context manager leaves its variables to later tests.
+    monkeypatch.setenv(_AIRFLOW_PARSING_CONTEXT_DAG_ID, "send__parcel_ready")
+    monkeypatch.setenv(_AIRFLOW_PARSING_CONTEXT_TASK_ID, "plan")
+
+    found = DagBag(dag_folder=str(DAGS / "send_campaigns.py"))
 
     assert (set(found.dags), found.import_errors) == ({"send__parcel_ready"}, {})
 
