@@ -172,7 +172,8 @@ _A_LETTER = re.compile(
 _IN_DIGITS = re.compile(
     r"(?<![^\W_])[s5]([\W_]{0,2})[t7]([\W_]{0,2})[o0@]([\W_]{0,2})p(?![^\W\d_])"
 )
-_HYPHENED = re.compile(r"[^\W\d_]+(?:[-\u2010-\u2015][^\W\d_]+)+")
+# From the beginning of a word, and without going back in it: the time is linear in its length.
+_HYPHENED = re.compile(r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010-\u2015][^\W\d_]++)+")
 _LATIN_MARKS = ("LATIN", "MODIFIER LETTER")
 
 
