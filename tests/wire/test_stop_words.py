@@ -254,3 +254,9 @@ def test_a_column_in_chunks_is_judged_as_one() -> None:
     texts = pa.chunked_array([["Oui", "STOP"], ["STOP", None], []], pa.large_string())
 
     assert opts_out(texts).to_pylist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("unit", ["x", "é", "stop"])
+def test_a_long_reply_takes_linear_time(unit: str) -> None:
+    """With quadratic time this takes an hour."""
+    assert asks_to_stop(unit * (250_000 // len(unit))) is not Asks.YES
