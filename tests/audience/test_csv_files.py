@@ -1,4 +1,4 @@
-"""CSV files as people have them: every row is read, or the file is refused by line."""
+"""CSV files of recipients: every row is read, or the file is refused with the line."""
 
 import csv
 import io
@@ -51,13 +51,13 @@ AS_WRITTEN = {
 
 @pytest.mark.parametrize("content", AS_WRITTEN.values(), ids=AS_WRITTEN.keys())
 @pytest.mark.parametrize("block", [48, 8 << 20])
-def test_a_file_is_read_however_it_is_written(read, content, block, monkeypatch):
+def test_every_csv_dialect_is_read(read, content, block, monkeypatch):
     monkeypatch.setattr(csv_files, "BLOCK", block)
 
     assert read(content) == PEOPLE
 
 
-def test_a_quote_within_a_cell_without_quotes_is_a_character(read):
+def test_a_quote_inside_an_unquoted_cell_is_literal(read):
     assert read('key,size\nk1,5" screen\nk2,Anne "Nana" B"\nk3,"7"" screen"\n') == [
         ["k1", '5" screen'],
         ["k2", 'Anne "Nana" B"'],
@@ -65,12 +65,12 @@ def test_a_quote_within_a_cell_without_quotes_is_a_character(read):
     ]
 
 
-def test_delimiters_within_quotes_divide_no_header(read):
+def test_quoted_delimiters_do_not_split_the_header(read):
     assert read('"Nom, prénom, titre, ville";key\nDurand;k1\n') == [["Durand", "k1"]]
     assert read('"a;b;c",key\n1,k1\n') == [["1", "k1"]]
 
 
-def test_a_line_break_in_a_header_s_cell_is_part_of_the_name(tmp_path):
+def test_a_column_name_keeps_its_line_break(tmp_path):
     path = tmp_path / "people.csv"
     path.write_text('key,"Téléphone\nmobile"\nk1,"Zoé\n"\nk2\n')
 
@@ -81,7 +81,7 @@ def test_a_line_break_in_a_header_s_cell_is_part_of_the_name(tmp_path):
         [*file.batches()]
 
 
-def test_a_cell_is_as_long_as_it_likes_up_to_a_row_s_limit(read):
+def test_a_cell_may_be_as_long_as_a_row(read):
     long = "x" * 1_000_000  # csv's own limit is 131,072 characters
     assert read(f"key,name\nk1,{long}\n") == [["k1", long]]
     assert read(f'key,name\nk1,"{long}"\n') == [["k1", long]]
@@ -139,14 +139,14 @@ STRAY = {
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize(("content", "sentence"), STRAY.values(), ids=STRAY.keys())
-def test_a_stray_quote_takes_no_row_for_text(read, content, sentence, end):
+def test_a_stray_quote_never_swallows_a_row(read, content, sentence, end):
     with pytest.raises(SourceError, match=re.escape(sentence)) as refused:
         read(content.replace("\n", end))
 
     assert "639980" not in str(refused.value)
 
 
-def test_a_quote_in_the_header_never_takes_rows_for_a_name(read):
+def test_an_open_quote_in_the_header_is_refused(read):
     for content in ('key,"note\nk1,stop"\nk2,non\n', 'msisdn,"note\n0639980001,x"\n'):
         with pytest.raises(SourceError, match="line 1: a cell in quotes goes on to line 2"):
             read(content)
@@ -170,12 +170,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "sentence"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_no_csv_is_refused_with_what_to_do(read, content, sentence):
+def test_invalid_csv_is_refused_with_advice(read, content, sentence):
     with pytest.raises(SourceError, match=sentence):
         read(content)
 
 
-def test_an_encoding_is_that_of_a_file_that_is_not_utf_8(read):
+def test_the_encoding_applies_only_to_files_not_in_utf8(read):
     text = "key,name\nk1,Zoé\nk2,Léa\n"
     for encoding in ("cp1252", "mac_roman", "utf-16-le", "cp850"):
         assert read(text.encode(encoding), encoding) == PEOPLE
@@ -190,7 +190,7 @@ def test_an_encoding_is_that_of_a_file_that_is_not_utf_8(read):
     ] * 6
 
 
-def test_rows_are_found_again_by_their_lines(tmp_path):
+def test_rows_are_found_by_line_number(tmp_path):
     path = tmp_path / "people.csv"
     path.write_text(
         'sep=,\n\nkey,"na\nme"\nk1,a\n\nk2,"b\n\nc"\nk3,d\n'.replace("\n\nkey", "\nkey")
@@ -213,7 +213,7 @@ SPOILED = st.lists(st.tuples(QUOTES, QUOTES, QUOTES, QUOTES, ENDS), min_size=6, 
 @settings(max_examples=150)
 @given(SPOILED, st.permutations([0, 1, 2]), st.integers(16, 90), st.booleans())
 @example([("", "", '"', "", "\n"), *[PLAIN] * 4, ("", "", "", '"', "\n")], [0, 1, 2], 99, False)
-def test_no_number_of_a_row_is_lost_to_a_quote(
+def test_a_quote_never_swallows_another_rows_number(
     tmp_path_factory, spoiled, order, block, headed_in_quotes
 ):
     names = ["key", "msisdn", "note"]
@@ -248,7 +248,7 @@ BITS = st.sampled_from(
 
 @settings(max_examples=250)
 @given(st.lists(BITS, max_size=40).map(b"".join), st.integers(16, 40))
-def test_what_is_read_is_what_python_s_own_reader_makes_of_it(tmp_path_factory, content, block):
+def test_rows_match_those_of_the_csv_module(tmp_path_factory, content, block):
     """As far as that is strict: it takes a closing quote with text behind it."""
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes(b"k,n\n" + content)
@@ -271,7 +271,7 @@ def test_what_is_read_is_what_python_s_own_reader_makes_of_it(tmp_path_factory, 
     st.binary(max_size=60) | st.text(max_size=40).map(str.encode),
     st.sampled_from([None, "cp1252", "utf-16-le"]),
 )
-def test_whatever_bytes_are_read_or_refused(tmp_path_factory, content, encoding):
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, encoding):
     path = tmp_path_factory.getbasetemp() / "bytes.csv"
     path.write_bytes(content)
     try:
@@ -281,7 +281,7 @@ def test_whatever_bytes_are_read_or_refused(tmp_path_factory, content, encoding)
     assert deep >= 0
 
 
-def test_a_pipe_is_refused_and_never_waited_for(tmp_path):
+def test_a_pipe_is_refused_without_waiting(tmp_path):
     from sms.audience.table_files import TableFile
 
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,4 @@
-"""Other tools' stop lists in files, and ours for them."""
+"""Stop lists in files: import from other tools, export from ours."""
 
 import io
 from datetime import UTC, date, datetime, timedelta
@@ -29,7 +29,7 @@ def written(path, content):
     return path
 
 
-def test_a_list_without_moments_is_numbers_alone(tmp_path):
+def test_a_list_without_times_has_numbers_only(tmp_path):
     found, reading = read(
         written(tmp_path / "crm.csv", "name;MSISDN\nx;06 39 98 00 01\ny;+33639980002\n")
     )
@@ -38,7 +38,7 @@ def test_a_list_without_moments_is_numbers_alone(tmp_path):
     assert (reading.rows, reading.rejects, reading.strange) == (2, [], 0)
 
 
-def test_the_providers_own_shape_needs_no_header(tmp_path):
+def test_the_providers_format_needs_no_header(tmp_path):
     path = written(tmp_path / "stop.csv", "+33639980001;20260701;1030\n+33639980002;;\n")
 
     assert read(path, "column 2")[0] == [
@@ -63,7 +63,7 @@ SPELLED = {
 
 
 @pytest.mark.parametrize(("spelled", "moment"), SPELLED.items())
-def test_moments_are_paris_time_unless_they_say_otherwise(spelled, moment):
+def test_times_without_an_offset_are_paris_time(spelled, moment):
     found, strange = read_moments(pa.array([spelled]), NOW)
 
     assert found[0].as_py() == moment
@@ -71,14 +71,14 @@ def test_moments_are_paris_time_unless_they_say_otherwise(spelled, moment):
 
 
 @pytest.mark.parametrize("odd", ["2026-02-30", "yesterday", "01/13/2026", "2026-07-20 15:00", "x"])
-def test_a_moment_that_is_none_or_lies_ahead_is_counted_and_left_open(odd):
+def test_an_invalid_or_future_time_is_counted_and_dropped(odd):
     found, strange = read_moments(pa.array(["2026-07-01", odd, "", None]), NOW)
 
     assert found.is_null().to_pylist() == [False, True, True, True]
     assert strange == 1
 
 
-def test_moments_of_a_parquet_are_what_they_are(tmp_path):
+def test_parquet_times_keep_their_instant(tmp_path):
     for moments, expected in (
         (pa.array([JULY, None], pa.timestamp("ns", tz="Europe/Paris")), JULY),
         (pa.array([datetime(2026, 7, 1, 10, 30)] * 1 + [None], pa.timestamp("s")), JULY),  # noqa: DTZ001
@@ -90,7 +90,7 @@ def test_moments_of_a_parquet_are_what_they_are(tmp_path):
         assert read(tmp_path / "crm.parquet")[0] == [(33639980001, expected), (33639980002, None)]
 
 
-def test_rows_that_may_be_a_no_are_told_by_their_line_and_never_by_their_number(tmp_path):
+def test_unreadable_rows_are_reported_by_line_without_the_number(tmp_path):
     path = written(
         tmp_path / "crm.csv",
         'msisdn;note\n\n06 39 98 00 01;"two\nlines"\n0639 12;\nzero six;\n\n0123456789;\n;\n',
@@ -109,7 +109,7 @@ def test_rows_that_may_be_a_no_are_told_by_their_line_and_never_by_their_number(
     assert reading.rows == 5
 
 
-def test_a_row_whose_number_stands_in_another_column_is_rejected(tmp_path):
+def test_a_row_with_a_misplaced_number_is_rejected(tmp_path):
     path = written(
         tmp_path / "crm.csv",
         "msisdn;mobile\n+33639980001;\n;0639980002\n12;\n0123456789;0639980003\n;\n",
@@ -128,7 +128,7 @@ def test_a_row_whose_number_stands_in_another_column_is_rejected(tmp_path):
     assert reading.left_out == {"missing_msisdn": 1}
 
 
-def test_a_person_s_other_telephones_are_opt_outs_of_the_same_moment(tmp_path):
+def test_other_phone_columns_give_opt_outs_too(tmp_path):
     path = written(
         tmp_path / "crm.csv",
         "opted_out_at;msisdn;mobile;siren\n2026-07-01 10:30;0639980001;0639980002;632829320\n"
@@ -142,7 +142,7 @@ def test_a_person_s_other_telephones_are_opt_outs_of_the_same_moment(tmp_path):
     assert reading.columns == "the columns 'msisdn' and 'mobile'"
 
 
-def test_rejects_of_a_parquet_are_told_by_their_row(tmp_path):
+def test_parquet_rejects_are_reported_by_row(tmp_path):
     pq.write_table(pa.table({"msisdn": ["0639980001", "12"]}), tmp_path / "crm.parquet")
 
     _, reading = read(tmp_path / "crm.parquet")
@@ -151,7 +151,7 @@ def test_rejects_of_a_parquet_are_told_by_their_row(tmp_path):
     assert (tmp_path / "rejects.csv").read_text().splitlines()[1][:2] == "2,"
 
 
-def test_a_bad_number_in_the_first_line_is_not_taken_for_a_header(tmp_path):
+def test_a_bad_number_in_line_one_is_no_header(tmp_path):
     path = written(tmp_path / "crm.csv", "063998000\n0639980002\n")
 
     found, reading = read(path)
@@ -160,20 +160,20 @@ def test_a_bad_number_in_the_first_line_is_not_taken_for_a_header(tmp_path):
     assert [row for row, _ in reading.rejects] == [1]
 
 
-def test_an_overseas_number_with_33_keeps_its_moment(tmp_path):
+def test_an_overseas_number_with_33_keeps_its_time(tmp_path):
     path = written(tmp_path / "crm.csv", "msisdn;opted_out_at\n+33692000001;2026-07-01 10:30\n")
 
     assert (262692000001, JULY) in read(path)[0]
 
 
-def test_another_kind_of_list_is_refused_before_it_fills_the_memory(tmp_path):
+def test_a_file_without_numbers_is_refused_before_memory_fills(tmp_path):
     path = written(tmp_path / "crm.csv", "name\n" + "somebody\n" * 100_001)
 
     with pytest.raises(SourceError, match="rows of the column 'name' are no numbers"):
         read(path)
 
 
-def test_a_column_that_is_not_there_is_told(tmp_path):
+def test_a_missing_column_is_reported(tmp_path):
     with pytest.raises(SourceError, match="has no column since, only 'msisdn', 'at'"):
         OptOutReading.of(written(tmp_path / "crm.csv", "msisdn,at\n"), NOW, "since")
     with pytest.raises(SourceError, match="no header: its columns are 'column 1' to 'column 1'"):
@@ -188,7 +188,7 @@ LISTED = st.dictionaries(
 
 
 @given(listed=LISTED, suffix=st.sampled_from(["csv", "parquet"]))
-def test_what_was_written_is_read_as_the_same(tmp_path_factory, listed, suffix):
+def test_an_exported_list_is_read_back_unchanged(tmp_path_factory, listed, suffix):
     path = tmp_path_factory.getbasetemp() / f"written.{suffix}"
     numbers = pa.array(sorted(listed), pa.int64())
     moments = pa.array([listed[number] for number in sorted(listed)], pa.int64()).cast(MOMENT)
@@ -207,7 +207,7 @@ def test_what_was_written_is_read_as_the_same(tmp_path_factory, listed, suffix):
             read_stop_list(path)
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path):
+def test_an_export_appears_only_when_complete(tmp_path):
     def torn():
         yield pa.record_batch({"msisdn": [33639980001], "opted_out_at": pa.array([JULY], MOMENT)})
         raise ValueError("torn")
@@ -219,14 +219,14 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_csv_says_what_it_is_in_its_first_line():
+def test_an_empty_csv_export_still_has_its_header():
     out = io.BytesIO()
 
     assert write_csv([], out) == 0
     assert out.getvalue() == b"msisdn,opted_out_at\n"
 
 
-def test_a_national_number_opts_out_each_that_it_can_be_at_its_moment(tmp_path):
+def test_an_ambiguous_national_number_opts_out_each_possible_number(tmp_path):
     path = written(
         tmp_path / "crm.csv",
         "msisdn;opted_out_at\n0470 12 34 56;2026-07-01 10:30\n+33639980002;\n01 99 00 12 34;\n",

@@ -1,4 +1,4 @@
-"""Who is written to and why the others aren't: the order of judging, duplicates, opt-outs."""
+"""Screening: order of the checks, duplicates, opt-outs, and the reason of each exclusion."""
 
 from collections import Counter
 from dataclasses import replace
@@ -77,7 +77,7 @@ def outcome(*screenings):
     return written_to, dict(reasons)
 
 
-def test_the_audience_carries_key_number_country_and_the_texts_columns():
+def test_the_audience_has_key_number_country_and_text_columns():
     screening = screen(candidates((7, number(1), "Zoé")))
 
     own = {"row": 1, "key": "7", "msisdn": msisdn(1), "country": "FR", **SAME_FILE}
@@ -87,7 +87,7 @@ def test_the_audience_carries_key_number_country_and_the_texts_columns():
     assert screening.excluded.schema == EXCLUDED_SCHEMA
 
 
-def test_an_excluded_row_keeps_its_key_and_its_number_as_given():
+def test_an_excluded_row_keeps_its_original_key_and_number():
     screening = screen(candidates((7, "01 23 45 67 89", "Zoé")))
 
     assert screening.excluded.to_pylist() == [
@@ -117,7 +117,7 @@ ORDER = {
 
 @pytest.mark.parametrize(("row", "reason"), ORDER.values(), ids=ORDER.keys())
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
-def test_a_row_is_told_the_first_of_its_reasons(row, reason, together):
+def test_a_row_has_the_first_of_its_reasons(row, reason, together):
     first = ("k", number(2), "Ana", None)
     batches = [candidates(first, row)] if together else [candidates(first), candidates(row)]
     excluded = screened(*batches, stop_list=[msisdn(1)])[-1].excluded
@@ -128,7 +128,7 @@ def test_a_row_is_told_the_first_of_its_reasons(row, reason, together):
 @pytest.mark.parametrize(
     "key", [r"\N", "nan", " NaN ", "#N/A", "#N/D", "(null)", "null", "undefined", "inf", "<NA>"]
 )
-def test_a_key_that_spells_none_is_none(key):
+def test_a_key_that_spells_null_is_missing(key):
     rows = candidates((key, number(1), "Ana"), ("b", number(2), "Ben"))
 
     assert screen(rows).excluded.select(["key", "reason"]).to_pylist() == [
@@ -137,7 +137,7 @@ def test_a_key_that_spells_none_is_none(key):
 
 
 @pytest.mark.parametrize("key", ["1.23E+11", "1,23E+11", "1E+11", "-1.2e+100", " 6.1E+08"])
-def test_a_key_that_a_spreadsheet_rounded_is_a_fault_of_the_source(key):
+def test_a_key_rounded_by_a_spreadsheet_is_a_fault(key):
     rows = candidates((key, number(1), "Ana"), (key, number(2), "Ben"), ("b", number(3), "Zoé"))
     faults = SourceFaults()
 
@@ -149,7 +149,7 @@ def test_a_key_that_a_spreadsheet_rounded_is_a_fault_of_the_source(key):
 @pytest.mark.parametrize(
     "key", ["12E10", "1E5", "A1E+11", "1E+11B", "Null", "none", "na", "E+", "1"]
 )
-def test_a_key_that_only_looks_like_one_of_these_is_a_key(key):
+def test_a_key_resembling_a_float_or_null_is_kept(key):
     assert screen(candidates((key, number(1), "Ana"))).audience["key"].to_pylist() == [key]
 
 
@@ -159,7 +159,7 @@ def test_the_detail_names_the_country_or_the_column():
     assert screen(rows).excluded["detail"].to_pylist() == ["GB", "first_name"]
 
 
-def test_an_enabled_country_is_written_to_and_france_alone_means_the_mainland():
+def test_recipients_are_in_allowed_countries_and_fr_excludes_overseas():
     rows = candidates(("a", "+44 7700 900123", "Ana"), ("b", "0692 01 23 45", "Ben"))
 
     assert outcome(screen(rows))[0] == []
@@ -169,7 +169,7 @@ def test_an_enabled_country_is_written_to_and_france_alone_means_the_mainland():
 SWISS = ("079 123 45 67", "0470 12 34 56", "06 39 98 00 01", "+33639980002", "+41791234567")
 
 
-def test_a_national_number_is_left_out_where_another_allowed_country_writes_so():
+def test_a_national_number_of_several_allowed_countries_is_excluded():
     rows = candidates(*((f"k{n}", text, "Ana") for n, text in enumerate(SWISS)))
 
     kept, left_out = outcome(screen(rows, allowed_countries=["FR", "CH", "BE"]))
@@ -189,7 +189,7 @@ def test_a_campaign_may_say_that_national_numbers_are_french():
 @pytest.mark.parametrize(
     "name", ["country", "PAYS", "country_code", "Shipping Country", "codepays"]
 )
-def test_a_national_number_of_somebody_abroad_is_not_read_as_french(name):
+def test_foreign_recipients_national_numbers_are_not_read_as_french(name):
     rows = [(f"k{at}", number, country) for at, (number, country) in enumerate(ABROAD)]
 
     found = screen(candidates(*rows, columns=("key", "msisdn", name)), columns=())
@@ -200,20 +200,20 @@ def test_a_national_number_of_somebody_abroad_is_not_read_as_french(name):
     assert {*found.excluded["reason"].to_pylist()} == {"national_msisdn", "country_not_enabled"}
 
 
-def test_what_the_campaign_says_of_national_numbers_holds_for_people_abroad_too():
+def test_the_national_numbers_setting_overrides_the_country_column():
     rows = candidates(("k", number(1), "MA"), columns=("key", "msisdn", "country"))
 
     assert screen(rows, columns=(), national_numbers="FR").audience.num_rows == 1
 
 
 @pytest.mark.parametrize("name", ["country_id", "store_country", "county", "birth_country_rank"])
-def test_a_column_of_another_name_is_none_of_countries(name):
+def test_a_column_of_another_name_is_no_country_column(name):
     rows = candidates(("k", number(1), "MA"), columns=("key", "msisdn", name))
 
     assert screen(rows, columns=()).audience.num_rows == 1
 
 
-def test_no_country_beside_that_writes_otherwise_makes_a_national_number_ambiguous():
+def test_allowed_countries_with_other_formats_leave_national_numbers_french():
     rows = candidates(("a", number(1), "Ana"), ("b", "0692 01 23 45", "Ben"))
 
     assert outcome(screen(rows, allowed_countries=["FR", "GB", "RE"]))[0] == ["a", "b"]
@@ -223,7 +223,7 @@ def test_no_country_beside_that_writes_otherwise_makes_a_national_number_ambiguo
     ("said", "other"),
     [("079 123 45 67", "+41791234567"), ("06 39 98 00 01", "+33639980001")],
 )
-def test_an_opt_out_under_a_number_that_may_be_several_holds_for_each_of_them(said, other):
+def test_an_ambiguous_opt_out_excludes_each_possible_number(said, other):
     rows = candidates(("a", said, "Ana", "true"), ("b", other, "Ana", None))
 
     kept, left_out = outcome(screen(rows, allowed_countries=["FR", "CH"]))
@@ -231,7 +231,7 @@ def test_an_opt_out_under_a_number_that_may_be_several_holds_for_each_of_them(sa
     assert (kept, left_out) == ([], {"a": "national_msisdn", "b": "opted_out_in_warehouse"})
 
 
-def test_an_opt_out_under_an_overseas_number_with_33_holds_for_the_overseas_one():
+def test_an_opt_out_under_33_excludes_the_overseas_number():
     rows = candidates(("a", "+33692012345", "Ana", "true"), ("b", "+262692012345", "Ana", None))
 
     kept, left_out = outcome(screen(rows, allowed_countries=["FR", "RE"]))
@@ -239,7 +239,7 @@ def test_an_opt_out_under_an_overseas_number_with_33_holds_for_the_overseas_one(
     assert (kept, left_out["b"]) == ([], "opted_out_in_warehouse")
 
 
-def test_a_gap_that_the_text_does_not_mind_stays_and_what_just_fits_is_no_gap():
+def test_only_gaps_in_needed_columns_exclude_a_row():
     rows = candidates(
         ("a", number(1), ""),
         ("b", number(2), None),
@@ -251,7 +251,7 @@ def test_a_gap_that_the_text_does_not_mind_stays_and_what_just_fits_is_no_gap():
     assert outcome(screen(rows, needed=[])) == (["a", "b", "c", "k" * 255], {})
 
 
-def test_a_null_that_hides_bytes_is_missing_all_the_same():
+def test_a_null_with_hidden_bytes_is_missing():
     """As Arrow's own functions leave them."""
     rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"), ("c", number(3), "C"))
     for column, reason in (("key", "missing_key"), ("first_name", "missing_value")):
@@ -275,7 +275,7 @@ UNSEEN = (
 
 
 @pytest.mark.parametrize("space", SPACES + UNSEEN, ids=ascii)
-def test_whatever_no_phone_shows_is_blank_and_no_more_than_that(space):
+def test_only_invisible_characters_count_as_blank(space):
     rows = candidates(
         ("a", number(1), space),
         ("b", number(2), space * 3),
@@ -294,7 +294,7 @@ EMOJI = ["🌸", "🌸🌸", " 🌸 ", "❤️", "👨\u200d👩\u200d👧", "�
 
 
 @pytest.mark.parametrize("sign", EMOJI, ids=ascii)
-def test_what_gsm_leaves_nothing_of_is_blank_and_in_unicode_it_is_there(sign):
+def test_a_value_without_gsm_characters_is_blank_unless_unicode(sign):
     rows = candidates(("a", number(1), sign), ("b", number(1), "Ana"))
 
     screening = screen(rows)
@@ -308,7 +308,7 @@ def test_what_gsm_leaves_nothing_of_is_blank_and_in_unicode_it_is_there(sign):
 @pytest.mark.parametrize(
     "sign", ["🌸Ana", "🌸?", "李", "©", "½", "Élise", "É", "ç", "Ω", "…", "🔟", "-"]
 )
-def test_what_gsm_leaves_something_of_is_not_blank(sign):
+def test_a_value_with_any_gsm_character_is_not_blank(sign):
     assert outcome(screen(candidates(("a", number(1), sign))))[0] == ["a"]
 
 
@@ -317,21 +317,21 @@ def test_what_gsm_leaves_something_of_is_not_blank(sign):
         st.text(st.sampled_from("🌸❤\ufe0f\u200d \u00a0aéç李½\u0301?"), max_size=4), max_size=9
     )
 )
-def test_blank_is_what_cleaning_leaves_no_sign_of(values):
+def test_a_value_is_blank_if_cleaning_empties_it(values):
     column = pa.array(values, pa.large_string())
 
     cleaned = gsm.clean(column).texts.to_pylist()
     assert recipients.nothing_on_a_phone(column).tolist() == [not text.strip() for text in cleaned]
 
 
-def test_two_spellings_of_a_number_are_one_and_the_first_row_wins():
+def test_the_first_of_two_spellings_of_a_number_wins():
     rows = candidates(("b", number(1), "Ben"), ("a", "+33 (0)6.39.98.00.01", "Ana"))
 
     assert outcome(screen(rows)) == (["b"], {"a": "duplicate_msisdn"})
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_a_number_in_very_many_rows_is_a_filler_and_one_in_some_is_a_duplicate(size):
+def test_only_numbers_in_very_many_rows_are_fillers(size):
     shared = [(f"f{n}", "0600000000", "Ana") for n in range(MANY_ROWS)]
     some = [(f"s{n}", number(7), "Ana") for n in range(MANY_ROWS - 1)]
     rows = [
@@ -348,20 +348,20 @@ def test_a_number_in_very_many_rows_is_a_filler_and_one_in_some_is_a_duplicate(s
     assert set(left_out.values()) == {"filler_msisdn", "duplicate_msisdn"}
 
 
-def test_rows_of_a_number_that_share_a_key_too_are_told_as_a_filler():
+def test_filler_rows_that_share_a_key_count_as_filler():
     rows = [("k", "0600000000", "Ana")] * MANY_ROWS
 
     assert outcome(screen(candidates(*rows))) == (["k"], {"k": "filler_msisdn"})
 
 
 @given(st.lists(st.integers(1, 6), max_size=60), st.integers(2, 5))
-def test_what_is_there_so_many_times_is_found_in_a_sorted_list(values, times):
+def test_frequent_values_are_found_in_a_sorted_list(values, times):
     found = recipients._repeated(np.sort(np.array(values, np.int64)), times)
 
     assert found.tolist() == sorted({value for value in values if values.count(value) >= times})
 
 
-def test_a_row_that_is_excluded_takes_no_number_and_no_key():
+def test_an_excluded_row_claims_no_number_and_no_key():
     rows = candidates(
         ("a", number(1), None),  # no first name: number 1 stays free
         ("b", number(1), "Ben"),
@@ -379,18 +379,18 @@ def test_a_row_that_is_excluded_takes_no_number_and_no_key():
 @pytest.mark.parametrize(
     "word", ["true", "t", "1", "yes", "Oui", " o ", "VRAI", "x", "2024-05-01", "whatever"]
 )
-def test_whatever_the_warehouse_says_of_an_opt_out_counts(word):
+def test_every_truthy_opt_out_value_counts(word):
     _, reasons = outcome(screen(candidates(("a", number(1), "Ana", word))))
 
     assert reasons == {"a": "opted_out_in_warehouse"}
 
 
 @pytest.mark.parametrize("word", [None, "", "false", "F", "0", "0.0", "no", "Non", " faux ", "nan"])
-def test_only_a_plain_no_is_no_opt_out(word):
+def test_only_a_plain_false_is_no_opt_out(word):
     assert outcome(screen(candidates(("a", number(1), "Ana", word))))[0] == ["a"]
 
 
-def test_an_opt_out_holds_for_every_row_of_its_number():
+def test_an_opt_out_excludes_every_row_of_its_number():
     rows = candidates(
         ("a", number(1), "Ana", None), ("b", f"+{msisdn(1)}", "Ben", "true"), ("c", number(2), "C")
     )
@@ -401,7 +401,7 @@ def test_an_opt_out_holds_for_every_row_of_its_number():
     assert outcome(*screened(*batches)) == wanted
 
 
-def test_an_opt_out_holds_for_every_row_of_its_key():
+def test_an_opt_out_excludes_every_row_of_its_key():
     rows = candidates(
         *[("a", number(1), "Ana", "no"), ("b", number(2), "Ben", None), ("c", None, "C", "yes")],
         *[("a", number(3), "Ana", "yes"), ("c", number(4), "C", "no"), (None, number(5), "D", "1")],
@@ -416,7 +416,7 @@ def test_an_opt_out_holds_for_every_row_of_its_key():
         assert {key: reasons[key] for key in left_out} == left_out
 
 
-def test_an_opted_out_key_that_shares_half_its_digest_is_told_apart(monkeypatch):
+def test_opted_out_keys_with_similar_digests_are_distinct(monkeypatch):
     halves = {"a": (1, 1), "b": (1, 2)}
     monkeypatch.setattr(
         "sms.audience.screening.digest",
@@ -434,7 +434,7 @@ def test_an_opted_out_key_that_shares_half_its_digest_is_told_apart(monkeypatch)
         *("optedout", "OptedOut", "opt_out", "Opt-Out", "optout"),
     ],
 )
-def test_a_column_that_means_opted_out_counts_however_it_is_written(name):
+def test_opt_out_columns_are_recognised_in_every_spelling(name):
     rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
 
     assert outcome(screen(rows))[1] == {"a": "opted_out_in_warehouse"}
@@ -486,7 +486,7 @@ def test_of_several_such_columns_each_counts():
         *("recevoir_sms", "wants_sms", "sms_flag", "sms_opt", "accepte_sollicitation"),
     ],
 )
-def test_a_column_that_may_mean_opted_out_is_refused_with_what_to_write(name):
+def test_a_possible_opt_out_column_is_refused_with_advice(name):
     rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
 
     with pytest.raises(SourceError, match=f"a column '{name}', did you mean opted_out"):
@@ -502,7 +502,7 @@ ANYTHING += ["interdit_bancaire", "derniere_sollicitation", "no_contact", "stop_
 
 
 @pytest.mark.parametrize("name", ANYTHING)
-def test_a_column_of_another_name_is_none(name):
+def test_other_columns_are_no_opt_outs(name):
     rows = candidates(("a", number(1), "Ana", "true"), columns=(*COLUMNS[:3], name))
 
     assert outcome(screen(rows))[0] == ["a"]
@@ -514,7 +514,7 @@ DIALLING += ["vorwahl", "country_dial_code", "tel_prefixe"]
 
 
 @pytest.mark.parametrize("name", DIALLING)
-def test_a_column_of_dialling_codes_is_asked_about(name):
+def test_a_dialling_code_column_is_refused_with_a_suggestion(name):
     rows = candidates(("a", number(1), "Ana", "33"), columns=(*COLUMNS[:3], name))
 
     with pytest.raises(
@@ -525,7 +525,7 @@ def test_a_column_of_dialling_codes_is_asked_about(name):
 
 
 @pytest.mark.parametrize("name", ["country_code", "prefix", "country", "pays", "dialogue", "phone"])
-def test_a_column_of_countries_is_none_of_dialling_codes(name):
+def test_a_country_column_is_no_dialling_code_column(name):
     rows = candidates(("a", number(1), "Ana", "FR"), columns=(*COLUMNS[:3], name))
 
     assert outcome(screen(rows))[0] == ["a"]
@@ -542,7 +542,7 @@ ORDINARY += ["post", "postal", "passcode", "country_code", "position", "pickup_c
 
 
 @pytest.mark.parametrize("name", POSTCODES)
-def test_a_column_of_postcodes_that_the_campaign_does_not_name_is_refused(name):
+def test_an_undeclared_postcode_column_is_refused(name):
     rows = candidates(("a", number(1), "Ana", "97100"), columns=(*COLUMNS[:3], name))
 
     with pytest.raises(SourceError, match=f"'{name}', .*did you mean `postcode: {name}`"):
@@ -553,7 +553,7 @@ def test_a_column_of_postcodes_that_the_campaign_does_not_name_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_an_ordinary_column_is_no_postcode(name):
+def test_an_ordinary_column_is_no_postcode_column(name):
     rows = candidates(("a", "+33639980001", "Ana", "97100"), columns=(*COLUMNS[:3], name))
 
     assert outcome(screen(rows, lacks_postcode=True))[0] == ["a"]
@@ -568,7 +568,7 @@ def test_an_ordinary_column_is_no_postcode(name):
         ({"kind": "transactional", "overseas": "exclude"}, True),
     ],
 )
-def test_a_postcode_is_missed_where_it_would_count(settings, lacks):
+def test_a_missing_postcode_setting_is_detected_where_needed(settings, lacks):
     own = {"sender": "SHOP", "kind": "marketing", "stop_mention": "STOP 36180", **settings}
     campaign = Campaign(**own, name="t", folder="/nowhere", sql="SELECT 1", text="Bonjour")
 
@@ -576,7 +576,7 @@ def test_a_postcode_is_missed_where_it_would_count(settings, lacks):
 
 
 @pytest.mark.parametrize("name", ["KEY", "Key", "customer_key", "key_"])
-def test_a_key_under_another_name_is_asked_about(name):
+def test_a_misspelt_key_column_is_refused_with_a_suggestion(name):
     rows = candidates((number(1), "Ana", "a"), columns=("msisdn", "first_name", name))
 
     with pytest.raises(SourceError, match=f"'key' as its key, .*, did you mean {name}\\? Add the"):
@@ -584,14 +584,14 @@ def test_a_key_under_another_name_is_asked_about(name):
 
 
 @pytest.mark.parametrize("name", ["first_nam", "firstnames", "fristname"])
-def test_a_column_with_a_slip_in_its_name_is_asked_about(name):
+def test_a_misspelt_column_is_refused_with_a_suggestion(name):
     rows = candidates(("a", number(1), "Ana"), columns=("key", "msisdn", name))
 
     with pytest.raises(SourceError, match=f"did you mean {name}\\? Add the"):
         screen(rows)
 
 
-def test_every_fault_of_the_columns_is_found_and_what_asks_for_them():
+def test_every_column_fault_is_found_with_what_requires_it():
     found = screener(lacks_postcode=True).column_faults(["KEY", "phone", "desabonne", "zip"])
 
     assert [(fault.column, fault.asked_by) for fault in found] == [
@@ -606,7 +606,7 @@ def test_no_opt_out_column_is_needed():
     assert outcome(screen(rows))[0] == ["a"]
 
 
-def test_a_limit_judges_the_first_rows_and_hears_the_opt_outs_of_all():
+def test_a_row_limit_still_reads_all_opt_outs():
     rows = candidates(
         ("a", number(1), "Ana"),
         ("b", number(2), "Ben"),
@@ -620,7 +620,7 @@ def test_a_limit_judges_the_first_rows_and_hears_the_opt_outs_of_all():
     assert (survey.candidates, survey.audience, survey.reasons.total()) == (2, 1, 1)
 
 
-def test_a_limit_falls_in_any_batch_and_nothing_is_read_beyond_it():
+def test_a_row_limit_in_any_batch_ends_the_reading():
     rows = candidates(*[(f"k{n}", number(n), "Ana") for n in range(9)])
     batches = [rows.slice(start, 2) for start in range(0, 9, 2)]
     for limit in range(1, 10):
@@ -633,7 +633,7 @@ def test_a_limit_falls_in_any_batch_and_nothing_is_read_beyond_it():
         assert len(list(read)) >= len(batches) - -(-limit // 2) - 1  # one is drawn to see
 
 
-def test_a_stretch_knows_how_many_rows_come_before_it():
+def test_a_slice_knows_how_many_rows_precede_it():
     rows = candidates(*[(f"k{n}", number(n) if n % 3 else "x", "Ana") for n in range(9)])
     batches = [rows.slice(start, 2) for start in range(0, 9, 2)]
     survey = screener().survey(batches, lambda numbers: numbers[:0], limit=7)
@@ -642,13 +642,13 @@ def test_a_stretch_knows_how_many_rows_come_before_it():
     assert stretches == [(0, 2), (2, 2), (4, 2), (6, 1)]
 
 
-def test_a_limit_beyond_the_last_row_is_none():
+def test_a_limit_beyond_the_last_row_has_no_effect():
     rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
 
     assert outcome(*screened(rows, limit=5))[0] == ["a", "b"]
 
 
-def test_an_excluded_row_takes_no_key_from_two_later_rows_that_share_it():
+def test_an_excluded_row_leaves_its_key_to_later_rows():
     rows = candidates(
         ("a", number(1), None),
         ("a", number(2), "Ana"),
@@ -664,7 +664,7 @@ def test_an_excluded_row_takes_no_key_from_two_later_rows_that_share_it():
     ]
 
 
-def test_keys_that_share_half_of_their_digest_are_told_apart(monkeypatch):
+def test_keys_that_share_half_their_digest_are_distinct(monkeypatch):
     """Two of 2**64 do, some day."""
     halves = {"a": (1, 1), "b": (1, 2), "c": (2, 1)}
     monkeypatch.setattr(
@@ -677,7 +677,7 @@ def test_keys_that_share_half_of_their_digest_are_told_apart(monkeypatch):
     assert screen(rows).excluded["reason"].to_pylist() == ["duplicate_key"] * 2
 
 
-def test_numbers_that_end_in_the_same_bits_are_told_apart():
+def test_numbers_that_share_their_last_bits_are_distinct():
     near, step = 33639980000, recipients._TABLE
     values = np.array([near, near + step, near + 1, near - step, near], np.int64)
 
@@ -687,7 +687,7 @@ def test_numbers_that_end_in_the_same_bits_are_told_apart():
     assert recipients._among(values, both).tolist() == [False, True, True, False, False]
 
 
-def test_rows_that_are_fewer_when_they_are_read_again_are_refused():
+def test_fewer_rows_at_the_second_reading_are_refused():
     rows = candidates(("a", number(1), "Ana"), ("b", number(2), "Ben"))
     survey = screener().survey([rows], lambda numbers: numbers[:0])
 
@@ -696,7 +696,7 @@ def test_rows_that_are_fewer_when_they_are_read_again_are_refused():
 
 
 @pytest.mark.parametrize("more", [[2], [1, 1], [0, 2]])
-def test_rows_that_are_more_when_they_are_read_again_are_refused(more):
+def test_more_rows_at_the_second_reading_are_refused(more):
     rows = candidates(*[(f"k{n}", number(n), "Ana") for n in range(9)])
     survey = screener().survey([rows.slice(0, 7)], lambda numbers: numbers[:0])
     again = [rows.slice(0, 7), *(rows.slice(7, size) for size in more)]
@@ -707,13 +707,13 @@ def test_rows_that_are_more_when_they_are_read_again_are_refused(more):
         list(survey.split([rows]))
 
 
-def test_a_null_written_as_a_word_leaves_its_number_to_a_later_row():
+def test_a_null_word_leaves_its_number_to_later_rows():
     rows = candidates(("a", number(1), "NaN"), ("b", number(1), "Ana"), ("c", number(2), "Nan"))
 
     assert outcome(screen(rows)) == (["b", "c"], {"a": "missing_value"})
 
 
-def test_bytes_that_are_no_text_are_told_by_their_row_in_the_whole_answer():
+def test_undecodable_bytes_are_reported_by_row_across_batches():
     rows = candidates(*[(f"k{n}", number(n), "Ana") for n in range(5)])
     names = pa.array([b"Ana", b"\xff"], pa.binary()).view(pa.string()).cast(pa.large_string())
     bad = rows.slice(0, 2).set_column(2, "first_name", names)
@@ -722,7 +722,7 @@ def test_bytes_that_are_no_text_are_told_by_their_row_in_the_whole_answer():
         screened(rows, bad)
 
 
-def test_the_stop_list_is_asked_once_for_sorted_distinct_numbers_that_still_stand():
+def test_one_stop_list_query_has_sorted_distinct_eligible_numbers():
     asked = []
 
     def opted_out(numbers):
@@ -742,7 +742,7 @@ def test_the_stop_list_is_asked_once_for_sorted_distinct_numbers_that_still_stan
     assert outcome(screening)[1]["b"] == "opted_out"
 
 
-def test_a_stop_list_may_answer_unsorted_and_with_numbers_nobody_asked_for():
+def test_a_stop_list_answer_may_be_unsorted_with_extras():
     def opted_out(numbers):
         return np.array([msisdn(8), msisdn(1), 0, msisdn(1)], dtype=np.int64)
 
@@ -751,7 +751,7 @@ def test_a_stop_list_may_answer_unsorted_and_with_numbers_nobody_asked_for():
     assert outcome(screen(rows, opted_out=opted_out)) == (["b"], {"a": "opted_out"})
 
 
-def test_a_stop_list_that_fails_lets_nobody_through():
+def test_a_failing_stop_list_stops_the_screening():
     def opted_out(numbers):
         raise ConnectionError
 
@@ -767,9 +767,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize(("columns", "sentence"), MISSING.values(), ids=MISSING.keys())
-def test_a_column_that_the_query_lacks_is_named_with_the_file_and_what_the_query_has(
-    columns, sentence
-):
+def test_a_missing_column_error_names_file_and_available_columns(columns, sentence):
     files = {"query": "spring/recipients.sql", "text": "spring/message.txt"}
     with pytest.raises(SourceError, match=sentence) as raised:
         screen(candidates((1, number(1), "x"), columns=columns), **files)
@@ -780,12 +778,12 @@ def test_a_column_that_the_query_lacks_is_named_with_the_file_and_what_the_query
 
 
 @pytest.mark.parametrize("column", ["row", "msisdn", "country"])
-def test_a_text_may_not_use_a_name_that_the_audience_keeps_for_itself(column):
+def test_a_text_may_not_use_reserved_column_names(column):
     with pytest.raises(SourceError, match=rf"message\.txt uses \{{\{{ {column} \}}\}}"):
         screener(columns=[column])
 
 
-def test_a_text_may_use_the_key_under_the_campaigns_name_for_it():
+def test_a_text_may_use_the_campaigns_key_column():
     rows = candidates((7, number(1), "Zoé"), columns=("id", "mobile", "first_name"))
     plain = screen(candidates((7, number(1), "Zoé")), columns=["key"])
     renamed = screen(rows, columns=["id"], key="id", msisdn="mobile")
@@ -813,7 +811,7 @@ def at_home(*homes):
     return candidates(*rows, columns=("key", "msisdn", "home"))
 
 
-def test_people_are_dealt_to_the_files_of_their_zone_in_the_order_of_the_rows():
+def test_recipients_go_to_their_zones_files_in_row_order():
     rows = at_home("75001", "57000", None, "97400", "57100", "97410", " ")
     batches = [rows.slice(start, 3) for start in (0, 3, 6)]
     survey = screener(**HOMES, geography=SPLIT).survey(batches, lambda numbers: numbers[:0])
@@ -827,7 +825,7 @@ def test_people_are_dealt_to_the_files_of_their_zone_in_the_order_of_the_rows():
 
 
 @pytest.mark.parametrize("files", [[("FR", 1)], [("FR", 3)], [("RE", 2)], []])
-def test_files_that_do_not_hold_everybody_are_refused(files):
+def test_files_that_omit_recipients_are_refused(files):
     survey = screener(**HOMES, geography=SPLIT).survey(
         [at_home("75001", "75002")], lambda numbers: numbers[:0]
     )
@@ -836,7 +834,7 @@ def test_files_that_do_not_hold_everybody_are_refused(files):
         survey.dealt(files)
 
 
-def test_people_overseas_are_left_out_by_number_or_postcode_after_their_country():
+def test_overseas_recipients_are_excluded_by_number_or_postcode():
     away = replace(SPLIT, excludes_overseas=True)
     rows = candidates(
         ("a", number(1), "97400"),
@@ -855,7 +853,7 @@ def test_people_overseas_are_left_out_by_number_or_postcode_after_their_country(
     ]
 
 
-def test_a_postcode_that_cannot_be_read_excludes_and_names_its_column():
+def test_an_unreadable_postcode_excludes_and_names_its_column():
     homes = (
         "B-1000",
         "97",
@@ -879,7 +877,7 @@ def test_a_postcode_that_cannot_be_read_excludes_and_names_its_column():
     assert screening.audience.num_rows == 6
 
 
-def test_a_postcode_is_not_looked_at_where_the_number_is_at_fault_or_abroad():
+def test_postcodes_of_faulty_or_foreign_numbers_are_ignored():
     rows = candidates(
         ("a", "+33123456789", "?"), ("b", "+447700900123", "?"), columns=("key", "msisdn", "home")
     )
@@ -889,7 +887,7 @@ def test_a_postcode_is_not_looked_at_where_the_number_is_at_fault_or_abroad():
     assert outcome(screening) == (["b"], {"a": "landline"})
 
 
-def test_an_unreadable_postcode_of_an_overseas_number_excludes_it_too():
+def test_an_unreadable_postcode_excludes_an_overseas_number():
     rows = candidates(("a", "+590690001234", "?"), columns=("key", "msisdn", "home"))
 
     screening = screen(rows, **HOMES, geography=SPLIT, allowed_countries=("FR", "GP"))
@@ -897,14 +895,14 @@ def test_an_unreadable_postcode_of_an_overseas_number_excludes_it_too():
     assert outcome(screening) == ([], {"a": "unreadable_postcode"})
 
 
-def test_a_batch_of_nobody_is_split_into_nobody_and_nobody():
+def test_an_empty_batch_has_no_audience_and_no_exclusions():
     screening = screen(candidates())
 
     assert (screening.audience.num_rows, screening.excluded.num_rows) == (0, 0)
     assert screening.reasons == {}
 
 
-def test_integers_from_a_typed_source_are_read_and_floats_are_excluded():
+def test_integer_numbers_are_read_and_floats_are_excluded():
     table = pa.table({"key": [1, 2], "msisdn": [639980001, 33639980002], "first_name": ["A", "B"]})
     damaged = table.set_column(1, "msisdn", table["msisdn"].cast(pa.float64()))
 
@@ -915,7 +913,7 @@ def test_integers_from_a_typed_source_are_read_and_floats_are_excluded():
     }
 
 
-def test_every_reason_has_a_code_and_a_sentence_and_every_fault_is_a_reason():
+def test_every_number_fault_is_a_reason_with_a_sentence():
     assert {fault.value: fault.sentence for fault in NumberFault}.items() <= {
         reason.value: reason.sentence for reason in Reason
     }.items()
@@ -987,7 +985,7 @@ def screened_in_batches(rows, size):
 
 @given(ROWS, st.integers(1, 12))
 @settings(max_examples=100)
-def test_columns_in_batches_of_any_size_give_what_the_rule_book_gives_row_by_row(rows, size):
+def test_screening_in_batches_matches_the_rules_row_by_row(rows, size):
     verdicts = judged_row_by_row(rows)
     screenings = screened_in_batches(rows, size)
 
@@ -1007,7 +1005,7 @@ def test_columns_in_batches_of_any_size_give_what_the_rule_book_gives_row_by_row
 
 @given(ROWS, st.integers(1, 12))
 @settings(max_examples=40)
-def test_every_row_in_is_audience_or_excluded_and_the_reasons_add_up(rows, size):
+def test_every_row_is_either_in_the_audience_or_excluded(rows, size):
     screenings = screened_in_batches(rows, size)
     audience = sum(one.audience.num_rows for one in screenings)
     reasons = sum(sum(one.reasons.values()) for one in screenings)
@@ -1019,9 +1017,7 @@ def test_every_row_in_is_audience_or_excluded_and_the_reasons_add_up(rows, size)
 
 @given(ROWS, st.randoms(use_true_random=False))
 @settings(max_examples=40)
-def test_with_a_key_for_each_row_the_order_changes_the_winner_and_never_who_is_written_to(
-    rows, chance
-):
+def test_row_order_never_changes_which_numbers_are_written_to(rows, chance):
     rows = [(f"k{place}", *row[1:]) for place, row in enumerate(rows)]
     shuffled = chance.sample(rows, len(rows))
 
@@ -1045,7 +1041,7 @@ def test_keys_of_earlier_batches_are_recognised_exactly():
     assert reasons == dict.fromkeys(keys, "duplicate_key")
 
 
-def test_more_rows_than_there_was_room_for_are_remembered_all(monkeypatch):
+def test_screening_remembers_more_rows_than_its_initial_room(monkeypatch):
     rows = candidates(*((n, number(n // 2) if n % 5 else "", "Zoé") for n in range(30)))
     batches = [rows.slice(start, 7) for start in range(0, 30, 7)]
     whole = [row for one in screened(rows) for row in one.excluded.to_pylist()]

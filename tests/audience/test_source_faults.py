@@ -1,4 +1,4 @@
-"""What is wrong with a source: counted over all batches, told with its first rows."""
+"""Faults of a source: counted over all batches, shown with their first rows."""
 
 import pyarrow as pa
 
@@ -14,7 +14,7 @@ def excluded(*rows: tuple[int, Reason, str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(people, EXCLUDED_SCHEMA)
 
 
-def test_a_fault_is_counted_over_all_batches_and_shown_with_its_first_three_rows():
+def test_faults_are_counted_over_batches_with_three_example_rows():
     faults = SourceFaults()
     gap, key = (Reason.MISSING_VALUE, "store"), (Reason.MISSING_KEY, "")
     faults.add(excluded((4, *gap), (5, *key), (9, *gap)))
@@ -29,7 +29,7 @@ def test_a_fault_is_counted_over_all_batches_and_shown_with_its_first_three_rows
     ]
 
 
-def test_rows_of_the_rendering_that_come_after_those_of_the_screening_are_put_in_order():
+def test_example_rows_of_screening_and_rendering_are_in_order():
     faults = SourceFaults()
     faults.add(excluded((30, Reason.EMPTY_VALUE, "name"), (40, Reason.EMPTY_VALUE, "name")))
     faults.add(excluded((7, Reason.EMPTY_VALUE, "name"), (35, Reason.EMPTY_VALUE, "name")))
@@ -38,7 +38,7 @@ def test_rows_of_the_rendering_that_come_after_those_of_the_screening_are_put_in
     assert (fault.count, fault.rows) == (4, (7, 30, 35))
 
 
-def test_what_people_are_is_no_fault_of_the_source():
+def test_ordinary_exclusions_are_no_source_faults():
     faults = SourceFaults()
     faults.add(excluded((1, Reason.OPTED_OUT, ""), (2, Reason.LANDLINE, "")))
     faults.add(excluded())
@@ -46,7 +46,7 @@ def test_what_people_are_is_no_fault_of_the_source():
     assert faults.found() == []
 
 
-def test_texts_that_look_decoded_wrongly_are_told_as_well():
+def test_texts_that_look_decoded_wrongly_are_reported():
     faults = SourceFaults()
     faults.add_suspects({"mojibake": {"count": 0, "rows": []}})
     assert faults.found() == []

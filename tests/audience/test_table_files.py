@@ -1,4 +1,4 @@
-"""Files of recipients and of numbers: whatever they look like, read whole or refused by line."""
+"""Files of recipients and stop lists: read whole, or refused with the line."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def written(path: Path, content: str | bytes) -> Path:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_csv_is_read_however_it_is_delimited(tmp_path, delimiter, end, mark):
+def test_a_csv_is_read_with_any_delimiter(tmp_path, delimiter, end, mark):
     lines = [["key", "name"], ["1", '"Zoé; Léa"'], ["2", ""], ["3", '""']]
     content = mark + "".join(delimiter.join(line) + end for line in lines)
 
@@ -36,7 +36,7 @@ def test_a_csv_is_read_however_it_is_delimited(tmp_path, delimiter, end, mark):
     assert rows(file.path) == ROWS
 
 
-def test_parquet_and_csv_give_the_same_rows_as_often_as_they_are_read(tmp_path):
+def test_parquet_and_csv_give_the_same_rows_every_time(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "people.parquet")
     file = TableFile.open(tmp_path / "people.parquet")
 
@@ -46,13 +46,13 @@ def test_parquet_and_csv_give_the_same_rows_as_often_as_they_are_read(tmp_path):
     assert rows(file.path, ["name"]) == [{"name": row["name"]} for row in ROWS]
 
 
-def test_a_line_break_inside_quotes_is_part_of_its_cell(tmp_path):
+def test_a_line_break_inside_quotes_belongs_to_its_cell(tmp_path):
     path = written(tmp_path / "people.csv", 'key,name\n1,"Zoé\r\nLéa"\n2,Ana\n')
 
     assert rows(path) == [{"key": "1", "name": "Zoé\r\nLéa"}, {"key": "2", "name": "Ana"}]
 
 
-def test_a_header_alone_is_a_table_of_nobody(tmp_path):
+def test_a_header_alone_is_an_empty_table(tmp_path):
     assert rows(written(tmp_path / "people.csv", "key,name\n")) == []
     assert rows(written(tmp_path / "people.csv", "key,name")) == []
 
@@ -79,7 +79,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "sentence"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_file_is_told_by_its_line_and_never_by_its_cells(tmp_path, content, sentence):
+def test_a_broken_file_is_reported_without_cell_contents(tmp_path, content, sentence):
     path = written(tmp_path / "people", content)
 
     with pytest.raises(SourceError) as raised:
@@ -90,7 +90,7 @@ def test_a_broken_file_is_told_by_its_line_and_never_by_its_cells(tmp_path, cont
     assert "secret" not in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(SourceError, match=r"nobody\.csv can't be read"):
         TableFile.open(tmp_path / "nobody.csv")
 
@@ -115,11 +115,11 @@ STOP_LISTS = {
 
 
 @pytest.mark.parametrize("content", STOP_LISTS.values(), ids=STOP_LISTS.keys())
-def test_a_stop_list_is_read_in_every_shape(tmp_path, content):
+def test_a_stop_list_is_read_in_every_format(tmp_path, content):
     assert read_stop_list(written(tmp_path / "stop.csv", content)).numbers.tolist() == NUMBERS
 
 
-def test_a_stop_list_may_be_parquet_of_texts_or_of_integers(tmp_path):
+def test_a_parquet_stop_list_holds_text_or_integers(tmp_path):
     for column in (pa.array(["+33639980002", "0639980001"]), pa.array([639980002, 33639980001])):
         pq.write_table(pa.table({"msisdn": column}), tmp_path / "stop.parquet")
         assert read_stop_list(tmp_path / "stop.parquet").numbers.tolist() == NUMBERS
@@ -139,7 +139,7 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize(("content", "says"), UNCLEAR.values(), ids=UNCLEAR.keys())
-def test_a_list_whose_numbers_are_not_found_for_certain_is_refused(tmp_path, content, says):
+def test_a_list_with_an_ambiguous_number_column_is_refused(tmp_path, content, says):
     with pytest.raises(SourceError, match=says) as refused:
         read_stop_list(written(tmp_path / "stop.csv", content))
 
@@ -147,7 +147,7 @@ def test_a_list_whose_numbers_are_not_found_for_certain_is_refused(tmp_path, con
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_second_column_of_mobiles_is_found_wherever_it_begins(tmp_path, suffix):
+def test_a_second_mobile_column_is_always_found(tmp_path, suffix):
     rows = 300_000
     table = pa.table(
         {
@@ -163,7 +163,7 @@ def test_a_second_column_of_mobiles_is_found_wherever_it_begins(tmp_path, suffix
 
 
 @pytest.mark.parametrize("content", ["msisdn\n0123456789\n", "phone\nn/a\n", "msisdn\n\n-\n"])
-def test_a_list_of_rows_that_stops_nobody_is_refused(tmp_path, content):
+def test_a_stop_list_without_usable_rows_is_refused(tmp_path, content):
     with pytest.raises(StopListUnsafe, match="and no number in the column"):
         read_stop_list(written(tmp_path / "stop.csv", content))
 
@@ -183,7 +183,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize(("content", "says"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
-def test_a_number_that_stands_in_another_column_is_refused(tmp_path, content, says):
+def test_a_number_in_another_column_is_refused(tmp_path, content, says):
     with pytest.raises(StopListUnsafe, match=says) as refused:
         read_stop_list(written(tmp_path / "stop.csv", content))
 
@@ -191,7 +191,7 @@ def test_a_number_that_stands_in_another_column_is_refused(tmp_path, content, sa
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_number_in_another_column_is_found_wherever_it_is(tmp_path, suffix):
+def test_a_number_in_another_column_is_always_found(tmp_path, suffix):
     rows = 300_000
     numbers = [f"06399{place % 100:02}{place % 999:03}" for place in range(rows - 1)]
     table = pa.table({"msisdn": [*numbers, None], "work": [None] * (rows - 1) + ["+33639980002"]})
@@ -222,7 +222,7 @@ MORE_TELEPHONES = {
 
 
 @pytest.mark.parametrize(("content", "others"), MORE_TELEPHONES.values(), ids=MORE_TELEPHONES)
-def test_a_person_s_other_telephones_are_stopped_as_well(tmp_path, content, others):
+def test_other_phone_columns_of_a_row_are_stopped_too(tmp_path, content, others):
     paths = [written(tmp_path / "stop.csv", content)]
     file = TableFile.open(paths[0])
     if len({*file.columns}) == len(file.columns):
@@ -240,7 +240,7 @@ def test_a_person_s_other_telephones_are_stopped_as_well(tmp_path, content, othe
         assert ("columns" in str(listed)) == bool(others)
 
 
-def test_the_other_columns_of_a_stop_list_need_no_encoding(tmp_path):
+def test_other_columns_of_a_stop_list_need_no_encoding(tmp_path):
     path = tmp_path / "stop.csv"
     rows = ["0639980001;Zoé;été", "0639980003;Léa;+33639980002"]
     content = "msisdn;nom;tel\n" + "".join(f"{row}\n" for row in rows)
@@ -249,7 +249,7 @@ def test_the_other_columns_of_a_stop_list_need_no_encoding(tmp_path):
     assert read_stop_list(path).numbers.tolist() == [33639980001, 33639980002, 33639980003]
 
 
-def test_a_stop_list_says_how_many_rows_stop_nobody(tmp_path):
+def test_a_stop_list_counts_its_rows_without_effect(tmp_path):
     content = "email;msisdn\na@x.fr;+33639980001\nb@x.fr;\nc@x.fr;0123456789\n"
 
     listed = read_stop_list(written(tmp_path / "stop.csv", content))
@@ -259,7 +259,7 @@ def test_a_stop_list_says_how_many_rows_stop_nobody(tmp_path):
     )
 
 
-def test_numbers_of_other_countries_are_numbers_of_their_rows(tmp_path):
+def test_foreign_numbers_in_a_stop_list_are_counted(tmp_path):
     content = "msisdn;other\n0470 12 34 56;\n+33692000001;\n+33639980001;\n"
 
     listed = read_stop_list(written(tmp_path / "stop.csv", content), countries=["FR", "BE"])
@@ -267,18 +267,18 @@ def test_numbers_of_other_countries_are_numbers_of_their_rows(tmp_path):
     assert str(listed) == "Stop list: 3 numbers, from the column 'msisdn'"
 
 
-def test_an_overseas_stop_written_with_33_stops_the_overseas_number(tmp_path):
+def test_an_overseas_stop_with_33_stops_the_overseas_number(tmp_path):
     path = written(tmp_path / "stop.csv", "msisdn\n+33 692 00 00 01\n+33639980001\n")
 
     assert read_stop_list(path).numbers.tolist() == [33639980001, 262692000001]
 
 
-def test_an_empty_stop_list_stops_nobody(tmp_path):
+def test_an_empty_stop_list_excludes_no_recipient(tmp_path):
     assert read_stop_list(written(tmp_path / "stop.csv", "msisdn\n")).numbers.tolist() == []
 
 
 @pytest.mark.parametrize("wrong", ["12", "zero six", "3.3639980001E10"])
-def test_a_stop_that_cannot_be_understood_is_refused_by_its_line(tmp_path, wrong):
+def test_an_unreadable_stop_is_refused_with_its_line(tmp_path, wrong):
     path = written(tmp_path / "stop.csv", f"msisdn\n+33639980001\n{wrong}\n")
 
     with pytest.raises(StopListUnsafe, match="line 3: the column 'msisdn'") as raised:
@@ -287,7 +287,7 @@ def test_a_stop_that_cannot_be_understood_is_refused_by_its_line(tmp_path, wrong
     assert wrong not in str(raised.value).removeprefix(str(path))
 
 
-def test_numbers_are_found_in_a_stop_list_and_only_there():
+def test_only_numbers_in_the_stop_list_are_found():
     stop_list = np.array([3, 5, 9], np.int64)
 
     assert found_in(stop_list, np.array([1, 3, 4, 9, 12], np.int64)).tolist() == [3, 9]

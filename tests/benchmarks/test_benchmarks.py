@@ -1,4 +1,4 @@
-"""Benchmarks at a tiny size: each runs, writes what it found, and notices a side that cheats.
+"""Benchmarks at a tiny size: each runs, stores its result, and detects a wrong result.
 
 At full size each is checked in a soak, one round of it, however many minutes that takes.
 """
@@ -88,7 +88,7 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_no_benchmark_is_forgotten() -> None:
+def test_every_benchmark_is_registered() -> None:
     sources = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
 
     assert {name for name, text in sources.items() if "\n@benchmark(" in text} == set(MODULES)
@@ -130,7 +130,7 @@ def test_every_benchmark_runs_and_writes_its_entry(
     assert unfinished(data) == []
 
 
-def test_the_command_measures_those_that_are_named(data: Path, tmp_path: Path) -> None:
+def test_the_command_runs_the_named_benchmarks(data: Path, tmp_path: Path) -> None:
     file, names = tmp_path / "results.json", ["gsm_1m", "gsm_1m_foreign"]
     done = bench(*names, "--rows", ROWS, "--rounds", 1, "--data", data, "--results", file)
 
@@ -172,9 +172,7 @@ def scene(data: Path, lent: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[w
         yield scene
 
 
-def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
-    scene: waits.Scene, data: Path
-) -> None:
+def test_waits_run_in_real_triggerers_and_all_end(scene: waits.Scene, data: Path) -> None:
     one, many = (scene.keep("verdict", count, 2) for count in (1, 20))
 
     for vigil, count in ((one, 1), (many, 20)):
@@ -185,7 +183,7 @@ def test_waits_are_measured_in_real_triggerers_and_all_of_them_end(
         assert vigil.memory_mib > 100
 
 
-def test_stock_triggers_and_sleeping_ones_are_measured_in_real_triggerers(
+def test_stock_and_sleeping_triggers_run_in_real_triggerers(
     scene: waits.Scene,
 ) -> None:
     stock, asleep = (scene.keep(kind, 20, 1) for kind in ("stock", "asleep"))
@@ -197,7 +195,7 @@ def test_stock_triggers_and_sleeping_ones_are_measured_in_real_triggerers(
         assert vigil.memory_mib > 100
 
 
-def test_what_waits_took_becomes_an_entry(
+def test_the_wait_measurements_become_an_entry(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vigils = {
@@ -233,13 +231,13 @@ def test_what_waits_took_becomes_an_entry(
         ({"asked": Counter(listing=1000)}, "1000 waits took 1000 listings in 9 intervals"),
     ],
 )
-def test_waits_that_look_more_often_than_one_fail_the_benchmark(spoilt: dict, told: str) -> None:
+def test_waits_without_a_shared_poll_fail_the_benchmark(spoilt: dict, told: str) -> None:
     waits.require_one_look_for_all(VIGIL, 9)
     with pytest.raises(Mismatch, match=told):
         waits.require_one_look_for_all(replace(VIGIL, **spoilt), 9)
 
 
-def test_small_measures_do_not_reach_the_committed_results(
+def test_small_runs_do_not_change_the_committed_results(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "PATH", tmp_path / "results.json")
@@ -251,7 +249,7 @@ def test_small_measures_do_not_reach_the_committed_results(
     assert not results.PATH.exists()
 
 
-def test_a_name_that_is_no_benchmark_is_a_wrong_call() -> None:
+def test_an_unknown_benchmark_name_is_a_usage_error() -> None:
     done = bench("prepare_2m")
 
     assert done.returncode == 2
@@ -259,7 +257,7 @@ def test_a_name_that_is_no_benchmark_is_a_wrong_call() -> None:
 
 
 @pytest.mark.usefixtures("lent")
-def test_a_report_that_is_stored_otherwise_fails_the_benchmark(
+def test_a_report_stored_differently_fails_the_benchmark(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt = delivery_report.COMPARED.replace("idstatus::smallint", "6::smallint")
@@ -270,7 +268,7 @@ def test_a_report_that_is_stored_otherwise_fails_the_benchmark(
 
 
 @pytest.mark.usefixtures("lent")
-def test_a_year_is_filled_and_asked(
+def test_a_year_of_data_is_loaded_and_queried(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["year", "--messages", "20000"])
@@ -305,7 +303,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
 
 
 @pytest.mark.parametrize(("spoil", "told"), SPOILT.values(), ids=SPOILT.keys())
-def test_a_wrong_file_is_noticed(ours: Side, spoil: str, told: str) -> None:
+def test_a_wrong_file_is_detected(ours: Side, spoil: str, told: str) -> None:
     [file] = ours.makes.glob("SEND-*.csv")
     good = file.read_bytes()
     lines = good.splitlines(keepends=True)
@@ -370,7 +368,7 @@ def test_equal_files_agree_in_any_number_of_parts(tmp_path: Path) -> None:
         ({"text": ["a", None, "c"], "part": [1, 2, 3]}, "were expected"),
     ],
 )
-def test_tables_that_differ_are_told_by_their_rows(other: dict, told: str) -> None:
+def test_tables_that_differ_are_reported_by_row(other: dict, told: str) -> None:
     table = pa.table({"text": ["a", None, "c"], "parts": [1, 2, 3]})
 
     require_same_tables(table, table)
@@ -378,7 +376,7 @@ def test_tables_that_differ_are_told_by_their_rows(other: dict, told: str) -> No
         require_same_tables(table, pa.table(other))
 
 
-def test_a_result_takes_its_own_place_and_leaves_the_others(tmp_path: Path) -> None:
+def test_a_result_replaces_only_its_own_entry(tmp_path: Path) -> None:
     file, names = tmp_path / "results.json", ["one", "two", "three"]
 
     for name, seconds in (("three", 3.0), ("one", 1.0), ("gone", 9.0), ("one", 2.0)):
@@ -390,7 +388,7 @@ def test_a_result_takes_its_own_place_and_leaves_the_others(tmp_path: Path) -> N
     ]
 
 
-def test_medians_are_of_rounds_in_turn(tmp_path: Path) -> None:
+def test_medians_come_from_alternating_rounds(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     def side(name: str, **more: object) -> Side:
@@ -406,7 +404,7 @@ def test_medians_are_of_rounds_in_turn(tmp_path: Path) -> None:
     assert log.read_text() == "rooo"
 
 
-def test_a_child_is_not_charged_with_our_memory(tmp_path: Path) -> None:
+def test_a_childs_memory_excludes_its_parents(tmp_path: Path) -> None:
     ballast = np.ones(40_000_000)
 
     small = Side(python("-c", "pass"), makes=tmp_path / "none").run()
@@ -416,7 +414,7 @@ def test_a_child_is_not_charged_with_our_memory(tmp_path: Path) -> None:
     assert small.peak_mib < 100 < 200 < large.peak_mib < 300
 
 
-def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_failing_side_reports_its_reason(tmp_path: Path) -> None:
     script = "import sys; print('no such luck', file=sys.stderr); sys.exit(3)"
     side = Side(python("-c", script), makes=tmp_path / "none")
 
@@ -424,7 +422,7 @@ def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
         side.run()
 
 
-def test_only_whole_data_of_the_same_parameters_is_used_again(tmp_path: Path) -> None:
+def test_only_complete_data_of_the_same_parameters_is_reused(tmp_path: Path) -> None:
     made = people.recipients(500, tmp_path)
     first, born = made.read_bytes(), made.stat().st_mtime_ns
     told = made.parent / people.PARAMETERS
@@ -443,7 +441,7 @@ def test_only_whole_data_of_the_same_parameters_is_used_again(tmp_path: Path) ->
         born = made.stat().st_mtime_ns
 
 
-def test_data_that_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:
+def test_unfinished_data_leaves_no_file(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
@@ -456,7 +454,7 @@ def test_data_that_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_the_people_are_as_the_page_says(data: Path) -> None:
+def test_the_generated_recipients_match_the_documentation(data: Path) -> None:
     rows = 50_000
     raw = pq.read_table(people.recipients(rows, data))["msisdn"]
 
@@ -470,7 +468,7 @@ def test_the_people_are_as_the_page_says(data: Path) -> None:
     assert share(r"^\+([1-24-9]|3[^3])") == pytest.approx(0.03, abs=0.005)
 
 
-def test_places_become_numbers_alike_here_and_in_the_server(postgres) -> None:
+def test_generated_numbers_match_those_of_postgresql(postgres) -> None:
     places = np.arange(0, 5_000_000, 4_999)
     with postgres.connect() as connection:
         asked = f"SELECT {people.numbers_sql('place')} FROM unnest(%s::bigint[]) AS place"

@@ -1,4 +1,4 @@
-"""Marketing goes out in the law's hours only, and the slot says why it is when it is."""
+"""Marketing is sent only in the law's hours, and each slot gives its reason."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -21,7 +21,7 @@ whole_years = pytest.mark.parametrize("year", range(2024, 2045))
 
 
 @whole_years
-def test_the_bank_holidays_are_the_eleven_of_the_labour_code(year):
+def test_bank_holidays_are_the_eleven_of_the_labour_code(year):
     known = bank_holidays(MAINLAND, year)
 
     assert {easter(year) + timedelta(days=after) for after in (1, 39, 50)} <= set(known)
@@ -37,12 +37,12 @@ def test_next_years_bank_holidays_are_known():
 
 
 @given(instants)
-def test_open_is_what_the_law_says_to_the_microsecond(instant):
+def test_open_hours_match_the_law_to_the_microsecond(instant):
     assert is_open(instant, "marketing", settings=DEFAULT) == by_the_law(instant)
 
 
 @given(instants, st.sampled_from([DEFAULT, EARLY_END]))
-def test_the_next_opening_is_open_not_before_and_stays_where_it_is(instant, settings):
+def test_the_next_opening_is_open_stable_and_not_earlier(instant, settings):
     opening = next_open(instant, "marketing", settings=settings)
 
     assert opening >= instant
@@ -51,7 +51,7 @@ def test_the_next_opening_is_open_not_before_and_stays_where_it_is(instant, sett
 
 
 @given(instants)
-def test_nothing_between_an_instant_and_its_next_opening_is_open(instant):
+def test_no_instant_before_the_next_opening_is_open(instant):
     opening = next_open(instant, "marketing", settings=DEFAULT)
 
     assert opening - instant <= timedelta(days=5)
@@ -61,14 +61,14 @@ def test_nothing_between_an_instant_and_its_next_opening_is_open(instant):
 
 
 @given(instants, instants, st.sampled_from(["marketing", "transactional"]))
-def test_a_later_wish_never_gets_an_earlier_opening(one, other, kind):
+def test_a_later_request_never_gets_an_earlier_opening(one, other, kind):
     first, second = sorted((one, other))
 
     assert next_open(first, kind, settings=DEFAULT) <= next_open(second, kind, settings=DEFAULT)
 
 
 @given(instants, instants, st.sampled_from(["marketing", "transactional"]))
-def test_a_slot_is_a_whole_minute_open_nameable_and_stays_where_it_is(now, wanted, kind):
+def test_a_slot_is_an_open_stable_whole_minute(now, wanted, kind):
     made = slot(wanted, kind, now=now, settings=DEFAULT, send_now=True)
 
     assert (made.send_at.second, made.send_at.microsecond) == (0, 0)
@@ -122,7 +122,7 @@ def test_a_slot_is_a_whole_minute_open_nameable_and_stays_where_it_is(now, wante
         ("2026-06-15 08:00", "2026-06-15 08:00", "as requested: Monday 15 June, 08:00"),
     ],
 )
-def test_marketing_is_moved_to_the_next_open_hour_and_says_why(wanted, send_at, reason):
+def test_marketing_moves_to_the_next_open_hour(wanted, send_at, reason):
     made = slot(paris(wanted), "marketing", now=paris(wanted), settings=DEFAULT)
 
     assert made.send_at == paris(send_at)
@@ -137,7 +137,7 @@ def test_an_end_that_the_operator_lowered_is_kept():
     assert "outside 09:00-20:30" in made.reason
 
 
-def test_a_campaign_that_must_not_shift_fails_with_the_next_open_hour():
+def test_an_unshiftable_campaign_fails_with_the_next_open_hour():
     with pytest.raises(WindowClosed) as caught:
         slot(
             paris("2027-08-15 10:00"),
@@ -151,7 +151,7 @@ def test_a_campaign_that_must_not_shift_fails_with_the_next_open_hour():
     assert "Monday 16, 08:00" in str(caught.value)
 
 
-def test_transactional_messages_go_on_christmas_night():
+def test_transactional_messages_are_sent_on_christmas_night():
     made = slot(
         paris("2026-12-25 23:30"), "transactional", now=paris("2026-12-25"), settings=DEFAULT
     )
@@ -160,7 +160,7 @@ def test_transactional_messages_go_on_christmas_night():
 
 
 @pytest.mark.parametrize("minute", ["00:00", "00:30", "01:00", "01:59"])
-def test_in_the_hour_that_comes_twice_nothing_is_sent(minute):
+def test_nothing_is_sent_in_the_repeated_hour(minute):
     instant = datetime.fromisoformat(f"2026-10-25 {minute}").replace(tzinfo=UTC)
 
     made = slot(instant, "transactional", now=instant, settings=DEFAULT)
@@ -171,7 +171,7 @@ def test_in_the_hour_that_comes_twice_nothing_is_sent(minute):
         slot(instant, "transactional", now=instant, settings=DEFAULT, outside_window="fail")
 
 
-def test_the_hour_that_does_not_exist_is_read_as_the_one_after():
+def test_a_nonexistent_hour_is_read_one_hour_later():
     made = slot(
         paris("2027-03-28 02:30"), "transactional", now=paris("2027-03-27"), settings=DEFAULT
     )
@@ -181,13 +181,13 @@ def test_the_hour_that_does_not_exist_is_read_as_the_one_after():
 
 
 @pytest.mark.parametrize(("day", "utc_hour"), [("2026-10-24", 6), ("2026-10-26", 7)])
-def test_eight_in_the_morning_is_paris_time_on_both_sides_of_the_change(day, utc_hour):
+def test_eight_oclock_is_paris_time_in_summer_and_winter(day, utc_hour):
     made = slot(paris(f"{day} 03:00"), "marketing", now=paris(f"{day} 00:00"), settings=DEFAULT)
 
     assert made.send_at.hour == utc_hour
 
 
-def test_as_soon_as_possible_is_this_minute_when_it_is_open():
+def test_an_asap_slot_is_the_current_minute_when_open():
     now = paris("2026-06-15 10:20:45")
 
     made = slot(None, "marketing", now=now, settings=DEFAULT)
@@ -205,7 +205,7 @@ def test_an_hour_just_passed_is_sent_at_once():
     assert made.reason == "Monday 15 June, 10:00 has passed, sent at once: 10:10"
 
 
-def test_an_hour_that_passed_too_long_ago_is_refused_unless_send_now():
+def test_an_hour_long_past_is_refused_unless_send_now():
     wanted, now = paris("2026-06-15 10:00"), paris("2026-06-15 10:11")
 
     with pytest.raises(WindowClosed, match="leave it empty to send as soon as allowed"):
@@ -215,7 +215,7 @@ def test_an_hour_that_passed_too_long_ago_is_refused_unless_send_now():
     assert made.send_at == now
 
 
-def test_an_hour_just_passed_that_has_closed_meanwhile_is_moved():
+def test_a_just_passed_hour_that_has_closed_is_moved():
     made = slot(
         paris("2026-06-15 21:58"), "marketing", now=paris("2026-06-15 22:01"), settings=DEFAULT
     )
@@ -223,7 +223,7 @@ def test_an_hour_just_passed_that_has_closed_meanwhile_is_moved():
     assert made.send_at == paris("2026-06-16 08:00")
 
 
-def test_lateness_is_measured_in_real_time_across_the_change_of_clocks():
+def test_delay_is_real_time_across_a_clock_change():
     # 02:55 summer time and 02:05 winter time are ten minutes apart, not fifty.
     wanted = paris("2026-10-25 02:55")
     now = paris("2026-10-25 02:05").replace(fold=1)
@@ -233,7 +233,7 @@ def test_lateness_is_measured_in_real_time_across_the_change_of_clocks():
     assert made.send_at == paris("2026-10-25 03:00")
 
 
-def test_a_slot_beyond_the_horizon_says_so():
+def test_a_slot_beyond_the_horizon_has_a_note():
     now = paris("2026-06-01 10:00")
 
     near = slot(now + timedelta(days=25), "marketing", now=now, settings=DEFAULT)
@@ -243,19 +243,19 @@ def test_a_slot_beyond_the_horizon_says_so():
     assert far.reason.endswith("more than 25 days ahead")
 
 
-def test_an_instant_without_a_zone_is_a_mistake():
+def test_a_naive_datetime_is_refused():
     naive = datetime(2026, 6, 15, 10)  # noqa: DTZ001 - the mistake itself
 
     with pytest.raises(ValueError, match="aware"):
         is_open(naive, "marketing", settings=DEFAULT)
 
 
-def test_a_kind_that_does_not_exist_is_a_mistake():
+def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="spam"):
         is_open(paris("2026-06-15 10:00"), "spam", settings=DEFAULT)
 
 
-def test_before_the_upload_the_hour_is_looked_at_once_more():
+def test_the_hour_is_checked_again_before_the_upload():
     planned = paris("2026-06-15 21:55")
 
     require_open(planned, "marketing", now=paris("2026-06-15 21:40"), settings=DEFAULT)
@@ -282,5 +282,5 @@ def test_before_the_upload_the_hour_is_looked_at_once_more():
         ("2026-10-24 22:00", "2026-10-25 10:30"),
     ],
 )
-def test_a_campaigns_hour_is_the_first_at_or_after_the_runs_own_time(after, first):
+def test_the_campaigns_hour_never_precedes_the_runs_time(after, first):
     assert first_at("10:30", after=paris(after)) == paris(first)

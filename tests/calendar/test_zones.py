@@ -1,4 +1,4 @@
-"""Whoever lives elsewhere is rung in hours that are open in Paris and where they live."""
+"""Recipients outside the mainland get messages in hours open in Paris and in their zone."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -76,7 +76,7 @@ def may_ring(code: str, instant: datetime) -> bool | None:
 
 
 @given(instants, elsewhere)
-def test_open_is_open_in_paris_and_there_by_hand(instant, where):
+def test_open_hours_match_a_hand_written_table(instant, where):
     opened = is_open(instant, "marketing", settings=DEFAULT, zone=where)
     by_hand = may_ring(where.code, instant)
 
@@ -89,7 +89,7 @@ def test_open_is_open_in_paris_and_there_by_hand(instant, where):
 
 @pytest.mark.parametrize("code", sorted(BESIDE))
 @pytest.mark.parametrize("year", range(2024, 2045, 4))
-def test_every_minute_of_some_days_is_judged_as_by_hand(code, year):
+def test_open_hours_match_a_check_of_every_minute(code, year):
     around = [date(year, 3, 31), date(year, 10, 27), date(year, 7, 21), easter(year)]
     for day in around:  # the nights of the clocks, a summer's day, Easter with its Friday
         begin = datetime.combine(day - timedelta(days=2), time(), UTC)
@@ -101,7 +101,7 @@ def test_every_minute_of_some_days_is_judged_as_by_hand(code, year):
 
 
 @given(instants, elsewhere)
-def test_the_next_opening_is_open_not_before_and_stays_where_it_is(instant, where):
+def test_the_next_opening_is_open_stable_and_not_earlier(instant, where):
     opening = next_open(instant, "marketing", settings=DEFAULT, zone=where)
 
     assert instant <= opening <= instant + timedelta(days=9)
@@ -112,7 +112,7 @@ def test_the_next_opening_is_open_not_before_and_stays_where_it_is(instant, wher
 
 
 @given(instants, elsewhere)
-def test_nothing_between_an_instant_and_its_next_opening_is_open(instant, where):
+def test_no_instant_before_the_next_opening_is_open(instant, where):
     opening = next_open(instant, "marketing", settings=DEFAULT, zone=where)
 
     passed = range(0, int((opening - instant).total_seconds()), 1800)
@@ -124,7 +124,7 @@ def test_nothing_between_an_instant_and_its_next_opening_is_open(instant, where)
 
 
 @given(instants, instants, elsewhere)
-def test_a_later_wish_never_gets_an_earlier_opening(one, other, where):
+def test_a_later_request_never_gets_an_earlier_opening(one, other, where):
     first, second = sorted((one, other))
 
     assert next_open(first, "marketing", settings=DEFAULT, zone=where) <= next_open(
@@ -133,7 +133,7 @@ def test_a_later_wish_never_gets_an_earlier_opening(one, other, where):
 
 
 @given(instants, elsewhere)
-def test_the_hours_end_where_closing_says(instant, where):
+def test_the_hours_end_at_the_closing_time(instant, where):
     opening = next_open(instant, "marketing", settings=DEFAULT, zone=where)
     closes = closing(opening, settings=DEFAULT, zone=where)
 
@@ -162,7 +162,7 @@ def test_the_hours_of_the_requirements(code, winter, summer):
         assert told.hours.split(" (")[0] == wanted
 
 
-def test_a_day_that_is_closed_there_says_why():
+def test_a_closed_day_of_a_zone_has_its_reason():
     told = [str(day) for day in calendar(date(2027, 3, 26), 3, settings=DEFAULT, zone=zone("67"))]
 
     assert told == [
@@ -205,7 +205,7 @@ def test_all_three_clocks_of_polynesia_count():
         ),
     ],
 )
-def test_the_reason_says_what_is_closed_where(wanted, code, send_at, reason):
+def test_the_reason_names_the_closed_zone(wanted, code, send_at, reason):
     made = slot(
         paris(wanted), "marketing", now=paris("2026-12-01 09:00"), settings=DEFAULT, zone=zone(code)
     )
@@ -214,7 +214,7 @@ def test_the_reason_says_what_is_closed_where(wanted, code, send_at, reason):
     assert made.reason.startswith(reason), made.reason
 
 
-def test_a_window_too_narrow_for_a_zone_is_told():
+def test_a_window_too_narrow_for_a_zone_is_reported():
     morning = Settings(window_start=time(10), window_end=time(12))
 
     with pytest.raises(WindowClosed, match="no hour within 30 days is open in Paris and in Poly"):
@@ -222,7 +222,7 @@ def test_a_window_too_narrow_for_a_zone_is_told():
 
 
 @pytest.mark.parametrize("country", ["BE", "US", "RU", "JP", "IN", "AU"])
-def test_abroad_all_clocks_of_a_country_are_open_at_once(country):
+def test_all_clocks_of_a_country_must_be_open(country):
     where = zone(country)
     opening = next_open(paris("2027-03-16 03:00"), "marketing", settings=DEFAULT, zone=where)
 
@@ -243,7 +243,7 @@ def test_abroad_all_clocks_of_a_country_are_open_at_once(country):
         *[("00000", None), ("٥٧٠٠٠", None), ("00", None), ("000", None)],
     ],
 )
-def test_a_postcode_or_department_tells_the_zone(written, code):
+def test_a_postcode_or_department_gives_the_zone(written, code):
     assert zone_of_postcode(written) == code
 
 
@@ -274,7 +274,7 @@ def test_a_postcode_or_department_tells_the_zone(written, code):
         *[("2A004", "FR"), ("2b", "FR"), ("02A", "FR"), ("20 200 Bastia", "FR")],
     ],
 )
-def test_a_postcode_is_read_however_people_write_it(written, code):
+def test_a_postcode_is_read_in_every_spelling(written, code):
     assert zone_of_postcode(written) == code
 
 
@@ -306,12 +306,12 @@ def test_a_postcode_is_read_however_people_write_it(written, code):
         *["97100 Basse-Terre 97110", "2C", "2A 97100", "FR", "F-", "75 rue", "9 71 00", "-97100"],
     ],
 )
-def test_what_is_no_postcode_tells_nothing(written):
+def test_an_invalid_postcode_gives_no_zone(written):
     assert zone_of_postcode(written) is None
 
 
 @given(st.text(max_size=12))
-def test_any_text_tells_a_zone_that_there_is_or_nothing(written):
+def test_any_text_gives_a_known_zone_or_none(written):
     assert zone_of_postcode(written) in {None, *(each.code for each in FRENCH)}
 
 
@@ -321,7 +321,7 @@ def test_any_text_tells_a_zone_that_there_is_or_nothing(written):
     st.sampled_from(["", " ", "\u00a0", "\u202f", "\u2009"]),
     st.sampled_from(["", " VILLE", " Ville-sur-Mer", ", Ville", " ", '"', "\t", ".0"]),
 )
-def test_what_stands_around_a_postcode_changes_nothing(digits, before, gap, behind):
+def test_characters_around_a_postcode_are_ignored(digits, before, gap, behind):
     written = before + digits[:2] + gap + digits[2:] + behind
 
     assert zone_of_postcode(written) == zone_of_postcode(digits) is not None

@@ -1,4 +1,4 @@
-"""A campaign's text works out what an SMS needs, as Jinja does, and nothing that takes a worker."""
+"""A campaign's text is rendered as Jinja does, within bounds of time and memory."""
 
 import time
 
@@ -76,7 +76,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", TOO_MUCH, ids=range(len(TOO_MUCH)))
-def test_what_would_take_a_worker_is_refused_at_once(text):
+def test_expensive_expressions_are_refused_at_once(text):
     assert faults(text) == ()
     began = time.process_time()
 
@@ -87,7 +87,7 @@ def test_what_would_take_a_worker_is_refused_at_once(text):
 
 
 @pytest.mark.parametrize("text", GOOD, ids=range(len(GOOD)))
-def test_what_an_sms_needs_is_what_jinja_makes_of_it(text):
+def test_ordinary_expressions_give_the_same_as_plain_jinja(text):
     options = {"undefined": StrictUndefined, "autoescape": False}
     usual = ImmutableSandboxedEnvironment(**options)
     bounded = BoundedEnvironment(**options)
@@ -96,13 +96,13 @@ def test_what_an_sms_needs_is_what_jinja_makes_of_it(text):
     assert bounded.from_string(text).render(x="123") == usual.from_string(text).render(x="123")
 
 
-def test_each_text_has_all_steps_anew():
+def test_each_text_starts_with_all_its_steps():
     [logic] = Template("{% for a in range(9999) %}{{ x if loop.last }}{% endfor %}").pieces
 
     assert {logic.of({"x": "!"}).text for _ in range(12)} == {"!"}
 
 
-def test_compiling_works_nothing_out(monkeypatch):
+def test_compiling_evaluates_nothing(monkeypatch):
     worked_out = []
     monkeypatch.setattr("sms.campaign.bounded_jinja._require", worked_out.append)
 

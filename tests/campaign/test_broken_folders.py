@@ -1,4 +1,4 @@
-"""Whatever one campaign's folder holds, the others are there, and in time."""
+"""A broken campaign folder is reported quickly and leaves the other campaigns intact."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def told(root: Path) -> str:
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_a_broken_folder_is_told_and_the_good_one_read(tmp_path, label):
+def test_a_broken_folder_is_reported_and_hides_no_other(tmp_path, label):
     root = tmp_path / "campaigns"
     make_good(root)
     folder, said = make(label, root)
@@ -108,7 +108,7 @@ def test_a_link_within_the_folder_is_followed(tmp_path):
     assert load(folder).text == GOOD["message.txt"]
 
 
-def test_a_link_to_the_folder_of_all_campaigns_is_followed(tmp_path):
+def test_a_link_to_the_campaigns_root_is_followed(tmp_path):
     make_good(tmp_path / "checkout")
     (tmp_path / "current").symlink_to("checkout")
 
@@ -117,7 +117,7 @@ def test_a_link_to_the_folder_of_all_campaigns_is_followed(tmp_path):
     assert ([campaign.name for campaign in campaigns], broken) == (["good"], [])
 
 
-def test_a_name_that_is_no_text_is_told_so_that_it_can_be_stored(tmp_path):
+def test_an_undecodable_folder_name_is_reported_in_storable_text(tmp_path):
     make_good(tmp_path)
     os.rename(make_good(tmp_path, "broken"), os.fsencode(tmp_path) + b"/brok\xe9n\n")
 
@@ -150,7 +150,7 @@ def public() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["", *GOOD])
-def test_what_may_not_be_read_is_told(public, name):
+def test_an_unreadable_file_is_reported(public, name):
     make_good(public)
     closed = make_good(public, "closed") / name
     closed.chmod(0)
@@ -163,7 +163,7 @@ def test_what_may_not_be_read_is_told(public, name):
     assert "can't be read (Permission denied)" in sentence
 
 
-def test_a_folder_of_campaigns_that_may_not_be_read_is_told(public):
+def test_an_unreadable_campaigns_root_is_reported(public):
     make_good(public)
     public.chmod(0)
 
@@ -240,7 +240,7 @@ def read_or_told(folder: Path, name: str, content: str) -> None:
 
 @settings(max_examples=400, derandomize=True, deadline=2_000)
 @given(key=KEYS, value=VALUES)
-def test_every_value_in_every_key_is_read_or_told(sale, key, value):
+def test_every_value_of_every_key_is_read_or_reported(sale, key, value):
     kept = [line for line in GOOD["campaign.yaml"].splitlines() if not line.startswith(f"{key}:")]
 
     read_or_told(sale, "campaign.yaml", "\n".join([*kept, f"{key}: {written(value)}", ""]))
@@ -248,7 +248,7 @@ def test_every_value_in_every_key_is_read_or_told(sale, key, value):
 
 @settings(max_examples=200, derandomize=True, deadline=2_000)
 @given(st.dictionaries(KEYS | ANY_TEXT, VALUES, max_size=12))
-def test_every_value_that_python_has_is_judged(values):
+def test_every_python_value_is_checked(values):
     reading = yaml_files._validated(values, CampaignFile)
 
     assert reading.value or reading.faults
@@ -274,13 +274,13 @@ def joined(signs: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 @settings(max_examples=300, derandomize=True, deadline=2_000)
 @given(joined(YAML_SIGNS))
-def test_any_yaml_is_read_or_told(sale, text):
+def test_any_yaml_is_read_or_reported(sale, text):
     read_or_told(sale, "campaign.yaml", text)
 
 
 @settings(max_examples=300, derandomize=True, deadline=2_000)
 @given(joined(JINJA_SIGNS))
-def test_any_text_is_read_or_told(sale, text):
+def test_any_text_is_read_or_reported(sale, text):
     read_or_told(sale, "message.txt", text)
 
     if template.faults(text) == ():
@@ -289,11 +289,11 @@ def test_any_text_is_read_or_told(sale, text):
 
 @settings(max_examples=100, derandomize=True, deadline=2_000)
 @given(st.sampled_from(sorted(GOOD)), st.binary(max_size=200))
-def test_any_bytes_are_read_or_told(sale, name, content):
+def test_any_bytes_are_read_or_reported(sale, name, content):
     read_or_told(sale, name, content.decode(errors="surrogateescape").replace("\udc80", ""))
 
 
-def test_no_more_faults_are_worked_out_than_are_told():
+def test_checking_stops_at_the_number_of_reported_faults():
     reading = yaml_files.read("".join(f"key{n}: 1\n" for n in range(900)), CampaignFile)
 
     assert len(reading.faults) == yaml_files.MOST_FAULTS + 1

@@ -1,4 +1,4 @@
-"""A campaign's folder is read whole, or told exactly what is wrong with it and where."""
+"""A campaign's folder is read whole, or refused with every fault and its line."""
 
 import pickle
 import re
@@ -83,7 +83,7 @@ def test_a_good_folder_becomes_a_campaign_with_every_default(tmp_path):
     assert pickle.loads(pickle.dumps(campaign)) == campaign
 
 
-def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
+def test_a_windows_file_loses_its_bom_and_crlf(tmp_path):
     where = folder(tmp_path, text=b"\xef\xbb\xbfBonjour,\r\n\xc3\xa0 bient\xc3\xb4t\r\n")
 
     assert load(where).text == "Bonjour,\nà bientôt\n"
@@ -172,7 +172,7 @@ def test_a_file_from_windows_is_read_without_its_mark_and_line_ends(tmp_path):
         ("tags: sale", "'sale' is no list: write it in brackets, [sale]"),
     ],
 )
-def test_a_wrong_key_is_told_with_its_file_and_line(tmp_path, line, said):
+def test_a_wrong_key_is_reported_with_file_and_line(tmp_path, line, said):
     written = with_line(line)
     where = folder(tmp_path, yaml=written)
 
@@ -205,7 +205,7 @@ def test_a_wrong_key_is_told_with_its_file_and_line(tmp_path, line, said):
         "stop_mention: Refus https://exemple.fr/s?u=1_2",
     ],
 )
-def test_a_right_key_is_taken(tmp_path, line):
+def test_a_valid_key_is_accepted(tmp_path, line):
     assert load(folder(tmp_path, yaml=with_line(line)))
 
 
@@ -215,13 +215,13 @@ def test_a_missing_key_says_what_to_write(tmp_path):
     assert "kind: is missing: write `kind: marketing`" in str(error)
 
 
-def test_a_transactional_campaign_needs_no_stop_mention_and_may_send_at_night(tmp_path):
+def test_a_transactional_campaign_needs_no_stop_mention_nor_hours(tmp_path):
     written = "kind: transactional\nsender: A\nsend_at: 23:00\noutside_window: fail\n"
 
     assert load(folder(tmp_path, yaml=written)).stop_mention is None
 
 
-def test_an_hour_at_which_marketing_could_never_send_is_refused_where_it_may_not_shift(tmp_path):
+def test_an_unshiftable_hour_that_never_opens_is_refused(tmp_path):
     late = GOOD_YAML + "send_at: 22:00\n"
 
     assert load(folder(tmp_path, "shifted", yaml=late))
@@ -243,7 +243,7 @@ def test_an_hour_at_which_marketing_could_never_send_is_refused_where_it_may_not
         (b"kind: marketing\nsender: \xc9t\xe9\n", 2, "is not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_settings_at_all_is_told_with_its_line(tmp_path, written, line, said):
+def test_a_file_without_settings_is_reported_with_its_line(tmp_path, written, line, said):
     error = refusal(folder(tmp_path, yaml=written))
 
     assert (error.line, Path(error.path).name) == (line, "campaign.yaml")
@@ -275,7 +275,7 @@ def test_a_missing_file_is_named(tmp_path, file):
         ({"text": "a\n{% include 'b.txt' %}"}, "message.txt", 2, "another file"),
     ],
 )
-def test_a_query_or_text_that_cannot_be_used_is_told(tmp_path, changes, file, line, said):
+def test_an_unusable_query_or_text_is_reported(tmp_path, changes, file, line, said):
     where = folder(tmp_path, **changes)
 
     error = refusal(where)
@@ -286,11 +286,11 @@ def test_a_query_or_text_that_cannot_be_used_is_told(tmp_path, changes, file, li
 
 
 @pytest.mark.parametrize("name", ["Sale", "spring-sale", "spring sale", "été", "a" * 65])
-def test_a_folder_whose_name_can_be_no_dag_is_refused(tmp_path, name):
+def test_a_folder_name_unfit_for_a_dag_is_refused(tmp_path, name):
     assert "is no name for a campaign" in str(refusal(folder(tmp_path, name)))
 
 
-def test_all_that_is_wrong_in_a_folder_is_told_at_once(tmp_path):
+def test_all_faults_of_a_folder_are_reported_together(tmp_path):
     written = "kind: spam\nsender: '!'\nsendr: x\n"
     error = refusal(folder(tmp_path, yaml=written, sql="", text="{{"))
 
@@ -324,7 +324,7 @@ def test_one_campaign_is_read_without_all_others(tmp_path):
     assert ([campaign.name for campaign in campaigns], broken) == (["autumn"], [])
 
 
-def test_a_root_that_is_not_there_is_told(tmp_path):
+def test_a_missing_root_is_reported(tmp_path):
     campaigns, [error] = load_all(tmp_path / "nowhere")
 
     assert campaigns == []
@@ -363,7 +363,7 @@ def test_reading_campaigns_and_settings_imports_nothing_heavy():
 
 
 @given(st.text(max_size=30), st.text(max_size=60), st.integers(1, 99))
-def test_a_campaign_id_fits_the_gateway_with_a_part_and_is_always_the_same(name, run, attempt):
+def test_campaign_ids_are_stable_and_leave_room_for_parts(name, run, attempt):
     made = campaign_id(name, run, attempt)
 
     assert re.fullmatch(r"[a-z0-9]{8,16}", made)
@@ -372,7 +372,7 @@ def test_a_campaign_id_fits_the_gateway_with_a_part_and_is_always_the_same(name,
     assert not re.search(r"p\d\d$", made)
 
 
-def test_campaign_ids_of_different_runs_differ_and_show_the_campaign():
+def test_campaign_ids_differ_by_run_and_show_the_campaign():
     made = {campaign_id("spring_sale", f"send__spring_sale/{run}") for run in range(20_000)}
 
     assert len(made) == 20_000
@@ -380,6 +380,6 @@ def test_campaign_ids_of_different_runs_differ_and_show_the_campaign():
     assert len(set(DIGEST_ALPHABET)) == 32
 
 
-def test_a_campaign_id_is_what_it_always_was():
+def test_campaign_ids_never_change():
     # Names of files already at the gateway depend on it.
     assert campaign_id("spring_sale", "send__spring_sale/manual__x") == "springsacyg7h27b"

@@ -1,4 +1,4 @@
-"""A campaign is judged by the operator's settings before there is a row or a run."""
+"""A campaign is checked against the operator's settings before a run."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def test_a_good_campaign_has_no_fault(tmp_path: Path) -> None:
     assert judged(tmp_path, more=more, prices={"FR": 0.05, "BE": 0.08}) == []
 
 
-def test_a_budget_without_a_countrys_price_can_not_be_kept(tmp_path: Path) -> None:
+def test_a_budget_needs_a_price_for_every_country(tmp_path: Path) -> None:
     more = "budget: 10\nallowed_countries: [FR, RE, BE]\n"
 
     assert judged(tmp_path, more=more, prices={"FR": 0.05}) == [
@@ -59,7 +59,7 @@ def test_a_budget_without_a_countrys_price_can_not_be_kept(tmp_path: Path) -> No
         ("я" * 60, {"unicode": True}, "71 UTF-16 units in 2 segments, 1 allowed"),
     ],
 )
-def test_a_text_that_can_reach_nobody_is_told(
+def test_a_text_without_possible_recipients_is_reported(
     tmp_path: Path, text: str, settings: dict[str, Any], said: str | None
 ) -> None:
     found = judged(tmp_path, text, **settings)
@@ -77,7 +77,7 @@ def test_a_long_text_says_which_setting_would_allow_it(tmp_path: Path) -> None:
     )
 
 
-def test_what_the_sms_alphabet_lacks_is_told_with_its_line(tmp_path: Path) -> None:
+def test_characters_missing_from_gsm_are_reported_with_their_line(tmp_path: Path) -> None:
     [fault] = judged(tmp_path, "Bonjour\n李 !", "unsupported_characters: exclude\n")
 
     assert fault.startswith("message.txt, line 2: GSM 03.38 has nothing for")
@@ -87,7 +87,7 @@ def test_what_the_sms_alphabet_lacks_is_told_with_its_line(tmp_path: Path) -> No
     ("hour", "outside", "faults"),
     [("19:59", "fail", 0), ("20:00", "fail", 1), ("08:59", "fail", 1), ("20:00", "shift", 0)],
 )
-def test_an_hour_that_the_operator_closed_can_not_be_insisted_on(
+def test_outside_window_fail_is_refused_at_a_closed_hour(
     tmp_path: Path, hour: str, outside: str, faults: int
 ) -> None:
     more = f'outside_window: {outside}\nsend_at: "{hour}"\n'
@@ -119,7 +119,7 @@ def test_an_hour_that_the_operator_closed_can_not_be_insisted_on(
         ("kind: transactional\nsender: AUTUMN\nallowed_countries: [FR, BE]\n", None),
     ],
 )
-def test_a_short_code_to_refuse_by_is_warned_of_where_messages_go_abroad(
+def test_a_short_code_opt_out_is_warned_about_abroad(
     tmp_path: Path, yaml: str, countries: str | None
 ) -> None:
     folder = write_campaign(tmp_path / "autumn", yaml, "SELECT 1", "Bonjour !")

@@ -1,4 +1,4 @@
-"""The sample campaigns are good ones, and the sample warehouse answers them."""
+"""The sample campaigns are valid, and the sample warehouse answers their queries."""
 
 from collections import Counter
 from pathlib import Path
@@ -34,7 +34,7 @@ def fingerprint(database):
     return [database.execute(rows.format(table)).fetchone() for table in tables]
 
 
-def test_one_sample_is_marketing_by_the_day_and_one_transactional_by_hand():
+def test_the_samples_are_daily_marketing_and_manual_transactional():
     campaigns, broken = load_all(CAMPAIGNS)
 
     assert broken == []
@@ -43,7 +43,7 @@ def test_one_sample_is_marketing_by_the_day_and_one_transactional_by_hand():
     assert kinds["spring_sale"] == (Kind.MARKETING, "30 8 * * 1-6")
 
 
-def test_filling_twice_gives_the_same_and_another_seed_another(database):
+def test_only_another_seed_changes_the_sample_data(database):
     filled = warehouse.fill(database, customers=500)
     once = fingerprint(database)
 
@@ -53,7 +53,7 @@ def test_filling_twice_gives_the_same_and_another_seed_another(database):
     assert fingerprint(database) != once
 
 
-def test_what_it_says_it_made_is_what_is_there(database):
+def test_the_reported_counts_match_the_tables(database):
     filled = warehouse.fill(database, customers=1000)
 
     for table, rows in filled.rows.items():
@@ -62,7 +62,7 @@ def test_what_it_says_it_made_is_what_is_there(database):
     assert "1,000 customer" in str(filled)
 
 
-def test_every_good_number_is_from_the_block_for_fiction(database):
+def test_every_good_number_is_from_the_fictional_block(database):
     warehouse.fill(database)
     phones = [row[0] for row in database.execute("SELECT phone FROM shop.customer")]
 
@@ -77,7 +77,7 @@ def test_every_good_number_is_from_the_block_for_fiction(database):
     assert all(33_639_980_000 <= number <= 33_639_989_999 for number in french)
 
 
-def test_most_of_the_spring_sale_can_be_written_to_and_every_oddity_is_there(database):
+def test_the_spring_sale_has_recipients_and_every_oddity(database):
     filled = warehouse.fill(database)
     rows = answer(database, "spring_sale")
 
@@ -110,7 +110,7 @@ def test_nearly_every_sample_text_fits_one_sms(database, name, mention):
     assert 0 < too_long < len(texts) / 100
 
 
-def test_each_customer_hears_of_one_parcel(database):
+def test_each_customer_gets_one_parcel_message(database):
     warehouse.fill(database)
     campaign = load(CAMPAIGNS / "parcel_ready")
 
@@ -120,7 +120,7 @@ def test_each_customer_hears_of_one_parcel(database):
     assert campaign.msisdn in rows[0]
 
 
-def test_a_schema_shop_that_is_somebody_elses_is_left_alone(database):
+def test_an_existing_foreign_shop_schema_is_left_alone(database):
     database.execute("CREATE SCHEMA shop; CREATE TABLE shop.mine (id int)")
 
     with pytest.raises(RuntimeError, match="choose another database"):

@@ -1,4 +1,4 @@
-"""What a text says and hardly means is told by its line."""
+"""Probable mistakes in a text are noted with their line."""
 
 import pytest
 
@@ -28,7 +28,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("text", "sign"), SUSPECT.items())
-def test_what_looks_like_a_column_and_is_none_is_told(text, sign):
+def test_a_likely_placeholder_outside_braces_is_noted(text, sign):
     told = [note.problem for note in Template(f"Soldes\n{text}").notes]
 
     assert any(problem.startswith(f"{sign} is sent as it is") for problem in told)
@@ -36,14 +36,14 @@ def test_what_looks_like_a_column_and_is_none_is_told(text, sign):
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_ordinary_words_links_and_codes_are_not_told(text):
+def test_ordinary_words_links_and_codes_are_not_noted(text):
     assert Template(text).notes == ()
 
 
 @pytest.mark.parametrize(
     "said", ["STOP 36181", "STOP au 36180", "stop 36180", "STOP SMS 36180", "STOP36180"]
 )
-def test_another_stop_mention_in_the_text_is_told(tmp_path, said):
+def test_another_stop_mention_in_the_text_is_noted(tmp_path, said):
     [note] = doubled(Template(f"Soldes\n{said}"), "STOP 36180")
 
     assert note.line == 2
@@ -66,5 +66,5 @@ def test_another_stop_mention_in_the_text_is_told(tmp_path, said):
         ("STOP 36181", None),
     ],
 )
-def test_the_mention_itself_is_not_told(text, mention):
+def test_the_stop_mention_itself_is_not_noted(text, mention):
     assert [*doubled(Template(text), mention)] == []

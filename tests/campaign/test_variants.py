@@ -1,4 +1,4 @@
-"""Variants and a control group in a campaign's folder: read whole, or refused exactly."""
+"""Variants and a control group in a campaign's folder: read whole, or refused with the line."""
 
 import pickle
 from fractions import Fraction
@@ -66,7 +66,7 @@ def test_each_variant_has_a_text_and_a_weight(tmp_path):
         (("10%", "20%", "70 %"), (100_000, 200_000, 700_000)),
     ],
 )
-def test_a_plan_that_is_read_again_draws_by_the_same_weights(tmp_path, weights, shares):
+def test_a_stored_plan_keeps_the_exact_weights(tmp_path, weights, shares):
     lines = [
         f"  {name}: {{text: {name}.txt{f', weight: {weight}' if weight else ''}}}"
         for name, weight in zip("abc", weights, strict=True)
@@ -82,7 +82,7 @@ def test_a_plan_that_is_read_again_draws_by_the_same_weights(tmp_path, weights, 
     assert read_again(campaign).control_share == Fraction(7, 10**6)
 
 
-def test_a_hold_out_needs_no_variants(tmp_path):
+def test_a_control_group_needs_no_variants(tmp_path):
     campaign = load(folder(tmp_path, "control_group: 10%\n", message="Bonjour"))
 
     assert campaign.control_share == Fraction(1, 10)
@@ -90,7 +90,7 @@ def test_a_hold_out_needs_no_variants(tmp_path):
     assert campaign.weights == {}
 
 
-def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
+def test_message_txt_may_be_one_of_the_variants(tmp_path):
     more = TWO.replace("message_warm.txt", "message.txt")
 
     assert load(folder(tmp_path, more, message="Bonjour", message_warm=None)).weights
@@ -127,7 +127,7 @@ def test_the_text_of_before_may_be_one_of_the_variants(tmp_path):
         (TWO.replace("{text: message_warm.txt, weight: 60%}", "a.txt"), 4, "'a.txt' is no variant"),
     ],
 )
-def test_what_can_be_no_comparison_is_told_with_its_file_and_line(tmp_path, more, line, said):
+def test_an_invalid_comparison_is_reported_with_file_and_line(tmp_path, more, line, said):
     where = folder(tmp_path, more, message=None if "variants" in more else "Bonjour")
 
     error = refusal(where)
@@ -158,7 +158,7 @@ def test_eleven_variants_are_too_many(tmp_path):
         ({"message": "Bonjour"}, "message", None, "is not used beside variants"),
     ],
 )
-def test_a_variants_text_is_judged_as_every_text(tmp_path, texts, file, line, said):
+def test_a_variants_text_is_checked_like_any_text(tmp_path, texts, file, line, said):
     where = folder(tmp_path, **texts)
 
     error = refusal(where)
@@ -167,7 +167,7 @@ def test_a_variants_text_is_judged_as_every_text(tmp_path, texts, file, line, sa
     assert said in error.problem
 
 
-def test_all_texts_are_judged_and_the_settings_come_first(tmp_path):
+def test_all_texts_are_checked_after_the_settings(tmp_path):
     texts = {"message_warm": "{{", "message_short": "{{", "message": "Bonjour"}
 
     told = str(refusal(folder(tmp_path, **texts)))
@@ -177,7 +177,7 @@ def test_all_texts_are_judged_and_the_settings_come_first(tmp_path):
     assert "; also message.txt: is not used beside variants" in told
 
 
-def test_while_the_settings_are_wrong_no_text_is_missed(tmp_path):
+def test_wrong_settings_hide_no_fault_of_a_text(tmp_path):
     told = str(refusal(folder(tmp_path, TWO + "sendr: A\n", message_warm=None)))
 
     assert "sendr: is no known key" in told

@@ -1,4 +1,4 @@
-"""In the end the books balance, whatever dies meanwhile.
+"""The books balance in the end, after every kind of failure.
 
 `make test` plays one day on which each kind of trouble comes once; `make soak` as many days as its
 minutes have room for, on which `SOAK_SEED` decides what goes wrong.
@@ -53,7 +53,7 @@ def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chaos]:
 
 
 @pytest.mark.timeout(4 * HEALING)
-def test_the_books_balance_after_each_kind_of_trouble(
+def test_the_books_balance_after_each_kind_of_failure(
     chaos: Chaos, tell: Callable[[str], None]
 ) -> None:
     chaos.day_by_the_book()
@@ -67,7 +67,7 @@ def test_the_books_balance_after_each_kind_of_trouble(
 
 @pytest.mark.soak
 @pytest.mark.timeout(MINUTES * 60 + 4 * HEALING)
-def test_the_books_balance_whatever_dies(chaos: Chaos, tell: Callable[[str], None]) -> None:
+def test_the_books_balance_after_random_failures(chaos: Chaos, tell: Callable[[str], None]) -> None:
     begun = time.monotonic()
     while not chaos.days or time.monotonic() - begun < MINUTES * 60:
         chaos.day()

@@ -1,4 +1,4 @@
-"""`sms check --warehouse`: queries are judged by the very warehouse, which runs none of them."""
+"""`sms check --warehouse`: the warehouse checks the queries without running them."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def check(home: Path, *options: object, **variables: str) -> subprocess.Complete
     return sms("check", "--warehouse", *options, SMS_SETTINGS=str(settings), **variables)
 
 
-def test_every_fault_of_every_campaign_is_told_with_file_and_line(
+def test_every_campaigns_faults_are_reported_with_file_and_line(
     home: Path, shop: dict[str, str]
 ) -> None:
     def write(name: str, sql: str, text: str = TEXT, yaml: str = YAML) -> None:
@@ -177,7 +177,7 @@ def test_without_the_option_no_warehouse_is_asked(
         ),
     ],
 )
-def test_where_nothing_can_be_asked_no_campaign_is_good(
+def test_without_an_answer_no_campaign_is_valid(
     home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, said: str
 ) -> None:
     monkeypatch.setattr(query_columns, name, value)
@@ -190,7 +190,7 @@ def test_where_nothing_can_be_asked_no_campaign_is_good(
     assert (told["campaigns"], len(told["faults"])) == ([], 1)
 
 
-def test_a_folder_that_is_broken_keeps_no_other_from_being_asked(
+def test_a_broken_folder_hides_no_other_from_the_check(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_campaign(home / "broken", "kind: marketing\n", GOOD, TEXT)

@@ -31,7 +31,7 @@ def test_good_campaigns_pass() -> None:
     ]
 
 
-def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path: Path) -> None:
+def test_campaigns_are_checked_by_name_with_the_current_settings(tmp_path: Path) -> None:
     home = tmp_path / "campaigns"
     (home / "autumn").mkdir(parents=True)
     (home / "autumn" / "campaign.yaml").write_text(
@@ -58,7 +58,7 @@ def test_a_campaign_is_checked_by_its_name_and_by_the_settings_in_force(tmp_path
         assert told["campaigns"] == []
 
 
-def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) -> None:
+def test_a_stop_mention_unreachable_from_abroad_is_a_warning(tmp_path: Path) -> None:
     home = write_campaign(
         tmp_path / "autumn",
         'kind: marketing\nsender: AUTUMN\nstop_mention: "STOP 36180"\n'
@@ -84,7 +84,7 @@ def test_a_stop_mention_that_may_not_work_abroad_is_a_warning(tmp_path: Path) ->
         assert f"write {owner}" in done.stderr
 
 
-def test_a_name_that_no_campaign_has_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_campaign_error_lists_the_known_ones() -> None:
     done = sms("check", "spring_sales", "spring_sale")
 
     assert (done.returncode, done.stdout) == (1, f"{SPRING}\n")
@@ -102,7 +102,7 @@ def test_settings_that_are_wrong_fail_the_check(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"fault {settings}, line 1: prices.45: is no country's code")
 
 
-def test_all_faults_are_told_at_once_of_campaigns_and_of_the_settings(tmp_path: Path) -> None:
+def test_all_faults_of_campaigns_and_settings_are_reported(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text("prices: {FR: 0,045}\n")
     for name in ("autumn", "winter"):
@@ -125,7 +125,7 @@ def test_all_faults_are_told_at_once_of_campaigns_and_of_the_settings(tmp_path: 
     assert any(f"{settings}, line 1" in line for line in lines)
 
 
-def test_what_a_query_must_return_is_listed_with_the_campaign_s_own_names(tmp_path: Path) -> None:
+def test_check_lists_needed_columns_by_the_campaigns_names(tmp_path: Path) -> None:
     folder = write_campaign(
         tmp_path / "autumn",
         "kind: transactional\nsender: AUTUMN\nkey: id\nmsisdn: phone\npostcode: zip\n",
@@ -143,7 +143,7 @@ def test_what_a_query_must_return_is_listed_with_the_campaign_s_own_names(tmp_pa
     assert refused.stderr.startswith(f"fault {folder}/message.txt: uses {{{{ msisdn }}}}, a name")
 
 
-def test_the_calendar_of_open_hours_says_why_a_day_is_closed() -> None:
+def test_the_calendar_gives_the_reason_of_closed_days() -> None:
     done = sms("slots", "--days", "4", "--from", "2027-12-24")
 
     assert done.stdout.splitlines() == [
@@ -188,7 +188,7 @@ def test_a_broken_folder_fails_with_its_file_and_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_text_that_is_slow_is_good_and_says_why(tmp_path: Path) -> None:
+def test_a_slow_text_passes_with_a_note(tmp_path: Path) -> None:
     folder = write_campaign(
         tmp_path / "autumn",
         "kind: transactional\nsender: AUTUMN\n",
@@ -226,21 +226,21 @@ def test_help_is_shown_before_anything_heavy_is_loaded() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_wrong_call_says_how_to_call() -> None:
+def test_a_usage_error_shows_the_usage() -> None:
     done = sms_as_a_process("ledger", "cancel", STEM)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "SMS_LEDGER_URL" in done.stderr or "--url" in done.stderr
 
 
-def test_the_ledger_is_made_by_one_command_that_may_be_repeated(empty_database_url: str) -> None:
+def test_creating_the_ledger_may_be_repeated(empty_database_url: str) -> None:
     for _ in range(2):
         assert sms("ledger", "upgrade", "--url", empty_database_url).returncode == 0
 
     Ledger.connect(empty_database_url).require_current()
 
 
-def test_a_ledger_that_is_not_there_ends_in_a_sentence() -> None:
+def test_an_unreachable_ledger_is_one_error_sentence() -> None:
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     done = sms_as_a_process("ledger", "upgrade", SMS_LEDGER_URL=url)
 
@@ -249,7 +249,7 @@ def test_a_ledger_that_is_not_there_ends_in_a_sentence() -> None:
     assert "127.0.0.1" in done.stderr
 
 
-def test_only_what_has_not_left_can_be_cancelled(ledger: Ledger, ledger_url: str) -> None:
+def test_only_an_unsent_file_can_be_cancelled(ledger: Ledger, ledger_url: str) -> None:
     ahead, gone = make_prepared(ledger, STEM + "a"), make_unknown(ledger, STEM + "b")
 
     done = sms("ledger", "cancel", ahead, SMS_LEDGER_URL=ledger_url)

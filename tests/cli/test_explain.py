@@ -1,4 +1,4 @@
-"""`sms explain`: one person's story, in the shell."""
+"""`sms explain`: the history of one recipient, in the shell."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from tests.command_line import sms
 
 
-def test_a_person_of_whom_nothing_is_known(ledger_url):
+def test_an_unknown_recipient_has_no_history(ledger_url):
     done = sms("explain", "0639980009", "--since", "2027-01-01", "--url", ledger_url)
 
     assert done.stdout.splitlines() == [
@@ -39,7 +39,7 @@ def test_a_number_without_sms_is_explained_and_not_refused(ledger_url, spelled):
     assert done.stdout.splitlines()[-1].startswith("Now: not written to: this is a ")
 
 
-def test_a_key_that_no_run_had(ledger_url):
+def test_an_unknown_key_has_no_history(ledger_url):
     done = sms("explain", "--key", "C-1042", "--since", "2027-01-01", "--url", ledger_url)
 
     assert done.stdout.splitlines() == [
@@ -49,7 +49,7 @@ def test_a_key_that_no_run_had(ledger_url):
 
 
 @pytest.mark.parametrize("wrong", [[], ["0639980009", "--key", "k1"], ["Durand"]])
-def test_a_call_without_one_number_or_key_is_refused(ledger_url, wrong):
+def test_a_call_needs_exactly_one_number_or_key(ledger_url, wrong):
     done = sms("explain", *wrong, "--url", ledger_url)
 
     assert (done.returncode, done.stdout) == (2, "")

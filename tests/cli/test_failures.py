@@ -1,4 +1,4 @@
-"""How commands fail: a sentence and an exit status, whatever is behind it."""
+"""Failures of commands: one sentence and an exit status, whatever the cause."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def shell(*arguments: object, stdout: str | int, **variables: str) -> tuple[int,
 
 
 @pytest.mark.parametrize("at", FAR)
-def test_a_date_beyond_all_calendars_is_a_wrong_call(tmp_path: Path, at: str) -> None:
+def test_a_date_beyond_the_calendar_is_a_usage_error(tmp_path: Path, at: str) -> None:
     people = ("--recipients", tmp_path / "x", "--stop-list", tmp_path / "y", "--out", tmp_path)
     for call in (
         ("prepare", "spring_sale", *people, "--at", at),
@@ -50,7 +50,7 @@ def test_the_last_days_of_the_calendar_are_shown() -> None:
     assert len(sms("slots", "--from", "2099-12-31", "--days", "3660").stdout.splitlines()) == 3660
 
 
-def test_a_terminal_without_our_letters_gets_others_for_them() -> None:
+def test_a_terminal_encoding_without_our_letters_gets_substitutes() -> None:
     status, out, err = shell(
         *("preview", "spring_sale"), stdout=subprocess.PIPE, PYTHONIOENCODING="ascii"
     )
@@ -59,7 +59,7 @@ def test_a_terminal_without_our_letters_gets_others_for_them() -> None:
     assert "est l\\xe0 !" in out
 
 
-def test_nowhere_to_print_to_is_a_sentence(ledger_url: str) -> None:
+def test_an_unwritable_output_is_one_error_sentence(ledger_url: str) -> None:
     ledger = Ledger.connect(ledger_url)
     rows = {
         "msisdn": [33639980001],
@@ -80,7 +80,7 @@ def test_nowhere_to_print_to_is_a_sentence(ledger_url: str) -> None:
         assert err.count("\n") == 1, err
 
 
-def test_what_nobody_foresaw_is_told_by_its_place_and_quotes_nothing(monkeypatch) -> None:
+def test_an_unexpected_error_is_reported_by_location_without_values(monkeypatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise KeyError("+33639980001")
 
@@ -93,5 +93,5 @@ def test_what_nobody_foresaw_is_told_by_its_place_and_quotes_nothing(monkeypatch
     assert "Traceback" not in done.stderr
 
 
-def test_more_samples_than_anybody_looks_at_are_a_wrong_call() -> None:
+def test_an_excessive_number_of_samples_is_a_usage_error() -> None:
     assert sms("preview", "spring_sale", "--samples", 10**30).returncode == 2

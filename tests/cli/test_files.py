@@ -1,4 +1,4 @@
-"""Files as people have them, through the command line: read whole, or refused in one sentence."""
+"""Files through the command line: read whole, or refused in one sentence."""
 
 import csv
 import json
@@ -75,12 +75,12 @@ READ = {
 
 
 @pytest.mark.parametrize("content", READ.values(), ids=READ.keys())
-def test_everybody_in_a_file_is_written_to(answer, content):
+def test_every_recipient_of_a_file_is_written_to(answer, content):
     assert answer(content) == (0, "", NUMBERS)
 
 
 @pytest.mark.parametrize("content", READ.values(), ids=READ.keys())
-def test_everybody_in_a_stop_list_is_left_out(answer, content):
+def test_every_number_of_a_stop_list_is_excluded(answer, content):
     status, told, sent = answer(GOOD.replace("k4,0639980004", "k4,0639980009"), content)
 
     assert (status, told, sent) == (0, "", ["0639980009"])
@@ -103,7 +103,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("content", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_file_that_is_not_understood_is_refused_in_a_sentence(answer, content, sentence):
+def test_an_unreadable_file_is_refused_in_one_sentence(answer, content, sentence):
     for files in ((content,), (GOOD, content)):
         status, told, sent = answer(*files)
 
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_understood_is_refused_in_a_sentence(answer, content,
         assert "639980" not in told
 
 
-def test_a_name_in_another_encoding_is_refused_by_its_line_unless_nobody_reads_it(answer):
+def test_undecodable_text_is_refused_only_in_columns_read(answer):
     status, told, sent = answer(GOOD.encode("cp1252"))
     assert (status, sent, "people.csv, line 2, byte 17: this is not UTF-8" in told) == (1, [], True)
 
@@ -120,7 +120,7 @@ def test_a_name_in_another_encoding_is_refused_by_its_line_unless_nobody_reads_i
     assert answer(GOOD, f"msisdn;name\n{other}".encode("cp1252")) == (0, "", NUMBERS[3:])
 
 
-def test_an_encoding_is_said_for_both_files(answer):
+def test_each_file_has_an_encoding_option(answer):
     stops = "téléphone\n0639980001\n"
 
     assert answer(GOOD.encode("cp1252"), stops.encode("cp1252"), "--encoding", "Windows-1252") == (
@@ -131,13 +131,13 @@ def test_an_encoding_is_said_for_both_files(answer):
     assert answer(GOOD, stops, "--encoding", "rot13")[0] == 2
 
 
-def test_a_stop_that_is_not_understood_is_refused_by_its_line(answer):
+def test_an_unreadable_stop_is_refused_with_its_line(answer):
     status, told, _ = answer(GOOD, 'msisdn,note\n\n0639980001,"a\nb"\n\nsoon,x\n')
 
     assert (status, "stop.csv, line 6: the column 'msisdn' holds no number" in told) == (1, True)
 
 
-def test_a_pipe_is_refused_and_never_waited_for(answer, tmp_path):
+def test_a_pipe_is_refused_without_waiting(answer, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for named in ("--recipients", "--stop-list"):
         status, told, _ = answer(GOOD, "msisdn\n", named, tmp_path / "pipe")
@@ -160,7 +160,7 @@ def test_every_opt_out_of_a_file_is_imported(ledger_url, tmp_path, content):
 
 
 @pytest.mark.parametrize(("content", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_of_a_list_that_is_refused_nobody_is_imported(ledger_url, tmp_path, content, sentence):
+def test_a_refused_list_imports_nothing(ledger_url, tmp_path, content, sentence):
     path = tmp_path / "crm.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -169,7 +169,7 @@ def test_of_a_list_that_is_refused_nobody_is_imported(ledger_url, tmp_path, cont
     assert (status, entered, sentence in told) == (1, 0, True)
 
 
-def test_a_fault_at_the_end_of_a_long_list_imports_nobody(ledger_url, tmp_path):
+def test_a_fault_at_a_lists_end_imports_nothing(ledger_url, tmp_path):
     path = tmp_path / "crm.csv"
     rows = "".join(f"06399{place:05},{'x' * 90}\n" for place in range(100_000))
     path.write_text(f'msisdn,note\n{rows}0639980001,"stop\n')
@@ -179,7 +179,7 @@ def test_a_fault_at_the_end_of_a_long_list_imports_nobody(ledger_url, tmp_path):
     assert (status, entered, "line 100002: a quote opens a cell that" in told) == (1, 0, True)
 
 
-def test_rejects_are_listed_by_their_lines_whatever_the_other_cells_are(ledger_url, tmp_path):
+def test_rejects_are_listed_by_line_despite_other_cells(ledger_url, tmp_path):
     path = tmp_path / "crm.csv"
     path.write_text(
         f'note,msisdn\r{"x" * 140_000},0639980001\r"a\r\rb",0639 12\r\r5" x,soon\r', newline=""
@@ -200,7 +200,7 @@ def test_an_import_takes_an_encoding(ledger_url, tmp_path):
     assert imported(ledger_url, path, "--encoding", "cp1252") == (0, "", 1)
 
 
-def test_a_shell_s_own_pipe_is_refused(tmp_path):
+def test_a_pipe_on_standard_input_is_refused(tmp_path):
     done = sms_as_a_process("preview", "spring_sale", "--recipients", "/dev/stdin")
 
     assert (done.returncode, re.findall("is a pipe or a device", done.stderr)) == (
@@ -209,14 +209,14 @@ def test_a_shell_s_own_pipe_is_refused(tmp_path):
     )
 
 
-def test_a_stop_in_another_column_is_nobodys_silence(answer):
+def test_a_stop_in_another_column_is_never_ignored(answer):
     status, told, sent = answer(GOOD, f"msisdn;mobile\n{NUMBERS[0]};\n;{NUMBERS[1]}\n")
 
     assert (status, sent) == (1, [])
     assert "line 3: the column 'msisdn' holds no mobile number and 'mobile' does" in told
 
 
-def test_columns_that_nothing_is_read_from_are_told(answer, tmp_path):
+def test_unused_columns_are_reported(answer, tmp_path):
     unread = ["segment", "prefs", "a", "b", "c", "[bold]"]
     rows = "".join(f"k{number[-1]},{number},Ana,1,2,3,4,5,6\n" for number in NUMBERS)
 
@@ -231,7 +231,7 @@ def test_columns_that_nothing_is_read_from_are_told(answer, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["STOP", "Accepts SMS Marketing", "rgpd", "ne_plus_contacter"])
-def test_an_export_s_own_column_of_opt_outs_is_asked_about(answer, name):
+def test_an_undeclared_opt_out_column_is_refused(answer, name):
     status, told, sent = answer(with_a_column(name, "1"))
 
     assert (status, sent) == (1, [])

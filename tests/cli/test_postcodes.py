@@ -1,4 +1,4 @@
-"""Postcodes as sources write them, through the command: who is rung when, and what is told."""
+"""Postcodes through the command line: the hours they give, and their faults."""
 
 import csv
 import json
@@ -56,7 +56,7 @@ def test_a_department_of_three_digits_keeps_alsaces_holidays(campaign):
     assert hours["alsace_moselle"].startswith("2027-03-27")
 
 
-def test_a_postcode_that_cannot_be_read_is_a_fault_of_the_source(campaign):
+def test_an_unreadable_postcode_is_a_source_fault(campaign):
     summary = prepared(campaign, "75001", "Basse-Terre", "", "97", "B-1000", "n/a", "99999")
 
     assert summary["excluded"] == {"unreadable_postcode": 4}
@@ -69,7 +69,7 @@ def test_a_postcode_that_cannot_be_read_is_a_fault_of_the_source(campaign):
     assert summary["messages"] == 3
 
 
-def test_a_postcode_that_no_zone_asks_for_is_not_judged(campaign):
+def test_a_postcode_is_unchecked_without_zone_rules(campaign):
     more = "postcode: home\noverseas: mainland\nalsace_moselle: ignore\n"
 
     assert prepared(campaign, "75001", "Basse-Terre", yaml=more)["messages"] == 2
@@ -82,9 +82,7 @@ def test_a_postcode_that_no_zone_asks_for_is_not_judged(campaign):
         ("national_numbers: FR\n", 3, {"landline": 1}),
     ],
 )
-def test_a_swiss_number_without_its_code_is_no_strangers_in_france(
-    campaign, more, messages, excluded
-):
+def test_a_swiss_number_without_its_code_is_not_french(campaign, more, messages, excluded):
     numbers = ["079 123 45 67", "0470 12 34 56", "06 39 98 00 01", "+33639980002"]
 
     summary = prepared(campaign, yaml=f"allowed_countries: [FR, CH, BE]\n{more}", numbers=numbers)
@@ -95,7 +93,7 @@ def test_a_swiss_number_without_its_code_is_no_strangers_in_france(
     assert not any(number in json.dumps(summary) for number in numbers)
 
 
-def test_a_number_that_fills_the_gap_in_many_rows_is_told_and_never_shown(campaign):
+def test_a_filler_number_is_reported_but_never_shown(campaign):
     summary = prepared(campaign, yaml="", numbers=["0639980001", *["0600000000"] * 30])
 
     assert (summary["messages"], summary["excluded"]) == (2, {"filler_msisdn": 29})
@@ -105,7 +103,7 @@ def test_a_number_that_fills_the_gap_in_many_rows_is_told_and_never_shown(campai
 
 
 @pytest.mark.parametrize("name", ["Postcode", "post_code", "code_postal", "zip"])
-def test_a_column_of_postcodes_that_campaign_yaml_does_not_name_is_refused(campaign, name):
+def test_an_undeclared_postcode_column_is_refused(campaign, name):
     people, stops = (campaign.parent / name for name in ("people.csv", "stop.csv"))
     (campaign / "message.txt").write_text("Bonjour !")
     people.write_text(f"key,msisdn,{name}\nk1,0639980001,97100\n")
@@ -132,7 +130,7 @@ def test_a_column_of_postcodes_that_campaign_yaml_does_not_name_is_refused(campa
         ("[FR, CH]", "+41791234567", "+41 79 123 45 67"),
     ],
 )
-def test_a_stop_list_s_national_number_stops_each_that_it_can_be(
+def test_an_ambiguous_national_stop_covers_each_possible_number(
     tmp_path: Path, countries: str, number: str, spelled: str
 ) -> None:
     folder = write_campaign(

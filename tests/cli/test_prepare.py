@@ -1,4 +1,4 @@
-"""`sms prepare` and `sms preview`: the very bytes of the DAG, made from files alone."""
+"""`sms prepare` and `sms preview`: the same bytes as the DAG, from files alone."""
 
 import csv
 from pathlib import Path
@@ -40,9 +40,7 @@ def stop_list(tmp_path: Path) -> Path:
     return path
 
 
-def test_everybody_is_in_a_file_or_left_out_with_a_reason(
-    campaign, recipients, stop_list, tmp_path
-):
+def test_every_row_is_in_a_file_or_excluded(campaign, recipients, stop_list, tmp_path):
     summary = prepared(campaign, recipients, stop_list, tmp_path / "out", run=sms_as_a_process)
 
     [file] = summary["files"]
@@ -82,9 +80,7 @@ def test_everybody_is_in_a_file_or_left_out_with_a_reason(
     assert summary["source_faults"][0]["first_rows"] == [5]
 
 
-def test_csv_and_parquet_give_the_same_bytes_again_and_again(
-    campaign, recipients, stop_list, tmp_path
-):
+def test_csv_and_parquet_give_the_same_bytes_every_time(campaign, recipients, stop_list, tmp_path):
     columns = zip(*PEOPLE, strict=True)
     table = pa.table(dict(zip(COLUMNS, map(list, columns), strict=True)))
     pq.write_table(table, tmp_path / "people.parquet")
@@ -98,7 +94,9 @@ def test_csv_and_parquet_give_the_same_bytes_again_and_again(
     assert names == sorted([first["files"][0]["name"], "excluded.csv", "summary.json"])
 
 
-def test_what_is_only_judged_is_read_once(campaign, recipients, stop_list, tmp_path, monkeypatch):
+def test_columns_used_only_in_screening_are_read_once(
+    campaign, recipients, stop_list, tmp_path, monkeypatch
+):
     rows = [(*COLUMNS, "country", "opted_out"), *((*row, "FR", "no") for row in PEOPLE)]
     recipients.write_text("".join(f"{'|'.join(map(str, row))}\n" for row in rows))
     asked: list[set[str]] = []
@@ -116,7 +114,7 @@ def test_what_is_only_judged_is_read_once(campaign, recipients, stop_list, tmp_p
 
 
 @pytest.mark.parametrize("settings", ["", "key: customer\nmsisdn: phone\n"], ids=["own", "named"])
-def test_columns_of_categories_are_columns_of_texts(campaign, settings, stop_list, tmp_path):
+def test_category_columns_are_text_columns(campaign, settings, stop_list, tmp_path):
     rows = [*PEOPLE, ("k7", "0639980007", " ", "Lyon"), ("k8", "0639980008", "NaN", "x" * 800)]
     rows += [(f"k{n}", f"06399801{n:02}", "Ana", "Lyon") for n in range(9, 60)]
     names = ("customer", "phone", *COLUMNS[2:]) if settings else COLUMNS
@@ -138,7 +136,7 @@ def test_columns_of_categories_are_columns_of_texts(campaign, settings, stop_lis
 
 
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()], ids=str)
-def test_a_parquet_of_views_is_a_parquet_of_texts(campaign, recipients, tmp_path, kind):
+def test_parquet_string_views_are_text(campaign, recipients, tmp_path, kind):
     columns = dict(zip(COLUMNS, zip(*PEOPLE, strict=True), strict=True))
     made = []
     for view in (kind, pa.large_string()):
@@ -157,7 +155,7 @@ def test_a_parquet_of_views_is_a_parquet_of_texts(campaign, recipients, tmp_path
     assert made[0] == made[1]
 
 
-def test_a_list_of_views_in_a_parquet_is_text(campaign, stop_list, tmp_path):
+def test_a_parquet_list_of_string_views_is_read(campaign, stop_list, tmp_path):
     names = pa.array([["Zoé", "Léa"]], pa.list_(pa.string_view()))
     rows = {"key": ["k1"], "msisdn": ["0639980001"], "first_name": names, "store": ["Lyon"]}
     pq.write_table(pa.table(rows), tmp_path / "lists.parquet")
@@ -167,7 +165,7 @@ def test_a_list_of_views_in_a_parquet_is_text(campaign, stop_list, tmp_path):
     assert summary["messages"] == 1
 
 
-def test_a_formula_leaves_in_no_csv(campaign, stop_list, tmp_path):
+def test_no_csv_contains_a_formula(campaign, stop_list, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text(
         "key,msisdn,first_name,store\nk1,0639980001,Zoé,Lyon\n=1+1,0639980006,Léa,Lyon\n"
@@ -195,9 +193,7 @@ def test_many_recipients_become_balanced_files(campaign, recipients, stop_list, 
     assert [file["name"][-7:] for file in summary["files"]] == ["p01.csv", "p02.csv"]
 
 
-def test_a_closed_hour_moves_on_and_a_foreign_file_is_left_alone(
-    campaign, recipients, stop_list, tmp_path
-):
+def test_a_closed_hour_shifts_and_foreign_files_stay(campaign, recipients, stop_list, tmp_path):
     sunday = prepared(campaign, recipients, stop_list, tmp_path / "out", "--at", "2027-03-07T10:00")
 
     assert sunday["send_at"] == "2027-03-08T07:00:00+00:00"
@@ -250,7 +246,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("spoil", "status", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_a_refusal_is_a_sentence_and_a_status_and_no_file(
+def test_a_refusal_has_a_sentence_and_status_without_files(
     campaign, recipients, stop_list, tmp_path, spoil, status, sentence
 ):
     files = {"text": campaign / "message.txt", "yaml": campaign / "campaign.yaml"}
@@ -267,7 +263,7 @@ def test_a_refusal_is_a_sentence_and_a_status_and_no_file(
     assert list((tmp_path / "out").glob("SEND-*.csv")) == []
 
 
-def test_a_shell_sees_that_there_was_nobody_to_write_to(campaign, stop_list, tmp_path):
+def test_an_empty_audience_has_its_own_exit_status(campaign, stop_list, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text("key,msisdn,first_name,store\n")
     with (campaign / "campaign.yaml").open("a") as out:
@@ -282,7 +278,7 @@ def test_a_shell_sees_that_there_was_nobody_to_write_to(campaign, stop_list, tmp
     assert done.stdout.endswith("No recipient is left: no file was written.\n")
 
 
-def test_a_wrong_call_says_what_to_write(campaign, recipients, stop_list, tmp_path):
+def test_a_usage_error_says_what_to_write(campaign, recipients, stop_list, tmp_path):
     done = sms(
         *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
         *("--at", "tomorrow", "--out", tmp_path),
@@ -292,7 +288,7 @@ def test_a_wrong_call_says_what_to_write(campaign, recipients, stop_list, tmp_pa
     assert "2027-03-15T10:00" in done.stderr
 
 
-def test_a_preview_draws_what_phones_show(campaign, recipients, stop_list):
+def test_a_preview_shows_messages_and_hides_numbers(campaign, recipients, stop_list):
     done = sms("preview", campaign, "--recipients", recipients, "--stop-list", stop_list)
 
     assert done.returncode == 0, done.stderr
@@ -323,7 +319,7 @@ def refused(recipients: Path, stop_list: Path, campaign: Path, out: Path) -> str
     return done.stderr
 
 
-def test_a_column_that_is_there_twice_is_refused_by_name(campaign, stop_list, tmp_path):
+def test_a_duplicate_column_is_refused_by_name(campaign, stop_list, tmp_path):
     twice = tmp_path / "twice.csv"
     twice.write_text("key,msisdn,first_name,first_name,store\nk1,0639980001,Zoé,Léa,Lyon\n")
 
@@ -332,7 +328,7 @@ def test_a_column_that_is_there_twice_is_refused_by_name(campaign, stop_list, tm
     assert "twice.csv has 2 columns 'first_name', and only one is expected" in told
 
 
-def test_a_folder_that_can_not_be_one_is_refused(campaign, recipients, stop_list, tmp_path):
+def test_an_unusable_output_folder_is_refused(campaign, recipients, stop_list, tmp_path):
     (tmp_path / "a file").write_text("")
 
     for place, why in ((tmp_path / "a file", "File exists"), (tmp_path / "a file" / "x", "Not a")):
@@ -341,7 +337,7 @@ def test_a_folder_that_can_not_be_one_is_refused(campaign, recipients, stop_list
         assert why in told
 
 
-def test_a_disk_without_room_keeps_nobody_s_number(campaign, stop_list, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_number_behind(campaign, stop_list, tmp_path, monkeypatch):
     people = tmp_path / "people.csv"
     with people.open("w", newline="", encoding="utf-8") as out:
         rows = [(f"k{at}", f"+3363998{at:04d}", "Zoé", "x" * 40) for at in range(500)]
@@ -366,7 +362,7 @@ def test_a_disk_without_room_keeps_nobody_s_number(campaign, stop_list, tmp_path
         assert len((disk.folder / "out" / "excluded.csv").read_text().splitlines()) == 3
 
 
-def test_an_hour_that_has_passed_is_told(campaign, recipients, stop_list, tmp_path):
+def test_a_past_hour_is_refused(campaign, recipients, stop_list, tmp_path):
     done = sms(
         *("prepare", campaign, "--recipients", recipients, "--stop-list", stop_list),
         *("--at", "2020-03-03T10:00", "--out", tmp_path / "out"),
@@ -376,7 +372,7 @@ def test_an_hour_that_has_passed_is_told(campaign, recipients, stop_list, tmp_pa
     assert "has passed: the gateway sends such a file at once" in " ".join(done.stderr.split())
 
 
-def test_lists_in_a_parquet_are_refused_where_the_text_writes_them(campaign, stop_list, tmp_path):
+def test_lists_in_a_parquet_are_refused_in_the_text(campaign, stop_list, tmp_path):
     rows = [{"key": "k1", "msisdn": "0639980001", "first_name": ["Zoé", "Léa"], "store": "Lyon"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "lists.parquet")
 
@@ -389,7 +385,7 @@ def test_lists_in_a_parquet_are_refused_where_the_text_writes_them(campaign, sto
     assert "line 1: first_name is a list, a record, a duration or the like" in done.stderr
 
 
-def test_a_preview_draws_the_longest_message_too_and_none_twice(campaign, recipients, stop_list):
+def test_a_preview_includes_the_longest_message_without_duplicates(campaign, recipients, stop_list):
     def drawn(samples: int) -> int:
         done = sms(
             *("preview", campaign, "--recipients", recipients, "--stop-list", stop_list),
@@ -401,7 +397,7 @@ def test_a_preview_draws_the_longest_message_too_and_none_twice(campaign, recipi
     assert [drawn(samples) for samples in (1, 2, 9)] == [2, 2, 2]
 
 
-def test_a_csv_is_read_by_the_types_of_its_cells_and_says_so(campaign, stop_list, tmp_path):
+def test_csv_types_come_from_all_cells_and_are_shown(campaign, stop_list, tmp_path):
     (campaign / "message.txt").write_text(
         "{% if vip %}Cher client{% else %}Bonjour{% endif %} {{ first_name }}, "
         "{{ points + bonus }} points, {{ amount | euro }} le {{ day | date('d MMMM') }}, "
@@ -434,7 +430,7 @@ def test_a_csv_is_read_by_the_types_of_its_cells_and_says_so(campaign, stop_list
     assert "(1 row, first 2)" in told
 
 
-def test_a_comparison_that_is_never_true_is_refused_with_its_line(campaign, stop_list, tmp_path):
+def test_a_comparison_that_is_never_true_is_refused(campaign, stop_list, tmp_path):
     (campaign / "message.txt").write_text("{{ points + 1 }}\n{% if points == '600' %}or{% endif %}")
     people = tmp_path / "people.csv"
     people.write_text("key,msisdn,points\nk1,+33639980001,600\n")
@@ -448,7 +444,7 @@ def test_a_comparison_that_is_never_true_is_refused_with_its_line(campaign, stop
     assert "Traceback" not in done.stderr
 
 
-def test_one_greek_letter_under_a_latin_encoding_leaves_out_its_row(
+def test_one_greek_letter_excludes_its_row_in_latin_1(
     campaign, recipients, stop_list, tmp_path, monkeypatch
 ):
     settings = tmp_path / "settings.yaml"
@@ -464,7 +460,7 @@ def test_one_greek_letter_under_a_latin_encoding_leaves_out_its_row(
     assert "Zoé".encode("iso-8859-1") in (tmp_path / "out" / file["name"]).read_bytes()
 
 
-def test_a_first_name_of_an_emoji_alone_is_blank_where_phones_get_none_of_it(
+def test_an_emoji_first_name_is_blank_without_unicode(
     campaign, recipients, stop_list, tmp_path, monkeypatch
 ):
     with recipients.open("a", encoding="utf-8") as more:

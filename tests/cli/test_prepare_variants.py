@@ -1,4 +1,4 @@
-"""`sms prepare` and `sms preview` of a campaign that compares texts."""
+"""`sms prepare` and `sms preview` of a campaign with variants."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ def read(out: Path, summary: dict) -> tuple[dict[str, str], dict[str, str]]:
         return texts, {row["key"]: row["reason"] for row in csv.DictReader(excluded)}
 
 
-def test_everybody_reads_one_text_or_is_held_out_and_all_are_counted(compared, stop_list, tmp_path):
+def test_recipients_get_one_variant_or_join_the_control_group(compared, stop_list, tmp_path):
     recipients = people(tmp_path / "people.csv", [*range(PEOPLE), 7])
 
     summary = prepared(compared, recipients, stop_list, tmp_path / "out")
@@ -83,9 +83,7 @@ def test_everybody_reads_one_text_or_is_held_out_and_all_are_counted(compared, s
     assert 220 < counts["warm"] < 290
 
 
-def test_the_same_people_have_the_same_lot_in_another_order_and_a_larger_hold_out(
-    compared, stop_list, tmp_path
-):
+def test_draws_survive_reordering_and_a_larger_control_group(compared, stop_list, tmp_path):
     first, other = tmp_path / "first", tmp_path / "other"
     recipients = people(tmp_path / "people.csv", list(range(PEOPLE)))
     texts, excluded = read(first, prepared(compared, recipients, stop_list, first))
@@ -99,7 +97,7 @@ def test_the_same_people_have_the_same_lot_in_another_order_and_a_larger_hold_ou
     assert excluded.items() < more.items()
 
 
-def test_a_gap_that_one_text_minds_leaves_out_of_both(compared, stop_list, tmp_path):
+def test_a_gap_in_one_variants_column_excludes_from_all(compared, stop_list, tmp_path):
     recipients = people(tmp_path / "people.csv", list(range(PEOPLE)))
     with recipients.open("a") as out:
         out.writelines(f"g{n},063998{n:04},,Lyon\n" for n in range(PEOPLE, 2 * PEOPLE))
@@ -110,7 +108,7 @@ def test_a_gap_that_one_text_minds_leaves_out_of_both(compared, stop_list, tmp_p
     assert summary["source_faults"][0]["column"] == "first_name"
 
 
-def test_a_limit_counts_rows_and_whoever_is_held_out_of_them(compared, stop_list, tmp_path):
+def test_a_row_limit_includes_the_control_group(compared, stop_list, tmp_path):
     recipients = people(tmp_path / "people.csv", list(range(PEOPLE)))
 
     summary = prepared(compared, recipients, stop_list, tmp_path / "out", "--limit", 100)
@@ -120,7 +118,7 @@ def test_a_limit_counts_rows_and_whoever_is_held_out_of_them(compared, stop_list
     assert summary["excluded"]["control_group"]
 
 
-def test_a_campaign_without_variants_tells_nothing_of_them(campaign, stop_list, tmp_path):
+def test_a_campaign_without_variants_does_not_mention_them(campaign, stop_list, tmp_path):
     recipients = people(tmp_path / "people.csv", [1, 2, 3])
 
     summary = prepared(campaign, recipients, stop_list, tmp_path / "out")
@@ -130,7 +128,7 @@ def test_a_campaign_without_variants_tells_nothing_of_them(campaign, stop_list, 
     assert "Variants" not in sms("preview", campaign, "--recipients", recipients).stdout
 
 
-def test_a_preview_draws_some_of_each_variant_and_tells_how_many(compared, stop_list, tmp_path):
+def test_a_preview_shows_samples_and_counts_per_variant(compared, stop_list, tmp_path):
     recipients = people(tmp_path / "people.csv", list(range(PEOPLE)))
     told = ("--recipients", recipients, "--stop-list", stop_list, "--samples", 2)
 
@@ -146,7 +144,7 @@ def test_a_preview_draws_some_of_each_variant_and_tells_how_many(compared, stop_
     assert f"{summary['excluded']['control_group']} control_group" in " ".join(done.stdout.split())
 
 
-def test_a_preview_of_nobody_draws_every_text(compared):
+def test_a_preview_without_recipients_shows_every_text(compared):
     done = sms("preview", compared, COLUMNS="200")
 
     assert done.returncode == 0, done.stderr
@@ -161,7 +159,7 @@ def test_a_preview_of_nobody_draws_every_text(compared):
         ("Bonjour {{", "message_short.txt, line 1: is no template"),
     ],
 )
-def test_a_text_that_can_not_be_used_is_named(compared, stop_list, tmp_path, text, sentence):
+def test_an_unusable_text_is_named(compared, stop_list, tmp_path, text, sentence):
     (compared / "message_short.txt").write_text(text)
     recipients = people(tmp_path / "people.csv", [1])
 

@@ -1,4 +1,4 @@
-"""`sms quarantine`: what a person says of rows that can't be read."""
+"""`sms quarantine`: an operator marks unreadable rows as seen."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ def ledger(ledger_url) -> Ledger:
     return ledger
 
 
-def test_a_person_says_that_rows_were_seen_one_by_one_or_all_of_a_report(ledger, ledger_url):
+def test_rows_are_marked_seen_singly_or_per_report(ledger, ledger_url):
     told = ("--reason", "entered by hand", "--url", ledger_url)
     one = sms("quarantine", "seen", STOP, "--line", "5", *told)
 
@@ -41,7 +41,7 @@ def test_a_person_says_that_rows_were_seen_one_by_one_or_all_of_a_report(ledger,
     assert ledger.reports.unseen_stops() == {}
 
 
-def test_a_report_of_which_nothing_waits_is_refused_in_a_sentence(ledger, ledger_url):
+def test_a_report_without_waiting_rows_is_refused(ledger, ledger_url):
     done = sms("quarantine", "seen", "STOP-x.csv", "--reason", "entered", "--url", ledger_url)
 
     assert done.returncode == 1
@@ -49,7 +49,7 @@ def test_a_report_of_which_nothing_waits_is_refused_in_a_sentence(ledger, ledger
     assert ledger.reports.unseen_stops() == {STOP: 2}
 
 
-def test_nothing_is_seen_without_a_reason(ledger, ledger_url):
+def test_marking_rows_as_seen_needs_a_reason(ledger, ledger_url):
     done = sms("quarantine", "seen", STOP, "--reason", " ", "--url", ledger_url)
 
     assert done.returncode == 2

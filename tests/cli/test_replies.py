@@ -1,4 +1,4 @@
-"""`sms replies`: what may ask to be left alone is shown to whoever decides, and decides nothing."""
+"""`sms replies`: replies that may ask to stop, for the operator's decision."""
 
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -33,7 +33,7 @@ def ledger(ledger_url) -> Ledger:
     return ledger
 
 
-def test_what_may_ask_is_shown_with_its_number_and_what_to_do(ledger, ledger_url):
+def test_possible_opt_outs_are_shown_with_number_and_advice(ledger, ledger_url):
     done = sms("replies", "unsure", "--url", ledger_url)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -43,7 +43,7 @@ def test_what_may_ask_is_shown_with_its_number_and_what_to_do(ledger, ledger_url
     assert 'sms stop-list import FILE --source "by hand"' in advice
 
 
-def test_further_back_there_is_more_and_who_is_entered_is_gone(ledger, ledger_url, tmp_path):
+def test_older_replies_are_listed_and_entered_numbers_are_hidden(ledger, ledger_url, tmp_path):
     more = sms("replies", "unsure", "--days", "60", "--url", ledger_url)
     assert "+33639980006" in more.stdout
 

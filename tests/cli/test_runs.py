@@ -1,4 +1,4 @@
-"""`sms runs` and `sms report`: how did it go."""
+"""`sms runs` and `sms report`: the outcome of runs."""
 
 import json
 from datetime import timedelta
@@ -63,7 +63,7 @@ def test_an_empty_ledger_has_no_runs(command: Command, ledger_url: str, call, sa
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
-def test_runs_are_listed_with_what_became_of_them(office: Office, command: Command):
+def test_runs_are_listed_with_their_outcomes(office: Office, command: Command):
     reported(office, a_run(office))
     failed = office.a_run(run_key="send__other/manual__two", campaign="other", send_at=HOUR)
     office.ledger.runs.plan(failed, "SEND-12345-21000301-1100-other")
@@ -85,7 +85,7 @@ def test_runs_are_listed_with_what_became_of_them(office: Office, command: Comma
     assert [(each["status"], each["failed_task"]) for each in told] == [("failed", "extract")]
 
 
-def test_a_report_accounts_for_everybody(office: Office, command: Command):
+def test_a_report_accounts_for_every_recipient(office: Office, command: Command):
     stem = a_run(office)
     reported(office, stem)
 
@@ -121,7 +121,7 @@ def test_a_run_is_found_by_any_of_its_names(office: Office, command: Command):
         assert [file["stem"] for file in told["files"]] == [stem]
 
 
-def test_a_name_that_no_run_or_several_have_is_refused(office: Office, command: Command):
+def test_an_unknown_or_ambiguous_run_name_is_refused(office: Office, command: Command):
     for campaign in ("spring", "other"):
         run = office.a_run(run_key=f"send__{campaign}/scheduled__1", campaign=campaign)
         office.ledger.runs.plan(run, office.stem())

@@ -1,4 +1,4 @@
-"""`sms status` and `sms upcoming`: is anything wrong, and what goes out next."""
+"""`sms status` and `sms upcoming`: open problems, and the next runs."""
 
 import json
 from datetime import timedelta
@@ -31,7 +31,7 @@ def problems(command: Command) -> dict[str, list[str]]:
     }
 
 
-def test_an_empty_ledger_is_well_and_says_what_was_looked_at(command: Command):
+def test_an_empty_ledger_is_healthy_with_its_checks_listed(command: Command):
     done = command("status")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -53,7 +53,7 @@ def test_an_empty_ledger_is_well_and_says_what_was_looked_at(command: Command):
     ]
 
 
-def test_all_is_well_with_the_moment_at_which_stops_were_last_fetched(
+def test_a_healthy_status_shows_the_last_fetched_stops(
     office: Office, hand: Hand, command: Command
 ):
     office.submitted()
@@ -70,7 +70,7 @@ def test_all_is_well_with_the_moment_at_which_stops_were_last_fetched(
     assert problems(command) == {}
 
 
-def test_a_collector_that_does_not_run_is_a_problem(office: Office, hand: Hand, command: Command):
+def test_a_stopped_collector_is_a_problem(office: Office, hand: Hand, command: Command):
     office.submitted()
     assert problems(command).keys() == {"collect_replies", "clean_gateway"}
     for task in Recurring:
@@ -96,7 +96,7 @@ def test_a_success_is_never_set_back(office: Office, hand: Hand):
     assert office.ledger.reports.task_successes() == {Recurring.COLLECT_REPLIES: MONDAY}
 
 
-def test_open_cases_and_what_is_overdue_are_problems_by_name(
+def test_open_cases_and_overdue_reports_are_named_problems(
     office: Office, hand: Hand, command: Command
 ):
     unknown = office.intended()
@@ -121,7 +121,7 @@ def test_open_cases_and_what_is_overdue_are_problems_by_name(
     assert done.stdout.endswith("There are problems: see above.\n")
 
 
-def test_a_stop_that_can_not_be_read_is_a_problem(office: Office, command: Command):
+def test_an_unreadable_stop_is_a_problem(office: Office, command: Command):
     row = {"line": 2, "reason": "has 1 of 5 fields", "raw": b"06 39 98 00 01", "may_be_stop": True}
     name = "STOP-12345-21000301-1100-spring1.csv"
     file = ReportFile(name, "STOP", None, None, 9, MONDAY, "0" * 64, 0, 1, "place")
@@ -133,7 +133,7 @@ def test_a_stop_that_can_not_be_read_is_a_problem(office: Office, command: Comma
     assert "39 98" not in command("status").stdout
 
 
-def test_a_broken_campaign_folder_is_a_problem_with_its_sentence(command: Command, home: Path):
+def test_a_broken_campaign_folder_is_a_problem(command: Command, home: Path):
     (home / "other" / "message.txt").unlink()
 
     [case] = problems(command)["campaign_folders"]
@@ -141,9 +141,7 @@ def test_a_broken_campaign_folder_is_a_problem_with_its_sentence(command: Comman
     assert case.startswith(f"{home}/other/message.txt: ")
 
 
-def test_what_can_not_be_undone_is_a_notice_for_some_days(
-    office: Office, hand: Hand, command: Command
-):
+def test_an_irreversible_change_is_a_notice_for_days(office: Office, hand: Hand, command: Command):
     rejected = office.submitted()
     office.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     run = office.a_run(send_at=later(hours=1))
@@ -165,14 +163,14 @@ def test_what_can_not_be_undone_is_a_notice_for_some_days(
     assert {level for level, _, _ in checks(command, "--days", "1").values()} == {"ok"}
 
 
-def test_a_stop_list_that_is_too_small_is_a_problem(command: Command, tmp_path: Path, home: Path):
+def test_a_stop_list_below_its_minimum_is_a_problem(command: Command, tmp_path: Path, home: Path):
     settings = tmp_path / "settings.yaml"
     settings.write_text(f"campaigns_folder: {home}\nstop_list_minimum: 1\n")
 
     assert problems(command) == {"stop_list": []}
 
 
-def test_what_goes_out_next_is_listed_with_hours_and_reasons(office: Office, command: Command):
+def test_upcoming_runs_are_listed_with_hours_and_reasons(office: Office, command: Command):
     run = office.a_run(send_at=later(hours=2), run_key="send__other/manual__1", campaign="other")
     office.ledger.runs.plan(run, "SEND-12345-21000301-1100-other")
     office.ledger.runs.prepare(run.run_key, [a_part("SEND-12345-21000301-1100-other")])
@@ -198,9 +196,7 @@ def test_what_goes_out_next_is_listed_with_hours_and_reasons(office: Office, com
     ]
 
 
-def test_a_start_in_a_closed_hour_shows_the_next_open_one_or_the_refusal(
-    command: Command, home: Path
-):
+def test_a_closed_start_shows_the_next_hour_or_refusal(command: Command, home: Path):
     yaml = home / "spring" / "campaign.yaml"
     for more, hour in {"": "2100-03-08T07:00:00+00:00", "outside_window: fail\n": None}.items():
         yaml.write_text(
@@ -214,9 +210,7 @@ def test_a_start_in_a_closed_hour_shows_the_next_open_one_or_the_refusal(
         assert "Sunday" in start["why"]
 
 
-def test_a_campaign_that_starts_all_day_long_is_listed_with_its_first_starts(
-    command: Command, home: Path
-):
+def test_a_frequent_campaign_is_listed_with_its_first_starts(command: Command, home: Path):
     yaml = home / "spring" / "campaign.yaml"
     yaml.write_text("kind: transactional\nsender: SPRING\nschedule: '*/5 * * * *'\n")
 
@@ -227,7 +221,7 @@ def test_a_campaign_that_starts_all_day_long_is_listed_with_its_first_starts(
 
 
 @pytest.mark.parametrize("call", [["upcoming"], ["upcoming", "--json"]])
-def test_nothing_ahead_is_said_so(command: Command, home: Path, call):
+def test_an_empty_upcoming_list_says_so(command: Command, home: Path, call):
     (home / "spring" / "campaign.yaml").write_text("kind: transactional\nsender: SPRING\n")
 
     done = command(*call)

@@ -1,4 +1,4 @@
-"""`sms stop-list`: what it changes, prints and refuses."""
+"""`sms stop-list`: import, export, removal, and what each refuses."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -53,7 +53,7 @@ def test_a_list_is_imported_and_shown_with_its_name(ledger_url, crm):
     assert "imported from the list crm: opted out 2026-07-01 12:05" in shown.stdout
 
 
-def test_an_import_says_which_countries_a_national_number_was_looked_for_in(ledger_url, tmp_path):
+def test_an_import_names_the_countries_of_national_numbers(ledger_url, tmp_path):
     home, file = tmp_path / "campaigns", tmp_path / "crm.csv"
     yaml = "kind: transactional\nsender: LUMIERE\nallowed_countries: [FR, BE]\n"
     write_campaign(home / "abroad", yaml, "SELECT 1", "Bonjour")
@@ -72,7 +72,7 @@ def test_an_import_says_which_countries_a_national_number_was_looked_for_in(ledg
     assert "its countries are not known" in " ".join(done.stderr.split())
 
 
-def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(ledger_url, crm):
+def test_unreadable_rows_are_reported_and_the_others_imported(ledger_url, crm):
     crm.write_text(f"{crm.read_text()}0639 1;\n0123456789;tomorrow\n")
 
     done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
@@ -92,7 +92,7 @@ def test_what_can_not_be_understood_is_told_by_its_line_and_all_else_is_entered(
     assert Ledger.connect(ledger_url).stop_list.size() == 2
 
 
-def test_a_list_of_which_nothing_is_understood_is_refused_and_enters_nobody(ledger_url, tmp_path):
+def test_a_list_without_readable_rows_is_refused(ledger_url, tmp_path):
     unclear = tmp_path / "unclear.csv"
     for content in (
         "siren;portable\n732829320;+33639980001\n",
@@ -109,7 +109,7 @@ def test_a_list_of_which_nothing_is_understood_is_refused_and_enters_nobody(ledg
     assert Ledger.connect(ledger_url).stop_list.size() == 0
 
 
-def test_another_telephone_of_the_same_row_is_entered_and_named(ledger_url, crm):
+def test_another_phone_of_a_row_is_entered_and_named(ledger_url, crm):
     crm.write_text("msisdn;phone2\n0639980001;0639980002\n")
 
     done = sms("stop-list", "import", crm, "--source", "crm", "--url", ledger_url)
@@ -150,7 +150,7 @@ def test_an_export_imported_elsewhere_is_the_same_stop_list(
     assert lists[0].num_rows == 5
 
 
-def test_an_export_may_be_piped_and_its_suffix_decides_the_shape(ledger_url, tmp_path):
+def test_a_piped_export_has_the_format_of_its_suffix(ledger_url, tmp_path):
     said_stop(Ledger.connect(ledger_url), 1)
 
     piped = sms_as_a_process("stop-list", "export", "-", "--url", ledger_url)
@@ -181,9 +181,7 @@ def test_a_removal_needs_a_reason_and_stays_on_record(ledger_url):
     assert (twice.returncode, number in twice.stderr) == (1, False)
 
 
-def test_a_hashed_list_asks_the_shell_for_its_key_and_says_what_an_export_lacks(
-    ledger_url, tmp_path
-):
+def test_a_hashed_list_needs_its_key_and_reports_gaps(ledger_url, tmp_path):
     key = "k" * 40
     ledger = Ledger.connect(ledger_url, key=lambda: Key.of(key))
     said_stop(ledger, 1)
@@ -226,7 +224,7 @@ def settings(folder, text):
     return path
 
 
-def test_what_is_no_number_and_an_old_ledger_are_refused(ledger_url, empty_database_url, crm):
+def test_an_invalid_number_and_an_old_ledger_are_refused(ledger_url, empty_database_url, crm):
     wrong = sms("stop-list", "show", "Durand", "--url", ledger_url)
     assert (wrong.returncode, "this is no phone number" in wrong.stderr) == (2, True)
 

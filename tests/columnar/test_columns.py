@@ -1,4 +1,4 @@
-"""A column's bytes: whatever Arrow hides in it, and words looked for in all values at once."""
+"""The bytes of Arrow columns, and the search for words in them."""
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ def column(*texts: str | None) -> pa.Array:
 
 @FEW
 @given(SOME, st.integers(0, 3))
-def test_bytes_are_those_of_the_values_alone(texts, start):
+def test_only_the_bytes_of_the_values_are_returned(texts, start):
     data, offsets = bytes_of(column(*texts).slice(start))
 
     assert bytes(data) == "".join(texts[start:]).encode()
@@ -32,14 +32,14 @@ def test_bytes_are_those_of_the_values_alone(texts, start):
 @example(["", "STOP 36", ""], "STOP 36")
 @example(["ST", "OP"], "STOP 36")
 @example([], "OP")
-def test_a_word_is_found_in_the_values_that_hold_it(texts, word):
+def test_a_word_is_found_in_the_values_containing_it(texts, word):
     assert holding(column(*texts), word).tolist() == [word in text for text in texts]
     assert holding(column("OP", *texts).slice(1), word).tolist() == [word in text for text in texts]
 
 
 @FEW
 @given(st.lists(st.integers(-3, 3), max_size=9))
-def test_distinct_numbers_are_sorted_and_each_is_there_once(numbers):
+def test_distinct_numbers_are_sorted_and_unique(numbers):
     assert distinct(np.array(numbers, np.int64)).tolist() == sorted(set(numbers))
 
 

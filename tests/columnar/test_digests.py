@@ -1,4 +1,4 @@
-"""The digest of keys: the published function, the same for every length, slice and machine."""
+"""The digest of keys: the published function, for every length, slice and machine."""
 
 import hashlib
 
@@ -80,7 +80,7 @@ PUBLISHED = {
 }
 
 
-def test_it_is_the_published_function():
+def test_the_digest_is_the_published_function():
     assert spelled(list(PUBLISHED)) == list(PUBLISHED.values())
     # Of the reference used below too: it proves nothing otherwise.
     assert [words(*pair) for pair in expected(list(PUBLISHED))] == list(PUBLISHED.values())
@@ -102,7 +102,7 @@ def test_the_digests_under_a_seed_never_change():
 
 
 @pytest.mark.parametrize("seed", ["", "spring"])
-def test_every_length_of_bytes_gives_what_the_reference_gives(seed):
+def test_every_byte_length_matches_the_reference(seed):
     texts = [("0123456789abcdefghijklmnopqrstuvwxyz" * 3)[:size] for size in range(LONGEST + 1)]
     accents = ["é" * (size // 2) + "x" * (size % 2) for size in range(LONGEST + 1)]
     astral = ["😀" * (size // 4) + "\x7f" * (size % 4) for size in range(LONGEST + 1)]
@@ -114,7 +114,7 @@ def test_every_length_of_bytes_gives_what_the_reference_gives(seed):
 
 
 @pytest.mark.parametrize("seed", ["", "spring"])
-def test_texts_of_one_length_give_what_the_reference_gives(seed):
+def test_texts_of_equal_length_match_the_reference(seed):
     for size in range(LONGEST + 1):
         texts = [f"{n}{'é' * size}"[:size].encode()[:size].decode(errors="ignore") for n in "abc"]
         texts += [(n * (size + 1))[:size] for n in "xyz"]
@@ -124,7 +124,7 @@ def test_texts_of_one_length_give_what_the_reference_gives(seed):
 
 
 @pytest.mark.parametrize("texts", [["ab", "cd", "ef", "gh", "ij"], ["a", "é" * 20, "", None, "b"]])
-def test_pieces_of_any_size_give_what_the_whole_column_gives(monkeypatch, texts):
+def test_pieces_of_any_size_match_the_whole_column(monkeypatch, texts):
     for at_once in range(1, 7):
         monkeypatch.setattr("sms.columnar.digests.AT_ONCE", at_once)
 
@@ -134,7 +134,7 @@ def test_pieces_of_any_size_give_what_the_whole_column_gives(monkeypatch, texts)
 
 @FEW
 @given(TEXTS, SEEDS)
-def test_any_texts_under_any_seed_give_what_the_reference_gives(texts, seed):
+def test_any_text_and_seed_match_the_reference(texts, seed):
     assert digests(column(texts), seed) == expected(texts, seed)
 
 
@@ -144,7 +144,7 @@ def test_a_null_counts_as_an_empty_text(texts):
     assert digests(column(texts)) == expected(texts)
 
 
-def test_a_null_that_hides_bytes_counts_as_an_empty_text():
+def test_a_null_with_hidden_bytes_counts_as_empty_text():
     hidden = pa.array(["secret", "b"], pa.large_string())
     _, bounds, content = hidden.buffers()
     masked = pa.Array.from_buffers(
@@ -156,7 +156,7 @@ def test_a_null_that_hides_bytes_counts_as_an_empty_text():
 
 @FEW
 @given(st.lists(st.none() | st.text(max_size=20), max_size=12), st.data())
-def test_a_slice_gives_what_its_own_values_give(texts, chosen):
+def test_a_slice_gives_the_digests_of_its_values(texts, chosen):
     texts = [text and text.encode(errors="replace").decode() for text in texts]
     start = chosen.draw(st.integers(0, len(texts)))
     size = chosen.draw(st.integers(0, len(texts) - start))
@@ -166,7 +166,7 @@ def test_a_slice_gives_what_its_own_values_give(texts, chosen):
 
 @FEW
 @given(TEXTS, st.integers(0, 12))
-def test_a_column_in_chunks_gives_what_one_piece_gives(texts, cut):
+def test_a_chunked_column_matches_one_piece(texts, cut):
     chunks = pa.chunked_array([texts[:cut], texts[cut:], []], pa.large_string())
 
     assert digests(chunks) == digests(chunks.combine_chunks()) == expected(texts)
@@ -186,7 +186,7 @@ def test_every_kind_of_text_column_gives_the_same(kind):
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.null()], ids=str)
 @pytest.mark.parametrize("seed", ["", "spring"])
-def test_nothing_has_no_digest(kind, seed):
+def test_an_empty_column_has_no_digest(kind, seed):
     found = digest(pa.array([], kind), seed)
 
     assert found.shape == (0, 2)
@@ -202,7 +202,7 @@ def test_a_seed_changes_every_digest_and_every_word():
     assert len(np.unique(every)) == len(every) - 1  # the two zeros of "" without a seed
 
 
-def test_what_is_digested_stays_as_it_was():
+def test_the_digested_column_is_unchanged():
     texts = column(["hello", None, "x" * 40])
 
     digest(texts, "spring")
@@ -210,7 +210,7 @@ def test_what_is_digested_stays_as_it_was():
     assert texts.to_pylist() == ["hello", None, "x" * 40]
 
 
-def test_near_keys_are_told_apart():
+def test_similar_keys_are_distinct():
     keys = [f"{n}" for n in range(20_000)] + [f"k{'0' * zeros}1" for zeros in range(60)]
     found = digest(column(keys))
 
@@ -220,7 +220,7 @@ def test_near_keys_are_told_apart():
 @FEW
 @given(st.lists(st.text(max_size=20)))
 @example(["", "\0", "a", "a\0", "a" * 15, "a" * 16, "a" * 17, "a" * 8 + "b", "a" * 8 + "c"])
-def test_texts_have_one_identity_if_they_are_equal(texts):
+def test_only_equal_texts_share_an_identity(texts):
     words = identity(pa.array(texts, pa.large_string()))
 
     known = [*map(tuple, words.tolist())]
@@ -229,7 +229,7 @@ def test_texts_have_one_identity_if_they_are_equal(texts):
     assert ((0, 0) in known) == ("" in texts)
 
 
-def test_the_first_word_of_an_identity_tells_numbers_apart_that_begin_alike():
+def test_identities_distinguish_numbers_with_the_same_beginning():
     numbers = pa.array([f"+{33639980000 + number}" for number in range(10_000)], pa.large_string())
 
     assert len(np.unique(identity(numbers)[:, 0])) == 10_000

@@ -1,4 +1,4 @@
-"""A run's Parquet files, finished or nothing, and a query's answer as text."""
+"""A run's Parquet files, complete or absent, and a query's answer as text."""
 
 import datetime
 import gc
@@ -45,7 +45,7 @@ def path(request, tmp_path):
     return tmp_path / "a file.parquet" if request.param == "file" else Shelf()
 
 
-def test_what_is_written_is_read_back_in_order(path):
+def test_rows_are_read_back_in_order(path):
     stream = [texts(key=["1", None], name=["Zoé", ""]), texts(key=["3"], name=[None])]
 
     assert parquet.write(path, iter(stream)) == 3
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_back_in_order(path):
     assert parquet.rows(path) == 3
 
 
-def test_chosen_columns_come_alone_and_in_the_order_asked_for(path):
+def test_selected_columns_come_alone_in_the_requested_order(path):
     parquet.write(path, [texts(a=["1"], b=["2"], c=["3"])])
 
     assert [batch.to_pylist() for batch in parquet.batches(path, ["c", "a"])] == [
@@ -62,14 +62,14 @@ def test_chosen_columns_come_alone_and_in_the_order_asked_for(path):
     ]
 
 
-def test_a_column_that_a_file_lacks_is_named_with_those_it_has(path):
+def test_a_missing_column_error_lists_the_existing_ones(path):
     parquet.write(path, [texts(a=["1"], b=["2"])])
 
     with pytest.raises(SourceError, match=r"has no column c, only a, b: run the stage"):
         list(parquet.batches(path, ["a", "c"]))
 
 
-def test_nobody_is_written_with_a_schema_and_refused_without(path):
+def test_an_empty_file_needs_a_schema(path):
     schema = pa.schema([("key", parquet.TEXT)])
 
     assert parquet.write(path, [], schema) == 0
@@ -79,7 +79,7 @@ def test_nobody_is_written_with_a_schema_and_refused_without(path):
         parquet.write(path, [])
 
 
-def test_small_batches_are_gathered_and_large_ones_are_read_in_pieces(path):
+def test_small_batches_are_merged_and_large_ones_read_piecewise(path):
     rows = 2 * parquet.ROW_GROUP
     small = (texts(key=["x"] * 1024) for _ in range(rows // 1024))
 
@@ -89,7 +89,7 @@ def test_small_batches_are_gathered_and_large_ones_are_read_in_pieces(path):
     assert {batch.num_rows for batch in parquet.batches(path)} == {parquet.BATCH}
 
 
-def test_a_stream_that_fails_leaves_no_file_that_looks_whole(path):
+def test_a_failing_stream_leaves_no_complete_looking_file(path):
     parquet.write(path, [texts(key=["from an earlier try"])])
 
     def broken():
@@ -107,7 +107,7 @@ def test_a_stream_that_fails_leaves_no_file_that_looks_whole(path):
         list(parquet.batches(path))
 
 
-def test_a_file_cut_anywhere_is_not_read_as_a_shorter_one():
+def test_a_truncated_file_is_not_read_as_shorter():
     shelf = Shelf()
     parquet.write(shelf, [texts(key=["x", "y"]) for _ in range(3)])
     whole = shelf.content
@@ -155,7 +155,7 @@ VALUES = {
 
 @pytest.mark.parametrize(("value", "text"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("beside", [[], [None], ["é"], [7], [2.5]], ids=str)
-def test_a_value_becomes_the_same_text_whatever_stands_beside_it(value, text, beside):
+def test_a_value_has_the_same_text_beside_any_other(value, text, beside):
     rows = [(value,), *[(other,) for other in beside]]
     frame = pd.DataFrame({"c": pd.Series([row[0] for row in rows], dtype=object)})
 
@@ -253,7 +253,7 @@ NOT_UTF8 = {
 
 
 @pytest.mark.parametrize("read", NOT_UTF8.values(), ids=NOT_UTF8.keys())
-def test_what_is_not_utf8_is_named_by_column_and_row_and_never_shown(read):
+def test_invalid_utf8_is_reported_by_column_and_row(read):
     with pytest.raises(SourceError) as raised:
         read()
 
@@ -273,19 +273,19 @@ def test_what_is_not_utf8_is_named_by_column_and_row_and_never_shown(read):
     ],
     ids=["cursor", "pandas"],
 )
-def test_a_name_of_a_column_that_is_not_utf8_is_told_by_its_place(read):
+def test_an_undecodable_column_name_is_reported_by_position(read):
     with pytest.raises(SourceError, match="the name of the query's column 2 is not UTF-8"):
         read("pr\udce9nom")
 
 
-def test_a_null_that_hides_bytes_is_a_null():
+def test_a_null_with_hidden_bytes_is_a_null():
     hidden = unchecked(pa.large_string(), "i8").buffers()
     column = pa.Array.from_buffers(pa.large_string(), 2, [pa.py_buffer(b"\x01"), *hidden[1:]])
 
     assert parquet.as_text(pa.record_batch({"name": column}))["name"].to_pylist() == ["a", None]
 
 
-def test_a_later_batch_numbers_its_rows_on():
+def test_a_later_batch_continues_the_row_numbers():
     with pytest.raises(SourceError, match="first in row 1001:"):
         parquet.from_rows(["name"], [(b"\xff",)], first=1001)
 
@@ -300,7 +300,7 @@ def test_one_name_for_two_columns_is_refused():
             read()
 
 
-def test_rows_that_do_not_fit_the_announced_columns_are_refused():
+def test_rows_with_other_columns_than_announced_are_refused():
     with pytest.raises(SourceError, match="announced 2 columns, and its rows have 1"):
         parquet.from_rows(["a", "b"], [("x",)])
 
@@ -322,7 +322,7 @@ ROWS = st.lists(
 
 @given(ROWS, ROWS)
 @settings(max_examples=60)
-def test_any_text_and_any_integer_come_back_from_the_file_as_they_were(first, second):
+def test_text_and_integers_survive_writing_and_reading(first, second):
     shelf = Shelf()
     parquet.write(shelf, [parquet.from_rows(["text", "number"], rows) for rows in (first, second)])
     read = [row for batch in parquet.batches(shelf) for row in batch.to_pylist()]

@@ -1,4 +1,4 @@
-"""Work in threads: the order kept, little drawn ahead, and nothing left running."""
+"""Work in threads: results in order, few items read ahead, no thread left running."""
 
 import itertools
 import threading
@@ -50,7 +50,7 @@ def test_every_item_comes_once_and_in_order(size, threads):
     assert list(ordered(str, Source(size), threads)) == [str(n) for n in range(size)]
 
 
-def test_an_item_that_is_done_first_waits_for_those_before_it():
+def test_a_result_waits_for_the_results_before_it():
     done = [threading.Event() for _ in range(3)]
 
     def work(number: int) -> int:
@@ -62,7 +62,7 @@ def test_an_item_that_is_done_first_waits_for_those_before_it():
     assert list(ordered(work, range(3), 3)) == [0, 1, 2]
 
 
-def test_as_many_work_at_once_as_there_are_threads_in_none_of_which_it_was_called():
+def test_all_threads_work_at_once_but_never_the_callers():
     together = threading.Barrier(3, timeout=PATIENCE)
 
     def work(number: int) -> int:
@@ -93,7 +93,7 @@ def test_no_more_work_at_once_than_there_are_threads():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_what_is_drawn_is_one_more_than_the_threads_and_no_more(threads):
+def test_at_most_one_item_more_than_threads_is_read(threads):
     source = Source()
     stream = ordered(same, source, threads)
 
@@ -105,7 +105,7 @@ def test_what_is_drawn_is_one_more_than_the_threads_and_no_more(threads):
     assert source.drawn == 19 + threads
 
 
-def test_nothing_more_is_drawn_while_the_first_is_at_work():
+def test_no_item_is_read_while_the_first_is_processed():
     begun, may_end = threading.Event(), threading.Event()
     source = Source()
 
@@ -130,7 +130,7 @@ def test_nothing_more_is_drawn_while_the_first_is_at_work():
     assert source.drawn == 3
 
 
-def test_items_are_drawn_in_the_thread_that_asks():
+def test_items_are_read_in_the_consumers_thread():
     source = Source(20)
     list(ordered(same, source, 3))
 
@@ -159,7 +159,7 @@ def test_an_error_ends_the_stream_in_its_place():
     assert list(stream) == []
 
 
-def test_of_two_errors_the_earlier_items_is_told_even_if_it_comes_later():
+def test_the_earlier_items_error_wins_even_if_later():
     failed = threading.Event()
 
     def work(number: int) -> int:
@@ -201,7 +201,7 @@ def held(monkeypatch):
     return Held.made
 
 
-def test_work_that_has_not_begun_when_another_fails_is_cancelled(held):
+def test_pending_work_is_cancelled_when_an_item_fails(held):
     def work(number: int) -> int:
         raise ConnectionError
 
@@ -212,7 +212,7 @@ def test_work_that_has_not_begun_when_another_fails_is_cancelled(held):
     assert [future.cancelled() for future in pool.futures] == [False, True, True, True]
 
 
-def test_work_that_has_not_begun_when_the_consumer_leaves_is_cancelled(held):
+def test_pending_work_is_cancelled_when_the_consumer_leaves(held):
     stream = ordered(same, Source(), 3)
     assert next(stream) == 0
     stream.close()
@@ -221,7 +221,7 @@ def test_work_that_has_not_begun_when_the_consumer_leaves_is_cancelled(held):
     assert [future.cancelled() for future in pool.futures] == [False, True, True, True]
 
 
-def test_work_that_has_not_begun_when_the_source_fails_is_cancelled(held):
+def test_pending_work_is_cancelled_when_the_source_fails(held):
     with pytest.raises(OSError, match="the disk is gone"):
         next(ordered(same, Source(2, OSError("the disk is gone")), 3))
 
@@ -229,7 +229,7 @@ def test_work_that_has_not_begun_when_the_source_fails_is_cancelled(held):
     assert [future.cancelled() for future in pool.futures] == [False, True]
 
 
-def test_a_consumer_that_leaves_waits_for_what_is_at_work_and_draws_no_more():
+def test_a_leaving_consumer_waits_for_the_current_item_only():
     begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
     source = Source()
 
@@ -262,7 +262,7 @@ def test_a_consumer_that_breaks_off_leaves_no_thread():
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7])
-def test_an_error_of_the_source_is_told_and_leaves_no_thread(size):
+def test_a_source_error_is_raised_and_leaves_no_thread(size):
     stream = ordered(same, Source(size, OSError("the disk is gone")), 2)
     told = []
 
@@ -273,7 +273,7 @@ def test_an_error_of_the_source_is_told_and_leaves_no_thread(size):
         next(stream)
 
 
-def test_before_an_error_of_the_source_the_results_come_that_were_due():
+def test_results_due_before_a_source_error_are_delivered():
     stream = ordered(same, Source(7, OSError("the disk is gone")), 2)
 
     assert list(itertools.islice(stream, 5)) == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""What a spreadsheet would take for a formula is text in every CSV that people get."""
+"""A value that a spreadsheet would read as a formula is written as text."""
 
 import pyarrow as pa
 import pytest
@@ -37,7 +37,7 @@ def test_numbers_and_texts_stay_as_they_are():
 
 
 @given(st.lists(st.text(st.sampled_from("=+-@\t\r\n 0.a'é＝"), max_size=6)))
-def test_nothing_that_begins_like_a_formula_is_left_but_numbers(texts):
+def test_only_numbers_may_begin_like_a_formula(texts):
     for before, after in zip(texts, written(texts), strict=True):
         assert after in (before, f"'{before}")
         if after and after[0] in "=@\t\r\n＝":

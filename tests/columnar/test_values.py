@@ -1,4 +1,4 @@
-"""Values keep the type of their source in a text's logic, or the text is refused with a cure."""
+"""Values keep their source's type in a text's logic, or the text is refused with advice."""
 
 import re
 from collections.abc import Callable
@@ -152,13 +152,13 @@ def test_values_keep_their_type_in_a_text(text: str, column: list[Any], wanted: 
         ("{{ x }}", ["007", "1e3"], ["007", "1e3"]),
     ],
 )
-def test_a_csv_has_the_types_that_all_its_cells_agree_upon(
+def test_a_csv_column_has_the_type_of_all_cells(
     text: str, column: list[str | None], wanted: list[str]
 ) -> None:
     assert of_a_csv(f"A {text}", x=column) == [f"A {each}" for each in wanted]
 
 
-def test_cells_agree_over_all_batches_and_nulls_do_not_count() -> None:
+def test_types_agree_over_all_batches_and_ignore_nulls() -> None:
     template = Template("{{ x + x }} {{ y|upper }} {{ z|title }}")
     screener = Screener(template.columns, computed=template.computed, needed=[], untyped=True)
     batches = [
@@ -175,7 +175,7 @@ def test_cells_agree_over_all_batches_and_nulls_do_not_count() -> None:
 @pytest.mark.parametrize(
     "text", ["Bonjour {{ x|title }}, ok", "{{ 'M. ' ~ x }}", "A {{ x + '!' }}"]
 )
-def test_a_blank_is_missing_in_logic_as_it_is_outside(text: str, blank: str) -> None:
+def test_a_blank_is_missing_inside_logic_too(text: str, blank: str) -> None:
     rendering = rendered(text, candidates(x=["Zoé", blank, None]))
 
     assert rendering.messages.num_rows == 1
@@ -189,7 +189,7 @@ def test_a_blank_is_missing_in_logic_as_it_is_outside(text: str, blank: str) -> 
 @pytest.mark.parametrize(
     "text", ["A {{ x }}", "A {{ x * 2 }}", "A {{ x | euro }}", "A {{ 'b' ~ x }}"]
 )
-def test_no_number_that_is_none_is_printed(text: str, value: float) -> None:
+def test_no_nan_is_printed(text: str, value: float) -> None:
     template = Template(text)
     rows = candidates(x=[value, 1.0])
     screener = Screener(template.columns, computed=template.computed, needed=template.needed)
@@ -336,7 +336,7 @@ MOMENT = [MIDNIGHT_THERE] * 2
         ),
     ],
 )
-def test_an_expression_that_breaks_or_is_never_true_is_refused(
+def test_an_expression_that_fails_or_never_holds_is_refused(
     text: str, columns: dict[str, list[Any]], problem: str
 ) -> None:
     with pytest.raises(BadCampaign) as refused:
@@ -350,7 +350,7 @@ def test_an_expression_that_breaks_or_is_never_true_is_refused(
 @pytest.mark.parametrize(
     "value", [["a", "b"], {"a": 1}, [], timedelta(days=1), Range(1, 5), IPv4Address(7), 1j]
 )
-def test_what_has_no_spelling_for_a_phone_is_refused(text: str, value: Any) -> None:
+def test_values_without_a_text_form_are_refused(text: str, value: Any) -> None:
     rows = parquet.from_rows(["key", "msisdn", "x"], [("1", "+33639980001", value)])
 
     with pytest.raises(BadCampaign, match=r"line 2: x is a list, a record, a duration or the like"):
@@ -367,7 +367,7 @@ def test_what_has_no_spelling_for_a_phone_is_refused(text: str, value: Any) -> N
         pa.array(['{"a": 1}'], pa.json_()),
     ],
 )
-def test_a_column_of_a_file_that_has_no_spelling_for_a_phone_is_refused(column: pa.Array) -> None:
+def test_file_columns_without_a_text_form_are_refused(column: pa.Array) -> None:
     rows = parquet.as_text(candidates(x=column))
 
     with pytest.raises(BadCampaign, match="x is a list, a record, a duration or the like"):
@@ -407,7 +407,7 @@ def test_a_bit_of_mysql_is_true_or_false() -> None:
         ("{% if x is eq 600 or x is in [1, 2] or x is divisibleby 5 %}a{% endif %}b", {"x": WHOLE}),
     ],
 )
-def test_what_can_be_worked_out_is_not_refused(text: str, columns: dict[str, list[Any]]) -> None:
+def test_valid_expressions_are_not_refused(text: str, columns: dict[str, list[Any]]) -> None:
     assert rendered(text, candidates(**columns)).messages.num_rows == 2
 
 
@@ -420,9 +420,7 @@ def test_what_can_be_worked_out_is_not_refused(text: str, columns: dict[str, lis
         ("{{ x.split(' ')[0] | euro }}", "`euro` needs a number"),
     ],
 )
-def test_logic_that_fails_on_a_value_names_its_line_and_columns_alone(
-    text: str, problem: str
-) -> None:
+def test_failing_logic_is_reported_by_line_and_column_only(text: str, problem: str) -> None:
     with pytest.raises(BadCampaign) as refused:
         rendered(f"Bonjour\n{text}", candidates(x=["Zoé", "Léa"]))
 
@@ -444,7 +442,7 @@ def test_logic_that_fails_on_a_value_names_its_line_and_columns_alone(
         ("HHmm", "1505"),
     ],
 )
-def test_a_pattern_of_dates_that_says_what_it_means_is_good(pattern: str, written: str) -> None:
+def test_an_unambiguous_date_pattern_is_accepted(pattern: str, written: str) -> None:
     at = [datetime(2027, 3, 2, 14, 5, tzinfo=UTC)]
 
     assert texts(rendered("A {{ x | date('" + pattern + "') }}", candidates(x=at))) == [
@@ -466,7 +464,7 @@ def test_a_pattern_of_dates_that_says_what_it_means_is_good(pattern: str, writte
     ],
 )
 @pytest.mark.parametrize("kind", [Decimal, float])
-def test_a_number_equals_what_is_written_the_same(
+def test_decimals_and_floats_compare_like_literals(
     condition: str, wanted: str, kind: Callable[[str], Any]
 ) -> None:
     rows = candidates(x=[kind("9.99"), kind("10.5")], y=[9.99, 11.0])
@@ -496,7 +494,7 @@ def test_a_number_equals_what_is_written_the_same(
         ("{% if x in 'ab' %}{{ x }}{% endif %}", ["a", "b", None], ["a", "b"]),
     ],
 )
-def test_what_a_row_lacks_leaves_out_that_row_and_quotes_nothing(
+def test_a_missing_value_excludes_its_row_without_a_quote(
     text: str, column: list[Any], wanted: list[str]
 ) -> None:
     rendering = rendered(f"A {text}", candidates(x=column))
@@ -517,7 +515,7 @@ def test_what_a_row_lacks_leaves_out_that_row_and_quotes_nothing(
         "{{ y.strftime('%A %d %B') }}",
     ],
 )
-def test_what_no_person_should_read_is_not_written(text: str) -> None:
+def test_technical_values_are_refused_in_a_text(text: str) -> None:
     with pytest.raises(BadCampaign) as refused:
         rendered(text, candidates(x=["Zoé", "Léa"], y=DAY))
 
@@ -528,13 +526,13 @@ def test_what_no_person_should_read_is_not_written(text: str) -> None:
     ("pattern", "told"),
     [("%A %d %B", "are English: write `| date("), ("%100000d", "repeats, pads or counts more")],
 )
-def test_a_format_of_strftime_is_refused_for_what_is_wrong_with_it(pattern: str, told: str) -> None:
+def test_a_strftime_format_is_refused_with_its_problem(pattern: str, told: str) -> None:
     with pytest.raises(BadCampaign, match=re.escape(told)):
         rendered("{{ y.strftime('" + pattern + "') }}", candidates(y=DAY))
 
 
 @pytest.mark.parametrize("column", [["oui", "non", "non", "inconnu"], ["0.00", "5.00", "x", "1"]])
-def test_a_condition_on_text_that_is_nearly_all_yes_and_no_is_refused(column: list[str]) -> None:
+def test_a_condition_on_almost_boolean_text_is_refused(column: list[str]) -> None:
     for untyped in (False, True):
         with pytest.raises(BadCampaign, match="asks whether it is filled, and it is"):
             rendered("{% if x %}a{% else %}b{% endif %}", candidates(x=column), untyped=untyped)
@@ -550,18 +548,18 @@ def test_a_condition_on_text_that_is_nearly_all_yes_and_no_is_refused(column: li
         ),
     ],
 )
-def test_whole_numbers_of_a_csv_are_codes_where_the_text_takes_them_for_text(text: str) -> None:
+def test_csv_integers_used_as_text_are_codes(text: str) -> None:
     assert of_a_csv(text + "b", x=["75001", "69001"]) == ["ab", "b"]
     with pytest.raises(BadCampaign):
         rendered(text + "b", candidates(x=[75001, 69001]))
 
 
-def test_one_letter_alone_is_no_yes_and_no() -> None:
+def test_single_letters_are_no_booleans() -> None:
     with pytest.raises(BadCampaign, match="asks whether it is filled"):
         rendered("{% if x %}a{% else %}b{% endif %}", candidates(x=["F", "F"]))
 
 
-def test_one_cell_that_is_no_number_puts_no_others_together() -> None:
+def test_one_non_numeric_cell_never_concatenates_the_numbers() -> None:
     points, bonus = ["90", "5", "6"], ["100", "7", "n.c."]
     with pytest.raises(BadCampaign, match="join them with `~`"):
         of_a_csv("{{ x + y }}", x=points, y=bonus)
@@ -571,7 +569,7 @@ def test_one_cell_that_is_no_number_puts_no_others_together() -> None:
     assert of_a_csv("{{ x + (y | float(0)) }}", x=points, y=bonus) == ["190", "12", "6"]
 
 
-def test_a_csv_s_spelling_stays_in_logic_too() -> None:
+def test_a_csvs_spelling_is_kept_in_logic_too() -> None:
     text = "{% if y %}{{ x }}{% endif %} {{ z }}{% if y %} {{ x * 2 }}{% endif %}"
 
     assert of_a_csv(text, x=["12,50"], y=["oui"], z=["03/04/2027"]) == ["12,50 03/04/2027 25"]
@@ -589,21 +587,21 @@ def test_a_csv_s_spelling_stays_in_logic_too() -> None:
     ],
     ids=str,
 )
-def test_a_date_that_python_lacks_is_no_value(column: pa.Array) -> None:
+def test_a_date_outside_pythons_range_is_missing(column: pa.Array) -> None:
     batch = parquet.as_text(pa.record_batch({"x": column}))
 
     assert batch["x"].to_pylist()[:2] == [None, None]
     assert batch["x"].to_pylist()[2].startswith("20")
 
 
-def test_a_zone_that_nobody_knows_is_told_by_its_column() -> None:
+def test_an_unknown_time_zone_is_reported_by_column() -> None:
     column = pa.array([1], pa.timestamp("s", tz="Mars/Olympus"))
 
     with pytest.raises(SourceError, match="column x holds values of a type that can't be read"):
         parquet.as_text(pa.record_batch({"x": column}))
 
 
-def test_a_second_word_that_a_name_lacks_leaves_out_its_row() -> None:
+def test_a_missing_second_word_excludes_its_row() -> None:
     rendering = rendered("{{ x.split(' ')[1] }}", candidates(x=["Zoé Blanc", "Léa"]))
 
     assert texts(rendering) == ["Blanc"]
@@ -618,7 +616,7 @@ def test_a_second_word_that_a_name_lacks_leaves_out_its_row() -> None:
         *("d MMMM \\'à 15h", "dd-MM-yyyyy", "yyy", "dddd d MMMM"),
     ],
 )
-def test_a_pattern_of_dates_that_means_something_else_is_refused(pattern: str) -> None:
+def test_an_ambiguous_date_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(BadCampaign, match="the pattern of `date`"):
         Template("{{ x | date('" + pattern + "') }}")
 
@@ -637,11 +635,11 @@ def test_a_pattern_of_dates_that_means_something_else_is_refused(pattern: str) -
         ([], None),
     ],
 )
-def test_a_cursors_values_say_their_kind(rows: list[Any], kind: ValueKind | None) -> None:
+def test_a_cursors_values_give_the_columns_kind(rows: list[Any], kind: ValueKind | None) -> None:
     assert kinds.of_field(parquet.from_rows(["x"], rows).schema.field("x")) == kind
 
 
-def test_a_file_knows_what_all_its_rows_are(tmp_path: Any) -> None:
+def test_a_files_types_come_from_all_its_rows(tmp_path: Any) -> None:
     path = tmp_path / "rows.parquet"
     batches = [
         parquet.from_rows(["x", "y", "z"], []),

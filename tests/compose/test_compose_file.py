@@ -40,7 +40,7 @@ def mounts(service: dict[str, Any]) -> dict[str, str]:
     return {spec.split(":")[1]: spec.split(":")[0] for spec in service.get("volumes", [])}
 
 
-def test_it_is_valid_by_the_compose_specification():
+def test_the_file_is_valid_by_the_compose_specification():
     schema = ["--builtin-schema", "vendor.compose-spec"]
     checked = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", *schema, str(COMPOSE_FILE)],
@@ -51,7 +51,7 @@ def test_it_is_valid_by_the_compose_specification():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_all_parts_of_the_system_are_there(compose: ComposeFile):
+def test_all_services_of_the_system_are_defined(compose: ComposeFile):
     assert set(compose.services) == {
         "postgres",
         "airflow-init",
@@ -64,14 +64,14 @@ def test_all_parts_of_the_system_are_there(compose: ComposeFile):
     assert len(compose.airflow()) == 4
 
 
-def test_only_the_ui_is_published_and_only_on_this_host(compose: ComposeFile):
+def test_only_the_ui_is_published_and_only_locally(compose: ComposeFile):
     published = {name: one["ports"] for name, one in compose.services.items() if "ports" in one}
 
     assert published == {"airflow-apiserver": ["127.0.0.1:${AIRFLOW_PORT:-8080}:8080"]}
     assert not any("network_mode" in one for one in compose.services.values())
 
 
-def test_every_long_running_service_is_watched_and_comes_back(compose: ComposeFile):
+def test_every_long_running_service_has_healthcheck_and_restart(compose: ComposeFile):
     assert len(compose.long_running()) == len(compose.services) - 1  # all but the init service
     for name, service in compose.long_running().items():
         assert service["restart"] == "unless-stopped", name
@@ -80,7 +80,7 @@ def test_every_long_running_service_is_watched_and_comes_back(compose: ComposeFi
         assert {"interval", "timeout", "retries", "start_period"} <= health.keys(), name
 
 
-def test_whoever_waits_says_for_what(compose: ComposeFile):
+def test_every_dependency_has_a_condition(compose: ComposeFile):
     for name, service in compose.services.items():
         for other, how in service.get("depends_on", {}).items():
             assert how["condition"] in CONDITIONS, f"{name} -> {other}"
@@ -88,7 +88,7 @@ def test_whoever_waits_says_for_what(compose: ComposeFile):
                 assert "healthcheck" in compose.services[other], f"{name} -> {other}"
 
 
-def test_nothing_waits_for_the_sandbox_so_production_can_leave_it_out(compose: ComposeFile):
+def test_no_service_depends_on_the_sandbox(compose: ComposeFile):
     with_profile = {name for name, one in compose.services.items() if "profiles" in one}
 
     assert with_profile == {"sandbox"}
@@ -144,7 +144,7 @@ def test_named_volumes_are_declared_and_used(compose: ComposeFile):
     assert named == set(compose.volumes)
 
 
-def test_what_is_mounted_from_the_checkout_is_there_and_cannot_be_changed(compose: ComposeFile):
+def test_mounted_checkout_folders_exist_and_are_read_only(compose: ComposeFile):
     bound = [
         spec
         for service in compose.services.values()
@@ -160,7 +160,7 @@ def test_what_is_mounted_from_the_checkout_is_there_and_cannot_be_changed(compos
 
 
 @pytest.mark.parametrize("folder", ["runs_folder", "archive_folder"])
-def test_what_must_outlive_a_container_lies_on_a_volume(compose: ComposeFile, folder: str):
+def test_persistent_data_is_on_a_volume(compose: ComposeFile, folder: str):
     inside = Path(getattr(Settings(), folder).removeprefix("file://")).relative_to(ROOT)
 
     for name, service in compose.airflow().items():

@@ -1,4 +1,4 @@
-"""A real compose, which needs no engine to read a file, understands ours as we do."""
+"""A real compose, which needs no engine to parse a file, reads ours as we do."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def config(parser: list[str], checkout: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_it_reads_the_file_as_we_do(
+def test_compose_reads_the_file_as_we_do(
     parser: list[str], checkout: Path, compose: ComposeFile, variables: dict[str, str]
 ):
     done = config(parser, checkout)
@@ -60,7 +60,7 @@ def test_it_reads_the_file_as_we_do(
         )
 
 
-def test_a_connection_in_env_reaches_the_parts_of_airflow_unchanged(
+def test_a_connection_in_env_reaches_airflow_unchanged(
     parser: list[str], checkout: Path, compose: ComposeFile
 ):
     connection = '{"conn_type": "sftp", "extra": {"private_key": "a\\nb", "service_id": "12345"}}'
@@ -86,7 +86,7 @@ def test_a_missing_secret_is_named_with_what_to_do(parser: list[str], checkout: 
     assert "docker/new-env.sh" in done.stderr
 
 
-def test_a_misspelt_key_is_noticed(parser: list[str], checkout: Path):
+def test_a_misspelt_key_is_detected(parser: list[str], checkout: Path):
     file = checkout / "docker-compose.yaml"
     file.write_text(file.read_text().replace("healthcheck:", "healtcheck:"))
 

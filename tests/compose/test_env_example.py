@@ -1,4 +1,4 @@
-"""Everything that a person must give is explained, and nothing is asked for that is not used."""
+"""Every required variable is explained, and every explained variable is used."""
 
 import re
 import stat
@@ -23,9 +23,7 @@ def names(lines: list[str]) -> set[str]:
     return {match[1] for line in lines if (match := LINE.fullmatch(line))}
 
 
-def test_what_the_file_asks_for_is_what_the_example_explains(
-    compose: ComposeFile, example: list[str]
-):
+def test_the_example_explains_exactly_the_variables_used(compose: ComposeFile, example: list[str]):
     assert names(example) - COMPOSES_OWN == compose.variables
 
 
@@ -45,7 +43,7 @@ def test_the_example_itself_holds_no_secret(example: list[str]):
     assert secret <= empty
 
 
-def test_whatever_is_required_is_in_a_new_env(compose: ComposeFile, variables: dict[str, str]):
+def test_a_new_env_has_every_required_variable(compose: ComposeFile, variables: dict[str, str]):
     required = re.findall(r"\$\{(\w+):\?", compose.text)
 
     assert required
@@ -53,7 +51,7 @@ def test_whatever_is_required_is_in_a_new_env(compose: ComposeFile, variables: d
     assert interpolated(compose.text, variables)
 
 
-def test_without_an_env_the_first_thing_said_is_what_to_do(compose: ComposeFile):
+def test_without_an_env_the_error_says_what_to_do(compose: ComposeFile):
     with pytest.raises(KeyError, match=r"run sh docker/new-env\.sh"):
         interpolated(compose.text, {})
 
@@ -71,7 +69,7 @@ def test_a_new_env_is_for_its_owner_only(new_env: Path):
     assert stat.S_IMODE(new_env.stat().st_mode) == 0o600
 
 
-def test_an_env_that_exists_is_never_written_over(new_env: Path):
+def test_an_existing_env_is_never_overwritten(new_env: Path):
     before = new_env.read_bytes()
 
     again = subprocess.run(
@@ -88,7 +86,7 @@ def test_out_of_the_box_the_sandbox_is_on(variables: dict[str, str]):
     assert "AIRFLOW_CONN_SMS_GATEWAY" not in variables
 
 
-def test_env_files_stay_out_of_git_and_out_of_the_image():
+def test_env_files_stay_out_of_git_and_image():
     assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
     assert "!.env" not in (ROOT / ".dockerignore").read_text()
     assert "*" in (ROOT / ".dockerignore").read_text().splitlines()

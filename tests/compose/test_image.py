@@ -1,4 +1,4 @@
-"""What the Dockerfile builds on and what it takes in."""
+"""The Dockerfile's base image and contents."""
 
 import re
 
@@ -13,7 +13,7 @@ def requirement(name: str) -> str:
     return found[1]
 
 
-def test_it_is_the_official_image_of_the_airflow_that_is_required(compose: ComposeFile):
+def test_the_base_is_the_required_airflows_official_image(compose: ComposeFile):
     airflow = requirement("apache-airflow")
 
     assert image.instructions("FROM") == [f"apache/airflow:{airflow}-python3.11"]
@@ -39,7 +39,7 @@ def test_what_is_copied_exists_and_is_not_ignored():
         assert f"!{source}" in ignore, source
 
 
-def test_every_named_volume_is_mounted_on_a_folder_of_the_image(compose: ComposeFile):
+def test_every_named_volume_has_a_folder_in_the_image(compose: ComposeFile):
     # A folder that Docker has to make itself belongs to root, and nobody here is root.
     made = {
         f"/opt/airflow/{folder}"

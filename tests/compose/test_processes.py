@@ -216,7 +216,7 @@ def test_init_fills_the_ledger_and_the_sample_warehouse(submissions: int, server
         assert tables[0] > 0
 
 
-def test_init_tells_no_secret(ready: str, variables: dict[str, str]):
+def test_init_prints_no_secret(ready: str, variables: dict[str, str]):
     secret = [
         value for name, value in variables.items() if re.search("PASSWORD|SECRET|FERNET", name)
     ]
@@ -252,7 +252,7 @@ def wait_for(host: Host, stack: Processes, service: str) -> str:
         time.sleep(0.5)
 
 
-def test_the_admin_comes_in_with_the_password_of_env_and_sees_every_campaign(
+def test_the_admin_logs_in_and_sees_every_campaign(
     host: Host, stack: Processes, variables: dict[str, str]
 ):
     assert wait_for(host, stack, "airflow-apiserver") == ""
@@ -335,9 +335,7 @@ def state(client: httpx.Client, dag: str, run: str) -> str:
     return "running" if found == "queued" else found
 
 
-def test_init_runs_again_without_the_sandbox_and_says_which_connections_are_missing(
-    host: Host, stack: Processes
-):
+def test_init_without_the_sandbox_names_the_missing_connections(host: Host, stack: Processes):
     production = {**host.variables, "COMPOSE_PROFILES": "", "SMS_SANDBOX_CLOCK": ""}
     there = replace(host, variables=production)
 

@@ -1,4 +1,4 @@
-"""The assets that other DAGs wait for: an event where something came, and none where nothing did.
+"""The assets that other DAGs wait for: an event only where something arrived.
 
 A real Airflow, in the tests' own home; the gateway is the sandbox.
 """
@@ -90,7 +90,7 @@ def show(gateway: Sandbox, name: str, content: str) -> None:
     os.utime(path, (then, then))
 
 
-def test_opt_outs_are_an_event_only_where_somebody_opted_out(gateway, run, ledger):
+def test_opt_outs_are_an_event_only_when_new(gateway, run, ledger):
     assert run("collect_replies") == []
 
     show(gateway, "STOP-12345-20270301-1000-spring.csv", f"+{FIRST};20270301;1010;STOP;\n")
@@ -103,7 +103,7 @@ def test_opt_outs_are_an_event_only_where_somebody_opted_out(gateway, run, ledge
     assert run("collect_replies") == [("opt_outs", {"opt_outs": 1})]
 
 
-def test_delivery_reports_are_an_event_once_for_each_report(gateway, run, ledger):
+def test_each_delivery_report_is_one_event(gateway, run, ledger):
     sent = PlannedRun(
         run_key="send__spring/one",
         campaign="spring",

@@ -1,4 +1,4 @@
-"""A campaign that can't be one takes no other's DAG with it, and is told."""
+"""A broken campaign is reported and hides no other campaign's DAG."""
 
 import json
 import time
@@ -48,7 +48,7 @@ def import_error() -> str:
     return error
 
 
-def test_every_broken_folder_is_told_and_hides_no_dag(root: Path) -> None:
+def test_every_broken_folder_is_reported_and_hides_no_dag(root: Path) -> None:
     make_good(root)
     broken = [make(label, root)[0] for label in LABELS]
     began = time.process_time()
@@ -62,7 +62,7 @@ def test_every_broken_folder_is_told_and_hides_no_dag(root: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", ["campaign_page", "form.params", "CronTriggerTimetable"])
-def test_a_dag_that_cannot_be_made_is_told_and_hides_no_other(
+def test_an_impossible_dag_is_reported_and_hides_no_other(
     root: Path, monkeypatch: pytest.MonkeyPatch, piece: str
 ) -> None:
     for name in ("autumn", "broken", "winter"):
@@ -81,7 +81,7 @@ def test_a_dag_that_cannot_be_made_is_told_and_hides_no_other(
     assert "autumn" not in error
 
 
-def test_half_a_dag_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_built_dag_is_discarded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its last tasks, or without `approve`, a campaign would still send."""
     make_good(root, "broken")
     make_good(root, "good")
@@ -142,7 +142,7 @@ SCHEDULES = st.sampled_from(
         },
     )
 )
-def test_what_is_read_becomes_a_dag_that_can_be_stored(root: Path, values: dict[str, Any]) -> None:
+def test_every_readable_campaign_is_a_storable_dag(root: Path, values: dict[str, Any]) -> None:
     if not (root / "good").exists():
         make_good(root)
     written = GOOD["campaign.yaml"] + yaml.safe_dump(values, allow_unicode=True)

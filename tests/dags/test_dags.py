@@ -35,7 +35,7 @@ def test_these_are_all_the_dags(dagbag: DagBag) -> None:
     assert set(dagbag.dags) == CAMPAIGNS | COLLECTORS
 
 
-def test_a_tasks_process_builds_its_own_campaign_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tasks_process_builds_only_its_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
     # By the environment: Airflow's context manager leaves its variables to later tests.
     monkeypatch.setenv(_AIRFLOW_PARSING_CONTEXT_DAG_ID, "send__parcel_ready")
     monkeypatch.setenv(_AIRFLOW_PARSING_CONTEXT_TASK_ID, "plan")
@@ -46,7 +46,7 @@ def test_a_tasks_process_builds_its_own_campaign_alone(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS | COLLECTORS))
-def test_every_dag_and_task_tells_what_it_is_for(dagbag: DagBag, dag_id: str) -> None:
+def test_every_dag_and_task_has_documentation(dagbag: DagBag, dag_id: str) -> None:
     dag = dagbag.dags[dag_id]
 
     assert dag.doc_md
@@ -58,7 +58,7 @@ def test_every_dag_and_task_tells_what_it_is_for(dagbag: DagBag, dag_id: str) ->
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS | COLLECTORS))
-def test_what_the_network_does_is_tried_again_with_backoff(dagbag: DagBag, dag_id: str) -> None:
+def test_network_tasks_are_retried_with_backoff(dagbag: DagBag, dag_id: str) -> None:
     for task in dagbag.dags[dag_id].tasks:
         assert task.retries >= 3
         assert task.retry_exponential_backoff
@@ -66,7 +66,7 @@ def test_what_the_network_does_is_tried_again_with_backoff(dagbag: DagBag, dag_i
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
-def test_a_campaign_reads_like_its_story(dagbag: DagBag, dag_id: str) -> None:
+def test_a_campaigns_tasks_are_in_their_documented_order(dagbag: DagBag, dag_id: str) -> None:
     dag = dagbag.dags[dag_id]
     story = [
         *("plan", "extract", "screen", "render", "review"),
@@ -79,9 +79,7 @@ def test_a_campaign_reads_like_its_story(dagbag: DagBag, dag_id: str) -> None:
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
-def test_the_trigger_form_starts_with_the_campaign_and_explains_each_field(
-    dagbag: DagBag, dag_id: str
-) -> None:
+def test_the_trigger_form_begins_with_campaign_and_field_help(dagbag: DagBag, dag_id: str) -> None:
     params = dagbag.dags[dag_id].params
 
     assert dict(params) == {
@@ -96,9 +94,7 @@ def test_the_trigger_form_starts_with_the_campaign_and_explains_each_field(
 
 
 @pytest.mark.parametrize("dag_id", sorted(CAMPAIGNS))
-def test_the_fields_of_the_form_are_stored_once_and_not_with_each_task(
-    dagbag: DagBag, dag_id: str
-) -> None:
+def test_form_fields_are_stored_once_per_dag(dagbag: DagBag, dag_id: str) -> None:
     """Airflow checks each copy of them against JSON Schema again, whenever it reads the file."""
     stored = DagSerialization.to_dict(dagbag.dags[dag_id])["dag"]
 
@@ -107,7 +103,7 @@ def test_the_fields_of_the_form_are_stored_once_and_not_with_each_task(
 
 
 @pytest.mark.parametrize("minutes", [1, 6, 100, 24 * 60 - 1])
-def test_a_campaign_that_is_first_unpaused_waits_for_its_next_time(
+def test_an_unpaused_campaign_waits_for_its_next_time(
     dagbag: DagBag, monkeypatch: pytest.MonkeyPatch, minutes: int
 ) -> None:
     """Whoever unpauses it to trigger it by hand must not get a second run beside their own."""
@@ -136,14 +132,14 @@ def test_a_daily_campaign_never_catches_up_on_missed_days(dagbag: DagBag) -> Non
         }
 
 
-def test_replies_are_fetched_every_five_minutes_by_one_run_at_a_time(dagbag: DagBag) -> None:
+def test_replies_are_fetched_every_five_minutes_without_overlap(dagbag: DagBag) -> None:
     dag = dagbag.dags["collect_replies"]
 
     assert dag.timetable.expression == "*/5 * * * *"
     assert dag.max_active_runs == 1
 
 
-def test_housekeeping_runs_every_night_one_task_never_waiting_for_another(dagbag: DagBag) -> None:
+def test_housekeeping_runs_nightly_with_independent_tasks(dagbag: DagBag) -> None:
     dag = dagbag.dags["housekeeping"]
 
     assert dag.timetable.expression == "20 4 * * *"

@@ -1,4 +1,4 @@
-"""How a failure stands in a task's log: the sentence alone."""
+"""A failure in a task's log is its sentence alone."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def failed(error: SmsError) -> AirflowException:
         (GatewayRefused("the gateway refused our key"), AirflowFailException, False),
     ],
 )
-def test_a_failure_is_logged_as_its_sentence_without_a_trace(
+def test_a_failure_is_logged_without_a_traceback(
     error: SmsError, kind: type[AirflowException], retryable: bool
 ) -> None:
     ended = failed(error)
@@ -62,18 +62,18 @@ def test_a_failure_is_logged_as_its_sentence_without_a_trace(
     assert alone in structlog.get_config()["processors"]
 
 
-def test_what_is_not_ours_keeps_its_trace() -> None:
+def test_a_foreign_error_keeps_its_traceback() -> None:
     for error in (AirflowException("theirs"), ValueError("theirs"), SystemExit(1)):
         line = logged(error, alone)
         assert line["event"] == "Task failed with exception"
         assert line["exception"]
 
 
-def test_a_line_without_an_exception_is_left_as_it_is() -> None:
+def test_a_log_line_without_an_exception_is_unchanged() -> None:
     assert alone(None, "info", {"event": "3 rows"}) == {"event": "3 rows"}
 
 
-def test_paths_of_the_checkout_are_relative_and_others_are_not(tmp_path: Path) -> None:
+def test_only_paths_of_the_checkout_become_relative(tmp_path: Path) -> None:
     sql = ROOT / "include" / "campaigns" / "spring_sale" / "recipients.sql"
 
     assert str(failed(LedgerError(f"{sql}: no such column"))) == (

@@ -1,4 +1,4 @@
-"""The trigger form: what it offers, and what an answer comes to."""
+"""The trigger form: its fields, and the request that its values make."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ def field(name: str, of: Campaign, settings: Settings | None = None) -> Param:
     return form.params(of, settings or Settings())[name]
 
 
-def test_every_field_starts_with_what_a_scheduled_run_does() -> None:
+def test_every_field_defaults_to_the_scheduled_runs_value() -> None:
     fields = form.params(campaign(), Settings())
 
     assert {name: each.resolve() for name, each in fields.items()} == {
@@ -60,20 +60,20 @@ def test_every_field_starts_with_what_a_scheduled_run_does() -> None:
         ("limit", 2.5),
     ],
 )
-def test_airflow_itself_refuses_what_a_field_can_not_be(name: str, wrong: Any) -> None:
+def test_airflow_itself_refuses_an_invalid_value(name: str, wrong: Any) -> None:
     with pytest.raises(ParamValidationError):
         field(name, campaign()).resolve(wrong)
 
 
 @pytest.mark.parametrize("schedule", ["30 8 * * 1-6", None])
-def test_a_dry_run_says_that_unpausing_starts_the_schedule_too(schedule: str | None) -> None:
+def test_a_dry_run_warns_that_unpausing_starts_the_schedule(schedule: str | None) -> None:
     said = str(field("dry_run", campaign(schedule=schedule)).schema["description_md"])
 
     assert ("*Unpause on trigger*" in said) == bool(schedule)
     assert not schedule or f"`{schedule}`" in said
 
 
-def test_marketing_is_offered_the_operators_open_hours_alone() -> None:
+def test_marketing_offers_only_the_operators_open_hours() -> None:
     settings = Settings.model_validate({"window_start": "09:00", "window_end": "20:00"})
 
     offered = field("hour", campaign(), settings).schema["enum"]
@@ -81,14 +81,14 @@ def test_marketing_is_offered_the_operators_open_hours_alone() -> None:
     assert (offered[:3], offered[-1]) == ([None, "09:00", "09:15"], "19:45")
 
 
-def test_a_service_message_may_take_any_hour_that_comes_once_a_night() -> None:
+def test_a_service_message_may_take_any_unrepeated_hour() -> None:
     offered = field("hour", campaign(kind=Kind.TRANSACTIONAL)).schema["enum"][1:]
 
     assert (offered[0], offered[-1], len(offered)) == ("00:00", "23:45", 92)
     assert not [hour for hour in offered if hour.startswith("02")]
 
 
-def test_an_empty_hour_says_what_it_means_to_this_campaign() -> None:
+def test_an_empty_hour_explains_this_campaigns_default() -> None:
     own = field("hour", campaign(send_at="10:30"))
     none = field("hour", campaign())
 
@@ -105,13 +105,13 @@ def test_an_empty_hour_says_what_it_means_to_this_campaign() -> None:
         ({"outside_window": "fail"}, "A Sunday or a bank holiday is refused."),
     ],
 )
-def test_the_day_says_what_becomes_of_a_closed_one(changes: dict[str, Any], told: str) -> None:
+def test_the_day_field_explains_closed_days(changes: dict[str, Any], told: str) -> None:
     assert told in field("day", campaign(**changes)).schema["description_md"]
     service = campaign(kind=Kind.TRANSACTIONAL, **changes)
     assert "Sunday" not in field("day", service).schema["description_md"]
 
 
-def test_the_facts_stand_at_the_top_of_the_form() -> None:
+def test_the_facts_are_at_the_top_of_the_form() -> None:
     limited = campaign(
         send_at="10:30",
         spread_over="90 minutes",
@@ -143,7 +143,7 @@ def test_the_facts_stand_at_the_top_of_the_form() -> None:
     ]
 
 
-def test_the_facts_of_a_plain_service_message_say_what_it_has_not() -> None:
+def test_a_service_messages_facts_name_its_missing_features() -> None:
     told = facts(campaign(kind=Kind.TRANSACTIONAL, stop_mention=None), Settings())
 
     for line in (
@@ -160,7 +160,7 @@ def test_an_untouched_form_asks_for_nothing_special() -> None:
     assert form.request(NOTHING) == Request()
 
 
-def test_a_day_and_an_hour_are_taken_as_they_stand() -> None:
+def test_a_day_and_an_hour_are_taken_unchanged() -> None:
     asked = form.request({**NOTHING, "day": "2027-03-15", "hour": "10:15"})
 
     assert (asked.day, asked.hour, asked.send_at) == (date(2027, 3, 15), "10:15", None)
@@ -177,9 +177,7 @@ def test_a_day_and_an_hour_are_taken_as_they_stand() -> None:
         ("2027-03-15T10:00-05:00", 15),
     ],
 )
-def test_a_programs_send_at_is_paris_time_unless_it_says_otherwise(
-    written: str, utc_hour: int
-) -> None:
+def test_send_at_is_paris_time_without_an_offset(written: str, utc_hour: int) -> None:
     asked = form.request({**NOTHING, "send_at": written})
 
     assert asked.send_at is not None
@@ -190,7 +188,7 @@ def test_a_programs_send_at_is_paris_time_unless_it_says_otherwise(
 
 
 @pytest.mark.parametrize("written", ["2027-03-15", "20270315", "tomorrow", "10:00", 20270315])
-def test_a_send_at_that_is_no_date_and_hour_is_refused(written: Any) -> None:
+def test_an_invalid_send_at_is_refused(written: Any) -> None:
     with pytest.raises(ConfigurationError, match="write a date and an hour such as 2027-03-15T10"):
         form.request({**NOTHING, "send_at": written})
 

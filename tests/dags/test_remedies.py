@@ -1,4 +1,4 @@
-"""What people are told to clear or trigger exists, and one module alone names it."""
+"""Every DAG and task named in an error's advice exists, and only one module names them."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Waits that Airflow's database holds from before an upgrade go on after it."""
+"""Waits stored in Airflow's database before an upgrade resume after it."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the end of a run says."""
+"""The summary of a run."""
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ def a_file(**known: Any) -> Submission:
 TEN = datetime(2027, 3, 2, 9, tzinfo=UTC)
 
 
-def test_the_end_of_a_run_says_in_a_sentence_what_was_sent() -> None:
+def test_the_summary_of_a_run_counts_what_was_sent() -> None:
     one = a_file(state=State.ACCEPTED, messages=1, segments=1)
     two = a_file(
         state=State.REPORTED, messages=1200, segments=1300, send_at=TEN + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""Files whose recipients all drop out before the rename: the others still leave."""
+"""Files that lose all recipients before the rename: the run's other files are still sent."""
 
 from datetime import timedelta
 
@@ -16,9 +16,7 @@ ONCE = "frequency_cap: 1 per 7 days\n"
 pytestmark = SANDBOX_ONLY
 
 
-def test_one_stop_in_a_small_zone_does_not_call_off_everybody_else(
-    world: World, gateway: Sandbox
-) -> None:
+def test_an_emptied_zones_file_leaves_the_other_zones_sent(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(4), more=ZONES, living_in=["75001", "75001", "75001", "97400"])
     opt_out(world.ledger, 33639980003)  # the only one on La Réunion
 
@@ -27,9 +25,7 @@ def test_one_stop_in_a_small_zone_does_not_call_off_everybody_else(
     assert world.ledger.submissions.get(files[0].stem).state is State.ACCEPTED, said
 
 
-def test_one_stop_in_a_later_hour_does_not_lose_the_hours_after_it(
-    world: World, gateway: Sandbox
-) -> None:
+def test_an_emptied_hours_file_leaves_later_hours_sent(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(4), more="spread_over: 1 hour\n")
     opt_out(world.ledger, 33639980001)  # the only one of the second file
 
@@ -40,7 +36,7 @@ def test_one_stop_in_a_later_hour_does_not_lose_the_hours_after_it(
     ], said
 
 
-def test_a_cap_that_empties_a_file_does_not_lose_the_others(world: World, gateway: Sandbox) -> None:
+def test_a_file_emptied_by_the_cap_leaves_others_sent(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(4), run="slow", more=ONCE + "spread_over: 1 hour\n")
     [quick] = world.prepare([numbers(4)[1]], run="quick", more=ONCE)
     world.submit(quick.stem)
@@ -52,7 +48,7 @@ def test_a_cap_that_empties_a_file_does_not_lose_the_others(world: World, gatewa
     assert kept == ["accepted", "cancelled", "accepted", "accepted"], said
 
 
-def test_last_look_finds_the_only_person_said_stop(world: World, gateway: Sandbox) -> None:
+def test_the_last_check_finds_the_only_recipient_opted_out(world: World, gateway: Sandbox) -> None:
     [only] = world.prepare(numbers(1))
     with pytest.raises(GatewayUnreachable):
         world.submit(only.stem, also=raising_at(3, GatewayUnreachable("cut")))
@@ -63,7 +59,9 @@ def test_last_look_finds_the_only_person_said_stop(world: World, gateway: Sandbo
     assert world.ledger.submissions.get(only.stem).state is State.CANCELLED
 
 
-def test_everybody_stays_accounted_for_when_a_file_empties(world: World, gateway: Sandbox) -> None:
+def test_an_emptied_file_keeps_every_recipient_accounted_for(
+    world: World, gateway: Sandbox
+) -> None:
     files = world.prepare(numbers(4), more="spread_over: 1 hour\n")
     opt_out(world.ledger, 33639980001)
     world.submit_all(files[0].stem)
@@ -72,9 +70,7 @@ def test_everybody_stays_accounted_for_when_a_file_empties(world: World, gateway
     assert summary.balanced, (summary.candidates, summary.audience, summary.excluded)
 
 
-def test_a_retry_after_a_removal_from_the_stop_list_still_sends(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_retry_after_a_stop_list_removal_still_sends(world: World, gateway: Sandbox) -> None:
     [only] = world.prepare(numbers(3))
     opt_out(world.ledger, 33639980000)
     with pytest.raises(GatewayUnreachable):

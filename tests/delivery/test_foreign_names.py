@@ -1,4 +1,4 @@
-"""Other people's files at the gateway: whatever they are called and are, nothing stops at them."""
+"""Foreign files at the gateway: no name and no file type stops our work."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ def crowded(gateway: Gateway) -> Gateway:
     return gateway
 
 
-def test_a_file_is_submitted_and_its_verdict_heard_among_them(
+def test_a_file_is_submitted_and_accepted_among_foreign_files(
     crowded: Gateway, world: World
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -59,7 +59,7 @@ def test_a_file_is_submitted_and_its_verdict_heard_among_them(
     assert renames(crowded) == [f"{prepared.stem}.csv"]
 
 
-def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, world: World) -> None:
+def test_reports_are_collected_among_foreign_files(crowded: Gateway, world: World) -> None:
     ack = STEM.replace("SEND", "ACK") + ".csv"
     crowded.put_report(ack, b"A1;+33639980001;TESTS;x;3;\r\n")
     crowded.put_report(ack.replace("ACK", "STOP"), b"+33639980001;20270302;1015;STOP;A1\r\n")
@@ -78,7 +78,7 @@ def test_reports_are_waited_for_and_collected_among_them(crowded: Gateway, world
         assert "1 file to check, everything else is done" in str(told.value)
 
 
-def test_both_sessions_show_the_same_and_nothing_that_is_no_file(crowded: Gateway) -> None:
+def test_both_sessions_list_the_same_regular_files(crowded: Gateway) -> None:
     async def watched() -> list[str]:
         account = wiring.account()
         async with watching(account) as watch:
@@ -123,7 +123,7 @@ def test_a_link_is_no_verdict_and_is_never_followed(gateway: Gateway, world: Wor
         "mtarget_smsmo.csv",
     ],
 )
-def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
+def test_a_possible_stop_file_misnamed_is_reported_at_once(
     gateway: Gateway, world: World, name: str
 ) -> None:
     gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
@@ -138,7 +138,7 @@ def test_what_may_hold_stops_under_no_name_of_theirs_is_told_at_once(
 
 
 @pytest.mark.parametrize("name", ["STOP-12345-20270302-1000-spring.csv", "STOP", "SMSMO_2027"])
-def test_a_directory_that_may_hold_stops_is_told_at_once(
+def test_a_directory_named_like_stops_is_reported_at_once(
     gateway: Gateway, world: World, name: str
 ) -> None:
     inside = gateway.home / "Report" / name
@@ -157,7 +157,7 @@ def test_a_directory_that_may_hold_stops_is_told_at_once(
     assert asyncio.run(watched()) == [f"{name} (no regular file)"]
 
 
-def test_a_name_that_says_nothing_of_reports_is_told_each_night(
+def test_an_unrelated_report_name_is_reported_nightly(
     gateway: Gateway, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("blacklist-12345.csv", "désabonnés.csv"):
@@ -174,7 +174,7 @@ def test_a_name_that_says_nothing_of_reports_is_told_each_night(
 
 
 @pytest.mark.parametrize("hour", ["100530", "10", "1000"])
-def test_an_odd_hour_hides_no_stop(gateway: Gateway, world: World, hour: str) -> None:
+def test_an_unusual_hour_in_a_name_hides_no_stop(gateway: Gateway, world: World, hour: str) -> None:
     name = f"STOP-12345-20270302-{hour}-spring.csv"
     gateway.put_report(name, b"+33639980001;20270302;1015;STOP;A1\r\n")
 
@@ -184,7 +184,7 @@ def test_an_odd_hour_hides_no_stop(gateway: Gateway, world: World, hour: str) ->
     assert (brought.name, brought.opt_outs) == (name, 1)
 
 
-def test_other_peoples_files_are_no_alarm(gateway: Gateway, world: World) -> None:
+def test_files_of_other_senders_raise_no_alarm(gateway: Gateway, world: World) -> None:
     for name in ("README", "stopwatch.txt", "ackermann.csv", "nonstop-12345.csv"):
         gateway.put_report(name, b"x")
 
@@ -192,7 +192,7 @@ def test_other_peoples_files_are_no_alarm(gateway: Gateway, world: World) -> Non
         assert collect_replies(session, world.ledger, world.folder / "archive", clock.now()) == []
 
 
-def test_of_two_directories_that_may_be_meant_none_is_guessed() -> None:
+def test_an_ambiguous_directory_name_is_refused() -> None:
     account = wiring.Account("sms_gateway", "host:22", "12345", {Folder.SEND: "Send"})
 
     with pytest.raises(GatewayRefused, match="has SEND and send, and no Send"):

@@ -1,4 +1,4 @@
-"""Disks that are full or gone, here and at the gateway: a sentence, nothing left, nothing held."""
+"""Full or missing disks, here and at the gateway: one sentence, no partial file, no claim held."""
 
 import errno
 import os
@@ -81,7 +81,7 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 
 @SANDBOX_ONLY
-def test_a_stage_without_room_says_so_and_leaves_no_half_of_a_file(
+def test_a_stage_without_disk_space_leaves_no_partial_file(
     world: World, gateway: Gateway, disk: Disk
 ) -> None:
     halves: list[dict[str, bytes]] = []
@@ -125,7 +125,7 @@ def batch_of_one() -> Any:
 
 @SANDBOX_ONLY
 @pytest.mark.parametrize("stage", GONE.values(), ids=GONE.keys())
-def test_a_stage_whose_folder_is_gone_says_what_to_do_and_is_not_tried_again(
+def test_a_stage_without_its_folder_fails_without_retry(
     world: World, gateway: Gateway, stage: Callable[[World, RunFolder], Any]
 ) -> None:
     world.prepare(numbers(3))
@@ -143,7 +143,7 @@ def test_a_stage_whose_folder_is_gone_says_what_to_do_and_is_not_tried_again(
 
 
 @SANDBOX_ONLY
-def test_a_file_that_can_not_be_written_anew_is_made_by_the_next_try(
+def test_a_failed_rewrite_is_repeated_by_the_next_try(
     world: World, gateway: Gateway, disk: Disk
 ) -> None:
     [prepared] = world.prepare(numbers(PEOPLE))
@@ -183,7 +183,7 @@ def fill(gateway: Gateway, patch: pytest.MonkeyPatch) -> Callable[[], None]:
     return patch.undo
 
 
-def test_a_full_gateway_keeps_no_draft_and_the_next_try_waits_for_nothing(
+def test_a_full_gateway_keeps_no_draft_and_no_claim(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(PEOPLE))
@@ -218,7 +218,7 @@ def forbid(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FileSession, "open", forbidden)
 
 
-def test_a_directory_that_may_not_be_written_is_told_once(world: World, gateway: Gateway) -> None:
+def test_an_unwritable_directory_is_reported_without_retry(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     with pytest.MonkeyPatch.context() as patch:
         forbid(gateway, patch)
@@ -230,7 +230,7 @@ def test_a_directory_that_may_not_be_written_is_told_once(world: World, gateway:
 
 
 @pytest.mark.parametrize("refused", [GatewayRefused("no"), StorageFailed("a", "b", "c", "d", True)])
-def test_a_draft_that_does_not_become_the_tmp_is_removed(
+def test_a_draft_never_renamed_to_tmp_is_removed(
     world: World, gateway: Gateway, refused: SmsError
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -246,7 +246,7 @@ def test_a_draft_that_does_not_become_the_tmp_is_removed(
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_a_try_that_ends_by_anything_gives_its_claim_back(world: World, gateway: Gateway) -> None:
+def test_a_failing_try_always_releases_its_claim(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
 
     def unforeseen() -> None:
@@ -260,7 +260,7 @@ def test_a_try_that_ends_by_anything_gives_its_claim_back(world: World, gateway:
 
 
 @SANDBOX_ONLY
-def test_a_disk_of_ours_that_fails_while_a_report_is_fetched_is_not_the_gateways(
+def test_a_local_disk_error_never_blames_the_gateway(
     gateway: Gateway,
 ) -> None:
     gateway.put_report("STOP-12345-20270302-1000-spring.csv", b"x" * 100_000)
@@ -292,7 +292,7 @@ def read_only(ledger_url: str, *, on: bool) -> None:
 
 
 @SANDBOX_ONLY
-def test_a_read_only_ledger_is_waited_for_and_nothing_is_sent_meanwhile(
+def test_a_read_only_ledger_sends_nothing_and_is_retried(
     world: World, gateway: Gateway, ledger_url: str
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -309,7 +309,7 @@ def test_a_read_only_ledger_is_waited_for_and_nothing_is_sent_meanwhile(
 
 
 @SANDBOX_ONLY
-def test_a_ledger_that_turns_read_only_before_the_rename_lets_nothing_leave(
+def test_a_ledger_read_only_before_the_rename_sends_nothing(
     world: World, gateway: Gateway, ledger_url: str
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -336,7 +336,7 @@ UNFORESEEN = {
 
 
 @pytest.mark.parametrize(("error", "retried", "said"), UNFORESEEN.values(), ids=UNFORESEEN.keys())
-def test_what_no_stage_foresaw_ends_a_task_in_a_sentence_too(
+def test_an_unexpected_os_error_ends_in_one_sentence(
     error: OSError, retried: bool, said: str
 ) -> None:
     @in_a_sentence

@@ -1,4 +1,4 @@
-"""Runs of which some files have left: what is still to come keeps its own hour and rules."""
+"""Partly sent runs: the remaining files keep their own hours and rules."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,9 @@ ZONES = "postcode: postcode\n"
 pytestmark = SANDBOX_ONLY
 
 
-def test_what_is_left_of_a_run_is_not_to_be_triggered_anew(world: World, gateway: Sandbox) -> None:
+def test_advice_for_a_partly_sent_run_excludes_sent_recipients(
+    world: World, gateway: Sandbox
+) -> None:
     first, _ = world.prepare(
         numbers(2), more=ZONES, living_in=["75001", "97110"], send_at=TUESDAY + timedelta(hours=1)
     )
@@ -33,9 +35,7 @@ def test_what_is_left_of_a_run_is_not_to_be_triggered_anew(world: World, gateway
     assert "a new run whose query leaves out the recipients in sms.delivery" in str(refused.value)
 
 
-def test_what_is_left_of_a_run_goes_at_once_when_its_hour_has_passed(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_remaining_file_is_sent_at_once_when_late(world: World, gateway: Sandbox) -> None:
     first, later = world.prepare(numbers(2), more=ZONES, living_in=["75001", "97110"])
     world.submit(first.stem)
     world.accepted(first.stem)
@@ -44,9 +44,7 @@ def test_what_is_left_of_a_run_goes_at_once_when_its_hour_has_passed(
     assert world.submit(first.stem).stem == later.stem
 
 
-def test_the_steps_of_a_run_that_began_late_stay_as_far_apart(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_late_run_keeps_the_distance_between_its_steps(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(4), more="spread_over: 1 hour\n")  # as soon as allowed
     gateway.move_clock(to=TUESDAY + timedelta(hours=3))  # a person said yes three hours later
     world.submit(files[0].stem)
@@ -58,7 +56,7 @@ def test_the_steps_of_a_run_that_began_late_stay_as_far_apart(
 
 
 @pytest.mark.parametrize("changed", [{"messages_per_hour": 3}, {"window_end": "21:00"}])
-def test_a_setting_that_is_lowered_does_not_judge_what_has_gone(
+def test_a_lowered_setting_does_not_apply_to_sent_files(
     world: World, gateway: Sandbox, changed: dict[str, Any]
 ) -> None:
     world.settings = world.settings.model_copy(update={"messages_per_hour": 6})
@@ -75,9 +73,7 @@ def test_a_setting_that_is_lowered_does_not_judge_what_has_gone(
     assert world.submit(files[0].stem).stem == files[1].stem
 
 
-def test_a_dialect_that_changes_between_two_hours_does_not_strand_the_second(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_format_change_does_not_block_the_second_file(world: World, gateway: Sandbox) -> None:
     world.text = "Bonjour {{ name }}; à samedi !"
     files = world.prepare(numbers(2), more="spread_over: 1 hour\nspread_every: 30 minutes\n")
     world.submit(files[0].stem)
@@ -87,7 +83,7 @@ def test_a_dialect_that_changes_between_two_hours_does_not_strand_the_second(
     assert world.submit(files[0].stem).stem == files[1].stem
 
 
-def test_who_cancels_one_hour_hears_of_the_others(world: World, gateway: Sandbox) -> None:
+def test_cancelling_one_file_names_the_others(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(3), more="spread_over: 1 hour\nspread_every: 20 minutes\n")
     world.submit(files[0].stem)
     world.accepted(files[0].stem)
@@ -100,9 +96,7 @@ def test_who_cancels_one_hour_hears_of_the_others(world: World, gateway: Sandbox
     assert world.states([files[2].stem]) == ["cancelled"]
 
 
-def test_a_verdict_that_takes_an_hour_does_not_lose_what_comes_after(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_slow_verdict_does_not_block_later_files(world: World, gateway: Sandbox) -> None:
     files = world.prepare(
         numbers(3), more="spread_over: 1 hour\n", send_at=TUESDAY + timedelta(hours=1)
     )
@@ -116,9 +110,7 @@ def test_a_verdict_that_takes_an_hour_does_not_lose_what_comes_after(
     assert world.states([each.stem for each in files]) == ["accepted"] * 3, errors
 
 
-def test_growth_is_measured_by_the_whole_of_a_run_that_is_half_sent(
-    world: World, gateway: Sandbox
-) -> None:
+def test_growth_counts_the_whole_of_a_partly_sent_run(world: World, gateway: Sandbox) -> None:
     world.settings = world.settings.model_copy(update={"messages_per_hour": 6})
     evening = datetime(2027, 3, 2, 21, tzinfo=PARIS)
     more = "past_closing: split\nmax_growth: 10%\n"
@@ -134,9 +126,7 @@ def test_growth_is_measured_by_the_whole_of_a_run_that_is_half_sent(
     assert whole.messages == 7
 
 
-def test_a_zone_that_has_closed_meanwhile_does_not_keep_back_the_others(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_closed_zone_does_not_block_other_zones(world: World, gateway: Sandbox) -> None:
     gateway.move_clock(to=datetime(2027, 3, 2, 16, 0, tzinfo=PARIS))
     files = world.prepare(numbers(3), more=ZONES, living_in=["75001", "75001", "97400"])
     gateway.move_clock(to=datetime(2027, 3, 2, 19, 5, tzinfo=PARIS))  # 22:05 on La Réunion

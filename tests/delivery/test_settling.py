@@ -1,4 +1,4 @@
-"""A person's answers: each changes what it says, once, and only where it fits."""
+"""The answers of `settle_submission`: each applies once, and only where it fits."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def settled(stem: str, world: World, *, arrived: bool) -> str:
         return settlement.settle(stem, session, world.ledger, arrived=arrived)
 
 
-def test_what_arrived_goes_on_from_its_verdict(world: World, gateway: Gateway) -> None:
+def test_an_arrived_file_continues_from_its_verdict(world: World, gateway: Gateway) -> None:
     stem = unknown(world, gateway)
 
     told = settled(stem, world, arrived=True)
@@ -45,7 +45,7 @@ def test_what_arrived_goes_on_from_its_verdict(world: World, gateway: Gateway) -
     assert renames(gateway) == []
 
 
-def test_what_never_arrived_is_never_sent_under_that_name(world: World, gateway: Gateway) -> None:
+def test_a_lost_file_is_never_sent_under_its_name(world: World, gateway: Gateway) -> None:
     stem = unknown(world, gateway)
 
     told = settled(stem, world, arrived=False)
@@ -61,7 +61,7 @@ def test_what_never_arrived_is_never_sent_under_that_name(world: World, gateway:
 
 
 @pytest.mark.parametrize("kind", ["ACK", "STOP", "SMSMO"])
-def test_never_arrived_is_refused_where_the_provider_reports_on_the_file(
+def test_never_arrived_is_refused_after_a_provider_report(
     world: World, gateway: Gateway, kind: str
 ) -> None:
     stem = unknown(world, gateway)
@@ -73,7 +73,7 @@ def test_never_arrived_is_refused_where_the_provider_reports_on_the_file(
     assert world.ledger.submissions.get(stem).state is State.SUBMITTED
 
 
-def test_of_several_parts_none_is_sent_again_by_itself(world: World, gateway: Gateway) -> None:
+def test_one_of_several_parts_is_not_resent_alone(world: World, gateway: Gateway) -> None:
     stem = unknown(world, gateway, more="max_recipients_per_file: 2\n")
 
     assert "must leave out the recipients in sms.delivery" in settled(stem, world, arrived=False)
@@ -81,7 +81,7 @@ def test_of_several_parts_none_is_sent_again_by_itself(world: World, gateway: Ga
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-def test_only_what_is_unknown_can_be_settled_and_once(
+def test_only_an_unknown_file_can_be_settled_once(
     world: World, gateway: Gateway, arrived: bool
 ) -> None:
     [prepared] = world.prepare(numbers(1))
@@ -94,9 +94,7 @@ def test_only_what_is_unknown_can_be_settled_and_once(
         settled(stem, world, arrived=not arrived)
 
 
-def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
-    world: World, gateway: Gateway
-) -> None:
+def test_only_a_file_not_renamed_can_be_called_off(world: World, gateway: Gateway) -> None:
     [first] = world.prepare(numbers(1))
     assert settlement.call_off(first.stem, world.ledger).endswith("will never be sent")
     with pytest.raises(LedgerError, match="was cancelled"):
@@ -116,7 +114,7 @@ def test_what_is_not_renamed_can_be_called_off_and_what_is_cannot(
 
 
 @pytest.mark.parametrize("phase", ["csv", "lock", "done", "reject"])
-def test_an_answer_that_the_gateway_refutes_is_refused(
+def test_an_answer_contradicted_by_the_gateway_is_refused(
     world: World, gateway: Gateway, phase: str
 ) -> None:
     gateway.turn(silent=True)
@@ -130,9 +128,7 @@ def test_an_answer_that_the_gateway_refutes_is_refused(
     assert renames(gateway) == []
 
 
-def test_what_never_arrived_leaves_nothing_that_could_leave_late(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_lost_file_leaves_no_tmp_behind(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_before("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable):
@@ -146,7 +142,7 @@ def test_what_never_arrived_leaves_nothing_that_could_leave_late(
     assert in_send(gateway) == []
 
 
-def test_housekeeping_lets_the_gateway_settle_what_was_unknown(
+def test_housekeeping_settles_unknown_files_from_the_gateway(
     world: World, gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway.turn(silent=True)
@@ -168,9 +164,7 @@ def clear(world: World) -> None:
         clean_gateway(session, world.ledger, world.folder / "archive", world.settings, clock.now())
 
 
-def test_what_a_check_stopped_at_its_rename_can_be_called_off(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_file_halted_before_renaming_can_be_called_off(world: World, gateway: Sandbox) -> None:
     """The kill switch is turned between the intent and the rename: `.tmp` lies there, whole."""
     [only] = world.prepare(numbers(2), run="halted")
     with pytest.raises(LedgerError, match="halted"):

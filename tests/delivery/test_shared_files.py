@@ -1,4 +1,4 @@
-"""Two tries at one file, of which one left somebody out: neither sends what the other made."""
+"""Two tries at one file with different recipients: neither sends the other's bytes."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -107,9 +107,7 @@ def standing_still(world: World, stem: str) -> Iterator[tuple[Event, Event, list
     thread.join(PATIENCE)
 
 
-def test_a_zombie_writes_nothing_into_the_file_that_another_try_sends(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_zombie_never_writes_into_another_trys_file(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(5))
     with standing_still(world, prepared.stem) as (go, over, ended):
         opt_out(world.ledger, ONE)
@@ -128,9 +126,7 @@ def test_a_zombie_writes_nothing_into_the_file_that_another_try_sends(
     assert f"+{ONE}" not in sent_to(gateway)
 
 
-def test_bytes_that_change_while_they_are_uploaded_are_not_renamed(
-    world: World, gateway: Gateway
-) -> None:
+def test_bytes_changed_during_the_upload_are_not_renamed(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(5))
     file = world.run_folder("one").send_file(prepared.stem)
     whole = Path(file).read_bytes()
@@ -148,9 +144,7 @@ def test_bytes_that_change_while_they_are_uploaded_are_not_renamed(
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_a_tmp_of_other_people_is_not_renamed_though_it_has_the_size(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_tmp_with_other_recipients_is_not_renamed(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(5))
     stem = prepared.stem
 
@@ -177,9 +171,7 @@ def test_a_tmp_of_other_people_is_not_renamed_though_it_has_the_size(
 
 
 @SANDBOX_ONLY
-def test_never_arrived_is_refused_where_a_late_rename_comes_meanwhile(
-    world: World, gateway: Gateway
-) -> None:
+def test_never_arrived_is_refused_after_a_late_rename(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     stem = prepared.stem
     with pytest.raises(GatewayUnreachable):
@@ -203,7 +195,7 @@ def test_never_arrived_is_refused_where_a_late_rename_comes_meanwhile(
 
 @SANDBOX_ONLY
 @pytest.mark.parametrize("shown", ["done", "csv"])
-def test_a_cancelled_file_that_the_provider_has_is_told_every_night(
+def test_a_cancelled_file_at_the_provider_is_reported_nightly(
     world: World, gateway: Gateway, shown: str
 ) -> None:
     gateway.turn(silent=True)
@@ -247,7 +239,7 @@ def desk_task(stem: str) -> Any:
 @SANDBOX_ONLY
 @pytest.mark.parametrize("name", ["00_plan.json", "02_schedule.json", "03_rendered.json"])
 @pytest.mark.parametrize("keep", [0, 200])
-def test_what_a_stage_left_half_written_ends_in_a_sentence_without_it(
+def test_a_truncated_stage_file_is_reported_without_its_contents(
     world: World, gateway: Gateway, name: str, keep: int
 ) -> None:
     world.prepare(numbers(3), more='proof_to: ["+33639980099"]\n')

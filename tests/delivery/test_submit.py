@@ -1,4 +1,4 @@
-"""One file at the gateway, once, without anyone who said STOP, and never in a closed hour."""
+"""One file at the gateway, sent once, without opted-out recipients, never in a closed hour."""
 
 import contextlib
 import io
@@ -67,9 +67,7 @@ def test_submitting_again_uploads_nothing(world: World, gateway: Gateway) -> Non
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_a_retry_after_a_lost_answer_to_the_rename_does_not_upload_again(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_retry_after_a_lost_rename_reply_uploads_nothing(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_after("rename", TO_CSV)
     with pytest.raises(GatewayUnreachable) as lost:
@@ -83,9 +81,7 @@ def test_a_retry_after_a_lost_answer_to_the_rename_does_not_upload_again(
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
-def test_a_retry_after_a_refused_rename_renames_the_same_bytes(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_refused_rename_is_retried_with_the_same_bytes(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     with pytest.raises(GatewayRefused, match="the server's no"):
         world.submit(prepared.stem, gateway=refusing)
@@ -107,7 +103,7 @@ def refusing() -> Any:
     return interrupted("rename", says_no, when="before", nth=TO_CSV)()
 
 
-def test_a_refusal_is_no_proof_where_the_tmp_is_gone(world: World, gateway: Gateway) -> None:
+def test_a_missing_tmp_makes_a_refused_rename_unknown(world: World, gateway: Gateway) -> None:
     """Somebody else's rename took it away, and the provider was quick."""
     [prepared] = world.prepare(numbers(3))
     waiting = gateway.home / "Send" / f"{prepared.stem}.tmp"
@@ -122,7 +118,7 @@ def test_a_refusal_is_no_proof_where_the_tmp_is_gone(world: World, gateway: Gate
         world.submit(prepared.stem, token="second try")
 
 
-def test_a_tmp_alone_is_no_proof_that_nothing_has_left(world: World, gateway: Gateway) -> None:
+def test_a_tmp_alone_does_not_prove_nothing_was_sent(world: World, gateway: Gateway) -> None:
     """OpenSSH gives a file its new name before it takes the old one away, and may die between.
 
     Where the provider has taken the `.csv` meanwhile, only the `.tmp` is left to be seen.
@@ -146,7 +142,7 @@ def test_a_tmp_alone_is_no_proof_that_nothing_has_left(world: World, gateway: Ga
     assert in_send(gateway) == [f"{prepared.stem}.tmp"]
 
 
-def test_an_unknown_file_that_shows_up_goes_on_where_submit_is_cleared(
+def test_clearing_submit_continues_an_unknown_file_found_later(
     world: World, gateway: Gateway
 ) -> None:
     gateway.turn(silent=True)
@@ -162,7 +158,7 @@ def test_an_unknown_file_that_shows_up_goes_on_where_submit_is_cleared(
     assert renames(gateway) == []
 
 
-def test_an_upload_that_breaks_is_begun_anew(world: World, gateway: Gateway) -> None:
+def test_an_interrupted_upload_is_restarted(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     gateway.drop_connection_before("write")
     with pytest.raises(GatewayUnreachable):
@@ -174,9 +170,7 @@ def test_an_upload_that_breaks_is_begun_anew(world: World, gateway: Gateway) -> 
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
-def test_whoever_says_stop_while_the_file_goes_up_is_not_in_it(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_number_opted_out_during_the_upload_is_excluded(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     stop = interrupted("upload", lambda: opt_out(world.ledger, 33639980001))
 
@@ -190,9 +184,7 @@ def test_whoever_says_stop_while_the_file_goes_up_is_not_in_it(
     assert summary.balanced
 
 
-def test_a_stop_that_comes_between_two_tries_takes_the_first_upload_back(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_stop_between_two_tries_replaces_the_first_upload(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     with pytest.raises(GatewayRefused):
         world.submit(prepared.stem, gateway=refusing)
@@ -205,7 +197,7 @@ def test_a_stop_that_comes_between_two_tries_takes_the_first_upload_back(
     assert world.ledger.submissions.get(prepared.stem).messages == 2
 
 
-def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
+def test_an_intent_without_a_trace_needs_an_operators_decision(
     world: World, gateway: Gateway
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -225,7 +217,7 @@ def test_an_intent_without_a_trace_asks_a_person_and_sends_nothing(
     assert renames(gateway) == []
 
 
-def test_another_try_stands_aside_while_one_is_at_work(world: World, gateway: Gateway) -> None:
+def test_a_second_try_is_refused_while_one_works(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     world.ledger.submissions.claim(prepared.stem, "the one at work", lease=timedelta(minutes=10))
 
@@ -236,7 +228,7 @@ def test_another_try_stands_aside_while_one_is_at_work(world: World, gateway: Ga
     assert renames(gateway) == []
 
 
-def test_a_try_that_lost_its_claim_does_not_rename(world: World, gateway: Gateway) -> None:
+def test_a_lost_claim_prevents_the_rename(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     overtaken = interrupted(
         "upload",
@@ -252,7 +244,7 @@ def test_a_try_that_lost_its_claim_does_not_rename(world: World, gateway: Gatewa
     assert renames(gateway) == []
 
 
-def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
+def test_a_claim_lost_after_the_intent_prevents_the_rename(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -272,9 +264,7 @@ def test_a_try_that_lost_its_claim_after_its_intent_does_not_rename(
 
 
 @pytest.mark.parametrize("check", [2, 3])
-def test_a_file_that_is_there_already_is_never_overwritten(
-    world: World, gateway: Gateway, check: int
-) -> None:
+def test_an_existing_file_is_never_overwritten(world: World, gateway: Gateway, check: int) -> None:
     gateway.turn(silent=True)
     [prepared] = world.prepare(numbers(3))
     name = f"{prepared.stem}.csv"
@@ -288,7 +278,7 @@ def test_a_file_that_is_there_already_is_never_overwritten(
 
 
 @pytest.mark.parametrize("phase", ["csv", "lock", "done", "reject"])
-def test_a_file_that_shows_though_nobody_meant_to_rename_it_is_a_contradiction(
+def test_a_file_shown_without_an_intent_is_a_contradiction(
     world: World, gateway: Gateway, phase: str
 ) -> None:
     gateway.turn(silent=True)
@@ -305,7 +295,7 @@ def test_a_file_that_shows_though_nobody_meant_to_rename_it_is_a_contradiction(
     assert renames(gateway) == []
 
 
-def test_a_file_that_shows_under_both_names_has_arrived(world: World, gateway: Gateway) -> None:
+def test_a_file_shown_under_both_names_has_arrived(world: World, gateway: Gateway) -> None:
     # OpenSSH renames a file by giving it the new name first, and may die before it takes the old.
     gateway.turn(silent=True)
     [prepared] = world.prepare(numbers(3))
@@ -322,7 +312,7 @@ def test_a_file_that_shows_under_both_names_has_arrived(world: World, gateway: G
 
 
 @pytest.mark.parametrize("check", [1, 2, 3])
-def test_whoever_says_stop_before_the_rename_is_not_in_the_file(
+def test_a_number_opted_out_before_the_rename_is_excluded(
     world: World, gateway: Gateway, check: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # At the third the turn is held, and ends when the server finds that nothing happens in it.
@@ -337,7 +327,7 @@ def test_whoever_says_stop_before_the_rename_is_not_in_the_file(
     assert world.ledger.runs.summary("one").balanced
 
 
-def test_of_two_zombies_and_an_heir_one_sends(world: World, gateway: Gateway) -> None:
+def test_only_one_of_two_zombies_and_a_successor_sends(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     stem, at_once = prepared.stem, timedelta(0)
     ended: dict[str, Any] = {}
@@ -362,7 +352,7 @@ def test_of_two_zombies_and_an_heir_one_sends(world: World, gateway: Gateway) ->
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980002"]
 
 
-def test_a_zombies_late_upload_touches_nobodys_bytes(world: World, gateway: Gateway) -> None:
+def test_a_zombies_late_upload_changes_no_other_file(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     kept = (world.run_folder("one").path / f"05_{prepared.stem}.csv").read_bytes()
     gateway.turn(silent=True)
@@ -379,7 +369,7 @@ def test_a_zombies_late_upload_touches_nobodys_bytes(world: World, gateway: Gate
     assert (gateway.home / "Send" / f"{prepared.stem}.csv").read_bytes() == kept
 
 
-def test_what_a_dead_try_left_half_uploaded_is_removed(world: World, gateway: Gateway) -> None:
+def test_a_dead_trys_partial_upload_is_removed(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     show(gateway, f"{prepared.stem}.0123abcd.tmp", b"half of a li")
 
@@ -388,7 +378,7 @@ def test_what_a_dead_try_left_half_uploaded_is_removed(world: World, gateway: Ga
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
-def test_an_upload_that_arrives_short_is_not_renamed(world: World, gateway: Gateway) -> None:
+def test_a_short_upload_is_not_renamed(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
 
     @contextlib.contextmanager
@@ -405,7 +395,7 @@ def test_an_upload_that_arrives_short_is_not_renamed(world: World, gateway: Gate
     assert renames(gateway) == []
 
 
-def test_when_everybody_has_said_stop_nothing_is_sent(world: World, gateway: Gateway) -> None:
+def test_nothing_is_sent_when_all_have_opted_out(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(2))
     opt_out(world.ledger, 33639980000, 33639980001)
 
@@ -416,7 +406,7 @@ def test_when_everybody_has_said_stop_nothing_is_sent(world: World, gateway: Gat
     assert gateway.settled_names() == []
 
 
-def test_a_missed_hour_is_not_sent_at_another(world: World, gateway: Gateway) -> None:
+def test_a_missed_hour_is_not_replaced_by_another(world: World, gateway: Gateway) -> None:
     wanted = clock.now() + timedelta(hours=1)
     [prepared] = world.prepare(numbers(3), send_at=wanted)
     gateway.move_clock(to=wanted + timedelta(minutes=11))
@@ -427,9 +417,7 @@ def test_a_missed_hour_is_not_sent_at_another(world: World, gateway: Gateway) ->
     assert renames(gateway) == []
 
 
-def test_a_campaign_that_missed_the_evening_is_not_sent_at_night(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_missed_evening_campaign_is_not_sent_at_night(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     gateway.move_clock(to=clock.now() + timedelta(hours=13))
 
@@ -439,9 +427,7 @@ def test_a_campaign_that_missed_the_evening_is_not_sent_at_night(
     assert renames(gateway) == []
 
 
-def test_nothing_is_sent_without_the_stop_list_that_screening_saw(
-    world: World, gateway: Gateway
-) -> None:
+def test_nothing_is_sent_with_an_incomplete_stop_list(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     world.ledger.runs.record_screening(
         "one", candidates=3, audience=3, excluded={}, stop_list_size=7
@@ -454,7 +440,7 @@ def test_nothing_is_sent_without_the_stop_list_that_screening_saw(
     assert renames(gateway) == []
 
 
-def test_a_gateway_that_stops_answering_is_not_waited_for_for_ever(
+def test_a_silent_gateway_ends_in_a_timeout(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -474,7 +460,7 @@ def test_a_gateway_that_stops_answering_is_not_waited_for_for_ever(
     assert renames(gateway) == []
 
 
-def test_an_unknown_directory_is_told_with_what_there_is(
+def test_an_unknown_directory_error_lists_the_existing_ones(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -484,7 +470,7 @@ def test_an_unknown_directory_is_told_with_what_there_is(
         world.submit(prepared.stem)
 
 
-def test_directories_are_found_whatever_their_case(
+def test_directories_are_found_in_any_case(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -495,7 +481,7 @@ def test_directories_are_found_whatever_their_case(
     assert gateway.settled_names() == [f"{prepared.stem}.done"]
 
 
-def test_a_moved_clock_meets_no_gateway_but_its_own(world: World, gateway: Gateway) -> None:
+def test_a_simulated_clock_works_only_with_its_gateway(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     (gateway.home / ".sandbox").write_text("another clock")
 
@@ -505,7 +491,7 @@ def test_a_moved_clock_meets_no_gateway_but_its_own(world: World, gateway: Gatew
     assert renames(gateway) == []
 
 
-def test_two_parts_are_two_files_that_hold_everybody_once(world: World, gateway: Gateway) -> None:
+def test_two_parts_hold_every_recipient_once(world: World, gateway: Gateway) -> None:
     parts = world.prepare(numbers(5), more="max_recipients_per_file: 3\n")
 
     for part in parts:
@@ -522,7 +508,7 @@ def test_two_parts_are_two_files_that_hold_everybody_once(world: World, gateway:
 PARTS = "max_recipients_per_file: 2\n"
 
 
-def test_every_part_lies_there_before_the_first_is_renamed(world: World, gateway: Gateway) -> None:
+def test_every_part_is_uploaded_before_the_first_rename(world: World, gateway: Gateway) -> None:
     first, second, third = (part.stem for part in world.prepare(numbers(5), more=PARTS))
     gateway.drop_connection_before("put", 3)
     with pytest.raises(GatewayUnreachable):
@@ -538,7 +524,7 @@ def test_every_part_lies_there_before_the_first_is_renamed(world: World, gateway
     assert gateway.settled_names() == [f"{first}.done", f"{second}.tmp", f"{third}.tmp"]
 
 
-def test_a_stop_while_a_later_part_waits_is_not_in_it(world: World, gateway: Gateway) -> None:
+def test_a_number_opted_out_between_parts_is_excluded(world: World, gateway: Gateway) -> None:
     first, second = (part.stem for part in world.prepare(numbers(4), more=PARTS))
     world.submit(first)
     world.accepted(first)
@@ -550,9 +536,7 @@ def test_a_stop_while_a_later_part_waits_is_not_in_it(world: World, gateway: Gat
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980002"]
 
 
-def test_what_is_not_renamed_can_be_held_and_leaves_nothing_behind(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_held_file_leaves_nothing_at_the_gateway(world: World, gateway: Gateway) -> None:
     first, second, third = (part.stem for part in world.prepare(numbers(5), more=PARTS))
     world.submit(first)
     world.accepted(first)
@@ -568,7 +552,7 @@ def test_what_is_not_renamed_can_be_held_and_leaves_nothing_behind(
     assert renames(gateway) == [f"{first}.csv"]
 
 
-def test_holding_goes_on_where_a_lost_line_broke_it_off(world: World, gateway: Gateway) -> None:
+def test_holding_resumes_after_a_lost_connection(world: World, gateway: Gateway) -> None:
     first, second = (part.stem for part in world.prepare(numbers(4), more=PARTS))
     world.submit(first)
     gateway.drop_connection_before("remove")
@@ -579,9 +563,7 @@ def test_holding_goes_on_where_a_lost_line_broke_it_off(world: World, gateway: G
     assert gateway.settled_names() == [f"{first}.done"]
 
 
-def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
-    world: World, gateway: Gateway
-) -> None:
+def test_cancelling_one_part_cancels_all_parts_not_renamed(world: World, gateway: Gateway) -> None:
     first, second, third = (part.stem for part in world.prepare(numbers(5), more=PARTS))
     world.submit(first)
     assert world.ledger.submissions.move(third, to=State.CANCELLED)
@@ -595,7 +577,7 @@ def test_whoever_cancels_one_part_cancels_all_that_are_not_renamed(
 
 
 @pytest.mark.parametrize("moment", range(1, 4))
-def test_halted_sending_renames_nothing_whenever_it_is_halted(
+def test_a_halt_at_any_step_prevents_the_rename(
     world: World, gateway: Gateway, moment: int
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -630,7 +612,7 @@ def test_an_upload_waits_until_it_is_late_but_safe(world: World) -> None:
 
 
 @SANDBOX_ONLY
-def test_a_rejected_files_likely_causes_are_what_its_bytes_show(
+def test_a_rejected_files_likely_causes_come_from_its_bytes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [plain] = world.prepare(numbers(3))

@@ -1,4 +1,4 @@
-"""The last look and the rename are one step for everybody else: what comes beside is late."""
+"""The last check and the rename share one lock, so that a later STOP counts as late."""
 
 import io
 import threading
@@ -51,9 +51,7 @@ def waits_for_a_turn(world: World, table: str = "sms.opt_out") -> bool:
         return bool(db.execute(query, {"table": table}).scalar_one())
 
 
-def test_a_stop_that_comes_in_a_turn_waits_until_it_is_over_and_counts_as_late(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_stop_during_a_turn_waits_and_counts_late(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     with ThreadPoolExecutor(1) as beside:
 
@@ -71,7 +69,7 @@ def test_a_stop_that_comes_in_a_turn_waits_until_it_is_over_and_counts_as_late(
     assert world.ledger.submissions.late_stops(prepared.stem) == 1
 
 
-def test_a_rename_waits_for_the_stop_that_is_being_entered(world: World, gateway: Gateway) -> None:
+def test_a_rename_waits_for_a_stop_being_entered(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     with ThreadPoolExecutor(1) as beside, world.ledger.engine.connect() as db:
         db.execute(
@@ -88,9 +86,7 @@ def test_a_rename_waits_for_the_stop_that_is_being_entered(world: World, gateway
         assert sends.result(PATIENCE).messages == 2
 
 
-def test_a_stop_waits_no_longer_than_a_turn_can_last_and_says_so(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_waits_at_most_one_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "LONGEST", "300ms")
 
     with (
@@ -103,7 +99,7 @@ def test_a_stop_waits_no_longer_than_a_turn_can_last_and_says_so(
     opt_out(world.ledger, 33639980001)
 
 
-def test_whoever_is_told_of_a_rename_holds_up_nobodys_stop(
+def test_a_rename_notice_never_delays_a_stop(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "LONGEST", "300ms")
@@ -122,7 +118,7 @@ def test_whoever_is_told_of_a_rename_holds_up_nobodys_stop(
     assert world.ledger.submissions.late_stops(prepared.stem) <= 1
 
 
-def test_whoever_stands_still_in_a_turn_asks_everything_again(
+def test_a_pause_in_a_turn_repeats_every_check(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -146,7 +142,7 @@ def test_whoever_stands_still_in_a_turn_asks_everything_again(
     assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED
 
 
-def test_whoever_stands_still_in_the_last_check_is_asked_again(
+def test_a_pause_in_the_last_check_repeats_the_check(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -165,7 +161,7 @@ def test_whoever_stands_still_in_the_last_check_is_asked_again(
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_what_the_server_ended_is_no_turn_any_more(world: World, gateway: Gateway) -> None:
+def test_a_turn_ended_by_the_server_is_over(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
 
     def end_all_others() -> None:
@@ -189,7 +185,7 @@ def test_what_the_server_ended_is_no_turn_any_more(world: World, gateway: Gatewa
     assert renames(gateway) == [f"{prepared.stem}.csv"]
 
 
-def test_an_unreadable_stop_that_comes_before_the_rename_holds_the_file(
+def test_an_unreadable_stop_before_the_rename_holds_the_file(
     world: World, gateway: Gateway
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -201,9 +197,7 @@ def test_an_unreadable_stop_that_comes_before_the_rename_holds_the_file(
     assert not world.ledger.submissions.get(prepared.stem).may_have_left
 
 
-def test_an_unreadable_stop_that_comes_in_a_turn_waits_until_it_is_over(
-    world: World, gateway: Gateway
-) -> None:
+def test_an_unreadable_stop_during_a_turn_waits(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
     with ThreadPoolExecutor(1) as beside:
         renamed: list[list[str]] = []
@@ -220,7 +214,7 @@ def test_an_unreadable_stop_that_comes_in_a_turn_waits_until_it_is_over(
     assert world.ledger.reports.unseen_stops() == {"STOP-1": 1}
 
 
-def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
+def test_a_rename_request_sent_late_is_withdrawn(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(3))
@@ -249,7 +243,7 @@ def test_a_rename_that_is_late_at_its_request_is_withdrawn_and_asked_again(
 
 
 @pytest.mark.parametrize("error", [LookExpired(), LedgerError("no")], ids=["look", "other"])
-def test_a_rename_that_may_not_leave_any_more_never_reaches_the_server(
+def test_a_rename_no_longer_allowed_never_reaches_the_server(
     gateway: Gateway, error: Exception
 ) -> None:
     def may_not() -> None:
@@ -264,7 +258,7 @@ def test_a_rename_that_may_not_leave_any_more_never_reaches_the_server(
     assert in_send(gateway) == [f"{STEM}.tmp"]
 
 
-def test_a_rename_is_asked_once_whether_it_may_leave_before_it_does(gateway: Gateway) -> None:
+def test_permission_is_checked_once_before_a_rename(gateway: Gateway) -> None:
     asked: list[list[str]] = []
 
     with wiring.gateway() as session:
@@ -276,7 +270,7 @@ def test_a_rename_is_asked_once_whether_it_may_leave_before_it_does(gateway: Gat
     assert renames(gateway) == [f"{STEM}.csv"]
 
 
-def test_what_other_threads_write_to_the_line_is_not_asked(gateway: Gateway) -> None:
+def test_writes_of_other_threads_need_no_permission(gateway: Gateway) -> None:
     asked: list[int] = []
 
     with wiring.gateway() as session:
@@ -328,7 +322,7 @@ def _rows(world: World, query: str) -> list[Any]:
         return list(db.execute(text(query)))
 
 
-def test_whoever_waits_for_a_turn_says_so_and_gives_up(
+def test_waiting_for_a_turn_ends_with_a_clear_error(
     world: World, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another worker's machine vanished in its turn: the database holds the lock for hours."""
@@ -339,7 +333,7 @@ def test_whoever_waits_for_a_turn_says_so_and_gives_up(
         world.submit(only.stem)
 
 
-def test_a_campaign_without_a_cap_takes_its_turn_too(
+def test_a_campaign_without_a_cap_takes_a_turn_too(
     world: World, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between a capped file's last look and its rename a free one leaves to the same people."""

@@ -1,4 +1,4 @@
-"""What the stack's processes are told, and what of the caller's environment never reaches them."""
+"""The environment of the demo's processes, and what of the caller's never reaches them."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_nothing_that_would_change_the_stack_is_inherited(name: str, tmp_path: P
     assert made["HOME"] == "/home/anna"
 
 
-def test_a_caller_s_own_connections_are_known_and_their_ledger_is_not() -> None:
+def test_the_callers_connections_are_inherited_except_the_ledgers() -> None:
     caller = {
         "AIRFLOW_CONN_SMS_WAREHOUSE": "postgresql://shop",
         "AIRFLOW_CONN_SMS_GATEWAY": "sftp://gateway",
@@ -74,7 +74,7 @@ def test_two_stacks_share_no_secret(tmp_path: Path) -> None:
         assert first[name] != second[name]
 
 
-def test_the_password_is_readable_by_nobody_else(tmp_path: Path) -> None:
+def test_the_password_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     password = environment.write_password(tmp_path)
 
     file = environment.passwords_file(tmp_path)
@@ -82,7 +82,7 @@ def test_the_password_is_readable_by_nobody_else(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_the_settings_are_the_products_own_but_for_the_changes(tmp_path: Path) -> None:
+def test_the_settings_differ_only_by_the_given_changes(tmp_path: Path) -> None:
     target = tmp_path / "settings.yaml"
 
     settings.write(ROOT / "include" / "settings.yaml", target, {"verdict_poll": 0.5})
@@ -92,7 +92,7 @@ def test_the_settings_are_the_products_own_but_for_the_changes(tmp_path: Path) -
     )
 
 
-def test_a_change_of_no_setting_is_refused(tmp_path: Path) -> None:
+def test_a_change_of_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     origin = tmp_path / "origin.yaml"
     YAML().dump({"verdict_poll": 15}, origin)
 

@@ -36,7 +36,7 @@ def test_every_target_parses_in_a_path_with_spaces(checkout: Path, target: str) 
     assert make(checkout, "--dry-run", target)
 
 
-def test_plain_make_says_what_there_is(checkout: Path) -> None:
+def test_plain_make_lists_the_targets(checkout: Path) -> None:
     shown = make(checkout)
 
     assert [line.split()[1] for line in shown.splitlines()] == list(TARGETS)
@@ -47,7 +47,7 @@ def test_a_target_sets_up_the_environment_first(checkout: Path, target: str) -> 
     assert "-m venv" in make(checkout, "--dry-run", target)
 
 
-def test_the_environment_is_made_again_only_when_the_requirements_change(checkout: Path) -> None:
+def test_the_environment_is_rebuilt_only_after_new_requirements(checkout: Path) -> None:
     ready = checkout / ".venv" / ".ready"
     ready.parent.mkdir()
     ready.touch()
@@ -58,7 +58,7 @@ def test_the_environment_is_made_again_only_when_the_requirements_change(checkou
     assert "pip install" in make(checkout, "--dry-run", "demo")
 
 
-def test_no_python_that_fits_is_told_in_a_sentence(checkout: Path) -> None:
+def test_a_missing_python_is_reported_in_one_sentence(checkout: Path) -> None:
     done = subprocess.run(
         ["make", "setup", "PYTHONS=python2.0 python3.99"],
         cwd=checkout,

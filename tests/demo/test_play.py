@@ -12,7 +12,7 @@ MAY_DAY = date(2029, 5, 1)  # a Tuesday
 
 
 @pytest.mark.parametrize("today", [date(2026, 12, 1) + timedelta(days=n) for n in range(7)])
-def test_it_starts_on_a_tuesday_to_come_just_before_the_campaigns_hour(today: date) -> None:
+def test_the_demo_starts_on_a_tuesday_before_the_campaign(today: date) -> None:
     start = opening(today)
 
     assert start.weekday() == 1
@@ -21,5 +21,5 @@ def test_it_starts_on_a_tuesday_to_come_just_before_the_campaigns_hour(today: da
     assert f"{start + HEAD_START:%H:%M}" == hour
 
 
-def test_a_bank_holiday_is_no_day_for_a_sale() -> None:
+def test_the_demo_avoids_bank_holidays() -> None:
     assert opening(MAY_DAY - timedelta(days=3)).date() > MAY_DAY

@@ -1,4 +1,4 @@
-"""A PostgreSQL for a `with` block, wherever temporary files go, and nothing afterwards."""
+"""A PostgreSQL for a `with` block, in any temporary folder, without remains."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ with PostgreSQL() as server, server.connect() as connection:
 """
 
 
-def test_it_leaves_no_file_behind(tmp_path: Path) -> None:
+def test_a_stopped_server_leaves_no_file(tmp_path: Path) -> None:
     """Also not when the process ends: the package has something to say then."""
     done = subprocess.run(
         [sys.executable, "-c", START], cwd=ROOT, check=True, capture_output=True, text=True
@@ -33,7 +33,7 @@ def test_it_leaves_no_file_behind(tmp_path: Path) -> None:
     assert not Path(folder).exists()
 
 
-def test_it_starts_where_temporary_paths_have_spaces(
+def test_a_server_starts_in_a_path_with_spaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spacious = tmp_path / "a place with spaces"
@@ -44,7 +44,7 @@ def test_it_starts_where_temporary_paths_have_spaces(
         assert connection.execute("SELECT 42").fetchone() == (42,)
 
 
-def test_as_root_servers_are_begun_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_root_servers_are_started_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one makes a system user, and two that make it at once spoil each other's."""
     inside: list[int] = []
     most = [0]
@@ -69,7 +69,7 @@ def test_as_root_servers_are_begun_one_after_the_other(monkeypatch: pytest.Monke
     assert most == [1]
 
 
-def test_a_server_that_can_not_start_leaves_no_file_behind(
+def test_a_failed_server_start_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*args: object, **how: object) -> object:

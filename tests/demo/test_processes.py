@@ -1,4 +1,4 @@
-"""Nothing that the stack started outlives it, however it ends."""
+"""No process of the stack outlives it, however it ends."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def start(processes: Processes, folder: Path, code: str, name: str = "child") ->
     return log
 
 
-def test_what_a_child_writes_is_for_this_user_alone(guard: Guard, tmp_path: Path) -> None:
+def test_a_childs_files_are_readable_only_by_this_user(guard: Guard, tmp_path: Path) -> None:
     writes = "import os; open('file', 'w').close(); os.mkdir('folder')"
     before = os.umask(0)
     try:
@@ -53,9 +53,7 @@ def test_what_a_child_writes_is_for_this_user_alone(guard: Guard, tmp_path: Path
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
 
 
-def test_a_child_that_ignores_sigterm_is_killed_with_its_children_in_groups_of_their_own(
-    guard: Guard, tmp_path: Path
-) -> None:
+def test_a_child_ignoring_sigterm_is_killed_with_its_children(guard: Guard, tmp_path: Path) -> None:
     with Processes(guard, wave=0, grace=0.2) as processes:
         log = start(processes, tmp_path, FAMILY)
         wait_until(lambda: log.read_text().count("up") == 2, "the family's start", timeout=PATIENCE)
@@ -65,9 +63,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_its_children_in_groups_of_t
     assert session.members() == []
 
 
-def test_a_child_that_listens_to_sigterm_gets_the_time_to_say_goodbye(
-    guard: Guard, tmp_path: Path
-) -> None:
+def test_a_child_handling_sigterm_gets_time_to_finish(guard: Guard, tmp_path: Path) -> None:
     polite = """
     import signal, sys, time
     def leave(*_):
@@ -84,7 +80,7 @@ def test_a_child_that_listens_to_sigterm_gets_the_time_to_say_goodbye(
     assert log.read_text() == "up\ngoodbye\n"
 
 
-def test_a_child_that_dies_is_told_with_its_last_words(guard: Guard, tmp_path: Path) -> None:
+def test_a_dead_child_is_reported_with_its_output(guard: Guard, tmp_path: Path) -> None:
     with Processes(guard, wave=0, grace=1) as processes:
         start(processes, tmp_path, "raise SystemExit('no such database')", name="scheduler")
 
@@ -93,7 +89,7 @@ def test_a_child_that_dies_is_told_with_its_last_words(guard: Guard, tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
+def test_a_killed_parent_leaves_no_process_and_no_folder(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """The parent here has no handler for any signal: its guard does all of it.
@@ -131,7 +127,7 @@ def test_a_parent_that_is_killed_leaves_no_process_and_no_folder(
     wait_until(lambda: not folder.exists(), "the folder's removal", timeout=PATIENCE)
 
 
-def test_what_an_interrupted_goodbye_left_is_ended_by_the_guard(tmp_path: Path) -> None:
+def test_the_guard_ends_what_an_interrupted_shutdown_left(tmp_path: Path) -> None:
     guard = Guard(tmp_path / "guard.log", grace=0.2)
     processes = Processes(guard, wave=0, grace=0.2)
     log = start(processes, tmp_path, FAMILY)
@@ -144,7 +140,7 @@ def test_what_an_interrupted_goodbye_left_is_ended_by_the_guard(tmp_path: Path) 
     processes.end()
 
 
-def test_a_folder_that_is_spared_stays(tmp_path: Path) -> None:
+def test_a_kept_folder_is_not_removed(tmp_path: Path) -> None:
     removed, spared = tmp_path / "removed", tmp_path / "spared"
     guard = Guard(tmp_path / "guard.log")
     for folder in (removed, spared):
@@ -158,7 +154,7 @@ def test_a_folder_that_is_spared_stays(tmp_path: Path) -> None:
     assert spared.exists()
 
 
-def test_a_stranger_who_got_a_pid_of_ours_is_left_alone() -> None:
+def test_a_foreign_process_with_a_reused_pid_is_spared() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
     ) as stranger:

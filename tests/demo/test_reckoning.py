@@ -1,4 +1,4 @@
-"""The demo ends well only if every number adds up."""
+"""The demo succeeds only if every number adds up."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +76,7 @@ def test_a_good_run_has_no_faults() -> None:
         (lambda lines: lines[-1].update(rows=2), "2 STOP rows, the ledger 1"),
     ],
 )
-def test_what_the_gateway_really_did_is_believed(
+def test_the_gateways_journal_must_match_the_ledger(
     spoil: Callable[[Journal], object], says: str
 ) -> None:
     lines = journal()
@@ -94,7 +94,7 @@ def test_what_the_gateway_really_did_is_believed(
         ({"replies": 5}, "0 SMSMO rows, the ledger 5"),
     ],
 )
-def test_what_the_ledger_says_must_add_up(change: dict[str, Any], says: str) -> None:
+def test_the_ledgers_counts_must_add_up(change: dict[str, Any], says: str) -> None:
     told = faults(replace(SUMMARY, **change), [SUBMISSION], journal(), {})
 
     assert says in "\n".join(told)

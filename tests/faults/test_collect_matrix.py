@@ -1,4 +1,4 @@
-"""The collectors, struck or paused at every one of their effects, and run again.
+"""The collectors, interrupted or paused at every one of their effects, and run again.
 
 Whatever was hit: the ledger holds what an untouched run leaves in it, each row once; every report's
 bytes lie in the archive; and nothing is gone from the gateway.
@@ -18,7 +18,7 @@ from tests.faults.zygote import DONE
 
 @pytest.mark.parametrize("part", parts(3), ids=str)
 @pytest.mark.parametrize("act", ["replies", "report"])
-def test_no_strike_at_any_effect_of_a_collector_breaks_a_promise(
+def test_a_collector_interrupted_at_any_effect_keeps_its_promises(
     act: str, part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     with worlds.copy(SCENE) as world:
@@ -47,7 +47,7 @@ def grow(world: World) -> None:
 
 
 @pytest.mark.parametrize("act", ["replies", "report"])
-def test_what_is_written_while_a_collector_stands_still_is_read_by_the_next_look(
+def test_a_report_written_during_a_pause_is_read_later(
     act: str, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     with worlds.copy(SCENE) as world:

@@ -1,4 +1,4 @@
-"""Housekeeping, struck or paused at every one of its effects, and run again.
+"""Housekeeping, interrupted or paused at every one of its effects, and run again.
 
 Whatever was hit: every report that ever was there is archived and loaded, the counts of the run are
 what they were, what is over is gone, and nothing of an open file is.
@@ -122,7 +122,7 @@ def seen(world: World) -> dict[str, Any]:
 
 @pytest.mark.parametrize("part", parts(4), ids=str)
 @pytest.mark.parametrize("act", list(SCENES))
-def test_no_strike_at_any_effect_of_housekeeping_breaks_a_promise(
+def test_housekeeping_interrupted_at_any_effect_keeps_its_promises(
     act: str, part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     with worlds.copy(SCENES[act]) as world:
@@ -141,7 +141,7 @@ def test_no_strike_at_any_effect_of_housekeeping_breaks_a_promise(
 
 
 @pytest.mark.parametrize("part", parts(2), ids=str)
-def test_no_strike_loses_what_no_task_waits_for(
+def test_a_crash_never_loses_a_report_without_a_task(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     with worlds.copy(ALONE) as world:
@@ -164,7 +164,7 @@ def test_no_strike_loses_what_no_task_waits_for(
 
 
 @pytest.mark.parametrize("part", parts(2), ids=str)
-def test_what_is_written_while_housekeeping_stands_still_is_not_deleted_unread(
+def test_a_report_written_during_housekeeping_is_not_deleted_unread(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     """A STOP, and an outcome: whatever is deleted was read before."""

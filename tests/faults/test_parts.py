@@ -1,4 +1,4 @@
-"""The parts in which a crash matrix is played, maybe in several processes."""
+"""The parts of a crash matrix, for runs in several processes."""
 
 from tests.faults.points import Strike, parts, strikes
 
@@ -18,6 +18,6 @@ def test_every_strike_is_in_exactly_one_part():
     assert max(map(len, found)) <= 1.5 * min(map(len, found))
 
 
-def test_another_look_moves_no_strike_to_another_part():
+def test_an_extra_listing_moves_no_strike_between_parts():
     for fewer, more in zip(chosen(NAMES), chosen([LOOK, *NAMES]), strict=True):
         assert {*fewer} <= {*more}

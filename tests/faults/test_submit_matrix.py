@@ -1,4 +1,4 @@
-"""`submit`, struck or paused at every one of its effects, and run again as Airflow would.
+"""`submit`, interrupted or paused at every one of its effects, and run again as Airflow would.
 
 Whatever was hit: at most one rename to `.csv` for each stem, every recipient in exactly one
 submitted file, nobody who said STOP, and the books balance.
@@ -57,7 +57,7 @@ SCENE = Scene(prepare)
 
 
 @pytest.mark.parametrize("part", parts(8), ids=str)
-def test_no_strike_at_any_effect_of_submit_breaks_a_promise(
+def test_submit_interrupted_at_any_effect_keeps_its_promises(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     with worlds.copy(SCENE) as world:
@@ -75,7 +75,7 @@ NO = 33639980004  # somebody of the second file says so while the process stands
 
 
 @pytest.mark.parametrize("part", parts(4), ids=str)
-def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late(
+def test_a_stop_during_a_pause_is_excluded_or_late(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:
@@ -103,7 +103,7 @@ def test_a_stop_that_comes_while_submit_stands_still_is_obeyed_or_counts_as_late
 
 
 @pytest.mark.parametrize("part", parts(2), ids=str)
-def test_what_stands_still_until_the_hour_has_closed_is_not_renamed(
+def test_a_submit_paused_past_closing_does_not_rename(
     part: Part, worlds: Worlds, tell: Callable[[str], None]
 ) -> None:
     def tried(strike: Strike, struck: Callable[..., Ended]) -> bool:

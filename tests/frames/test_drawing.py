@@ -1,4 +1,4 @@
-"""What the product's objects are like: typed frames, drawings, and no number in a `repr`."""
+"""The product's objects in a notebook: typed frames, drawings, and no number in a `repr`."""
 
 import re
 import subprocess
@@ -54,7 +54,9 @@ def test_a_reason_is_a_category_with_its_sentence(made: sms.Prepared) -> None:
     assert excluded.columns.tolist() == ["row", "key", "msisdn", "reason", "sentence", "detail"]
 
 
-def test_nobody_left_is_a_frame_without_rows(campaign: Campaigns, people: pd.DataFrame) -> None:
+def test_an_empty_audience_is_a_frame_without_rows(
+    campaign: Campaigns, people: pd.DataFrame
+) -> None:
     made = sms.prepare(campaign("on_empty: skip\n"), people.iloc[42:43], None, AT)
 
     assert made.messages.empty
@@ -64,7 +66,7 @@ def test_nobody_left_is_a_frame_without_rows(campaign: Campaigns, people: pd.Dat
     assert "candidates" in made._repr_html_()
 
 
-def test_no_number_and_no_text_is_in_a_repr_and_numbers_are_masked_in_a_drawing(
+def test_a_repr_hides_numbers_and_a_drawing_masks_them(
     campaign: Campaigns, people: pd.DataFrame, stopped: pd.DataFrame, made: sms.Prepared
 ) -> None:
     screened = sms.screen(people, campaign_folder(made), stopped, AT)
@@ -81,7 +83,7 @@ def campaign_folder(made: sms.Prepared) -> Path:
     return Path(made._prepared_files.outcome.screened.plan.campaign.folder)
 
 
-def test_what_people_wrote_is_no_markup(campaign: Campaigns, people: pd.DataFrame) -> None:
+def test_recipients_values_are_escaped_in_html(campaign: Campaigns, people: pd.DataFrame) -> None:
     folder = campaign(text="<script>{{ first_name }}</script>")
 
     drawn = sms.prepare(folder, people[people["key"] == "quoted"], None, AT)._repr_html_()
@@ -107,7 +109,7 @@ def test_an_audience_keeps_the_columns_that_it_had(
     assert screened.summary["audience"] == len(audience)
 
 
-def test_an_audience_of_nobody_has_its_columns(campaign: Campaigns, people: pd.DataFrame) -> None:
+def test_an_empty_audience_has_its_columns(campaign: Campaigns, people: pd.DataFrame) -> None:
     screened = sms.screen(people.iloc[42:43], campaign(), None, AT)
 
     assert screened.audience.empty
@@ -121,7 +123,7 @@ def test_a_text_may_use_a_column_called_zone(campaign: Campaigns, people: pd.Dat
     assert screened.audience["zone"].unique().tolist() == ["FR"]
 
 
-def test_a_file_of_others_is_left_alone(made: sms.Prepared, tmp_path: Path) -> None:
+def test_a_foreign_file_is_left_alone(made: sms.Prepared, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made.write(out)
     made.write(out)
@@ -150,7 +152,7 @@ def test_faults_of_a_file_are_rows(made: sms.Prepared, tmp_path: Path) -> None:
     assert faults["sentence"].tolist()[2] == "the row does not have exactly four fields"
 
 
-def test_open_hours_are_moments_and_a_closed_day_has_its_reason() -> None:
+def test_open_hours_are_timestamps_and_closed_days_have_reasons() -> None:
     slots = sms.slots(3, first="2027-03-26", zones=["FR", "67", "RE"])
 
     friday, _, sunday = (row for _, row in slots[slots["zone"] == "FR"].iterrows())
@@ -163,7 +165,7 @@ def test_open_hours_are_moments_and_a_closed_day_has_its_reason() -> None:
     assert sms.slots(1)["zone"].nunique() == 11
 
 
-def test_nothing_heavy_is_imported_before_it_is_named() -> None:
+def test_heavy_libraries_are_imported_only_on_use() -> None:
     heavy = ["pandas", "pyarrow", "numpy", "pydantic", "phonenumbers"]
     code = (
         "import sys, sms; assert 'prepare' in dir(sms);"

@@ -1,4 +1,4 @@
-"""The notebook of the docs shows what its cells give."""
+"""The outputs in the docs' notebook are current."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.docs_notebook import executed, kept
 pytestmark = pytest.mark.server  # a kernel
 
 
-def test_the_notebook_of_the_docs_shows_what_its_cells_give(tmp_path: Path) -> None:
+def test_the_docs_notebook_has_current_outputs(tmp_path: Path) -> None:
     now = executed(tmp_path)
 
     for cell, shown in zip(now.cells, kept().cells, strict=True):

@@ -1,4 +1,4 @@
-"""What is made of frames is byte for byte what `sms prepare` makes of the same table in a file."""
+"""Frames give the same bytes as `sms prepare` gives for the same table in a file."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ CAMPAIGNS = {
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 @pytest.mark.parametrize(("more", "texts"), CAMPAIGNS.values(), ids=CAMPAIGNS)
-def test_a_frame_gives_what_the_command_gives(
+def test_a_frame_gives_the_commands_bytes(
     campaign: Campaigns,
     people: pd.DataFrame,
     stopped: pd.DataFrame,
@@ -122,7 +122,7 @@ CASTS = {
 
 
 @pytest.mark.parametrize("casts", CASTS.values(), ids=CASTS)
-def test_any_dtype_gives_what_a_parquet_of_it_gives(
+def test_every_dtype_gives_the_bytes_of_its_parquet(
     campaign: Campaigns, stopped: pd.DataFrame, tmp_path: Path, casts: dict[str, object]
 ) -> None:
     folder = campaign(text=TYPED)
@@ -149,7 +149,7 @@ def test_any_dtype_gives_what_a_parquet_of_it_gives(
     ],
     ids=["shifted", "one label", "dates", "levels"],
 )
-def test_an_index_is_no_column_and_no_row_s_number(
+def test_an_index_is_neither_column_nor_row_number(
     campaign: Campaigns, people: pd.DataFrame, stopped: pd.DataFrame, index: pd.Index
 ) -> None:
     folder = campaign()
@@ -172,7 +172,7 @@ def test_an_index_with_a_name_is_a_column(
     assert made.summary["files"] == plain.summary["files"]
 
 
-def test_paths_are_taken_as_frames_are(
+def test_paths_are_accepted_like_frames(
     campaign: Campaigns, people: pd.DataFrame, stopped: pd.DataFrame, tmp_path: Path
 ) -> None:
     folder = campaign()
@@ -184,7 +184,7 @@ def test_paths_are_taken_as_frames_are(
     assert made.summary["files"] == product.prepare(folder, people, stopped, AT).summary["files"]
 
 
-def test_who_is_left_out_comes_in_the_order_of_the_rows(
+def test_excluded_rows_come_in_row_order(
     campaign: Campaigns, people: pd.DataFrame, stopped: pd.DataFrame
 ) -> None:
     made = product.prepare(campaign(), people, stopped, AT)

@@ -82,7 +82,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("recipients", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_understood_is_refused(
+def test_an_unusable_frame_is_refused(
     campaign: Campaigns, recipients: pd.DataFrame, sentence: str
 ) -> None:
     with pytest.raises(SourceError, match=f"(?s){sentence}"):
@@ -98,7 +98,7 @@ def test_what_is_not_understood_is_refused(
     ],
     ids=["NaN", "None", "nullable"],
 )
-def test_a_gap_beside_a_yes_is_a_gap(campaign: Campaigns, column: object) -> None:
+def test_a_gap_beside_booleans_stays_a_gap(campaign: Campaigns, column: object) -> None:
     folder = campaign(text="{{ first_name }}{{ ' VIP' if vip == true }}")
 
     made = sms.prepare(folder, changed(vip=column), None, AT)
@@ -134,7 +134,7 @@ def test_a_stop_list_has_the_columns_of_a_file(campaign: Campaigns, stop_list: o
     assert made.excluded[["key", "reason"]].values.tolist() == [["b", "opted_out"]]
 
 
-def test_a_second_telephone_of_a_stop_list_is_stopped_as_well(campaign: Campaigns) -> None:
+def test_other_phone_columns_are_stopped_too(campaign: Campaigns) -> None:
     stop_list = pd.DataFrame(
         {
             "msisdn": ["0639980109"],
@@ -179,7 +179,7 @@ def test_a_second_telephone_of_a_stop_list_is_stopped_as_well(campaign: Campaign
         ({"0639980102"}, SourceError, "stop_list is of the type set"),
     ],
 )
-def test_a_stop_list_that_is_not_understood_stops_everything(
+def test_an_unreadable_stop_list_stops_everything(
     campaign: Campaigns, stop_list: object, error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
@@ -198,19 +198,19 @@ def test_a_stop_list_that_is_not_understood_stops_everything(
         pd.Timestamp("2027-03-02 09:00", tz="UTC"),
     ],
 )
-def test_an_hour_is_one_of_paris_unless_it_says_otherwise(campaign: Campaigns, at: object) -> None:
+def test_an_hour_without_an_offset_is_paris_time(campaign: Campaigns, at: object) -> None:
     made = sms.prepare(campaign(), TWO, None, at)
 
     assert made.files["send_at"].tolist() == [pd.Timestamp("2027-03-02 10:00", tz="Europe/Paris")]
 
 
 @pytest.mark.parametrize("at", ["tomorrow", pd.NaT, date(2027, 3, 2), 20270302])
-def test_what_is_no_hour_is_refused(campaign: Campaigns, at: object) -> None:
+def test_an_invalid_hour_is_refused(campaign: Campaigns, at: object) -> None:
     with pytest.raises(ConfigurationError, match="is no date and hour"):
         sms.prepare(campaign(), TWO, None, at)
 
 
-def test_without_an_hour_the_campaign_s_own_comes_next(campaign: Campaigns) -> None:
+def test_without_an_hour_the_campaigns_next_hour_is_used(campaign: Campaigns) -> None:
     made = sms.prepare(campaign('send_at: "10:30"\n'), TWO)
 
     [hour] = made.files["send_at"]
@@ -218,7 +218,7 @@ def test_without_an_hour_the_campaign_s_own_comes_next(campaign: Campaigns) -> N
     assert hour > pd.Timestamp.now("UTC") - pd.Timedelta(minutes=1)
 
 
-def test_a_closed_hour_is_refused_where_the_campaign_says_so(campaign: Campaigns) -> None:
+def test_outside_window_fail_refuses_a_closed_hour(campaign: Campaigns) -> None:
     with pytest.raises(WindowClosed, match="Sunday"):
         sms.prepare(campaign("outside_window: fail\n"), TWO, None, "2027-03-07T10:00")
 

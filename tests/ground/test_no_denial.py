@@ -1,4 +1,4 @@
-"""No sentence denies a send but one that has asked the ledger at that moment."""
+"""Only sentences that have just asked the ledger say that nothing was sent."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ DENIES = re.compile(r"(?i)\bnothing (?:of its run )?(?:was|has been) sent")
 ASK = {"upload.py", "runs.py", "settlement.py"}
 
 
-def test_only_what_asks_the_ledger_says_that_nothing_was_sent() -> None:
+def test_only_modules_asking_the_ledger_deny_a_send() -> None:
     """Any task may be cleared after a file, or a proof, has left."""
     denying = {
         path.name

@@ -1,4 +1,4 @@
-"""The operator's file says every default, and a mistake in it is told with its line."""
+"""The operator's settings file lists every default, and its mistakes are reported with a line."""
 
 from datetime import time, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_the_projects_file_writes_out_every_setting_at_its_default():
+def test_the_projects_file_lists_every_setting_with_its_default():
     document = YAML().load(settings.DEFAULT_PATH.read_text())
 
     assert list(document) == list(Settings.model_fields)
@@ -34,9 +34,7 @@ def test_every_setting_is_explained_above_itself():
         assert above.startswith("# ") or key == "window_end", key
 
 
-def test_the_environment_names_another_file_and_what_it_leaves_out_keeps_its_default(
-    tmp_path, monkeypatch
-):
+def test_another_settings_file_keeps_the_defaults_it_omits(tmp_path, monkeypatch):
     path = written(tmp_path, 'window_end: "20:30"\nmax_delay: 1 hour\n')
     monkeypatch.setenv("SMS_SETTINGS", str(path))
 
@@ -83,7 +81,7 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("runs_folder: ''", "names no folder"),
     ],
 )
-def test_a_mistake_is_told_with_file_and_line(tmp_path, line, said):
+def test_a_mistake_is_reported_with_file_and_line(tmp_path, line, said):
     path = written(tmp_path, f"# settings\nunicode: false\n{line}\n")
 
     with pytest.raises(ConfigurationError) as caught:
@@ -93,14 +91,14 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path, line, said):
     assert said in str(caught.value)
 
 
-def test_a_named_file_that_is_not_there_is_an_error_and_not_the_defaults(tmp_path, monkeypatch):
+def test_a_missing_named_file_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("SMS_SETTINGS", str(tmp_path / "gone.yaml"))
 
     with pytest.raises(ConfigurationError, match="correct or unset SMS_SETTINGS"):
         load()
 
 
-def test_a_relative_folder_starts_at_the_project_and_a_url_stays(tmp_path):
+def test_a_relative_folder_starts_at_the_project(tmp_path):
     made = load(written(tmp_path, "runs_folder: my runs\narchive_folder: s3://bucket/sms/\n"))
 
     assert made.runs_folder == f"file://{settings.ROOT}/my runs"

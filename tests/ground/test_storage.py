@@ -1,4 +1,4 @@
-"""Files of ours are their owner's alone, and a disk that fails is told in a sentence."""
+"""Our files are readable only by their owner, and disk errors are one sentence."""
 
 import ast
 import errno
@@ -41,7 +41,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
         yield disk
 
 
-def test_files_and_folders_are_their_owners_alone(tmp_path: Path) -> None:
+def test_files_and_folders_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
 
     storage.make_folder(folder)
@@ -53,7 +53,7 @@ def test_files_and_folders_are_their_owners_alone(tmp_path: Path) -> None:
     assert storage.read_text(folder / "text") == "é"
 
 
-def test_a_file_that_others_could_read_is_taken_from_them(tmp_path: Path) -> None:
+def test_a_world_readable_file_becomes_private_before_writing(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.touch()
     there.chmod(0o666)
@@ -65,7 +65,7 @@ def test_a_file_that_others_could_read_is_taken_from_them(tmp_path: Path) -> Non
     assert mode(there) == 0o600
 
 
-def test_a_folder_that_somebody_made_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o2770)
@@ -76,7 +76,7 @@ def test_a_folder_that_somebody_made_keeps_its_mode(tmp_path: Path) -> None:
     assert mode(shared / "ours") & 0o777 == 0o700
 
 
-def test_a_disk_without_modes_is_written_all_the_same(
+def test_a_disk_without_modes_is_still_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(file: int, mode: int) -> None:
@@ -91,7 +91,7 @@ def test_a_disk_without_modes_is_written_all_the_same(
     assert storage.read_text(tmp_path / "there") == "x"
 
 
-def test_an_object_store_has_no_modes_and_the_same_verbs() -> None:
+def test_an_object_store_supports_the_same_functions() -> None:
     folder = UPath("memory://bucket/runs/one")
 
     storage.make_folder(folder)
@@ -103,7 +103,7 @@ def test_an_object_store_has_no_modes_and_the_same_verbs() -> None:
     assert not storage.exists(folder / "half")
 
 
-def test_whatever_the_library_of_a_store_raises_is_told_without_its_words() -> None:
+def test_a_stores_library_error_is_reported_without_its_message() -> None:
     class ClientError(Exception):
         pass
 
@@ -151,7 +151,7 @@ def test_a_failure_says_what_where_and_what_to_do(number: int, retried: bool) ->
     assert (type(copy), str(copy), copy.retryable) == (type(failed), str(failed), retried)
 
 
-def test_a_full_disk_leaves_no_half_of_a_file(disk: Disk) -> None:
+def test_a_full_disk_leaves_no_partial_file(disk: Disk) -> None:
     disk.fill(but=2)
 
     for name, write in (
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(disk: Disk) -> None:
     storage.write_text(disk.folder / "text", "x" * 100_000)
 
 
-def test_a_full_archive_keeps_no_half_of_a_report(disk: Disk) -> None:
+def test_a_full_archive_keeps_no_partial_report(disk: Disk) -> None:
     name = f"{ReportKind.STOP}-12345-20270302-1000-spring.csv"
     report = io.BytesIO(b"+33639980001;STOP\r\n" * 1000)
     when = datetime(2027, 3, 2, 9, 0, tzinfo=UTC)
@@ -183,7 +183,7 @@ def test_a_full_archive_keeps_no_half_of_a_report(disk: Disk) -> None:
     assert (disk.folder / kept.place).read_bytes() == report.getvalue()
 
 
-def test_a_folder_for_temporary_files_that_fails_is_told(
+def test_a_failing_temporary_folder_is_reported(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(disk.folder / "gone"))
@@ -203,7 +203,7 @@ def spill() -> None:
         copy.write(bytes(100_000))
 
 
-def test_a_file_that_may_not_be_opened_stays_as_it_is(
+def test_a_file_that_cannot_be_opened_stays_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "whole").write_text("whole")

@@ -1,4 +1,4 @@
-"""Counts and durations read as a person writes them."""
+"""Counts and durations in plain words."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a person sees: the run's graph and the trigger form, in a real browser."""
+"""The run's graph, the trigger form and the approval, in a real browser."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def node(page: Page, task: str) -> Locator:
     return page.locator(".react-flow__node").get_by_text(named).first
 
 
-def test_the_graph_of_a_run_tells_its_story(world: World) -> None:
+def test_the_graph_of_a_run_shows_its_tasks(world: World) -> None:
     run = world.finished(world.trigger("graph", dry_run=True))
 
     with browser(world) as page:
@@ -60,7 +60,7 @@ def test_the_graph_of_a_run_tells_its_story(world: World) -> None:
     assert len(places) == len(PREPARING)
 
 
-def test_the_form_takes_an_hour_of_paris_from_wherever_it_is_filled_in(world: World) -> None:
+def test_the_form_takes_paris_time_from_any_time_zone(world: World) -> None:
     with browser(world) as page:
         page.goto("/dags/send__formal")
         page.get_by_role("button", name="Trigger").first.click()
@@ -82,7 +82,7 @@ def test_the_form_takes_an_hour_of_paris_from_wherever_it_is_filled_in(world: Wo
     assert [stem.split("-")[2:4] for stem in world.stems(run)] == [["20271224", "1845"]]
 
 
-def test_a_person_reads_the_review_and_says_yes(world: World) -> None:
+def test_an_operator_reads_the_review_and_approves(world: World) -> None:
     run = world.trigger("browser_asks")
     world.question(run)
 

@@ -1,4 +1,4 @@
-"""Journeys share one clock: nobody's hour is passed over, and nobody waits for a day alone."""
+"""Journeys share one clock: no awaited hour is skipped, and no journey waits alone."""
 
 import threading
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def play(journeys: dict[str, Callable[[Timekeeper], None]], *, places: int = 2) 
     return hand.moves[1:]
 
 
-def test_the_clock_jumps_to_each_hour_that_is_waited_for_and_once_for_all_who_do() -> None:
+def test_the_clock_jumps_once_to_each_awaited_hour() -> None:
     moves = play(
         {
             "a": lambda time: [time.until(START + hours * HOUR) for hours in (1, 3)],
@@ -65,7 +65,7 @@ def test_no_time_passes_while_a_journey_is_at_work() -> None:
     assert seen == [START, START + HOUR]
 
 
-def test_no_more_are_at_work_than_there_are_places() -> None:
+def test_at_most_the_number_of_places_work_at_once() -> None:
     most: list[int] = []
 
     def journey(time: Timekeeper) -> None:
@@ -79,7 +79,7 @@ def test_no_more_are_at_work_than_there_are_places() -> None:
     assert 1 <= max(most) <= 3
 
 
-def test_who_is_alone_has_no_one_beside_and_no_time_passes() -> None:
+def test_an_exclusive_journey_runs_alone_without_time_passing() -> None:
     seen: list[tuple[int, datetime]] = []
 
     def alone(time: Timekeeper) -> None:
@@ -96,7 +96,7 @@ def test_who_is_alone_has_no_one_beside_and_no_time_passes() -> None:
     assert moves == [START + HOUR]
 
 
-def test_a_journey_that_fails_says_so_and_holds_up_nobody() -> None:
+def test_a_failing_journey_is_reported_and_blocks_no_other() -> None:
     hand = Hand()
     timekeeper = Timekeeper(hand.now, hand.moves.append, places=2)
 
@@ -113,7 +113,7 @@ def test_a_journey_that_fails_says_so_and_holds_up_nobody() -> None:
     assert hand.now() == START + HOUR
 
 
-def test_a_wait_has_a_limit_and_tells_who_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_times_out_naming_the_working_journeys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ensemble, "PATIENCE", 0.1)
     over = threading.Event()
     timekeeper = Timekeeper(Hand().now, Hand().moves.append, places=2)

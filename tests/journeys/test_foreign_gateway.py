@@ -17,7 +17,7 @@ sender: JOURNEY
 """
 
 
-def test_a_campaign_travels_through_a_plain_openssh(openssh: OpenSsh, tmp_path: Path) -> None:
+def test_a_campaign_is_sent_through_a_plain_openssh(openssh: OpenSsh, tmp_path: Path) -> None:
     campaigns = tmp_path / "campaigns"
     campaigns.mkdir()
     write_campaign(campaigns / "parcel", YAML, PEOPLE % (1, 3), TEXT)

@@ -1,4 +1,4 @@
-"""Campaigns on their whole way, through a real scheduler, triggerer, gateway and PostgreSQL."""
+"""Whole campaigns through a real scheduler, triggerer, gateway and PostgreSQL."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.journeys.conftest import FIRST, NUMBER, STORY, World, people
 pytestmark = pytest.mark.journey
 
 
-def test_a_campaign_comes_home_with_its_books_balanced(world: World) -> None:
+def test_a_campaign_is_sent_reported_and_balanced(world: World) -> None:
     run = world.succeeded(world.trigger("plain"))
 
     assert all(world.states(run)[task] == {"success"} for task in STORY)
@@ -53,7 +53,7 @@ def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
     assert booked.count(f"ack__{stem}") == 1
 
 
-def test_a_run_that_is_cleared_while_it_sends_sends_once(world: World) -> None:
+def test_a_run_cleared_while_sending_sends_once(world: World) -> None:
     world.turn("cleared", latency=0.3, lock_seconds=2)  # so that it is at work when it is cleared
     run = world.trigger("cleared")
     world.wait_until(lambda: bool(world.stems(run)), "its name")
@@ -73,7 +73,7 @@ def test_a_run_that_is_cleared_while_it_sends_sends_once(world: World) -> None:
     world.wait_until_sent(stem, 3)
 
 
-def test_a_campaign_that_is_triggered_twice_at_once_is_sent_once(world: World) -> None:
+def test_a_campaign_triggered_twice_at_once_is_sent_once(world: World) -> None:
     runs = [world.trigger("twice"), world.trigger("twice")]
 
     ended = [world.finished(run) for run in runs]
@@ -96,7 +96,7 @@ def test_a_backfill_over_old_days_is_refused(world: World) -> None:
     assert world.stack.airflow.runs("send__daily") == []
 
 
-def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: World) -> None:
+def test_a_rejected_file_fails_by_name_without_retry(world: World) -> None:
     world.turn("refused", reject=True)
     run = world.finished(world.trigger("refused"))
 
@@ -111,7 +111,7 @@ def test_a_rejected_file_fails_at_once_by_name_and_is_never_tried_again(world: W
     assert world.journal("sent", stem=stem) == []
 
 
-def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
+def test_a_late_report_is_awaited(world: World) -> None:
     world.turn("late", ack_late_hours=9)
     run = world.succeeded(world.trigger("late"))
     [stem] = world.stems(run)
@@ -123,7 +123,7 @@ def test_a_report_that_comes_late_is_waited_for(world: World) -> None:
     assert world.stack.ledger.submissions.reconcile(stem).balanced
 
 
-def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World) -> None:
+def test_a_large_audience_is_sent_once_in_parts(world: World) -> None:
     run = world.succeeded(world.trigger("in_parts"))
 
     stems = world.stems(run)
@@ -138,7 +138,7 @@ def test_a_large_audience_travels_in_parts_that_hold_everybody_once(world: World
         assert world.collected(stem).state == "success"
 
 
-def test_a_rejected_part_holds_what_follows_and_what_went_before_is_collected(
+def test_a_rejected_part_holds_only_the_parts_after_it(
     world: World,
 ) -> None:
     world.turn("held", lock_seconds=2)
@@ -160,7 +160,7 @@ def test_a_rejected_part_holds_what_follows_and_what_went_before_is_collected(
     assert world.collected(stems[0]).state == "success"
 
 
-def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> None:
+def test_the_kill_switch_stops_every_rename_until_removed(world: World) -> None:
     with world.alone():
         world.stack.airflow.set_variable("sms_halt", "somebody pulled it")
         try:
@@ -180,7 +180,7 @@ def test_the_kill_switch_stops_every_rename_until_it_is_gone(world: World) -> No
     assert world.collected(stem).state == "success"
 
 
-def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: World) -> None:
+def test_a_run_marked_failed_before_its_upload_sends_nothing(world: World) -> None:
     run = world.trigger("marked", send_at=(world.stack.now() + timedelta(days=9)).isoformat())
     world.wait_until(lambda: world.states(run)["await_hour"] == {"deferred"}, "the wait")
 
@@ -197,7 +197,7 @@ def test_a_run_that_is_marked_as_failed_before_its_upload_sends_nothing(world: W
     assert world.uploads(stem) == []
 
 
-def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) -> None:
+def test_a_campaign_with_approval_is_sent_only_when_approved(world: World) -> None:
     asking = {who: world.trigger(f"{who}_asks") for who in ("yes", "no")}
     questions = {who: world.question(run) for who, run in asking.items()}
     for who, option in (("yes", 0), ("no", 1)):
@@ -218,7 +218,7 @@ def test_a_campaign_that_asks_a_person_sends_by_their_yes_alone(world: World) ->
     require_called_off(world, refused)
 
 
-def test_a_question_that_nobody_answers_is_a_no(world: World) -> None:
+def test_an_unanswered_approval_request_is_a_refusal(world: World) -> None:
     run = world.trigger("silence_asks")
     world.question(run)
     world.let_time_run_out(run)
@@ -236,7 +236,7 @@ def require_called_off(world: World, run: Run) -> None:
     assert world.uploads(stem) == []
 
 
-def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) -> None:
+def test_a_lost_file_is_resent_under_another_name(world: World) -> None:
     stem = world.unknown("resent")
 
     settled = world.succeeded(
@@ -259,7 +259,7 @@ def test_a_file_that_never_arrived_is_sent_again_under_a_new_name(world: World) 
     assert "not unknown: nothing to settle" in world.log(twice, "settle")
 
 
-def test_who_answers_stop_is_left_out_by_the_next_run(world: World) -> None:
+def test_a_stop_reply_excludes_its_sender_from_later_runs(world: World) -> None:
     world.turn("answers", stop=0.5)
     first = world.succeeded(world.trigger("answers"))
     [stem] = world.stems(first)
@@ -292,7 +292,7 @@ def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
     assert world.stack.ledger.submissions.get(stem).messages == 20
 
 
-def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World) -> None:
+def test_bad_input_fails_with_a_sentence_and_sends_nothing(world: World) -> None:
     told = {
         "column": ("screen", "uses {{ surname }}, but the query of"),
         "too_many": ("review", "3 recipients are more than max_recipients, 2"),
@@ -310,7 +310,7 @@ def test_bad_input_ends_its_task_with_a_sentence_and_sends_nothing(world: World)
         assert world.uploads_of(name) == []
 
 
-def test_an_hour_that_is_no_hour_is_refused_with_an_example(world: World) -> None:
+def test_an_invalid_hour_is_refused_with_an_example(world: World) -> None:
     run = world.finished(world.trigger("someday", send_at="next week"))
 
     world.failed_for_good(run, "plan", "write a date and an hour such as")
@@ -323,7 +323,7 @@ def test_a_misspelt_parameter_sends_nothing(world: World) -> None:
     world.failed_for_good(run, "plan", misspelt)
 
 
-def test_a_broken_folder_is_told_with_its_line_and_hides_no_other(world: World) -> None:
+def test_a_broken_folder_is_reported_and_hides_no_other(world: World) -> None:
     [error] = world.stack.airflow.import_errors()
 
     assert re.search(r"broken/campaign\.yaml, line 4: sender: 'Spring Sale!' is no sender", error)

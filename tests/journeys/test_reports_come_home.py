@@ -1,4 +1,4 @@
-"""Reports of a gateway at its worst, and what the operator hears of it."""
+"""Reports of a gateway at its worst, and the notices that the operator gets."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ WORST = {
 }
 
 
-def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: World) -> None:
+def test_growing_torn_repeated_and_renamed_reports_are_collected_once(world: World) -> None:
     world.turn("messy", **WORST)
     run = world.succeeded(world.trigger("messy"))
     [stem] = world.stems(run)
@@ -58,7 +58,7 @@ def test_reports_that_grow_tear_repeat_and_change_names_come_home_once(world: Wo
     assert "the mail server is on fire" in world.log(run, "submit")
 
 
-def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
+def test_an_exhausted_balance_is_reported_and_shown(world: World) -> None:
     world.turn("balance", balance=6)
     run = world.succeeded(world.trigger("balance"))
     [stem] = world.stems(run)
@@ -74,7 +74,7 @@ def test_a_balance_that_runs_out_is_said_and_shown(world: World) -> None:
     assert tuple(shown) == (10, 4, True)
 
 
-def test_a_report_that_does_not_come_is_an_alarm_with_its_numbers(world: World) -> None:
+def test_an_overdue_report_is_an_alarm_with_its_numbers(world: World) -> None:
     world.turn("unreported", ack_late_hours=24 * 4)
     run = world.succeeded(world.trigger("unreported"))
     [stem] = world.stems(run)

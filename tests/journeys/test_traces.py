@@ -1,4 +1,4 @@
-"""What all journeys leave in Airflow, once they have ended."""
+"""What the journeys leave in Airflow's database and logs."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def test_airflow_never_saw_a_number_or_a_text(world: World) -> None:
         assert "Bonjour Léa" not in place
 
 
-def test_a_task_is_tried_again_only_for_what_may_pass(
+def test_a_task_is_retried_only_after_a_transient_error(
     world: World, tell: Callable[[str], None]
 ) -> None:
     assert world.ensemble

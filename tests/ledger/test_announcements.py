@@ -1,4 +1,4 @@
-"""News for other programs: told once, whichever try had brought it."""
+"""Announcements for other programs: each piece of news once, whichever try entered it."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ def opt_outs(*numbers: int) -> pa.Table:
     )
 
 
-def test_opt_outs_are_told_once_whichever_try_had_entered_them(office):
+def test_opt_outs_are_announced_once_over_all_tries(office):
     assert office.ledger.stop_list.announce() == 0
     office.ledger.stop_list.add(opt_outs(1, 2), source="stop_report")
     office.ledger.stop_list.import_list(opt_outs(2, 3), named="crm", file="crm.csv")
@@ -33,7 +33,7 @@ def test_opt_outs_are_told_once_whichever_try_had_entered_them(office):
     assert office.ledger.stop_list.require_safe() == 4
 
 
-def test_a_stop_list_that_shrank_is_still_noticed_after_an_announcement(office):
+def test_a_shrunken_stop_list_is_noticed_after_an_announcement(office):
     office.ledger.stop_list.add(opt_outs(1, 2), source="stop_report")
     office.ledger.stop_list.announce()
 
@@ -43,7 +43,7 @@ def test_a_stop_list_that_shrank_is_still_noticed_after_an_announcement(office):
 
 
 @pytest.mark.parametrize(("kind", "told"), [("ACK", True), ("STOP", False)])
-def test_a_delivery_report_is_told_when_it_came_and_when_it_changed(office, kind, told):
+def test_a_new_or_changed_delivery_report_is_announced_once(office, kind, told):
     sent = office.submitted()
     other = office.submitted()
 

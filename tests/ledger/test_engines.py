@@ -1,4 +1,4 @@
-"""The ledger's engines: a connection is kept between transactions, and proven before each."""
+"""The ledger's engines: connections are reused between transactions and checked before each."""
 
 import subprocess
 import sys
@@ -56,9 +56,7 @@ def statements(kept: Ledger) -> list[str]:
     return sent
 
 
-def test_transactions_one_after_the_other_share_a_connection(
-    kept: Ledger, connections: list[Any]
-) -> None:
+def test_consecutive_transactions_share_a_connection(kept: Ledger, connections: list[Any]) -> None:
     for _ in range(3):
         kept.stop_list.size()
         kept.runs.recent(since=kept.now(), most=1)
@@ -100,7 +98,7 @@ def test_an_old_connection_is_replaced_before_use(
     ledger.engine.dispose()
 
 
-def test_a_connection_on_which_a_statement_failed_is_not_used_again(
+def test_a_connection_with_a_failed_statement_is_not_reused(
     kept: Ledger, connections: list[Any]
 ) -> None:
     with pytest.raises(LedgerError), kept._database.transaction() as tx:
@@ -110,7 +108,7 @@ def test_a_connection_on_which_a_statement_failed_is_not_used_again(
     assert len(connections) == 2
 
 
-def test_a_transaction_inside_another_one_does_not_wait_for_its_connection(kept: Ledger) -> None:
+def test_a_nested_transaction_does_not_wait_for_its_connection(kept: Ledger) -> None:
     with kept._database.transaction(), kept._database.snapshot():
         assert kept.stop_list.size() == 0
 
@@ -123,7 +121,7 @@ def test_a_forked_process_opens_a_connection_of_its_own(ledger_url: str) -> None
     assert (done.stdout.split(), done.stderr) == (["child", "True", "parent", "True"], "")
 
 
-def test_a_schema_that_was_current_a_moment_ago_is_not_asked_for_again(
+def test_a_schema_recently_current_is_not_checked_again(
     kept: Ledger, statements: list[str]
 ) -> None:
     kept.require_current(trusted_for=60)
@@ -135,7 +133,7 @@ def test_a_schema_that_was_current_a_moment_ago_is_not_asked_for_again(
     assert len(statements) > asked
 
 
-def test_a_schema_that_is_not_current_is_asked_for_each_time(kept: Ledger) -> None:
+def test_an_outdated_schema_is_checked_every_time(kept: Ledger) -> None:
     with kept.engine.begin() as db:
         db.execute(text("UPDATE sms.alembic_version SET version_num = '0'"))
 

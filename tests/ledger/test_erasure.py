@@ -1,4 +1,4 @@
-"""Rows about people go, what they counted for stays, and nobody comes back by a second reading."""
+"""Erased personal data stays erased when a report is loaded again, and counts stay true."""
 
 from datetime import timedelta
 
@@ -105,7 +105,7 @@ def receipts_of(office, person: int) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("portion", [1, 2, 100])
-def test_a_run_s_numbers_stay_true_in_every_moment_while_its_rows_expire(office, one, portion):
+def test_a_runs_counts_stay_true_while_rows_expire(office, one, portion):
     closed(office, one)
     counts, view, late = (
         office.ledger.submissions.reconcile(one.stem),
@@ -141,7 +141,7 @@ def test_nothing_of_an_open_file_expires(office, one):
     assert office.ledger.people.expired(one.send_at) == []
 
 
-def test_a_report_that_is_loaded_again_brings_nobody_back(office, one):
+def test_reloading_a_report_does_not_restore_expired_rows(office, one):
     closed(office, one)
     counts, view = office.ledger.submissions.reconcile(one.stem), told(office)
     while any(office.ledger.people.expire(one.stem, most=100).values()):
@@ -154,7 +154,7 @@ def test_a_report_that_is_loaded_again_brings_nobody_back(office, one):
     assert told(office) == view
 
 
-def test_somebody_is_forgotten_and_their_no_is_not(office, one):
+def test_a_forgotten_recipients_opt_out_stays(office, one):
     closed(office, one)
     counts, view = office.ledger.submissions.reconcile(one.stem), told(office)
     variants = compared(office)
@@ -175,7 +175,7 @@ def test_somebody_is_forgotten_and_their_no_is_not(office, one):
     assert compared(office) == variants
 
 
-def test_what_is_left_of_them_is_an_event_without_their_number(office, one):
+def test_a_forgotten_number_leaves_an_event_without_it(office, one):
     closed(office, one)
     office.ledger.people.forget(FIRST + 10)
 
@@ -189,7 +189,7 @@ def test_what_is_left_of_them_is_an_event_without_their_number(office, one):
     assert len(office.table("SELECT FROM sms.event WHERE detail ? 'forgotten'")) == 1
 
 
-def test_who_is_forgotten_does_not_come_back_with_a_second_loading(office, one):
+def test_reloading_a_report_does_not_restore_forgotten_recipients(office, one):
     closed(office, one)
     counts = office.ledger.submissions.reconcile(one.stem)
     office.ledger.people.forget(FIRST + 10)
@@ -205,9 +205,7 @@ def test_who_is_forgotten_does_not_come_back_with_a_second_loading(office, one):
 ANSWERS = "SELECT sum(stop_rows), sum(reply_rows), sum(people) FROM sms.answer_count"
 
 
-def test_a_file_of_replies_that_is_loaded_again_brings_nobody_back_and_counts_nobody_twice(
-    office, one
-):
+def test_reloading_replies_neither_restores_nor_recounts_anyone(office, one):
     closed(office, one)
     view, counted = told(office), office.table(ANSWERS)
     office.ledger.people.forget(FIRST + 10)
@@ -219,7 +217,7 @@ def test_a_file_of_replies_that_is_loaded_again_brings_nobody_back_and_counts_no
     assert (told(office), office.table(ANSWERS)) == (view, counted)
 
 
-def test_a_new_reply_of_somebody_else_of_that_file_is_kept(office, one):
+def test_another_recipients_new_reply_in_the_file_is_kept(office, one):
     closed(office, one)
     office.ledger.people.forget(FIRST + 10)
 
@@ -229,7 +227,7 @@ def test_a_new_reply_of_somebody_else_of_that_file_is_kept(office, one):
     assert office.table(ANSWERS) == [(3, 1, 3)]
 
 
-def test_expired_replies_do_not_come_back_when_they_are_loaded_again(office, one):
+def test_reloading_does_not_restore_expired_replies(office, one):
     closed(office, one)
     view, counted = told(office), office.table(ANSWERS)
     while any(office.ledger.people.expire(one.stem, most=1).values()):
@@ -241,7 +239,7 @@ def test_expired_replies_do_not_come_back_when_they_are_loaded_again(office, one
     assert (told(office), office.table(ANSWERS)) == (view, counted)
 
 
-def test_a_first_report_after_somebody_was_forgotten_counts_everybody_else(office, make_messages):
+def test_a_first_report_after_a_forgetting_counts_all_others(office, make_messages):
     made = office.submitted(make_messages(5, start=10))
     office.ledger.submissions.move(made.stem, to=State.ACCEPTED)
     office.ledger.submissions.move(made.stem, to=State.CLOSED)
@@ -256,7 +254,7 @@ def test_a_first_report_after_somebody_was_forgotten_counts_everybody_else(offic
 
 
 @pytest.mark.parametrize("person", [10, 99], ids=["a recipient", "a stranger in its report"])
-def test_nobody_is_forgotten_while_the_provider_may_still_report(office, one, person):
+def test_no_recipient_is_forgotten_while_reports_are_expected(office, one, person):
     before = people(office)
 
     with pytest.raises(LedgerError, match="nothing was erased") as refused:
@@ -267,7 +265,7 @@ def test_nobody_is_forgotten_while_the_provider_may_still_report(office, one, pe
     assert people(office) == before
 
 
-def test_a_reply_to_no_file_of_ours_expires_and_is_forgotten(office):
+def test_a_reply_to_an_unknown_file_expires(office):
     replies(office, "SEND-12345-20260701-1000-unknown", "SMSMO", 20, 21)
 
     assert office.ledger.people.forget(FIRST + 20).replies == 1
@@ -278,7 +276,7 @@ def test_a_reply_to_no_file_of_ours_expires_and_is_forgotten(office):
     assert people(office)["reply"] == 0
 
 
-def test_the_stop_list_loses_its_words_and_keeps_its_numbers(office):
+def test_the_stop_lists_texts_expire_and_its_numbers_stay(office):
     for person in range(3):
         opt_out(office, person)
     later = office.hand() + timedelta(days=1)
@@ -289,7 +287,7 @@ def test_the_stop_list_loses_its_words_and_keeps_its_numbers(office):
     assert office.table("SELECT DISTINCT message FROM sms.opt_out") == [(None,)]
 
 
-def test_the_trace_of_a_removal_loses_its_words_and_nothing_else(office):
+def test_a_removals_text_expires_and_its_record_stays(office):
     for person in range(3):
         opt_out(office, person)
         office.ledger.stop_list.remove(FIRST + person, reason="asked by post")

@@ -1,4 +1,4 @@
-"""Old numbers of the stop list as keyed hashes: found, removed and heard again, and never read."""
+"""Old numbers of the stop list as keyed hashes: found and removable, but unreadable."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +81,7 @@ def plain(office) -> dict[str, list[int]]:
     }
 
 
-def test_who_is_hashed_is_found_by_the_key_and_read_by_nobody(desk):
+def test_a_hashed_number_is_found_by_key_but_unreadable(desk):
     hear(desk, 1, 2)
     desk.ledger.stop_list.import_list(listed((2, None), (3, JULY)), named="crm", file="crm.csv")
     desk.ledger.stop_list.remove(FIRST + 3, reason="asked for messages again")
@@ -99,7 +99,7 @@ def test_who_is_hashed_is_found_by_the_key_and_read_by_nobody(desk):
     assert desk.table("SELECT detail FROM sms.event WHERE detail ? 'hashed'") == [({"hashed": 3},)]
 
 
-def test_only_who_was_not_heard_of_for_so_long_is_hashed(desk):
+def test_only_numbers_inactive_for_long_enough_are_hashed(desk):
     hear(desk, 1, 2, 3, 5)
     desk.ledger.stop_list.remove(FIRST + 3, reason="asked for messages again")
     desk.ledger.stop_list.remove(FIRST + 5, reason="asked for messages again")
@@ -117,7 +117,7 @@ def test_only_who_was_not_heard_of_for_so_long_is_hashed(desk):
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_portions_end_and_leave_nobody_out(desk, most):
+def test_hashing_in_portions_ends_and_omits_no_number(desk, most):
     hear(desk, 1, 2, 3, 4, 5)
     desk.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
     desk.hand.advance(YEARS)
@@ -134,7 +134,7 @@ def test_portions_end_and_leave_nobody_out(desk, most):
     assert plain(desk) == {"opt_out": [3], "imported": [3], "removal": []}
 
 
-def test_what_was_hashed_is_not_hashed_again(desk):
+def test_a_hash_is_not_hashed_again(desk):
     hear(desk, 1)
     assert hash_all(desk) == 1
     before = desk.table("SELECT * FROM sms.opt_out")
@@ -145,7 +145,7 @@ def test_what_was_hashed_is_not_hashed_again(desk):
     assert found(desk.ledger, 1) == [1]
 
 
-def test_a_stop_that_is_read_again_or_anew_stays_with_its_hash(desk):
+def test_a_repeated_or_new_stop_keeps_its_hash(desk):
     hear(desk, 1)
     hash_all(desk)
 
@@ -157,7 +157,7 @@ def test_a_stop_that_is_read_again_or_anew_stays_with_its_hash(desk):
     assert found(desk.ledger, 1, 2) == [1, 2]
 
 
-def test_an_earlier_moment_reaches_the_hash(desk):
+def test_an_earlier_opt_out_time_updates_the_hash(desk):
     hear(desk, 1)
     hash_all(desk)
 
@@ -168,7 +168,7 @@ def test_an_earlier_moment_reaches_the_hash(desk):
     assert plain(desk) == {table: [] for table in TABLES}
 
 
-def test_a_list_that_is_imported_every_day_finds_its_people_hashed(desk):
+def test_a_daily_import_finds_its_hashed_numbers(desk):
     daily = listed(*((number, JULY) for number in range(50)), (50, None))
     desk.ledger.stop_list.import_list(daily, named="crm", file="crm.csv")
     assert hash_all(desk) == 51
@@ -180,7 +180,7 @@ def test_a_list_that_is_imported_every_day_finds_its_people_hashed(desk):
     assert plain(desk) == {table: [] for table in TABLES}
 
 
-def test_who_is_hashed_can_be_shown_and_removed_and_says_stop_again(desk):
+def test_a_hashed_number_can_be_shown_removed_and_restored(desk):
     hear(desk, 1, 2)
     desk.ledger.stop_list.import_list(listed((1, None)), named="crm", file="crm.csv")
     hash_all(desk)
@@ -202,7 +202,7 @@ def test_who_is_hashed_can_be_shown_and_removed_and_says_stop_again(desk):
         desk.ledger.stop_list.remove(FIRST + 9, reason="a slip")
 
 
-def test_what_was_known_at_a_removal_is_known_after_it_was_hashed(desk):
+def test_hashing_keeps_what_was_known_at_a_removal(desk):
     hear(desk, 1)
     desk.ledger.stop_list.import_list(listed((2, JULY)), named="crm", file="crm.csv")
     for number in (1, 2):
@@ -217,7 +217,7 @@ def test_what_was_known_at_a_removal_is_known_after_it_was_hashed(desk):
     assert desk.ledger.stop_list.require_safe() == 0
 
 
-def test_nobody_is_hashed_whose_number_is_told_elsewhere(desk, make_messages):
+def test_a_number_readable_elsewhere_is_not_hashed(desk, make_messages):
     """An open file of so long ago still counts who said STOP before its hour."""
     one = desk.submitted(make_messages(2))
     desk.hand.advance(timedelta(minutes=1))
@@ -232,7 +232,7 @@ def test_nobody_is_hashed_whose_number_is_told_elsewhere(desk, make_messages):
     assert desk.ledger.submissions.late_stops(one.stem) == 1
 
 
-def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
+def test_a_forgotten_number_is_hashed_at_once(desk):
     hear(desk, 1, 2)
     desk.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
 
@@ -252,7 +252,7 @@ def test_a_person_who_is_forgotten_is_hashed_at_once(desk):
     assert events == [(2,)]  # 1 and 2, to be forgotten again after a restored backup
 
 
-def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):
+def test_forgetting_a_hashed_number_deletes_its_texts(desk):
     hear(desk, 1, 2)
     hash_all(desk)
     hear(desk, 1, 2, hour="0905")  # an earlier no, whose words replace those of the later one
@@ -265,7 +265,7 @@ def test_the_words_of_a_person_who_is_hashed_are_forgotten_too(desk):
     assert told == [(None,), (None,)]
 
 
-def test_a_key_is_put_to_use_by_housekeeping_alone(desk, keyed):
+def test_only_housekeeping_puts_a_key_to_use(desk, keyed):
     """A shell with another key must not make that one the key for ever."""
     hear(desk, 1)
 
@@ -297,7 +297,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_without_the_very_key_nothing_is_done(desk, keyed, call):
+def test_nothing_is_done_without_the_right_key(desk, keyed, call):
     hear(desk, 1)
     hash_all(desk)
     hear(desk, 2)
@@ -311,7 +311,7 @@ def test_without_the_very_key_nothing_is_done(desk, keyed, call):
     assert [desk.table(f"SELECT * FROM sms.{table}") for table in TABLES] == before
 
 
-def test_hashes_of_which_nobody_knows_the_key_stop_everything(desk):
+def test_hashes_without_a_known_key_stop_everything(desk):
     hear(desk, 1)
     hash_all(desk)
     with desk.ledger.engine.begin() as db:  # the list was restored, and nothing else
@@ -323,7 +323,7 @@ def test_hashes_of_which_nobody_knows_the_key_stop_everything(desk):
             call(desk.ledger)
 
 
-def test_while_nothing_is_hashed_no_key_is_asked_for(office):
+def test_no_key_is_needed_before_the_first_hash(office):
     hear(office, 1)
     office.ledger.stop_list.import_list(listed((2, JULY)), named="crm", file="crm.csv")
     office.ledger.stop_list.remove(FIRST + 2, reason="asked for messages again")
@@ -335,7 +335,7 @@ def test_while_nothing_is_hashed_no_key_is_asked_for(office):
         office.ledger.stop_list.hash_old(JULY, after=0, most=9)
 
 
-def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, keyed, monkeypatch):
+def test_a_number_hashed_during_the_first_lookup_is_found(desk, keyed, monkeypatch):
     hear(desk, 1)
     pass_by(desk, YEARS + DAY)
     asking = keyed()
@@ -357,7 +357,7 @@ def test_who_is_hashed_while_the_first_question_is_on_its_way_is_found(desk, key
     assert answers[0] is None
 
 
-def test_hashing_and_hearing_at_once_leave_each_person_one_name(desk, keyed):
+def test_concurrent_hashing_and_loading_keep_one_row_per_number(desk, keyed):
     numbers = range(300)
     hear(desk, *numbers)
     pass_by(desk, YEARS + DAY)
@@ -399,7 +399,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, keyed, change):
+def test_a_load_during_hashing_waits_and_adds_no_duplicate(desk, keyed, change):
     hear(desk, 1)
     desk.ledger.stop_list.hash_old(JULY, after=0, most=9)
     pass_by(desk, YEARS + DAY)
@@ -422,7 +422,7 @@ def test_whoever_is_heard_while_they_are_hashed_waits_and_keeps_one_name(desk, k
     assert desk.ledger.stop_list.size() == 1 == desk.ledger.stop_list.count_hashed()
 
 
-def test_a_number_beside_its_own_hash_stays_and_stops_nothing(desk):
+def test_a_number_beside_its_own_hash_blocks_nothing(desk):
     hear(desk, 1, 2)
     hash_all(desk)
     with desk.ledger.engine.begin() as db:  # a row of a restored backup
@@ -443,7 +443,7 @@ def test_a_number_beside_its_own_hash_stays_and_stops_nothing(desk):
     assert found(desk.ledger, 1, 2) == [2]
 
 
-def test_an_import_after_a_half_restored_list_breaks_no_hashing(desk):
+def test_an_import_after_a_partial_restore_allows_hashing(desk):
     daily = listed((1, JULY))
     desk.ledger.stop_list.import_list(daily, named="crm", file="crm.csv")
     kept = desk.table("SELECT msisdn, opted_out_at, recorded_at FROM sms.opt_out")
@@ -463,7 +463,7 @@ def test_an_import_after_a_half_restored_list_breaks_no_hashing(desk):
     assert found(desk.ledger, 1) == [1]
 
 
-def test_what_is_heard_while_the_list_is_trusted_is_no_loss(desk, monkeypatch):
+def test_an_opt_out_during_the_check_is_no_loss(desk, monkeypatch):
     hear(desk, 1)
     known = hashed_numbers.key_in_use
 
@@ -478,7 +478,7 @@ def test_what_is_heard_while_the_list_is_trusted_is_no_loss(desk, monkeypatch):
     assert desk.ledger.stop_list.require_safe() == 2
 
 
-def test_the_statistics_tell_no_number_that_was_hashed(desk):
+def test_database_statistics_hold_no_hashed_number(desk):
     hear(desk, *range(200))
     desk.ledger.stop_list.renew_statistics()
     sampled = (
@@ -509,7 +509,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("statement", REFUSED.values(), ids=REFUSED.keys())
-def test_the_database_refuses_whatever_would_lose_a_hash(desk, statement):
+def test_the_database_refuses_to_lose_a_hash(desk, statement):
     hear(desk, 1)
     hash_all(desk)
     hear(desk, 2, 3, hour="1605")
@@ -520,7 +520,7 @@ def test_the_database_refuses_whatever_would_lose_a_hash(desk, statement):
         assert tx.db.execute(text(statement)).rowcount
 
 
-def test_there_is_one_key(desk):
+def test_only_one_key_exists(desk):
     hear(desk, 1)
     hash_all(desk)
 

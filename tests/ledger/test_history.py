@@ -1,4 +1,4 @@
-"""What the ledger knows of people from earlier runs."""
+"""The ledger's knowledge of recipients from earlier runs."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def report(office, stem: str, outcomes: dict[int, str]) -> None:
     office.ledger.reports.load_delivery_report(stem, pa.table(told))
 
 
-def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
+def test_numbers_written_to_often_are_found(office, hand, make_messages):
     office.submitted(make_messages(3))
     hand.advance(timedelta(days=1))
     office.submitted(make_messages(2))
@@ -44,7 +44,7 @@ def test_whoever_was_written_to_so_often_is_known(office, hand, make_messages):
     assert written_to(1, kind="transactional") == []
 
 
-def test_what_never_left_wrote_to_nobody_and_what_may_have_left_counts(office, make_messages):
+def test_only_files_that_may_have_left_count_as_sent(office, make_messages):
     rejected = office.submitted(make_messages(4))
     office.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     office.uploaded(make_messages(4))
@@ -64,7 +64,7 @@ def test_what_never_left_wrote_to_nobody_and_what_may_have_left_counts(office, m
     assert written_to() == 3
 
 
-def test_a_number_that_fails_again_and_again_is_known(office, hand, make_messages):
+def test_repeatedly_failing_numbers_are_found(office, hand, make_messages):
     for outcomes in (
         {0: "not_delivered", 1: "delivered", 2: "not_delivered", 3: "not_delivered"},
         {0: "not_delivered", 1: "not_delivered", 2: "delivered", 3: "refused"},

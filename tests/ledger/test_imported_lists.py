@@ -1,4 +1,4 @@
-"""Other tools' lists: entered whole or not at all, as often as one likes."""
+"""Lists of other tools: imported whole or not at all, and repeatable."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from tests.ledger.said import FIRST, listed
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def test_a_list_is_entered_once_however_often_it_is_imported(office):
+def test_importing_a_list_again_changes_nothing(office):
     crm = listed((1, JULY), (2, None), (2, None), (3, JULY))
 
     first = office.ledger.stop_list.import_list(crm, named="crm", file="crm.csv")
@@ -28,7 +28,7 @@ def test_a_list_is_entered_once_however_often_it_is_imported(office):
     assert office.ledger.stop_list.require_safe() == 3
 
 
-def test_the_earliest_opt_out_stays_with_the_list_that_says_so(office):
+def test_the_earliest_opt_out_keeps_its_lists_name(office):
     for name, at in (("shop", JULY), ("crm", JULY - timedelta(days=9)), ("late", None)):
         office.ledger.stop_list.import_list(listed((1, at)), named=name, file=f"{name}.csv")
 
@@ -50,7 +50,7 @@ def test_every_import_leaves_its_event(office):
     ]
 
 
-def test_a_trial_tells_what_would_happen_and_changes_nothing(office):
+def test_a_dry_run_reports_the_result_and_changes_nothing(office):
     office.ledger.stop_list.import_list(listed((1, JULY)), named="crm", file="crm.csv")
     before = [
         office.table(f"SELECT * FROM sms.{name}") for name in ("opt_out", "imported", "event")
@@ -66,7 +66,7 @@ def test_a_trial_tells_what_would_happen_and_changes_nothing(office):
     ]
 
 
-def test_a_list_that_breaks_off_leaves_nothing(office):
+def test_an_interrupted_list_leaves_no_row(office):
     def torn():
         yield listed((1, JULY)).to_batches()[0]
         raise ValueError("torn")
@@ -90,7 +90,7 @@ ROWS = st.lists(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
-def test_what_is_streamed_out_is_the_stop_list(office, rows):
+def test_the_streamed_rows_are_the_stop_list(office, rows):
     office.ledger.stop_list.import_list(listed(*rows), named="crm", file="crm.csv")
 
     found = [
@@ -102,7 +102,7 @@ def test_what_is_streamed_out_is_the_stop_list(office, rows):
     assert found == office.table("SELECT msisdn, opted_out_at FROM sms.opt_out ORDER BY 1")
 
 
-def test_a_long_list_is_streamed_out_in_pieces_and_whole(office):
+def test_a_long_list_is_streamed_whole_in_pieces(office):
     count = 150_000
     rows = pa.table(
         {

@@ -1,4 +1,4 @@
-"""Messages and receipts lie in months; what was counted of them outlives the months."""
+"""Messages and receipts are partitioned by month, and counts outlive a dropped month."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -85,7 +85,7 @@ def months(office) -> list[str]:
     ]
 
 
-def test_a_file_lies_in_the_month_of_its_day_in_paris(office, make_messages):
+def test_a_file_belongs_to_the_month_in_paris(office, make_messages):
     one = sent(office, make_messages(3), NEW_YEAR)
     office.ledger.reports.load_delivery_report(one.stem, delivered(range(2)))
 
@@ -94,14 +94,14 @@ def test_a_file_lies_in_the_month_of_its_day_in_paris(office, make_messages):
     assert office.table("SELECT count(*) FROM sms.receipt_2027_01") == [(2,)]
 
 
-def test_a_month_is_opened_before_the_upload_that_fills_it(office, make_part):
+def test_a_month_is_opened_before_its_first_upload(office, make_part):
     run, one = office.ledger.runs.plan(office.a_run(send_at=NEW_YEAR), office.stem())
     office.ledger.runs.prepare(run.run_key, [make_part(one.stem)])
 
     assert months(office) == ["sms.message_2027_01", "sms.receipt_2027_01"]
 
 
-def test_a_month_that_many_need_at_once_is_opened_once(office, another_ledger):
+def test_concurrent_openings_create_a_month_once(office, another_ledger):
     start = Barrier(4)
 
     def open_it(number: int) -> None:
@@ -116,7 +116,7 @@ def test_a_month_that_many_need_at_once_is_opened_once(office, another_ledger):
     assert months(office) == ["sms.message_2026_08", "sms.receipt_2026_08"]
 
 
-def test_who_reads_the_messages_is_not_waited_for_when_a_month_is_opened(office, make_messages):
+def test_opening_a_month_does_not_wait_for_readers(office, make_messages):
     sent(office, make_messages(1))
     with office.ledger.engine.begin() as reader, office.ledger.engine.begin() as opener:
         reader.execute(text("SELECT count(*) FROM sms.message"))
@@ -124,7 +124,7 @@ def test_who_reads_the_messages_is_not_waited_for_when_a_month_is_opened(office,
         opener.execute(text("SELECT sms.open_month('2030-01-01')"))
 
 
-def test_who_only_fills_the_tables_may_open_a_month_and_drop_none(office):
+def test_a_restricted_role_opens_months_but_drops_none(office):
     with office.ledger.engine.begin() as db:
         db.execute(text("DROP ROLE IF EXISTS filler"))
         db.execute(text("CREATE ROLE filler"))
@@ -144,7 +144,7 @@ def test_who_only_fills_the_tables_may_open_a_month_and_drop_none(office):
             db.execute(text("DROP ROLE filler"))
 
 
-def test_a_dropped_month_takes_no_count_with_it(office, make_messages):
+def test_a_dropped_month_keeps_its_counts(office, make_messages):
     one = sent(office, make_messages(5))
     office.ledger.submissions.move(one.stem, to=State.ACCEPTED)
     office.ledger.reports.load_delivery_report(one.stem, delivered(range(3)))
@@ -176,7 +176,7 @@ def test_a_dropped_month_takes_no_count_with_it(office, make_messages):
     assert office.ledger.people.drop_months(date(2026, 8, 1)) == []
 
 
-def test_a_report_that_comes_after_its_month_was_dropped_changes_no_count(office, make_messages):
+def test_a_late_report_on_a_dropped_month_changes_nothing(office, make_messages):
     one = sent(office, make_messages(2))
     office.ledger.submissions.move(one.stem, to=State.ACCEPTED)
     office.ledger.reports.load_delivery_report(one.stem, delivered(range(2)))
@@ -194,7 +194,7 @@ def test_a_report_that_comes_after_its_month_was_dropped_changes_no_count(office
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTED, State.ACCEPTED])
-def test_a_month_stays_while_one_of_its_files_may_be_reported_on(office, make_messages, state):
+def test_a_month_with_an_expected_report_is_kept(office, make_messages, state):
     sent(office, make_messages(1), NEW_YEAR - timedelta(days=40))
     one = sent(office, make_messages(2))
     office.ledger.submissions.move(one.stem, to=state)
@@ -203,7 +203,7 @@ def test_a_month_stays_while_one_of_its_files_may_be_reported_on(office, make_me
     assert office.table("SELECT count(*) FROM sms.message") == [(3,)]
 
 
-def test_who_reads_for_long_makes_dropping_a_month_end_and_not_wait(office, make_messages):
+def test_dropping_a_month_gives_up_behind_a_long_reader(office, make_messages):
     one = sent(office, make_messages(1))
     office.ledger.submissions.move(one.stem, to=State.REJECTED)
     with office.ledger.engine.begin() as db:
@@ -228,7 +228,7 @@ def test_a_claimed_file_keeps_its_day(office, make_messages):
         )
 
 
-def test_a_question_of_one_day_reads_one_month(office, make_messages):
+def test_a_query_of_one_day_reads_one_month(office, make_messages):
     for month in (2, 3, 4):
         sent(office, make_messages(1), datetime(2027, month, 10, 9, tzinfo=UTC))
     with office.ledger.engine.connect() as db:
@@ -311,7 +311,7 @@ WHERE run_key = :run_key AND stops > 0
     states=st.lists(st.lists(REPORTED, max_size=10), min_size=1, max_size=3),
     said=st.lists(st.integers(0, 9), max_size=4),
 )
-def test_what_was_counted_is_what_the_rows_say(office, people, states, said):
+def test_the_counts_match_the_rows(office, people, states, said):
     one = sent(office, kept(people))
     for rows in states:
         office.ledger.reports.load_delivery_report(
@@ -366,7 +366,7 @@ def _upgrade(engine: Engine, version: str) -> None:
         command.upgrade(config, version)
 
 
-def test_rows_that_could_not_be_read_before_wait_for_a_person_if_they_may_be_a_stop(
+def test_old_unreadable_rows_that_may_be_stops_need_review(
     empty_database_url,
 ):
     engine = _ledger_of(empty_database_url, "0011")
@@ -394,7 +394,7 @@ def test_rows_that_could_not_be_read_before_wait_for_a_person_if_they_may_be_a_s
     assert set(ledger.reports.unseen_stops()) == {report for report, _ in rows[:4]}
 
 
-def test_rows_of_the_version_before_are_carried_over(empty_database_url):
+def test_rows_of_the_previous_version_are_migrated(empty_database_url):
     engine = _ledger_of(empty_database_url, "0006")
     with engine.begin() as db:
         db.execute(text("DROP ROLE IF EXISTS reader"))
@@ -440,7 +440,7 @@ WHERE indrelid = CAST(:month AS regclass) AND indisunique
 """
 
 
-def test_what_was_noted_of_erased_people_is_carried_over_without_their_variants(
+def test_notes_of_erased_rows_are_migrated_without_variants(
     empty_database_url,
 ):
     engine = _ledger_of(empty_database_url, "0006")

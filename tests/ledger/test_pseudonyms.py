@@ -1,4 +1,4 @@
-"""Keyed hashes of numbers: as the RFC's own construction makes them, and never a number."""
+"""Keyed hashes of numbers, computed as the RFC defines them."""
 
 from hashlib import blake2b
 
@@ -15,7 +15,7 @@ MSISDN = st.integers(min_value=1_000_000, max_value=10**15 - 1)
 
 
 @given(st.lists(MSISDN, max_size=50))
-def test_each_is_the_keyed_hash_of_its_number_below_zero(numbers):
+def test_each_pseudonym_is_a_negative_keyed_hash(numbers):
     made = Key.of(SECRET).pseudonyms(np.array(numbers, dtype=np.int64))
 
     key = blake2b(SECRET.encode()).digest()
@@ -27,7 +27,7 @@ def test_each_is_the_keyed_hash_of_its_number_below_zero(numbers):
         assert pseudonym % 2**63 == int.from_bytes(digest, "big") % 2**63
 
 
-def test_they_stay_what_they_are_for_ever():
+def test_pseudonyms_never_change():
     """A list that was hashed with an older version must be found by this one."""
     key = Key.of("the-same-secret-in-every-version")
 
@@ -38,7 +38,7 @@ def test_they_stay_what_they_are_for_ever():
     assert key.fingerprint.hex() == "6a153b71a92398d0bd81e4f75f92153f"
 
 
-def test_another_key_makes_others_and_another_fingerprint():
+def test_another_key_gives_other_pseudonyms_and_fingerprint():
     one, other = Key.of(SECRET), Key.of(SECRET + "x")
     numbers = np.arange(33639980000, 33639990000)
 
@@ -47,7 +47,7 @@ def test_another_key_makes_others_and_another_fingerprint():
     assert one.fingerprint != other.fingerprint
 
 
-def test_a_strided_column_is_hashed_as_what_it_shows():
+def test_a_strided_column_is_hashed_by_its_values():
     numbers = np.arange(33639980000, 33639980100)
 
     assert np.array_equal(
@@ -66,14 +66,14 @@ def test_a_strided_column_is_hashed_as_what_it_shows():
         *((f"{'x' * 40}{odd}xxx", "each a letter, a digit, _ or -") for odd in "%/@: é"),
     ],
 )
-def test_a_key_that_could_be_guessed_or_misread_is_refused_and_not_quoted(written, why):
+def test_a_weak_or_ambiguous_key_is_refused_unquoted(written, why):
     with pytest.raises(ConfigurationError, match=why) as error:
         Key.of(written)
 
     assert "xxx" not in str(error.value)
 
 
-def test_a_key_is_the_same_with_a_line_end_and_shows_nothing_of_itself():
+def test_a_key_ignores_line_ends_and_hides_its_value():
     assert Key.of(f"{SECRET}\n") == Key.of(SECRET)
     assert SECRET not in repr(Key.of(SECRET))
     assert repr(Key.of(SECRET).secret)[2:20] not in repr(Key.of(SECRET))

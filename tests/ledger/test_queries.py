@@ -1,4 +1,4 @@
-"""A run in numbers: nobody is lost, everybody is accounted for."""
+"""The counts of a run: every recipient is accounted for."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -79,7 +79,7 @@ def report_one(office, stem: str) -> None:
         )
 
 
-def test_a_summary_accounts_for_everybody(office, make_part, make_messages):
+def test_a_summary_accounts_for_every_recipient(office, make_part, make_messages):
     run_key = a_story(office, make_part, make_messages)
     first, second = office.ledger.submissions.of_run(run_key)
     office.ledger.submissions.move(first.stem, to=State.ACCEPTED)
@@ -100,7 +100,7 @@ def test_a_summary_accounts_for_everybody(office, make_part, make_messages):
     assert not replace(found, candidates=21).balanced
 
 
-def test_the_view_for_analysts_says_the_same(office, make_part, make_messages):
+def test_the_analysts_view_has_the_same_counts(office, make_part, make_messages):
     run_key = a_story(office, make_part, make_messages)
     report_one(office, office.ledger.submissions.of_run(run_key)[0].stem)
     office.planned()  # another run, that sent nothing yet
@@ -142,7 +142,7 @@ def test_a_run_that_is_only_planned_has_a_summary(office):
     assert found.balanced
 
 
-def test_who_said_stop_between_the_rename_and_the_hour_is_counted(office, hand, make_messages):
+def test_late_stops_are_those_between_rename_and_hour(office, hand, make_messages):
     one = office.submitted(make_messages(5))
     stops = {  # the third and the fourth said it too early and too late to be late
         0: one.submitted_at + timedelta(minutes=1),
@@ -177,7 +177,7 @@ def statuses(office) -> dict[str, str]:
     return dict(office.table("SELECT run_key, status FROM sms.campaign_summary"))
 
 
-def test_a_proof_is_no_run_and_no_message_to_a_recipient(office, make_part, make_messages):
+def test_a_proof_counts_as_neither_run_nor_message(office, make_part, make_messages):
     run_key = a_story(office, make_part, make_messages)
     proof = office.a_run(run_key=f"{run_key}/proof-1a2b3c4d-warm", row_limit=3)
     stem = "SEND-12345-20260715-1200-springproof"
@@ -202,7 +202,7 @@ def test_a_proof_is_no_run_and_no_message_to_a_recipient(office, make_part, make
     assert office.ledger.submissions.reconcile(stem).sent == 3
 
 
-def test_a_run_that_failed_says_so_until_a_later_attempt_goes_on(office, make_part, hand):
+def test_a_failed_run_is_failed_until_its_next_attempt(office, make_part, hand):
     run, one = office.ledger.runs.plan(office.a_run(send_at=AHEAD), office.stem())
     assert statuses(office) == {run.run_key: "planned"}
     hand.advance(timedelta(minutes=1))
@@ -224,19 +224,19 @@ def test_a_run_that_failed_says_so_until_a_later_attempt_goes_on(office, make_pa
     assert still.states == ("uploading",)
 
 
-def test_a_failure_before_the_plan_is_nothing_to_write_down(office):
+def test_a_failure_before_the_plan_is_not_recorded(office):
     office.ledger.runs.record_failure("send__spring/manual__0", task="plan", why="closed")
 
     assert statuses(office) == {}
 
 
-def test_a_run_whose_hour_passed_unsent_is_open_no_more(office):
+def test_an_unsent_run_is_closed_after_its_hour(office):
     one = office.planned()  # of July 2026
 
     assert statuses(office) == {one.run_key: "failed"}
 
 
-def test_a_status_says_how_far_a_run_is(office, make_part):
+def test_a_status_shows_the_progress_of_a_run(office, make_part):
     dry = office.a_run(dry_run=True, send_at=AHEAD)
     office.ledger.runs.plan(dry, office.stem())
     ended = office.submitted()

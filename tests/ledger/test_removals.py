@@ -1,4 +1,4 @@
-"""A number that a person took off the stop list: its trace, and what brings it back."""
+"""Numbers removed from the stop list by an operator: the record, and what re-adds a number."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def remove(office, number: int, reason: str = "asked for messages again") -> Non
     office.hand.advance(HOUR)
 
 
-def test_a_removal_leaves_a_trace_of_who_when_why_and_what(office):
+def test_a_removal_records_actor_time_reason_and_row(office):
     hear(office, reported((1, 1), (2, 1)))
 
     remove(office, 1, "Wrote to us by post")
@@ -63,7 +63,7 @@ def test_a_removal_without_a_reason_is_refused(office, reason):
     assert stopped(office) == [1]
 
 
-def test_a_number_that_is_not_there_can_not_be_removed(office):
+def test_an_unlisted_number_cannot_be_removed(office):
     with pytest.raises(LedgerError, match="not in the stop list") as error:
         remove(office, 1)
 
@@ -71,7 +71,7 @@ def test_a_number_that_is_not_there_can_not_be_removed(office):
     assert office.table("SELECT * FROM sms.removal") == []
 
 
-def test_a_stop_that_was_known_at_the_removal_does_not_bring_the_number_back(office):
+def test_a_stop_known_at_the_removal_restores_nothing(office):
     known = reported((1, 1), (2, 1))
     hear(office, known)
     remove(office, 1)
@@ -88,7 +88,7 @@ NEW = {
 
 
 @pytest.mark.parametrize("more", NEW.values(), ids=NEW.keys())
-def test_a_stop_that_was_not_known_brings_it_back(office, more):
+def test_an_unknown_stop_restores_the_number(office, more):
     hear(office, reported((1, 1)))
     remove(office, 1)
 
@@ -97,7 +97,7 @@ def test_a_stop_that_was_not_known_brings_it_back(office, more):
     assert office.ledger.stop_list.require_safe() == 1
 
 
-def test_the_same_words_in_answer_to_another_campaign_bring_it_back(office):
+def test_the_same_reply_to_another_campaign_restores_the_number(office):
     hear(office, reported((1, 1)))
     remove(office, 1)
     other = ReportName.parse("STOP-12345-20260701-1200-autumn.csv")
@@ -107,7 +107,7 @@ def test_the_same_words_in_answer_to_another_campaign_bring_it_back(office):
     assert stopped(office) == [1]
 
 
-def test_the_stop_that_was_removed_is_known_even_if_its_loading_died_in_between(office):
+def test_a_removed_stop_is_known_after_an_interrupted_load(office):
     hear(office, reported((1, 1)), stored=False)
     remove(office, 1)
 
@@ -118,7 +118,7 @@ def test_the_stop_that_was_removed_is_known_even_if_its_loading_died_in_between(
     assert stopped(office) == [1]
 
 
-def test_a_stop_stays_known_when_its_reply_was_erased(office):
+def test_a_stop_stays_known_after_its_reply_is_erased(office):
     hear(office, reported((1, 1)))
     remove(office, 1)
     with office.ledger.engine.begin() as db:
@@ -127,7 +127,7 @@ def test_a_stop_stays_known_when_its_reply_was_erased(office):
     assert hear(office, reported((1, 1))) == 0
 
 
-def test_what_was_known_at_the_first_removal_is_known_after_the_second(office):
+def test_a_second_removal_keeps_what_the_first_one_knew(office):
     hear(office, reported((1, 1)))
     remove(office, 1)
     hear(office, reported((1, 1), (1, 2)))
@@ -139,7 +139,7 @@ def test_what_was_known_at_the_first_removal_is_known_after_the_second(office):
     assert stopped(office) == []
 
 
-def test_a_list_that_says_nothing_new_does_not_bring_it_back(office):
+def test_a_list_without_news_restores_nothing(office):
     known = listed((1, JULY), (2, JULY))
     office.ledger.stop_list.import_list(known, named="crm", file="crm.csv")
     remove(office, 1)
@@ -150,7 +150,7 @@ def test_a_list_that_says_nothing_new_does_not_bring_it_back(office):
     assert stopped(office) == [2]
 
 
-def test_an_old_export_does_not_bring_back_who_was_removed_since(office):
+def test_an_old_export_restores_no_removed_number(office):
     hear(office, reported((1, 1), (2, 1)))
     exported = pa.Table.from_batches(office.ledger.stop_list.rows())
     remove(office, 1)
@@ -167,7 +167,7 @@ SAID_ANEW = {
 
 
 @pytest.mark.parametrize("moment", SAID_ANEW.values(), ids=SAID_ANEW.keys())
-def test_a_list_that_may_say_something_new_brings_it_back_and_says_so(office, moment):
+def test_a_list_with_possible_news_restores_the_number(office, moment):
     office.ledger.stop_list.import_list(listed((1, JULY)), named="crm", file="crm.csv")
     office.ledger.stop_list.import_list(listed((1, None)), named="shop", file="shop.csv")
     remove(office, 1)
@@ -179,7 +179,7 @@ def test_a_list_that_may_say_something_new_brings_it_back_and_says_so(office, mo
     assert office.ledger.stop_list.require_safe() == 1
 
 
-def test_a_day_that_was_not_over_at_the_removal_may_hold_a_second_no(office):
+def test_an_opt_out_dated_on_the_removals_day_counts(office):
     today = office.hand.at.replace(hour=22, minute=0) - timedelta(days=1)  # midnight in Paris
     office.ledger.stop_list.import_list(listed((1, today)), named="crm", file="crm.csv")
     remove(office, 1)
@@ -190,7 +190,7 @@ def test_a_day_that_was_not_over_at_the_removal_may_hold_a_second_no(office):
     )
 
 
-def test_a_removal_with_its_trace_is_no_loss(office):
+def test_a_recorded_removal_is_no_loss(office):
     hear(office, reported((1, 1), (2, 1)))
     run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
     seen = office.ledger.stop_list.require_safe()
@@ -203,7 +203,7 @@ def test_a_removal_with_its_trace_is_no_loss(office):
     assert office.ledger.stop_list.require_safe() == 1
 
 
-def test_what_leaves_beside_a_removal_is_a_loss(office):
+def test_another_number_missing_beside_a_removal_is_a_loss(office):
     hear(office, reported((1, 1), (2, 1), (3, 1)))
     remove(office, 1)
     with office.ledger.engine.begin() as db:
@@ -214,7 +214,7 @@ def test_what_leaves_beside_a_removal_is_a_loss(office):
         office.ledger.stop_list.require_safe()
 
 
-def test_an_earlier_removal_does_not_excuse_what_a_screening_saw_after_it(office):
+def test_an_earlier_removal_does_not_excuse_a_later_loss(office):
     hear(office, reported((1, 1), (2, 1)))
     remove(office, 1)
     office.hand.advance(timedelta(days=1))
@@ -240,7 +240,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("statement", REFUSED)
-def test_nothing_leaves_the_list_or_its_history_without_a_trace(office, statement):
+def test_the_stop_list_and_history_lose_nothing_unrecorded(office, statement):
     """The number had been removed, and said STOP again: the old trace allows no new deletion."""
     hear(office, reported((1, 1)))
     remove(office, 1)
@@ -250,9 +250,7 @@ def test_nothing_leaves_the_list_or_its_history_without_a_trace(office, statemen
         db.execute(text(statement))
 
 
-def test_removals_and_loads_at_once_end_as_if_one_came_after_the_other(
-    office, another_ledger: Callable
-):
+def test_concurrent_removals_and_loads_are_serializable(office, another_ledger: Callable):
     many = reported(*((number, 1) for number in range(200)))
     hear(office, many)
     office.hand.advance(HOUR)

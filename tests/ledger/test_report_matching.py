@@ -1,4 +1,4 @@
-"""Each row of a delivery report finds its message, or is nobody's; each message keeps its last row.
+"""Each row of a delivery report matches one message or is a stranger; the last row counts.
 
 However the rows come: what the loader does to whole portions is compared with what a person would
 do row by row.
@@ -57,7 +57,7 @@ def packed(
     messages=MESSAGES,
     asked=st.lists(st.tuples(KEYS, st.one_of(NUMBERS, st.just(UNREADABLE))), max_size=12),
 )
-def test_a_key_finds_its_message_however_alike_the_keys_are(messages, asked):
+def test_a_message_is_found_among_similar_keys(messages, asked):
     held = Messages(packed(messages))
     high, low = (np.array([key[half] for key, _ in asked], np.uint64) for half in (0, 1))
     numbers = np.array([number for _, number in asked], np.int64)
@@ -170,7 +170,7 @@ ONE = {(7, 7): (FIRST, MessageGroup("FR", None, 1))}
     cuts=[1],
 )
 @example(messages=ONE, rows=[("torn", FIRST, 3)] * 4 + [("Née", 1, 3)] * 4, cuts=[1, 2, 3, 5])
-def test_what_is_stored_is_what_reading_row_by_row_comes_to(
+def test_stored_outcomes_match_reading_row_by_row(
     office, monkeypatch, portion, messages, rows, cuts
 ):
     monkeypatch.setattr(outcomes, "RUN", portion)
@@ -235,7 +235,7 @@ def strangers(count: int) -> list[Row]:
         pytest.param((bulk_copy, "HEAVY", 10 * 80), id="bytes"),
     ],
 )
-def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
+def test_strangers_in_memory_are_limited_to_a_few_batches(
     office, make_messages, monkeypatch, limit
 ):
     one = office.submitted(make_messages(1))
@@ -258,7 +258,7 @@ def test_rows_that_are_nobody_s_are_never_more_than_a_few_runs_in_memory(
 
 
 @pytest.mark.timeout(120)
-def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_messages, monkeypatch):
+def test_a_load_that_fails_while_reading_messages_ends(office, make_messages, monkeypatch):
     one = office.submitted(make_messages(100))
     unpacked, calls = report_matching._unpacked, []
 
@@ -277,7 +277,7 @@ def test_a_load_that_fails_while_the_messages_are_read_ends(office, make_message
     assert office.ledger.submissions.reconcile(one.stem).delivered == 1
 
 
-def test_long_rows_are_not_put_together_by_their_number():
+def test_long_rows_are_not_batched_by_count():
     text = pa.array(["x" * 100_000] * 50)
     rows = (pa.RecordBatch.from_arrays([text], ["ackoperator"]) for _ in range(40))
 
@@ -292,7 +292,7 @@ class Told(BaseException):
 
 
 @pytest.mark.timeout(120)
-def test_who_ends_a_load_need_not_wait_for_whom_it_waits_for(office, make_messages):
+def test_an_interrupted_load_ends_without_waiting_for_locks(office, make_messages):
     one = office.submitted(make_messages(2))
     main = threading.main_thread().ident
 

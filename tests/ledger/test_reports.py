@@ -1,4 +1,4 @@
-"""What the provider reports comes home once, whole, and adds up."""
+"""Reports are loaded once and whole, and their counts add up."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -70,7 +70,7 @@ def outcomes(office) -> list[tuple[object, ...]]:
     )
 
 
-def test_sent_is_what_was_reported_and_what_is_missing(office, make_messages):
+def test_sent_messages_are_those_reported_or_missing(office, make_messages):
     one = office.submitted(make_messages(7))
 
     assert office.ledger.submissions.reconcile(one.stem) == Reconciliation(
@@ -112,7 +112,7 @@ def test_sent_is_what_was_reported_and_what_is_missing(office, make_messages):
     assert office.table("SELECT line, idremote FROM sms.stranger") == [(7, "never sent")]
 
 
-def test_a_report_read_again_changes_nothing_and_a_newer_one_wins(office, hand, make_messages):
+def test_a_repeated_report_changes_nothing_and_a_newer_wins(office, hand, make_messages):
     one = office.submitted(make_messages(3))
     early = ack(of(0, "pending"), of(1, "delivered"), ("stranger", 50, "delivered"))
     late = ack(of(0, "delivered"), of(1, "delivered"), of(2, "refused"))
@@ -134,7 +134,7 @@ def test_a_report_read_again_changes_nothing_and_a_newer_one_wins(office, hand, 
     assert counts.balanced
 
 
-def test_a_report_that_is_not_the_latest_adds_what_is_missing_alone(office, make_messages):
+def test_an_older_report_adds_only_missing_outcomes(office, make_messages):
     one = office.submitted(make_messages(4))
     latest = ack(of(0, "delivered"), of(1, "refused"))
     office.ledger.reports.load_delivery_report(one.stem, latest)
@@ -197,9 +197,7 @@ def test_the_last_row_about_a_message_counts(office, make_messages):
         pytest.param(("nobody", None, "delivered"), False, id="nothing readable"),
     ],
 )
-def test_a_row_is_matched_by_idremote_and_number_then_by_number(
-    office, make_messages, row, matched
-):
+def test_rows_match_by_idremote_and_number_then_number(office, make_messages, row, matched):
     one = office.submitted(make_messages(1))
     office.submitted(make_messages(1))  # the same person in another file
 
@@ -211,7 +209,7 @@ def test_a_row_is_matched_by_idremote_and_number_then_by_number(
     assert office.table("SELECT count(*) FROM sms.receipt") == [(1 if matched else 0,)]
 
 
-def test_a_number_that_is_in_the_file_twice_is_never_guessed_at(office, make_messages):
+def test_a_number_used_twice_in_a_file_never_matches(office, make_messages):
     rows = make_messages(2)
     same = rows.set_column(1, "msisdn", pa.array([FIRST, FIRST], pa.int64()))
     one = office.submitted(same)
@@ -221,7 +219,7 @@ def test_a_number_that_is_in_the_file_twice_is_never_guessed_at(office, make_mes
     assert office.ledger.submissions.reconcile(one.stem).strangers == 1
 
 
-def test_a_report_comes_in_batches_too(office, make_messages):
+def test_a_report_may_be_loaded_in_batches(office, make_messages):
     one = office.submitted(make_messages(4))
     rows = ack(*(of(n, "delivered") for n in range(4)))
 
@@ -261,7 +259,7 @@ def test_a_reply_is_stored_once_however_its_file_grows(office, make_messages):
     ]
 
 
-def test_a_reply_longer_than_an_index_can_hold_is_stored(office, make_messages):
+def test_a_reply_longer_than_an_index_entry_is_stored(office, make_messages):
     one = office.submitted(make_messages(1))
     long = "".join(chr(33 + n * 7919 % 20_000) for n in range(9_000))
 
@@ -270,7 +268,7 @@ def test_a_reply_longer_than_an_index_can_hold_is_stored(office, make_messages):
     )
 
 
-def test_a_stop_and_a_reply_of_the_same_words_are_two(office, make_messages):
+def test_a_stop_and_an_identical_reply_are_two_rows(office, make_messages):
     one = office.submitted(make_messages(1))
     rows = replies((0, "STOP", 1))
 
@@ -278,7 +276,7 @@ def test_a_stop_and_a_reply_of_the_same_words_are_two(office, make_messages):
     assert office.ledger.reports.load_replies(report_of("SMSMO", one.stem), rows) == 1
 
 
-def test_replies_loaded_by_two_collectors_at_once_are_stored_once(office, another_ledger):
+def test_concurrent_loads_store_each_reply_once(office, another_ledger):
     one = office.submitted()
     rows = [(n, "STOP", 1) for n in range(300)]
     start = Barrier(4)
@@ -293,7 +291,7 @@ def test_replies_loaded_by_two_collectors_at_once_are_stored_once(office, anothe
         assert sum(pool.map(load, range(4))) == 300
 
 
-def test_a_report_about_a_file_we_never_sent_is_kept(office):
+def test_a_report_on_an_unknown_file_is_kept(office):
     report = report_of("STOP", "SEND-12345-20200101-0800-ghost")
 
     assert office.ledger.reports.find_submission(report) is None
@@ -304,9 +302,7 @@ def test_a_report_about_a_file_we_never_sent_is_kept(office):
 COUNTED = "SELECT sum(stop_rows), sum(reply_rows), sum(people) FROM sms.answer_count"
 
 
-def test_answers_that_came_before_their_file_was_known_are_counted_when_read_again(
-    office, make_messages
-):
+def test_early_replies_are_counted_when_read_again(office, make_messages):
     office.runs = 1
     early = report_of("STOP", office.stem())
     said = replies((0, "STOP", 1), (1, "STOP", 1))
@@ -321,7 +317,7 @@ def test_answers_that_came_before_their_file_was_known_are_counted_when_read_aga
     assert office.table("SELECT DISTINCT submission_id FROM sms.reply") == [(one.id,)]
 
 
-def test_who_said_stop_before_and_after_their_file_was_known_is_one_person(office, make_messages):
+def test_one_recipients_early_and_late_stops_count_once(office, make_messages):
     office.runs = 1
     early, late = (report_of(kind, office.stem()) for kind in ("STOP", "SMSMO"))
     office.ledger.reports.load_replies(early, replies((0, "STOP", 1), (1, "STOP", 1)))
@@ -334,7 +330,7 @@ def test_who_said_stop_before_and_after_their_file_was_known_is_one_person(offic
     assert office.table(COUNTED) == [(4, 1, 3)]
 
 
-def test_a_report_under_another_hour_is_still_ours(office):
+def test_a_report_with_another_hour_is_still_matched(office):
     one = office.submitted()
 
     shifted = report_of("ACK", "SEND-12345-20260716-0800-SPRING1")
@@ -345,7 +341,7 @@ def test_a_report_under_another_hour_is_still_ours(office):
     assert office.ledger.reports.find_submission(foreign) is None
 
 
-def test_a_report_that_may_be_of_two_files_is_not_guessed_at(office, make_part, make_messages):
+def test_a_report_matching_two_files_is_not_assigned(office, make_part, make_messages):
     for hour in ("1200", "1300"):
         run, one = office.ledger.runs.plan(office.a_run(), f"SEND-12345-20260715-{hour}-same")
         office.ledger.runs.prepare(run.run_key, [make_part(one.stem)])
@@ -357,7 +353,7 @@ def test_a_report_that_may_be_of_two_files_is_not_guessed_at(office, make_part, 
     )
 
 
-def test_a_report_file_is_remembered_as_it_was_read_last(office, hand):
+def test_the_last_reading_of_a_report_is_stored(office, hand):
     file = ReportFile(
         name="STOP-12345-20260715-1200-spring1.csv",
         kind="STOP",
@@ -378,7 +374,7 @@ def test_a_report_file_is_remembered_as_it_was_read_last(office, hand):
     assert office.ledger.reports.get(file.name) == replace(file, loaded_at=hand.at)
 
 
-def test_what_another_collector_has_read_meanwhile_stays(office):
+def test_a_reading_by_another_collector_is_kept(office):
     name = "STOP-12345-20260715-1200-spring1.csv"
     first = ReportFile(name, "STOP", None, None, 9, NOON, "a" * 64, 1, 0, "place")
     later = replace(first, size_bytes=12, sha256="b" * 64)
@@ -395,7 +391,7 @@ def test_what_another_collector_has_read_meanwhile_stays(office):
     assert office.ledger.reports.unseen_stops() == {name: 1}
 
 
-def test_the_database_and_the_reader_mean_the_same_by_every_status(office):
+def test_database_and_reader_agree_on_every_status(office):
     told = office.table(
         "SELECT idstatus, sms.outcome_of(CAST(idstatus AS smallint)) "
         "FROM generate_series(0, 9999) AS idstatus"
@@ -405,9 +401,7 @@ def test_the_database_and_the_reader_mean_the_same_by_every_status(office):
     assert office.table("SELECT sms.outcome_of(NULL)") == [(Outcome.UNKNOWN,)]
 
 
-def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text(
-    office, make_messages
-):
+def test_an_uppercase_idremote_matches_and_an_invalid_is_kept(office, make_messages):
     one = office.submitted(make_messages(16))
     stranger = "Pas une des nôtres"
 
@@ -429,7 +423,7 @@ def test_an_idremote_in_capitals_is_ours_and_one_of_another_shape_keeps_its_text
     ]
 
 
-def test_of_two_rows_that_only_their_number_matches_the_last_counts(office, make_messages):
+def test_the_last_of_two_rows_matched_by_number_counts(office, make_messages):
     one = office.submitted(make_messages(3))
 
     office.ledger.reports.load_delivery_report(
@@ -470,9 +464,7 @@ def misled(request, office) -> Misled:
     return Misled(office.ledger.engine, STALE[request.param])
 
 
-def test_a_report_s_load_reads_each_row_a_few_times_whatever_the_planner_believes(
-    office, make_messages, misled
-):
+def test_bad_statistics_do_not_slow_the_loading_of_reports(office, make_messages, misled):
     count, twice = 3_000, 600
     one = office.submitted(make_messages(count))
     rows = [of(n, "delivered") for n in range(count)]
@@ -487,7 +479,7 @@ def test_a_report_s_load_reads_each_row_a_few_times_whatever_the_planner_believe
     assert 0 < max(misled.read) < 20 * (count + 3 * twice)
 
 
-def test_a_report_s_load_reads_no_other_file_of_the_month(office, make_messages):
+def test_loading_a_report_reads_no_other_file(office, make_messages):
     count = 2_000
     one = office.submitted(make_messages(count))
     with office.ledger.engine.begin() as db:
@@ -513,9 +505,7 @@ FROM generate_series(1, 40) AS k, generate_series(1, :count) AS n
 """
 
 
-def test_answers_are_counted_by_reading_each_row_a_few_times_whatever_the_planner_believes(
-    office, make_messages, misled
-):
+def test_bad_statistics_do_not_slow_the_counting_of_replies(office, make_messages, misled):
     count = 3_000
     one = office.submitted(make_messages(count))
     answers = [(n, "STOP", 1) for n in range(0, count, 3)]

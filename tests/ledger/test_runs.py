@@ -1,4 +1,4 @@
-"""A run before its first byte leaves."""
+"""The plan of a run, before its first upload."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,7 +27,7 @@ def test_the_first_plan_of_a_run_wins(office, hand):
     assert office.events(submission.stem) == [(None, "planned")]
 
 
-def test_plans_of_one_run_at_once_agree(office, another_ledger):
+def test_concurrent_plans_of_a_run_agree(office, another_ledger):
     run = office.a_run()
     start = Barrier(4)
 
@@ -55,7 +55,7 @@ def test_a_name_is_given_to_one_file_only(office):
         office.ledger.runs.get("send__spring/manual__2")  # nothing of the second was kept
 
 
-def test_moments_come_back_as_they_went_in(office):
+def test_times_are_read_back_unchanged(office):
     paris = datetime.fromisoformat("2026-07-15T12:00:00+02:00")
     stored, _ = office.ledger.runs.plan(office.a_run(send_at=paris), office.stem())
 
@@ -63,7 +63,7 @@ def test_moments_come_back_as_they_went_in(office):
     assert stored.send_at.tzinfo is UTC
 
 
-def test_a_run_nobody_planned_is_told_so(office):
+def test_an_unplanned_run_is_an_error(office):
     for call in (
         lambda: office.ledger.submissions.get("SEND-12345-20260715-1200-none"),
         lambda: office.ledger.submissions.claim("SEND-12345-20260715-1200-none", "t", lease=LEASE),
@@ -75,7 +75,7 @@ def test_a_run_nobody_planned_is_told_so(office):
             call()
 
 
-def test_an_unclaimed_run_may_be_planned_anew(office, make_part):
+def test_an_unclaimed_run_may_be_replanned(office, make_part):
     one = office.prepared()
     run = office.ledger.runs.get(one.run_key)
     later = replace(run, send_at=run.send_at + timedelta(days=1), slot_reason="too late today")
@@ -103,7 +103,7 @@ def test_a_claimed_run_keeps_its_slot(office):
     assert office.ledger.submissions.get(one.stem).state is State.UPLOADING
 
 
-def test_a_run_whose_file_a_person_gave_up_may_go_again_under_a_new_name(office):
+def test_a_run_with_an_abandoned_file_gets_another_name(office):
     one = office.intended()
     office.ledger.submissions.move(one.stem, to=State.UNKNOWN)
     office.ledger.submissions.move(one.stem, to=State.CANCELLED)
@@ -128,7 +128,7 @@ def test_preparing_a_run_fixes_its_parts(office, make_part):
     assert office.ledger.runs.prepare(one.run_key, parts) == prepared
 
 
-def test_a_run_prepared_again_may_have_fewer_parts_and_then_more(office, make_part):
+def test_preparing_a_run_again_may_change_its_parts(office, make_part):
     one = office.planned()
 
     def prepare(count: int):
@@ -142,7 +142,7 @@ def test_a_run_prepared_again_may_have_fewer_parts_and_then_more(office, make_pa
     ]
 
 
-def test_what_left_is_never_prepared_differently(office, make_part):
+def test_a_sent_run_is_never_prepared_differently(office, make_part):
     one = office.submitted()
     same = make_part(one.stem, messages=one.messages)
     same = replace(same, segments=one.segments, sha256=one.sha256, size_bytes=one.size_bytes)

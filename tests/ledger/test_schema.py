@@ -1,4 +1,4 @@
-"""The schema: what the migrations make, and what the database itself refuses."""
+"""The schema: what the migrations create, and what the database refuses."""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def db(ledger: Ledger) -> Iterator[Connection]:
         yield connection
 
 
-def test_the_migrations_make_exactly_the_tables_that_the_code_knows(db):
+def test_the_migrations_create_exactly_the_tables_in_code(db):
     context = MigrationContext.configure(
         db,
         opts={
@@ -54,7 +54,7 @@ def test_every_constraint_in_the_code_is_in_the_database(db):
         assert present == wanted, table.name
 
 
-def test_only_the_schema_sms_is_touched_and_a_neighbour_is_left_alone(empty_database_url):
+def test_only_the_schema_sms_is_changed(empty_database_url):
     engine = create_engine(empty_database_url, poolclass=NullPool)
     with engine.begin() as db:  # as Airflow's own metadata would have it
         db.execute(text("CREATE TABLE public.alembic_version (version_num text)"))
@@ -68,7 +68,7 @@ def test_only_the_schema_sms_is_touched_and_a_neighbour_is_left_alone(empty_data
         assert "alembic_version" in inspect(db).get_table_names("sms")
 
 
-def test_upgrades_at_once_end_in_one_schema(empty_database_url):
+def test_concurrent_upgrades_create_one_schema(empty_database_url):
     ledgers = [Ledger.connect(empty_database_url) for _ in range(4)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -88,9 +88,7 @@ def test_an_upgrade_works_from_anywhere(empty_database_url, tmp_path, monkeypatc
     assert os.listdir(elsewhere) == []
 
 
-def test_an_upgrade_needs_no_right_to_create_schemas_where_the_schema_exists(
-    postgres, empty_database_url
-):
+def test_an_upgrade_works_without_the_right_to_create_schemas(postgres, empty_database_url):
     engine = create_engine(empty_database_url, poolclass=NullPool)
     with engine.begin() as db:
         db.execute(text("CREATE ROLE keeper LOGIN"))
@@ -101,7 +99,7 @@ def test_an_upgrade_needs_no_right_to_create_schemas_where_the_schema_exists(
     Ledger.connect(empty_database_url.replace("postgres@", "keeper@")).require_current()
 
 
-def test_a_ledger_without_schema_says_what_to_do(empty_database_url):
+def test_a_ledger_without_schema_is_reported_with_advice(empty_database_url):
     ledger = Ledger.connect(empty_database_url)
 
     with pytest.raises(LedgerError, match=r"schema version none.*upgrade the ledger"):
@@ -124,9 +122,7 @@ def test_a_ledger_without_schema_says_what_to_do(empty_database_url):
         pytest.param("54000", LedgerError, False, id="a value that is too long"),
     ],
 )
-def test_an_error_of_the_server_is_an_absent_ledger_only_if_the_connection_failed(
-    ledger, sqlstate, kind, retryable
-):
+def test_only_connection_errors_mean_an_unreachable_ledger(ledger, sqlstate, kind, retryable):
     raised = f"DO $$ BEGIN RAISE 'of +33639980001' USING ERRCODE = '{sqlstate}'; END $$"
 
     with pytest.raises(LedgerError) as error, ledger._database.transaction() as tx:
@@ -138,7 +134,7 @@ def test_an_error_of_the_server_is_an_absent_ledger_only_if_the_connection_faile
         assert "33639980001" not in str(error.value)
 
 
-def test_a_ledger_that_does_not_answer_may_be_tried_again():
+def test_an_unreachable_ledger_may_be_retried():
     ledger = Ledger.connect("postgresql://nobody@127.0.0.1:1/ledger")
 
     for call in (ledger.stop_list.size, ledger.require_current, ledger.upgrade):
@@ -172,7 +168,7 @@ def test_the_urls_of_airflow_are_understood(ledger_url):
         "TRUNCATE sms.event",
     ],
 )
-def test_who_said_no_and_what_happened_can_not_be_taken_back(db, statement):
+def test_opt_outs_and_events_cannot_be_changed_or_deleted(db, statement):
     db.execute(
         text("INSERT INTO sms.opt_out VALUES (33639980000, now(), 'import', null, null, now())")
     )

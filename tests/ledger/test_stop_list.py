@@ -1,4 +1,4 @@
-"""Who said no: entered once, kept, found, and trusted only if whole."""
+"""The stop list: each opt-out entered once, kept and found; a list that shrank stops sending."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def tamper(ledger: Ledger, statement: str) -> None:
         db.execute(text(statement))
 
 
-def test_an_opt_out_is_entered_once_however_often_it_is_read(office):
+def test_reading_an_opt_out_again_adds_no_row(office):
     rows = many([1, 2, 2])
 
     assert office.ledger.stop_list.add(rows, source="stop_report", stem="SEND-x") == 2
@@ -51,7 +51,7 @@ def test_an_opt_out_is_entered_once_however_often_it_is_read(office):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_the_earliest_opt_out_is_kept_in_whatever_order_they_come(office, order):
+def test_the_earliest_opt_out_wins_in_any_order(office, order):
     said = [
         ("reply", opt_outs((FIRST, JULY, "Stop. Merci"))),
         ("stop_report", opt_outs((FIRST, JULY + timedelta(days=1), "STOP"))),
@@ -78,7 +78,7 @@ def test_the_earliest_of_one_file_is_kept(office):
     assert office.table("SELECT message FROM sms.stop_list") == [("first",)]
 
 
-def test_an_opt_out_without_a_moment_counts_from_now_on_and_stays_so(office, hand):
+def test_an_opt_out_without_time_keeps_its_first_reading(office, hand):
     rows = opt_outs((FIRST, None, "STOP"))
     office.ledger.stop_list.add(rows, source="stop_report")
     hand.advance(timedelta(days=1))
@@ -87,7 +87,7 @@ def test_an_opt_out_without_a_moment_counts_from_now_on_and_stays_so(office, han
     assert office.table("SELECT opted_out_at FROM sms.opt_out") == [(hand.at - timedelta(days=1),)]
 
 
-def test_loads_at_once_neither_lose_nor_double_nor_block_each_other(office, another_ledger):
+def test_concurrent_loads_neither_lose_duplicate_nor_block(office, another_ledger):
     start = Barrier(4)
 
     def load(number: int) -> int:
@@ -104,7 +104,7 @@ def test_loads_at_once_neither_lose_nor_double_nor_block_each_other(office, anot
 
 
 @pytest.mark.parametrize("kind", ["numpy", "array", "chunked"])
-def test_those_who_said_no_are_found_among_those_asked_about(office, kind):
+def test_opted_out_numbers_are_found_among_those_asked(office, kind):
     office.ledger.stop_list.add(many(range(0, 1000, 3)), source="import")
     asked = np.array([FIRST + n for n in (9, 1, 9, 3, 2, 999, 5000)], dtype=np.int64)
     given = {"numpy": asked, "array": pa.array(asked), "chunked": pa.chunked_array([asked])}
@@ -116,7 +116,7 @@ def test_those_who_said_no_are_found_among_those_asked_about(office, kind):
     assert office.ledger.stop_list.opted_out(asked[:0]).tolist() == []
 
 
-def test_a_whole_stop_list_is_trusted(office):
+def test_a_complete_stop_list_is_accepted(office):
     assert office.ledger.stop_list.require_safe() == 0
     office.ledger.stop_list.add(many([1, 2]), source="import")
     assert office.ledger.stop_list.require_safe() == 2
@@ -131,7 +131,7 @@ def test_an_emptied_stop_list_stops_every_send(office, loss):
         office.ledger.stop_list.require_safe()
 
 
-def test_one_number_gone_stops_every_send(office):
+def test_one_missing_number_stops_every_send(office):
     office.ledger.stop_list.add(many(range(10)), source="import")
     office.ledger.stop_list.add(many(range(20)), source="stop_report")
     tamper(office.ledger, f"DELETE FROM sms.opt_out WHERE msisdn = {FIRST}")
@@ -140,7 +140,7 @@ def test_one_number_gone_stops_every_send(office):
         office.ledger.stop_list.require_safe()
 
 
-def test_a_list_smaller_than_an_earlier_screening_saw_stops_every_send(office):
+def test_a_list_smaller_than_at_screening_stops_sending(office):
     run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
     office.ledger.runs.record_screening(
         run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=7
@@ -158,12 +158,12 @@ def test_an_unreadable_stop_list_stops_every_send(office):
         office.ledger.stop_list.opted_out(np.array([FIRST]))
 
 
-def test_a_stop_list_behind_a_dead_line_may_be_asked_again():
+def test_an_unreachable_stop_list_may_be_retried():
     with pytest.raises(LedgerUnreachable):
         Ledger.connect("postgresql://nobody@127.0.0.1:1/ledger").stop_list.require_safe()
 
 
-def test_a_source_nobody_knows_is_refused_without_quoting_the_row(office):
+def test_an_unknown_source_is_refused_without_the_row(office):
     with pytest.raises(LedgerError, match="opt_out_source") as error:
         office.ledger.stop_list.add(many([1]), source="gossip")
 

@@ -1,4 +1,4 @@
-"""One file's way through its states: one holder, one intent, each move once."""
+"""The states of a submission: one claim, one intent, each move once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -32,7 +32,7 @@ def race(another_ledger, act):
         return list(pool.map(run, range(WORKERS)))
 
 
-def test_of_all_who_claim_at_once_one_holds(office, another_ledger):
+def test_of_concurrent_claims_only_one_succeeds(office, another_ledger):
     one = office.prepared()
 
     outcomes = race(
@@ -46,7 +46,7 @@ def test_of_all_who_claim_at_once_one_holds(office, another_ledger):
     assert len(office.events(one.stem)) == 3
 
 
-def test_of_all_who_take_over_at_once_one_holds(office, another_ledger, hand):
+def test_of_concurrent_takeovers_only_one_succeeds(office, another_ledger, hand):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "dead", lease=LEASE)
     hand.advance(LEASE + timedelta(seconds=1))
@@ -60,7 +60,7 @@ def test_of_all_who_take_over_at_once_one_holds(office, another_ledger, hand):
     assert office.events(one.stem)[3:] == [("uploading", "uploading")]
 
 
-def test_a_claim_is_given_back_by_its_own_try_alone(office, hand):
+def test_only_the_claims_own_try_can_release_it(office, hand):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "dead", lease=LEASE)
     hand.advance(LEASE + timedelta(seconds=1))
@@ -74,7 +74,7 @@ def test_a_claim_is_given_back_by_its_own_try_alone(office, hand):
 
 
 @pytest.mark.parametrize("to", [State.SUBMITTED, State.UNKNOWN])
-def test_of_all_who_move_at_once_one_is_told_it_moved(office, another_ledger, to):
+def test_of_concurrent_moves_only_one_succeeds(office, another_ledger, to):
     one = office.intended()
 
     outcomes = race(another_ledger, lambda ledger, _: ledger.submissions.move(one.stem, to=to))
@@ -83,7 +83,7 @@ def test_of_all_who_move_at_once_one_is_told_it_moved(office, another_ledger, to
     assert office.events(one.stem).count(("uploading", to)) == 1
 
 
-def test_cancelling_and_claiming_at_once_agree(office, another_ledger):
+def test_concurrent_cancelling_and_claiming_agree(office, another_ledger):
     for _ in range(5):
         one = office.prepared()
 
@@ -103,7 +103,7 @@ def test_cancelling_and_claiming_at_once_agree(office, another_ledger):
         assert (True in outcomes) != ("intended" in outcomes)
 
 
-def test_a_claim_lasts_for_its_lease_and_its_holder_may_renew_it(office, hand):
+def test_a_claim_lasts_one_lease_and_is_renewable(office, hand):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
     hand.advance(LEASE)
@@ -118,7 +118,7 @@ def test_a_claim_lasts_for_its_lease_and_its_holder_may_renew_it(office, hand):
 
 
 @pytest.mark.parametrize("back", [LEASE + timedelta(seconds=1), timedelta(days=3)])
-def test_a_clock_that_goes_back_makes_no_claim_outlive_its_lease(office, hand, back):
+def test_a_clock_set_back_extends_no_lease(office, hand, back):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "dead", lease=LEASE)
 
@@ -127,7 +127,7 @@ def test_a_clock_that_goes_back_makes_no_claim_outlive_its_lease(office, hand, b
     assert office.ledger.submissions.claim(one.stem, "alive", lease=LEASE).claim == "alive"
 
 
-def test_a_file_beyond_uploading_comes_back_unclaimed(office):
+def test_a_file_past_uploading_is_returned_unclaimed(office):
     one = office.submitted()
 
     assert office.ledger.submissions.claim(one.stem, "try-2", lease=LEASE) == one
@@ -135,7 +135,7 @@ def test_a_file_beyond_uploading_comes_back_unclaimed(office):
     assert not office.ledger.submissions.holds(one.stem, "try-1")
 
 
-def test_a_file_that_was_not_prepared_can_not_be_claimed(office):
+def test_an_unprepared_file_cannot_be_claimed(office):
     one = office.planned()
 
     with pytest.raises(LedgerError, match="planned but not prepared"):
@@ -175,7 +175,7 @@ def test_an_upload_and_its_messages_are_written_together(office, make_messages):
     ]
 
 
-def test_only_what_was_uploaded_can_be_meant_to_be_renamed(office):
+def test_a_rename_can_be_intended_only_after_the_upload(office):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
@@ -186,7 +186,7 @@ def test_only_what_was_uploaded_can_be_meant_to_be_renamed(office):
     assert office.ledger.submissions.intend_rename(one.stem, "try-1").rename_intended_at is not None
 
 
-def test_an_uploaded_file_can_be_cancelled_until_its_rename_is_intended(office):
+def test_an_uploaded_file_can_be_cancelled_before_the_intent(office):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
     office.ledger.submissions.record_upload(one.stem, "try-1", messages=[], sha256="", size_bytes=0)
@@ -196,7 +196,7 @@ def test_an_uploaded_file_can_be_cancelled_until_its_rename_is_intended(office):
         office.ledger.submissions.intend_rename(one.stem, "try-1")
 
 
-def test_the_pace_is_the_slowest_of_the_latest_uploads_that_tell(office):
+def test_the_pace_is_the_slowest_recent_measurable_upload(office):
     assert office.ledger.submissions.upload_pace() is None
     for size, seconds in [(10**6, 1.0), (99, 5.0), (40 * 2**20, 4.0), (2**21, 0.0), (2**21, 0.5)]:
         one = office.prepared()
@@ -219,7 +219,7 @@ def test_a_file_built_again_replaces_its_messages(office, make_messages):
     assert office.table("SELECT key FROM sms.message") == [("customer 7",)]
 
 
-def test_a_zombie_whose_claim_was_taken_over_can_not_intend_or_move(office, hand, make_messages):
+def test_a_zombie_without_its_claim_cannot_intend_or_move(office, hand, make_messages):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "zombie", lease=LEASE)
     hand.advance(LEASE * 2)
@@ -247,14 +247,14 @@ def test_a_cancelled_file_is_never_renamed(office, make_messages):
         )
 
 
-def test_after_the_intent_nobody_can_cancel(office):
+def test_a_file_cannot_be_cancelled_after_the_intent(office):
     one = office.intended()
 
     assert not office.ledger.submissions.move(one.stem, to=State.CANCELLED)
     assert office.ledger.submissions.get(one.stem).state is State.UPLOADING
 
 
-def test_a_message_that_comes_twice_in_a_file_is_refused_without_naming_it(office, make_messages):
+def test_a_duplicate_message_is_refused_without_naming_it(office, make_messages):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
 
@@ -267,7 +267,7 @@ def test_a_message_that_comes_twice_in_a_file_is_refused_without_naming_it(offic
     assert error.value.__suppress_context__
 
 
-def test_every_move_the_table_allows_and_no_other(office):
+def test_only_the_moves_in_the_table_are_allowed(office):
     allowed = {(old, new) for old, following in NEXT.items() for new in following}
     for old in State:
         for new in State:
@@ -287,7 +287,7 @@ def test_every_move_the_table_allows_and_no_other(office):
             )
 
 
-def test_the_database_itself_takes_no_claimed_file_back(office):
+def test_the_database_refuses_to_unclaim_a_file(office):
     one = office.prepared()
     office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
     office.ledger.submissions.release(one.stem, "try-1")
@@ -303,7 +303,7 @@ def test_the_database_itself_takes_no_claimed_file_back(office):
             db.execute(text(refused), {"id": one.id})
 
 
-def test_each_state_writes_down_its_moment(office, hand):
+def test_each_state_records_its_time(office, hand):
     one = office.intended()
     due = hand.at + timedelta(days=1)
     for to, moments in (
@@ -327,7 +327,7 @@ def test_each_state_writes_down_its_moment(office, hand):
     ]
 
 
-def test_a_move_sets_moments_and_nothing_else(office):
+def test_a_move_sets_only_times(office):
     one = office.intended()
 
     with pytest.raises(TypeError, match="claim"):
@@ -343,7 +343,7 @@ def test_a_move_sets_moments_and_nothing_else(office):
         "SET claim = NULL",
     ],
 )
-def test_the_database_itself_guards_what_keeps_a_file_single(office, change):
+def test_the_database_enforces_the_uniqueness_of_a_file(office, change):
     one = office.intended()
 
     with office.ledger.engine.connect() as db, pytest.raises(IntegrityError):

@@ -1,4 +1,4 @@
-"""What became of each variant of a run, as analysts ask for it."""
+"""The outcomes of each variant of a run, as analysts query them."""
 
 from decimal import Decimal
 
@@ -70,7 +70,7 @@ def opted_out(office, people: list[int], source: str, stem: str | None) -> None:
     office.ledger.stop_list.add(pa.table(rows), source=source, stem=stem)
 
 
-def test_a_variant_is_told_with_its_outcomes_and_its_stops(office, make_messages):
+def test_a_variants_outcomes_and_stops_are_counted(office, make_messages):
     one = a_run(office, make_messages)
     assert summary(office) == [
         ("warm", 4, 6, 0, 0, 0, 0, 0, 4, 0, None, 0),
@@ -91,7 +91,7 @@ def test_a_variant_is_told_with_its_outcomes_and_its_stops(office, make_messages
     assert (campaign, run_key, send_at) == ("spring", one.run_key, one.send_at)
 
 
-def test_a_stop_counts_whichever_way_it_came_but_only_to_what_it_answered(office, make_messages):
+def test_a_stop_counts_only_for_the_answered_run(office, make_messages):
     one = a_run(office, make_messages)
     answered(office, "STOP", one.stem, [0])
     opted_out(office, [0], "stop_report", one.stem)
@@ -111,9 +111,7 @@ def test_the_row_of_each_message_names_its_variant(office, make_messages):
     assert rows == [(f"customer {n}", variant) for n, variant in enumerate(WHOSE)]
 
 
-def test_a_run_without_variants_has_none_and_a_file_that_never_left_counts_nowhere(
-    office, make_messages
-):
+def test_unsent_files_and_runs_without_variants_count_nowhere(office, make_messages):
     office.submitted(make_messages(2))
     office.intended(make_messages(3).append_column("variant", pa.array(["a", "b", "b"])))
 
@@ -123,7 +121,7 @@ def test_a_run_without_variants_has_none_and_a_file_that_never_left_counts_nowhe
     assert known == [("a", 1), ("b", 2), (None, 2)]
 
 
-def test_runs_of_a_campaign_are_told_apart(office, make_messages):
+def test_runs_of_a_campaign_are_counted_separately(office, make_messages):
     first, second = (a_run(office, make_messages) for _ in range(2))
     report(office, second.stem, {0: "delivered"})
     answered(office, "STOP", second.stem, [5])

@@ -18,7 +18,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("wing", "method"), METHODS)
-def test_a_method_shows_its_function_s_signature_and_documentation(
+def test_a_method_has_its_functions_signature_and_documentation(
     wing: type[Wing], method: Callable[..., Any]
 ) -> None:
     function = inspect.unwrap(method)

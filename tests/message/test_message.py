@@ -1,4 +1,4 @@
-"""From values to messages: every text exact, nobody lost, no value read as a template."""
+"""Rendering: exact texts, every recipient accounted for, no value read as a template."""
 
 import re
 from collections import Counter
@@ -35,7 +35,7 @@ def _is_missing(value: str) -> bool:
     return bool((are_nulls(texts) | nothing_on_a_phone(texts)).any() or value.strip() in PLAIN_NO)
 
 
-def test_a_message_has_all_that_the_file_and_the_ledger_need():
+def test_a_message_has_all_fields_of_file_and_ledger():
     rendering = rendered("Bonjour {{ name }}", audience(name=["Zoé"]))
 
     assert rendering.messages.to_pylist() == [
@@ -70,7 +70,7 @@ def test_a_value_is_never_read_as_a_template():
     ],
 )
 @pytest.mark.parametrize("text", ["A {{ city }} {{ name }}", "A {{ city }} {{ name|upper }}"])
-def test_a_null_is_an_exclusion_and_never_a_word_in_a_text(text, null):
+def test_a_null_excludes_its_row_instead_of_being_written(text, null):
     rendering = rendered(text, audience(name=["Zoé", null], city=["Lyon", "Lyon"]))
 
     assert rendering.messages.num_rows == 1
@@ -80,11 +80,11 @@ def test_a_null_is_an_exclusion_and_never_a_word_in_a_text(text, null):
 
 
 @pytest.mark.parametrize("name", ["Nil", "Nan", "Null", "Nat", "Na", "Nonette", "Infante", "nat"])
-def test_a_name_that_a_program_might_have_written_is_a_name(name):
+def test_a_name_that_resembles_a_null_is_kept(name):
     assert texts(rendered("A {{ name }}", audience(name=[name], city=["Lyon"]))) == [f"A {name}"]
 
 
-def test_a_rich_text_may_ask_whether_a_value_is_there():
+def test_a_text_with_logic_may_test_for_missing_values():
     rows = audience(name=["Zoé", None], city=["Lyon", "Nice"])
     text = "{% if name %}{{ name }}{% else %}Client{% endif %} {{ name|default('?') }} {{ city }}"
 
@@ -108,7 +108,7 @@ def test_a_rich_text_may_ask_whether_a_value_is_there():
         "{{ [1, 2][name|length] }}",
     ],
 )
-def test_an_expression_that_gives_nothing_excludes_its_row(text):
+def test_an_empty_expression_excludes_its_row(text):
     rendering = rendered("A " + text + "{{ name|length * 0 }}", audience(name=["Zoé"]))
 
     assert rendering.reasons == {Reason.MISSING_VALUE: 1}
@@ -129,7 +129,7 @@ def test_an_expression_that_gives_nothing_excludes_its_row(text):
         (" \n ", 1, "empty"),
     ],
 )
-def test_a_bad_template_is_told_with_its_line(text, line, problem):
+def test_a_bad_template_is_reported_with_its_line(text, line, problem):
     with pytest.raises(BadCampaign) as raised:
         Template(text, "spring/message.txt")
 
@@ -138,7 +138,7 @@ def test_a_bad_template_is_told_with_its_line(text, line, problem):
     assert problem in raised.value.problem
 
 
-def test_a_column_that_the_query_lacks_is_told_with_its_line():
+def test_a_missing_column_is_reported_with_its_line():
     wanted = r"line 2: .*firstname.*name one of city, country, key, msisdn"
     with pytest.raises(BadCampaign, match=wanted):
         rendered("Bonjour\n{{ firstname }}", audience(city=["Lyon"]))
@@ -152,7 +152,7 @@ def test_a_column_that_the_query_lacks_is_told_with_its_line():
         ("ok\n{{ name + 1 }}", "can only concatenate str"),
     ],
 )
-def test_a_text_that_fails_on_a_row_is_told_without_the_value(text, problem):
+def test_a_failing_text_is_reported_without_the_value(text, problem):
     with pytest.raises(BadCampaign, match=problem) as raised:
         rendered(text, audience(name=["secret"]))
 
@@ -180,13 +180,13 @@ def test_columns_are_known_in_the_order_of_the_text():
         ("\n{% set c = a %}{{ c }} {{ b }}", "line 2: with `set` Python renders the whole text"),
     ],
 )
-def test_what_can_not_be_rendered_by_column_says_so(text, reason):
+def test_a_text_not_renderable_by_column_says_so(text, reason):
     slow = Template(text).slow_because
 
     assert re.match(reason, slow) if reason else slow is None
 
 
-def test_logic_runs_once_for_each_distinct_combination_of_its_own_columns():
+def test_logic_runs_once_per_combination_of_its_columns():
     asked = []
 
     class Counting(Template):
@@ -234,7 +234,7 @@ TEXTS = [
 @example(TEXTS[0], [("x", "́t")])  # a mark that melts into the template's e
 @example(TEXTS[1], [("Zoe", "́")])
 @example(TEXTS[3], [("x", "ae")])
-def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(text, rows):
+def test_rendering_by_column_matches_jinja_row_by_row(text, rows):
     batch = audience(a=[a for a, _ in rows], b=[b for _, b in rows])
 
     for unicode in (False, True):
@@ -258,7 +258,7 @@ def test_by_column_gives_what_jinja_and_cleaning_give_row_by_row(text, rows):
 
 @FEW
 @given(st.lists(VALUE, min_size=1, max_size=6), st.sampled_from(["quote", "replace", "refuse"]))
-def test_by_column_and_by_row_agree_whatever_the_policy(values, policy):
+def test_rendering_by_column_and_row_agree_under_every_policy(values, policy):
     batch = audience(a=values)
     settings: dict[str, Any] = {"delimiter_in_text": policy, "unsupported": "exclude"}
 
@@ -273,7 +273,7 @@ def test_by_column_and_by_row_agree_whatever_the_policy(values, policy):
 
 @FEW
 @given(st.lists(st.one_of(st.none(), VALUE), max_size=8))
-def test_everybody_is_a_message_or_an_exclusion_and_order_is_kept(values):
+def test_every_row_is_a_message_or_excluded_in_order(values):
     batch = audience(a=values)
     rendering = rendered("{{ a }}", batch, unsupported="exclude", delimiter_in_text="refuse")
 
@@ -283,14 +283,14 @@ def test_everybody_is_a_message_or_an_exclusion_and_order_is_kept(values):
     assert written == sorted(written)
 
 
-def test_white_space_around_a_text_is_stripped_and_not_counted():
+def test_outer_white_space_is_stripped_and_not_counted():
     rendering = rendered("\n {{ a }} \n\n", audience(a=["\u00a0x" + "a" * 159]))
 
     assert texts(rendering) == ["x" + "a" * 159]
     assert rendering.messages.column("segments").to_pylist() == [1]
 
 
-def test_categories_may_be_as_many_as_their_small_numbers_can_count():
+def test_a_dictionary_column_may_use_every_index():
     words = [f"n{number}" for number in range(128)]
     column = pa.DictionaryArray.from_arrays(
         pa.array([*range(128), None], pa.int8()), pa.array(words, pa.large_string())
@@ -302,7 +302,7 @@ def test_categories_may_be_as_many_as_their_small_numbers_can_count():
     assert rendering.reasons == {Reason.MISSING_VALUE: 1}
 
 
-def test_nothing_left_to_say_is_an_exclusion():
+def test_an_empty_text_excludes_its_row():
     rendering = rendered("{{ a }}", audience(a=["", " ", "😀", "x"]), stop_mention="STOP 36105")
 
     assert texts(rendering) == ["x STOP 36105"]
@@ -330,7 +330,7 @@ SHREDS = ("STOP 36105", "STO", "STOP", "ST", "S", "P", "P 361", "36105", "05", "
 @given(st.lists(st.tuples(*[st.sampled_from(SHREDS)] * 4), min_size=1, max_size=8))
 @example([("STO", "P", "", "x"), ("xST", "x", "OP", "x")])
 @example([("S", "TOP", "36", "105")])
-def test_a_stop_mention_is_seen_across_the_pieces_of_a_text(rows):
+def test_a_stop_mention_is_found_across_pieces_of_text(rows):
     text = "{{ a }}{{ b }} {{ c }}{{ d }}"
     columns = dict(zip("abcd", map(list, zip(*rows, strict=True)), strict=True))
     rendering = rendered(text, audience(**columns), stop_mention="STOP 36105")
@@ -355,7 +355,7 @@ def test_a_stop_mention_is_seen_across_the_pieces_of_a_text(rows):
         ("Refus https://x.fr/s.html", "Refus https://x.fr/s"),
     ],
 )
-def test_a_mention_inside_something_else_is_none(text, mention):
+def test_a_mention_inside_another_word_does_not_count(text, mention):
     assert texts(rendered(text, audience(a=["x"]), stop_mention=mention)) == [f"{text} {mention}"]
     split = audience(a=[text[:-3]], b=[text[-3:]])
     assert texts(rendered("{{ a }}{{ b }}", split, stop_mention=mention)) == [f"{text} {mention}"]
@@ -373,7 +373,7 @@ def test_a_mention_inside_something_else_is_none(text, mention):
         ("Promo Stop au 36105.", "Stop au 36105."),
     ],
 )
-def test_a_mention_by_itself_is_not_said_twice(text, mention):
+def test_a_text_of_the_mention_alone_is_not_doubled(text, mention):
     for cut in (1, 3, len(text) - 3):
         split = audience(a=[text[:cut]], b=[text[cut:]])
         assert texts(rendered("{{ a }}{{ b }}", split, stop_mention=mention)) == [text]
@@ -382,7 +382,7 @@ def test_a_mention_by_itself_is_not_said_twice(text, mention):
 @FEW
 @given(st.lists(st.tuples(*[st.sampled_from(("", "x", "😀 y", "y 😀", "😀", "\u3000"))] * 3)))
 @example([("😀 y", "x", "x"), ("", "😀 y", "y 😀"), ("", "", "y 😀"), ("x", "x", "x")])
-def test_white_space_that_cleaning_lays_bare_is_stripped_in_its_rows_alone(rows):
+def test_white_space_exposed_by_cleaning_is_stripped_per_row(rows):
     columns = {name: [row[place] for row in rows] for place, name in enumerate("abc")}
     rendering = rendered("{{ a }}{{ b }}{{ c }}", audience(**columns), stop_mention="STOP 36105")
 
@@ -410,7 +410,7 @@ def test_an_excluded_row_keeps_its_own_detail_among_others():
     assert texts(rendering) == ["x1"]
 
 
-def test_long_texts_go_out_in_up_to_five_segments_where_they_may():
+def test_long_texts_may_have_up_to_five_segments():
     rows = audience(a=["a" * 161, "a" * 765, "a" * 766])
     rendering = rendered("{{ a }}", rows, long_sms=True)
 
@@ -443,7 +443,7 @@ def test_unicode_counts_neither_septets_nor_characters():
     ]
 
 
-def test_characters_that_nothing_stands_for_follow_the_campaigns_policy():
+def test_characters_without_replacement_follow_the_campaigns_policy():
     rows = audience(a=["Zoé", "中村"])
 
     assert texts(rendered("{{ a }}", rows)) == ["Zoé", "??"]
@@ -454,7 +454,7 @@ def test_characters_that_nothing_stands_for_follow_the_campaigns_policy():
     assert "中" not in str(raised.value)
 
 
-def test_a_text_whose_own_words_cannot_be_sent_is_told_with_its_line():
+def test_unsendable_words_of_a_text_are_reported_with_line():
     with pytest.raises(BadCampaign, match=r"line 3: .*U\+4E2D"):
         rendered("a {{ a }}\nb\n中", audience(a=["x"]), unsupported="exclude")
     with pytest.raises(BadCampaign, match=r"line 2: .*semicolon"):
@@ -473,7 +473,7 @@ def test_delimiters_are_replaced_before_lengths_are_judged_and_counted():
     )
 
 
-def test_a_gateway_that_takes_no_delimiter_gets_no_such_row():
+def test_a_delimiter_excludes_its_row_where_refused():
     rendering = rendered("{{ a }}", audience(a=["a;b", "ab"]), delimiter_in_text="refuse")
 
     assert texts(rendering) == ["ab"]
@@ -488,14 +488,14 @@ def test_replacements_are_counted_in_messages_alone():
     assert rendering.replaced == {"U+00E7": 4}
 
 
-def test_mojibake_is_told_by_its_row_and_not_refused():
+def test_mojibake_is_reported_but_sent():
     rendering = rendered("{{ a }}", audience(a=["François", "FranÃ§ois", "Ana"]))
 
     assert rendering.messages.num_rows == 3
     assert rendering.suspects["mojibake"].tolist() == [2]
 
 
-def test_a_placeholder_in_a_value_is_told_by_its_row_and_not_refused():
+def test_a_placeholder_in_a_value_is_reported_but_sent():
     values = ["{{first_name}}", "Zoé", "[Prénom]", "*|FNAME|*", "%%name%%", "50%", "[1]", "<3 | {}"]
     values += ["${nom}", "<<Nom>>", "[[name]]", "{first_name}", "{% if x %}", "-20 % {a}"]
     rendering = rendered("Bonjour {{ name }}", audience(name=values))
@@ -504,7 +504,7 @@ def test_a_placeholder_in_a_value_is_told_by_its_row_and_not_refused():
     assert rendering.messages.num_rows == len(values)
 
 
-def test_a_value_that_stands_for_none_is_told_by_its_row_and_not_refused():
+def test_a_dummy_value_is_reported_but_sent():
     values = ["-", "Zoé", "Inconnu", "(vide)", "Ne pas contacter", "Décédé", "9999-12-31", "Testa"]
     values += ["N.C.", "Jean-Luc", "...", "31/12/9999 00:00", "Aucun souci", "2027-12-31", "Nc"]
     rendering = rendered("Bonjour {{ name }} - ok", audience(name=values))
@@ -513,7 +513,7 @@ def test_a_value_that_stands_for_none_is_told_by_its_row_and_not_refused():
     assert rendering.messages.num_rows == len(values)
 
 
-def test_an_html_entity_is_told_by_its_row_and_not_refused():
+def test_an_html_entity_is_reported_but_sent():
     values = ["Zoé", "O&#039;Neil", "R&D; rien", "Caf&eacute;", "A & B", "L&#xE9;a"]
     rendering = rendered("Bonjour {{ name }}", audience(name=values))
 
@@ -552,7 +552,7 @@ def test_an_empty_batch_is_an_empty_rendering():
         assert rendering.messages.num_rows == rendering.excluded.num_rows == 0
 
 
-def test_an_idremote_is_the_same_for_ever():
+def test_an_idremote_never_changes():
     keys = pa.array(["k0", "Zoé", ""], pa.large_string())
 
     assert idremote("spring1", keys).to_pylist() == [
@@ -564,7 +564,7 @@ def test_an_idremote_is_the_same_for_ever():
 
 @FEW
 @given(st.lists(VALUE, unique=True, max_size=50), st.text(max_size=5), st.text(max_size=5))
-def test_an_idremote_depends_on_the_run_and_the_key_alone(keys, one, other):
+def test_an_idremote_depends_only_on_run_and_key(keys, one, other):
     column = pa.array(keys, pa.large_string())
     made = idremote(one, column).to_pylist()
 
@@ -577,7 +577,7 @@ def test_an_idremote_depends_on_the_run_and_the_key_alone(keys, one, other):
 # Greek capitals are GSM's, and in no Latin encoding.
 @pytest.mark.parametrize("policy", ["replace", "exclude"])
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "iso-8859-15", "windows-1252"])
-def test_a_character_that_the_gateways_encoding_lacks_is_its_rows_reason(policy, encoding):
+def test_a_character_outside_the_encoding_excludes_its_row(policy, encoding):
     rows = audience(name=["Zoé", "Λ", "Ana", "Ζωή"])
 
     rendering = rendered("Bonjour {{ name }}", rows, encoding=encoding, unsupported=policy)
@@ -590,11 +590,11 @@ def test_a_character_that_the_gateways_encoding_lacks_is_its_rows_reason(policy,
     assert rendering.block(Dialect(encoding)).rows == 2
 
 
-def test_in_utf_8_such_a_row_goes_out():
+def test_utf_8_accepts_every_character():
     assert texts(rendered("Bonjour {{ name }}", audience(name=["Λ"]))) == ["Bonjour Λ"]
 
 
-def test_refuse_refuses_a_run_for_what_the_encoding_lacks():
+def test_the_refuse_policy_refuses_the_run():
     with pytest.raises(
         SourceError, match=r"1 text of .* has characters .* encoding iso-8859-1 lacks \(U\+20AC\)"
     ):
@@ -607,7 +607,7 @@ LATIN = {"encoding": "iso-8859-1"}
 @pytest.mark.parametrize(
     ("text", "line", "mention"), [("a\n5 €", 2, "STOP 36180"), ("a", None, "Σ STOP 36180")]
 )
-def test_what_every_text_says_must_fit_the_encoding(text, line, mention):
+def test_constant_text_must_fit_the_encoding(text, line, mention):
     with pytest.raises(BadCampaign, match="which the gateway's encoding iso-8859-1 lacks") as told:
         rendered(text, audience(name=["x"]), **LATIN, stop_mention=mention)
 
@@ -620,7 +620,7 @@ def test_what_every_text_says_must_fit_the_encoding(text, line, mention):
     st.sampled_from(["iso-8859-1", "windows-1252"]),
     st.booleans(),
 )
-def test_whatever_is_kept_can_be_written_in_the_encoding(values, encoding, unicode):
+def test_every_kept_text_can_be_encoded(values, encoding, unicode):
     rendering = rendered("x {{ v }}", audience(v=values), encoding=encoding, unicode=unicode)
 
     block = rendering.block(Dialect(encoding))
@@ -636,5 +636,5 @@ def test_whatever_is_kept_can_be_written_in_the_encoding(values, encoding, unico
         ("1{{ v }}", ["½", "²", "5"], ["1 1/2", "1^2", "15"]),
     ],
 )
-def test_a_numeral_is_set_apart_from_digits_across_a_values_borders(text, values, shown):
+def test_a_numeral_is_separated_from_neighbouring_digits(text, values, shown):
     assert texts(rendered(text, audience(v=values))) == shown

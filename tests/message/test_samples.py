@@ -1,4 +1,4 @@
-"""Whoever approves a text with conditions sees each way through it, and which one nobody goes."""
+"""Samples show each branch of a text's conditions, and report branches that no recipient takes."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ TIERS = (
 )
 
 
-def test_each_message_says_which_ways_its_conditions_went() -> None:
+def test_each_message_records_the_branches_it_took() -> None:
     rows = audience(tier=["gold", "silver", "none", "gold"], old=["x", None, "x", None])
 
     rendering = rendered(TIERS, rows)
@@ -44,7 +44,7 @@ def test_each_message_says_which_ways_its_conditions_went() -> None:
         ("{% if tier %}{% if tier == 'x' %}a{% endif %}{% endif %}b", "1+ 2-"),
     ],
 )
-def test_ways_are_those_of_conditions_alone(text: str, ways: str | None) -> None:
+def test_only_conditions_have_branches(text: str, ways: str | None) -> None:
     messages = rendered(text, audience(tier=["gold"])).messages
 
     assert (
@@ -52,7 +52,7 @@ def test_ways_are_those_of_conditions_alone(text: str, ways: str | None) -> None
     )
 
 
-def test_a_condition_that_nobody_meets_is_told_by_its_line() -> None:
+def test_a_condition_that_never_holds_is_reported() -> None:
     text = (
         "Bonjour\n{% if tier == 'Gold' %}or{% endif %}\n"
         "{% if old %}{{ 'a' if tier else 'b' }}{% endif %}"
@@ -69,7 +69,7 @@ def test_a_condition_that_nobody_meets_is_told_by_its_line() -> None:
     ]
 
 
-def test_a_comparison_that_holds_for_everybody_is_told_among_many() -> None:
+def test_a_comparison_that_always_holds_is_reported() -> None:
     text = "{% if tier != 'Gold' %}a{% endif %}{% if tier %}b{% endif %}"
     told = {}
     for size in (2, 100):
@@ -85,7 +85,7 @@ ROWS = st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("ab")), 
 
 @FEW
 @given(st.lists(ROWS, max_size=5))
-def test_every_way_that_there_is_is_shown_once(batches: list[list[tuple[bool, bool, str]]]) -> None:
+def test_every_branch_taken_is_shown_once(batches: list[list[tuple[bool, bool, str]]]) -> None:
     ways, shown = EachWay(), list[tuple[str, str]]()
     there: set[tuple[str, str]] = set()
     for rows in batches:
@@ -105,7 +105,7 @@ def test_every_way_that_there_is_is_shown_once(batches: list[list[tuple[bool, bo
 
 @FEW
 @given(st.lists(st.integers(0, 5), max_size=8), st.sets(st.integers(0, 40)))
-def test_rows_are_found_by_their_places(sizes: list[int], places: set[int]) -> None:
+def test_rows_are_found_by_their_positions(sizes: list[int], places: set[int]) -> None:
     whole = np.arange(sum(sizes))
     ends = np.cumsum(sizes)
     batches = [
@@ -118,7 +118,7 @@ def test_rows_are_found_by_their_places(sizes: list[int], places: set[int]) -> N
     assert found == sorted(place for place in places if place < len(whole))
 
 
-def test_prepare_and_preview_tell_of_a_condition_that_nobody_meets(tmp_path: Path) -> None:
+def test_prepare_and_preview_report_a_condition_never_met(tmp_path: Path) -> None:
     folder = write_campaign(
         tmp_path / "tiers",
         "kind: transactional\nsender: LUMIERE\n",
@@ -140,7 +140,7 @@ def test_prepare_and_preview_tell_of_a_condition_that_nobody_meets(tmp_path: Pat
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["messages"] == 2
 
 
-def test_a_preview_shows_each_way_beside_the_first_messages(tmp_path: Path) -> None:
+def test_a_preview_shows_each_branch_beside_the_first_messages(tmp_path: Path) -> None:
     folder = write_campaign(
         tmp_path / "tiers",
         "kind: transactional\nsender: LUMIERE\n",

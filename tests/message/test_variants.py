@@ -1,4 +1,4 @@
-"""Who gets which variant, and who is held out: by a lot that is the same for ever."""
+"""The draw of variants and control group, which never changes for a number."""
 
 import hashlib
 from dataclasses import replace
@@ -67,7 +67,7 @@ HELD_OUT = [2, 9, 13, 15, 21, 30, 38, 40, 45, 47, 54]
 DRAWN = "aacabccbbbaacabbaabbababacacbacaabbaaabbcabcbbaaabaaccaaaaca"
 
 
-def test_the_lots_never_change():
+def test_the_draws_never_change():
     weights = {"b": Fraction(3, 10), "a": Fraction(1, 2), "c": Fraction(1, 5)}
 
     assert np.flatnonzero(ControlGroup("spring", Fraction(1, 10))(MANY[:60])).tolist() == HELD_OUT
@@ -76,7 +76,7 @@ def test_the_lots_never_change():
 
 @FEW
 @given(NUMBERS, st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))
-def test_any_number_draws_what_plain_integers_draw(numbers, seed):
+def test_draws_match_plain_integer_arithmetic(numbers, seed):
     drawn = scattered(np.array(numbers, np.int64), seed)
 
     assert drawn.tolist() == [lot(number, seed) for number in numbers]
@@ -84,7 +84,7 @@ def test_any_number_draws_what_plain_integers_draw(numbers, seed):
 
 @FEW
 @given(NUMBERS, CAMPAIGNS, SHARES, st.randoms())
-def test_a_person_has_the_same_lot_in_every_order_and_company(numbers, campaign, share, random):
+def test_a_recipients_draw_is_independent_of_order_and_others(numbers, campaign, share, random):
     shuffled = [*numbers]
     random.shuffle(shuffled)
 
@@ -104,7 +104,7 @@ def test_consecutive_numbers_are_spread_evenly(campaign):
         assert surprise(counts, np.full(100, len(numbers) / 100)) < 4
 
 
-def test_shares_are_kept_to():
+def test_shares_are_respected():
     weights = {"a": Fraction(1, 10), "b": Fraction(2, 10), "c": Fraction(7, 10)}
     counts = np.bincount(Assignment("spring", weights).of(MANY))
 
@@ -113,7 +113,7 @@ def test_shares_are_kept_to():
     assert surprise(np.array([held, len(MANY) - held]), len(MANY) * np.array([0.05, 0.95])) < 4
 
 
-def test_hold_out_variants_and_other_campaigns_know_nothing_of_each_other():
+def test_control_group_variants_and_campaigns_are_independent_draws():
     draws = [
         draw(MANY).astype(np.int64)
         for campaign in ("spring", "spring_2", "autumn")
@@ -128,7 +128,7 @@ def test_hold_out_variants_and_other_campaigns_know_nothing_of_each_other():
 
 @FEW
 @given(CAMPAIGNS, SHARES, SHARES)
-def test_a_hold_out_that_grows_keeps_everybody_that_it_held(campaign, one, other):
+def test_a_larger_control_group_keeps_its_members(campaign, one, other):
     small, large = (ControlGroup(campaign, share)(MANY[:5000]) for share in sorted((one, other)))
 
     assert not (small & ~large).any()
@@ -136,7 +136,7 @@ def test_a_hold_out_that_grows_keeps_everybody_that_it_held(campaign, one, other
 
 @FEW
 @given(CAMPAIGNS, SHARES, SHARES)
-def test_of_two_variants_only_the_change_of_weight_changes(campaign, one, other):
+def test_a_changed_weight_moves_only_the_difference(campaign, one, other):
     before, after = (
         by_name(Assignment(campaign, {"a": share, "b": 1 - share}), MANY[:5000])
         for share in sorted((one, other))
@@ -145,7 +145,7 @@ def test_of_two_variants_only_the_change_of_weight_changes(campaign, one, other)
     assert set(zip(before, after, strict=True)) <= {("a", "a"), ("b", "a"), ("b", "b")}
 
 
-def test_the_order_in_which_variants_are_written_changes_nobody():
+def test_the_order_of_variants_changes_no_draw():
     weights = {"a": Fraction(1, 5), "b": Fraction(3, 5), "c": Fraction(1, 5)}
     turned = dict(reversed(weights.items()))
 
@@ -155,7 +155,7 @@ def test_the_order_in_which_variants_are_written_changes_nobody():
     ).all()
 
 
-def test_nobody_and_a_share_of_nothing():
+def test_empty_audiences_and_zero_shares_are_possible():
     assert halves().of(MANY[:0]).tolist() == []
     assert ControlGroup("spring", Fraction(1, 2))(MANY[:0]).tolist() == []
     assert not ControlGroup("spring", Fraction(0))(MANY).any()
@@ -189,7 +189,7 @@ def reasons(batch: pa.RecordBatch, stopped: list[int], limit: int | None = None)
     return [told.get(row, "") for row in range(1, survey.candidates + 1)]
 
 
-def test_only_who_would_be_written_to_is_held_out():
+def test_the_control_group_excludes_only_possible_recipients():
     held = MANY[ControlGroup("spring", Fraction(1, 2))(MANY)][:4].tolist()
     batch = candidates([*held, held[3]], ["Zoé", None, "Zoé", "Zoé", "Zoé"])
 
@@ -202,7 +202,7 @@ def test_only_who_would_be_written_to_is_held_out():
     ]
 
 
-def test_a_trials_limit_counts_the_rows_and_not_who_is_left_of_them():
+def test_a_limited_dry_run_counts_all_rows():
     people = MANY[:200].tolist()
     held = ControlGroup("spring", Fraction(1, 2))(MANY[:50])
 
@@ -248,7 +248,7 @@ def audience(names: list[str | None], first: int = 0) -> pa.RecordBatch:
 @FEW
 @given(st.lists(NAMES, max_size=30))
 @example([None] * 30)
-def test_everybody_gets_what_their_variant_alone_would_give_them_in_the_order_of_rows(names):
+def test_rendering_by_variant_matches_each_variant_rendered_alone(names):
     rows = audience(names)
     alone = {name: each.render(rows) for name, each in renderers().items()}
     whose = by_name(variant_renderer().assignment, rows["msisdn"].to_numpy())
@@ -304,7 +304,7 @@ def test_without_variants_a_message_has_no_column_for_one():
     assert named(made, "bare").messages["variant"].to_pylist() == ["bare"]
 
 
-def test_texts_ask_for_every_column_of_any_of_them_once():
+def test_every_column_of_any_text_is_requested_once():
     compiled = {name: Template(text, f"/folder/{name}.txt") for name, text in TEXTS.items()}
     compiled["loud"] = Template("\n{{ city|upper }} {{ age }}", "/folder/loud.txt")
 
@@ -318,7 +318,7 @@ def test_texts_ask_for_every_column_of_any_of_them_once():
     assert Texts({"warm": compiled["warm"]}).slow_because is None
 
 
-def test_the_first_of_each_variant_are_kept_over_several_batches():
+def test_the_first_messages_per_variant_span_several_batches():
     first = FirstOfEach(3, TEXTS)
     made = variant_renderer()
     fed = 0
@@ -353,7 +353,7 @@ def test_messages_are_counted_by_country_variant_and_segments():
     assert sizes.by_country == {"BE": 1, "FR": 4}
 
 
-def test_nobody_is_counted_as_nobody():
+def test_an_empty_audience_counts_zero():
     sizes = Sizes({})
 
     assert (sizes.messages, sizes.sms, sizes.by_size, sizes.by_country) == (0, 0, {}, {})

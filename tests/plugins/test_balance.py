@@ -1,4 +1,4 @@
-"""The account's balance, asked of a real HTTP server; not knowing it is told and stops nothing."""
+"""The account's balance from a real HTTP server; an unknown balance stops nothing."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_the_balance_is_what_the_provider_says(
     assert wiring.balance() == balance
 
 
-def test_a_wrong_password_is_answered_like_a_right_one_and_told_all_the_same(
+def test_a_wrong_password_is_reported_despite_a_successful_response(
     provider: Callable[[int, bytes], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider(200, b'{"amount": 12.5}')
@@ -91,18 +91,18 @@ def test_a_wrong_password_is_answered_like_a_right_one_and_told_all_the_same(
     assert "guessed" not in found.why
 
 
-def test_a_provider_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_provider_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, 1)
 
     assert "the provider did not return it" in wiring.balance().why
 
 
-def test_without_a_connection_nobody_is_asked() -> None:
+def test_without_a_connection_no_request_is_made() -> None:
     assert wiring.balance() == UNASKED
 
 
 @SANDBOX_ONLY
-def test_a_run_that_costs_more_than_the_account_holds_stops(world: World) -> None:
+def test_a_run_costing_more_than_the_balance_stops(world: World) -> None:
     world.settings = world.settings.model_copy(update={"prices": {"FR": 0.05}})
     world.prepare(numbers(3))
     plan, folder = world.run_folder("one").read_plan(), world.run_folder("one")

@@ -1,4 +1,4 @@
-"""What the connection says is understood, or told by the setting's name before anybody is asked."""
+"""The connection's fields: understood, or refused by name before any login."""
 
 import base64
 import hashlib
@@ -74,7 +74,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_a_host_key_is_understood_in_each_plain_way(text: str) -> None:
+def test_a_host_key_is_understood_in_every_format(text: str) -> None:
     read = ssh_keys.host_key(text)
 
     assert read.public_data == OURS.public_data
@@ -83,7 +83,7 @@ def test_a_host_key_is_understood_in_each_plain_way(text: str) -> None:
 
 @pytest.mark.parametrize("key", [RSA, ECDSA], ids=["RSA", "ECDSA"])
 @pytest.mark.parametrize("kind", ["", "rsa-sha2-256 ", "gateway rsa-sha2-512 "])
-def test_a_host_key_has_the_kind_that_its_bytes_name(key: Any, kind: str) -> None:
+def test_a_host_key_has_the_kind_in_its_bytes(key: Any, kind: str) -> None:
     blob = key.export_public_key().decode().split()[1]
     if kind and key is ECDSA:
         with pytest.raises(Unusable, match="says ssh-rsa before a key of the kind ecdsa"):
@@ -94,7 +94,7 @@ def test_a_host_key_has_the_kind_that_its_bytes_name(key: Any, kind: str) -> Non
 
 
 @pytest.mark.parametrize(("text", "says"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_single_host_key_is_told_without_it(text: str, says: str) -> None:
+def test_an_invalid_host_key_is_refused_without_quoting_it(text: str, says: str) -> None:
     with pytest.raises(Unusable, match=r"^its extra host_key ") as wrong:
         ssh_keys.host_key(text)
 
@@ -104,7 +104,7 @@ def test_what_is_no_single_host_key_is_told_without_it(text: str, says: str) -> 
 
 
 @given(st.text(max_size=60), st.integers(0, len(LINE)))
-def test_any_text_is_one_host_key_or_is_told(text: str, at: int) -> None:
+def test_any_text_is_one_host_key_or_refused(text: str, at: int) -> None:
     mixed = LINE[:at] + text + LINE[at:]
     try:
         known = ssh_keys.host_key(mixed).public_data
@@ -115,7 +115,7 @@ def test_any_text_is_one_host_key_or_is_told(text: str, at: int) -> None:
 
 
 @pytest.mark.parametrize("way", ["bare", "of known_hosts", "hashed"])
-def test_a_host_key_written_otherwise_lets_us_in_and_keeps_others_out(
+def test_every_host_key_format_admits_only_the_pinned_server(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     connect(monkeypatch, gateway, host_key=UNDERSTOOD[way].replace(LINE, gateway.host_key).replace(
@@ -127,7 +127,7 @@ def test_a_host_key_written_otherwise_lets_us_in_and_keeps_others_out(
 
 @SANDBOX_ONLY
 @pytest.mark.parametrize("pinned", ["nonsense", f"SHA256:{SHA256}", OPENSSH, [LINE]], ids=NAMES)
-def test_an_unusable_host_key_is_no_fault_of_the_server(
+def test_an_unusable_host_key_is_a_configuration_error(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, pinned: Any
 ) -> None:
     assert gateway.client_key_path
@@ -190,7 +190,7 @@ WRONG_EXTRAS = [
 
 
 @pytest.mark.parametrize(("extras", "says"), WRONG_EXTRAS)
-def test_an_extra_that_would_do_harm_is_told(extras: Any, says: str) -> None:
+def test_a_harmful_extra_is_refused(extras: Any, says: str) -> None:
     with pytest.raises(
         ConfigurationError, match=r"^the connection sms_gateway can't be used: "
     ) as no:
@@ -217,12 +217,12 @@ def test_an_extra_that_would_do_harm_is_told(extras: Any, says: str) -> None:
         ({"login": " "}, "it has no login"),
     ],
 )
-def test_a_field_that_cannot_be_is_told(fields: dict[str, Any], says: str) -> None:
+def test_an_invalid_field_is_refused(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         gateway_login.read(connection(fields, {}))
 
 
-def test_what_may_be_written_in_several_ways_is_read() -> None:
+def test_every_spelling_of_a_field_is_read() -> None:
     extras = {
         **{"service_id": 12345, "send_dir": "/In/Send/", "report_dir": None, "host_key": ""},
         **{"compress": "False", "conn_timeout": "2.6", "look_for_keys": True, "owner": "CRM"},
@@ -251,7 +251,7 @@ def test_what_may_be_written_in_several_ways_is_read() -> None:
     ],
 )
 @SANDBOX_ONLY
-def test_an_account_without_its_own_is_told(
+def test_an_incomplete_account_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], says: str
 ) -> None:
     connect(monkeypatch, gateway, **extra)
@@ -260,7 +260,7 @@ def test_an_account_without_its_own_is_told(
         wiring.account()
 
 
-def test_an_extra_that_is_meant_for_others_is_told_and_harms_nobody(
+def test_an_unknown_extra_is_ignored_and_reported(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(monkeypatch, gateway, owner="CRM")
@@ -278,7 +278,7 @@ def test_an_extra_that_is_meant_for_others_is_told_and_harms_nobody(
         "sftp://sms:hush-hush@h:twenty-two/",
     ],
 )
-def test_a_variable_that_airflow_cannot_read_is_no_missing_connection(
+def test_an_unreadable_connection_variable_is_no_missing_connection(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SMS_GATEWAY", variable)
@@ -292,7 +292,7 @@ def test_a_variable_that_airflow_cannot_read_is_no_missing_connection(
     assert no.value.__cause__ is None
 
 
-def test_a_connection_with_no_key_and_no_password_is_told(
+def test_a_connection_without_key_and_password_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/nowhere")
@@ -303,7 +303,7 @@ def test_a_connection_with_no_key_and_no_password_is_told(
         pass
 
 
-def test_a_connection_that_pins_no_host_key_says_so(
+def test_a_connection_without_host_key_is_reported(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.plugins.test_refused_logins import a_task, a_trigger

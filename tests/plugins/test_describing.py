@@ -1,4 +1,4 @@
-"""The program that asks warehouses: what it answers, however a driver behaves."""
+"""The program that asks warehouses for columns: its answers, however a driver behaves."""
 
 import threading
 
@@ -11,7 +11,7 @@ from sms_airflow.describing import answers
 SHOP, CRM = (Query(each, "SELECT 1 AS n", f"{each}/recipients.sql") for each in ("shop", "crm"))
 
 
-def test_each_query_is_answered_in_its_turn() -> None:
+def test_queries_are_answered_in_order() -> None:
     def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         if conn_id == "shop":
             raise BadCampaign(where, 3, "is wrong")
@@ -50,7 +50,7 @@ def test_a_connection_that_fails_is_tried_once(error: Exception) -> None:
     assert not any(each.fault.path for each in told if each.fault)
 
 
-def test_a_driver_that_never_answers_is_not_waited_for() -> None:
+def test_a_silent_driver_ends_in_a_timeout() -> None:
     forever = threading.Event()
 
     def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
@@ -67,7 +67,7 @@ def test_a_driver_that_never_answers_is_not_waited_for() -> None:
     assert "the warehouse shop did not answer within 1 seconds" in str(told[0].fault)
 
 
-def test_an_unforeseen_error_is_told_without_its_words() -> None:
+def test_an_unexpected_error_is_reported_without_its_message() -> None:
     def columns(conn_id: str, sql: str, where: str) -> list[QueryColumn]:
         raise RuntimeError("dsn=postgresql://anna:s3cret@host")
 

@@ -16,7 +16,7 @@ from sms_airflow import wiring
         ("mssql", "apache-airflow-providers-microsoft-mssql"),
     ],
 )
-def test_a_missing_provider_is_named_and_not_tried_again(
+def test_a_missing_provider_is_named_without_retry(
     monkeypatch: pytest.MonkeyPatch, kind: str, package: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", f'{{"conn_type": "{kind}", "host": "x"}}')
@@ -39,7 +39,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         list(wiring.rows("elsewhere", "SELECT 1", "recipients.sql"))
 
 
-def test_a_connection_without_a_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_without_a_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", '{"host": "x"}')
 
     with pytest.raises(ConfigurationError, match="the connection elsewhere has no type"):
@@ -47,7 +47,7 @@ def test_a_connection_without_a_type_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("kind", ["generic", "email", "sftp", "ssh", "smtp"])
-def test_a_connection_to_no_database_is_told(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_connection_to_no_database_is_refused(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", f'{{"conn_type": "{kind}", "host": "x"}}')
 
     with pytest.raises(ConfigurationError, match=f"is of the type {kind}, which is no database:"):

@@ -1,4 +1,4 @@
-"""No failure of `submit` denies a send: it ends with what the ledger knows to have left."""
+"""A failure of `submit` never denies a send: it names the files that the ledger knows were sent."""
 
 import errno
 import shutil
@@ -45,7 +45,7 @@ def change_host_key(monkeypatch: pytest.MonkeyPatch, gateway: Gateway) -> None:
     connect(monkeypatch, gateway, host_key=key.export_public_key().decode().strip())
 
 
-def test_a_changed_host_key_does_not_say_that_nothing_was_sent(
+def test_a_changed_host_key_error_denies_no_send(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = [
@@ -62,7 +62,7 @@ def test_a_changed_host_key_does_not_say_that_nothing_was_sent(
     assert told.endswith(f". The provider has {first} (accepted)")
 
 
-def test_what_may_have_left_is_told_as_such(
+def test_a_file_that_may_have_left_is_named(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = world.prepare(numbers(2))
@@ -76,7 +76,7 @@ def test_what_may_have_left_is_told_as_such(
     assert told.endswith(f". It may have {only.stem}")
 
 
-def test_what_has_not_left_is_told_too(
+def test_an_unsent_file_is_named_too(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = world.prepare(numbers(2))
@@ -85,7 +85,7 @@ def test_what_has_not_left_is_told_too(
     assert failure(world, [only.stem], monkeypatch).endswith("The provider has no file of this run")
 
 
-def test_a_run_folder_that_is_gone_is_told_with_what_has_left(
+def test_a_missing_run_folder_error_names_the_sent_files(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = world.prepare(numbers(2))
@@ -97,7 +97,7 @@ def test_a_run_folder_that_is_gone_is_told_with_what_has_left(
     assert told.endswith(". The provider has no file of this run")
 
 
-def test_what_the_operating_system_raises_is_told_with_what_has_left(
+def test_an_os_error_names_the_sent_files(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = world.prepare(numbers(2))
@@ -114,7 +114,7 @@ def test_what_the_operating_system_raises_is_told_with_what_has_left(
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyError, MemoryError, RuntimeError])
-def test_what_nobody_thought_of_is_told_with_what_has_left_and_without_its_words(
+def test_an_unexpected_error_names_sent_files_without_its_message(
     world: World,
     gateway: Gateway,
     monkeypatch: pytest.MonkeyPatch,
@@ -142,7 +142,7 @@ def test_what_nobody_thought_of_is_told_with_what_has_left_and_without_its_words
         assert row not in place
 
 
-def test_where_the_ledger_is_away_nothing_is_claimed(
+def test_an_unreachable_ledger_claims_nothing(
     world: World, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [only] = world.prepare(numbers(2))
@@ -166,7 +166,7 @@ def test_where_the_ledger_is_away_nothing_is_claimed(
     )
 
 
-def test_no_run_ends_well_of_which_a_file_was_called_off(world: World, gateway: Gateway) -> None:
+def test_a_run_with_a_cancelled_file_never_succeeds(world: World, gateway: Gateway) -> None:
     """Whatever came between submit and the end: it would look as if all were written to."""
     first, second = [
         each.stem for each in world.prepare(numbers(4), more="max_recipients_per_file: 2\n")
@@ -192,7 +192,7 @@ def test_no_run_ends_well_of_which_a_file_was_called_off(world: World, gateway: 
         (GatewayUnreachable("away"), 3, "prepared"),
     ],
 )
-def test_a_failure_for_good_is_written_down_with_its_run(
+def test_a_final_failure_is_recorded_with_its_run(
     world: World, monkeypatch: pytest.MonkeyPatch, error: SmsError, tried: int, status: str
 ) -> None:
     world.prepare(numbers(2), run="send__tests/one")

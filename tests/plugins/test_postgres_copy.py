@@ -1,4 +1,4 @@
-"""What a campaign gets out of PostgreSQL: the same texts as by a cursor, as a stream."""
+"""Rows from PostgreSQL by COPY: the same texts as by a cursor, streamed."""
 
 import contextlib
 import itertools
@@ -67,7 +67,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("zone", ["Europe/Paris", "UTC", "Asia/Kolkata"])
-def test_every_type_becomes_the_text_that_a_cursor_gives(warehouse: Warehouse, zone: str) -> None:
+def test_every_type_has_the_text_of_a_cursor(warehouse: Warehouse, zone: str) -> None:
     database = warehouse.name
     warehouse.execute(
         f"ALTER DATABASE {database} SET timezone = '{zone}'",
@@ -93,9 +93,7 @@ KINDS = {
 }
 
 
-def test_every_column_says_of_which_kind_its_values_are(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_every_column_has_the_kind_of_its_values(warehouse: Warehouse, tmp_path: Path) -> None:
     for name, kind in KINDS.items():
         literals = [f"('{each}'::{name})" for each in TYPES[name] if "'" not in each]
         sql = f"SELECT * FROM (VALUES {', '.join(literals)}, (NULL)) AS t (c)"
@@ -106,7 +104,7 @@ def test_every_column_says_of_which_kind_its_values_are(
         assert kinds.of_field(batch.schema.field("c")) is kind, name
 
 
-def test_the_spellings_themselves(warehouse: Warehouse) -> None:
+def test_values_have_the_documented_spellings(warehouse: Warehouse) -> None:
     sql = """\
     SELECT 3 AS a, 3::float8 AS b, 3.10 AS c, true AS d, date '2026-07-15' AS e,
            timestamp '2026-07-15 10:00:00.5' AS f, 'NaN'::numeric AS g, NULL AS h, '' AS i"""
@@ -131,7 +129,7 @@ def test_a_value_that_python_lacks_keeps_the_databases_spelling(
     assert warehouse.rows(f"SELECT {value} AS c") == told
 
 
-def test_preferences_of_a_role_change_no_text(warehouse: Warehouse) -> None:
+def test_a_roles_settings_change_no_text(warehouse: Warehouse) -> None:
     sql = "SELECT date '2026-07-15' AS d, timestamp '2026-07-15 10:00' AS t, 0.1::float8 + 0.2 AS f"
     plain = warehouse.rows(sql)
     database = warehouse.name
@@ -160,7 +158,7 @@ MESS = st.lists(st.tuples(TEXTS, st.none() | st.integers(-(2**63), 2**63 - 1), T
     max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_any_mess_of_rows_comes_as_by_a_cursor(
+def test_any_rows_match_those_of_a_cursor(
     warehouse: Warehouse, mess: list[tuple[Any, ...]]
 ) -> None:
     warehouse.execute("DROP TABLE IF EXISTS mess", "CREATE TABLE mess (a text, n bigint, b text)")
@@ -220,12 +218,12 @@ def test_a_query_without_rows_still_has_its_columns(warehouse: Warehouse) -> Non
     assert (batch.num_rows, batch.schema.names) == (0, ["key", "msisdn"])
 
 
-def test_names_all_in_upper_case_are_folded_and_others_are_kept(warehouse: Warehouse) -> None:
+def test_only_names_entirely_in_upper_case_are_folded(warehouse: Warehouse) -> None:
     assert warehouse.rows('SELECT 1 AS "KEY", 2 AS "N1"') == [{"key": "1", "n1": "2"}]
     assert warehouse.rows('SELECT 1 AS "KEY", 2 AS "Name"') == [{"KEY": "1", "Name": "2"}]
 
 
-def test_one_name_for_two_columns_is_refused_in_a_sentence(warehouse: Warehouse) -> None:
+def test_a_duplicate_column_name_is_refused_in_one_sentence(warehouse: Warehouse) -> None:
     with pytest.raises(SourceError) as raised:
         warehouse.rows("SELECT 1 AS id, 2 AS x, 3 AS id")
 
@@ -235,7 +233,7 @@ def test_one_name_for_two_columns_is_refused_in_a_sentence(warehouse: Warehouse)
 # --- A stream -----------------------------------------------------------------------------------
 
 
-def test_the_first_rows_come_while_the_query_is_far_from_its_end(warehouse: Warehouse) -> None:
+def test_the_first_rows_arrive_before_the_query_ends(warehouse: Warehouse) -> None:
     with contextlib.closing(warehouse.batches(ENDLESS)) as stream:  # type: ignore[type-var]
         rows = (row for batch in stream for row in batch["key"].to_pylist())
 
@@ -244,7 +242,7 @@ def test_the_first_rows_come_while_the_query_is_far_from_its_end(warehouse: Ware
     warehouse.require_released()
 
 
-def test_whoever_stops_while_the_server_is_silent_does_not_wait(
+def test_closing_the_stream_does_not_wait_for_the_server(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_copy, "BLOCK", 50_000)
@@ -257,9 +255,7 @@ def test_whoever_stops_while_the_server_is_silent_does_not_wait(
     warehouse.require_released()
 
 
-def test_the_rows_are_those_of_one_moment(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rows_are_one_snapshot(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_copy, "BLOCK", 1000)
     warehouse.execute("CREATE TABLE people AS SELECT n FROM generate_series(1, 50000) AS n")
     stream = warehouse.batches("SELECT n FROM people")
@@ -282,7 +278,7 @@ def test_the_rows_are_those_of_one_moment(
         *("", ";", "-- nothing", "SHOW timezone", "SELECT"),
     ],
 )
-def test_nothing_but_a_select_runs_and_nothing_is_written(warehouse: Warehouse, sql: str) -> None:
+def test_only_a_select_runs_and_writes_nothing(warehouse: Warehouse, sql: str) -> None:
     warehouse.execute("CREATE TABLE people AS SELECT 1 AS n", "CREATE SEQUENCE numbers")
 
     with pytest.raises(SourceError, match=r"^spring_sale/recipients\.sql"):
@@ -303,7 +299,7 @@ LATE = {
 
 
 @pytest.mark.parametrize(("kind", "bad", "cast"), LATE.values(), ids=LATE.keys())
-def test_a_late_failure_names_file_and_connection_and_never_the_value(
+def test_a_late_failure_names_file_and_connection_without_values(
     warehouse: Warehouse, kind: str, bad: str, cast: str
 ) -> None:
     good = {"v::date": "'2026-01-01'", "v::mood": "'glad'"}.get(cast, "'1'")
@@ -323,7 +319,7 @@ def test_a_late_failure_names_file_and_connection_and_never_the_value(
     warehouse.require_released()
 
 
-def test_a_wrong_query_is_told_with_the_names_in_it(warehouse: Warehouse) -> None:
+def test_a_wrong_query_is_reported_with_its_names(warehouse: Warehouse) -> None:
     with pytest.raises(SourceError) as raised:
         warehouse.rows("SELECT * FROM nothing_like_this")
 
@@ -333,14 +329,14 @@ def test_a_wrong_query_is_told_with_the_names_in_it(warehouse: Warehouse) -> Non
     assert not raised.value.retryable
 
 
-def test_a_warehouse_that_is_away_is_tried_again(connect: Connect) -> None:
+def test_an_unreachable_warehouse_is_retried(connect: Connect) -> None:
     connect("postgres", host="/nowhere/at/all", login="postgres", schema="none")
 
     with pytest.raises(WarehouseUnreachable, match="the warehouse warehouse can't be reached"):
         list(wiring.rows("warehouse", "SELECT 1 AS n", WHERE))
 
 
-def test_a_line_that_breaks_midway_is_tried_again(warehouse: Warehouse) -> None:
+def test_a_connection_lost_midway_is_retried(warehouse: Warehouse) -> None:
     stream = warehouse.batches(ENDLESS)
     next(stream)
     next(stream)
@@ -354,9 +350,7 @@ def test_a_line_that_breaks_midway_is_tried_again(warehouse: Warehouse) -> None:
             pass
 
 
-def test_bytes_that_are_not_utf8_are_told_by_column_and_row(
-    postgres: Any, connect: Connect
-) -> None:
+def test_invalid_utf8_is_reported_by_column_and_row(postgres: Any, connect: Connect) -> None:
     with postgres.connect() as connection:
         connection.execute("DROP DATABASE IF EXISTS sql_ascii")
         connection.execute(
@@ -390,7 +384,7 @@ def test_a_latin_1_database_gives_its_texts_whole(postgres: Any, connect: Connec
 # --- Servers that speak PostgreSQL without its COPY ---------------------------------------------
 
 
-def test_a_server_that_refuses_copy_is_read_by_a_cursor(
+def test_a_server_without_copy_is_read_by_a_cursor(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_copy, "SETTINGS", "SELECT set_config('no_such_setting', '', true)")
@@ -420,7 +414,7 @@ def test_psycopg2_streams_by_a_named_cursor(warehouse: Warehouse) -> None:
     assert [batch.num_rows for batch in stream("SELECT 1 AS n;")] == [1, 0]
 
 
-def test_a_statement_that_never_closes_its_quote_is_the_servers_to_tell() -> None:
+def test_an_unclosed_quote_is_reported_by_the_server() -> None:
     for sql in ("SELECT ';", 'SELECT ";', "SELECT $a$;", "SELECT /* ;", "SELECT E'\\';"):
         with contextlib.suppress(SourceError):
             assert sql_text.statement(sql) in (sql, sql[:-1])

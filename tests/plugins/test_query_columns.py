@@ -1,4 +1,4 @@
-"""A warehouse tells the columns of a query, and runs nothing for it."""
+"""The columns of a query, from a warehouse that does not run it."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_columns_come_with_the_warehouses_types_and_our_kinds(people: Warehouse)
     people.require_released()
 
 
-def test_kinds_are_those_that_the_rows_will_say(people: Warehouse) -> None:
+def test_kinds_match_those_of_the_rows(people: Warehouse) -> None:
     sql = "SELECT *, 1.5 AS n, 1::float8 AS f, now() AS t, array[1] AS a FROM people"
 
     read = list(people.batches(sql))[-1].schema
@@ -91,7 +91,7 @@ def test_names_are_folded_as_those_of_rows_are(people: Warehouse) -> None:
     assert [each.name for each in columns('SELECT 1 AS "KEY", 2 AS "N1"')] == ["key", "n1"]
 
 
-def test_a_connection_whose_rows_are_dictionaries_is_asked_all_the_same(
+def test_a_connection_with_dictionary_rows_is_supported(
     people: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])
@@ -101,7 +101,7 @@ def test_a_connection_whose_rows_are_dictionaries_is_asked_all_the_same(
     assert columns("SELECT id FROM people") == [QueryColumn("id", "integer", ValueKind.INTEGER)]
 
 
-def test_a_connection_of_airflows_database_is_asked_as_one_of_its_environment(
+def test_a_connection_of_airflows_database_works_like_a_variable(
     people: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with people.connect() as known:
@@ -146,7 +146,7 @@ def test_a_query_is_not_run(people: Warehouse, sql: str) -> None:
 # --- What is wrong ------------------------------------------------------------------------------
 
 
-def test_a_wrong_name_is_told_with_its_line_and_what_is_near(people: Warehouse) -> None:
+def test_a_wrong_name_is_reported_with_line_and_suggestion(people: Warehouse) -> None:
     assert fault("SELECT id,\n       firstname\nFROM people") == (
         2,
         'the warehouse warehouse says: column "firstname" does not exist (Perhaps you meant to '
@@ -159,7 +159,7 @@ def test_a_wrong_name_is_told_with_its_line_and_what_is_near(people: Warehouse) 
     people.require_released()
 
 
-def test_a_syntax_error_is_told_with_its_line(people: Warehouse) -> None:
+def test_a_syntax_error_is_reported_with_its_line(people: Warehouse) -> None:
     said = "the warehouse warehouse says: syntax error at or near"
 
     assert fault("SELECT id\n-- Zoé 😀\nFORM people") == (3, f'{said} "people"')
@@ -169,7 +169,7 @@ def test_a_syntax_error_is_told_with_its_line(people: Warehouse) -> None:
     )
 
 
-def test_jinja_in_a_query_is_told_to_be_sent_as_it_stands(people: Warehouse) -> None:
+def test_jinja_in_a_query_is_reported_as_sent_unchanged(people: Warehouse) -> None:
     line, said = fault("SELECT id\nFROM people\nWHERE id = {{ params.id }}")
 
     assert line == 3
@@ -187,7 +187,7 @@ FILLERS = st.sampled_from(["-- é", "/* 😀 */", "'it''s; é' AS a,", "1 AS b,"
     max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_a_line_is_right_whatever_stands_before_it(
+def test_a_line_number_is_right_after_any_prefix(
     people: Warehouse, before: list[str], after: list[str]
 ) -> None:
     sql = "\n".join(["SELECT", *before, "nobodys_column,", *after, "2 AS z"])
@@ -198,7 +198,7 @@ def test_a_line_is_right_whatever_stands_before_it(
     assert said.endswith('column "nobodys_column" does not exist')
 
 
-def test_a_right_that_lacks_is_told(people: Warehouse, connect: Connect) -> None:
+def test_a_missing_privilege_is_reported(people: Warehouse, connect: Connect) -> None:
     role = f"poor_{people.name}"
     people.execute(f"CREATE ROLE {role} LOGIN")
     with people.connect() as known:
@@ -233,7 +233,7 @@ def test_a_value_in_the_query_is_not_repeated(people: Warehouse) -> None:
         (";", "syntax error at end of input"),
     ],
 )
-def test_what_is_no_select_is_refused_and_nothing_is_written(
+def test_other_statements_than_select_are_refused_without_writing(
     people: Warehouse, sql: str, said: str
 ) -> None:
     assert said in fault(sql)[1]
@@ -252,7 +252,7 @@ def test_the_server_itself_takes_one_statement_alone(
     assert people.rows("SELECT id FROM people") == [{"id": "1"}]
 
 
-def test_a_function_that_writes_while_a_query_is_planned_may_not(people: Warehouse) -> None:
+def test_a_function_cannot_write_while_a_query_is_planned(people: Warehouse) -> None:
     people.execute(
         "CREATE FUNCTION one() RETURNS integer IMMUTABLE LANGUAGE plpgsql AS "
         "$$ BEGIN DELETE FROM people; RETURN 1; END $$"
@@ -263,7 +263,7 @@ def test_a_function_that_writes_while_a_query_is_planned_may_not(people: Warehou
     assert people.rows("SELECT id FROM people") == [{"id": "1"}]
 
 
-def test_a_locked_table_is_waited_for_so_long_and_no_longer(
+def test_a_locked_table_ends_in_a_timeout(
     people: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query_columns, "SECONDS", 0.2)
@@ -276,14 +276,14 @@ def test_a_locked_table_is_waited_for_so_long_and_no_longer(
     assert said.startswith("the warehouse warehouse did not return the query's columns within 0.2")
 
 
-def test_a_warehouse_that_is_away_is_told(connect: Connect) -> None:
+def test_an_unreachable_warehouse_is_reported(connect: Connect) -> None:
     connect("postgres", host="/nowhere/at/all", login="postgres", schema="none")
 
     with pytest.raises(WarehouseUnreachable, match="the warehouse warehouse can't be reached"):
         columns("SELECT 1 AS n")
 
 
-def test_an_option_that_a_driver_does_not_know_is_the_connections_fault(connect: Connect) -> None:
+def test_an_unknown_driver_option_is_the_connections_fault(connect: Connect) -> None:
     connect("postgres", host="/nowhere", login="postgres", extra={"no_such_option": "x"})
 
     with pytest.raises(WarehouseUnreachable, match="no_such_option"):
@@ -331,7 +331,7 @@ def file(tmp_path: Path) -> Sqlite:
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 
 
-def test_sqlite_tells_names_and_no_types(file: Sqlite) -> None:
+def test_sqlite_gives_names_without_types(file: Sqlite) -> None:
     assert asked(file, "SELECT key, points FROM people; -- all") == [
         QueryColumn("key"),
         QueryColumn("points"),
@@ -345,7 +345,7 @@ def test_sqlite_tells_names_and_no_types(file: Sqlite) -> None:
         asked(Sqlite(file.path.parent / "nowhere" / "people.db"), "SELECT 1 AS key")
 
 
-def test_a_driver_that_nobody_knows_is_asked_for_no_row_and_closed() -> None:
+def test_an_unknown_driver_gets_a_query_without_rows() -> None:
     connection = of("snowflake.connector", Connection)()
 
     assert asked(connection, "SELECT ';' AS key,\n 1 AS name; -- one\n;") == [
@@ -361,7 +361,7 @@ def test_a_driver_that_nobody_knows_is_asked_for_no_row_and_closed() -> None:
 
 
 @pytest.mark.parametrize("sql", ["DROP TABLE people", "SELECT 1; SELECT 2", "SELECT 1 INTO people"])
-def test_a_driver_that_nobody_knows_never_sees_what_is_no_query(sql: str) -> None:
+def test_an_unknown_driver_gets_only_selects(sql: str) -> None:
     connection = of("snowflake.connector", Connection)()
 
     with pytest.raises(BadCampaign, match="one SELECT, or a WITH"):
@@ -371,7 +371,7 @@ def test_a_driver_that_nobody_knows_never_sees_what_is_no_query(sql: str) -> Non
     assert connection.closed
 
 
-def test_mysql_is_told_that_nothing_is_to_be_written_and_sqlite_too() -> None:
+def test_mysql_and_sqlite_are_asked_read_only() -> None:
     connection = of("MySQLdb.connections", Connection)()
 
     asked(connection, "SELECT 1")
@@ -379,7 +379,7 @@ def test_mysql_is_told_that_nothing_is_to_be_written_and_sqlite_too() -> None:
     assert connection.cursors[0].executed == ["SET SESSION TRANSACTION READ ONLY"]
 
 
-def test_how_it_was_asked_is_said_where_the_driver_is_unknown() -> None:
+def test_an_unknown_drivers_error_shows_the_query_sent() -> None:
     error = of("snowflake.errors", type("ProgrammingError", (_DatabaseError,), {}))
     connection = of("snowflake.connector", Connection)(error("syntax error line 3 at FORM"))
 
@@ -403,7 +403,7 @@ _DatabaseError.__name__ = "DatabaseError"
 # --- The product's own campaigns ----------------------------------------------------------------
 
 
-def test_the_campaigns_that_come_with_it_fit_the_sample_warehouse(warehouse: Warehouse) -> None:
+def test_the_sample_campaigns_fit_the_sample_warehouse(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
         fill(connection, customers=10)
     found, broken = load_all(ROOT / "include" / "campaigns")

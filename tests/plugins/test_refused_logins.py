@@ -1,4 +1,4 @@
-"""Whoever isn't let in, or isn't sure who is there, says so in a sentence and asks once."""
+"""Refused logins and wrong host keys: one sentence, and one attempt."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ def pin(monkeypatch: pytest.MonkeyPatch, gateway: Gateway, key: asyncssh.SSHKey)
     connect(monkeypatch, gateway, host_key=key.export_public_key().decode().strip())
 
 
-def test_a_wrong_host_key_ends_in_a_sentence_and_no_login(
+def test_a_wrong_host_key_is_reported_without_login(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, told: Callable[[], str]
 ) -> None:
     pin(monkeypatch, gateway, stranger("ssh-ed25519"))
@@ -74,7 +74,7 @@ def test_a_wrong_host_key_ends_in_a_sentence_and_no_login(
 
 
 @pytest.mark.parametrize("kind", ["ecdsa-sha2-nistp256", "ssh-rsa"])
-def test_a_pinned_key_of_a_kind_that_the_server_lacks_is_a_wrong_one(
+def test_a_pinned_key_of_another_kind_is_wrong(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, told: Callable[[], str], kind: str
 ) -> None:
     pin(monkeypatch, gateway, stranger(kind))
@@ -86,7 +86,7 @@ def test_a_pinned_key_of_a_kind_that_the_server_lacks_is_a_wrong_one(
 
 
 @SANDBOX_ONLY  # whose knob cuts the line at this very point
-def test_a_line_that_breaks_before_the_login_is_no_wrong_key(gateway: Sandbox) -> None:
+def test_a_connection_lost_before_login_is_no_wrong_key(gateway: Sandbox) -> None:
     show(gateway, f"{STEM}.done")
     gateway.drop_connection_before("login")
 
@@ -94,7 +94,7 @@ def test_a_line_that_breaks_before_the_login_is_no_wrong_key(gateway: Sandbox) -
     assert gateway.counts()["dropped"] == 1
 
 
-def test_a_host_key_that_nobody_pinned_is_refused(
+def test_an_unpinned_host_key_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, told: Callable[[], str]
 ) -> None:
     connect(monkeypatch, gateway, host_key=None)
@@ -110,7 +110,7 @@ def test_a_login_that_is_refused_is_tried_once(gateway: Gateway, told: Callable[
     assert asked(gateway) == {"connection": 1, "refused_login": 1, "login": 0}
 
 
-def test_no_key_is_offered_but_the_connections_own(
+def test_only_the_connections_own_key_is_offered(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: Callable[[], str]
 ) -> None:
     at_home = tmp_path / ".ssh" / "id_ed25519"
@@ -126,7 +126,7 @@ def test_no_key_is_offered_but_the_connections_own(
     assert asked(gateway) == {"connection": 1, "refused_login": 1, "login": 0}
 
 
-def test_a_thousand_that_wait_one_after_the_other_do_not_hammer(
+def test_a_thousand_waits_share_each_refused_login(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_connection, "REFUSED", 0.4)
@@ -146,7 +146,7 @@ def test_a_thousand_that_wait_one_after_the_other_do_not_hammer(
     assert asked(gateway) == {"connection": 4, "refused_login": 4, "login": 0}
 
 
-def test_whoever_waits_after_a_refusal_is_let_in_once_the_key_is(
+def test_a_wait_after_a_refusal_succeeds_once_corrected(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_connection, "REFUSED", 0.1)
@@ -159,9 +159,7 @@ def test_whoever_waits_after_a_refusal_is_let_in_once_the_key_is(
 
 
 @SANDBOX_ONLY
-def test_where_nobody_listens_is_no_refusal(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_closed_port_is_no_refusal(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is started anew: the next try may find it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""A server that tells no sizes, times or permissions is worked with all the same."""
+"""Servers that give no sizes, times or permissions are supported."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ def little(gateway: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
 
 
 @SANDBOX_ONLY
-def test_a_file_is_uploaded_whole_once_and_found_by_the_next_try(
+def test_a_file_is_uploaded_once_and_found_by_retries(
     world: World, little: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(300))
@@ -57,7 +57,7 @@ def _broken_at_csv(rename):
 
 
 @SANDBOX_ONLY
-def test_a_listing_has_the_size_of_what_it_matters_for(little: Sandbox) -> None:
+def test_a_listing_has_the_sizes_that_matter(little: Sandbox) -> None:
     big = bytes(range(256)) * 1000 + b"."
     little.put_report(ACK, b"x" * 70_001)
     with wiring.gateway() as session:
@@ -74,7 +74,7 @@ def test_a_listing_has_the_size_of_what_it_matters_for(little: Sandbox) -> None:
 
 
 @SANDBOX_ONLY
-def test_an_upload_that_is_cut_short_is_still_noticed(
+def test_a_truncated_upload_is_still_detected(
     world: World, little: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [prepared] = world.prepare(numbers(300))
@@ -108,7 +108,7 @@ def test_a_size_is_found_by_the_bytes_alone(gateway: Gateway, size: int) -> None
 
 
 @given(st.integers(0, 1 << 40), st.integers(1, sizes.PIECE))
-def test_a_size_is_found_in_few_reads_whatever_a_server_gives(size: int, most: int) -> None:
+def test_a_size_is_found_in_few_reads(size: int, most: int) -> None:
     steps, reads, found = sizes.search(), 0, None
     offset, length = next(steps)
     while found is None:

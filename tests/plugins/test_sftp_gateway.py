@@ -1,4 +1,4 @@
-"""What a session at the gateway may rely on, whatever server is at the other end."""
+"""What a session at the gateway guarantees on every server."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ from tests import openssh
 from tests.world import SANDBOX_ONLY, STEM, Gateway, in_send, renames, show
 
 
-def test_a_rename_onto_a_name_that_exists_is_refused_and_changes_nothing(gateway: Gateway) -> None:
+def test_a_rename_to_an_existing_name_is_refused(gateway: Gateway) -> None:
     gateway.turn(silent=True)
     there = show(gateway, f"{STEM}.csv", b"another's")
 
@@ -34,7 +34,7 @@ def test_a_rename_onto_a_name_that_exists_is_refused_and_changes_nothing(gateway
 
 
 @pytest.mark.parametrize("asked", [CMD_OPENDIR, CMD_READDIR])
-def test_an_answer_of_another_kind_is_no_empty_directory(
+def test_an_unexpected_answer_is_no_empty_directory(
     gateway: Gateway, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = paramiko.SFTPClient._request
@@ -50,7 +50,7 @@ def test_an_answer_of_another_kind_is_no_empty_directory(
         monkeypatch.undo()
 
 
-def test_a_file_goes_up_and_comes_back_byte_by_byte(gateway: Gateway) -> None:
+def test_a_file_is_uploaded_and_fetched_byte_by_byte(gateway: Gateway) -> None:
     content = bytes(range(256)) * 1000
     back = io.BytesIO()
 
@@ -99,7 +99,7 @@ def test_nothing_outside_the_home_can_be_reached(gateway: Gateway, tmp_path: Pat
 
 
 @SANDBOX_ONLY
-def test_a_line_that_breaks_while_the_clock_is_compared_is_no_wrong_clock(
+def test_a_connection_lost_during_clock_comparison_is_no_mismatch(
     gateway: Sandbox,
 ) -> None:
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""A private key that can't be used is told as what it is, at once, wherever we would log in."""
+"""Unusable private keys: reported by their problem, at once, at every login."""
 
 import asyncio
 import re
@@ -77,7 +77,7 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 @SANDBOX_ONLY  # nobody is asked
 @pytest.mark.parametrize(("text", "says"), TEXTS.values(), ids=TEXTS)
-def test_a_key_file_that_holds_no_usable_key_is_told(
+def test_a_file_without_a_usable_key_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, says: str
 ) -> None:
     file = tmp_path / "my key"
@@ -92,7 +92,7 @@ def test_a_key_file_that_holds_no_usable_key_is_told(
 
 
 @pytest.mark.parametrize(("text", "says"), TEXTS.values(), ids=TEXTS)
-def test_a_private_key_that_is_no_usable_key_is_told(text: str, says: str) -> None:
+def test_a_private_key_field_without_usable_key_is_refused(text: str, says: str) -> None:
     with pytest.raises(Unusable, match=r"^its extra private_key ") as wrong:
         ssh_keys.private_key(text.encode(), "its extra private_key")
 
@@ -125,7 +125,7 @@ def test_a_private_key_that_is_no_usable_key_is_told(text: str, says: str) -> No
         ({"key_file": "/nowhere/mtarget"}, "can't be read, as it is not there"),
     ],
 )  # fmt: skip
-def test_an_unusable_setting_of_a_key_is_told(
+def test_an_unusable_setting_of_a_key_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, extras: Mapping[str, Any], says: str
 ) -> None:
     for said in at_once(gateway, monkeypatch, **extras):
@@ -137,7 +137,7 @@ def test_an_unusable_setting_of_a_key_is_told(
 
 
 @SANDBOX_ONLY
-def test_a_folder_or_a_file_without_the_right_is_no_key(
+def test_a_folder_or_unreadable_file_is_no_key(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for said in at_once(gateway, monkeypatch, key_file=str(tmp_path)):
@@ -153,7 +153,7 @@ def test_a_folder_or_a_file_without_the_right_is_no_key(
 
 
 @SANDBOX_ONLY
-def test_a_broken_certificate_beside_the_key_is_told(
+def test_a_broken_certificate_beside_the_key_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text(OPENSSH)
@@ -168,7 +168,7 @@ FORMATS = ("openssh", "pkcs1-pem", "pkcs8-pem")
 
 @pytest.mark.parametrize("way", ["file", "text", "text of Windows", "indented text", "UTF-16"])
 @pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
-def test_a_key_in_any_good_way_logs_in_everywhere(
+def test_a_key_in_every_format_logs_in_everywhere(
     gateway: Gateway,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -216,9 +216,7 @@ def test_both_libraries_read_the_same_key(key: Any, form: str, passphrase: str) 
 
 @given(st.integers(0, len(OPENSSH)), st.integers(0, len(OPENSSH)), st.text(max_size=8))
 @example(0, len(OPENSSH), "")
-def test_whatever_is_cut_out_of_a_key_it_is_that_key_or_is_told(
-    start: int, end: int, instead: str
-) -> None:
+def test_a_damaged_key_is_the_same_key_or_refused(start: int, end: int, instead: str) -> None:
     """A damaged key is one more sentence, never another error, and never another key."""
     damaged = OPENSSH[: min(start, end)] + instead + OPENSSH[max(start, end) :]
     try:
@@ -233,6 +231,6 @@ def test_whatever_is_cut_out_of_a_key_it_is_that_key_or_is_told(
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_told_as_no_key(content: bytes) -> None:
+def test_any_bytes_are_refused_as_a_key(content: bytes) -> None:
     with pytest.raises(Unusable):
         ssh_keys.private_key(content, "it")

@@ -1,4 +1,4 @@
-"""Waiting at the gateway: what ends a wait, what must not, and what it costs."""
+"""Waits at the gateway: what ends a wait, what does not, and its cost."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ def test_another_files_verdict_is_not_ours(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(("extension", "phase"), [("lock", "lock"), (None, None)])
-def test_silence_ends_when_its_time_is_up(
+def test_a_missing_verdict_ends_the_wait_at_its_deadline(
     gateway: Gateway, extension: str | None, phase: str | None
 ) -> None:
     if isinstance(gateway, Sandbox):
@@ -69,7 +69,7 @@ def test_silence_ends_when_its_time_is_up(
     assert event == {"stem": STEM, "saw": "overdue", "phase": phase}
 
 
-def test_a_verdict_that_is_there_counts_even_after_the_deadline(gateway: Gateway) -> None:
+def test_an_existing_verdict_counts_after_the_deadline(gateway: Gateway) -> None:
     show(gateway, f"{STEM}.done")
 
     event = asyncio.run(first_event(trigger(VerdictTrigger, within=timedelta(0))))
@@ -88,7 +88,7 @@ def test_a_lost_connection_is_not_an_absent_file(gateway: Gateway) -> None:
     assert gateway.counts()["dropped"] == 1
 
 
-def test_a_moved_clock_waits_at_no_gateway_but_its_own(gateway: Gateway) -> None:
+def test_a_simulated_clock_waits_only_at_its_gateway(gateway: Gateway) -> None:
     show(gateway, f"{STEM}.done")
     (gateway.home / ".sandbox").write_text("another clock")
 
@@ -98,7 +98,7 @@ def test_a_moved_clock_waits_at_no_gateway_but_its_own(gateway: Gateway) -> None
     assert clock.VARIABLE in event["why"]
 
 
-def test_a_report_ends_the_wait_once_it_no_longer_grows(gateway: Gateway) -> None:
+def test_a_report_ends_the_wait_when_it_stops_growing(gateway: Gateway) -> None:
     waiting = trigger(ReportTrigger)
     growing = [b"A1;+33639980001;TESTS;x;3;", b"delivered;op1\r\n"]
 
@@ -126,7 +126,7 @@ def test_a_report_ends_the_wait_once_it_no_longer_grows(gateway: Gateway) -> Non
     assert growing == []
 
 
-def test_a_report_that_never_comes_ends_when_its_time_is_up(gateway: Gateway) -> None:
+def test_a_missing_report_ends_the_wait_at_its_deadline(gateway: Gateway) -> None:
     event = asyncio.run(first_event(trigger(ReportTrigger, within=timedelta(0))))
 
     assert event == {"stem": STEM, "saw": "overdue"}
@@ -140,7 +140,7 @@ def test_a_trigger_survives_airflows_database(gateway: Gateway) -> None:
     assert VerdictTrigger(**arguments).serialize() == (path, arguments)
 
 
-def test_a_hundred_that_wait_share_one_connection(gateway: Gateway) -> None:
+def test_a_hundred_waits_share_one_connection(gateway: Gateway) -> None:
     stems = [f"{STEM}{at:03d}" for at in range(100)]
     before = gateway.counts()["connection"]
 
@@ -162,7 +162,7 @@ def test_a_hundred_that_wait_share_one_connection(gateway: Gateway) -> None:
 
 
 @SANDBOX_ONLY
-def test_an_upload_waits_for_its_hour_on_a_clock_that_moves(gateway: Gateway) -> None:
+def test_an_upload_waits_for_its_hour_on_simulated_time(gateway: Gateway) -> None:
     hour = clock.now() + timedelta(hours=2)
 
     async def waited() -> tuple[bool, dict[str, Any]]:
@@ -179,7 +179,7 @@ def test_an_upload_waits_for_its_hour_on_a_clock_that_moves(gateway: Gateway) ->
 
 
 @SANDBOX_ONLY
-def test_an_hour_that_has_passed_is_not_waited_for(gateway: Gateway) -> None:
+def test_a_past_hour_needs_no_wait(gateway: Gateway) -> None:
     async def waited() -> TriggerEvent:
         async with patience("an hour of now"), contextlib.aclosing(_hour(clock.now())) as events:
             return await anext(events)
@@ -218,9 +218,7 @@ def report(gateway: Sandbox) -> None:
 
 
 @SANDBOX_ONLY
-def test_verdicts_and_reports_are_waited_for_over_one_line_that_closes_behind_the_last(
-    gateway: Sandbox, relay: Relay
-) -> None:
+def test_all_waits_share_one_connection_until_the_last_ends(gateway: Sandbox, relay: Relay) -> None:
     async def both() -> tuple[list[int], list[Any]]:
         triggerer = Triggerer()
         verdict = asyncio.create_task(triggerer.first_event(trigger(VerdictTrigger)))
@@ -242,9 +240,7 @@ def test_verdicts_and_reports_are_waited_for_over_one_line_that_closes_behind_th
 
 
 @SANDBOX_ONLY
-def test_whoever_gives_up_does_not_stop_the_connecting_of_all_others(
-    gateway: Sandbox, relay: Relay
-) -> None:
+def test_a_cancelled_wait_does_not_stop_a_shared_connect(gateway: Sandbox, relay: Relay) -> None:
     show(gateway, f"{STEM}.done")
     relay.silence()
 
@@ -264,9 +260,7 @@ def test_whoever_gives_up_does_not_stop_the_connecting_of_all_others(
 
 
 @SANDBOX_ONLY
-def test_all_lose_the_line_at_once_and_get_it_back_by_one_attempt(
-    gateway: Sandbox, relay: Relay
-) -> None:
+def test_a_lost_connection_is_restored_by_one_attempt(gateway: Sandbox, relay: Relay) -> None:
     async def both() -> list[dict[str, Any]]:
         triggerer = Triggerer()
         kinds = (VerdictTrigger, ReportTrigger)
@@ -286,7 +280,7 @@ def test_all_lose_the_line_at_once_and_get_it_back_by_one_attempt(
 
 
 @SANDBOX_ONLY
-def test_a_gateway_that_falls_silent_is_left_and_called_again(
+def test_a_silent_gateway_is_disconnected_and_reconnected(
     gateway: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sftp_gateway, "GOODBYE", 0.1)
@@ -305,7 +299,7 @@ def test_a_gateway_that_falls_silent_is_left_and_called_again(
     assert asyncio.run(waited())["saw"] == "accepted"
 
 
-def test_a_gateway_that_falls_silent_in_the_middle_of_a_listing_is_left_too(
+def test_a_gateway_silent_during_a_listing_is_disconnected(
     gateway: Gateway, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncssh closes the directory of a listing that is cancelled, and waits for the answer."""
@@ -333,7 +327,7 @@ def test_a_gateway_that_falls_silent_in_the_middle_of_a_listing_is_left_too(
 
 
 @SANDBOX_ONLY
-def test_a_refused_login_is_told_to_all_and_not_repeated_for_who_comes_after(
+def test_a_refused_login_is_reported_to_all_without_repetition(
     gateway: Sandbox,
 ) -> None:
     gateway.turn(refuse_logins=True)
@@ -363,7 +357,7 @@ def test_a_refused_login_is_told_to_all_and_not_repeated_for_who_comes_after(
 
 
 @SANDBOX_ONLY
-def test_whoever_came_after_a_refusal_goes_on_once_the_login_is_let_in(
+def test_a_wait_after_a_refusal_continues_once_corrected(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_connection, "REFUSED", 0.5)
@@ -379,7 +373,7 @@ def test_whoever_came_after_a_refusal_goes_on_once_the_login_is_let_in(
 
 
 @SANDBOX_ONLY
-def test_a_listing_that_fails_at_the_gateway_ends_no_wait_and_costs_no_login(
+def test_a_failed_listing_ends_no_wait_and_no_connection(
     gateway: Sandbox,
 ) -> None:
     folder, aside = gateway.home / "Report", gateway.root / "aside"
@@ -407,9 +401,7 @@ def test_a_listing_that_fails_at_the_gateway_ends_no_wait_and_costs_no_login(
 
 
 @SANDBOX_ONLY
-def test_a_listing_that_fails_after_an_outage_is_asked_for_at_its_own_pace(
-    gateway: Sandbox, relay: Relay
-) -> None:
+def test_a_failed_listing_after_an_outage_is_retried_slowly(gateway: Sandbox, relay: Relay) -> None:
     waiting = trigger(ReportTrigger)
     waiting.poll = 60
     folder = gateway.home / "Report"
@@ -440,7 +432,7 @@ def test_a_listing_that_fails_after_an_outage_is_asked_for_at_its_own_pace(
 
 
 @SANDBOX_ONLY
-def test_a_listing_that_takes_too_long_does_not_cost_others_their_line(
+def test_a_slow_listing_does_not_cost_others_their_connection(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = gateway.counts()["connection"]
@@ -495,7 +487,7 @@ def test_a_missing_directory_ends_only_the_waits_at_it(
 
 
 @SANDBOX_ONLY
-def test_a_connection_that_airflow_can_not_find_for_a_while_ends_no_wait(
+def test_a_temporarily_missing_airflow_connection_ends_no_wait(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show(gateway, f"{STEM}.done")
@@ -513,7 +505,7 @@ def test_a_connection_that_airflow_can_not_find_for_a_while_ends_no_wait(
     assert asyncio.run(waited())["saw"] == "accepted"
 
 
-def test_pauses_between_attempts_grow_to_a_minute_and_are_never_in_step() -> None:
+def test_pauses_between_attempts_grow_to_a_minute_with_jitter() -> None:
     assert [shared_connection.pause(failures, 1.0) for failures in range(8)] == [
         1,
         2,
@@ -541,7 +533,7 @@ def heard(outage: Outage, caplog: pytest.LogCaptureFixture, minutes: range) -> l
     return spoken
 
 
-def test_an_outage_is_an_error_after_half_an_hour_and_again_every_half_hour(
+def test_an_outage_is_an_error_every_half_hour(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outage = Outage(f"{STEM} still waits", BLINK)
@@ -555,7 +547,7 @@ def test_an_outage_is_an_error_after_half_an_hour_and_again_every_half_hour(
     ]
 
 
-def test_an_outage_tells_since_when_why_and_who_waits_and_when_it_is_over(
+def test_an_outage_is_logged_with_start_cause_and_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
@@ -583,7 +575,7 @@ class Logs(logging.Handler):
 
 
 @SANDBOX_ONLY
-def test_an_outage_is_in_the_log_of_every_task_that_waits_and_once_in_the_triggerers(
+def test_an_outage_is_logged_for_each_wait_and_triggerer(
     gateway: Sandbox, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(triggers, "BLINK", timedelta(0))
@@ -618,7 +610,7 @@ def test_an_outage_is_in_the_log_of_every_task_that_waits_and_once_in_the_trigge
 
 
 @SANDBOX_ONLY
-def test_an_outage_of_days_beyond_the_deadline_ends_no_wait(
+def test_an_outage_beyond_the_deadline_ends_no_wait(
     gateway: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def days() -> AsyncIterator[Any]:
@@ -636,7 +628,7 @@ def test_an_outage_of_days_beyond_the_deadline_ends_no_wait(
     assert f"The wait for {STEM} continues" in caplog.messages[0]
 
 
-def test_a_listing_is_looked_through_once_and_each_still_finds_the_same() -> None:
+def test_one_pass_over_a_listing_finds_every_waits_files() -> None:
     names = [
         *(f"{STEM}.{phase}" for phase in ("tmp", "csv", "lock", "done", "reject")),
         *(f"{STEM}.csv.tmp", f"{STEM}2.done", f"{STEM}.0123abcd.tmp", f"{STEM.lower()}.DONE"),

@@ -1,4 +1,4 @@
-"""One file over the line: whole, told as it goes, and refused where the gateway refuses it."""
+"""One file over the connection: whole, with its progress, or refused by the gateway."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ def test_a_large_file_arrives_byte_for_byte(gateway: Gateway) -> None:
 
 
 @SANDBOX_ONLY
-def test_a_write_that_the_gateway_refuses_is_told_with_what_was_done(
+def test_a_refused_write_is_reported_with_its_operation(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: Any) -> None:
@@ -41,7 +41,7 @@ def test_a_write_that_the_gateway_refuses_is_told_with_what_was_done(
         session.upload("SEND-full.tmp", io.BytesIO(b"one write"))
 
 
-def test_how_far_an_upload_is_stands_in_the_log(
+def test_the_progress_of_an_upload_is_logged(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sftp_gateway, "PROGRESS", 0.0)
@@ -58,7 +58,7 @@ def test_how_far_an_upload_is_stands_in_the_log(
 
 
 @pytest.mark.parametrize(("compress", "quick"), [("false", True), (None, False)])
-def test_an_uncompressed_line_agrees_on_a_quick_cipher(
+def test_an_uncompressed_connection_agrees_on_a_fast_cipher(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, compress: str | None, quick: bool
 ) -> None:
     connect(monkeypatch, gateway, compress=compress)

@@ -1,4 +1,4 @@
-"""Every other warehouse: SQLite for real, and small doubles of drivers that need a server."""
+"""Every other warehouse: real SQLite, and small doubles of drivers that need a server."""
 
 import importlib
 import sqlite3
@@ -60,7 +60,7 @@ def test_sqlite_is_never_written_to(file: Path, sql: str) -> None:
     assert len(read(Sqlite(file), "SELECT key FROM people")) == 3
 
 
-def test_a_missing_table_of_sqlite_is_not_tried_again_and_a_missing_file_is(file: Path) -> None:
+def test_only_a_missing_sqlite_file_is_retried(file: Path) -> None:
     with pytest.raises(SourceError, match="says: no such table: others") as raised:
         read(Sqlite(file), "SELECT * FROM others")
     assert not raised.value.retryable
@@ -69,7 +69,7 @@ def test_a_missing_table_of_sqlite_is_not_tried_again_and_a_missing_file_is(file
         read(Sqlite(file.parent / "nowhere" / "people.db"), "SELECT 1 AS key")
 
 
-def test_a_later_row_is_numbered_through(file: Path) -> None:
+def test_row_numbers_continue_over_batches(file: Path) -> None:
     sql = """\
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 30000)
     SELECT CASE i WHEN 25000 THEN x'e9' ELSE i END AS key FROM n"""
@@ -95,7 +95,7 @@ class SSCursor(Cursor):
         ("snowflake.connector", lambda cursor: cursor.arraysize == warehouse.ROWS_AT_A_TIME),
     ],
 )
-def test_a_driver_is_asked_for_the_cursor_that_streams(
+def test_each_driver_uses_its_streaming_cursor(
     module: str, streams: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cursors = types.SimpleNamespace(SSCursor=SSCursor)
@@ -114,9 +114,7 @@ def test_a_driver_is_asked_for_the_cursor_that_streams(
 
 
 @pytest.mark.parametrize("module", ["MySQLdb.connections", "mysql.connector.connection"])
-def test_mysql_is_told_that_nothing_is_to_be_written(
-    module: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mysql_transactions_are_read_only(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "MySQLdb", types.ModuleType("MySQLdb"))
     monkeypatch.setitem(
         sys.modules,
@@ -137,7 +135,7 @@ def test_snowflakes_names_come_in_lower_case() -> None:
     assert read(Upper(), "SELECT 1")[0] == {"key": "a", "first_name": "Zoé"}
 
 
-def test_no_columns_are_no_select() -> None:
+def test_an_answer_without_columns_is_no_select() -> None:
     class Silent(Connection):
         names = ()
 
@@ -183,9 +181,7 @@ SAID = {
 
 
 @pytest.mark.parametrize(("fault", "told"), SAID.values(), ids=SAID.keys())
-def test_a_warehouse_says_what_is_wrong_with_the_query_and_never_whose_row(
-    fault: Exception, told: str
-) -> None:
+def test_a_query_error_is_reported_without_row_values(fault: Exception, told: str) -> None:
     connection = Connection(fault)
     with pytest.raises(SourceError) as raised:
         read(connection, "SELECT 1")
@@ -207,7 +203,7 @@ MYSQL = {
 
 
 @pytest.mark.parametrize(("code", "away"), MYSQL.values(), ids=MYSQL.keys())
-def test_mysql_calls_much_operational_that_no_other_try_mends(code: int, away: bool) -> None:
+def test_permanent_mysql_operational_errors_are_not_retried(code: int, away: bool) -> None:
     fault = of("MySQLdb._exceptions", OperationalError)(code, "it was 'Zoé'")
     with pytest.raises(SourceError) as raised:
         read(Connection(fault), "SELECT 1")
@@ -216,23 +212,23 @@ def test_mysql_calls_much_operational_that_no_other_try_mends(code: int, away: b
 
 
 @pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
-def test_a_driver_that_nobody_knows_is_away_when_it_says_so(kind: type[Exception]) -> None:
+def test_an_unknown_drivers_connection_error_means_unreachable(kind: type[Exception]) -> None:
     with pytest.raises(WarehouseUnreachable, match="can't be reached: gone"):
         read(Connection(kind("gone")), "SELECT 1")
 
 
-def test_what_is_no_database_error_keeps_its_traceback() -> None:
+def test_a_non_database_error_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         read(Connection(ZeroDivisionError()), "SELECT 1")
 
 
-def test_the_modules_of_the_table_are_the_drivers_own_names() -> None:
+def test_the_drivers_table_uses_real_module_names() -> None:
     for package in warehouse.DRIVERS:
         if package in ("psycopg", "psycopg2", "sqlite3"):
             assert hasattr(importlib.import_module(package), "connect")
 
 
-def test_a_connection_that_is_missing_is_told_how_to_make(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_connection_error_says_how_to_create_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_WAREHOUSE", raising=False)
     with pytest.raises(Exception, match="there is no connection warehouse: create it"):
         list(wiring.rows("warehouse", "SELECT 1", WHERE))
@@ -259,7 +255,7 @@ def test_a_connection_that_is_missing_is_told_how_to_make(monkeypatch: pytest.Mo
         "SELECT truncate(price, 2), t.update FROM t OPTION (MERGE JOIN)",
     ],
 )
-def test_one_query_is_read_whatever_it_holds(sql: str) -> None:
+def test_one_query_is_read_with_any_contents(sql: str) -> None:
     sql_text.require_query(sql)
 
 
@@ -290,7 +286,7 @@ def test_one_query_is_read_whatever_it_holds(sql: str) -> None:
         (" -- nothing\n;", "is empty"),
     ],
 )
-def test_what_is_no_query_reaches_no_driver(sql: str, problem: str) -> None:
+def test_an_invalid_query_reaches_no_driver(sql: str, problem: str) -> None:
     class Untouched:
         def get_conn(self) -> Any:
             return self

@@ -1,4 +1,4 @@
-"""One person's story, told from runs that a world really prepared and a gateway really took."""
+"""One recipient's history, from runs really prepared and files really sent."""
 
 import shutil
 from datetime import datetime, timedelta
@@ -87,9 +87,7 @@ def report(world: World, stem: str, number: int) -> None:
     world.ledger.reports.load_delivery_report(stem, rows)
 
 
-def test_what_was_sent_is_told_with_its_text_and_what_came_back(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_sent_message_has_its_text_and_outcome(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3))
     world.submit(file.stem)
     world.accepted(file.stem)
@@ -114,7 +112,7 @@ SPELLED = {"06.39.98.00.01": (1, "duplicate_msisdn"), "+33 6 39 98 00 02": (2, "
 
 
 @pytest.mark.parametrize(("spelled", "why"), SPELLED.items())
-def test_who_was_left_out_is_told_why_however_the_number_was_given(
+def test_an_exclusion_has_its_reason_for_every_number_spelling(
     world: World, gateway: Sandbox, spelled: str, why: tuple[int, str]
 ) -> None:
     say_stop(world, 2)
@@ -127,7 +125,7 @@ def test_who_was_left_out_is_told_why_however_the_number_was_given(
     assert left_out.told.startswith("excluded by tests: ")
 
 
-def test_who_fell_out_right_before_a_file_left_is_told_so(world: World, gateway: Sandbox) -> None:
+def test_a_late_exclusion_before_the_upload_is_shown(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3))
     say_stop(world, 1)
     world.submit(file.stem)
@@ -138,7 +136,7 @@ def test_who_fell_out_right_before_a_file_left_is_told_so(world: World, gateway:
     ) in told(story(world, 1))
 
 
-def test_who_was_forgotten_is_told_as_perhaps_sent(world: World, gateway: Sandbox) -> None:
+def test_a_forgotten_recipient_was_perhaps_written_to(world: World, gateway: Sandbox) -> None:
     """The run's folder still has the message, the ledger has not: nobody can know any more."""
     [file] = world.prepare(numbers(3))
     world.submit(file.stem)
@@ -153,7 +151,7 @@ def test_who_was_forgotten_is_told_as_perhaps_sent(world: World, gateway: Sandbo
     )
 
 
-def test_what_never_left_is_told_as_not_sent(world: World, gateway: Sandbox) -> None:
+def test_an_unsent_message_is_shown_as_not_sent(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3))
     world.ledger.submissions.move(file.stem, to=State.CANCELLED)
 
@@ -161,7 +159,7 @@ def test_what_never_left_is_told_as_not_sent(world: World, gateway: Sandbox) -> 
     assert entry.endswith(", not sent: the file is cancelled")
 
 
-def test_a_folder_that_has_expired_is_said_to_be_gone(world: World, gateway: Sandbox) -> None:
+def test_an_expired_run_folder_is_reported(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3))
     world.submit(file.stem)
     shutil.rmtree(world.run_folder("one").path)
@@ -174,7 +172,7 @@ def test_a_folder_that_has_expired_is_said_to_be_gone(world: World, gateway: San
     )
 
 
-def test_a_file_that_can_not_be_read_is_told(world: World, gateway: Sandbox) -> None:
+def test_an_unreadable_file_is_reported(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3))
     (world.run_folder("one").path / "02_excluded.parquet").write_bytes(b"")
 
@@ -185,9 +183,7 @@ def test_a_file_that_can_not_be_read_is_told(world: World, gateway: Sandbox) -> 
     )
 
 
-def test_a_broken_folder_of_a_run_that_wrote_to_them_taints_no_answer(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_broken_folder_is_ignored_if_the_ledger_answers(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3))
     world.submit(file.stem)
     folder = world.run_folder("one")
@@ -224,7 +220,7 @@ def test_a_number_in_a_hundred_rows_is_one_line(world: World, gateway: Sandbox) 
     assert rows_of(excluded) == " (99 rows, with the keys k1, k2, k3, k4, k5, ...)"
 
 
-def test_the_same_reply_again_and_again_is_one_line(world: World, gateway: Sandbox) -> None:
+def test_a_repeated_reply_is_one_line(world: World, gateway: Sandbox) -> None:
     row = {
         **{"msisdn": FIRST, "opted_out_at": clock.now(), "replied_at": clock.now()},
         **{"raw_date": "20270302", "raw_hour": "0930", "message": "Oui", "idremote": None},
@@ -258,7 +254,7 @@ EXCLUDED_NUMBERS = {
 
 
 @pytest.mark.parametrize(("reason", "spellings"), EXCLUDED_NUMBERS.items())
-def test_a_number_that_no_sms_can_reach_is_found_in_every_spelling(
+def test_an_unreachable_number_is_found_in_every_spelling(
     world: World, gateway: Sandbox, reason: str, spellings: tuple[str, ...]
 ) -> None:
     world.prepare([*numbers(1), spellings[0]])
@@ -285,9 +281,7 @@ def test_a_key_finds_its_rows_whatever_their_number(world: World, gateway: Sandb
     assert story(world, key="nobody's").entries == ()
 
 
-def test_a_key_is_found_in_the_ledger_where_the_folder_is_gone(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_key_is_found_in_the_ledger_without_folder(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3))
     world.submit(file.stem)
     shutil.rmtree(world.run_folder("one").path)
@@ -298,9 +292,7 @@ def test_a_key_is_found_in_the_ledger_where_the_folder_is_gone(
     assert story(world, key="k2", since=clock.now() + MONTH).entries == ()
 
 
-def test_a_proof_is_told_as_a_proof_and_is_no_message_to_its_key(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_proof_is_shown_as_a_proof_only(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), more=OURS)
     [stem] = proved(world)
     submit_proof(world, stem)
@@ -314,7 +306,7 @@ def test_a_proof_is_told_as_a_proof_and_is_no_message_to_its_key(
     assert [each.msisdn for each in story(world, key="k0").numbers] == [FIRST]
 
 
-def test_a_dry_run_is_told_as_one(world: World, gateway: Sandbox) -> None:
+def test_a_dry_run_is_shown_as_one(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare([*numbers(2), numbers(1)[0]], dry_run=True)
     plan.call_off(world.run_folder("one").read_plan(), world.ledger, "a dry run")
 
@@ -324,13 +316,13 @@ def test_a_dry_run_is_told_as_one(world: World, gateway: Sandbox) -> None:
     assert told(story(world, 0))[0].startswith("excluded: excluded by a dry run of tests: ")
 
 
-def test_only_what_was_planned_since_then_is_told(world: World, gateway: Sandbox) -> None:
+def test_only_runs_planned_since_then_are_shown(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3))
 
     assert story(world, 1, since=clock.now() + timedelta(days=1)).entries == ()
 
 
-def test_campaigns_that_would_leave_them_alone_are_named(world: World, gateway: Sandbox) -> None:
+def test_campaigns_that_would_exclude_the_number_are_named(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3), more="frequency_cap: 1 per 7 days\n")
     world.submit(file.stem)
 
@@ -341,7 +333,7 @@ def test_campaigns_that_would_leave_them_alone_are_named(world: World, gateway: 
     assert story(world, 9).numbers[0].refused_by == {}
 
 
-def test_a_number_that_is_no_mobile_is_never_written_to(world: World, gateway: Sandbox) -> None:
+def test_a_non_mobile_number_is_never_written_to(world: World, gateway: Sandbox) -> None:
     now = clock.now()
 
     found = explain(world.ledger, [], Path, msisdn=33_123_456_789, since=now, now=now)

@@ -1,4 +1,4 @@
-"""Every report comes home once, archived before it is read, and the sums are told (R29-R35)."""
+"""Every report is collected once, archived before it is read, and counted (R29-R35)."""
 
 import pickle
 import random
@@ -58,7 +58,7 @@ def listed(*names: str) -> list[RemoteFile]:
         pytest.param([], None, id="nothing"),
     ],
 )
-def test_a_report_is_found_by_its_name_or_by_its_campaign(names, found):
+def test_a_report_is_found_by_name_or_campaign(names, found):
     report = find_report(listed(*names), STEM)
 
     assert (report.name if report else None) == found
@@ -67,7 +67,7 @@ def test_a_report_is_found_by_its_name_or_by_its_campaign(names, found):
 # One delivery report
 
 
-def test_a_delivery_report_comes_home_and_adds_up(home, ack):
+def test_a_delivery_report_is_collected_and_adds_up(home, ack):
     one = home.accepted(3)
     home.gateway.shows(ACK, ack(2) + b"broken\r\n")
 
@@ -94,14 +94,14 @@ def test_a_delivery_report_comes_home_and_adds_up(home, ack):
     assert missing.startswith(f"the delivery report of {one.stem} covers 2 of its 3 messages")
 
 
-def test_a_complete_report_gives_no_cause_for_words(home, ack):
+def test_a_complete_report_has_no_notes(home, ack):
     one = home.accepted(3)
     home.gateway.shows(ACK, ack(3))
 
     assert home.collect(one.stem).notes == ()
 
 
-def test_what_is_odd_is_told_in_counts(home, ack):
+def test_oddities_are_noted_as_counts(home, ack):
     one = home.accepted(4)
     content = ack(1, "2;sent") + ack(4, "77;eh") + ack(2, "3;delivered") + ack(5)[-60:]
     home.gateway.shows(ACK, content + b"idX;+33639989999;S;B;3;d;t\r\n")
@@ -130,14 +130,14 @@ def test_collecting_again_changes_nothing(home, ack):
     assert home.table("SELECT * FROM sms.event") == events
 
 
-def test_a_report_under_another_hour_is_matched(home, ack):
+def test_a_report_with_another_hour_is_matched(home, ack):
     one = home.accepted(2)
     home.gateway.shows("ACK-12345-20260716-0800-spring1.csv", ack(2))
 
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
-def test_a_report_under_another_submission_s_name_is_not_taken(home, ack):
+def test_a_report_of_another_submission_is_not_taken(home, ack):
     home.accepted(2, campaign_id="spring1", date="20260714")
     one = home.accepted(2, campaign_id="spring1")
     home.gateway.shows("ACK-12345-20260714-1200-spring1.csv", ack(2))
@@ -146,7 +146,7 @@ def test_a_report_under_another_submission_s_name_is_not_taken(home, ack):
         home.collect(one.stem)
 
 
-def test_a_missing_report_is_told_as_overdue(home):
+def test_a_missing_report_is_overdue(home):
     one = home.accepted(2)
 
     with pytest.raises(ReportOverdue, match=one.stem):
@@ -154,7 +154,7 @@ def test_a_missing_report_is_told_as_overdue(home):
 
 
 @pytest.mark.parametrize("seen", [State.UPLOADING, State.UNKNOWN, State.SUBMITTED])
-def test_a_report_proves_a_verdict_that_we_missed(home, ack, seen):
+def test_a_report_proves_a_missed_verdict(home, ack, seen):
     one = home.submitted(2)
     with home.ledger.engine.begin() as db:
         db.execute(text("UPDATE sms.submission SET state = :seen"), {"seen": seen})
@@ -169,7 +169,7 @@ def test_a_report_proves_a_verdict_that_we_missed(home, ack, seen):
     assert [move for (move,) in moves] == expected[seen is State.SUBMITTED :]
 
 
-def test_a_report_on_a_rejected_file_is_loaded_and_told(home, ack):
+def test_a_rejected_files_report_is_loaded_and_noted(home, ack):
     one = home.submitted(2)
     home.ledger.submissions.move(one.stem, to=State.REJECTED)
     home.gateway.shows(ACK, ack(2))
@@ -180,7 +180,7 @@ def test_a_report_on_a_rejected_file_is_loaded_and_told(home, ack):
     assert "rejected in the ledger, but" in collected.notes[0]
 
 
-def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
+def test_a_growing_report_is_left_until_complete(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2)[:-20], at=home.now - timedelta(minutes=1))
 
@@ -193,7 +193,7 @@ def test_a_report_that_is_still_written_is_left_until_it_is_whole(home, ack):
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
-def test_a_last_line_that_nobody_will_end_counts(home, ack):
+def test_an_unended_last_line_counts_after_a_wait(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2)[:-2])
     with pytest.raises(ReportUnfinished):
@@ -203,7 +203,7 @@ def test_a_last_line_that_nobody_will_end_counts(home, ack):
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
-def test_a_file_that_is_no_report_is_kept_but_not_loaded(home):
+def test_a_file_that_is_no_report_is_archived_only(home):
     one = home.accepted(2)
     home.gateway.shows(ACK, bytes(100) + b"\n")
 
@@ -218,7 +218,7 @@ def test_a_file_that_is_no_report_is_kept_but_not_loaded(home):
 # The archive
 
 
-def test_the_very_bytes_are_archived(home, ack):
+def test_the_exact_bytes_are_archived(home, ack):
     one = home.accepted(2)
     content = ack(2) + b"secret text\r\n"
     home.gateway.shows(ACK, content)
@@ -233,7 +233,7 @@ def test_the_very_bytes_are_archived(home, ack):
     assert (file.size_bytes, file.submission_id) == (len(content), one.id)
 
 
-def test_each_state_of_a_growing_file_is_archived_and_none_is_overwritten(home, reply):
+def test_every_state_of_a_growing_file_is_archived(home, reply):
     home.accepted(2)
     for count in (1, 2, 2):
         home.gateway.shows(STOP, b"".join(reply(n) for n in range(count)))
@@ -243,7 +243,7 @@ def test_each_state_of_a_growing_file_is_archived_and_none_is_overwritten(home, 
     assert [path.read_bytes() for path in kept] == [reply(0), reply(0) + reply(1)]
 
 
-def test_an_archive_that_was_cut_short_is_mended(home, ack):
+def test_a_truncated_archive_is_repaired(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2))
     place = home.archive / home.collect(one.stem).archived
@@ -254,7 +254,7 @@ def test_an_archive_that_was_cut_short_is_mended(home, ack):
     assert place.read_bytes() == ack(2)
 
 
-def test_what_was_archived_travels_between_tasks():
+def test_an_archived_report_passes_between_tasks():
     archived = Archived(ACK, "ACK/x.csv", "0" * 64, 7, datetime(2026, 7, 16, tzinfo=UTC), True)
 
     assert Archived.from_json(archived.as_json()) == archived
@@ -263,7 +263,7 @@ def test_what_was_archived_travels_between_tasks():
 # STOPs and replies
 
 
-def test_stops_and_replies_come_home(home, reply):
+def test_stops_and_replies_are_collected(home, reply):
     one = home.accepted(9)
     home.gateway.shows(STOP, reply(1) + reply(2, "laissez-moi"))
     home.gateway.shows(SMSMO, reply(3, "Oui") + reply(4, "Arrêt. Merci") + reply(3, "Oui"))
@@ -281,7 +281,7 @@ def test_stops_and_replies_come_home(home, reply):
     assert home.table("SELECT count(*), max(occurrence) FROM sms.reply") == [(5, 2)]
 
 
-def test_replies_that_may_ask_to_stop_are_reported_once_and_halt_nothing(home, reply, caplog):
+def test_possible_opt_outs_are_reported_once_and_halt_nothing(home, reply, caplog):
     home.accepted(9)
     unsure = reply(3, "Non merci") + reply(4, "fin") + reply(5, "Oui")
     home.gateway.shows(SMSMO, unsure)
@@ -305,7 +305,7 @@ def test_replies_that_may_ask_to_stop_are_reported_once_and_halt_nothing(home, r
         *("+330639980001", "00330639980001", "+33 0 6 39 98 00 01"),
     ],
 )
-def test_a_stop_is_heard_however_the_number_is_written(home, spelled):
+def test_a_stop_counts_in_every_number_spelling(home, spelled):
     home.accepted(3)
     home.gateway.shows(STOP, f"{spelled};20260715;1205;STOP;id00001\r\n".encode())
 
@@ -321,7 +321,7 @@ def test_a_stop_is_heard_however_the_number_is_written(home, spelled):
         *("DĂ©sabonner".encode(), "ArrÃªtez".encode(), b"D?sabonnement", b"arr&ecirc;tez"),
     ],
 )
-def test_a_reply_whose_accents_were_lost_on_its_way_opts_out(home, message):
+def test_a_stop_reply_with_damaged_accents_opts_out(home, message):
     home.accepted(3)
     home.gateway.shows(SMSMO, b"+33639980001;20260715;1205;" + message + b";A1\r\n")
 
@@ -330,7 +330,7 @@ def test_a_reply_whose_accents_were_lost_on_its_way_opts_out(home, message):
     assert (brought.opt_outs, brought.unreadable) == (1, 0)
 
 
-def test_a_row_with_an_endless_date_opts_out_and_stops_no_other_file(home, reply):
+def test_an_endless_date_neither_loses_nor_blocks_a_stop(home, reply):
     home.accepted(3)
     date = "".join(f"{n:x}" for n in range(3_000))
     home.gateway.shows(STOP, f"+{FIRST};{date};{date};STOP;x\r\n".encode() + reply(1))
@@ -341,7 +341,7 @@ def test_a_row_with_an_endless_date_opts_out_and_stops_no_other_file(home, reply
     assert home.stop_list() == [FIRST, FIRST + 1, FIRST + 2]
 
 
-def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply):
+def test_an_unreadable_stop_raises_an_alarm_without_hiding_others(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n" + reply(2))
 
@@ -357,7 +357,7 @@ def test_a_stop_that_can_not_be_read_is_an_alarm_and_hides_no_other(home, reply)
     assert str(pickle.loads(pickle.dumps(failed.value))) == told
 
 
-def test_a_stop_that_can_not_be_read_fails_whoever_looks_until_a_person_has_seen_it(home, reply):
+def test_an_unreadable_stop_fails_every_collection_until_seen(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
     for _ in range(3):
@@ -372,7 +372,7 @@ def test_a_stop_that_can_not_be_read_fails_whoever_looks_until_a_person_has_seen
         home.collect_replies()
 
 
-def test_a_stop_that_can_not_be_read_is_not_forgotten_over_a_file_that_is_tried_again(home, reply):
+def test_an_unreadable_stop_is_remembered_while_others_are_retried(home, reply):
     home.accepted(3)
     other = "STOP-12345-20260701-0900-bbb.csv"
     home.gateway.shows(STOP, b"who?;20260715;1205;STOP;id00002\r\n" + reply(1))
@@ -390,7 +390,7 @@ def test_a_stop_that_can_not_be_read_is_not_forgotten_over_a_file_that_is_tried_
     assert home.stop_list() == [FIRST, FIRST + 1]
 
 
-def test_a_stop_that_can_be_read_at_last_waits_for_nobody(home, reply):
+def test_an_unreadable_stop_corrected_later_needs_no_operator(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
     with pytest.raises(ReportsFailed):
@@ -417,7 +417,7 @@ def test_a_stop_that_can_be_read_at_last_waits_for_nobody(home, reply):
         pytest.param(b"who?;20260715;1205;" + b"z" * (1 << 17), id="in what is too long to keep"),
     ],
 )
-def test_a_reply_that_can_not_be_read_and_may_ask_to_stop_is_an_alarm_as_well(home, reply, row):
+def test_an_unreadable_possible_stop_reply_raises_an_alarm(home, reply, row):
     home.accepted(3)
     home.gateway.shows(
         SMSMO, reply(0, "oui") + b"who?;20260715;1205;bonjour;A1\r\n" + row + b"\r\n"
@@ -431,7 +431,7 @@ def test_a_reply_that_can_not_be_read_and_may_ask_to_stop_is_an_alarm_as_well(ho
     assert home.collect_replies() == []
 
 
-def test_a_look_that_finds_nothing_new_costs_one_listing(home, reply):
+def test_a_collection_without_news_costs_one_listing(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1))
     home.gateway.shows(SMSMO, reply(2, "Oui"))
@@ -474,7 +474,7 @@ def test_a_row_that_vanishes_cancels_no_opt_out(home, reply):
     assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
 
 
-def test_a_torn_line_waits_for_its_rest(home, reply):
+def test_an_incomplete_line_waits_for_its_rest(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:-9])
 
@@ -489,7 +489,7 @@ def test_a_torn_line_waits_for_its_rest(home, reply):
     assert home.table("SELECT message FROM sms.reply ORDER BY msisdn") == [("STOP",), ("STOP",)]
 
 
-def test_a_stop_in_a_last_line_that_nobody_will_end_is_not_lost(home, reply):
+def test_a_stop_in_an_unended_last_line_is_kept(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:-2])
     home.collect_replies()
@@ -504,7 +504,7 @@ def test_a_stop_in_a_last_line_that_nobody_will_end_is_not_lost(home, reply):
     assert home.gateway.asked == ["listing"]
 
 
-def test_a_broken_file_stops_no_other_and_is_told_at_the_end(home, reply):
+def test_a_broken_file_is_reported_and_stops_no_other(home, reply):
     home.accepted(3)
     home.gateway.shows("STOP-12345-20260701-0900-aaa.csv", b"<html>\n")
     home.gateway.shows("STOP-12345-20260701-0900-bbb.csv", reply(0))
@@ -526,7 +526,7 @@ def test_a_broken_file_stops_no_other_and_is_told_at_the_end(home, reply):
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
 
 
-def test_a_row_that_the_ledger_can_not_hold_stops_no_other_file(home, reply, monkeypatch):
+def test_a_row_refused_by_the_ledger_stops_no_other(home, reply, monkeypatch):
     monkeypatch.setattr(reports, "LONGEST_MOMENT", 10_000)
     home.accepted(3)
     endless = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=6000))
@@ -543,7 +543,7 @@ def test_a_row_that_the_ledger_can_not_hold_stops_no_other_file(home, reply, mon
     assert endless[:20] not in str(failed.value)
 
 
-def test_an_unforeseen_failure_stops_no_other_and_quotes_nobody(home, reply, monkeypatch):
+def test_an_unexpected_failure_stops_no_other_and_quotes_nothing(home, reply, monkeypatch):
     home.accepted(3)
     home.gateway.shows("STOP-12345-20260701-0900-aaa.csv", reply(0))
     home.gateway.shows(STOP, reply(1))
@@ -564,7 +564,7 @@ def test_an_unforeseen_failure_stops_no_other_and_quotes_nobody(home, reply, mon
     assert failed.value.__cause__ is None
 
 
-def test_a_file_about_an_unknown_submission_is_loaded_and_told(home, reply):
+def test_a_report_on_an_unknown_submission_is_loaded(home, reply):
     home.gateway.shows("STOP-12345-20260101-0900-stranger.csv", reply(7))
 
     [collected] = home.collect_replies()
@@ -585,7 +585,7 @@ def test_an_undated_stop_counts_from_now(home):
     assert home.table("SELECT opted_out_at FROM sms.opt_out") == [(home.now,)]
 
 
-def test_a_load_that_died_before_it_was_written_down_is_done_again(home, reply, monkeypatch):
+def test_a_load_interrupted_before_its_record_is_repeated(home, reply, monkeypatch):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(1))
 

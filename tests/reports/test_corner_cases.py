@@ -1,4 +1,4 @@
-"""The corner cases that CSV readers are known to fall over, with `;`; and reports of any size."""
+"""Corner cases of CSV in reports with `;`, and reports of any size."""
 
 import io
 from functools import partial
@@ -46,7 +46,7 @@ TEXTS = [
 @pytest.mark.parametrize("end", ["\r\n", "\n"], ids=["CRLF", "LF"])
 @pytest.mark.parametrize("header", ["", "MSISDN;DATE;HOUR;MESSAGE;IDREMOTE"], ids=["", "header"])
 @pytest.mark.parametrize(("written", "says"), TEXTS)
-def test_a_reply_says_what_was_written(written, says, header, end):
+def test_a_reply_keeps_its_exact_text(written, says, header, end):
     other = f"+33639980002;20260715;1206;après;A2{end}"
     file = f"{header}{end}+33639980001;20260715;1205;{written};A1{end}{other}"
 
@@ -59,7 +59,7 @@ def test_a_reply_says_what_was_written(written, says, header, end):
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"], ids=["CRLF", "LF"])
 @pytest.mark.parametrize(("written", "says"), TEXTS)
-def test_a_delivery_is_told_whatever_its_text_is(written, says, end):
+def test_a_delivery_is_read_with_any_text(written, says, end):
     other = f"A2;+33639980002;Shop;après;4;refused;t-2{end}"
     file = f"A1;+33639980001;Shop;{written};3;delivered;t-1{end}{other}"
 
@@ -72,7 +72,7 @@ def test_a_delivery_is_told_whatever_its_text_is(written, says, end):
 
 
 @pytest.mark.parametrize("cut", range(1, len("à l'été €".encode()) + 1))
-def test_a_character_cut_in_the_middle_waits_for_its_other_half(cut):
+def test_a_cut_character_waits_for_its_other_half(cut):
     whole = "+33639980001;20260715;1205;à l'été €;A1\r\n".encode()
     begun = whole[: len(b"+33639980001;20260715;1205;") + cut]
 
@@ -115,7 +115,7 @@ print(rows.num_rows)
 
 
 @pytest.mark.parametrize("kind", ["ACK", "STOP"])
-def test_memory_is_a_block_and_the_columns_that_are_kept(kind, tmp_path):
+def test_memory_is_limited_to_a_block_and_kept_columns(kind, tmp_path):
     """A report ten times as large takes no more but for its columns, far less than its bytes."""
     text = b"Bonjour " + b"x" * 1500  # an ACK keeps none of it
     rows = {
@@ -137,9 +137,7 @@ def test_memory_is_a_block_and_the_columns_that_are_kept(kind, tmp_path):
 @pytest.mark.parametrize("kind", list(ReportKind))
 @pytest.mark.parametrize("line", [b"x\n", b'"x\n', b"a;b;c;d\n"])
 @pytest.mark.parametrize("begins", [b"", b"A1;+33639980001;;A;3;d;t\n", b"+33639980001;;;A;A1\n"])
-def test_of_lines_that_are_no_rows_few_are_read_before_the_file_is_refused(
-    kind, line, begins, monkeypatch
-):
+def test_a_file_without_valid_rows_is_refused_early(kind, line, begins, monkeypatch):
     monkeypatch.setattr(reports, "MOST_UNREADABLE", 2 * report_rows.PORTION)
     read = read_delivery_report if kind is ReportKind.ACK else partial(read_replies, kind=kind)
     drawn: list[int] = []

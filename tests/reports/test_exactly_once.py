@@ -1,4 +1,4 @@
-"""However often and in whatever growth steps a file is read, the ledger ends up the same."""
+"""Reading a report repeatedly while it grows gives the same ledger as reading it once."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -46,7 +46,7 @@ JUNK = st.one_of(st.binary(max_size=12), HEADERS, st.just(b"\xef\xbb\xbf"), st.j
     pieces=st.lists(st.one_of(ROWS, ROWS, ROWS, JUNK), max_size=8),
     cuts=st.lists(st.floats(0, 1), max_size=3),
 )
-def test_a_file_read_while_it_grows_is_read_as_if_it_came_whole(home, kind, pieces, cuts):
+def test_reading_a_growing_file_equals_reading_it_whole(home, kind, pieces, cuts):
     name = f"{kind}-12345-20260715-1200-spring1.csv"
     whole = b"".join(pieces)
     grown = told(home, name, [whole[: int(cut * len(whole))] for cut in sorted(cuts)] + [whole])
@@ -83,7 +83,7 @@ DELIVERIES = st.builds(
     pieces=st.lists(st.one_of(DELIVERIES, DELIVERIES, DELIVERIES, JUNK), max_size=8),
     cuts=st.lists(st.floats(0, 1), max_size=3),
 )
-def test_a_delivery_report_read_while_it_grows_is_read_as_if_it_came_whole(home, pieces, cuts):
+def test_reading_a_growing_delivery_report_equals_reading_it_whole(home, pieces, cuts):
     whole = b"".join(pieces)
     grown = reported(home, [whole[: int(cut * len(whole))] for cut in sorted(cuts)] + [whole])
 

@@ -1,4 +1,4 @@
-"""No bytes crash or hang a reader, and how they arrive changes nothing in what was read."""
+"""Arbitrary bytes never crash or hang a reader, and how they arrive changes nothing."""
 
 import io
 import random
@@ -80,7 +80,7 @@ def facts(report: Report | str) -> object:
 @pytest.mark.parametrize("kind", list(ReportKind))
 @TRIES
 @given(content=FILES, block=st.integers(1, 60))
-def test_any_bytes_in_blocks_of_any_size_are_read_alike(kind, content, block):
+def test_the_block_size_never_changes_what_is_read(kind, content, block):
     whole = facts(read(content, kind))
 
     with pytest.MonkeyPatch.context() as patched:
@@ -91,7 +91,7 @@ def test_any_bytes_in_blocks_of_any_size_are_read_alike(kind, content, block):
 @pytest.mark.parametrize("kind", list(ReportKind))
 @TRIES
 @given(content=FILES, lines=st.integers(3, 9))
-def test_any_bytes_in_portions_of_any_size_are_read_alike(kind, content, lines):
+def test_the_portion_size_never_changes_what_is_read(kind, content, lines):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(report_rows, "MOST_LINES", 2)
         whole = facts(read(content, kind))
@@ -102,7 +102,7 @@ def test_any_bytes_in_portions_of_any_size_are_read_alike(kind, content, lines):
 @pytest.mark.parametrize("kind", list(ReportKind))
 @TRIES
 @given(content=FILES)
-def test_what_is_read_may_be_stored(kind, content):
+def test_every_row_read_can_be_stored(kind, content):
     report = read(content, kind)
     if isinstance(report, str):
         return
@@ -117,7 +117,7 @@ def test_what_is_read_may_be_stored(kind, content):
 @pytest.mark.parametrize("kind", [ReportKind.STOP, ReportKind.SMSMO])
 @TRIES
 @given(content=FILES, cut=st.floats(0, 1))
-def test_a_file_that_grows_takes_nothing_back(kind, content, cut):
+def test_a_growing_file_retracts_nothing(kind, content, cut):
     whole = read(content, kind)
     begun = read(content[: int(cut * len(content))], kind)
     if isinstance(begun, str):
@@ -151,7 +151,7 @@ SOUND = st.integers(0, 9).map(
 
 @settings(max_examples=600, derandomize=True)
 @given(content=st.lists(st.one_of(SOUND, LINES, LINES), max_size=12).map(b"".join))
-def test_lines_read_as_columns_are_read_as_row_by_row(content):
+def test_reading_by_column_matches_reading_by_row(content):
     by_columns = facts(read(content, ReportKind.ACK))
 
     with pytest.MonkeyPatch.context() as patched:
@@ -179,7 +179,7 @@ def nothing_plain(cells: report_cells.Cells) -> report_cells.Cells:
 @pytest.mark.parametrize("kind", list(ReportKind))
 @TRIES
 @given(content=FILES)
-def test_what_can_not_be_read_is_found_in_the_file(kind, content):
+def test_unreadable_rows_are_found_in_the_file(kind, content):
     report = read(content, kind)
     if isinstance(report, str):
         return
@@ -194,7 +194,7 @@ def test_what_can_not_be_read_is_found_in_the_file(kind, content):
     ids=repr,
 )
 @pytest.mark.parametrize("kind", list(ReportKind))
-def test_any_amount_of_the_same_are_read_in_seconds(kind, piece):
+def test_repetitive_reports_are_read_in_seconds(kind, piece):
     begin = time.process_time()
 
     read(piece * (200_000 // len(piece)), kind)

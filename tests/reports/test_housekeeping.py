@@ -1,4 +1,4 @@
-"""What is deleted at the gateway, and what never is (R11, R32)."""
+"""What housekeeping deletes at the gateway, and what it never deletes (R11, R32)."""
 
 import gzip
 import os
@@ -83,9 +83,7 @@ def reported(home, gateway: Sandbox, later, ack, reply) -> Submission:
 # What goes, and when
 
 
-def test_a_delivery_report_goes_first_with_its_done_and_the_rest_when_it_is_quiet(
-    home, gateway, later, reported
-):
+def test_delivery_reports_are_deleted_first_and_quiet_files_later(home, gateway, later, reported):
     first = clear(home)
 
     assert first == Cleared((name("ACK", reported),), (f"{reported.stem}.done",), (), 0)
@@ -104,7 +102,7 @@ def test_a_delivery_report_goes_first_with_its_done_and_the_rest_when_it_is_quie
     assert clear(home) == Cleared((), (), (), 0)
 
 
-def test_a_delivery_report_that_may_still_be_written_stays_with_its_done(home, gateway, later, ack):
+def test_a_recent_delivery_report_stays_with_its_done(home, gateway, later, ack):
     one = home.accepted(3)
     show(gateway, f"{one.stem}.done", b"people")
     later(A_DAY)
@@ -119,7 +117,7 @@ def test_a_delivery_report_that_may_still_be_written_stays_with_its_done(home, g
     assert clear(home) == Cleared((name("ACK", one),), (f"{one.stem}.done",), (), 0)
 
 
-def test_nothing_of_an_open_file_goes(home, gateway, later, reply):
+def test_nothing_of_an_open_file_is_deleted(home, gateway, later, reply):
     one = home.accepted(3)
     show(gateway, f"{one.stem}.done")
     gateway.put_report(name("STOP", one), reply(0))
@@ -132,7 +130,7 @@ def test_nothing_of_an_open_file_goes(home, gateway, later, reply):
     assert in_send(gateway) == [f"{one.stem}.done"]
 
 
-def test_a_report_that_nobody_has_read_yet_stays(home, gateway, later, ack):
+def test_an_unread_report_stays(home, gateway, later, ack):
     one = home.accepted(3)
     later(A_DAY)
     gateway.put_report(name("ACK", one), ack(3))
@@ -142,7 +140,7 @@ def test_a_report_that_nobody_has_read_yet_stays(home, gateway, later, ack):
     assert home.ledger.reports.get(name("ACK", one)) is None
 
 
-def test_what_has_grown_is_read_again_before_it_goes(home, gateway, later, reported, ack, reply):
+def test_a_grown_report_is_read_again_before_deletion(home, gateway, later, reported, ack, reply):
     gateway.put_report(name("ACK", reported), ack(3, "4;refused"))
     later(QUIET)
     gateway.put_report(name("STOP", reported), reply(0) + reply(2))
@@ -159,7 +157,7 @@ def test_what_has_grown_is_read_again_before_it_goes(home, gateway, later, repor
 
 
 @pytest.mark.parametrize("kind", ["STOP", "ACK"])
-def test_what_grows_between_the_look_and_the_deletion_stays(
+def test_a_report_growing_before_its_deletion_stays(
     home, gateway, later, reported, monkeypatch, kind, ack, reply
 ):
     """The provider appends right after the listing by which a file was judged."""
@@ -203,7 +201,7 @@ def test_a_file_that_vanishes_meanwhile_counts_as_deleted(
     assert clear(home).reports == (name("ACK", reported),)
 
 
-def test_what_the_archive_has_lost_is_archived_again_first(home, gateway, reported):
+def test_a_lost_archive_copy_is_restored_before_deletion(home, gateway, reported):
     known = home.ledger.reports.get(name("ACK", reported))
     place = home.archive / known.archive
     content = place.read_bytes()
@@ -213,7 +211,7 @@ def test_what_the_archive_has_lost_is_archived_again_first(home, gateway, report
     assert place.read_bytes() == content
 
 
-def test_what_the_archive_holds_wrongly_does_not_count_as_held(home, gateway, reported):
+def test_a_damaged_archive_copy_does_not_count_as_archived(home, gateway, reported):
     known = home.ledger.reports.get(name("ACK", reported))
     (home.archive / known.archive).write_bytes(b"somebody edited this")
 
@@ -225,7 +223,7 @@ def test_what_the_archive_holds_wrongly_does_not_count_as_held(home, gateway, re
 # Files in `Send`
 
 
-def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
+def test_only_our_finished_files_are_deleted_from_send(home, gateway, later):
     rejected, cancelled, open_one = home.submitted(), home.accepted(), home.accepted()
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("UPDATE sms.submission SET due_at = %s", (HOUR + 2 * REJECT_STAYS,))
@@ -262,7 +260,7 @@ def test_only_what_is_ours_and_over_goes_from_send(home, gateway, later):
     assert {*in_send(gateway)} == {*names} - {*drafts, f"{rejected.stem}.reject"}
 
 
-def test_what_the_provider_is_at_work_on_is_never_touched(home, openssh, monkeypatch):
+def test_a_file_in_progress_is_never_touched(home, openssh, monkeypatch):
     connect(monkeypatch, openssh)
     openssh.provider.turn("silent")
     over = home.accepted(3)
@@ -279,7 +277,7 @@ def test_what_the_provider_is_at_work_on_is_never_touched(home, openssh, monkeyp
     assert state(home, over) is State.REPORTED
 
 
-def test_reports_of_others_are_left_alone(home, gateway, later, ack, reply):
+def test_reports_of_other_senders_are_left_alone(home, gateway, later, ack, reply):
     theirs = "ACK-99999-20260715-1200-theirs.csv", "STOP-12345-20260715-1200-nobody.csv"
     gateway.put_report(theirs[0], ack(1))
     gateway.put_report(theirs[1], reply(0))
@@ -292,9 +290,7 @@ def test_reports_of_others_are_left_alone(home, gateway, later, ack, reply):
 # What needs a person
 
 
-def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
-    home, gateway, later, reported, ack
-):
+def test_a_report_unread_for_25_days_is_named_last(home, gateway, later, reported, ack):
     unread = home.accepted(3)  # a day after the other
     with home.ledger.engine.begin() as db:
         due = "UPDATE sms.submission SET due_at = %s WHERE stem = %s"
@@ -313,7 +309,7 @@ def test_what_lies_unread_for_25_days_is_told_by_name_when_all_else_is_done(
     assert f"trigger collect_delivery_report with the stem {unread.stem}" in str(alarm.value)
 
 
-def test_a_stop_that_can_not_be_read_is_told_and_stops_nothing_else(home, gateway, later, reported):
+def test_an_unreadable_stop_is_reported_and_blocks_nothing_else(home, gateway, later, reported):
     other = home.accepted(3)
     gateway.put_report(name("STOP", other), b"\x00\x01\x02\n" * 9)
     later(QUIET)
@@ -325,9 +321,7 @@ def test_a_stop_that_can_not_be_read_is_told_and_stops_nothing_else(home, gatewa
     assert gateway.report_names() == [name("STOP", other)]
 
 
-def test_a_file_that_the_provider_never_reported_on_is_closed_when_its_month_is_over(
-    home, gateway, later
-):
+def test_a_file_without_report_is_closed_after_a_month(home, gateway, later):
     one = home.accepted(3)
     later(MONTH)
     with pytest.raises(HousekeepingUnfinished, match=f"the delivery report of {one.stem} on 3"):
@@ -341,7 +335,7 @@ def test_a_file_that_the_provider_never_reported_on_is_closed_when_its_month_is_
     assert clear(home) == Cleared((), (), (), 0)
 
 
-def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home, gateway, later):
+def test_an_unreadable_report_keeps_its_file_open(home, gateway, later):
     one = home.accepted(3)
     later(timedelta(days=20))
     gateway.put_report(name("ACK", one), b"<html>\r\n" * 3)
@@ -353,7 +347,7 @@ def test_a_report_that_can_not_be_read_keeps_its_file_open_beyond_the_month(home
     assert gateway.report_names() == [name("ACK", one)]
 
 
-def test_a_report_that_was_read_before_it_was_ever_sighted_goes_too(home, gateway, later, reported):
+def test_a_report_read_before_its_first_sighting_is_deleted(home, gateway, later, reported):
     """As one that an earlier version has read."""
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("DELETE FROM sms.sighting")
@@ -367,7 +361,7 @@ def test_a_report_that_was_read_before_it_was_ever_sighted_goes_too(home, gatewa
 # What a report may still get
 
 
-def test_a_report_of_some_messages_stays_until_it_covers_all(home, gateway, later, ack):
+def test_a_partial_report_stays_until_it_covers_all(home, gateway, later, ack):
     one = home.accepted(10)
     show(gateway, f"{one.stem}.done")
     later(A_DAY)
@@ -384,9 +378,7 @@ def test_a_report_of_some_messages_stays_until_it_covers_all(home, gateway, late
     assert clear(home) == Cleared((name("ACK", one),), (f"{one.stem}.done",), (), 0)
 
 
-def test_a_report_that_never_covers_all_goes_at_last_and_its_file_says_so(
-    home, gateway, later, ack, caplog
-):
+def test_a_report_never_complete_is_deleted_and_recorded(home, gateway, later, ack, caplog):
     one = home.accepted(10)
     later(A_DAY)
     gateway.put_report(name("ACK", one), ack(4))
@@ -404,7 +396,7 @@ def test_a_report_that_never_covers_all_goes_at_last_and_its_file_says_so(
 
 
 @pytest.mark.parametrize("kind", ["STOP", "SMSMO", "ACK"])
-def test_bytes_decide_before_anything_is_deleted(home, gateway, later, reported, kind, ack, reply):
+def test_bytes_are_compared_before_a_deletion(home, gateway, later, reported, kind, ack, reply):
     """A tool may write a file anew and keep its size and its time."""
     home.collect_replies()  # a second look: from now on size and time are believed
     path = gateway.home / "Report" / name(kind, reported)
@@ -441,7 +433,7 @@ def broken_off(home, intended: datetime | None = None) -> Submission:
     return one
 
 
-def test_a_verdict_that_no_task_waited_for_is_written_down(home, gateway, later, ack):
+def test_a_verdict_without_a_waiting_task_is_recorded(home, gateway, later, ack):
     """The DAG was deleted, or Airflow's database lost."""
     done, refused, silent, young = (home.submitted(3) for _ in range(4))
     show(gateway, f"{done.stem}.done")
@@ -468,7 +460,7 @@ def test_a_verdict_that_no_task_waited_for_is_written_down(home, gateway, later,
 
 
 @pytest.mark.parametrize("heard", [True, False])
-def test_a_report_that_no_task_waited_for_is_fetched(home, gateway, later, ack, heard):
+def test_a_report_without_a_waiting_task_is_fetched(home, gateway, later, ack, heard):
     one = home.accepted(3) if heard else home.submitted(3)
     later(120 * A_DAY)
     gateway.put_report(name("ACK", one), ack(3))
@@ -497,7 +489,7 @@ def test_every_delivery_report_on_a_file_is_read(home, gateway, later, ack):
     assert len(clear(home).reports) == 2
 
 
-def test_an_older_report_under_another_hour_takes_nothing_back(home, gateway, later, ack):
+def test_an_older_report_with_another_hour_retracts_nothing(home, gateway, later, ack):
     """Loaded last, and of another name: by the server's clock it was written first."""
     one = home.accepted(9)
     later(A_DAY)
@@ -514,7 +506,7 @@ def test_an_older_report_under_another_hour_takes_nothing_back(home, gateway, la
     assert home.ledger.submissions.reconcile(one.stem).delivered == 9
 
 
-def test_a_delivery_report_under_no_name_of_one_is_told(home, gateway, later, ack, caplog):
+def test_a_misnamed_delivery_report_is_reported(home, gateway, later, ack, caplog):
     one = home.accepted(3)
     later(A_DAY)
     odd = name("ACK", one).replace(".csv", " (1).csv")
@@ -548,7 +540,7 @@ def test_a_report_proves_that_its_file_arrived(home, gateway, later, kind, ack, 
         assert state(home, one) is State.SUBMITTED
 
 
-def test_a_prepared_file_that_the_gateway_shows_is_told(home, gateway, later):
+def test_a_prepared_file_shown_by_the_gateway_is_reported(home, gateway, later):
     one = broken_off(home)
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("SET LOCAL session_replication_role = replica")
@@ -561,7 +553,7 @@ def test_a_prepared_file_that_the_gateway_shows_is_told(home, gateway, later):
         clear(home)
 
 
-def test_what_nobody_foresaw_stops_no_other_report(home, gateway, later, reported, monkeypatch):
+def test_an_unexpected_error_stops_no_other_report(home, gateway, later, reported, monkeypatch):
     other = home.accepted(3)
     later(2 * A_DAY)
     gateway.put_report(name("ACK", other), b"x" * 99)
@@ -579,7 +571,7 @@ def test_what_nobody_foresaw_stops_no_other_report(home, gateway, later, reporte
 
 
 @pytest.mark.parametrize("age", [30 * A_DAY, 120 * A_DAY])
-def test_a_file_of_which_nothing_shows_any_more_is_told_every_night(home, gateway, later, age):
+def test_a_file_no_longer_shown_is_reported_every_night(home, gateway, later, age):
     one = home.submitted(3)
     later(age)
 
@@ -588,7 +580,7 @@ def test_a_file_of_which_nothing_shows_any_more_is_told_every_night(home, gatewa
             clear(home)
 
 
-def test_an_upload_that_no_task_goes_on_with_is_told(home, gateway, later):
+def test_an_interrupted_upload_without_a_task_is_reported(home, gateway, later):
     one = broken_off(home)
     show(gateway, f"{one.stem}.tmp")
     later(A_DAY - timedelta(minutes=1))
@@ -601,9 +593,7 @@ def test_an_upload_that_no_task_goes_on_with_is_told(home, gateway, later):
 
 
 @pytest.mark.parametrize(("shown", "becomes"), [("done", "accepted"), ("tmp", "uploading")])
-def test_a_rename_of_which_nobody_heard_is_settled_by_what_shows(
-    home, gateway, later, shown, becomes
-):
+def test_an_unconfirmed_rename_is_settled_from_the_gateway(home, gateway, later, shown, becomes):
     one = broken_off(home, intended=HOUR)
     show(gateway, f"{one.stem}.{shown}")
     later(2 * A_DAY)
@@ -622,9 +612,7 @@ def test_a_rename_of_which_nobody_heard_is_settled_by_what_shows(
 # After it is gone
 
 
-def test_a_collection_that_is_cleared_later_finds_its_report_in_the_archive(
-    home, gateway, reported, monkeypatch
-):
+def test_a_later_cleared_collection_reads_the_archive(home, gateway, reported, monkeypatch):
     before = home.tables()
     assert clear(home).reports == (name("ACK", reported),)
 
@@ -636,7 +624,7 @@ def test_a_collection_that_is_cleared_later_finds_its_report_in_the_archive(
     assert sensor.execute(SimpleNamespace()) == name("ACK", reported)
 
 
-def test_a_late_stop_in_a_file_that_begins_anew_is_heard(home, gateway, later, reported, reply):
+def test_a_late_stop_in_a_restarted_file_counts(home, gateway, later, reported, reply):
     later(QUIET)
     clear(home)
     gateway.put_report(name("STOP", reported), reply(2))
@@ -646,7 +634,7 @@ def test_a_late_stop_in_a_file_that_begins_anew_is_heard(home, gateway, later, r
     assert home.stop_list() == [33639980000, 33639980002]
 
 
-def test_what_housekeeping_says_names_files_and_no_person(home, gateway, reported, caplog):
+def test_housekeeping_names_files_and_no_recipient(home, gateway, reported, caplog):
     caplog.set_level("INFO")
     clear(home)
 
@@ -658,7 +646,7 @@ def test_what_housekeeping_says_names_files_and_no_person(home, gateway, reporte
 
 
 @pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # Airflow's own, as it loads plugins
-def test_the_tasks_do_all_of_it_and_return_counts(
+def test_the_tasks_run_housekeeping_and_return_counts(
     home, gateway, later, reported, tmp_path, monkeypatch
 ):
     chosen = tmp_path / "settings.yaml"

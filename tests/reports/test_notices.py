@@ -1,4 +1,4 @@
-"""The operator's notifiers hear of each event once, in words without a person, and stop nothing."""
+"""Notifiers get each event once, without personal data, and their failures stop nothing."""
 
 import email
 import socketserver
@@ -89,7 +89,7 @@ def clumsy(way: str, name: str = "tests.notebook.Clumsy") -> dict[str, Any]:
 # What is told
 
 
-def test_each_move_is_told_once_with_its_facts(home, told, book):
+def test_each_move_is_notified_once_with_its_facts(home, told, book):
     one = home.accepted(3)
     home.ledger.submissions.move(one.stem, to=State.ACCEPTED)  # again, as a cleared task does
 
@@ -116,7 +116,7 @@ def test_each_move_is_told_once_with_its_facts(home, told, book):
     }
 
 
-def test_a_rejected_file_and_one_that_nobody_knows_of_are_told(home, told, book):
+def test_rejected_and_unknown_files_are_notified(home, told, book):
     rejected, lost = home.submitted(2), home.submitted(4)
     home.ledger.submissions.move(rejected.stem, to=State.REJECTED)
     with home.ledger.engine.begin() as db:
@@ -133,7 +133,7 @@ def test_a_rejected_file_and_one_that_nobody_knows_of_are_told(home, told, book)
     assert "settle_submission" in words[1]
 
 
-def test_a_report_is_told_with_its_sums_and_what_is_missing(home, told, book, ack):
+def test_a_report_notice_has_its_counts_and_missing(home, told, book, ack):
     one = home.accepted(5)
     home.gateway.shows(ACK, ack(3) + ack(1, "4;refused"))
     home.collect(one.stem)
@@ -148,7 +148,7 @@ def test_a_report_is_told_with_its_sums_and_what_is_missing(home, told, book, ac
     assert reported["counts"]["duplicates"] == 1
 
 
-def test_what_a_report_proves_is_told_of_a_file_whose_verdict_we_missed(home, told, book, ack):
+def test_a_report_notifies_the_verdict_it_proves(home, told, book, ack):
     one = home.submitted(2)
     home.gateway.shows(ACK, ack(2))
 
@@ -157,7 +157,7 @@ def test_what_a_report_proves_is_told_of_a_file_whose_verdict_we_missed(home, to
     assert [each["event"] for each in lines(book)] == ["submitted", "accepted", "reported"]
 
 
-def test_an_overdue_report_is_told_with_its_numbers(home, told, book):
+def test_an_overdue_report_is_notified_with_its_numbers(home, told, book):
     one = home.accepted(40)
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("UPDATE sms.submission SET due_at = %s", (DUE,))
@@ -172,7 +172,7 @@ def test_an_overdue_report_is_told_with_its_numbers(home, told, book):
     assert "on 40 messages is overdue: it was due 2026-07-16 10:00 UTC" in overdue["words"]
 
 
-def test_an_overdue_verdict_is_told(home, told, book):
+def test_an_overdue_verdict_is_notified(home, told, book):
     one = home.submitted(7)
     operator = SubmitOperator(task_id="submit", stems=[one.stem])
 
@@ -184,7 +184,7 @@ def test_an_overdue_verdict_is_told(home, told, book):
     assert "is still processing it" in overdue["words"]
 
 
-def test_only_what_was_asked_for_is_told_to_each(home, told, book, tmp_path):
+def test_each_notifier_gets_only_its_events(home, told, book, tmp_path):
     alarms = tmp_path / "alarms.jsonl"
     told(
         a_notebook(book, on=["accepted"], words="{{ sms.messages }} of {{ sms.campaign }}"),
@@ -198,7 +198,7 @@ def test_only_what_was_asked_for_is_told_to_each(home, told, book, tmp_path):
     assert [each["event"] for each in lines(alarms)] == ["rejected"]
 
 
-def test_nobody_is_asked_for_where_nobody_wants_to_hear(home, told, monkeypatch):
+def test_without_notifiers_no_query_is_made(home, told, monkeypatch):
     told()
     monkeypatch.setattr(notices, "of_move", None)  # would fail
 
@@ -215,7 +215,7 @@ def test_no_notice_holds_a_number_or_a_text(home, told, book, ack):
     assert "Bonjour" not in book.read_text()
 
 
-def test_a_task_s_ledger_is_heard(home, told, book):
+def test_a_tasks_ledger_notifies(home, told, book):
     one = home.submitted(3)
 
     wiring.ledger_for(Ti()).submissions.move(one.stem, to=State.ACCEPTED)
@@ -259,7 +259,7 @@ def test_a_wrong_template_is_logged_and_stops_nothing(home, told, book, caplog):
     assert "UndefinedError" in caplog.text
 
 
-def test_outside_a_task_nobody_is_told_and_nothing_fails(home, chosen, book, caplog):
+def test_outside_a_task_nothing_is_notified_and_nothing_fails(home, chosen, book, caplog):
     one = home.accepted(3)
 
     assert one.state is State.ACCEPTED
@@ -270,7 +270,7 @@ def test_outside_a_task_nobody_is_told_and_nothing_fails(home, chosen, book, cap
 # The settings
 
 
-def test_what_can_not_be_made_is_an_import_error_with_a_sentence(told, book):
+def test_an_impossible_notifier_is_an_import_error(told, book):
     told(
         a_notebook(book, ["overdue"]),
         clumsy("", "nowhere.at.All"),
@@ -340,7 +340,7 @@ def mails(monkeypatch) -> Iterator[list[str]]:
         server.shutdown()
 
 
-def test_a_mail_is_sent_by_airflow_s_own_notifier(home, told, mails):
+def test_airflows_own_notifier_sends_a_mail(home, told, mails):
     told(
         {
             "on": ["rejected"],

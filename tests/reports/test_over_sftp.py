@@ -1,4 +1,4 @@
-"""The way home over real SFTP: from either server, and through days of the sandbox's time."""
+"""Reports over real SFTP, from both servers and through days of the sandbox's time."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def shelf(
         yield openssh
 
 
-def test_everything_comes_home_from_a_gateway_that_grows_and_tears_its_reports(home, gateway):
+def test_growing_and_torn_reports_are_collected_completely(home, gateway):
     one = home.accepted(MESSAGES)
     with log_in(gateway) as client:
         submit(client, send_file(MESSAGES), one.stem)
@@ -84,7 +84,7 @@ def test_everything_comes_home_from_a_gateway_that_grows_and_tears_its_reports(h
     assert 0 < stopped[0][0] < len(home.stop_list())  # ARRET in a reply counts too
 
 
-def test_reports_come_home_once_however_often_they_are_looked_for(home, shelf, ack, reply):
+def test_repeated_collections_load_each_report_once(home, shelf, ack, reply):
     one = home.accepted(3)
     stop, answers = (one.stem.replace("SEND", kind) + ".csv" for kind in ("STOP", "SMSMO"))
     home.now = datetime.now(UTC)
@@ -109,7 +109,7 @@ def test_reports_come_home_once_however_often_they_are_looked_for(home, shelf, a
 
 
 @pytest.mark.parametrize("shelf", ["sandbox", "openssh"], indirect=True)
-def test_a_line_that_breaks_while_a_report_is_fetched_loses_nothing(home, shelf, reply):
+def test_a_connection_lost_during_a_fetch_loses_nothing(home, shelf, reply):
     one = home.accepted(3)
     shelf.put_report(one.stem.replace("SEND", "STOP") + ".csv", reply(0))
     home.now = datetime.now(UTC)
@@ -124,7 +124,7 @@ def test_a_line_that_breaks_while_a_report_is_fetched_loses_nothing(home, shelf,
     assert home.stop_list() == [33639980000]
 
 
-def test_a_report_that_comes_in_halves_is_home_before_it_is_deleted(home, tmp_path, monkeypatch):
+def test_a_report_in_halves_is_read_before_deletion(home, tmp_path, monkeypatch):
     """Nobody waits for the second half: housekeeping reads it, and deletes the report at last."""
     knobs = Knobs(stop=0.1, reply=0.2, ack_in_halves=True, newest_first=True)
     with Sandbox(tmp_path / "gateway", knobs=knobs, start=START) as gateway:
@@ -158,7 +158,7 @@ def test_a_report_that_comes_in_halves_is_home_before_it_is_deleted(home, tmp_pa
     assert answers == written
 
 
-def test_a_packed_report_comes_home(home, tmp_path, monkeypatch):
+def test_a_packed_report_is_collected(home, tmp_path, monkeypatch):
     with Sandbox(tmp_path / "gateway", knobs=Knobs(packed_acks=True), start=START) as gateway:
         connect(monkeypatch, gateway)
         one = home.accepted(MESSAGES)

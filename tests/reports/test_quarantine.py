@@ -1,4 +1,4 @@
-"""Rows that can't be read are kept with their bytes, their line and the reason, and are shown."""
+"""Unreadable rows of reports are kept with their bytes, line and reason, and are shown."""
 
 import io
 import tracemalloc
@@ -43,7 +43,7 @@ def shown(home) -> list[tuple[object, ...]]:
 # Their bytes
 
 
-def test_a_row_s_very_bytes_are_fetched_whatever_they_are():
+def test_the_exact_bytes_of_a_row_are_kept():
     content = ROW + b"w\xe9 \0 who\r\n" + ROW + b"\r\n" + b"x;y\n" + ROW
 
     assert raw(content) == [
@@ -61,7 +61,7 @@ def test_a_row_that_takes_several_lines_is_fetched_whole():
     ]
 
 
-def test_of_an_endless_row_the_beginning_is_kept():
+def test_only_the_beginning_of_an_endless_row_is_kept():
     [(line, reason, bytes_)] = raw(ROW + b"z" * (LONGEST_ROW * 3) + b"\n" + ROW)
 
     assert (line, reason) == (2, "is longer than 64 KiB")
@@ -84,13 +84,13 @@ def test_blocks_of_any_size_give_the_same_bytes(monkeypatch, block):
     )
 
 
-def test_rows_behind_a_bare_carriage_return_are_no_row_s_text():
+def test_rows_joined_by_a_bare_cr_are_unreadable():
     [(line, reason, _)] = raw(ROW + ROW.replace(b"\r\n", b"\r") + ROW, ReportKind.STOP)
 
     assert (line, reason) == (2, "holds another row behind a line end that is a bare CR")
 
 
-def test_fetching_them_takes_the_memory_of_a_block_however_many_there_are():
+def test_fetching_unreadable_rows_needs_one_block_of_memory():
     broken = b"A1;who;" + b"b" * 400 + b"\r\n"
     content = io.BytesIO(b"A1;+33639980001;S;B;3;delivered;t\r\n" + broken * 50_000)
     report = read_delivery_report(content)
@@ -122,7 +122,7 @@ def test_an_endless_row_takes_the_memory_of_a_block():
 # In the ledger
 
 
-def test_what_can_not_be_read_is_shown_with_its_line_and_the_reason(home, ack):
+def test_unreadable_rows_are_shown_with_line_and_reason(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2) + b"secret \xe9 text\r\n")
     home.collect(one.stem)
@@ -133,7 +133,7 @@ def test_what_can_not_be_read_is_shown_with_its_line_and_the_reason(home, ack):
     assert home.table("SELECT stem, unreadable FROM sms.reconciliation") == [(one.stem, 1)]
 
 
-def test_no_log_shows_what_is_in_quarantine(home, ack, caplog):
+def test_no_log_shows_a_quarantined_row(home, ack, caplog):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2) + b"secret;+33639980007\r\n")
 
@@ -145,7 +145,7 @@ def test_no_log_shows_what_is_in_quarantine(home, ack, caplog):
     assert "3998" not in told
 
 
-def test_a_row_that_is_completed_or_vanishes_is_marked_as_gone_and_never_deleted(home, reply):
+def test_a_completed_or_vanished_row_is_marked_as_gone(home, reply):
     home.accepted(3)
     both = reply(0, "oui") + b"first?\r\n" + b"second?\r\n"
     home.gateway.shows(SMSMO, both)
@@ -166,7 +166,7 @@ def test_a_row_that_is_completed_or_vanishes_is_marked_as_gone_and_never_deleted
     assert [(row[5], row[6]) for row in shown(home)] == [("first?", None), ("second?", None)]
 
 
-def test_a_row_that_moves_is_shown_at_its_new_line(home, reply):
+def test_a_moved_row_is_shown_at_its_new_line(home, reply):
     home.accepted(3)
     home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n")
     home.collect_replies()
@@ -176,7 +176,7 @@ def test_a_row_that_moves_is_shown_at_its_new_line(home, reply):
     assert [(row[3], row[6]) for row in shown(home)] == [(2, home.now), (3, None)]
 
 
-def test_the_alarm_for_a_stop_says_where_its_row_is_shown(home, reply):
+def test_the_alarm_for_a_stop_names_the_view(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + b"who?;20260715;1205;STOP;id00002\r\n")
 
@@ -186,7 +186,7 @@ def test_the_alarm_for_a_stop_says_where_its_row_is_shown(home, reply):
     assert [row[5] for row in shown(home)] == ["who?;20260715;1205;STOP;id00002"]
 
 
-def test_who_has_seen_a_row_is_kept_beside_it_and_in_the_history(home, reply):
+def test_the_operator_who_saw_a_row_is_recorded(home, reply):
     home.gateway.shows(STOP, reply(1) + b"who?\r\n" + b"and who?\r\n")
     with pytest.raises(ReportsFailed):
         home.collect_replies()
@@ -205,7 +205,7 @@ def test_who_has_seen_a_row_is_kept_beside_it_and_in_the_history(home, reply):
 
 
 @pytest.mark.parametrize("lines", [[2, 3], [7]])
-def test_what_does_not_wait_is_not_seen(home, reply, lines):
+def test_only_a_waiting_row_can_be_marked_seen(home, reply, lines):
     home.gateway.shows(STOP, reply(1) + b"who?\r\n")
     with pytest.raises(ReportsFailed):
         home.collect_replies()
@@ -218,7 +218,7 @@ def test_what_does_not_wait_is_not_seen(home, reply, lines):
     assert home.ledger.reports.unseen_stops() == {STOP: 1}
 
 
-def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantine(home, reply):
+def test_an_unended_row_completed_later_leaves_the_quarantine(home, reply):
     home.accepted(3)
     home.gateway.shows(SMSMO, reply(0, "oui") + b"+3363998", at=home.now)
     with pytest.raises(ReportsFailed, match="in the middle of a row"):
@@ -237,7 +237,7 @@ def test_a_tail_that_nobody_ended_and_somebody_ends_later_is_gone_from_quarantin
 # They are people's numbers and words
 
 
-def test_rows_expire_with_the_people_that_they_tell_of(home, reply):
+def test_rows_expire_with_their_recipients_data(home, reply):
     home.accepted(3)
     home.gateway.shows(SMSMO, reply(0, "oui") + b"first?\r\n" + b"second?\r\n")
     home.collect_replies()
@@ -257,7 +257,7 @@ def test_rows_expire_with_the_people_that_they_tell_of(home, reply):
         *("\\0639980001", "\\\\0639980001", "\xe9\\\xe90639980001"),
     ],
 )
-def test_a_person_who_is_forgotten_is_in_no_row_however_it_is_written(home, reply, written):
+def test_a_forgotten_number_is_deleted_in_every_spelling(home, reply, written):
     home.gateway.shows(
         SMSMO, reply(7, "oui") + f"x {written}\r\nx 0639980002\r\n".encode("latin-1")
     )
@@ -311,18 +311,18 @@ def test_no_old_encoding_hides_a_stop(encoding, word):
         b"\0S\0T" + "OP".encode("utf-16-le"),
     ],
 )
-def test_nothing_that_was_written_out_or_mixed_hides_a_stop(raw):
+def test_an_escaped_or_mixed_encoding_hides_no_stop(raw):
     assert may_hold_stop(b"x;" + raw)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_what_says_no_stop_in_any_encoding_is_no_alarm(encoding):
+def test_text_without_a_stop_raises_no_alarm(encoding):
     for text in ("+33639980001;20260715;1205;Bonjour, à samedi;A1", "Oui, merci", "nonstop"):
         assert not may_hold_stop(text.encode(encoding))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp500"])
-def test_a_file_of_replies_in_another_encoding_is_told_at_every_look(home, encoding):
+def test_replies_in_another_encoding_fail_every_collection(home, encoding):
     home.accepted(3)
     text = "+33639980001;20260715;1205;Oui;A1\r\n+33639980002;20260715;1206;STOP;A2\r\n"
     home.gateway.shows(SMSMO, text.encode(encoding))

@@ -1,4 +1,4 @@
-"""Reports are read again and again: who was taken off the stop list stays off, and may return."""
+"""Reports read again do not re-add a removed number; a new STOP does."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def remove(home: Home, number: int) -> None:
     home.ledger.stop_list.remove(FIRST + number, reason="asked for messages again")
 
 
-def test_a_growing_file_that_is_read_again_does_not_bring_a_removed_number_back(home, reply):
+def test_a_growing_file_does_not_restore_removed_numbers(home, reply):
     home.accepted()
     home.gateway.shows(STOPS, reply(0) + reply(1))
     home.gateway.shows(REPLIES, reply(0, "Stop svp") + reply(1, "merci"))
@@ -40,7 +40,7 @@ def test_a_growing_file_that_is_read_again_does_not_bring_a_removed_number_back(
     assert home.stop_list() == [FIRST, FIRST + 1, FIRST + 2]
 
 
-def test_an_archived_file_that_is_loaded_again_does_not_either(home, reply):
+def test_an_archived_file_does_not_restore_removed_numbers(home, reply):
     home.accepted()
     home.gateway.shows(STOPS, reply(0))
     collect(home, 0)
@@ -56,7 +56,7 @@ def test_an_archived_file_that_is_loaded_again_does_not_either(home, reply):
     assert (again.opt_outs, home.stop_list()) == (0, [])
 
 
-def test_a_reply_that_asks_to_stop_brings_the_number_back(home, reply):
+def test_a_stop_reply_restores_a_removed_number(home, reply):
     home.accepted()
     home.gateway.shows(STOPS, reply(0))
     collect(home, 0)
@@ -76,7 +76,7 @@ def from_another(answers: int, hour: str = "1205", kind: str = "STOP") -> bytes:
     return f"+{OTHER};20260715;{hour};{kind};{answers:032x}\r\n".encode()
 
 
-def test_whoever_the_message_went_to_opts_out_with_the_number_that_answers(home):
+def test_the_addressed_and_the_answering_number_both_opt_out(home):
     home.accepted()
     home.gateway.shows(STOPS, from_another(1))
     home.gateway.shows(REPLIES, from_another(2, "1206", "Stoppez") + from_another(0, kind="Oui"))
@@ -85,7 +85,7 @@ def test_whoever_the_message_went_to_opts_out_with_the_number_that_answers(home)
     assert home.stop_list() == [FIRST + 1, FIRST + 2, OTHER]
 
 
-def test_a_message_that_is_not_of_this_file_names_nobody(home):
+def test_a_message_of_another_file_opts_out_nobody_else(home):
     home.accepted()
     unknown = f"+{OTHER};20260715;1205;STOP;{77:032x}\r\n+{OTHER};20260715;1206;STOP;A1;\r\n"
     home.gateway.shows(STOPS, unknown.encode())
@@ -94,7 +94,7 @@ def test_a_message_that_is_not_of_this_file_names_nobody(home):
     assert home.stop_list() == [OTHER]
 
 
-def test_whoever_was_removed_comes_back_by_a_new_answer_from_elsewhere_and_by_no_old_one(home):
+def test_only_a_new_answer_restores_a_removed_recipient(home):
     home.accepted()
     known = from_another(1) + from_another(1, "1300")
     home.gateway.shows(STOPS, known)

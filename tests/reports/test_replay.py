@@ -1,4 +1,4 @@
-"""Archived reports make the ledger what they made it the first time."""
+"""A replay of archived reports restores the ledger's tables."""
 
 import shutil
 import subprocess
@@ -63,7 +63,7 @@ ACKS = st.lists(st.builds(ack_row, st.integers(0, 6)), min_size=1, max_size=6)
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(stops=STOPS, replies=REPLIES, acks=st.lists(ACKS, max_size=2), cut=st.floats(0, 1))
-def test_a_replay_ends_with_the_tables_of_the_first_time(home, stops, replies, acks, cut):
+def test_a_replay_restores_the_original_tables(home, stops, replies, acks, cut):
     home.empty()
     shutil.rmtree(home.archive, ignore_errors=True)
     for path in home.gateway.folder.iterdir():
@@ -111,7 +111,7 @@ def archived(home, ack, reply):
     return one
 
 
-def test_with_nothing_left_stops_are_loaded_and_outcomes_are_told(home, archived):
+def test_an_empty_ledger_gets_stops_but_no_outcomes(home, archived):
     first = kept(home, "opt_out")
     home.empty()
 
@@ -122,7 +122,7 @@ def test_with_nothing_left_stops_are_loaded_and_outcomes_are_told(home, archived
     assert "restore sms.campaign_run, sms.submission and sms.message first" in str(told.value)
 
 
-def test_a_report_under_its_own_name_is_archived_on_its_way(home, archived, tmp_path, reply):
+def test_a_report_outside_the_archive_is_archived_first(home, archived, tmp_path, reply):
     mine = tmp_path / "STOP-12345-20260715-1200-spring1.csv"
     mine.write_bytes(reply(0) + reply(1))
 
@@ -132,7 +132,7 @@ def test_a_report_under_its_own_name_is_archived_on_its_way(home, archived, tmp_
     assert (home.archive / loaded.archived).read_bytes() == mine.read_bytes()
 
 
-def test_what_is_no_report_is_told_and_stops_no_other(home, archived, tmp_path):
+def test_a_file_that_is_no_report_stops_no_other(home, archived, tmp_path):
     odd = tmp_path / "notes.csv"
     odd.write_bytes(b"a;b")
 
@@ -142,7 +142,7 @@ def test_what_is_no_report_is_told_and_stops_no_other(home, archived, tmp_path):
     assert told.value.loaded == 2
 
 
-def test_a_replay_closes_nothing_and_moves_a_file_to_reported(home, archived):
+def test_a_replay_marks_files_reported_but_closes_none(home, archived):
     lose_reports(home)
 
     replay([home.archive], home.ledger, home.archive)
@@ -150,7 +150,7 @@ def test_a_replay_closes_nothing_and_moves_a_file_to_reported(home, archived):
     assert home.ledger.submissions.get(archived.stem).state is State.REPORTED
 
 
-def test_a_replay_counts_what_came_before_its_file_was_known(home, reply):
+def test_a_replay_counts_replies_older_than_their_file(home, reply):
     home.gateway.shows("STOP-12345-20260715-1200-spring1.csv", reply(0) + reply(1))
     home.collect_replies()
     one = home.accepted(3)
@@ -162,7 +162,7 @@ def test_a_replay_counts_what_came_before_its_file_was_known(home, reply):
     assert home.table("SELECT stop_rows, people FROM sms.answer_count") == [(2, 2)]
 
 
-def test_a_replay_enters_the_opt_out_of_somebody_forgotten_and_brings_no_reply_back(home, archived):
+def test_a_replay_restores_a_forgotten_recipients_opt_out_only(home, archived):
     home.ledger.submissions.move(archived.stem, to=State.CLOSED)
     summary = home.ledger.runs.summary(archived.run_key)
     home.ledger.people.forget(33639980000)
@@ -199,7 +199,7 @@ def test_the_command_replays_a_folder(home, archived, tmp_path):
     assert done.stdout.endswith("2 reports loaded.\n")
 
 
-def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path):
+def test_the_command_forgets_or_refuses_in_a_sentence(home, archived, tmp_path):
     refused = command(home, tmp_path, "forget", "+33639980000")
     assert refused.returncode == 1
     assert "nothing was erased" in refused.stderr
@@ -215,14 +215,14 @@ def test_the_command_forgets_and_refuses_in_a_sentence(home, archived, tmp_path)
     assert home.stop_list() == [33639980000]
 
 
-def test_the_command_says_that_a_forgotten_number_is_not_in_the_stop_list(home, tmp_path):
+def test_forgetting_an_unlisted_number_says_so(home, tmp_path):
     done = command(home, tmp_path, "forget", "+33639980001")
 
     assert done.returncode == 0, done.stderr
     assert "; the number is not in the stop list." in done.stdout
 
 
-def test_the_command_names_the_reports_that_no_file_of_ours_leads_to(home, tmp_path, reply):
+def test_forgetting_names_the_reports_on_unknown_files(home, tmp_path, reply):
     home.gateway.shows("SMSMO-12345-20260715-1200-other.csv", reply(0, "oui"))
     home.collect_replies()
 
@@ -239,7 +239,7 @@ def test_the_command_names_the_reports_that_no_file_of_ours_leads_to(home, tmp_p
         ("s3://no-bucket/archive", "s3://no-bucket/archive can't be read: "),
     ],
 )
-def test_the_command_says_so_where_there_is_nothing_to_load(home, tmp_path, place, sentence):
+def test_replaying_an_empty_folder_is_an_error(home, tmp_path, place, sentence):
     (tmp_path / "empty").mkdir()
 
     done = command(home, tmp_path, "replay", place if ":" in place else tmp_path / place)
@@ -249,7 +249,7 @@ def test_the_command_says_so_where_there_is_nothing_to_load(home, tmp_path, plac
     assert "Traceback" not in done.stderr
 
 
-def test_the_command_says_that_what_it_loaded_lets_nothing_be_sent(home, tmp_path):
+def test_a_replay_with_an_unreadable_stop_warns_of_it(home, tmp_path):
     report = tmp_path / "STOP-12345-20260701-1200-nobody.csv"
     report.write_bytes(b"+33639980000;20260701;1205;STOP;x\r\nwho;20260701;1205;STOP;x\r\n")
 

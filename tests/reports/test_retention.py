@@ -1,4 +1,4 @@
-"""What we keep of people expires, of files that are over and of no others."""
+"""Personal data of closed files expires after its retention, and no other data."""
 
 import itertools
 from datetime import timedelta
@@ -65,7 +65,7 @@ def closed(home) -> Submission:
     return one
 
 
-def test_the_folder_of_a_run_that_is_over_expires(home, root):
+def test_the_folder_of_a_closed_run_expires(home, root):
     over, still_open = closed(home), home.accepted(3)
     folders = [run_of(home, root, each) for each in (over, still_open)]
     write(root / "send__spring" / "stranger" / "file")
@@ -84,7 +84,7 @@ def test_the_folder_of_a_run_that_is_over_expires(home, root):
     assert expire_runs(root, home.ledger, KEEP, at_the_limit + timedelta(days=1)).folders == 0
 
 
-def test_a_run_that_was_never_sent_is_called_off_with_its_folder(home, root):
+def test_an_expired_unsent_run_is_cancelled(home, root):
     one = home.accepted(3)
     with home.ledger.engine.begin() as db:
         db.exec_driver_sql("SET LOCAL session_replication_role = replica")
@@ -98,7 +98,7 @@ def test_a_run_that_was_never_sent_is_called_off_with_its_folder(home, root):
     assert left(root) == []
 
 
-def test_no_folder_at_all_is_nothing_to_do(home, tmp_path):
+def test_a_missing_folder_needs_no_work(home, tmp_path):
     assert expire_runs(tmp_path / "none", home.ledger, KEEP, home.now).folders == 0
     assert expire_archive(tmp_path / "none", home.ledger, KEEP, home.now) == 0
 
@@ -123,7 +123,7 @@ def test_archived_reports_expire_by_the_day_in_their_name(home, root):
     ]
 
 
-def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
+def test_personal_data_expires_in_portions(home, ack, reply):
     over, still_open = closed(home), home.accepted(3)
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
     home.gateway.shows("SMSMO-12345-20260701-1200-nobody.csv", reply(1, "merci"))
@@ -149,7 +149,7 @@ def test_people_expire_from_the_ledger_in_portions(home, ack, reply):
     assert home.stop_list() == [33639980000]
 
 
-def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply):
+def test_old_numbers_of_the_stop_list_become_hashes(home, reply):
     home.ledger = Ledger(
         home.ledger.engine, clock=lambda: home.now, actor="test", key=lambda: Key.of("k" * 32)
     )
@@ -170,7 +170,7 @@ def test_with_the_setting_the_stop_list_s_old_numbers_become_hashes(home, reply)
     ]
 
 
-def test_tasks_take_the_stop_list_s_key_from_a_connection(home, reply, monkeypatch):
+def test_tasks_read_the_stop_lists_key_from_a_connection(home, reply, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(home.ledger.engine.url))
     over = closed(home)
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
@@ -193,7 +193,7 @@ def test_tasks_take_the_stop_list_s_key_from_a_connection(home, reply, monkeypat
         wiring.ledger().stop_list.opted_out(asked)
 
 
-def test_without_the_stop_list_s_key_all_else_expires_first(home, reply):
+def test_without_the_stop_lists_key_all_else_expires(home, reply):
     over = closed(home)
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
     home.collect_replies()
@@ -206,7 +206,7 @@ def test_without_the_stop_list_s_key_all_else_expires_first(home, reply):
     assert home.stop_list() == [33639980000]
 
 
-def test_a_month_that_is_over_goes_as_a_whole_and_its_counts_stay(home, ack, reply):
+def test_an_expired_month_is_dropped_and_its_counts_stay(home, ack, reply):
     over = closed(home)
     home.gateway.shows(over.stem.replace("SEND", "STOP") + ".csv", reply(0))
     home.collect_replies()
@@ -222,7 +222,7 @@ def test_a_month_that_is_over_goes_as_a_whole_and_its_counts_stay(home, ack, rep
     assert home.stop_list() == [33639980000]
 
 
-def test_where_months_may_not_be_dropped_their_rows_are_deleted(home, ack, monkeypatch):
+def test_without_the_right_to_drop_months_rows_are_deleted(home, ack, monkeypatch):
     over = closed(home)
 
     def refused(before):
@@ -235,7 +235,7 @@ def test_where_months_may_not_be_dropped_their_rows_are_deleted(home, ack, monke
     assert home.ledger.runs.summary(over.run_key).balanced
 
 
-def test_who_is_forgotten_is_told_where_they_still_are(home, ack):
+def test_forgetting_names_the_places_still_holding_the_number(home, ack):
     one = home.accepted(3)
     home.gateway.shows(one.stem.replace("SEND", "ACK") + ".csv", ack(3))
     home.collect(one.stem)
@@ -259,7 +259,7 @@ OTHER = "SMSMO-12345-20260715-1200-other"
 
 
 @pytest.mark.parametrize("line", ["+33639980000;20260715;1205;merci;\r\n", "x 0639980000\r\n"])
-def test_who_is_in_a_report_on_no_file_of_ours_is_told_where_it_lies(home, reply, line):
+def test_forgetting_names_where_unmatched_reports_keep_the_number(home, reply, line):
     home.gateway.shows(f"{OTHER}.csv", line.encode() + reply(1, "merci"))
     home.collect_replies()
     settings = Settings(archive_folder="/somewhere")
@@ -273,7 +273,7 @@ def test_who_is_in_a_report_on_no_file_of_ours_is_told_where_it_lies(home, reply
     assert forget("+33639980000", home.ledger, settings, home.now)[1] == []
 
 
-def test_a_report_whose_name_holds_no_day_is_kept_until_it_is_deleted(home, reply):
+def test_a_report_without_a_date_is_kept_until_deleted(home, reply):
     odd = OTHER.replace("0715", "9999")
     home.gateway.shows(f"{odd}.csv", reply(0, "merci"))
     home.collect_replies()
@@ -284,14 +284,14 @@ def test_a_report_whose_name_holds_no_day_is_kept_until_it_is_deleted(home, repl
 
 
 @pytest.mark.parametrize("number", ["+336399800007", "00 33 6399800007"])
-def test_whoever_answered_can_be_forgotten_even_if_nobody_would_write_to_them(home, number):
+def test_a_number_that_only_replied_can_be_forgotten(home, number):
     home.gateway.shows(f"{OTHER}.csv", b"+336399800007;20260715;1205;merci;\r\n")
     home.collect_replies()
 
     assert forget(number, home.ledger, Settings(), home.now)[0].replies == 1
 
 
-def test_what_is_no_number_is_not_repeated(home):
+def test_an_invalid_number_is_not_quoted(home):
     with pytest.raises(ConfigurationError, match="no telephone number") as refused:
         forget("somebody, 12", home.ledger, Settings(), home.now)
 

@@ -1,4 +1,4 @@
-"""Whoever says STOP in a last row without a line end has said so: at once, or nothing is sent."""
+"""A STOP in a last row without a line end counts at once, or holds every send."""
 
 import pyarrow as pa
 import pytest
@@ -39,7 +39,7 @@ ROW = b"+33639980001;20260715;1205;STOP;A1"
         (b"M", None, False),
     ],
 )
-def test_in_a_stop_file_the_number_alone_says_enough(raw, who, undecided):
+def test_a_number_alone_in_a_stop_file_opts_out(raw, who, undecided):
     tail = read_tail(raw, ReportKind.STOP)
 
     assert tail.rows["msisdn"].to_pylist() == ([who] if who else [])
@@ -66,24 +66,24 @@ def test_in_a_stop_file_the_number_alone_says_enough(raw, who, undecided):
         (b"nobody;20260715;1205;Oui;A1", None, False),
     ],
 )
-def test_in_a_file_of_replies_the_text_says_it(raw, who, undecided):
+def test_a_replys_text_decides_on_the_opt_out(raw, who, undecided):
     tail = read_tail(raw, ReportKind.SMSMO)
 
     assert tail.rows["msisdn"].to_pylist() == ([who] if who else [])
     assert tail.undecided == undecided
 
 
-def test_a_line_behind_an_open_quote_is_looked_at_as_well():
+def test_a_line_behind_an_open_quote_is_read_too():
     raw = b'+33639980001;20260715;1205;"STOP\r\n+33639980002;20260715;1206;STOP;A2'
 
     assert read_tail(raw, ReportKind.STOP).rows["msisdn"].to_pylist() == [WHO, WHO + 1]
 
 
-def test_what_is_beyond_all_measure_may_be_anybodys():
+def test_an_oversized_row_may_be_a_stop():
     assert read_tail(b"+33639980001;20260715;1205;" + b"x" * (64 << 10), ReportKind.SMSMO).undecided
 
 
-def test_an_hour_whose_end_is_missing_is_no_hour():
+def test_an_incomplete_hour_is_no_hour():
     [cut] = read_tail(b"+33639980001;20260715;12", ReportKind.STOP).rows.to_pylist()
     [whole] = read_tail(b"+33639980001;20260715;1205;", ReportKind.STOP).rows.to_pylist()
 
@@ -92,7 +92,7 @@ def test_an_hour_whose_end_is_missing_is_no_hour():
 
 
 @given(st.integers(0, len(ROW)), st.sampled_from([ReportKind.STOP, ReportKind.SMSMO]))
-def test_wherever_a_stop_is_cut_it_is_entered_or_holds_what_would_leave(cut, kind):
+def test_a_truncated_stop_counts_or_holds_every_send(cut, kind):
     tail = read_tail(ROW[:cut], kind)
 
     assert tail.undecided or tail.rows["msisdn"].to_pylist() == [WHO] or cut == 0
@@ -100,7 +100,7 @@ def test_wherever_a_stop_is_cut_it_is_entered_or_holds_what_would_leave(cut, kin
 
 
 @given(st.binary(max_size=80), st.sampled_from([ReportKind.STOP, ReportKind.SMSMO]))
-def test_whoever_is_found_in_a_row_that_is_read_as_it_is_was_found_or_held_before(raw, kind):
+def test_a_final_reading_finds_no_number_missed_before(raw, kind):
     """What counts when the time is over was never taken for nothing meanwhile."""
     tail = read_tail(raw, kind)
     try:
@@ -112,7 +112,7 @@ def test_whoever_is_found_in_a_row_that_is_read_as_it_is_was_found_or_held_befor
     assert tail.undecided or said <= set(tail.rows["msisdn"].to_pylist())
 
 
-def test_rows_joined_by_line_ends_lose_nobody(home):
+def test_rows_joined_by_line_ends_lose_none(home):
     home.accepted(3)
     joined = "".join(reply_row(n) for n in range(3)).removesuffix("\r\n").encode()
     home.gateway.shows(STOP, joined)
@@ -128,7 +128,7 @@ def test_rows_joined_by_line_ends_lose_nobody(home):
     assert (second.opt_outs, second.replies) == (0, 1)
 
 
-def test_the_same_in_a_file_of_replies(home):
+def test_joined_rows_in_a_reply_file_lose_none(home):
     home.accepted(3)
     joined = (reply_row(0, "Oui") + reply_row(1, "STOP")).removesuffix("\r\n").encode()
     home.gateway.shows(SMSMO, joined)
@@ -139,7 +139,7 @@ def test_the_same_in_a_file_of_replies(home):
     assert home.stop_list() == [FIRST + 1]
 
 
-def test_where_nobody_knows_whose_it_is_every_look_fails_until_it_is_whole(home, reply):
+def test_an_incomplete_number_fails_every_collection_until_complete(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:8])
 
@@ -154,7 +154,7 @@ def test_where_nobody_knows_whose_it_is_every_look_fails_until_it_is_whole(home,
     assert home.stop_list() == [FIRST + 1, FIRST + 2]
 
 
-def test_what_else_the_file_brought_is_told_with_it(home, reply):
+def test_the_files_other_news_is_reported_with_it(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:8])
 
@@ -165,7 +165,7 @@ def test_what_else_the_file_brought_is_told_with_it(home, reply):
     assert (brought.name, brought.opt_outs, brought.replies) == (STOP, 1, 1)
 
 
-def test_a_number_whose_end_never_comes_waits_for_a_person(home, reply):
+def test_a_number_never_completed_needs_an_operator(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:5])
     with pytest.raises(ReportsFailed):
@@ -176,7 +176,7 @@ def test_a_number_whose_end_never_comes_waits_for_a_person(home, reply):
         home.collect_replies()
 
 
-def test_who_was_taken_off_the_list_does_not_come_back_by_the_same_last_row(home, reply):
+def test_the_same_last_row_restores_no_removed_number(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(1) + reply(2)[:-2])
     home.collect_replies()
@@ -191,7 +191,7 @@ def test_who_was_taken_off_the_list_does_not_come_back_by_the_same_last_row(home
 
 
 @pytest.mark.parametrize("kind", ["STOP", "SMSMO"])
-def test_rows_joined_by_bare_carriage_returns_are_all_heard(home, kind):
+def test_rows_joined_by_bare_carriage_returns_all_count(home, kind):
     home.accepted(9)
     rows = "\r".join(f"+{FIRST + n};20260715;1205;STOP;id{n}" for n in range(3))
     home.gateway.shows(f"{kind}-12345-20260715-1200-spring1.csv", (rows + "\r").encode())

@@ -1,4 +1,4 @@
-"""What counts as unchanged, as whole, and as read: by bytes and by our own looks (R11, R29-R32)."""
+"""Whether a report is unchanged, complete and read: by its bytes and our clock (R11, R29-R32)."""
 
 import gzip
 import io
@@ -30,7 +30,7 @@ def looks(home, after: timedelta = MINUTES) -> None:
 
 
 @pytest.mark.parametrize("name", [STOP, SMSMO])
-def test_a_file_rewritten_at_the_same_size_and_second_is_read_again(home, reply, name):
+def test_a_file_rewritten_within_one_second_is_read_again(home, reply, name):
     home.accepted(3)
     home.gateway.shows(name, reply(0))
     home.collect_replies()
@@ -41,7 +41,7 @@ def test_a_file_rewritten_at_the_same_size_and_second_is_read_again(home, reply,
     assert home.stop_list() == [FIRST, FIRST + 1]
 
 
-def test_a_file_that_was_seen_twice_is_not_fetched_again(home, reply):
+def test_a_file_seen_twice_is_not_fetched_again(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(0))
     for _ in range(4):
@@ -55,7 +55,7 @@ def test_a_file_that_was_seen_twice_is_not_fetched_again(home, reply):
     assert home.stop_list() == [FIRST, FIRST + 1]
 
 
-def test_two_looks_within_a_step_of_the_server_s_clock_prove_nothing(home, reply):
+def test_two_listings_within_one_clock_step_prove_nothing(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(0))
     home.collect_replies()
@@ -71,7 +71,7 @@ def test_two_looks_within_a_step_of_the_server_s_clock_prove_nothing(home, reply
 
 
 @pytest.mark.parametrize("hours", [-3, 3])
-def test_a_server_s_clock_makes_no_torn_report_whole_and_none_late(home, ack, hours):
+def test_the_servers_clock_neither_completes_nor_delays_a_report(home, ack, hours):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2)[:-2], at=home.now + timedelta(hours=hours))
     with pytest.raises(ReportUnfinished):
@@ -85,7 +85,7 @@ def test_a_server_s_clock_makes_no_torn_report_whole_and_none_late(home, ack, ho
     assert home.collect(one.stem).rows == 2
 
 
-def test_a_clock_of_ours_that_goes_back_makes_nothing_older(home, ack):
+def test_our_clock_set_back_ages_no_report(home, ack):
     one = home.accepted(2)
     home.gateway.shows(ACK, ack(2)[:-2])
     for since in (timedelta(0), -timedelta(hours=3), REPORT_SETTLES - timedelta(seconds=1)):
@@ -114,7 +114,7 @@ def test_a_first_report_counts_once_it_has_a_row(home, ack, blank):
     assert home.collect(one.stem).reconciliation.delivered == 2
 
 
-def test_a_report_under_an_odd_hour_takes_nothing_away(home, ack):
+def test_a_report_with_an_odd_hour_retracts_nothing(home, ack):
     one = home.accepted(4)
     home.gateway.shows(ACK, ack(3))
     home.collect(one.stem)
@@ -130,7 +130,7 @@ def test_a_report_under_an_odd_hour_takes_nothing_away(home, ack):
 # Packed by gzip
 
 
-def test_a_packed_stop_file_is_read_and_unchanged_it_is_left(home, reply):
+def test_a_packed_stop_file_is_read_once(home, reply):
     one = home.accepted(3)
     home.gateway.shows(f"{STOP}.gz", gzip.compress(reply(0) + reply(1)[:-2]))
 
@@ -154,7 +154,7 @@ def test_the_same_rows_packed_and_unpacked_are_stored_once(home, reply):
     assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
 
 
-def test_a_packed_delivery_report_comes_home(home, ack):
+def test_a_packed_delivery_report_is_collected(home, ack):
     one = home.accepted(3)
     home.gateway.shows(f"{ACK}.gz", gzip.compress(ack(3)))
 
@@ -163,7 +163,7 @@ def test_a_packed_delivery_report_comes_home(home, ack):
 
 
 @pytest.mark.parametrize("damage", [lambda packed: packed[:-9], lambda packed: b"PK\3\4" + packed])
-def test_a_packed_file_that_is_not_whole_or_none_holds_what_would_leave(home, reply, damage):
+def test_an_incomplete_packed_file_holds_every_send(home, reply, damage):
     home.accepted(3)
     packed = gzip.compress("".join(reply_row(n) for n in range(3)).encode())
     home.gateway.shows(f"{STOP}.gz", damage(packed))
@@ -194,7 +194,7 @@ def begun_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_of_a_file_that_grew_what_it_gained_alone_is_read(home, reply, begun_at):
+def test_only_the_added_rows_of_a_file_are_read(home, reply, begun_at):
     home.accepted(3)
     whole = reply(0) + b"who?;20260715;1205;STOP;x\r\n" + reply(1, "merci")
     home.gateway.shows(SMSMO, whole)
@@ -228,9 +228,7 @@ def test_of_a_file_that_grew_what_it_gained_alone_is_read(home, reply, begun_at)
         lambda before: before.replace(b"\r\n", b"\n"),
     ],
 )
-def test_a_file_that_changed_in_what_was_read_is_read_from_its_beginning(
-    home, reply, begun_at, change
-):
+def test_a_file_changed_before_its_end_is_reread(home, reply, begun_at, change):
     home.accepted(9)
     before = reply(0) + reply(1, "merci")
     home.gateway.shows(SMSMO, before)
@@ -243,7 +241,7 @@ def test_a_file_that_changed_in_what_was_read_is_read_from_its_beginning(
     assert {FIRST + 2, FIRST + 3} <= set(home.stop_list())
 
 
-def test_what_a_file_gained_is_counted_on_even_where_rows_were_read_twice(home, reply, begun_at):
+def test_added_rows_are_numbered_after_a_shorter_state(home, reply, begun_at):
     """A shorter state of it was read last: then the whole file tells which row is which."""
     home.accepted(9)
     states = [reply(0) * 2, reply(0), reply(0) * 2, reply(0) * 3]
@@ -255,7 +253,7 @@ def test_what_a_file_gained_is_counted_on_even_where_rows_were_read_twice(home, 
     assert begun_at[-1] == 2 * len(reply(0))
 
 
-def test_a_file_that_lost_its_archive_is_read_from_its_beginning(home, reply, begun_at):
+def test_a_file_without_its_archive_copy_is_reread(home, reply, begun_at):
     home.accepted(9)
     home.gateway.shows(STOP, reply(0))
     [brought] = home.collect_replies()
@@ -268,7 +266,7 @@ def test_a_file_that_lost_its_archive_is_read_from_its_beginning(home, reply, be
     assert home.stop_list() == [FIRST, FIRST + 1]
 
 
-def test_what_belongs_to_another_file_of_the_campaign_is_not_counted(home, reply, begun_at):
+def test_another_files_rows_never_continue_the_numbering(home, reply, begun_at):
     """Somebody is forgotten, a file of another hour has as many rows: nothing is counted on."""
     one = home.accepted(3)
     home.gateway.shows(STOP, reply(0))
@@ -287,7 +285,7 @@ def test_what_belongs_to_another_file_of_the_campaign_is_not_counted(home, reply
     assert FIRST in home.stop_list()
 
 
-def test_a_packed_file_beside_its_twin_is_not_counted_on(home, reply, begun_at):
+def test_a_packed_file_beside_its_copy_is_reread(home, reply, begun_at):
     home.accepted(3)
     home.gateway.shows(f"{STOP}.gz", gzip.compress(reply(0)))
     home.gateway.shows(STOP, reply(0))
@@ -300,7 +298,7 @@ def test_a_packed_file_beside_its_twin_is_not_counted_on(home, reply, begun_at):
     assert home.table("SELECT count(*) FROM sms.reply") == [(2,)]
 
 
-def test_a_fetch_that_lasts_is_no_second_look(home, reply, monkeypatch):
+def test_a_long_fetch_is_no_second_listing(home, reply, monkeypatch):
     home.accepted(3)
     home.gateway.shows(STOP, reply(0))
     home.collect_replies()
@@ -320,7 +318,7 @@ def test_a_fetch_that_lasts_is_no_second_look(home, reply, monkeypatch):
     assert home.stop_list() == [FIRST, FIRST + 1]
 
 
-def test_of_one_report_what_is_fetched_later_is_later(home, ack):
+def test_a_later_fetch_of_a_report_is_newer(home, ack):
     """A server's clock that was ahead is put right."""
     one = home.accepted(3)
     home.gateway.shows(ACK, ack(3, "2;sent"), at=home.now + timedelta(hours=3))
@@ -332,7 +330,7 @@ def test_of_one_report_what_is_fetched_later_is_later(home, ack):
     assert (counts.delivered, counts.pending, counts.kept) == (3, 0, 0)
 
 
-def test_a_look_at_what_is_unchanged_asks_a_few_questions(home, reply, ack):
+def test_an_unchanged_collection_needs_few_queries(home, reply, ack):
     home.accepted(3)
     for n in range(30):
         home.gateway.shows(STOP.replace("spring1", f"other{n}"), reply(0))
@@ -350,7 +348,7 @@ def test_a_look_at_what_is_unchanged_asks_a_few_questions(home, reply, ack):
     assert 0 < len(asked) < 12
 
 
-def test_a_collector_that_dies_leaves_no_stop_behind(home, reply, monkeypatch):
+def test_a_killed_collector_loses_no_stop(home, reply, monkeypatch):
     """It read an older state: what it had not written down is as it was."""
     home.accepted(3)
     older = reply(0)

@@ -1,4 +1,4 @@
-"""Reports on files that nobody knows are kept, shown, and matched once their file is known."""
+"""Reports on unknown files are kept, shown, and matched once their file is known."""
 
 import pickle
 
@@ -17,7 +17,7 @@ def unmatched(home) -> list[tuple[object, ...]]:
     return home.table("SELECT name, kind, rows, unreadable FROM sms.unmatched_report ORDER BY 1")
 
 
-def test_a_delivery_report_on_an_unknown_file_is_archived_and_shown_once(home, ack):
+def test_a_delivery_report_on_an_unknown_file_is_archived(home, ack):
     content = ack(2) + b"broken\r\n"
     home.gateway.shows(STRANGE_ACK, content)
 
@@ -44,7 +44,7 @@ def test_a_delivery_report_that_changed_is_archived_again(home, ack):
     assert len(list(home.archive.rglob("*.csv"))) == 2
 
 
-def test_a_delivery_report_on_a_file_of_ours_is_left_to_its_own_collection(home, ack):
+def test_a_known_files_delivery_report_waits_for_its_collection(home, ack):
     one = home.accepted(2)
     home.gateway.shows(STRANGE_ACK, ack(2))
 
@@ -65,7 +65,7 @@ def test_junk_under_an_unknown_name_stops_no_send(home, reply, caplog):
     assert f"{STRANGE_ACK} reports on a file that the ledger does not have" in caplog.text
 
 
-def test_a_delivery_report_is_loaded_once_its_file_is_known_though_the_gateway_purged_it(home, ack):
+def test_a_purged_delivery_report_is_matched_from_the_archive(home, ack):
     home.gateway.shows(STRANGE_ACK, ack(2))
     home.collect_replies()
     (home.gateway.folder / STRANGE_ACK).unlink()
@@ -80,7 +80,7 @@ def test_a_delivery_report_is_loaded_once_its_file_is_known_though_the_gateway_p
     assert home.ledger.reports.get(STRANGE_ACK).stem == one.stem
 
 
-def test_one_whose_bytes_expired_stays_unmatched_and_stops_no_send(home, ack, reply):
+def test_an_unmatched_report_without_its_archive_stops_no_send(home, ack, reply):
     home.gateway.shows(STRANGE_ACK, ack(2))
     [kept] = home.collect_replies()
     (home.gateway.folder / STRANGE_ACK).unlink()
@@ -95,7 +95,7 @@ def test_one_whose_bytes_expired_stays_unmatched_and_stops_no_send(home, ack, re
     assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
 
 
-def test_one_whose_bytes_were_spoilt_stays_unmatched_and_stops_no_send(home, ack, caplog):
+def test_an_unmatched_report_with_a_damaged_archive_stays_unmatched(home, ack, caplog):
     home.gateway.shows(STRANGE_ACK, ack(2))
     [kept] = home.collect_replies()
     (home.gateway.folder / STRANGE_ACK).unlink()
@@ -108,7 +108,7 @@ def test_one_whose_bytes_were_spoilt_stays_unmatched_and_stops_no_send(home, ack
     assert [row[0] for row in unmatched(home)] == [STRANGE_ACK]
 
 
-def test_a_report_that_was_read_meanwhile_is_not_loaded_over(home, ack):
+def test_an_already_read_report_is_not_overwritten(home, ack):
     home.gateway.shows(STRANGE_ACK.replace("1200", "1300"), ack(3, "2;sent"))
     home.collect_replies()
     one = home.accepted(3)
@@ -122,7 +122,7 @@ def test_a_report_that_was_read_meanwhile_is_not_loaded_over(home, ack):
 
 
 @pytest.mark.parametrize("name", [STOP, SHIFTED_STOP])
-def test_replies_and_opt_outs_are_matched_once_their_file_is_known(home, reply, name):
+def test_early_replies_and_opt_outs_are_matched_later(home, reply, name):
     home.gateway.shows(name, reply(0) + reply(1))
     home.collect_replies()
     assert unmatched(home) == [(name, "STOP", 2, 0)]
@@ -145,7 +145,7 @@ def test_replies_and_opt_outs_are_matched_once_their_file_is_known(home, reply, 
 # Reports that shrink
 
 
-def test_a_delivery_report_that_was_cut_short_takes_nothing_back(home, ack):
+def test_a_shortened_delivery_report_retracts_nothing(home, ack):
     one = home.accepted(3)
     home.gateway.shows(STRANGE_ACK, ack(3))
     home.collect(one.stem)
@@ -162,7 +162,7 @@ def test_a_delivery_report_that_was_cut_short_takes_nothing_back(home, ack):
     assert home.collect(one.stem).notes == (told,)
 
 
-def test_a_delivery_report_of_zero_bytes_takes_nothing_back(home, ack):
+def test_an_empty_delivery_report_retracts_nothing(home, ack):
     one = home.accepted(3)
     home.gateway.shows(STRANGE_ACK, ack(3))
     home.collect(one.stem)
@@ -175,7 +175,7 @@ def test_a_delivery_report_of_zero_bytes_takes_nothing_back(home, ack):
     assert (counts.delivered, counts.kept, counts.rows) == (3, 3, 0)
 
 
-def test_a_delivery_report_that_was_replaced_by_one_as_long_counts(home, ack):
+def test_a_delivery_report_of_equal_length_replaces_the_old(home, ack):
     one = home.accepted(3)
     home.gateway.shows(STRANGE_ACK, ack(3, "2;delivered"))
     home.collect(one.stem)
@@ -187,7 +187,7 @@ def test_a_delivery_report_that_was_replaced_by_one_as_long_counts(home, ack):
     assert collected.notes == ()
 
 
-def test_a_delivery_report_replaced_by_junk_takes_nothing_back(home, ack):
+def test_a_delivery_report_replaced_by_junk_retracts_nothing(home, ack):
     one = home.accepted(3)
     home.gateway.shows(STRANGE_ACK, ack(3))
     home.collect(one.stem)
@@ -198,7 +198,7 @@ def test_a_delivery_report_replaced_by_junk_takes_nothing_back(home, ack):
     assert home.ledger.submissions.reconcile(one.stem).delivered == 3
 
 
-def test_a_stop_file_that_shrinks_is_told_and_cancels_nothing(home, reply):
+def test_a_shrinking_stop_file_is_noted_and_cancels_nothing(home, reply):
     home.accepted(3)
     home.gateway.shows(STOP, reply(0) + reply(1))
     home.collect_replies()
@@ -228,7 +228,7 @@ def test_a_partial_send_is_recognised_and_shown(home, ack):
     assert home.table(partial)[1][3] is False
 
 
-def test_an_overdue_report_tells_how_many_messages_wait_and_since_when(home):
+def test_an_overdue_report_names_its_messages_and_due_time(home):
     one = home.accepted(40)
     due = home.now.replace(hour=9)
     with home.ledger.engine.begin() as db:
@@ -240,7 +240,7 @@ def test_an_overdue_report_tells_how_many_messages_wait_and_since_when(home):
     assert str(pickle.loads(pickle.dumps(overdue.value))) == str(overdue.value)
 
 
-def test_the_sums_of_a_file_stay_when_its_people_are_erased(home, ack):
+def test_a_files_counts_survive_the_erasure_of_recipients(home, ack):
     one = home.accepted(5)
     home.gateway.shows(STRANGE_ACK, ack(3) + ack(1, "77;?") + b"idX;+33639989999;S;B;3;d;t\r\n")
     home.collect(one.stem)

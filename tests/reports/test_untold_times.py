@@ -1,4 +1,4 @@
-"""Where a server tells no times, only the bytes of a report tell whether it is unchanged."""
+"""On a server that gives no times, only a report's bytes show whether it is unchanged."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +24,7 @@ def home(home: Home) -> Home:
     return home
 
 
-def test_a_stop_file_written_anew_at_the_same_size_is_heard(
+def test_a_stop_file_rewritten_at_equal_size_counts(
     home: Home, reply: Callable[..., bytes]
 ) -> None:
     stem = home.accepted(3).stem
@@ -39,9 +39,7 @@ def test_a_stop_file_written_anew_at_the_same_size_is_heard(
     assert home.stop_list() == [FIRST, FIRST + 1]
 
 
-def test_a_report_counts_as_of_its_first_look_and_is_loaded_once(
-    home: Home, reply: Callable[..., bytes]
-) -> None:
+def test_a_report_dates_from_its_first_listing(home: Home, reply: Callable[..., bytes]) -> None:
     stem = home.accepted(3).stem
     name = stem.replace("SEND", "STOP") + ".csv"
     home.gateway.shows(name, reply(0))
@@ -57,9 +55,7 @@ def test_a_report_counts_as_of_its_first_look_and_is_loaded_once(
     assert known.modified_at == NOW
 
 
-def test_of_two_reports_the_one_seen_later_is_the_latest(
-    home: Home, ack: Callable[..., bytes]
-) -> None:
+def test_the_report_seen_later_is_the_latest(home: Home, ack: Callable[..., bytes]) -> None:
     stem = home.accepted(2).stem
     early, late = (stem.replace("SEND", "ACK").replace("-1200-", hour) + ".csv"
                    for hour in ("-1200-", "-1300-"))  # fmt: skip

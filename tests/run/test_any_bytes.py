@@ -1,4 +1,4 @@
-"""Whatever bytes come as recipients or as a stop list: nobody is lost, and no STOP is."""
+"""Arbitrary bytes as recipients or stop list: no recipient and no STOP is lost."""
 
 import csv
 import re
@@ -64,7 +64,7 @@ def spring(tmp_path_factory) -> definition.Campaign:
 @example([(0.2, 0, b'"'), (0.6, 0, b'"')], NOBODY_CHANGED, b"\n", b"\n")
 @example(NOBODY_CHANGED, [(0.4, 0, b'"')], b"\n", b"\n")
 @example(NOBODY_CHANGED, [(0.0, 0, b"\xff\xfe")], b"\n", b"\n")
-def test_each_row_is_written_to_or_left_out_or_all_is_refused(
+def test_every_row_is_sent_or_excluded_or_all_refused(
     spring, of_people, of_stops, people_end, stops_end
 ):
     people = changed(people_end.join([b"key,msisdn,first_name", *PEOPLE]) + people_end, of_people)

@@ -1,4 +1,4 @@
-"""A person's yes: to what is prepared, before a byte leaves."""
+"""A run's approval applies to its prepared files, before any upload."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ def say_yes(world: World) -> None:
     world.ledger.runs.approve("one", by="Zoe", shown=world.ledger.runs.prepared_digest("one"))
 
 
-def test_nothing_is_uploaded_before_the_yes(world: World, gateway: Sandbox) -> None:
+def test_nothing_is_uploaded_before_the_approval(world: World, gateway: Sandbox) -> None:
     [prepared] = world.prepare(numbers(3), more=ALWAYS)
 
     with pytest.raises(NotApproved, match="has not been approved") as refused:
@@ -34,7 +34,7 @@ def test_nothing_is_uploaded_before_the_yes(world: World, gateway: Sandbox) -> N
     assert (run.approved_by, run.approved_at is None) == ("Zoe", False)
 
 
-def test_what_is_rendered_anew_needs_another_yes(world: World, gateway: Sandbox) -> None:
+def test_a_run_rendered_again_needs_another_approval(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), more=ALWAYS)
     say_yes(world)
     world.text = "Bonjour {{ name }}, tout est changé !"
@@ -46,7 +46,7 @@ def test_what_is_rendered_anew_needs_another_yes(world: World, gateway: Sandbox)
     assert renames(gateway) == []
 
 
-def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(world: World) -> None:
+def test_an_approval_of_older_files_does_not_count(world: World) -> None:
     world.prepare(numbers(3), more=ALWAYS)
     shown = world.ledger.runs.prepared_digest("one")
     world.text = "Bonjour {{ name }}, tout est changé !"
@@ -70,7 +70,7 @@ def test_a_yes_to_what_was_shown_is_none_to_what_was_prepared_since(world: World
         ("approval: {above: 3}\n", 3, False),
     ],
 )
-def test_who_must_be_asked_is_the_campaigns_to_say(
+def test_the_campaign_says_whether_approval_is_needed(
     world: World, asked: str, people: int, needed: bool
 ) -> None:
     world.prepare(numbers(people), more=asked)
@@ -79,7 +79,7 @@ def test_who_must_be_asked_is_the_campaigns_to_say(
     assert approval.is_needed(plan, world.ledger) is needed
 
 
-def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_say(
+def test_the_approval_deadline_is_the_hour_or_the_timeout(
     world: World,
 ) -> None:
     now = clock.now()
@@ -96,7 +96,7 @@ def test_an_answer_is_waited_for_until_the_hour_and_no_longer_than_the_settings_
     assert timedelta(hours=1) <= wait("soon") <= timedelta(hours=1, minutes=11)
 
 
-def test_a_plan_that_is_made_again_alone_waives_no_yes(world: World, gateway: Sandbox) -> None:
+def test_replanning_alone_never_waives_the_approval(world: World, gateway: Sandbox) -> None:
     [file] = world.prepare(numbers(3), more="approval: always\n")
     world.plan()  # approval: never, and only the task plan was cleared
 

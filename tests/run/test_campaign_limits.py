@@ -1,4 +1,4 @@
-"""A campaign's own limits over its runs: what stops one, and whom the next leaves alone."""
+"""A campaign's limits across its runs: when a run stops, and who is excluded from the next."""
 
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ def excluded(world: World, run: str) -> dict[str, str]:
     return dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
 
-def test_a_run_beyond_a_limit_stops_with_its_review_at_hand(world: World, gateway: Sandbox) -> None:
+def test_a_run_beyond_a_limit_stops_after_its_review(world: World, gateway: Sandbox) -> None:
     with pytest.raises(LimitTripped, match="3 recipients are more than max_recipients, 2"):
         world.prepare(numbers(3), more="max_recipients: 2\n")
 
@@ -58,7 +58,7 @@ def test_a_run_is_compared_with_those_before_it(world: World, gateway: Sandbox) 
     assert "; the run before it sent 2, +250%" in review
 
 
-def test_nobody_is_written_to_more_often_than_at_most(world: World, gateway: Sandbox) -> None:
+def test_the_frequency_cap_excludes_recipients(world: World, gateway: Sandbox) -> None:
     often = "frequency_cap: 2 per 7 days\n"
     for run, people in (("first", numbers(2)), ("second", numbers(3))):
         sent(world, people, run, often)
@@ -72,7 +72,7 @@ def test_nobody_is_written_to_more_often_than_at_most(world: World, gateway: San
     assert sent(world, numbers(4), "fourth", often) == 4
 
 
-def test_a_number_that_fails_again_and_again_is_set_aside(world: World, gateway: Sandbox) -> None:
+def test_a_repeatedly_failing_number_is_excluded(world: World, gateway: Sandbox) -> None:
     for run in ("first", "second"):
         [prepared] = world.prepare(numbers(3), run=run)
         world.submit(prepared.stem)
@@ -96,7 +96,7 @@ def test_a_number_that_fails_again_and_again_is_set_aside(world: World, gateway:
     assert excluded(world, "third") == {"k0": "failing_number"}
 
 
-def test_the_review_tells_the_cost_by_country(world: World) -> None:
+def test_the_review_shows_the_cost_by_country(world: World) -> None:
     world.settings = world.settings.model_copy(update={"prices": {"FR": 0.05, "GB": 0.5}})
     abroad = [*numbers(2), "+44 7700 900123"]
 
@@ -108,7 +108,7 @@ def test_the_review_tells_the_cost_by_country(world: World) -> None:
     assert "ask the provider whether numbers of GB reach it" in review
 
 
-def test_without_prices_the_review_says_that_the_cost_is_not_known(world: World) -> None:
+def test_without_prices_the_review_calls_the_cost_unknown(world: World) -> None:
     world.prepare(numbers(1))
 
     review = world.run_folder("one").read_review()
@@ -116,7 +116,7 @@ def test_without_prices_the_review_says_that_the_cost_is_not_known(world: World)
     assert "; no run before it sent anything" in review
 
 
-def test_what_would_still_go_out_at_closing_time_is_refused(world: World, gateway: Sandbox) -> None:
+def test_a_file_unfinished_at_closing_time_is_refused(world: World, gateway: Sandbox) -> None:
     evening = clock.now().replace(hour=20, minute=59)  # 21:59 in Paris
     world.settings = world.settings.model_copy(update={"messages_per_hour": 60})
     [fits] = world.prepare(numbers(1), run="fits", send_at=evening)
@@ -133,7 +133,7 @@ def test_what_would_still_go_out_at_closing_time_is_refused(world: World, gatewa
     assert renames(gateway) == []
 
 
-def test_a_service_message_may_go_out_all_night(world: World) -> None:
+def test_a_service_message_may_be_sent_all_night(world: World) -> None:
     world.settings = world.settings.model_copy(update={"messages_per_hour": 1})
     plan = world.plan()
 
@@ -143,7 +143,7 @@ def test_a_service_message_may_go_out_all_night(world: World) -> None:
         send_window.require_no_tail(many, "marketing", settings=world.settings)
 
 
-def test_the_tail_is_the_whole_runs_and_not_one_files(world: World, gateway: Sandbox) -> None:
+def test_the_closing_time_applies_to_the_whole_run(world: World, gateway: Sandbox) -> None:
     evening = clock.now().replace(hour=20, minute=57)  # 21:57 in Paris
     world.settings = world.settings.model_copy(update={"messages_per_hour": 60})
     parts = [part.stem for part in world.prepare(numbers(3), more="max_recipients_per_file: 1\n")]
@@ -155,7 +155,7 @@ def test_the_tail_is_the_whole_runs_and_not_one_files(world: World, gateway: San
     assert renames(gateway) == []
 
 
-def test_a_dry_run_tells_what_would_stop_it_and_is_not_stopped(world: World) -> None:
+def test_a_dry_run_reports_limits_and_is_not_stopped(world: World) -> None:
     [dry] = world.prepare(numbers(3), more="max_recipients: 2\n", dry_run=True)
 
     assert dry.state is State.PREPARED
@@ -165,14 +165,14 @@ def test_a_dry_run_tells_what_would_stop_it_and_is_not_stopped(world: World) -> 
     assert told.startswith("**It would not be sent:** tests stops before its upload: 3 recip")
 
 
-def test_nobody_is_not_skipped_in_silence_where_the_source_is_broken(world: World) -> None:
+def test_a_broken_source_is_not_an_empty_audience(world: World) -> None:
     skips = "on_empty: skip\nmax_invalid_share: 5%\n"
 
     with pytest.raises(LimitTripped, match="2 of 2 candidates without a usable number or key"):
         world.prepare(["no number", "none at all"], more=skips)
 
 
-def test_a_trial_is_no_run_to_have_grown_from(world: World, gateway: Sandbox) -> None:
+def test_a_trial_run_does_not_count_for_growth(world: World, gateway: Sandbox) -> None:
     [trial] = world.prepare(numbers(9), run="trial", limit=2)
     world.submit(trial.stem)
     world.accepted(trial.stem)

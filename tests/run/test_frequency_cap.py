@@ -1,4 +1,4 @@
-"""How often somebody may be written to is judged again when a file leaves, by all that left."""
+"""The frequency cap is checked again when a file leaves, against all files that have left."""
 
 import threading
 from collections import Counter
@@ -31,9 +31,7 @@ def left_out(world: World, stem: str) -> dict[str, int]:
         return dict(db.execute(told, {"stem": stem}).scalar_one() or {})
 
 
-def test_two_runs_that_were_prepared_at_once_see_each_other_at_the_upload(
-    world: World, gateway: Sandbox
-) -> None:
+def test_the_cap_counts_runs_prepared_at_the_same_time(world: World, gateway: Sandbox) -> None:
     [first] = world.prepare(numbers(3), run="first", more=ONCE)
     [second] = world.prepare(numbers(5), run="second", more=ONCE)
     assert (first.messages, second.messages) == (3, 5)
@@ -47,7 +45,7 @@ def test_two_runs_that_were_prepared_at_once_see_each_other_at_the_upload(
     assert (summary.audience, summary.excluded, summary.balanced) == (2, {"frequency_cap": 3}, True)
 
 
-def test_a_run_that_has_nobody_left_is_called_off(world: World, gateway: Sandbox) -> None:
+def test_a_run_without_remaining_recipients_is_called_off(world: World, gateway: Sandbox) -> None:
     [first] = world.prepare(numbers(3), run="first", more=ONCE)
     [second] = world.prepare(numbers(3), run="second", more=ONCE)
     world.submit(first.stem)
@@ -60,7 +58,7 @@ def test_a_run_that_has_nobody_left_is_called_off(world: World, gateway: Sandbox
     assert world.ledger.submissions.get(second.stem).state is State.CANCELLED
 
 
-def test_a_file_tried_again_does_not_count_itself(world: World, gateway: Sandbox) -> None:
+def test_a_retried_file_does_not_count_itself(world: World, gateway: Sandbox) -> None:
     [only] = world.prepare(numbers(3), more=ONCE)
 
     def says_no() -> None:
@@ -73,9 +71,7 @@ def test_a_file_tried_again_does_not_count_itself(world: World, gateway: Sandbox
     assert world.submit(only.stem, token="second try").messages == 3
 
 
-def test_two_files_that_leave_at_the_same_moment_write_to_nobody_twice(
-    world: World, gateway: Sandbox
-) -> None:
+def test_concurrent_uploads_write_to_no_recipient_twice(world: World, gateway: Sandbox) -> None:
     """The first is held at the last step before its rename while the second comes as far."""
     [first] = world.prepare(numbers(3), run="first", more=ONCE)
     [second] = world.prepare(numbers(5), run="second", more=ONCE)
@@ -108,7 +104,7 @@ def test_two_files_that_leave_at_the_same_moment_write_to_nobody_twice(
     assert Counter(sent_to(gateway)) == Counter(f"+3363998000{at}" for at in range(5))
 
 
-def test_a_retry_after_the_cap_let_somebody_in_again_still_sends(
+def test_a_retry_after_the_cap_readmits_recipients_still_sends(
     world: World, gateway: Sandbox
 ) -> None:
     [first] = world.prepare(numbers(3), run="first", more=ONCE)
@@ -121,7 +117,7 @@ def test_a_retry_after_the_cap_let_somebody_in_again_still_sends(
     world.submit(second.stem, token="second try", lease=timedelta(0))
 
 
-def test_a_file_earlier_than_its_run_counts_its_own_days(world: World, gateway: Sandbox) -> None:
+def test_a_file_before_its_runs_hour_counts_its_days(world: World, gateway: Sandbox) -> None:
     """With local_time La Réunion is earlier than the run's hour; so are its seven days."""
     [before] = world.prepare([numbers(1)[0]], run="before", send_at=TUESDAY)  # 2 March, 09:30
     world.submit(before.stem)
@@ -138,9 +134,7 @@ def test_a_file_earlier_than_its_run_counts_its_own_days(world: World, gateway: 
         )
 
 
-def test_what_hangs_before_its_rename_takes_nobodys_turn_for_days(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_file_stuck_before_its_rename_soon_stops_counting(world: World, gateway: Sandbox) -> None:
     [only] = world.prepare(numbers(2), run="halted")
     with pytest.raises(WindowClosed):
         world.submit(only.stem, also=raising_at(3, WindowClosed("closed meanwhile")))

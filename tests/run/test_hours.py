@@ -1,4 +1,4 @@
-"""Files with hours of their own: by zone, staggered, or split over the openings."""
+"""Files with hours of their own: by zone, staggered, or split over several openings."""
 
 from datetime import datetime, timedelta
 
@@ -42,9 +42,7 @@ def test_each_zone_has_its_file_and_its_hour(world: World, gateway: Sandbox) -> 
     assert f"| `{files[3].stem}.csv` | 2027-03-02 13:00 | Guadeloupe | 1 |" in review
 
 
-def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_later_file_excludes_opt_outs_since_the_first(world: World, gateway: Sandbox) -> None:
     first, later = world.prepare(
         numbers(4), more=ZONES, living_in=["75001", "97110", "97110", "97110"]
     )
@@ -71,9 +69,7 @@ def test_a_later_hour_goes_up_later_and_without_who_said_stop_meanwhile(
     assert sent_to(gateway) == ["+33639980000", "+33639980001", "+33639980003"]
 
 
-def test_files_of_one_hour_lie_there_together_before_the_first_is_renamed(
-    world: World, gateway: Sandbox
-) -> None:
+def test_files_of_one_hour_are_uploaded_before_any_rename(world: World, gateway: Sandbox) -> None:
     files = world.prepare(
         numbers(4), more=ZONES + "max_recipients_per_file: 1\n", living_in=["", "", "97110", ""]
     )
@@ -85,7 +81,7 @@ def test_files_of_one_hour_lie_there_together_before_the_first_is_renamed(
     assert kept == {each.stem for each in files[:3]}
 
 
-def test_what_is_called_off_between_two_hours_stays_here(world: World, gateway: Sandbox) -> None:
+def test_a_file_called_off_between_hours_is_not_uploaded(world: World, gateway: Sandbox) -> None:
     first, later = world.prepare(numbers(2), more=ZONES, living_in=["", "97110"])
     world.submit(first.stem)
     world.accepted(first.stem)
@@ -96,7 +92,7 @@ def test_what_is_called_off_between_two_hours_stays_here(world: World, gateway: 
         world.submit(first.stem)
 
 
-def test_a_file_that_is_late_for_its_own_zone_is_refused(world: World, gateway: Sandbox) -> None:
+def test_a_file_late_for_its_own_zone_is_refused(world: World, gateway: Sandbox) -> None:
     [only] = world.prepare(numbers(1), more=ZONES, living_in=["97600"])
     assert hours([only]) == [("YT", "02 09:30", 1)]
 
@@ -106,7 +102,7 @@ def test_a_file_that_is_late_for_its_own_zone_is_refused(world: World, gateway: 
         world.submit(only.stem)
 
 
-def test_people_overseas_can_be_left_out(world: World) -> None:
+def test_overseas_recipients_can_be_excluded(world: World) -> None:
     [file] = world.prepare(numbers(5), more=ZONES + "overseas: exclude\n", living_in=HOMES[:4])[:1]
 
     table = pq.read_table(world.run_folder("one").excluded)
@@ -115,13 +111,13 @@ def test_people_overseas_can_be_left_out(world: World) -> None:
     assert file.zone == "FR"
 
 
-def test_people_overseas_can_be_taken_for_mainlanders(world: World) -> None:
+def test_overseas_recipients_can_be_treated_as_mainland(world: World) -> None:
     files = world.prepare(numbers(5), more=ZONES + "overseas: mainland\n", living_in=HOMES)
 
     assert hours(files) == [("FR", "02 09:30", 4), ("alsace_moselle", "02 09:30", 1)]
 
 
-def test_without_a_postcode_everybody_can_be_spared_the_holidays_of_alsace(world: World) -> None:
+def test_alsace_moselle_holidays_can_apply_without_postcodes(world: World) -> None:
     good_friday = datetime(2027, 3, 26, 10, tzinfo=PARIS)
 
     [closed] = world.prepare(numbers(2), more="alsace_moselle: close\n", send_at=good_friday)
@@ -136,12 +132,12 @@ def test_without_a_postcode_everybody_can_be_spared_the_holidays_of_alsace(world
     )
 
 
-def test_a_column_that_the_query_lacks_is_told(world: World) -> None:
+def test_a_missing_column_is_reported(world: World) -> None:
     with pytest.raises(Exception, match=r"campaign.yaml names 'zip' as its postcode"):
         world.prepare(numbers(1), more="postcode: zip\n")
 
 
-def test_a_spread_run_goes_out_step_by_step(world: World, gateway: Sandbox) -> None:
+def test_a_spread_run_is_sent_in_steps(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(4), more="spread_over: 1 hour\n")
     assert hours(files) == [
         ("FR", f"02 {hour}", 1) for hour in ("09:30", "09:45", "10:00", "10:15")
@@ -157,7 +153,7 @@ def test_a_spread_run_goes_out_step_by_step(world: World, gateway: Sandbox) -> N
     assert world.ledger.runs.summary("one").balanced
 
 
-def test_what_has_no_time_before_closing_goes_out_the_next_morning(world: World) -> None:
+def test_messages_beyond_closing_are_sent_the_next_morning(world: World) -> None:
     world.settings = world.settings.model_copy(update={"messages_per_hour": 6})
     evening = datetime(2027, 3, 6, 21, tzinfo=PARIS)  # a Saturday
 
@@ -170,7 +166,7 @@ def test_what_has_no_time_before_closing_goes_out_the_next_morning(world: World)
     assert "- **Expected end:** 2027-03-08 08:20 in Paris" in review
 
 
-def test_a_run_planned_again_keeps_its_name_and_its_zones(world: World) -> None:
+def test_a_replanned_run_keeps_its_name_and_zones(world: World) -> None:
     files = world.prepare(numbers(2), more=ZONES, living_in=["97110", "97110"])
     again = world.prepare(numbers(2), more=ZONES, living_in=["97110", "97110"])
 
@@ -182,7 +178,7 @@ def test_a_run_planned_again_keeps_its_name_and_its_zones(world: World) -> None:
 
 
 @pytest.mark.parametrize("also", ["local_time: true\n", ZONES])
-def test_close_holds_for_everybody_of_whom_no_postcode_tells(world: World, also: str) -> None:
+def test_alsace_moselle_close_applies_without_a_postcode(world: World, also: str) -> None:
     good_friday = datetime(2027, 3, 26, 10, tzinfo=PARIS)
 
     homes = ["", ""] if also == ZONES else []
@@ -196,7 +192,9 @@ def test_close_holds_for_everybody_of_whom_no_postcode_tells(world: World, also:
 @pytest.mark.parametrize(
     ("postcode", "country"), [("10001", "US"), ("97201", "US"), ("1000", "BE")]
 )
-def test_a_foreign_postcode_is_no_french_one(world: World, postcode: str, country: str) -> None:
+def test_a_foreign_postcode_is_not_read_as_french(
+    world: World, postcode: str, country: str
+) -> None:
     """10001 is New York, 97201 Portland, 1000 Brussels."""
     more = ZONES + f"local_time: true\nallowed_countries: [FR, {country}]\n"
     geography = Geography.of(world.plan(more=more).campaign)
@@ -221,7 +219,7 @@ def test_every_allowed_country_has_a_zone(world: World) -> None:
     assert hours(files) == [("FR", "02 09:30", 1)]
 
 
-def test_a_service_message_that_leaves_out_overseas_is_one_file(
+def test_a_service_message_without_overseas_is_one_file(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.world.CAMPAIGN", TRANSACTIONAL)
@@ -243,7 +241,7 @@ def test_split_leaves_room_for_a_late_approval(world: World, gateway: Sandbox) -
     assert "write `past_closing: split`" not in str(refused.value)  # the campaign says so
 
 
-def test_no_file_gets_an_hour_that_comes_twice(
+def test_no_file_gets_the_repeated_hour(
     world: World, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway.move_clock(to=datetime(2027, 10, 30, 20, tzinfo=PARIS))
@@ -260,7 +258,7 @@ def test_no_file_gets_an_hour_that_comes_twice(
     ]
 
 
-def test_an_hour_that_closed_between_plan_and_screen_is_told_plainly(world: World) -> None:
+def test_an_hour_closed_after_planning_is_reported_clearly(world: World) -> None:
     plan = world.plan(send_at=datetime(2027, 3, 2, 21, 30, tzinfo=PARIS))
     told = world.settings.model_dump() | {"window_end": "21:00"}
     world.settings = type(world.settings).model_validate(told)
@@ -275,7 +273,7 @@ def test_an_hour_that_closed_between_plan_and_screen_is_told_plainly(world: Worl
     assert "None" not in str(refused.value)
 
 
-def test_a_zone_is_not_put_off_for_weeks_in_silence(world: World) -> None:
+def test_a_zone_closed_for_weeks_is_an_error(world: World) -> None:
     told = world.settings.model_dump() | {"window_start": "09:00", "window_end": "20:00"}
     world.settings = type(world.settings).model_validate(told)
 
@@ -283,7 +281,7 @@ def test_a_zone_is_not_put_off_for_weeks_in_silence(world: World) -> None:
         world.prepare(numbers(3), more=ZONES, living_in=["75001", "75001", "98600"])
 
 
-def test_more_than_a_hundred_files(world: World, gateway: Sandbox) -> None:
+def test_a_run_may_have_over_a_hundred_files(world: World, gateway: Sandbox) -> None:
     files = world.prepare(numbers(130), more="spread_over: 11 hours\nspread_every: 5 minutes\n")
 
     assert len(files) == 130

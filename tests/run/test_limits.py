@@ -1,4 +1,4 @@
-"""Limits that a campaign sets itself: each stops the run before its upload, in a sentence."""
+"""A campaign's limits: each stops the run before its upload, with one sentence."""
 
 from pathlib import Path
 
@@ -47,14 +47,12 @@ def told_of(limit: str, run: Run = RUN, prices: dict[str, float] = PRICES) -> st
         ("budget: 44.99", "budget: 45", "45.00 EUR is more than the budget, 44.99 EUR"),
     ],
 )
-def test_a_limit_stops_what_is_beyond_it_and_nothing_else(
-    stops: str, passes: str, told: str
-) -> None:
+def test_each_limit_stops_only_what_exceeds_it(stops: str, passes: str, told: str) -> None:
     assert told in told_of(stops)
     assert told_of(passes) == ""
 
 
-def test_every_limit_that_trips_is_told() -> None:
+def test_every_exceeded_limit_is_reported() -> None:
     sale = campaign("max_recipients: 1\nmax_segments: 1\nbudget: 1")
 
     with pytest.raises(LimitTripped, match="sale stops before its upload: 900") as stopped:
@@ -64,19 +62,19 @@ def test_every_limit_that_trips_is_told() -> None:
     assert not stopped.value.retryable
 
 
-def test_a_first_run_has_nothing_to_have_grown_from() -> None:
+def test_a_first_run_has_no_growth() -> None:
     first = Run(candidates=9, audience=9, excluded={}, segments={"FR": 9})
 
     assert told_of("max_growth: 0%", first) == ""
 
 
-def test_a_budget_without_a_price_is_not_kept_by_silence() -> None:
+def test_a_budget_without_a_price_stops_the_run() -> None:
     told = told_of("budget: 1000", prices={"BE": 0.08})
 
     assert told == "the budget can't be checked: the settings' `prices` lack FR"
 
 
-def test_a_cost_is_told_with_what_it_lacks() -> None:
+def test_a_cost_names_its_missing_prices() -> None:
     assert str(Cost.of({"FR": 1000, "BE": 10}, PRICES, "EUR")) == "45.80 EUR"
     lacking = Cost.of({"FR": 1000, "CH": 10, "LU": 0}, PRICES, "EUR")
     assert str(lacking) == "45.00 EUR, without CH, which have no price in the settings"
@@ -98,7 +96,7 @@ def test_a_cost_is_told_with_what_it_lacks() -> None:
         ("suppress_after_failures: 0", "greater than or equal to 1"),
     ],
 )
-def test_a_limit_that_says_nothing_is_told_with_its_line(written: str, told: str) -> None:
+def test_a_meaningless_limit_is_refused_with_its_line(written: str, told: str) -> None:
     found = yaml_files.read(YAML + written, CampaignFile)
 
     assert found.value is None

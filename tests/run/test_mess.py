@@ -1,4 +1,4 @@
-"""Every kind of mess through the whole of `sms prepare`: nobody is lost, nobody is doubled."""
+"""Messy rows through the whole of `sms prepare`: no recipient is lost or doubled."""
 
 import csv
 import io
@@ -197,7 +197,7 @@ def require_everybody_once(rows: list[Row], made: Made) -> None:
 
 @FEW
 @given(ROWS, TEXTS, UNSUPPORTED, SETTINGS)
-def test_every_row_is_in_a_file_or_left_out_and_never_both(rows, text, unsupported, chosen):
+def test_every_row_is_either_in_a_file_or_excluded(rows, text, unsupported, chosen):
     made = prepared(rows, text, unsupported, chosen)
 
     require_everybody_once(rows, made)
@@ -240,9 +240,7 @@ def test_the_summary_adds_up(rows, text, unsupported, chosen):
 
 @FEW
 @given(ROWS, TEXTS, UNSUPPORTED, SETTINGS, st.integers(1, 9))
-def test_csv_and_parquet_in_batches_of_any_size_make_the_same_campaign(
-    rows, text, unsupported, chosen, at_once
-):
+def test_csv_and_parquet_give_the_same_in_any_batches(rows, text, unsupported, chosen, at_once):
     made = prepared(rows, text, unsupported, chosen, at_once=at_once)
     again = prepared(rows, text, unsupported, chosen, as_csv=True, at_once=1_000)
 
@@ -260,9 +258,7 @@ def counted_faults(made: Made) -> dict[tuple[str, str], int]:
 
 @FEW
 @given(ROWS, st.randoms(use_true_random=False), SETTINGS)
-def test_the_order_of_rows_with_their_own_keys_changes_the_winner_and_nothing_else(
-    rows, chance, chosen
-):
+def test_row_order_changes_only_the_winner_of_a_number(rows, chance, chosen):
     """Where no text is refused: a number is settled before its text is made."""
     rows = [(f"k{row[4]}", *row[1:]) for row in rows]
     shuffled = chance.sample(rows, len(rows))
@@ -281,7 +277,7 @@ def test_the_order_of_rows_with_their_own_keys_changes_the_winner_and_nothing_el
 
 @pytest.mark.parametrize("value", MESS.values(), ids=MESS.keys())
 @pytest.mark.parametrize("column", range(4), ids=COLUMNS[:4])
-def test_one_mess_harms_nobody_else(value, column):
+def test_a_messy_row_changes_no_other(value, column):
     good: list[Row] = [(f"k{n}", f"06399800{n:02}", "Zoé", "Lyon", f"#{n}#") for n in (1, 2, 3)]
     messy = [*good]
     messy[1] = tuple(value if place == column else cell for place, cell in enumerate(good[1]))
@@ -293,7 +289,7 @@ def test_one_mess_harms_nobody_else(value, column):
     assert [line for line in made.lines if "#2#" not in line[3]] == [clean.lines[0], clean.lines[2]]
 
 
-def test_a_text_that_is_not_utf8_is_refused_by_its_column_and_shown_to_nobody(tmp_path):
+def test_invalid_utf8_text_is_reported_by_column_and_hidden(tmp_path):
     bounds = pa.py_buffer(memoryview(b"\x00\x00\x00\x00\x07\x00\x00\x00"))
     broken = pa.Array.from_buffers(pa.string(), 1, [None, bounds, pa.py_buffer(b"secre\xe9\xff")])
     names = dict.fromkeys(COLUMNS, pa.array(["1"])) | {"first_name": broken}

@@ -1,4 +1,4 @@
-"""A run's hour and name: fixed once, kept by whoever plans it again, given up in good order."""
+"""The hour and name of a run: fixed once, kept when replanned, and given up in order."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +40,7 @@ def plan(
     )
 
 
-def test_a_run_planned_again_keeps_its_hour_and_its_name(world: World, gateway: Gateway) -> None:
+def test_a_replanned_run_keeps_its_hour_and_name(world: World, gateway: Gateway) -> None:
     [first] = world.prepare(numbers(2))
     gateway.move_clock(to=clock.now() + timedelta(minutes=4))
 
@@ -49,9 +49,7 @@ def test_a_run_planned_again_keeps_its_hour_and_its_name(world: World, gateway: 
     assert (again.stem, again.send_at) == (first.stem, first.send_at)
 
 
-def test_a_run_whose_hour_passed_gets_another_hour_and_another_name(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_run_past_its_hour_gets_another_name(world: World, gateway: Gateway) -> None:
     hour = clock.now() + timedelta(minutes=30)
     [first] = world.prepare(numbers(2), send_at=hour)
     gateway.move_clock(to=hour + timedelta(hours=1))
@@ -64,7 +62,7 @@ def test_a_run_whose_hour_passed_gets_another_hour_and_another_name(
     assert world.ledger.submissions.get(first.stem).state is State.CANCELLED
 
 
-def test_a_campaigns_own_hour_is_today_if_it_is_ahead(world: World) -> None:
+def test_the_campaigns_hour_is_today_if_still_ahead(world: World) -> None:
     [ahead] = world.prepare(numbers(2), more='send_at: "10:30"\n')
 
     assert ahead.stem.split("-")[2:4] == ["20270302", "1030"]
@@ -89,7 +87,7 @@ def test_a_day_and_an_hour_are_those_of_paris(
     assert run.stem.split("-")[2:4] == name
 
 
-def test_a_wish_that_says_too_little_or_too_much_is_refused(world: World) -> None:
+def test_an_incomplete_or_redundant_send_time_is_refused(world: World) -> None:
     day = date(2027, 3, 15)
 
     with pytest.raises(ConfigurationError, match="2027-03-15 was given without an hour"):
@@ -101,14 +99,12 @@ def test_a_wish_that_says_too_little_or_too_much_is_refused(world: World) -> Non
             world.plan(send_at=clock.now() + timedelta(hours=1), **more)
 
 
-def test_a_day_that_is_over_is_refused(world: World) -> None:
+def test_a_past_day_is_refused(world: World) -> None:
     with pytest.raises(WindowClosed, match="Monday 1 March, 10:00 has passed"):
         world.plan(day=date(2027, 3, 1), hour="10:00")
 
 
-def test_a_run_that_starts_late_does_not_take_tomorrows_hour(
-    world: World, gateway: Gateway
-) -> None:
+def test_a_late_run_does_not_take_tomorrows_hour(world: World, gateway: Gateway) -> None:
     wanted = clock.now()
     world.prepare(numbers(2), run="for its campaign", more='send_at: "10:30"\n')
     gateway.move_clock(to=wanted + timedelta(hours=3))
@@ -118,7 +114,7 @@ def test_a_run_that_starts_late_does_not_take_tomorrows_hour(
         plan(world, campaign, "late", wanted)
 
 
-def test_once_a_file_is_gone_planning_again_changes_nothing(world: World, gateway: Gateway) -> None:
+def test_replanning_changes_nothing_after_a_file_has_left(world: World, gateway: Gateway) -> None:
     [first] = world.prepare(numbers(2))
     world.submit(first.stem)
     gateway.move_clock(to=clock.now() + timedelta(days=2))
@@ -129,7 +125,7 @@ def test_once_a_file_is_gone_planning_again_changes_nothing(world: World, gatewa
     assert renames(gateway) == [f"{first.stem}.csv"]
 
 
-def test_a_run_that_was_called_off_can_be_planned_again_under_a_new_name(world: World) -> None:
+def test_a_called_off_run_can_be_replanned_and_renamed(world: World) -> None:
     [first] = world.prepare(numbers(2))
     planning.call_off(world.run_folder("one").read_plan(), world.ledger, "a dry run")
 
@@ -140,7 +136,7 @@ def test_a_run_that_was_called_off_can_be_planned_again_under_a_new_name(world: 
     assert again.state is State.PREPARED
 
 
-def test_everybody_is_in_the_file_or_excluded_with_a_reason(world: World) -> None:
+def test_every_candidate_is_in_the_file_or_excluded(world: World) -> None:
     people = [*numbers(3), "06 39 98 00 00", "01 99 00 12 34", "", "no number"]
 
     [prepared] = world.prepare(people)
@@ -157,7 +153,7 @@ def test_everybody_is_in_the_file_or_excluded_with_a_reason(world: World) -> Non
     assert summary.balanced
 
 
-def test_the_review_counts_everybody_and_names_nobody(world: World) -> None:
+def test_the_review_counts_all_recipients_and_names_none(world: World) -> None:
     world.prepare([*numbers(3), "no number"])
 
     review = world.run_folder("one").read_review()
@@ -197,7 +193,7 @@ def test_a_limit_hides_no_opt_out(world: World) -> None:
     assert counts == {"candidates": 2, "audience": 1, "opted_out_in_warehouse": 1}
 
 
-def test_planning_again_takes_the_corrected_text(world: World) -> None:
+def test_replanning_uses_the_corrected_text(world: World) -> None:
     [first] = world.prepare(numbers(1))
     world.text = "Bonjour {{ name }}, à dimanche !"
 
@@ -208,7 +204,7 @@ def test_planning_again_takes_the_corrected_text(world: World) -> None:
     assert "à dimanche" in written
 
 
-def test_a_plan_that_the_ledger_does_not_know_is_not_kept(world: World) -> None:
+def test_a_plan_unknown_to_the_ledger_is_replaced(world: World) -> None:
     [first] = world.prepare(numbers(1))
     file = world.run_folder("one").path / "00_plan.json"
     file.write_text(file.read_text().replace(first.campaign_id, "somethingelse"))
@@ -219,7 +215,7 @@ def test_a_plan_that_the_ledger_does_not_know_is_not_kept(world: World) -> None:
     assert again.stem != first.stem
 
 
-def test_people_who_were_chosen_long_ago_are_not_written_to(world: World, gateway: Gateway) -> None:
+def test_an_audience_older_than_its_maximum_is_refused(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(1))
     gateway.move_clock(to=clock.now() + timedelta(days=2))
 
@@ -229,9 +225,7 @@ def test_people_who_were_chosen_long_ago_are_not_written_to(world: World, gatewa
     assert renames(gateway) == []
 
 
-def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
-    world: World, gateway: Gateway
-) -> None:
+def test_of_two_simultaneous_runs_the_second_is_skipped(world: World, gateway: Gateway) -> None:
     asked = clock.now()
     [first] = world.prepare(numbers(2), asked_at=asked)
 
@@ -245,7 +239,7 @@ def test_of_two_runs_asked_for_at_once_the_second_stands_aside(
     assert renames(gateway) == [f"{first.stem}.csv"]
 
 
-def test_of_many_that_plan_at_the_same_moment_one_goes_on(world: World) -> None:
+def test_of_many_simultaneous_runs_only_one_continues(world: World) -> None:
     asked = clock.now()
     campaign = world.plan("before", asked_at=asked - timedelta(hours=1)).campaign
     start = threading.Barrier(8)
@@ -262,7 +256,7 @@ def test_of_many_that_plan_at_the_same_moment_one_goes_on(world: World) -> None:
         assert sum(pool.map(planned, range(8))) == 1
 
 
-def test_runs_a_minute_apart_both_go_on(world: World) -> None:
+def test_runs_a_minute_apart_both_continue(world: World) -> None:
     asked = clock.now()
     world.prepare(numbers(2), asked_at=asked)
 
@@ -271,7 +265,7 @@ def test_runs_a_minute_apart_both_go_on(world: World) -> None:
     assert second.state is State.PREPARED
 
 
-def test_a_dry_run_and_one_that_was_called_off_stand_in_nobodys_way(world: World) -> None:
+def test_dry_and_called_off_runs_block_no_other(world: World) -> None:
     asked = clock.now()
     world.prepare(numbers(2), run="dry", asked_at=asked, dry_run=True)
     world.prepare(numbers(2), run="called off", asked_at=asked)
@@ -283,7 +277,7 @@ def test_a_dry_run_and_one_that_was_called_off_stand_in_nobodys_way(world: World
     assert dry.state is State.PREPARED
 
 
-def test_another_campaign_asked_for_at_once_goes_on(world: World) -> None:
+def test_a_simultaneous_run_of_another_campaign_continues(world: World) -> None:
     asked = clock.now()
     world.plan(asked_at=asked)
     other = world.run_folder("one").read_plan().campaign.model_copy(update={"name": "other"})
@@ -291,7 +285,7 @@ def test_another_campaign_asked_for_at_once_goes_on(world: World) -> None:
     assert plan(world, other, "two", asked).campaign.name == "other"
 
 
-def test_a_run_of_a_day_that_is_over_sends_nothing(world: World) -> None:
+def test_a_run_of_a_past_day_sends_nothing(world: World) -> None:
     yesterday = clock.now() - timedelta(days=1)
 
     with pytest.raises(WindowClosed, match="its day is over, so nothing is sent"):
@@ -305,7 +299,7 @@ def test_a_run_of_a_day_that_is_over_sends_nothing(world: World) -> None:
     [({"limit": 3}, {}), ({}, {"send_at": timedelta(hours=3)})],
     ids=["a trial and the whole", "morning and noon"],
 )
-def test_two_that_are_not_the_same_both_go_on_however_close_they_were_asked_for(
+def test_different_runs_both_continue_however_close_together(
     world: World, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     asked = clock.now()
@@ -317,7 +311,7 @@ def test_two_that_are_not_the_same_both_go_on_however_close_they_were_asked_for(
         world.plan(run, asked_at=asked, **wish)
 
 
-def test_a_rejected_run_stands_in_nobodys_way(world: World) -> None:
+def test_a_rejected_run_blocks_no_other(world: World) -> None:
     asked = clock.now()
     [first] = world.prepare(numbers(2), asked_at=asked)
     world.submit(first.stem)
@@ -328,7 +322,7 @@ def test_a_rejected_run_stands_in_nobodys_way(world: World) -> None:
     assert second.state is State.PREPARED
 
 
-def test_whoever_was_called_off_comes_back_to_find_the_other(world: World) -> None:
+def test_a_called_off_run_yields_to_its_successor(world: World) -> None:
     asked = clock.now()
     world.prepare(numbers(2), asked_at=asked)
     planning.call_off(world.run_folder("one").read_plan(), world.ledger, "by hand")
@@ -338,9 +332,7 @@ def test_whoever_was_called_off_comes_back_to_find_the_other(world: World) -> No
         world.prepare(numbers(2), asked_at=asked)
 
 
-def test_people_stay_as_old_as_they_are_when_a_run_is_planned_again(
-    world: World, gateway: Gateway
-) -> None:
+def test_replanning_does_not_renew_the_audiences_age(world: World, gateway: Gateway) -> None:
     world.prepare(numbers(2))
     gateway.move_clock(to=clock.now() + timedelta(days=3))
     plan = world.plan(asked_at=clock.now())
@@ -350,9 +342,7 @@ def test_people_stay_as_old_as_they_are_when_a_run_is_planned_again(
     assert world.ledger.runs.get("one").chosen_at < clock.now() - timedelta(days=2)
 
 
-def test_a_run_whose_only_file_is_still_to_come_can_be_corrected(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_run_before_its_first_file_can_be_replanned(world: World, gateway: Sandbox) -> None:
     more = ZONES + 'send_at: "09:45"\n'
     [file] = world.prepare(numbers(1), more=more, living_in=["97110"], asked_at=clock.now())
     assert hours([file]) == [("GP", "02 13:00", 1)]
@@ -362,9 +352,7 @@ def test_a_run_whose_only_file_is_still_to_come_can_be_corrected(
     world.prepare(numbers(1), more=more, living_in=["97110"], asked_at=asked_at)
 
 
-def test_a_run_that_starts_anew_the_next_day_takes_an_hour_that_is_open(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_run_restarted_the_next_day_gets_open_hours(world: World, gateway: Sandbox) -> None:
     gateway.move_clock(to=datetime(2027, 3, 2, 21, 0, tzinfo=PARIS))
     world.prepare(numbers(2), more=ZONES, living_in=["75001", "97110"])
     gateway.move_clock(to=datetime(2027, 3, 3, 8, 30, tzinfo=PARIS))

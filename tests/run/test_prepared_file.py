@@ -1,4 +1,4 @@
-"""Only what was prepared and reviewed leaves: whatever somebody made of the folder since."""
+"""Only prepared and reviewed bytes are sent, whatever changes in the folder later."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +24,7 @@ def spoil_the_rows(folder: RunFolder, stem: str) -> None:
 
 @pytest.mark.parametrize("spoil", [spoil_the_bytes, spoil_the_rows])
 @pytest.mark.parametrize("stopped", [False, True], ids=["as it was", "after a late STOP"])
-def test_what_was_changed_since_the_review_does_not_leave(
+def test_bytes_changed_after_the_review_are_not_sent(
     world: World, gateway: Sandbox, spoil: object, stopped: bool
 ) -> None:
     [prepared] = world.prepare(numbers(4))

@@ -1,4 +1,4 @@
-"""Whatever a whole run writes about people is its owner's alone, whatever the umask says."""
+"""Every file with personal data is readable by its owner only, whatever the umask."""
 
 import csv
 import os
@@ -60,7 +60,7 @@ def modes(*roots: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("desk_of", [World, AirflowWorld, PlainPathsWorld])
-def test_a_run_from_its_plan_to_its_report(
+def test_a_whole_runs_files_are_private(
     gateway: Sandbox, ledger: Ledger, tmp_path: Path, desk_of: Callable[..., World]
 ) -> None:
     gateway.turn(stop=0.2, reply=0.2, report_copies=True)
@@ -81,7 +81,7 @@ def test_a_run_from_its_plan_to_its_report(
     assert seen == {}
 
 
-def test_what_the_command_line_writes(
+def test_files_of_the_command_line_are_private(
     gateway: Sandbox, ledger: Ledger, ledger_url: str, tmp_path: Path
 ) -> None:
     World(tmp_path, ledger).plan()  # which leaves a campaign there
@@ -119,7 +119,7 @@ def test_what_the_command_line_writes(
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
 
 
-def test_an_export_over_a_file_that_others_could_read(
+def test_an_export_makes_a_readable_file_private(
     gateway: Sandbox, ledger_url: str, tmp_path: Path
 ) -> None:
     there = tmp_path / "stop.csv"

@@ -1,4 +1,4 @@
-"""A proof leaves first, to phones of ours alone; the others wait for a person's yes."""
+"""A proof is sent first, to our own phones; the other files wait for the approval."""
 
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -26,9 +26,7 @@ ONCE = "frequency_cap: 1 per 7 days\n"
 pytestmark = SANDBOX_ONLY
 
 
-def test_a_proof_is_the_real_text_on_our_phones_and_nobody_elses(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_proof_sends_the_real_text_to_our_phones(world: World, gateway: Sandbox) -> None:
     [prepared] = world.prepare(numbers(3), more=OURS)
 
     [stem] = proved(world)
@@ -52,9 +50,7 @@ def test_one_recipient_is_proof_enough_for_several_phones(world: World) -> None:
     assert world.ledger.submissions.get(stem).messages == 2
 
 
-def test_a_proof_is_sent_once_for_the_same_bytes_and_again_for_others(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_proof_is_sent_once_for_the_same_bytes(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), more=OURS)
     [first] = proved(world)
     assert proved(world) == [first]
@@ -69,7 +65,7 @@ def test_a_proof_is_sent_once_for_the_same_bytes_and_again_for_others(
     assert world.ledger.submissions.get(first).state is State.SUBMITTED
 
 
-def test_a_proof_of_bytes_that_are_no_more_never_leaves(world: World) -> None:
+def test_a_proof_of_outdated_bytes_is_never_sent(world: World) -> None:
     world.prepare(numbers(3), more=OURS)
     [first] = proved(world)
 
@@ -79,7 +75,7 @@ def test_a_proof_of_bytes_that_are_no_more_never_leaves(world: World) -> None:
     assert world.ledger.submissions.get(first).state is State.CANCELLED
 
 
-def test_a_tester_who_said_stop_gets_none(world: World, gateway: Sandbox) -> None:
+def test_an_opted_out_tester_gets_no_proof(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), more=OURS)
     opt_out(world.ledger, 33639989902)
 
@@ -89,16 +85,14 @@ def test_a_tester_who_said_stop_gets_none(world: World, gateway: Sandbox) -> Non
     assert sent_to(gateway) == ["+33639989901"]
 
 
-def test_a_dry_run_and_a_campaign_without_testers_prove_nothing(world: World) -> None:
+def test_dry_runs_and_campaigns_without_testers_send_no_proof(world: World) -> None:
     world.prepare(numbers(2))
     assert proved(world) == []
     world.prepare(numbers(2), run="dry", more=OURS, dry_run=True)
     assert proved(world, "dry") == []
 
 
-def test_whoever_settles_a_proof_never_sends_the_campaign_again(
-    world: World, gateway: Sandbox
-) -> None:
+def test_settling_a_proof_never_resends_the_campaign(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), more=OURS)
     [stem] = proved(world)
     world.ledger.submissions.claim(stem, "a try", lease=timedelta(minutes=1))
@@ -113,14 +107,14 @@ def test_whoever_settles_a_proof_never_sends_the_campaign_again(
     assert again != stem
 
 
-def test_a_number_that_is_none_is_told(world: World) -> None:
+def test_an_invalid_number_is_reported(world: World) -> None:
     with pytest.raises(Exception, match=r"campaign.yaml, line 5: proof_to"):
         world.plan(more="proof_to: [0639980001]\n")
     with pytest.raises(LedgerError, match="has no run"):
         world.ledger.runs.get("one")
 
 
-def test_every_variant_is_proved_on_every_phone(world: World, gateway: Sandbox) -> None:
+def test_every_phone_gets_a_proof_of_every_variant(world: World, gateway: Sandbox) -> None:
     home = world.folder / "campaigns" / "tests"
     home.mkdir(parents=True)
     world.text = "warm: {{ name }}"
@@ -143,7 +137,7 @@ def test_every_variant_is_proved_on_every_phone(world: World, gateway: Sandbox) 
 BY_NAME = "{% if name == 'Léa 4' %}Cher client{% else %}Bonjour{% endif %} {{ name }}"
 
 
-def test_a_proof_shows_each_way_through_a_text(world: World, gateway: Sandbox) -> None:
+def test_a_proof_shows_each_branch_of_a_text(world: World, gateway: Sandbox) -> None:
     world.text = BY_NAME
     world.prepare(numbers(6), more=OURS)
 
@@ -155,7 +149,7 @@ def test_a_proof_shows_each_way_through_a_text(world: World, gateway: Sandbox) -
     assert sorted(texts) == ["Bonjour Léa 0 STOP 36180", "Cher client Léa 4 STOP 36180"]
 
 
-def test_a_review_shows_each_way_through_a_text_and_what_nobody_meets(world: World) -> None:
+def test_a_review_shows_each_branch_and_unmet_condition(world: World) -> None:
     world.text = BY_NAME.replace("Léa 4", "Léa 40") + "{% if name == 'lea' %}!{% endif %}"
     world.prepare(numbers(50))
 
@@ -166,7 +160,7 @@ def test_a_review_shows_each_way_through_a_text_and_what_nobody_meets(world: Wor
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_every_variants_proof_leaves_through_the_operator(
+def test_the_operator_sends_every_variants_proof(
     world: World, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = world.folder / "campaigns" / "tests"
@@ -187,7 +181,7 @@ def test_every_variants_proof_leaves_through_the_operator(
     assert world.ledger.submissions.get(stems[0]).state is State.SUBMITTED
 
 
-def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
+def test_an_unrenderable_first_recipient_does_not_stop_the_proof(
     world: World, gateway: Sandbox
 ) -> None:
     plan = world.plan(more=OURS)
@@ -205,7 +199,7 @@ def test_a_first_recipient_whose_text_is_too_long_does_not_stop_the_proof(
     assert world.ledger.submissions.get(stem).messages == 2
 
 
-def test_no_yes_counts_before_the_proof_has_left(world: World, gateway: Sandbox) -> None:
+def test_no_approval_counts_before_the_proof_is_sent(world: World, gateway: Sandbox) -> None:
     [prepared] = world.prepare(numbers(3), more=OURS)
     folder = world.run_folder("one")
     plan = folder.read_plan()
@@ -217,7 +211,7 @@ def test_no_yes_counts_before_the_proof_has_left(world: World, gateway: Sandbox)
         world.submit(prepared.stem)
 
 
-def test_a_yes_may_still_be_given_when_the_proof_rings(world: World, gateway: Sandbox) -> None:
+def test_an_approval_is_possible_after_the_proof_arrives(world: World, gateway: Sandbox) -> None:
     gateway.move_clock(to=datetime(2027, 3, 2, 22, 30, tzinfo=PARIS))
     files = world.prepare(numbers(3), more=OURS, send_at=datetime(2027, 3, 3, 10, tzinfo=PARIS))
     folder = world.run_folder("one")
@@ -230,7 +224,7 @@ def test_a_yes_may_still_be_given_when_the_proof_rings(world: World, gateway: Sa
     assert until > proof.send_at
 
 
-def test_a_tester_who_is_a_customer_is_still_written_to(world: World, gateway: Sandbox) -> None:
+def test_a_tester_who_is_a_customer_gets_both_messages(world: World, gateway: Sandbox) -> None:
     ours = f'proof_to: ["+{33639980000}"]\n'
     [prepared] = world.prepare(numbers(3), more=ours + ONCE)
     folder = world.run_folder("one")
@@ -246,7 +240,7 @@ def test_a_tester_who_is_a_customer_is_still_written_to(world: World, gateway: S
     assert world.submit(prepared.stem).messages == 3
 
 
-def test_a_proof_of_unknown_fate_names_its_own_task(world: World, gateway: Sandbox) -> None:
+def test_a_proof_in_unknown_state_names_its_task(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), more=OURS)
     folder = world.run_folder("one")
     [stem] = proving.prove(folder.read_plan(), folder, world.ledger, world.settings, clock.now())
@@ -257,9 +251,7 @@ def test_a_proof_of_unknown_fate_names_its_own_task(world: World, gateway: Sandb
         assert "send_proof" in settlement.settle(stem, session, world.ledger, arrived=True)
 
 
-def test_a_tester_who_said_stop_is_not_counted_as_one_who_saw_it(
-    world: World, gateway: Sandbox
-) -> None:
+def test_opted_out_testers_do_not_count_as_proof_readers(world: World, gateway: Sandbox) -> None:
     """All testers said STOP: nothing can be proved, and the run can't go on."""
     world.prepare(numbers(3), more=OURS)
     folder = world.run_folder("one")

@@ -1,4 +1,4 @@
-"""A campaign is judged by the columns of its query, before a run reads one row."""
+"""A campaign is checked against the columns of its query, before a row is read."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_columns_that_fit_have_no_fault(tmp_path: Path) -> None:
     assert faults(tmp_path, text, **types, opted_out="boolean", more_of_them="text[]") == []
 
 
-def test_each_missing_column_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_each_missing_column_is_reported_where_it_is_used(tmp_path: Path) -> None:
     text = "Bonjour {{ first_name }}\n{{ shop }}\n{{ points }} {{ shop }}"
 
     found = faults(
@@ -74,7 +74,7 @@ def test_each_missing_column_is_told_where_it_is_asked_for(tmp_path: Path) -> No
     ]
 
 
-def test_a_missing_column_is_told_of_each_variant_that_uses_it(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_for_each_variant(tmp_path: Path) -> None:
     yaml = MARKETING + "variants: {warm: {text: warm.txt}, short: {text: short.txt}}\n"
     folder = write_campaign(tmp_path / "autumn", yaml, "SELECT 1", "")
     (folder / "message.txt").unlink()
@@ -92,7 +92,7 @@ def test_a_missing_column_is_told_of_each_variant_that_uses_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     "name", ["desabonne", "optout_sms", "unsubscribed", "opt_in", "opted_outt"]
 )
-def test_an_opt_out_under_another_name_is_told_with_its_line(tmp_path: Path, name: str) -> None:
+def test_a_misspelt_opt_out_column_is_reported_by_line(tmp_path: Path, name: str) -> None:
     found = campaign(tmp_path, sql=f"SELECT key,\n  msisdn,\n  {name}\nFROM people")
 
     [fault] = query_checks.faults(found, columns(**{name: "boolean"}))
@@ -101,7 +101,7 @@ def test_an_opt_out_under_another_name_is_told_with_its_line(tmp_path: Path, nam
     assert fault.problem.startswith(f"returns a column '{name}', did you mean opted_out? ")
 
 
-def test_a_line_is_told_only_where_the_query_names_the_column_in_one(tmp_path: Path) -> None:
+def test_a_line_is_given_only_for_an_unambiguous_column(tmp_path: Path) -> None:
     found = campaign(tmp_path, sql="WITH a AS (SELECT opt_in FROM b)\nSELECT opt_in FROM a")
 
     [fault] = query_checks.faults(found, columns(opt_in="boolean"))
@@ -109,14 +109,14 @@ def test_a_line_is_told_only_where_the_query_names_the_column_in_one(tmp_path: P
     assert fault.line is None
 
 
-def test_a_postcode_that_the_campaign_does_not_name_is_told(tmp_path: Path) -> None:
+def test_an_undeclared_postcode_column_is_reported(tmp_path: Path) -> None:
     [fault] = faults(tmp_path, code_postal="text")
 
     assert fault.startswith("recipients.sql: returns a column 'code_postal', and campaign.yaml ")
     assert "did you mean `postcode: code_postal`?" in fault
 
 
-def test_what_says_who_has_opted_out_is_listed() -> None:
+def test_opt_out_columns_are_listed() -> None:
     assert query_checks.opted_out(columns()) == []
     assert query_checks.opted_out(columns(OptedOut="integer", x="text", opt_out="date")) == [
         "OptedOut",
@@ -134,9 +134,7 @@ def test_what_says_who_has_opted_out_is_listed() -> None:
         *[("text", None), ("integer", None), ("numeric", None), ("", None)],
     ],
 )
-def test_a_number_to_call_has_a_type_that_can_hold_one(
-    tmp_path: Path, kind: str, why: str | None
-) -> None:
+def test_a_numbers_type_must_be_able_to_hold_it(tmp_path: Path, kind: str, why: str | None) -> None:
     found = faults(tmp_path, msisdn=kind)
 
     assert (
@@ -203,14 +201,14 @@ def test_a_postcode_has_a_type_that_can_hold_one(tmp_path: Path, kind: str, wron
         ),
     ],
 )
-def test_an_expression_that_breaks_on_its_type_is_told(
+def test_an_expression_that_fails_on_its_type_is_reported(
     tmp_path: Path, text: str, kind: str, said: str
 ) -> None:
     assert faults(tmp_path, text, c=kind) == [said]
 
 
 @pytest.mark.parametrize("text", ["{{ c + 1 }}", "{{ c|length }}", "{{ c|euro }}", "{{ c.real }}"])
-def test_of_a_column_without_a_known_type_nothing_is_said(tmp_path: Path, text: str) -> None:
+def test_a_column_of_unknown_type_has_no_fault(tmp_path: Path, text: str) -> None:
     assert faults(tmp_path, text, c="") == []
 
 
@@ -221,11 +219,11 @@ def test_of_a_column_without_a_known_type_nothing_is_said(tmp_path: Path, text: 
         *["{{ c if c > 1000 else c|money }}", "{{ range(c)|join }}"],
     ],
 )
-def test_what_depends_on_the_value_is_no_fault(tmp_path: Path, text: str) -> None:
+def test_a_value_dependent_expression_is_no_fault(tmp_path: Path, text: str) -> None:
     assert faults(tmp_path, text, c="integer") == []
 
 
-def test_what_depends_on_the_words_of_a_text_column_is_a_note(tmp_path: Path) -> None:
+def test_a_condition_depending_on_text_values_is_noted(tmp_path: Path) -> None:
     found = campaign(tmp_path, "{% if c is true %}x{% endif %}\n{{ d + 1 }}")
     known = columns(c="text", d="text")
 
@@ -237,7 +235,7 @@ def test_what_depends_on_the_words_of_a_text_column_is_a_note(tmp_path: Path) ->
     assert note.endswith(". It works if all rows say yes or no")
 
 
-def test_a_key_that_may_not_tell_people_apart_is_noted(tmp_path: Path) -> None:
+def test_a_key_that_may_be_ambiguous_is_noted(tmp_path: Path) -> None:
     found = campaign(tmp_path)
 
     [note] = query_checks.notes(found, columns(key="double precision"))
@@ -245,7 +243,7 @@ def test_a_key_that_may_not_tell_people_apart_is_noted(tmp_path: Path) -> None:
     assert list(query_checks.notes(found, columns(key="integer"))) == []
 
 
-def test_a_type_for_programs_in_a_text_is_noted(tmp_path: Path) -> None:
+def test_a_technical_type_in_a_text_is_noted(tmp_path: Path) -> None:
     found = campaign(tmp_path, "A\n{{ tags }} {{ names|upper }}")
 
     [note] = query_checks.notes(found, columns(tags="jsonb", names="jsonb"))
@@ -253,18 +251,18 @@ def test_a_type_for_programs_in_a_text_is_noted(tmp_path: Path) -> None:
     assert note.startswith(f"{found.text_path}, line 2: {{{{ tags }}}} is of the type jsonb, ")
 
 
-def test_a_list_in_a_text_is_told(tmp_path: Path) -> None:
+def test_a_list_in_a_text_is_reported(tmp_path: Path) -> None:
     assert faults(tmp_path, "A\n{{ tags }}", tags="text[]") == [
         "message.txt, line 2: tags is a list, a record, a duration or the like, which a text "
         "can't show: let the query return the one value that is meant"
     ]
 
 
-def test_a_text_that_is_a_fault_by_itself_is_not_judged_again(tmp_path: Path) -> None:
+def test_a_faulty_text_is_not_checked_twice(tmp_path: Path) -> None:
     assert faults(tmp_path, "{{ msisdn }}") == []
 
 
-def test_an_answer_travels_as_json() -> None:
+def test_an_answer_is_serialized_as_json() -> None:
     for answer in (
         Answer(tuple(columns(c="date", d=""))),
         Answer(fault=BadCampaign("recipients.sql", 3, "is wrong")),

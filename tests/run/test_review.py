@@ -1,4 +1,4 @@
-"""What the review tells beside the run itself: limits, the run before, what is still open."""
+"""The review beside the run itself: limits, the previous run, and other open runs."""
 
 import shutil
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ def sent(world: World, gateway: Sandbox, people: list[str], run: str, more: str 
     gateway.move_clock(to=clock.now() + timedelta(days=1))
 
 
-def test_each_limit_stands_beside_what_this_run_comes_to(world: World, gateway: Sandbox) -> None:
+def test_each_limit_is_shown_beside_the_runs_value(world: World, gateway: Sandbox) -> None:
     world.settings = world.settings.model_copy(update={"prices": {"FR": 0.05}})
     sent(world, gateway, numbers(4), "first", "frequency_cap: 1 per 7 days\n")
 
@@ -70,7 +70,7 @@ def test_counts_come_first_then_samples_then_tables(world: World) -> None:
     assert told.index("**Messages:** 2") < told.index("## Samples")
 
 
-def test_a_review_says_how_long_the_stop_list_was(world: World) -> None:
+def test_a_review_shows_the_length_of_the_stop_list(world: World) -> None:
     opt_out = {"msisdn": [33639980001], "opted_out_at": pa.array([None], MOMENT), "message": ["a"]}
     world.ledger.stop_list.add(pa.table(opt_out), source="stop_report", stem="SEND-x")
     world.prepare(numbers(2))
@@ -78,7 +78,7 @@ def test_a_review_says_how_long_the_stop_list_was(world: World) -> None:
     assert "- **Stop list:** 1 number at the time of screening" in review(world, "one")
 
 
-def test_a_first_run_without_limits_says_nothing_of_them(world: World) -> None:
+def test_a_first_run_without_limits_mentions_none(world: World) -> None:
     world.prepare(numbers(2))
 
     told = review(world, "one")
@@ -87,7 +87,7 @@ def test_a_first_run_without_limits_says_nothing_of_them(world: World) -> None:
         assert title not in told
 
 
-def test_what_changed_against_the_last_run_is_counted(world: World, gateway: Sandbox) -> None:
+def test_changes_since_the_last_run_are_counted(world: World, gateway: Sandbox) -> None:
     world.settings = world.settings.model_copy(update={"prices": {"FR": 0.05}, "long_sms": True})
     sent(world, gateway, [*numbers(4), "no number"], "first")
     world.text = "Bonjour {{ name }} ! " + "a" * 160
@@ -109,9 +109,7 @@ def test_what_changed_against_the_last_run_is_counted(world: World, gateway: San
     ]
 
 
-def test_the_last_run_s_cost_is_known_where_countries_have_prices_of_their_own(
-    world: World, gateway: Sandbox
-) -> None:
+def test_the_last_runs_cost_uses_prices_per_country(world: World, gateway: Sandbox) -> None:
     world.settings = world.settings.model_copy(update={"prices": {"FR": 0.05, "GB": 0.5}})
     abroad = [*numbers(2), "+44 7700 900123"]
     sent(world, gateway, abroad, "first", "allowed_countries: [FR, GB]\n")
@@ -122,9 +120,7 @@ def test_the_last_run_s_cost_is_known_where_countries_have_prices_of_their_own(
     assert "| EUR per message, by today's prices | 0.0500 | 0.2000 | -0.1500 |" in told
 
 
-def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
-    world: World, gateway: Sandbox
-) -> None:
+def test_a_deleted_last_run_folder_leaves_its_text_unknown(world: World, gateway: Sandbox) -> None:
     sent(world, gateway, numbers(2), "first")
     shutil.rmtree(world.run_folder("first").path)
 
@@ -136,7 +132,7 @@ def test_a_last_run_whose_folder_is_gone_leaves_the_text_unknown(
     assert "EUR per message" not in told  # the settings give no price
 
 
-def test_other_runs_that_may_still_go_out_are_named(world: World, gateway: Sandbox) -> None:
+def test_other_runs_still_to_be_sent_are_named(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3), run="dry", dry_run=True)
     world.plan("planned", send_at=clock.now() + 8 * HOUR)
     world.prepare(numbers(3), run="prepared", send_at=clock.now() + 5 * HOUR)
@@ -160,7 +156,7 @@ def test_other_runs_that_may_still_go_out_are_named(world: World, gateway: Sandb
     assert [line for line in told if "`planned`" in line or "`prepared`" in line] == []
 
 
-def test_a_dry_run_tells_what_would_not_go_out(world: World, gateway: Sandbox) -> None:
+def test_a_dry_run_shows_what_would_be_stopped(world: World, gateway: Sandbox) -> None:
     world.prepare(
         numbers(9),
         more="spread_over: 3 hours\n",

@@ -1,4 +1,4 @@
-"""What `sms prepare` makes of files is what the DAG's stages make of the warehouse."""
+"""`sms prepare` gives the same bytes from files as the DAG gives from the warehouse."""
 
 import json
 import subprocess
@@ -23,9 +23,7 @@ HOUR = datetime(2027, 3, 2, 10, 30, tzinfo=PARIS)
 
 
 @SANDBOX_ONLY
-def test_a_run_of_the_dag_and_the_command_write_the_same_bytes(
-    world: World, tmp_path: Path
-) -> None:
+def test_the_dag_and_the_command_write_the_same_bytes(world: World, tmp_path: Path) -> None:
     numbers = [f"06 39 98 {n // 100:02} {n % 100:02}" for n in range(300)]
     numbers[7] = numbers[3]
     parts = world.prepare(numbers, run=RUN, send_at=HOUR, more="max_recipients_per_file: 120\n")

@@ -1,4 +1,4 @@
-"""A run's files: everybody in one of them, each in hours that are open for its people."""
+"""The files of a run: every recipient in one, each file in open hours of its zone."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -41,25 +41,25 @@ def told(made: Schedule) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_most_runs_are_one_file_at_the_runs_own_hour():
+def test_an_ordinary_run_is_one_file_at_its_hour():
     made = dealt({"FR": 1000})
 
     assert told(made) == [("FR", "Mon 10:30", 1000)]
     assert made.files[0].reason == "as requested"
 
 
-def test_nobody_takes_no_file():
+def test_an_empty_audience_needs_no_file():
     assert dealt({}).files == ()
     assert dealt({}).begins is None
 
 
-def test_more_than_a_file_takes_go_out_at_once_in_equal_files():
+def test_a_large_run_is_split_into_equal_simultaneous_files():
     assert told(dealt({"FR": 5}, max_recipients_per_file=2)) == [
         *[("FR", "Mon 10:30", 2), ("FR", "Mon 10:30", 2), ("FR", "Mon 10:30", 1)],
     ]
 
 
-def test_zones_go_out_when_they_are_open_in_the_order_of_their_hours():
+def test_zones_are_sent_in_the_order_of_open_hours():
     made = dealt({"FR": 10, "RE": 3, "GP": 4, "NC": 2})
 
     assert told(made) == [
@@ -71,12 +71,12 @@ def test_zones_go_out_when_they_are_open_in_the_order_of_their_hours():
     assert "Guadeloupe: Monday 15 March, 10:30 is 05:30 in Guadeloupe" in made.files[3].reason
 
 
-def test_a_zone_that_is_closed_fails_where_the_campaign_says_so():
+def test_outside_window_fail_refuses_a_closed_zone():
     with pytest.raises(WindowClosed, match=r"05:30 in Guadeloupe, outside.*outside_window: fail"):
         dealt({"FR": 1, "GP": 1}, outside_window="fail")
 
 
-def test_a_spread_staggers_files_and_everybody_is_in_one():
+def test_a_spread_staggers_files_with_every_recipient_in_one():
     made = dealt({"FR": 10}, spread_over="45 minutes")
 
     assert told(made) == [
@@ -88,7 +88,7 @@ def test_a_spread_staggers_files_and_everybody_is_in_one():
     assert told(dealt({"FR": 3}, spread_over="5 minutes")) == [("FR", "Mon 10:30", 3)]
 
 
-def test_a_spread_beyond_closing_is_refused_or_goes_on_at_the_next_opening_in_the_same_steps():
+def test_a_spread_beyond_closing_is_refused_or_split():
     evening = paris("2027-03-13 21:30")  # a Saturday
 
     with pytest.raises(WindowClosed, match="would be sent at 22:00, when marketing is closed"):
@@ -99,7 +99,7 @@ def test_a_spread_beyond_closing_is_refused_or_goes_on_at_the_next_opening_in_th
     ]
 
 
-def test_what_the_provider_has_no_time_for_goes_on_at_the_next_openings():
+def test_messages_beyond_the_pace_continue_at_the_next_opening():
     slow = Settings(messages_per_hour=60, window_end=time(12))
 
     made = dealt({"FR": 500}, settings=slow, past_closing="split")
@@ -127,7 +127,7 @@ def test_zones_share_the_providers_pace():
     ]
 
 
-def test_a_pace_that_never_gets_done_is_told():
+def test_an_impossible_pace_is_reported():
     with pytest.raises(WindowClosed, match="more than 999 files, or 25 days"):
         dealt({"FR": 100_000}, settings=Settings(messages_per_hour=60), past_closing="split")
     with pytest.raises(WindowClosed, match="more than 999 files, or 25 days"):
@@ -148,13 +148,13 @@ def test_a_transactional_run_is_not_split_by_hours():
 @pytest.mark.parametrize(
     ("code", "hour"), [("FR", "10:30"), ("GP", "15:30"), ("RE", "07:30"), ("BE", "10:30")]
 )
-def test_the_same_hour_there(code, hour):
+def test_the_same_local_hour_in_each_zone(code, hour):
     there = hour_there(MONDAY.astimezone(UTC), zone(code))
 
     assert f"{there.astimezone(MONDAY.tzinfo):%H:%M}" == hour
 
 
-def test_local_time_is_the_campaigns_hour_where_it_is_still_to_come():
+def test_local_time_is_the_campaigns_hour_if_still_ahead():
     people = {"FR": 1, "GP": 1, "RE": 1, "GB": 1}
     made = dealt(people, local_time=True)
 
@@ -167,7 +167,7 @@ def test_local_time_is_the_campaigns_hour_where_it_is_still_to_come():
     assert ("RE", "Mon 08:00", 1) in told(dealt(people, now=evening_before, local_time=True))
 
 
-def test_a_holiday_of_alsace_that_nothing_tells_is_warned_of():
+def test_a_possible_alsace_moselle_holiday_is_warned_about():
     good_friday = paris("2027-03-26 10:30")
 
     [warned] = dealt({"FR": 1}, good_friday).files
@@ -201,7 +201,7 @@ openings = st.datetimes(
     st.sampled_from([None, "10 minutes", "3 hours", "14 hours"]),
     st.integers(900, 10_000),
 )
-def test_everybody_is_in_a_file_that_is_open_and_ends_in_time(people, send_at, pace, over, most):
+def test_every_file_is_open_and_ends_before_closing(people, send_at, pace, over, most):
     settings = Settings(messages_per_hour=pace)
     made = dealt(
         people,

@@ -1,4 +1,4 @@
-"""Stages that run again after their campaign has changed."""
+"""Stages that run again after a change of their campaign."""
 
 from sms.columnar import parquet
 from sms.run import stages
@@ -9,7 +9,7 @@ ZONES = "postcode: postcode\n"
 pytestmark = SANDBOX_ONLY
 
 
-def test_a_text_that_empties_the_first_file_may_be_rendered_again(world: World) -> None:
+def test_rendering_again_may_empty_the_first_file(world: World) -> None:
     plan = world.plan(more=ZONES)
     folder = world.run_folder("one")
     rows = [

@@ -1,4 +1,4 @@
-"""One preparation, three stores: a run's folder, a local folder and memory hold the same."""
+"""A run's folder, a local folder and memory store the same preparation."""
 
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +62,7 @@ def of_a_file(plan: offline.Plan, tmp_path: Path) -> ScreenedCandidates:
     return screened.screen(plan, table, nobody, SETTINGS)
 
 
-def test_two_passes_over_a_run_s_folder_give_the_bytes_of_one_pass_over_a_file(
+def test_two_passes_give_the_bytes_of_one(
     plan: offline.Plan, run_folder: RunFolder, of_a_file: ScreenedCandidates, tmp_path: Path
 ) -> None:
     answer = QueryAnswer(run_folder.candidates, "recipients.sql")
@@ -89,7 +89,7 @@ def test_two_passes_over_a_run_s_folder_give_the_bytes_of_one_pass_over_a_file(
     assert {*faults.found()} == {*by_command.tally.faults.found()}
 
 
-def test_messages_and_excluded_rows_are_the_same_in_each_store(
+def test_messages_and_excluded_rows_match_in_every_store(
     plan: offline.Plan, run_folder: RunFolder, of_a_file: ScreenedCandidates
 ) -> None:
     memory, whole = Memory(), Memory()
@@ -114,7 +114,7 @@ def test_messages_and_excluded_rows_are_the_same_in_each_store(
     assert sorted(left_out) == [row["row"] for each in whole.excluded for row in each.to_pylist()]
 
 
-def test_counts_survive_the_run_s_folder(
+def test_counts_survive_the_runs_folder(
     plan: offline.Plan, run_folder: RunFolder, of_a_file: ScreenedCandidates
 ) -> None:
     made = rendered.render(plan, of_a_file.schedule, of_a_file.screenings(), Memory(), SETTINGS)

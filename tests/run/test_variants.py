@@ -1,4 +1,4 @@
-"""A run that compares texts, from its plan to the ledger."""
+"""A run with variants, from its plan to the ledger."""
 
 import json
 import subprocess
@@ -49,9 +49,7 @@ def of_each(world: World, run: str) -> dict[str, list[str]]:
     return found
 
 
-def test_each_message_keeps_its_variant_from_the_folder_to_the_ledger(
-    world: World, gateway: Sandbox
-) -> None:
+def test_each_message_keeps_its_variant_up_to_the_ledger(world: World, gateway: Sandbox) -> None:
     [prepared] = world.prepare(numbers(200), more=VARIANTS)
     world.submit(prepared.stem)
 
@@ -67,7 +65,7 @@ def test_each_message_keeps_its_variant_from_the_folder_to_the_ledger(
     assert len(texts["short"]) < len(texts["warm"])
 
 
-def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost(
+def test_the_control_group_is_excluded_with_key_and_reason(
     world: World,
 ) -> None:
     [prepared] = world.prepare(numbers(200), more=VARIANTS)
@@ -81,7 +79,7 @@ def test_who_is_held_out_is_in_the_folder_with_key_and_reason_and_nobody_is_lost
     assert summary.balanced
 
 
-def test_the_review_tells_messages_and_sms_by_variant_and_shows_some_of_each(world: World) -> None:
+def test_the_review_shows_counts_and_samples_of_each_variant(world: World) -> None:
     world.text = "Bonjour {{ name }}, " + "à samedi ! " * 20
     world.settings = world.settings.model_copy(update={"long_sms": True})
     world.prepare(numbers(200), more=VARIANTS + "max_recipients_per_file: 60\n")
@@ -101,7 +99,7 @@ def test_the_review_tells_messages_and_sms_by_variant_and_shows_some_of_each(wor
     assert review.count("  > -20% € Léa") == 3
 
 
-def test_an_ordinary_run_is_what_it_was(world: World) -> None:
+def test_a_run_without_variants_is_unchanged(world: World) -> None:
     (world.folder / "campaigns" / "tests" / "message_short.txt").unlink()
     [prepared] = world.prepare(numbers(9))
 
@@ -112,7 +110,7 @@ def test_an_ordinary_run_is_what_it_was(world: World) -> None:
     assert review.count("  > Bonjour Léa") == reviewed.SAMPLES
 
 
-def test_a_run_of_the_dag_and_the_command_draw_the_same_lots(world: World, tmp_path: Path) -> None:
+def test_the_dag_and_the_command_draw_the_same_variants(world: World, tmp_path: Path) -> None:
     more = VARIANTS + "max_recipients_per_file: 100\n"
     parts = world.prepare(numbers(300), run=RUN, send_at=HOUR, more=more)
     people = {

@@ -1,4 +1,4 @@
-"""The page's rules for the content of a file."""
+"""The provider's rules for the content of a file."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_a_compliant_file_is_accepted(file, text):
 
 
 @pytest.mark.parametrize(("text", "reason"), FAULTY.values(), ids=FAULTY)
-def test_a_faulty_file_is_not(file, text, reason):
+def test_a_faulty_file_is_refused(file, text, reason):
     file.write_bytes(text.encode())
 
     with pytest.raises(NotCompliant) as fault:
@@ -75,7 +75,7 @@ def test_a_faulty_file_is_not(file, text, reason):
     assert "9980000" not in str(fault.value)
 
 
-def test_another_encoding_is_a_fault_unless_it_was_agreed_on(file):
+def test_another_encoding_is_a_fault_unless_agreed(file):
     file.write_bytes("id1;+33639980000;Shop;été\r\n".encode("latin-1"))
 
     with pytest.raises(NotCompliant, match="not in utf-8"):
@@ -83,7 +83,7 @@ def test_another_encoding_is_a_fault_unless_it_was_agreed_on(file):
     assert check(file, Account(encoding="latin-1")).messages == 1
 
 
-def test_a_long_text_needs_the_option_and_five_parts_at_most(file):
+def test_a_long_text_needs_the_option_and_five_parts(file):
     account = Account(long_sms=True)
     file.write_bytes(f"id1;+33639980000;Shop;{'a' * 765}\r\n".encode())
     assert check(file, account) == Content(messages=1, segments=5)
@@ -101,7 +101,7 @@ def test_too_many_rows_are_a_fault(file):
         check(file, Account(most_rows=3))
 
 
-def test_records_are_the_same_wherever_the_reading_pauses(file, monkeypatch):
+def test_records_do_not_depend_on_block_borders(file, monkeypatch):
     text = COMPLIANT["a quoted delimiter"] + 'x;+33639980001;;"é\r\n"";"\r\ny;+33639980002;;é\r\n'
     file.write_bytes(text.encode())
     whole = list(rows(file, "utf-8"))
@@ -126,5 +126,5 @@ def test_records_are_the_same_wherever_the_reading_pauses(file, monkeypatch):
         ("😀" * 35, True, 1),
     ],
 )
-def test_segments(text, unicode, segments):
+def test_texts_are_counted_in_segments(text, unicode, segments):
     assert gsm.segments(text, unicode=unicode) == segments

@@ -1,4 +1,4 @@
-"""Sandbox time."""
+"""The sandbox's clock."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,13 +19,13 @@ def path(tmp_path):
     return tmp_path / "clock.json"
 
 
-def test_it_starts_where_it_is_told_and_passes_like_real_time(path):
+def test_the_clock_starts_as_given_in_real_time(path):
     face = clock.create(path, start=START)
 
     assert face.at(face.wall + 10) == START.timestamp() + 10
 
 
-def test_a_change_of_rate_changes_the_future_only(path):
+def test_a_change_of_rate_affects_only_the_future(path):
     clock.create(path, start=START, top_rate=RATE)
     before = clock.read(path)
     after = clock.set_rate(path, RATE)
@@ -34,7 +34,7 @@ def test_a_change_of_rate_changes_the_future_only(path):
     assert after.at(after.wall + 1) == pytest.approx(after.at(after.wall) + RATE, abs=1e-3)
 
 
-def test_a_slower_clock_is_never_behind_what_the_faster_one_showed(path):
+def test_slowing_the_clock_never_moves_it_back(path):
     clock.create(path, start=START, top_rate=RATE)
     for _ in range(20):
         fast = clock.set_rate(path, RATE)
@@ -46,7 +46,7 @@ def test_a_slower_clock_is_never_behind_what_the_faster_one_showed(path):
             assert slow.at(wall) >= fast.at(wall)
 
 
-def test_a_moment_taken_before_the_clock_turned_is_never_behind(path):
+def test_speeding_up_the_clock_never_moves_it_back(path):
     clock.create(path, start=START, top_rate=RATE)
     slow = clock.read(path)
     taken = time.time()
@@ -55,7 +55,7 @@ def test_a_moment_taken_before_the_clock_turned_is_never_behind(path):
     assert fast.at(taken) >= slow.at(taken)
 
 
-def test_it_never_goes_faster_than_it_promised(path):
+def test_the_clock_never_exceeds_its_top_rate(path):
     clock.create(path, start=START, top_rate=10)
 
     with pytest.raises(clock.ClockFixed):
@@ -64,7 +64,7 @@ def test_it_never_goes_faster_than_it_promised(path):
         clock.move(path, to=START + timedelta(days=1))
 
 
-def test_it_jumps_forward_only(path):
+def test_the_clock_jumps_only_forward(path):
     clock.create(path, start=START, top_rate=clock.ANY_RATE)
     clock.move(path, to=START + timedelta(days=2))
     clock.move(path, to=START)
@@ -72,7 +72,7 @@ def test_it_jumps_forward_only(path):
     assert clock.now(path) >= START + timedelta(days=2)
 
 
-def test_a_restart_goes_on_with_the_same_clock(path):
+def test_a_restart_continues_with_the_same_clock(path):
     first = clock.create(path, start=START, top_rate=RATE)
     clock.set_rate(path, RATE)
     again = clock.create(path, start=START + timedelta(days=99), top_rate=1.0)
@@ -89,7 +89,7 @@ def test_the_product_reads_the_same_time(gateway):
     assert earlier <= read <= gateway.now()
 
 
-def test_time_hurries_only_while_an_ack_is_awaited_and_send_is_quiet(open_gateway):
+def test_time_accelerates_only_awaiting_an_ack_with_send_quiet(open_gateway):
     gateway = open_gateway(hurry=1000.0)
     rates = {}
     with log_in(gateway) as client:
@@ -117,7 +117,7 @@ def test_time_hurries_only_while_an_ack_is_awaited_and_send_is_quiet(open_gatewa
     }
 
 
-def test_a_file_that_is_stuck_holds_the_time(open_gateway):
+def test_a_stuck_file_stops_the_acceleration(open_gateway):
     gateway = open_gateway(hurry=1000.0)
     with log_in(gateway) as client:
         submit(client, rows(1))
@@ -129,7 +129,7 @@ def test_a_file_that_is_stuck_holds_the_time(open_gateway):
     assert clock.read(gateway.clock_path).rate == 1.0
 
 
-def test_time_does_not_hurry_while_a_file_holds_it(open_gateway):
+def test_time_does_not_accelerate_while_a_file_prevents_it(open_gateway):
     gateway = open_gateway(hurry=1000.0)
     hold, rates = gateway.clock_path.with_name("hold"), []
     hold.touch()
@@ -144,7 +144,7 @@ def test_time_does_not_hurry_while_a_file_holds_it(open_gateway):
     assert rates == [1.0, 1000.0, 1.0]
 
 
-def test_a_hurrying_gateway_brings_the_ack_by_itself(open_gateway):
+def test_an_accelerating_gateway_delivers_the_ack_by_itself(open_gateway):
     gateway = open_gateway(hurry=RATE * 4)
     begin = gateway.now()
     with log_in(gateway) as client:
@@ -156,7 +156,7 @@ def test_a_hurrying_gateway_brings_the_ack_by_itself(open_gateway):
     assert clock.read(gateway.clock_path).rate == 1.0
 
 
-def test_a_clock_moved_by_its_file_is_noticed(gateway, client):
+def test_a_clock_moved_by_its_file_is_detected(gateway, client):
     put(client, f"{STEM}.tmp", rows(1))
     client.rename(f"Send/{STEM}.tmp", f"Send/{STEM}.csv")
     gateway.settle()

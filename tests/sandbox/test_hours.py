@@ -1,4 +1,4 @@
-"""The law's hours, as the page gives them; all times are those of Paris."""
+"""The law's hours, as the provider's page gives them; all times are those of Paris."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ SENT = {
 
 
 @pytest.mark.parametrize(("asked", "sent"), SENT.values(), ids=SENT)
-def test_the_moment_of_sending(asked, sent):
+def test_the_time_of_sending_follows_the_laws_hours(asked, sent):
     moment = moment_of_sending(datetime.fromisoformat(asked).replace(tzinfo=FRANCE))
 
     assert moment == (datetime.fromisoformat(sent).replace(tzinfo=FRANCE) if sent else None)

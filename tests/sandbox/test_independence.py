@@ -1,4 +1,4 @@
-"""A double that shares the code under test agrees with its mistakes."""
+"""The sandbox is independent of the product: shared code would share its mistakes."""
 
 import ast
 from pathlib import Path

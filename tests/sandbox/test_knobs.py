@@ -1,4 +1,4 @@
-"""How the gateway misbehaves when it is told to."""
+"""The knobs that make the gateway misbehave."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from sms_sandbox.knobs import Drop, Panel
 from tests.sandbox.wire import STEM, log_in, rows, submit
 
 
-def test_a_silent_gateway_leaves_the_csv_until_it_speaks(open_gateway):
+def test_a_silent_gateway_leaves_the_csv_until_reset(open_gateway):
     gateway = open_gateway(knobs=Knobs(silent=True))
     with log_in(gateway) as client:
         submit(client, rows(1))
@@ -22,7 +22,7 @@ def test_a_silent_gateway_leaves_the_csv_until_it_speaks(open_gateway):
     assert gateway.settled_names() == [f"{STEM}.done"]
 
 
-def test_a_stuck_gateway_leaves_the_lock_until_it_is_freed(open_gateway):
+def test_a_stuck_gateway_keeps_the_lock_until_freed(open_gateway):
     gateway = open_gateway(knobs=Knobs(stuck=True))
     with log_in(gateway) as client:
         submit(client, rows(1))
@@ -34,7 +34,7 @@ def test_a_stuck_gateway_leaves_the_lock_until_it_is_freed(open_gateway):
     assert gateway.settled_names() == [f"{STEM}.done"]
 
 
-def test_a_lock_lasts_as_long_as_it_is_told(open_gateway):
+def test_a_lock_lasts_as_long_as_configured(open_gateway):
     gateway = open_gateway(knobs=Knobs(lock_seconds=3600))
     with log_in(gateway) as client:
         submit(client, rows(1))
@@ -46,7 +46,7 @@ def test_a_lock_lasts_as_long_as_it_is_told(open_gateway):
     assert gateway.settled_names() == [f"{STEM}.done"]
 
 
-def test_a_rejecting_gateway_rejects_what_is_fine(gateway, client):
+def test_a_rejecting_gateway_rejects_valid_files(gateway, client):
     gateway.turn(reject=True)
     submit(client, rows(1))
 
@@ -93,7 +93,7 @@ def test_a_knob_that_no_campaign_can_have_is_named(turned, told):
         Knobs.of({"campaigns": {"spring": turned}}, Knobs())
 
 
-def test_a_file_of_knobs_that_is_being_written_changes_nothing_yet(tmp_path):
+def test_a_partly_written_knobs_file_changes_nothing(tmp_path):
     panel = Panel(tmp_path / "knobs.json", Knobs(stuck=True))
     panel.path.write_text('{"stuck": fal')
     assert panel.knobs.stuck

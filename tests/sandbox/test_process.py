@@ -1,4 +1,4 @@
-"""The gateway as a process: how it starts, is killed, and goes on."""
+"""The gateway as a process: its start, its end, and its restart after a kill."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "a gateway"
 
 
-def test_it_says_where_it_listens(root):
+def test_the_process_prints_its_address(root):
     with running(root, "--start", "2026-07-15T10:00:00+02:00"):
         ready = json.loads((root / "ready.json").read_text())
 
@@ -72,7 +72,7 @@ def test_it_says_where_it_listens(root):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(root, number):
+def test_a_signal_ends_the_process_cleanly(root, number):
     with running(root) as process:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
@@ -81,7 +81,7 @@ def test_a_signal_ends_it_cleanly(root, number):
     assert not (root / "ready.json").exists()
 
 
-def test_after_a_kill_it_goes_on_and_brings_every_report_once(root):
+def test_after_a_kill_every_report_still_comes_once(root):
     with running(root, "--start", "2026-07-15T10:00:00+02:00", "--stop", "1", "--reply", "0"):
         drop_in(root, rows(200))
         wait_for(lambda: f"{STEM}.done" in names(root, "Send"), "the verdict")
@@ -98,7 +98,7 @@ def test_after_a_kill_it_goes_on_and_brings_every_report_once(root):
     assert len(set(stops.splitlines())) == len(stops.splitlines()) > 150
 
 
-def test_what_was_locked_when_it_was_killed_is_judged_at_the_next_start(root):
+def test_a_locked_file_is_processed_after_a_kill(root):
     with running(root, "--stuck"):
         drop_in(root, rows(1))
         wait_for(lambda: names(root, "Send") == [f"{STEM}.lock"], "the lock")
@@ -107,7 +107,7 @@ def test_what_was_locked_when_it_was_killed_is_judged_at_the_next_start(root):
         wait_for(lambda: names(root, "Send") == [f"{STEM}.done"], "the verdict")
 
 
-def test_a_taken_port_is_said_in_a_sentence(root, gateway):
+def test_a_taken_port_is_reported_in_one_sentence(root, gateway):
     with running(root, "--port", str(gateway.port)) as process:
         _, errors = process.communicate(timeout=60)
 

@@ -1,4 +1,4 @@
-"""What comes to Report, and when."""
+"""The reports in `Report`, and their times."""
 
 import csv
 import gzip
@@ -42,7 +42,7 @@ def test_ten_thousand_messages_are_acknowledged_after_four_days(gateway, client)
     assert len(read(client, "ACK").splitlines()) == 10_000
 
 
-def test_an_ack_tells_the_outcome_of_every_message(gateway, client):
+def test_an_ack_has_the_outcome_of_every_message(gateway, client):
     submit(client, rows(500))
     gateway.move_clock(to=gateway.now() + DAY + MINUTE)
 
@@ -70,7 +70,7 @@ def test_stops_and_replies_grow_in_between(gateway, client):
     assert all(r[0] in numbers for r in fields(read(client, "SMSMO")))
 
 
-def test_outcomes_do_not_depend_on_the_order_of_rows_nor_on_a_restart(open_gateway):
+def test_outcomes_depend_on_neither_row_order_nor_restarts(open_gateway):
     outcomes = []
     for root, content in (("one", rows(200)), ("two", b"".join(rows(200).splitlines(True)[::-1]))):
         gateway = open_gateway(root=root, seed=7)
@@ -82,7 +82,7 @@ def test_outcomes_do_not_depend_on_the_order_of_rows_nor_on_a_restart(open_gatew
     assert outcomes[0] == outcomes[1]
 
 
-def test_another_seed_is_another_fate():
+def test_another_seed_gives_other_outcomes():
     shares = Shares(refused=0.3, not_delivered=0.3, pending=0, unreported=0, stop=0.5, reply=0)
     draws = [
         [Lottery(seed, "spring", shares, DAY).fate(f"id{n}") for n in range(50)] for seed in (1, 2)
@@ -91,7 +91,7 @@ def test_another_seed_is_another_fate():
     assert draws[0] != draws[1]
 
 
-def test_shares_are_kept():
+def test_outcomes_keep_their_shares():
     shares = Shares(
         refused=0.1, not_delivered=0.2, pending=0.3, unreported=0.1, stop=0.5, reply=0.5
     )
@@ -107,7 +107,7 @@ def test_shares_are_kept():
     assert all(MINUTE <= fate.answer.after < DAY for fate in fates if fate.answer)
 
 
-def test_a_torn_report_is_whole_a_minute_later(open_gateway):
+def test_a_torn_report_is_complete_a_minute_later(open_gateway):
     gateway = open_gateway(knobs=Knobs(torn=True, stop=1.0, reply=0.0))
     with log_in(gateway) as client:
         submit(client, rows(200))
@@ -126,7 +126,7 @@ def test_a_torn_report_is_whole_a_minute_later(open_gateway):
         assert {len(r) for r in fields(read(client, "STOP"))} == {5}
 
 
-def test_a_kill_while_a_report_grows_neither_loses_nor_doubles_a_row(open_gateway, tmp_path):
+def test_a_kill_never_loses_or_doubles_a_reports_rows(open_gateway, tmp_path):
     report = f"{STEM.replace('SEND', 'STOP')}.csv"
     state = tmp_path / "gateway" / "state" / f"{STEM}.json"
     with Sandbox(tmp_path / "gateway", knobs=Knobs(stop=1.0), start=START) as gateway:
@@ -145,7 +145,7 @@ def test_a_kill_while_a_report_grows_neither_loses_nor_doubles_a_row(open_gatewa
     assert len(keys) == len(set(keys)) > 150
 
 
-def test_a_late_ack_comes_late(open_gateway):
+def test_a_late_ack_is_delayed(open_gateway):
     gateway = open_gateway(knobs=Knobs(ack_late_hours=5))
     with log_in(gateway) as client:
         submit(client, rows(1))
@@ -180,7 +180,7 @@ def test_messages_beyond_the_balance_are_neither_sent_nor_reported(open_gateway)
         assert len(fields(read(client, "ACK"))) == 3
 
 
-def test_a_report_of_the_tests_own_is_shown(gateway, client):
+def test_a_report_put_by_a_test_is_shown(gateway, client):
     gateway.put_report(
         f"{STEM.replace('SEND', 'STOP')}.csv", b"+33639980000;20260715;1203;STOP;id1"
     )
@@ -188,7 +188,7 @@ def test_a_report_of_the_tests_own_is_shown(gateway, client):
     assert read(client, "STOP") == b"+33639980000;20260715;1203;STOP;id1"
 
 
-def test_a_report_can_bear_the_hour_of_the_real_send(open_gateway):
+def test_a_report_can_have_the_real_sends_hour(open_gateway):
     gateway = open_gateway(knobs=Knobs(report_hour_moves=True))
     with log_in(gateway) as client:
         submit(client, rows(1), "SEND-12345-20260714-1000-spring")
@@ -219,7 +219,7 @@ def test_a_report_can_come_twice_under_two_names(open_gateway):
         assert one.endswith(b"\r\n")
 
 
-def test_a_report_can_tell_of_each_message_twice(open_gateway):
+def test_a_report_can_repeat_each_message(open_gateway):
     gateway = open_gateway(knobs=Knobs(rows_twice=True, refused=1.0))
     with log_in(gateway) as client:
         submit(client, rows(2))

@@ -1,4 +1,4 @@
-"""What becomes of a file in Send."""
+"""The processing of a file in `Send`."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ def test_a_file_passes_through_tmp_csv_lock_and_done(gateway, client):
     ]
 
 
-def test_a_faulty_file_becomes_reject_and_only_the_journal_says_why(gateway, client):
+def test_a_faulty_file_is_rejected_with_a_journal_reason(gateway, client):
     submit(client, rows(2) + rows(1))
 
     assert gateway.settled_names() == [f"{STEM}.reject"]
@@ -59,7 +59,7 @@ def test_a_wrong_name_is_rejected(gateway, client, stem):
     assert gateway.settled_names() == [f"{stem}.reject"]
 
 
-def test_a_csv_that_was_never_renamed_is_taken_when_it_is_closed(gateway, client):
+def test_a_csv_never_renamed_is_processed_once_closed(gateway, client):
     with client.open(f"Send/{STEM}.csv", "wb") as upload:
         upload.write(rows(1))
         assert gateway.settled_names() == [f"{STEM}.csv"]
@@ -95,7 +95,7 @@ def test_a_file_for_later_is_sent_at_its_hour(gateway, client):
     assert gateway.journal("sent")[0]["at"] == "2026-07-15T16:30:00+00:00"
 
 
-def test_a_file_for_an_hour_that_has_passed_is_sent_at_once(gateway, client):
+def test_a_file_with_a_past_hour_is_sent_immediately(gateway, client):
     submit(client, rows(1), "SEND-12345-20250101-0000-spring")
     gateway.settle()
 
@@ -112,7 +112,7 @@ def test_the_same_stem_again_is_sent_again(gateway, client):
     assert len(gateway.journal("sent")) == 4
 
 
-def test_marketing_after_ten_in_the_evening_waits_for_eight_the_next_day(open_gateway):
+def test_marketing_after_22_waits_until_8_the_next_day(open_gateway):
     gateway = open_gateway(account=Account(marketing="spring*"))
     with log_in(gateway) as client:
         submit(client, rows(1), "SEND-12345-20260715-2200-spring")
@@ -148,7 +148,7 @@ def test_files_older_than_a_month_are_purged(gateway, client):
     assert len(gateway.journal("purged")) == 4
 
 
-def test_an_upload_under_way_is_not_purged_for_bearing_real_time(open_gateway):
+def test_an_upload_in_progress_is_not_purged(open_gateway):
     gateway = open_gateway(start=datetime(2036, 7, 15, 8, tzinfo=UTC))
     with log_in(gateway) as client:
         with client.open(f"Send/{STEM}.tmp", "wb") as upload:
@@ -159,7 +159,7 @@ def test_an_upload_under_way_is_not_purged_for_bearing_real_time(open_gateway):
         assert gateway.settled_names() == [f"{STEM}.tmp"]
 
 
-def test_what_a_handset_cannot_show_is_replaced(gateway, client):
+def test_characters_unknown_to_handsets_are_replaced(gateway, client):
     submit(client, "id1;+33639980000;Shop;Garçon 😀 €5\r\n".encode())
     gateway.settle()
 

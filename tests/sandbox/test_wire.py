@@ -1,4 +1,4 @@
-"""Logins, and what clients may do with files."""
+"""Logins, and the file operations of clients."""
 
 import base64
 import json
@@ -69,7 +69,7 @@ def test_logins_can_be_refused_for_a_while(gateway):
         assert client.listdir("Send") == []
 
 
-def test_a_plain_rename_does_not_overwrite_and_a_posix_rename_does(open_gateway):
+def test_only_a_posix_rename_overwrites(open_gateway):
     gateway = open_gateway(knobs=Knobs(silent=True))
     with log_in(gateway) as client:
         submit(client, rows(1))
@@ -83,7 +83,7 @@ def test_a_plain_rename_does_not_overwrite_and_a_posix_rename_does(open_gateway)
         assert client.stat(f"Send/{STEM}.csv").st_size == len(rows(2))
 
 
-def test_nobody_leaves_the_home_or_builds_in_it(gateway, client):
+def test_clients_cannot_leave_the_home_or_create_folders(gateway, client):
     assert client.normalize("../..") == "/"
     with pytest.raises(FileNotFoundError):
         client.stat("../clock.json")
@@ -93,7 +93,7 @@ def test_nobody_leaves_the_home_or_builds_in_it(gateway, client):
         client.mkdir("send")
 
 
-def test_files_bear_sandbox_time(gateway, client):
+def test_files_have_sandbox_time(gateway, client):
     put(client, f"{STEM}.tmp", rows(1))
 
     assert abs(client.stat(f"Send/{STEM}.tmp").st_mtime - gateway.now().timestamp()) < 300
@@ -109,7 +109,7 @@ def test_the_journal_counts_connections_logins_and_listings(gateway):
     assert (counts["connection"], counts["login"], counts["listing"]) == (2, 2, 4)
 
 
-def test_a_connection_lost_after_the_rename_leaves_the_work_done(gateway, client):
+def test_a_connection_lost_after_the_rename_keeps_the_rename(gateway, client):
     gateway.drop_connection_after("rename")
 
     with pytest.raises((paramiko.SSHException, EOFError, OSError)):
@@ -127,7 +127,7 @@ def test_a_connection_lost_before_the_rename_leaves_it_undone(gateway, client):
     assert gateway.settled_names() == [f"{STEM}.tmp"]
 
 
-def test_a_connection_lost_in_the_middle_of_a_put_leaves_a_part(gateway, client):
+def test_a_connection_lost_during_an_upload_leaves_a_part(gateway, client):
     gateway.drop_connection_after("write", nth=2)
 
     with pytest.raises((paramiko.SSHException, EOFError, OSError)):

@@ -1,4 +1,4 @@
-"""The examples of the provider's page, as they stand there, faults included."""
+"""The examples of the provider's page, unchanged, including its mistakes."""
 
 import io
 from datetime import datetime
@@ -23,7 +23,7 @@ def faults(content: bytes, rules: Rules = inspection.STANDARD) -> list[tuple[int
     return [(fault.line, str(fault.code)) for fault in found]
 
 
-def test_the_line_of_the_page_has_our_four_fields_and_only_its_known_typos():
+def test_the_pages_line_has_only_its_known_typos():
     line = (HERE / "send_line.csv").read_bytes()
 
     assert line.decode().split(";", 3)[:3] == ["VSQR0339", "+33787798753", "Logement"]
@@ -31,7 +31,7 @@ def test_the_line_of_the_page_has_our_four_fields_and_only_its_known_typos():
     assert faults(line) == [(1, FaultCode.CHARACTERS), (1, FaultCode.LINE_END)]
 
 
-def test_the_line_of_the_page_without_its_typos_is_compliant():
+def test_the_pages_line_without_its_typos_is_compliant():
     line = (HERE / "send_line.csv").read_bytes().decode()
     mended = line.replace("Ă©", "é").rstrip("Â\u00a0 ") + "\r\n"
 
@@ -45,13 +45,13 @@ def test_the_typos_of_the_page_are_recognised_as_mojibake():
 
 
 @pytest.mark.parametrize("character", list("€[]{}"))
-def test_a_character_that_the_page_counts_double_takes_two_of_the_160(character):
+def test_characters_counted_double_take_two_septets(character):
     assert gsm.septets(pa.array([character])).tolist() == [2]
     assert gsm.segments(pa.array(["a" * 158 + character])).tolist() == [1]
     assert gsm.segments(pa.array(["a" * 159 + character])).tolist() == [2]
 
 
-def test_a_long_message_has_up_to_five_times_153_characters():
+def test_five_segments_of_153_characters_are_the_maximum():
     fits, too_long = "a" * (5 * 153), "a" * (5 * 153 + 1)
     row = "A1;+33639980001;BOUTIQUE;{}\r\n"
 
@@ -61,7 +61,7 @@ def test_a_long_message_has_up_to_five_times_153_characters():
     assert faults(row.format("a" * 161).encode()) == [(1, "too_long")]
 
 
-def test_the_name_of_the_page_is_the_one_we_give():
+def test_the_pages_file_name_is_ours():
     name = SubmissionName("12345", datetime(2016, 7, 28, 18, 27, tzinfo=PARIS), "testpushsftp")
 
     assert name.at(Phase.CSV) == "SEND-12345-20160728-1827-testpushsftp.csv"
@@ -73,12 +73,12 @@ def test_each_extension_of_the_page_is_understood(extension):
     assert phase_of(f"{STEM}.{extension}", STEM) is Phase(extension)
 
 
-def test_the_name_with_the_hyphen_forgotten_is_a_typo_and_not_ours():
+def test_a_name_without_its_hyphen_is_not_ours():
     assert phase_of("SEND12345-20160728-1827-testpushsftp.csv", STEM) is None
 
 
 @pytest.mark.parametrize("kind", list(ReportKind))
-def test_each_report_of_the_page_belongs_to_the_file_of_the_page(kind):
+def test_each_report_of_the_page_matches_its_file(kind):
     name = ReportName.parse(f"{kind}-12345-20160728-1827-testpushsftp.csv")
 
     assert name is not None

@@ -1,4 +1,4 @@
-"""GSM 03.38, against encoders that do literally what the standard says."""
+"""GSM 03.38, against encoders written literally from the standard."""
 
 import unicodedata
 from collections import Counter
@@ -120,13 +120,13 @@ def between(cleaned: str, before: str, character: str, word: str) -> str:
     return " "
 
 
-def test_the_alphabet_is_the_standards():
+def test_the_alphabet_is_that_of_the_standard():
     assert set(PRINTED) | set(gsm.EXTENSION) == gsm.ALPHABET
     assert len(gsm.BASIC) == 127  # 128 without the escape
     assert len(gsm.EXTENSION) == 9
 
 
-def test_every_character_counts_what_the_standard_says():
+def test_every_character_counts_as_in_the_standard():
     assert gsm.septets(column(*SEPTETS)).tolist() == list(SEPTETS.values())
 
 
@@ -135,7 +135,7 @@ def test_every_character_counts_what_the_standard_says():
 @example(["a" * 160, "a" * 161, "a" * 152 + "€" + "a" * 152, "€" * 80, "€" * 81, ""])
 @example([("a" * 152 + "€") * 5])  # 770 septets, and an escape at each border
 @example(["a" + "€" * 382])  # 765 septets that need six parts
-def test_segments_are_those_of_an_encoder_that_packs_every_bit(texts):
+def test_segments_match_an_encoder_that_packs_every_bit(texts):
     parts = gsm.segments(column(*texts))
 
     assert parts.tolist() == [len(packed_parts(text)) for text in texts]
@@ -144,7 +144,7 @@ def test_segments_are_those_of_an_encoder_that_packs_every_bit(texts):
 
 @FEW
 @given(st.lists(st.text(st.sampled_from("aé😀€"), max_size=400), max_size=4))
-def test_unicode_parts_are_those_of_an_encoder_that_splits_no_pair(texts):
+def test_unicode_parts_match_an_encoder_keeping_surrogate_pairs(texts):
     assert gsm.segments(column(*texts), unicode=True).tolist() == [utf16_parts(t) for t in texts]
     assert gsm.utf16_units(column(*texts)).tolist() == [
         len(text.encode("utf-16-le")) // 2 for text in texts
@@ -154,7 +154,7 @@ def test_unicode_parts_are_those_of_an_encoder_that_splits_no_pair(texts):
 @FEW
 @given(st.lists(st.one_of(st.none(), MESS), max_size=8))
 @example(["Dupre\u0301", "E\u0323\u0302", "\u0301a", "\u1100\u1161", "\u2126"])
-def test_a_column_is_cleaned_as_a_character_at_a_time_would_be(texts):
+def test_cleaning_a_column_matches_cleaning_each_character(texts):
     cleaned = gsm.clean(column(*texts))
 
     slow = [None if text is None else slowly_cleaned(text) for text in texts]
@@ -164,7 +164,7 @@ def test_a_column_is_cleaned_as_a_character_at_a_time_would_be(texts):
 
 @FEW
 @given(st.lists(MESS, max_size=8))
-def test_cleaning_leaves_gsm_alone_and_a_second_time_changes_nothing(texts):
+def test_cleaning_keeps_gsm_and_is_idempotent(texts):
     once = gsm.clean(column(*texts))
     twice = gsm.clean(once.texts)
 
@@ -176,7 +176,7 @@ def test_cleaning_leaves_gsm_alone_and_a_second_time_changes_nothing(texts):
 
 @FEW
 @given(st.lists(st.one_of(st.none(), MESS), max_size=6), st.integers(0, 3))
-def test_a_slice_or_chunks_of_a_column_are_the_column(texts, start):
+def test_slices_and_chunks_are_cleaned_like_the_column(texts, start):
     whole = column(*texts)
     chunked = pa.chunked_array([whole.slice(0, start), whole.slice(start)], pa.large_string())
 
@@ -209,11 +209,11 @@ def test_a_slice_or_chunks_of_a_column_are_the_column(texts, start):
         ("\ufffd", "?"),
     ],
 )  # fmt: skip
-def test_what_gsm_lacks_becomes_what_a_french_reader_expects(text, expected):
+def test_replacements_are_what_a_french_reader_expects(text, expected):
     assert gsm.clean(column(text)).texts.to_pylist() == [expected]
 
 
-def test_every_entry_of_the_table_ends_in_gsm_and_is_needed():
+def test_every_replacement_is_in_gsm_and_needed():
     for character, stands in gsm.TRANSLITERATION.items():
         assert character not in gsm.ALPHABET, gsm.name_of(character)
         assert set(stands) <= gsm.ALPHABET, gsm.name_of(character)
@@ -226,7 +226,7 @@ def test_each_replaced_character_is_counted_by_its_code():
 
 
 @pytest.mark.parametrize("policy", ["exclude", "refuse"])
-def test_a_character_without_a_stand_in_stays_and_marks_its_row(policy):
+def test_a_character_without_replacement_stays_and_marks_its_row(policy):
     cleaned = gsm.clean(column("ça 中", "ça"), policy)
 
     assert cleaned.texts.to_pylist() == ["ca 中", "ca"]
@@ -235,7 +235,7 @@ def test_a_character_without_a_stand_in_stays_and_marks_its_row(policy):
 
 
 @pytest.mark.parametrize("text", ["Ã©tÃ©", "câ€™est", "Ă©tage", "20Â €", "\ufffd"])
-def test_utf8_that_was_read_as_something_else_is_noticed(text):
+def test_mojibake_of_utf8_is_detected(text):
     assert gsm.clean(column("été", text)).mojibake.tolist() == [False, True]
 
 
@@ -252,7 +252,7 @@ def test_each_character_of_unicode_is_cleaned_as_if_alone():
     ]
 
 
-def test_a_text_leans_back_if_its_first_character_joins_what_is_before_it():
+def test_a_first_character_may_combine_with_preceding_text():
     joining = [
         character
         for character in EVERYTHING
@@ -267,7 +267,7 @@ def test_a_text_leans_back_if_its_first_character_joins_what_is_before_it():
 
 
 @pytest.mark.parametrize("between", [0, 40])
-def test_mojibake_is_noticed_beside_decomposed_texts_and_others(between):
+def test_mojibake_is_detected_beside_decomposed_texts(between):
     texts = ["Zoé", "Dupre\u0301", "FranÃ§ois", *["çê"] * between, "Lâ€™Oréal", "âge", "Âge", "x"]
     found = gsm.clean(column(*texts)).mojibake
 
@@ -290,7 +290,7 @@ NEAR_GSM = st.one_of(
 @example("€" * 9)
 @example("é€é`")
 @example("Â¬€‚")  # neighbours of GSM's characters, byte by byte
-def test_what_is_surely_gsm_holds_nothing_that_gsm_lacks(text):
+def test_a_text_found_gsm_has_only_gsm(text):
     data = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
     lacking = [character for character in data.tobytes().decode() if character not in gsm.ALPHABET]
     sure = gsm.is_surely_gsm(data, gsm.rare_ascii(data))
@@ -301,7 +301,7 @@ def test_what_is_surely_gsm_holds_nothing_that_gsm_lacks(text):
         gsm.is_surely_gsm(data[:cut], gsm.rare_ascii(data[:cut]))  # whatever it says
 
 
-def test_every_text_of_gsm_alone_is_surely_gsm():
+def test_every_pure_gsm_text_is_found_gsm():
     text = "".join(sorted(gsm.ALPHABET)) * 7
     data = np.frombuffer(text.encode(), np.uint8)
 
@@ -332,7 +332,7 @@ def test_every_text_of_gsm_alone_is_surely_gsm():
         *[("Ⅳ", "IV"), ("1ᵉʳ", "1er"), ("2⁄3", "2/3"), ("⅓", "1/3"), ("⅟5", "1/5"), ("²", "2")],
     ],
 )
-def test_what_stands_for_a_numeral_keeps_the_meaning_of_the_numbers_beside_it(text, shown):
+def test_a_replaced_numeral_keeps_its_neighbours_numbers_intact(text, shown):
     assert gsm.clean(column("a", text, text)).texts.to_pylist() == ["a", shown, shown]
 
 
@@ -342,7 +342,7 @@ BESIDE = st.text(st.sampled_from("0127 a€%.é(\u200b\ufe0f\n½¾²³⁻₂①�
 @settings(max_examples=300)
 @given(st.lists(BESIDE, max_size=6))
 @example(["2¾", "10²", "½5", "1₂₂1", "⒈1", "²\u200b²"])
-def test_numerals_are_set_apart_as_a_character_at_a_time_would(texts):
+def test_separating_numerals_matches_treating_each_character_alone(texts):
     assert gsm.clean(column(*texts)).texts.to_pylist() == [slowly_cleaned(t)[0] for t in texts]
 
 
@@ -350,7 +350,7 @@ def test_a_unicode_text_keeps_its_numerals():
     assert gsm.clean(column("2¾ 10²"), unicode=True).texts.to_pylist() == ["2¾ 10²"]
 
 
-def test_a_text_leans_on_what_follows_if_it_ends_with_a_numeral_and_that_begins_with_a_digit():
+def test_a_final_numeral_may_combine_with_following_digits():
     assert gsm.leans_back(column("x", "½ l"))
     assert gsm.leans_on(column("a", "m²"), [column(" "), column("5")])
     assert not gsm.leans_on(column("a", "m²"), [column(" chez", "", None)])

@@ -1,4 +1,4 @@
-"""How numbers are read: R17, section F, and the choices that `sms.telecom.msisdn` states.
+"""How numbers are read: R17, section F, and the choices documented in `sms.telecom.msisdn`.
 
 French mobiles are of the block reserved for fiction (ARCEP, +33 6 39 98 xx xx), British ones of
 Ofcom's. Overseas and other foreign numbers are synthetic: a plan's prefix and counting digits.
@@ -116,7 +116,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS.keys())
-def test_every_spelling_of_a_french_mobile_is_read_as_the_same_number(text):
+def test_all_spellings_of_a_french_mobile_are_equal(text):
     assert read(text) == [(OURS, "FR", "")]
 
 
@@ -151,7 +151,7 @@ def test_miquelon_is_called_with_0508_or_0708_from_france(number, msisdn):
 
 
 @pytest.mark.parametrize(("number", "code", "country"), OVERSEAS.values(), ids=OVERSEAS.keys())
-def test_an_overseas_mobile_gets_its_own_code_unless_it_is_written_with_33(number, code, country):
+def test_an_overseas_mobile_has_its_code_except_under_33(number, code, country):
     found = (int(f"{code}{number}"), country, "")
     own = [f"+{code}{number}", f"00{code}{number}", f"{code}{number}", f"+{code} (0){number}"]
     national = [f"0{number}", number]
@@ -183,7 +183,7 @@ ABROAD = {
 
 
 @pytest.mark.parametrize(("text", "msisdn", "country"), ABROAD.values(), ids=ABROAD.keys())
-def test_the_rest_of_the_world_is_read_with_a_plus_or_00(text, msisdn, country):
+def test_foreign_numbers_are_read_with_plus_or_00(text, msisdn, country):
     assert read(text) == [(msisdn, country, "")]
 
 
@@ -285,11 +285,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("text", "fault"), FAULTS.values(), ids=FAULTS.keys())
-def test_what_is_no_mobile_number_says_why(text, fault):
+def test_an_unusable_number_has_its_reason(text, fault):
     assert read(text) == [(0, "", str(fault))]
 
 
-def test_the_whole_fiction_block_is_accepted_and_what_lies_beside_it_is_overseas():
+def test_the_fictional_block_is_french_and_its_neighbours_overseas():
     assert read("0639979999", "0639980000", "0639989999", "0639990000") == [
         (262639979999, "YT", ""),
         (33639980000, "FR", ""),
@@ -298,7 +298,7 @@ def test_the_whole_fiction_block_is_accepted_and_what_lies_beside_it_is_overseas
     ]
 
 
-def test_every_fault_has_a_case_here_and_a_sentence():
+def test_every_fault_has_a_test_case_and_a_sentence():
     # Of a national number the campaign decides: tests/rows/test_national.py
     assert {fault for _, fault in FAULTS.values()} == set(NumberFault) - {NumberFault.NATIONAL}
     assert all(fault.sentence and not fault.sentence.endswith(".") for fault in NumberFault)
@@ -334,14 +334,14 @@ def test_a_column_that_is_not_text_is_refused():
         normalise(pa.array([33639980001.0]))
 
 
-def test_a_bracket_at_a_rows_end_takes_no_zero_from_the_next_row():
+def test_a_rows_final_bracket_takes_no_later_zero():
     assert read("+33(", "0)639980001") == [(0, "", "too_short_msisdn"), (OURS, "FR", "")]
 
 
 # The table of French blocks is built from one number of each block: these two make that right.
 
 
-def test_in_french_plans_the_last_four_digits_decide_nothing():
+def test_in_french_plans_the_last_four_digits_are_irrelevant():
     for region in FRENCH:
         pattern = PhoneMetadata.metadata_for_region(region).mobile.national_number_pattern
         matches = re.compile(pattern).fullmatch
@@ -367,7 +367,7 @@ NUMBERISH = st.text(st.sampled_from("0123456789+33(0). ,-e\u00a0Té"), max_size=
 
 @given(FICTION, st.data())
 @settings(max_examples=100)
-def test_gaps_anywhere_change_nothing(msisdn, data):
+def test_separators_anywhere_change_nothing(msisdn, data):
     prefix = data.draw(st.sampled_from(["+33", "0033", "33", "0"]))
     written = prefix + str(msisdn)[2:]
     gaps = data.draw(st.lists(GAPS, min_size=len(written), max_size=len(written)))
@@ -380,7 +380,7 @@ def test_gaps_anywhere_change_nothing(msisdn, data):
 
 @given(st.lists(ANYTHING | NUMBERISH | st.none(), max_size=20))
 @settings(max_examples=120)
-def test_any_text_is_a_number_or_has_one_fault_and_reading_it_again_changes_nothing(texts):
+def test_any_text_is_a_stable_number_or_a_fault(texts):
     for msisdn, country, reason in read(*texts):
         assert bool(msisdn) == bool(country) == (not reason)
         if msisdn:
@@ -390,11 +390,11 @@ def test_any_text_is_a_number_or_has_one_fault_and_reading_it_again_changes_noth
 
 @given(st.lists(ANYTHING | NUMBERISH | st.none(), max_size=12))
 @settings(max_examples=60)
-def test_a_number_is_judged_by_itself_whatever_stands_beside_it(texts):
+def test_a_number_is_judged_independently_of_its_neighbours(texts):
     assert read(*texts) == [verdict for text in texts for verdict in read(text)]
 
 
-def test_phonenumbers_is_the_full_library_and_knows_the_regions_we_name():
+def test_phonenumbers_is_complete_and_knows_our_regions():
     assert set(FRENCH) <= phonenumbers.SUPPORTED_REGIONS
 
 
@@ -438,7 +438,7 @@ def plain_but_for_a_flaw(draw):
     return text
 
 
-def test_the_shorter_ways_read_every_spelling_listed_here_as_the_general_rules_do():
+def test_fast_rules_match_general_rules_on_listed_spellings():
     texts = [*SPELLINGS.values(), *[text for text, *_ in [*ABROAD.values(), *FAULTS.values()]]]
     for number, code, _ in OVERSEAS.values():
         texts += [
@@ -453,7 +453,7 @@ def test_the_shorter_ways_read_every_spelling_listed_here_as_the_general_rules_d
 
 @given(st.lists(plain_but_for_a_flaw() | NUMBERISH | ANYTHING | st.none(), max_size=40))
 @settings(max_examples=400)
-def test_the_shorter_ways_say_what_the_general_rules_say(texts):
+def test_fast_rules_match_general_rules(texts):
     column = pa.array(texts, pa.large_string())
 
     assert columns_of(normalise(column)) == columns_of(by_general_rules(column))
@@ -487,7 +487,7 @@ def mess(chance, rows):
     return texts
 
 
-def test_one_wrong_byte_anywhere_in_a_usual_spelling_is_seen_by_the_shorter_ways():
+def test_fast_rules_match_general_rules_despite_wrong_bytes():
     column = pa.array(mess(random.Random(11), 60_000), pa.large_string())
 
     short, general = normalise(column), by_general_rules(column)
@@ -498,7 +498,7 @@ def test_one_wrong_byte_anywhere_in_a_usual_spelling_is_seen_by_the_shorter_ways
     assert np.count_nonzero(short.msisdn) > 10_000
 
 
-def test_usual_spellings_do_take_the_shorter_way():
+def test_usual_spellings_use_the_fast_rules():
     usual = [
         *("+33639980001", "0639980001", "0033639980001", "33639980001", "639980001"),
         *("06 39 98 00 01", "06.39.98.00.01", "06-39-98-00-01", "06/39/98/00/01"),
@@ -528,7 +528,7 @@ def test_threads_may_read_batches_at_the_same_time():
     assert found == [columns_of(normalise(batch)) for batch in batches]
 
 
-def test_many_numbers_of_a_country_are_judged_as_each_of_them_alone():
+def test_many_numbers_of_a_country_match_single_checks():
     chance = random.Random(13)
     texts = [
         f"+{code}{chance.choice(['', '0', '7', '9'])}{chance.randrange(10**length)}"
@@ -542,7 +542,7 @@ def test_many_numbers_of_a_country_are_judged_as_each_of_them_alone():
 
 
 @pytest.mark.parametrize("start", ["+44", "0044", "+44 ", "+440", "+44 (0)"])
-def test_many_mobiles_of_a_country_are_not_parsed_one_by_one(start):
+def test_many_mobiles_of_a_country_are_parsed_together(start):
     asked = rules._verdict.cache_info().misses
 
     found = read(*(f"{start}{number}" for number in range(7_911_000_000, 7_911_001_000)))
@@ -572,11 +572,11 @@ def test_a_numbers_kinds_are_asked_in_libphonenumbers_order(kinds, fault, monkey
     assert plan.faults(BRITISH).tolist() == [rules._CODE[fault]]
 
 
-def test_what_may_be_a_landline_or_a_mobile_is_a_mobile(monkeypatch):
+def test_an_ambiguous_landline_or_mobile_counts_as_mobile(monkeypatch):
     assert plan_of(monkeypatch, "mobile", "fixed_line").faults(BRITISH).tolist() == [0]
 
 
-def test_a_number_outside_the_whole_plan_is_of_no_kind(monkeypatch):
+def test_a_number_outside_the_plan_has_no_kind(monkeypatch):
     plan = plan_of(monkeypatch, "mobile", whole=r"\d{9}")
 
     assert plan.faults(BRITISH).tolist() == [rules._UNKNOWN]
@@ -591,7 +591,7 @@ def plan_of(monkeypatch, *kinds, whole=r"\d{10}"):
     return rules._Plan.of(44, "GB", alone=True)
 
 
-def test_a_region_claims_all_that_begins_as_its_numbers_do(monkeypatch):
+def test_a_region_claims_every_number_with_its_prefix(monkeypatch):
     first = rules._Plan("GG", "^44(?:781)", None, False, "^44$", ())
     second = rules._Plan("GB", None, None, False, r"^44\d{10}$", ((r"^44\d{10}$", 0),))
     monkeypatch.setattr(rules, "_plans", lambda code: (first, second))

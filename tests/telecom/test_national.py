@@ -1,4 +1,4 @@
-"""A number without a country's code is French only where it can be nothing else."""
+"""A number without a country code is French only where it can be nothing else."""
 
 import phonenumbers
 import pyarrow as pa
@@ -22,14 +22,14 @@ def judged(*texts, **how):
 
 
 @pytest.mark.parametrize("text", NATIONAL)
-def test_a_national_number_is_refused_where_it_may_be_another_countrys(text):
+def test_an_ambiguous_national_number_is_refused(text):
     numbers = judged(text, national=False)
 
     assert numbers.reason.to_pylist() == ["national_msisdn"]
     assert numbers.msisdn.tolist() == [0]
 
 
-def test_a_number_with_its_code_is_read_all_the_same():
+def test_a_number_with_country_code_is_always_read():
     assert judged(*CODED, national=False).msisdn.tolist() == [33639980001] * len(CODED)
     assert judged("+41 79 123 45 67", national=False).country.to_pylist() == ["CH"]
 
@@ -41,20 +41,20 @@ def test_a_number_with_its_code_is_read_all_the_same():
         *[("06 39 98 00 01 06 39 98 00 02", "too_long_msisdn"), ("639980001.0", "float_msisdn")],
     ],
 )
-def test_what_is_no_number_at_all_keeps_its_own_reason(text, reason):
+def test_an_invalid_number_keeps_its_own_reason(text, reason):
     assert judged(text, national=False).reason.to_pylist() == [reason]
 
 
 @pytest.mark.parametrize(
     "country", ["CH", "BE", "NL", "ES", "PT", "PL", "LU", "IT", "MA", "DZ", "CI"]
 )
-def test_countries_that_write_as_france_does(country):
+def test_countries_with_french_looking_numbers_are_ambiguous(country):
     assert written_alike(country)
     assert is_ambiguous(["FR", country])
 
 
 @pytest.mark.parametrize("country", ["FR", "RE", "GP", "PM", "GB", "US", "DK", "TN", "NC"])
-def test_countries_that_do_not(country):
+def test_other_countries_are_not_ambiguous(country):
     assert not is_ambiguous(["FR", country])
 
 
@@ -65,7 +65,7 @@ def spellings(country, numbers):
 
 
 @pytest.mark.parametrize("country", ABROAD)
-def test_no_mobile_of_any_country_is_read_as_a_strangers_in_france(country):
+def test_no_foreign_mobile_is_read_as_a_french_number(country):
     mobile = phonenumbers.PhoneMetadata.metadata_for_region(country).mobile.national_number_pattern
 
     @given(st.lists(st.from_regex(f"(?:{mobile})\\Z", fullmatch=True), min_size=4, max_size=8))
@@ -79,7 +79,7 @@ def test_no_mobile_of_any_country_is_read_as_a_strangers_in_france(country):
     read()
 
 
-def test_an_opt_out_stops_each_number_that_it_may_mean():
+def test_an_ambiguous_opt_out_stops_each_possible_number():
     texts = pa.array(
         ["079 123 45 67", "0639980001", "+33692012345", "612345678"], pa.large_string()
     )

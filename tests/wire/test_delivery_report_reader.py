@@ -1,4 +1,4 @@
-"""Every row of an ACK is read as it was meant, or listed with the reason (R30, R31, R33)."""
+"""Every row of an ACK is read correctly, or listed with the reason (R30, R31, R33)."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def only(content: str | bytes) -> dict[str, object]:
     return row
 
 
-def test_the_example_of_the_provider_s_page_is_read():
+def test_the_example_of_the_providers_page_is_read():
     assert only(PAGE_EXAMPLE) == {
         "line": 1,
         "idremote": "VZBL6259",
@@ -91,7 +91,7 @@ def test_the_example_of_the_provider_s_page_is_read():
         ),
     ],
 )
-def test_a_row_means_the_same_however_it_is_written(content):
+def test_a_row_has_one_meaning_in_every_spelling(content):
     assert only(content) | {"line": 1, "raw_status": ""} == {
         "line": 1,
         "idremote": "A1",
@@ -122,7 +122,7 @@ def test_a_row_means_the_same_however_it_is_written(content):
         ("3.0", None, "unknown"),
     ],
 )
-def test_a_status_is_what_the_table_says_and_never_delivered_by_guess(idstatus, known, outcome):
+def test_an_unknown_status_is_never_taken_for_delivered(idstatus, known, outcome):
     report = read(f"A1;+33639980001;S;B;{idstatus};what;t\n")
     [row] = report.rows.to_pylist()
 
@@ -160,7 +160,7 @@ def test_a_header_is_no_row():
         ),
     ],
 )
-def test_a_row_that_cannot_be_read_is_listed_with_its_line_and_the_reason(broken, reason):
+def test_an_unreadable_row_is_listed_with_line_and_reason(broken, reason):
     report = read(f"{ROW}\r\n{broken}\r\n{ROW}\r\n")
 
     assert report.rows["line"].to_pylist() == [1, 3]
@@ -169,11 +169,11 @@ def test_a_row_that_cannot_be_read_is_listed_with_its_line_and_the_reason(broken
     assert listed["reason"].startswith(reason)
 
 
-def test_a_row_whose_number_cannot_be_read_is_kept_by_its_idremote():
+def test_a_row_with_unreadable_number_keeps_its_idremote():
     assert only("A1;3.3E+10;S;B;3;delivered;t\n")["msisdn"] is None
 
 
-def test_a_quote_that_is_never_closed_swallows_no_other_row():
+def test_an_unclosed_quote_swallows_no_other_row():
     stray = 'A1;+33639980001;Shop;"Oui;3;delivered;ab-cd'
     report = read("\r\n".join([ROW, stray, ROW, '"', ROW, ""]))
 
@@ -181,7 +181,7 @@ def test_a_quote_that_is_never_closed_swallows_no_other_row():
     assert report.unreadable["line"].to_pylist() == [4]
 
 
-def test_a_text_in_cp1252_is_read_and_told():
+def test_a_text_in_cp1252_is_read_and_noted():
     report = read("A1;+33639980001;S;B;4;refusé;t\n".encode("cp1252"))
 
     assert report.rows["raw_status"].to_pylist() == ["4;refusé"]
@@ -205,12 +205,12 @@ def test_an_empty_file_is_an_empty_report():
         pytest.param(b"no row\n" * 5000 + ROW.encode(), id="a row after too much junk"),
     ],
 )
-def test_a_file_that_is_no_report_is_refused_as_one(junk):
+def test_a_file_that_is_no_report_is_refused(junk):
     with pytest.raises(ReportUnreadable, match=r"lines? can be read as a row"):
         read(junk)
 
 
-def test_what_rfc_4180_quotes_is_read_as_the_csv_module_reads_it():
+def test_quoted_rows_are_read_like_the_csv_module():
     chance = random.Random(7)
     pieces = ["Oui", ";", '"', "\n", "\r\n", " ", "é", "3;x;y", "5€"]
     rows = [
@@ -251,7 +251,7 @@ TEXT = st.lists(
 
 @settings(max_examples=200)
 @given(st.lists(TEXT, min_size=1, max_size=5), st.integers(1, 80), st.booleans())
-def test_whatever_a_quoted_text_holds_its_outcome_stays_its_own(texts, block, everything):
+def test_a_quoted_text_never_changes_its_rows_outcome(texts, block, everything):
     rows = [
         [f"A{n}", f"+{33639980000 + n}", "Shop", text, "3", "delivered", f"t{n}"]
         for n, text in enumerate(texts)
@@ -270,7 +270,7 @@ def test_whatever_a_quoted_text_holds_its_outcome_stays_its_own(texts, block, ev
     assert report.rows["ackoperator"].to_pylist() == [row[-1] for row in rows]
 
 
-def test_a_text_that_is_never_closed_keeps_no_row_whose_own_text_is_quoted():
+def test_an_unclosed_text_hides_no_row_with_quotes():
     stray = 'A3;+33639980003;Shop;"never closed;6;failed;t'
     quoted = 'A4;+33639980004;Shop;"Salut; toi";3;delivered;t'
 
@@ -311,7 +311,7 @@ def test_blocks_of_any_size_give_the_same_rows(monkeypatch):
         assert parts.unreadable["line"].to_pylist() == whole.unreadable["line"].to_pylist(), size
 
 
-def test_a_row_read_in_columns_is_read_alike_line_by_line(monkeypatch):
+def test_reading_by_column_matches_reading_line_by_line(monkeypatch):
     chance = random.Random(3)
     choices = [
         ["A1", " A2 ", '"A3"', "", "é", "A" * 70],
@@ -363,7 +363,7 @@ def _nothing_plain(of):
     return none
 
 
-def test_the_columns_are_what_the_ledger_takes():
+def test_the_columns_are_those_of_the_ledger():
     assert read(ROW).rows.schema == DELIVERIES
     ours = {"submission_id", "sent_on"}  # what the ledger adds
     assert set(RECEIPTS.names) - ours <= set(DELIVERIES.names)

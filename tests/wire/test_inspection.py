@@ -1,4 +1,4 @@
-"""The file's inspection against a slow reader that follows the provider's page line by line.
+"""The inspection of a send file, against a slow reader of the provider's page.
 
 Files are written, then spoilt in every way that an editor, a transfer or a colleague can.
 """
@@ -268,7 +268,7 @@ def mishandled(texts: list[str], dialect: Dialect, mishaps: int, seed: int) -> b
 
 @MANY
 @given(**FILES)
-def test_of_what_was_written_only_the_texts_can_be_wrong(texts, block, dialect, rules):
+def test_only_the_texts_of_a_written_file_can_fail(texts, block, dialect, rules):
     content = written(texts, dialect)
     found = judged(content, block, dialect, rules)
 
@@ -278,7 +278,7 @@ def test_of_what_was_written_only_the_texts_can_be_wrong(texts, block, dialect, 
 
 @MANY
 @given(**FILES, **MISHAPS)
-def test_whatever_happened_to_a_file_is_found(texts, block, dialect, rules, mishaps, seed):
+def test_every_damage_to_a_file_is_found(texts, block, dialect, rules, mishaps, seed):
     content = mishandled(texts, dialect, mishaps, seed)
 
     assert judged(content, block, dialect, rules) == sorted(slowly(content, dialect, rules))
@@ -290,7 +290,7 @@ UNUSUAL = ["a;b", '"oui"', "deux\nlignes", 'CR\r\n"', '"' * 160]
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_what_happens_to_one_line_of_many_is_found(block):
+def test_damage_to_one_line_of_many_is_found(block):
     for seed in range(150):
         chance = random.Random(seed)
         texts = chance.choices(USUAL, k=chance.randrange(30))
@@ -302,7 +302,7 @@ def test_what_happens_to_one_line_of_many_is_found(block):
 
 @MANY
 @given(**FILES, **MISHAPS, most=st.integers(1, 6))
-def test_of_too_many_faults_the_first_are_told_and_that_there_are_more(
+def test_of_too_many_faults_only_the_first_are_reported(
     texts, block, dialect, rules, mishaps, seed, most
 ):
     content = mishandled(texts, dialect, mishaps, seed)
@@ -314,7 +314,7 @@ def test_of_too_many_faults_the_first_are_told_and_that_there_are_more(
 
 @MANY
 @given(**FILES, **MISHAPS, most=st.integers(1, 6))
-def test_up_to_the_row_that_is_one_too_many_every_fault_is_told(
+def test_every_fault_before_the_excess_row_is_reported(
     texts, block, dialect, rules, mishaps, seed, most
 ):
     content = mishandled(texts, dialect, mishaps, seed)
@@ -378,13 +378,13 @@ def test_up_to_the_row_that_is_one_too_many_every_fault_is_told(
         ),
     ],
 )  # fmt: skip
-def test_a_mishap_is_told_by_its_name_and_on_its_line(content, expected, block):
+def test_every_damage_is_reported_by_name_and_line(content, expected, block):
     assert judged(content, block) == expected
     assert slowly(content) == set(expected)
 
 
 @pytest.mark.parametrize("block", [257, inspection._BLOCK])
-def test_a_quote_that_is_never_closed_hides_no_later_fault(block):
+def test_an_unclosed_quote_hides_no_later_fault(block):
     """Even in a file that is longer than any record can be."""
     rows = [f"A{n};+{NUMBER + n};S;Bonjour, il est tard\r\n" for n in range(5_000)]
     rows[2] = f'A2;+{NUMBER + 2};S;"Bonjour\r\n'
@@ -399,7 +399,7 @@ def test_a_quote_that_is_never_closed_hides_no_later_fault(block):
     ]
 
 
-def test_a_text_longer_than_any_message_is_never_fine():
+def test_a_text_longer_than_any_message_is_a_fault():
     for size in (161, 40_000, 70_000, 200_000):
         content = b'A1;+33639980001;S;"%s"\r\nA2;33;S;b\r\n' % (b"a\r\n" * size)
         found = judged(content, inspection._BLOCK, rules=Rules(maximum_faults=10**6))
@@ -407,14 +407,14 @@ def test_a_text_longer_than_any_message_is_never_fine():
         assert {1, 2 + size} <= {line for line, _ in found}
 
 
-def test_a_quote_that_stays_open_is_given_up_long_before_the_end_of_the_file():
+def test_an_unclosed_quote_is_abandoned_early():
     """What closes it after 64 KB comes too late: no whole file is held in memory."""
     content = b'A1;+33639980001;S;"%s"\r\n' % (b"a\r\n" * 40_000)
 
     assert judged(content, 257)[:2] == [(1, "quoting"), (2, "fields")]
 
 
-def test_as_many_faults_as_may_be_told_are_all_told_and_nothing_else():
+def test_the_maximum_number_of_faults_is_reported_exactly():
     content = b"no row\r\n" * 3
 
     assert judged(content, 64, rules=Rules(maximum_faults=3)) == [(n, "fields") for n in (1, 2, 3)]
@@ -425,7 +425,7 @@ def test_as_many_faults_as_may_be_told_are_all_told_and_nothing_else():
     ]
 
 
-def test_a_file_that_is_wrong_all_over_is_not_read_to_its_end():
+def test_a_hopeless_file_is_not_read_to_its_end():
     source = io.BytesIO(b"no row\r\n" * 5_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspection, "_BLOCK", 64)
@@ -434,7 +434,7 @@ def test_a_file_that_is_wrong_all_over_is_not_read_to_its_end():
     assert source.tell() < 1_000
 
 
-def test_a_file_with_a_row_too_many_is_not_read_to_its_end():
+def test_a_file_with_excess_rows_is_not_read_whole():
     source = io.BytesIO(b"".join(b"A%d;+33639980001;S;a\r\n" % n for n in range(5_000)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspection, "_BLOCK", 64)
@@ -444,7 +444,7 @@ def test_a_file_with_a_row_too_many_is_not_read_to_its_end():
 
 
 @pytest.mark.parametrize("texts", [USUAL * 3, USUAL + UNUSUAL, []], ids=["usual", "mixed", "none"])
-def test_the_quick_look_and_the_reader_of_records_agree(monkeypatch, texts):
+def test_the_fast_check_and_the_record_reader_agree(monkeypatch, texts):
     contents = [mishandled(texts, UTF8, seed % 3, seed) for seed in range(40)]
     both = [judged(content, 257) for content in contents]
     monkeypatch.setattr(inspection._Piece, "of", lambda data, *rules: inspection._Piece(data))
@@ -452,7 +452,7 @@ def test_the_quick_look_and_the_reader_of_records_agree(monkeypatch, texts):
     assert [judged(content, 257) for content in contents] == both
 
 
-def test_a_usual_file_needs_no_reader_of_records(monkeypatch):
+def test_an_ordinary_file_needs_no_record_reader(monkeypatch):
     monkeypatch.setattr(inspection._Reader, "_records", None)
 
     assert judged(written(["Bonjour", 'Dit "oui" ; là'] * 50), 257) == []

@@ -1,4 +1,4 @@
-"""Every STOP and reply is read as it was meant, also while its file grows (R32, R33, R35)."""
+"""Every STOP and reply is read correctly, also while its file grows (R32, R33, R35)."""
 
 import io
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ def read(content: str | bytes, kind: ReportKind = ReportKind.STOP, *, grows: boo
     return read_replies(io.BytesIO(raw), kind, grows=grows)
 
 
-def test_a_row_is_read_in_the_page_s_columns():
+def test_a_row_is_read_in_the_pages_columns():
     report = read(HEADER + ROW)
 
     assert report.rows.to_pylist() == [MEANT]
@@ -99,7 +99,7 @@ def test_a_row_is_read_in_the_page_s_columns():
     ],
 )
 @pytest.mark.parametrize("kind", [ReportKind.STOP, ReportKind.SMSMO])
-def test_a_row_means_the_same_however_it_is_written(kind, content, differs):
+def test_a_row_has_one_meaning_in_every_spelling(kind, content, differs):
     assert read(content, kind).rows.to_pylist() == [MEANT | differs]
 
 
@@ -145,7 +145,7 @@ def test_dates_and_hours_are_paris_time_in_every_format(date, hour, utc):
         pytest.param("bonjour", 0, 0, id="no row"),
     ],
 )
-def test_a_number_in_a_stop_file_opts_out_even_if_the_rest_is_missing(row, stops, replies):
+def test_a_number_alone_in_a_stop_file_opts_out(row, stops, replies):
     content = ROW + row + "\r\n"
 
     assert read(content, ReportKind.STOP).rows.num_rows == 1 + stops
@@ -162,7 +162,7 @@ def test_identical_rows_are_counted_apart():
 
 
 @pytest.mark.parametrize("cut", range(1, len(ROW)))
-def test_a_torn_last_row_is_left_out_and_told(cut):
+def test_an_incomplete_last_row_is_omitted_and_noted(cut):
     report = read(HEADER + ROW + ROW[:cut])
 
     assert report.rows.num_rows == 1
@@ -171,7 +171,7 @@ def test_a_torn_last_row_is_left_out_and_told(cut):
     assert report.unreadable.num_rows == 0
 
 
-def test_how_far_a_file_was_read_counts_an_endless_line_too(monkeypatch):
+def test_the_size_read_includes_an_endless_line(monkeypatch):
     endless = "x" * 3 * report_rows.LONGEST_ROW
     monkeypatch.setattr(report_rows, "BLOCK", report_rows.LONGEST_ROW)
     whole = ROW + endless + "\r\n" + ROW
@@ -184,20 +184,20 @@ def test_how_far_a_file_was_read_counts_an_endless_line_too(monkeypatch):
     assert (report.torn_tail, report.size_read) == (True, len(ROW))
 
 
-def test_a_text_whose_quote_is_still_open_is_a_torn_row():
+def test_a_text_with_an_open_quote_is_incomplete():
     report = read(ROW + '+33639980002;20260715;1205;"Non\r\n')
 
     assert (report.rows.num_rows, report.torn_tail, report.size_read) == (1, True, len(ROW))
 
 
-def test_of_a_file_that_grows_no_more_the_last_line_counts():
+def test_the_last_line_of_a_finished_file_counts():
     report = read(ROW + "+33639980002;20260715;1205;STOP;A2", grows=False)
 
     assert report.rows["msisdn"].to_pylist() == [33639980001, 33639980002]
     assert not report.torn_tail
 
 
-def test_a_stray_quote_swallows_no_stop():
+def test_a_stray_quote_hides_no_stop():
     stray = '+33639980002;20260715;1205;"Stop;A2\r\n'
     content = ROW + stray + ROW.replace("0001", "0003") + '+33639980004;20260715;1205;Ok";A4\r\n'
 
@@ -214,7 +214,7 @@ def test_a_stray_quote_swallows_no_stop():
         *("20260715;12:05:33.123", "20260715;12:05 PM", ";", "15.07.26;midi"),
     ],
 )
-def test_a_stray_quote_swallows_no_stop_however_its_date_and_hour_are_written(kind, moment):
+def test_a_stray_quote_hides_no_stop_with_odd_times(kind, moment):
     content = "".join(
         f"+3363998000{n};{moment};{text};A{n}\r\n"
         for n, text in enumerate(['"STOP', "STOP", "STOP", '"STOP"'])
@@ -230,20 +230,20 @@ def test_a_stray_quote_swallows_no_stop_however_its_date_and_hour_are_written(ki
         *("0033639980002", "'+33639980002", '"+33639980002"', "06-39-98-00-02"),
     ],
 )
-def test_a_stray_quote_swallows_no_stop_however_its_number_is_written(number):
+def test_a_stray_quote_hides_no_stop_with_odd_numbers(number):
     content = f'+33639980001;20260715;1205;"STOP;A\r\n{number};20260715;1205;STOP;B\r\n'
 
     assert read(content, grows=False).rows["msisdn"].to_pylist() == [33639980001, 33639980002]
 
 
-def test_a_short_row_behind_a_bare_cr_is_told():
+def test_a_short_row_behind_a_bare_cr_is_reported():
     report = read("+33639980004;20260715\r+33639980005;20260715\r\n" + ROW)
 
     assert report.rows["msisdn"].to_pylist() == [33639980001]
     assert report.unreadable["line"].to_pylist() == [1]
 
 
-def test_a_stray_quote_holds_up_a_file_for_few_lines_only():
+def test_a_stray_quote_delays_a_file_only_briefly():
     lines = "".join(f"bonjour {n}\r\n" for n in range(report_rows.MOST_LINES - 1))
     report = read('+33639980002;20260715;1205;"Stop;A2\r\n' + lines, ReportKind.SMSMO)
 
@@ -261,7 +261,7 @@ def test_a_stray_quote_holds_up_a_file_for_few_lines_only():
         pytest.param("+33639980001\r" + ROW + ROW, 1, id="behind a number"),
     ],
 )
-def test_no_row_behind_a_line_end_that_is_a_bare_cr_is_lost_in_silence(content, lost):
+def test_no_row_behind_a_bare_cr_is_lost_silently(content, lost):
     try:
         report = read(content, grows=False)
     except ReportUnreadable:
@@ -271,13 +271,13 @@ def test_no_row_behind_a_line_end_that_is_a_bare_cr_is_lost_in_silence(content, 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("blank", [" ", "\t", " \t"])
-def test_a_line_of_blanks_behind_an_open_quote_is_read_at_once(blank):
+def test_a_blank_line_after_an_open_quote_is_read(blank):
     report = read(ROW + '+33639980002;20260715;1205;"STOP\r\n' + blank * 30_000 + "\r\n" + ROW)
 
     assert report.rows.num_rows == 3
 
 
-def test_texts_that_are_not_utf_8_are_read_as_cp1252_and_told():
+def test_text_not_in_utf_8_is_read_as_cp1252():
     row = "+33639980001;20260715;1205;Arrêté;A1\r\n"
     report = read(row.encode("cp1252") + row.encode())
 
@@ -285,7 +285,7 @@ def test_texts_that_are_not_utf_8_are_read_as_cp1252_and_told():
     assert report.warnings == ("1 field not in UTF-8, read as cp1252",)
 
 
-def test_an_empty_file_has_no_rows_yet():
+def test_an_empty_file_has_no_rows():
     assert read(b"").rows == REPLIES.empty_table()
     assert read(HEADER).rows.num_rows == 0
 
@@ -293,14 +293,14 @@ def test_an_empty_file_has_no_rows_yet():
 @pytest.mark.parametrize(
     "junk", [bytes(3000) + b"\n", b"<html>\n</html>\n", ROW.encode("utf-16") + b"\n"]
 )
-def test_a_file_that_is_no_report_is_refused_as_one(junk):
+def test_a_file_that_is_no_report_is_refused(junk):
     with pytest.raises(ReportUnreadable) as refused:
         read(junk)
 
     assert "33639980001" not in str(refused.value)
 
 
-def test_a_file_of_which_too_much_can_not_be_read_is_refused_as_a_whole(monkeypatch):
+def test_a_file_with_too_many_unreadable_rows_is_refused(monkeypatch):
     monkeypatch.setattr(reports, "MOST_UNREADABLE", 10)
     assert read(ROW + "who?;x\r\n" * 10).unreadable.num_rows == 10
 
@@ -324,7 +324,7 @@ def test_a_file_of_which_too_much_can_not_be_read_is_refused_as_a_whole(monkeypa
         ("+330639980001", 33_639_980_001),
     ],
 )
-def test_a_stop_of_an_overseas_number_written_with_33_is_that_number_s(written, meant):
+def test_an_overseas_stop_with_33_stops_the_overseas_number(written, meant):
     for row in (f"{written};20260715;1205;STOP;A1", f"x;{written};TESTS;y;3;delivered;op"):
         if row.startswith("x;"):
             rows = read_delivery_report(io.BytesIO(f"{row}\r\n".encode() * 3)).rows
@@ -333,7 +333,7 @@ def test_a_stop_of_an_overseas_number_written_with_33_is_that_number_s(written, 
         assert set(rows["msisdn"].to_pylist()) == {meant}
 
 
-def test_nothing_that_is_told_names_a_number_or_a_text():
+def test_notes_and_errors_contain_no_number_or_text():
     report = read(
         ROW + "06 39 98 00;20260715;1205;Secret;A1\r\n+33639980001;soon;1205;Secret\r\n",
         ReportKind.SMSMO,

@@ -1,4 +1,4 @@
-"""The provider's CSV: what is written is read back whole, and every fault of a file is found."""
+"""The provider's CSV: a written file is read back whole, and every fault is found."""
 
 import csv
 import hashlib
@@ -53,7 +53,7 @@ def faults(
     return [(fault.line, str(fault.code)) for fault in found]
 
 
-def test_the_bytes_are_the_golden_ones():
+def test_the_bytes_match_the_golden_files():
     plain = messages(
         "Bonjour Zoé, -20 % à Besancon. STOP 36105",
         "Total : 12,50 € [TTC]",
@@ -77,7 +77,7 @@ def test_the_golden_files_have_no_fault(name):
     assert faults((GOLDEN / name).read_bytes()) == []
 
 
-def test_what_was_written_is_told():
+def test_the_written_counts_are_returned():
     out = io.BytesIO()
     told = send_file.write([messages("a", "b"), messages("c")], out, Dialect())
 
@@ -106,7 +106,7 @@ MESS = (
 
 @FEW
 @given(st.lists(MESS, max_size=12), st.integers(0, 5), st.integers(1, 4))
-def test_what_is_written_a_strict_reader_reads_again(texts, cut, rows_at_once):
+def test_a_strict_reader_reads_a_written_file(texts, cut, rows_at_once):
     batch = messages(*texts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(send_file, "ROWS_AT_ONCE", rows_at_once)
@@ -118,7 +118,7 @@ def test_what_is_written_a_strict_reader_reads_again(texts, cut, rows_at_once):
 
 @FEW
 @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=20), max_size=8))
-def test_what_is_written_in_another_encoding_a_strict_reader_reads_again(texts):
+def test_a_strict_reader_reads_every_supported_encoding(texts):
     batch = messages(*texts)
 
     assert strictly_read(written(batch, dialect=Dialect("latin-1")), "latin-1") == fields(batch)
@@ -145,7 +145,7 @@ def long_messages(*segments: int) -> pa.RecordBatch:
     return batch.set_column(place, field, pa.array(segments, field.type))
 
 
-def test_a_block_is_told_by_its_rows_and_its_sms():
+def test_a_block_counts_its_rows_and_sms():
     batch = long_messages(1, 3, 5)
     made = send_file.block(batch.slice(1), Dialect())
     nobody = send_file.block(batch.slice(3), Dialect())
@@ -154,7 +154,7 @@ def test_a_block_is_told_by_its_rows_and_its_sms():
     assert (bytes(nobody.data), nobody.rows, nobody.segments) == (b"", 0, 0)
 
 
-def test_the_rows_sizes_and_sms_of_all_blocks_are_summed(monkeypatch):
+def test_the_counts_of_all_blocks_are_summed(monkeypatch):
     monkeypatch.setattr(send_file, "ROWS_AT_ONCE", 2)
     out = io.BytesIO()
     batches = [long_messages(1, 2, 3), messages(), long_messages(5)]
@@ -167,7 +167,7 @@ def test_the_rows_sizes_and_sms_of_all_blocks_are_summed(monkeypatch):
 
 @FEW
 @given(st.lists(st.text(st.sampled_from('ab;"\r\né€,'), min_size=1, max_size=12), max_size=12))
-def test_what_is_written_has_no_fault(texts):
+def test_a_written_file_has_no_fault(texts):
     found = faults(written(messages(*texts)))
 
     assert found == ([] if texts else [(1, FaultCode.EMPTY_FILE)])
@@ -182,7 +182,7 @@ def test_only_a_field_that_needs_quotes_has_them(text):
 
 
 @pytest.mark.parametrize("column", ["idremote", "msisdn", "oadc", "msg"])
-def test_a_message_that_lacks_something_is_never_left_out_in_silence(column):
+def test_an_incomplete_message_is_never_omitted_silently(column):
     batch = messages("a", "b")
     place = batch.schema.get_field_index(column)
     nothing = pa.nulls(2, batch.schema.field(place).type)
@@ -192,12 +192,12 @@ def test_a_message_that_lacks_something_is_never_left_out_in_silence(column):
 
 
 @pytest.mark.parametrize("policy", ["replace", "refuse"])
-def test_a_delimiter_is_not_written_where_the_gateway_takes_none(policy):
+def test_a_delimiter_is_not_written_where_forbidden(policy):
     with pytest.raises(SourceError, match="delimiter_in_text"):
         written(messages("a;b"), dialect=Dialect(delimiter_in_text=policy))
 
 
-def test_a_character_outside_the_encoding_is_named_and_the_text_is_not():
+def test_an_unencodable_character_is_named_without_its_text():
     with pytest.raises(SourceError, match=r"U\+20AC") as raised:
         written(messages("secret €"), dialect=Dialect("iso-8859-1"))
 
@@ -206,7 +206,7 @@ def test_a_character_outside_the_encoding_is_named_and_the_text_is_not():
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-7", "shift_jis", "cp037", "no"])
-def test_an_encoding_that_hides_delimiters_or_adds_a_mark_is_refused(encoding):
+def test_an_encoding_that_alters_delimiters_is_refused(encoding):
     with pytest.raises(ConfigurationError, match="encod"):
         Dialect(encoding)
 
@@ -237,7 +237,7 @@ def test_parts_are_few_and_balanced(total, maximum):
         (2_000_002, [666_668, 666_667, 666_667]),
     ],
 )
-def test_a_million_is_one_file_and_one_more_is_two(total, sizes):
+def test_a_file_holds_at_most_a_million_rows(total, sizes):
     assert send_file.parts(total) == sizes
 
 
@@ -314,7 +314,7 @@ def test_each_fault_is_found_on_its_line(content, expected):
     assert faults(content) == expected
 
 
-def test_every_fault_of_a_long_file_is_found_across_blocks(monkeypatch):
+def test_every_fault_is_found_across_blocks(monkeypatch):
     monkeypatch.setattr(inspection, "_BLOCK", 101)
     rows = [f'A{n};+{NUMBER + n};S;"l\'été ; {n}\r\n"\r\n' for n in range(300)]
     rows[30] = rows[31]
@@ -330,21 +330,21 @@ def test_every_fault_of_a_long_file_is_found_across_blocks(monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_file_of_one_row_too_many_is_refused_at_that_row():
+def test_a_file_with_one_excess_row_is_refused():
     rows = [b"A%d;+336399800%02d;S;a\r\n" % (n, n) for n in range(4)]
 
     assert faults(b"".join(rows), rules=Rules(maximum_rows=3)) == [(4, "too_many_rows")]
     assert faults(b"".join(rows[:3]), rules=Rules(maximum_rows=3)) == []
 
 
-def test_a_file_that_is_wrong_all_over_is_not_read_to_its_end():
+def test_a_hopeless_file_is_not_read_to_its_end():
     found = faults(b"no row\r\n" * 50, rules=Rules(maximum_faults=10))
 
     assert len(found) == 11
     assert found[-1] == (11, "too_many_faults")
 
 
-def test_what_the_account_may_do_widens_the_rules():
+def test_the_accounts_options_widen_the_rules():
     long = f"A1;+33639980001;S;{'a' * 300}\r\n".encode()
     foreign = "A1;+33639980001;S;ça 中\r\n".encode()
 
@@ -356,7 +356,7 @@ def test_what_the_account_may_do_widens_the_rules():
     ]
 
 
-def test_a_gateway_without_quotes_gets_none():
+def test_no_quotes_are_written_where_forbidden():
     content = b'A1;+33639980001;S;"a;b"\r\n'
 
     assert faults(content, Dialect(delimiter_in_text="refuse")) == [(1, "delimiter")]
@@ -369,7 +369,7 @@ def test_a_file_in_another_encoding_is_read_in_it():
     assert faults(content, Dialect("ascii")) == [(1, "encoding")]
 
 
-def test_a_fault_tells_neither_number_nor_text():
+def test_a_fault_contains_neither_number_nor_text():
     for fault in inspection.check(io.BytesIO(b"A1;12345;S;secret\xff\r\n"), Dialect()):
         assert "12345" not in repr(fault) + fault.sentence
         assert "secret" not in repr(fault) + fault.sentence

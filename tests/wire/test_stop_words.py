@@ -1,4 +1,4 @@
-"""Who asks to be left alone: all whom a person would understand so, and no bus stop (R35)."""
+"""Replies that ask to stop: all that a person would understand so, and no bus stop (R35)."""
 
 from collections.abc import Callable
 
@@ -137,17 +137,17 @@ PERHAPS = [
 
 
 @pytest.mark.parametrize("text", [*REQUESTS, *DISGUISED])
-def test_whoever_asks_to_be_left_alone_opts_out(text: str) -> None:
+def test_a_reply_that_asks_to_stop_opts_out(text: str) -> None:
     assert asks_to_stop(text) is Asks.YES
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_whoever_says_something_else_does_not(text: str) -> None:
+def test_another_reply_does_not_opt_out(text: str) -> None:
     assert asks_to_stop(text) is Asks.NO
 
 
 @pytest.mark.parametrize("text", PERHAPS)
-def test_what_may_ask_is_for_a_person(text: str) -> None:
+def test_a_doubtful_reply_needs_an_operator(text: str) -> None:
     assert asks_to_stop(text) is Asks.PERHAPS
 
 
@@ -162,7 +162,7 @@ ACCENTED = [text for text in REQUESTS if "é" in text or "ê" in text]
 
 @pytest.mark.parametrize(("written", "read"), MISREAD)
 @pytest.mark.parametrize("text", [*ACCENTED, "DÉSABONNEMENT", "Arrête", "ne plus m'écrire"])
-def test_a_text_that_was_misread_on_its_way_hides_no_request(text, written, read) -> None:
+def test_a_misdecoded_text_still_asks_to_stop(text, written, read) -> None:
     assert asks_to_stop(text.encode(written).decode(read, "replace")) is Asks.YES
 
 
@@ -174,7 +174,7 @@ def test_a_text_that_was_misread_on_its_way_hides_no_request(text, written, read
         *("Arr=C3=AAtez", "D=E9sabonnement", "D+AOk-sabonnement", "arr\\u00eatez", "Arr\\xeatez"),
     ],
 )
-def test_a_text_whose_accents_were_lost_or_written_out_hides_no_request(text: str) -> None:
+def test_a_text_with_damaged_accents_still_asks_to_stop(text: str) -> None:
     assert asks_to_stop(text) is Asks.YES
 
 
@@ -182,7 +182,7 @@ def test_a_text_whose_accents_were_lost_or_written_out_hides_no_request(text: st
 @pytest.mark.parametrize(
     "text", ["arrêt maladie", "C'est noté, à samedi", "Je reçois bien", "Vous ouvrez à 8 h ?"]
 )
-def test_a_text_that_was_misread_and_says_something_else_asks_nothing(text, written, read) -> None:
+def test_a_misdecoded_ordinary_text_asks_nothing(text, written, read) -> None:
     assert asks_to_stop(text.encode(written).decode(read, "replace")) is Asks.NO
 
 
@@ -193,7 +193,7 @@ AROUND = st.text(' .!?,;:-–_*()"«»…\n\t👍🙏0123456789', max_size=6)
 
 
 @given(text=st.sampled_from(REQUESTS), spelt=SPELT, before=AROUND, behind=AROUND)
-def test_case_spaces_and_signs_around_it_hide_no_request(
+def test_case_spaces_and_punctuation_hide_no_request(
     text: str, spelt: Callable[[str], str], before: str, behind: str
 ) -> None:
     assert asks_to_stop(f"{before} {spelt(text)} {behind}") is Asks.YES
@@ -203,12 +203,12 @@ def test_case_spaces_and_signs_around_it_hide_no_request(
     text=st.sampled_from([text for text in REQUESTS if len(text.split()) < 5]),
     before=st.sampled_from(["Bonjour,", "Merci", "Svp", "ok", "Non"]),
 )
-def test_polite_words_before_it_hide_no_request(text: str, before: str) -> None:
+def test_polite_words_hide_no_request(text: str, before: str) -> None:
     assert asks_to_stop(f"{before} {text}") is not Asks.NO
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_judged_and_in_a_column_as_alone(text: str) -> None:
+def test_any_text_is_judged_alike_in_a_column(text: str) -> None:
     judged = asks_to_stop(text) is Asks.YES
 
     assert opts_out(pa.array([None, text, "Oui", text])).to_pylist() == [
@@ -218,7 +218,7 @@ def test_any_text_is_judged_and_in_a_column_as_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["STOP", "Bonjour, stop", "Arrêtez", "je me désabonne", "S T O P"])
-def test_a_last_word_that_is_cut_may_still_become_a_request(text: str) -> None:
+def test_a_cut_last_word_may_become_a_request(text: str) -> None:
     last = max(text.rfind(" "), 0 if text != "S T O P" else -1)
     for size in range(last + 2, len(text)):
         assert may_become_stop(text[:size]), text[:size]
@@ -231,7 +231,7 @@ def test_a_last_word_that_is_cut_may_still_become_a_request(text: str) -> None:
         *("enlevez moi", "no more texts", "don't text me", "take me off", "N'envoyez plus de pub"),
     ],
 )
-def test_a_phrase_that_is_cut_may_still_become_a_request(text: str) -> None:
+def test_a_cut_phrase_may_become_a_request(text: str) -> None:
     begins = 3 if text.startswith("Je ") else 0
     for size in range(begins + 1, len(text)):
         assert may_become_stop(text[:size]), text[:size]
@@ -239,13 +239,13 @@ def test_a_phrase_that_is_cut_may_still_become_a_request(text: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "mac-roman", "cp850"])
 @pytest.mark.parametrize("text", ["Désabonnement", "Arrêtez"])
-def test_a_text_of_another_encoding_that_is_cut_may_still_become_one(text, encoding) -> None:
+def test_a_cut_text_in_another_encoding_may_become_one(text, encoding) -> None:
     raw = text.encode(encoding)
     for size in range(1, len(raw) + 1):
         assert may_become_stop(raw[:size].decode("cp1252", "replace")), raw[:size]
 
 
-def test_what_is_whole_and_something_else_becomes_none() -> None:
+def test_a_complete_ordinary_text_never_becomes_a_request() -> None:
     for text in ("Oui", "Merci ", "Bonjour, ", "À samedi", "OK", "D'accord, samedi"):
         assert not may_become_stop(text)
 
