@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.faults.conftest import Scene, World
+from tests.faults.conftest import Scene, Target
 from tests.world import numbers
 
 TABLES = {
@@ -15,17 +15,17 @@ TABLES = {
 }
 
 
-def prepare(world: World) -> None:
+def prepare(target: Target) -> None:
     """A file that was accepted, and what the provider has to say of it."""
     # Its reports are the test's own.
-    world.sandbox.turn(stop=0.0, reply=0.0, ack_late_hours=1e6)
-    with world.here():
-        [part] = world.world.prepare(numbers(4))
-        world.stems = [stem] = [part.stem]
-        world.world.submit(stem)
-        world.world.accepted(stem)
-    world.sandbox.settle()
-    sent = (world.sandbox.home / "Send" / f"{stem}.done").read_bytes().split(b"\r\n")[:-1]
+    target.sandbox.turn(stop=0.0, reply=0.0, ack_late_hours=1e6)
+    with target.here():
+        [part] = target.world.prepare(numbers(4))
+        target.stems = [stem] = [part.stem]
+        target.world.submit(stem)
+        target.world.accepted(stem)
+    target.sandbox.settle()
+    sent = (target.sandbox.home / "Send" / f"{stem}.done").read_bytes().split(b"\r\n")[:-1]
     ids = [line.split(b";")[0].decode() for line in sent]
     ack = [*(line + b";3;delivered;op" for line in sent[:3]), b"x1;+33639980099;TESTS;y;3;sent;op"]
     said = [(0, "STOP"), (1, "Stop; merci"), (2, "oui")]
@@ -36,12 +36,12 @@ def prepare(world: World) -> None:
         "SMSMO": "".join(rows[1:]).encode(),
     }
     for kind, content in reports.items():
-        world.sandbox.put_report(f"{kind}{stem.removeprefix('SEND')}.csv", content)
+        target.sandbox.put_report(f"{kind}{stem.removeprefix('SEND')}.csv", content)
 
 
-def kept(world: World) -> dict[str, list[tuple[Any, ...]]]:
+def kept(target: Target) -> dict[str, list[tuple[Any, ...]]]:
     """All that a collector may change, but for when that was."""
-    with world.world.ledger.engine.connect() as db:
+    with target.world.ledger.engine.connect() as db:
         return {
             table: sorted(
                 (tuple(row) for row in db.exec_driver_sql(f"SELECT {columns} FROM sms.{table}")),
@@ -51,24 +51,24 @@ def kept(world: World) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
-def require_archived(world: World) -> None:
+def require_archived(target: Target) -> None:
     """What was loaded lies in the archive, byte for byte, and still at the gateway."""
-    with world.world.ledger.engine.connect() as db:
+    with target.world.ledger.engine.connect() as db:
         files = db.exec_driver_sql("SELECT name, archive FROM sms.report_file").all()
     assert files
     for name, place in files:
-        there = (world.sandbox.home / "Report" / name).read_bytes()
-        assert (world.world.folder / "archive" / place).read_bytes() == there
+        there = (target.sandbox.home / "Report" / name).read_bytes()
+        assert (target.world.folder / "archive" / place).read_bytes() == there
 
 
 SCENE = Scene(prepare)
 
 
-def append(world: World, kind: str, row: bytes) -> bool:
+def append(target: Target, kind: str, row: bytes) -> bool:
     """Let the provider add a row to a report of the first file; False if that is gone."""
-    name = f"{kind}{world.stems[0].removeprefix('SEND')}.csv"
-    path = world.sandbox.home / "Report" / name
+    name = f"{kind}{target.stems[0].removeprefix('SEND')}.csv"
+    path = target.sandbox.home / "Report" / name
     if not path.exists():
         return False
-    world.sandbox.put_report(name, path.read_bytes() + row)
+    target.sandbox.put_report(name, path.read_bytes() + row)
     return True

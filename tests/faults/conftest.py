@@ -1,4 +1,4 @@
-"""Worlds in which a process is struck, and the process that forks for each act."""
+"""Targets in which a process is struck, and the process that forks for each act."""
 
 import itertools
 import json
@@ -31,13 +31,13 @@ from tests.faults.points import KILLED, Part, Strike, strikes
 from tests.faults.zygote import DONE, FINAL, HUNG, PATIENCE, PAUSED
 from tests.world import TUESDAY, World, connection
 
-AT_ONCE = 2  # worlds in each process of the tests: an act often waits for others
+AT_ONCE = 2  # targets in each process of the tests: an act often waits for others
 TRIES = 6
 SILENCE = 2 * PATIENCE  # seconds: an act that takes half of them ends itself
 
-KEY = "the-key-of-a-world-that-is-struck"  # of the stop list's hashes
+KEY = "the-key-of-a-target-that-is-struck"  # of the stop list's hashes
 
-# A dead try's claim may be taken over at once: here no two tries of a world run at the same time.
+# A dead try's claim may be taken over at once: here no two tries of a target run at the same time.
 SETTINGS = """\
 verdict_poll: 0.05
 claim_lease: 0 seconds
@@ -138,7 +138,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 
 
 @dataclass
-class World:
+class Target:
     """A gateway, a ledger and a world of its own."""
 
     world: World
@@ -168,7 +168,7 @@ class World:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """This process in this world: there is one environment, so one world at a time."""
+        """This process in this target: there is one environment, so one target at a time."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self._env.items():
                 patch.setenv(name, value)
@@ -179,7 +179,7 @@ class World:
 class Scene:
     """What an act finds: prepared once in a process, from another scene on, and then copied."""
 
-    prepare: Callable[[World], None]
+    prepare: Callable[[Target], None]
     after: "Scene | None" = None
 
 
@@ -196,8 +196,8 @@ class Kept:
 
 
 @dataclass
-class Worlds:
-    """Makes a world of its own for each strike."""
+class Targets:
+    """Makes a target of its own for each strike."""
 
     _postgres: PostgreSQL
     _empty: str
@@ -208,30 +208,32 @@ class Worlds:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @contextmanager
-    def copy(self, scene: Scene) -> Iterator[World]:
+    def copy(self, scene: Scene) -> Iterator[Target]:
         """A copy of a scene, at the moment at which that was left."""
         kept = self._keep(scene)
-        with fresh(self._postgres, kept.database) as url, self._open(url, kept) as world:
-            yield world
+        with fresh(self._postgres, kept.database) as url, self._open(url, kept) as target:
+            yield target
 
     def _keep(self, scene: Scene) -> Kept:
         if scene not in self._kept:
             before = self._keep(scene.after) if scene.after else None
             template = before.database if before else self._empty
             url = self._stack.enter_context(fresh(self._postgres, template))
-            with self._open(url, before) as world:
-                scene.prepare(world)
-                now = world.sandbox.now()
-            built_in = world.world.folder
+            with self._open(url, before) as target:
+                scene.prepare(target)
+                now = target.sandbox.now()
+            built_in = target.world.folder
             # Away from where it was: a copy that still knew that place would find nothing there.
             folder = built_in.rename(built_in.with_suffix(".kept"))
             database = str(make_url(url).database)
-            self._kept[scene] = Kept(database, built_in, folder, now, world.world.runs, world.stems)
+            self._kept[scene] = Kept(
+                database, built_in, folder, now, target.world.runs, target.stems
+            )
         return self._kept[scene]
 
     @contextmanager
-    def _open(self, url: str, kept: Kept | None) -> Iterator[World]:
-        folder = self._folder / f"world{next(self._numbers)}"
+    def _open(self, url: str, kept: Kept | None) -> Iterator[Target]:
+        folder = self._folder / f"target{next(self._numbers)}"
         if kept is None:
             folder.mkdir()
         else:
@@ -257,7 +259,7 @@ class Worlds:
             world = World(
                 folder, Ledger(engine, actor="test", clock=sandbox.now), load(settings), runs=runs
             )
-            yield World(world, sandbox, stems, self._zygote, env)
+            yield Target(world, sandbox, stems, self._zygote, env)
 
 
 def _move(engine: Engine, old: Path, new: Path) -> None:
@@ -268,13 +270,13 @@ def _move(engine: Engine, old: Path, new: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def worlds(postgres: PostgreSQL, ledger_template: str, zygote: Zygote) -> Iterator[Worlds]:
+def targets(postgres: PostgreSQL, ledger_template: str, zygote: Zygote) -> Iterator[Targets]:
     """The scenes of all tests of a process, and their copies: many small files, so in memory."""
     with (
-        tempfile.TemporaryDirectory(prefix="sms-worlds-", dir=memory()) as folder,
+        tempfile.TemporaryDirectory(prefix="sms-targets-", dir=memory()) as folder,
         ExitStack() as stack,
     ):
-        yield Worlds(postgres, ledger_template, zygote, Path(folder), stack)
+        yield Targets(postgres, ledger_template, zygote, Path(folder), stack)
 
 
 def strike_everywhere(
@@ -284,9 +286,9 @@ def strike_everywhere(
     tried: Callable[[Strike, Callable[..., Ended]], bool],
     ways: Callable[[Sequence[str]], list[Strike]] = strikes,
 ) -> str:
-    """Try every strike of a part, in worlds of their own; what came of it, in words.
+    """Try every strike of a part, in targets of their own; what came of it, in words.
 
-    `tried` makes a world, lets it be struck, judges it, and says whether a person was asked. What
+    `tried` makes a target, lets it be struck, judges it, and says whether a person was asked. What
     strikes it says, too, what happens while the process is paused.
     """
     plan = ways(names)
@@ -297,20 +299,20 @@ def strike_everywhere(
     assert ours
 
     def one(strike: Strike) -> bool:
-        def struck(world: World, meanwhile: Callable[[], None] = lambda: None) -> Ended:
+        def struck(target: Target, meanwhile: Callable[[], None] = lambda: None) -> Ended:
             reached: list[bool] = []
 
             def noted() -> None:
                 reached.append(True)
                 meanwhile()
 
-            ended = world.play(act, strike, noted)
+            ended = target.play(act, strike, noted)
             if strike.how == "paused" and not reached:
                 raise Missed(f"it never came to the point: {ended}")
             if strike.how.startswith("killed"):
                 assert ended.status == KILLED, ended
             again = ended.status not in (DONE, FINAL)
-            return world.play_until_done(act) if again else ended
+            return target.play_until_done(act) if again else ended
 
         for left in reversed(range(TRIES)):
             try:

@@ -136,7 +136,7 @@ def query(campaign: str, how_many: int) -> str:
 
 
 @dataclass
-class World:
+class LiveWorld:
     """The stack, and what a person does with it."""
 
     stack: Stack
@@ -404,14 +404,16 @@ class World:
 @pytest.fixture(scope="session")
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+) -> Iterator[LiveWorld]:
     """Airflow with the campaigns of the journeys, all of which begin now."""
     folder = tmp_path_factory.mktemp("some campaigns")
     for name, (yaml, whom) in CAMPAIGNS.items():
         sql = query(name, whom) if isinstance(whom, int) else whom
         write_campaign(folder / name, yaml, sql, TEXTS.get(name, TEXT))
     with a_stack(folder) as stack:
-        world = World(stack, folder, Timekeeper(stack.now, partial(jump, stack), places=AT_ONCE))
+        world = LiveWorld(
+            stack, folder, Timekeeper(stack.now, partial(jump, stack), places=AT_ONCE)
+        )
         journeys = {
             item.nodeid: partial(item.obj, world=world)
             for item in request.session.items

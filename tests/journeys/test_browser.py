@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from tests.journeys.conftest import PREPARING, STORY, World
+from tests.journeys.conftest import PREPARING, STORY, LiveWorld
 
 # Nothing but the page under test is to be asked for.
 FLAGS = [
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.journey
 
 
 @contextmanager
-def browser(world: World) -> Iterator[Page]:
+def browser(world: LiveWorld) -> Iterator[Page]:
     """A page of a browser far from Paris, logged in; where no Chromium is, a skip, but in CI."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
@@ -46,7 +46,7 @@ def node(page: Page, task: str) -> Locator:
     return page.locator(".react-flow__node").get_by_text(named).first
 
 
-def test_the_graph_of_a_run_shows_its_tasks(world: World) -> None:
+def test_the_graph_of_a_run_shows_its_tasks(world: LiveWorld) -> None:
     run = world.finished(world.trigger("graph", dry_run=True))
 
     with browser(world) as page:
@@ -60,7 +60,7 @@ def test_the_graph_of_a_run_shows_its_tasks(world: World) -> None:
     assert len(places) == len(PREPARING)
 
 
-def test_the_form_takes_paris_time_from_any_time_zone(world: World) -> None:
+def test_the_form_takes_paris_time_from_any_time_zone(world: LiveWorld) -> None:
     with browser(world) as page:
         page.goto("/dags/send__formal")
         page.get_by_role("button", name="Trigger").first.click()
@@ -82,7 +82,7 @@ def test_the_form_takes_paris_time_from_any_time_zone(world: World) -> None:
     assert [stem.split("-")[2:4] for stem in world.stems(run)] == [["20271224", "1845"]]
 
 
-def test_an_operator_reads_the_review_and_approves(world: World) -> None:
+def test_an_operator_reads_the_review_and_approves(world: LiveWorld) -> None:
     run = world.trigger("browser_asks")
     world.question(run)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from demo.stack import Stack
 from sms.ledger.states import State
 from tests.campaign_folder import write_campaign
-from tests.journeys.conftest import PEOPLE, TEXT, World
+from tests.journeys.conftest import PEOPLE, TEXT, LiveWorld
 from tests.openssh import OpenSsh
 from tests.world import connection
 
@@ -24,7 +24,7 @@ def test_a_campaign_is_sent_through_a_plain_openssh(openssh: OpenSsh, tmp_path: 
     own = {"AIRFLOW_CONN_SMS_GATEWAY": connection(openssh, service_id="54321")}
 
     with Stack(connections=own, changes={"campaigns_folder": str(campaigns)}) as stack:
-        world = World(stack, campaigns)
+        world = LiveWorld(stack, campaigns)
         stack.unpause("collect_delivery_report", "collect_replies", "send__parcel")
         run = world.finished(world.trigger("parcel"))
 

@@ -9,12 +9,12 @@ import pytest
 
 from demo.airflow_api import AirflowRefused, Run
 from sms.ledger.states import State
-from tests.journeys.conftest import FIRST, NUMBER, STORY, World, people
+from tests.journeys.conftest import FIRST, NUMBER, STORY, LiveWorld, people
 
 pytestmark = pytest.mark.journey
 
 
-def test_a_campaign_is_sent_reported_and_balanced(world: World) -> None:
+def test_a_campaign_is_sent_reported_and_balanced(world: LiveWorld) -> None:
     run = world.succeeded(world.trigger("plain"))
 
     assert all(world.states(run)[task] == {"success"} for task in STORY)
@@ -35,7 +35,7 @@ def test_a_campaign_is_sent_reported_and_balanced(world: World) -> None:
     assert summary.outcomes.rows == 40
 
 
-def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
+def test_clearing_a_whole_run_sends_nothing_again(world: LiveWorld) -> None:
     run = world.succeeded(world.trigger("again"))
     [stem] = world.stems(run)
     before = world.stack.ledger.submissions.get(stem)
@@ -53,7 +53,7 @@ def test_clearing_a_whole_run_sends_nothing_again(world: World) -> None:
     assert booked.count(f"ack__{stem}") == 1
 
 
-def test_a_run_cleared_while_sending_sends_once(world: World) -> None:
+def test_a_run_cleared_while_sending_sends_once(world: LiveWorld) -> None:
     world.turn("cleared", latency=0.3, lock_seconds=2)  # so that it is at work when it is cleared
     run = world.trigger("cleared")
     world.wait_until(lambda: bool(world.stems(run)), "its name")
@@ -73,7 +73,7 @@ def test_a_run_cleared_while_sending_sends_once(world: World) -> None:
     world.wait_until_sent(stem, 3)
 
 
-def test_a_campaign_triggered_twice_at_once_is_sent_once(world: World) -> None:
+def test_a_campaign_triggered_twice_at_once_is_sent_once(world: LiveWorld) -> None:
     runs = [world.trigger("twice"), world.trigger("twice")]
 
     ended = [world.finished(run) for run in runs]
@@ -88,7 +88,7 @@ def test_a_campaign_triggered_twice_at_once_is_sent_once(world: World) -> None:
     assert world.renamed(stem) == 1
 
 
-def test_a_backfill_over_old_days_is_refused(world: World) -> None:
+def test_a_backfill_over_old_days_is_refused(world: LiveWorld) -> None:
     now = world.stack.now()
     with pytest.raises(AirflowRefused, match="does not allow backfill runs"):
         world.stack.airflow.backfill("send__daily", now - timedelta(days=9), now)
@@ -96,7 +96,7 @@ def test_a_backfill_over_old_days_is_refused(world: World) -> None:
     assert world.stack.airflow.runs("send__daily") == []
 
 
-def test_a_rejected_file_fails_by_name_without_retry(world: World) -> None:
+def test_a_rejected_file_fails_by_name_without_retry(world: LiveWorld) -> None:
     world.turn("refused", reject=True)
     run = world.finished(world.trigger("refused"))
 
@@ -111,7 +111,7 @@ def test_a_rejected_file_fails_by_name_without_retry(world: World) -> None:
     assert world.journal("sent", stem=stem) == []
 
 
-def test_a_late_report_is_awaited(world: World) -> None:
+def test_a_late_report_is_awaited(world: LiveWorld) -> None:
     world.turn("late", ack_late_hours=9)
     run = world.succeeded(world.trigger("late"))
     [stem] = world.stems(run)
@@ -123,7 +123,7 @@ def test_a_late_report_is_awaited(world: World) -> None:
     assert world.stack.ledger.submissions.reconcile(stem).balanced
 
 
-def test_a_large_audience_is_sent_once_in_parts(world: World) -> None:
+def test_a_large_audience_is_sent_once_in_parts(world: LiveWorld) -> None:
     run = world.succeeded(world.trigger("in_parts"))
 
     stems = world.stems(run)
@@ -139,7 +139,7 @@ def test_a_large_audience_is_sent_once_in_parts(world: World) -> None:
 
 
 def test_a_rejected_part_holds_only_the_parts_after_it(
-    world: World,
+    world: LiveWorld,
 ) -> None:
     world.turn("held", lock_seconds=2)
     run = world.trigger("held")
@@ -160,7 +160,7 @@ def test_a_rejected_part_holds_only_the_parts_after_it(
     assert world.collected(stems[0]).state == "success"
 
 
-def test_the_kill_switch_stops_every_rename_until_removed(world: World) -> None:
+def test_the_kill_switch_stops_every_rename_until_removed(world: LiveWorld) -> None:
     with world.alone():
         world.stack.airflow.set_variable("sms_halt", "somebody pulled it")
         try:
@@ -180,7 +180,7 @@ def test_the_kill_switch_stops_every_rename_until_removed(world: World) -> None:
     assert world.collected(stem).state == "success"
 
 
-def test_a_run_marked_failed_before_its_upload_sends_nothing(world: World) -> None:
+def test_a_run_marked_failed_before_its_upload_sends_nothing(world: LiveWorld) -> None:
     run = world.trigger("marked", send_at=(world.stack.now() + timedelta(days=9)).isoformat())
     world.wait_until(lambda: world.states(run)["await_hour"] == {"deferred"}, "the wait")
 
@@ -197,7 +197,7 @@ def test_a_run_marked_failed_before_its_upload_sends_nothing(world: World) -> No
     assert world.uploads(stem) == []
 
 
-def test_a_campaign_with_approval_is_sent_only_when_approved(world: World) -> None:
+def test_a_campaign_with_approval_is_sent_only_when_approved(world: LiveWorld) -> None:
     asking = {who: world.trigger(f"{who}_asks") for who in ("yes", "no")}
     questions = {who: world.question(run) for who, run in asking.items()}
     for who, option in (("yes", 0), ("no", 1)):
@@ -218,7 +218,7 @@ def test_a_campaign_with_approval_is_sent_only_when_approved(world: World) -> No
     require_called_off(world, refused)
 
 
-def test_an_unanswered_approval_request_is_a_refusal(world: World) -> None:
+def test_an_unanswered_approval_request_is_a_refusal(world: LiveWorld) -> None:
     run = world.trigger("silence_asks")
     world.question(run)
     world.let_time_run_out(run)
@@ -229,14 +229,14 @@ def test_an_unanswered_approval_request_is_a_refusal(world: World) -> None:
     require_called_off(world, unanswered)
 
 
-def require_called_off(world: World, run: Run) -> None:
+def require_called_off(world: LiveWorld, run: Run) -> None:
     """A run's file was cancelled, and never went up."""
     [stem] = world.stems(run)
     assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
     assert world.uploads(stem) == []
 
 
-def test_a_lost_file_is_resent_under_another_name(world: World) -> None:
+def test_a_lost_file_is_resent_under_another_name(world: LiveWorld) -> None:
     stem = world.unknown("resent")
 
     settled = world.succeeded(
@@ -259,7 +259,7 @@ def test_a_lost_file_is_resent_under_another_name(world: World) -> None:
     assert "not unknown: nothing to settle" in world.log(twice, "settle")
 
 
-def test_a_stop_reply_excludes_its_sender_from_later_runs(world: World) -> None:
+def test_a_stop_reply_excludes_its_sender_from_later_runs(world: LiveWorld) -> None:
     world.turn("answers", stop=0.5)
     first = world.succeeded(world.trigger("answers"))
     [stem] = world.stems(first)
@@ -279,7 +279,7 @@ def test_a_stop_reply_excludes_its_sender_from_later_runs(world: World) -> None:
     assert summary.audience == 40 - summary.excluded["opted_out"]
 
 
-def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
+def test_a_dry_run_makes_the_files_and_sends_nothing(world: LiveWorld) -> None:
     run = world.succeeded(world.trigger("dry", dry_run=True, limit=20))
 
     assert world.states(run)["review"] == {"success"}
@@ -292,7 +292,7 @@ def test_a_dry_run_makes_the_files_and_sends_nothing(world: World) -> None:
     assert world.stack.ledger.submissions.get(stem).messages == 20
 
 
-def test_bad_input_fails_with_a_sentence_and_sends_nothing(world: World) -> None:
+def test_bad_input_fails_with_a_sentence_and_sends_nothing(world: LiveWorld) -> None:
     told = {
         "column": ("screen", "uses {{ surname }}, but the query of"),
         "too_many": ("review", "3 recipients are more than max_recipients, 2"),
@@ -310,20 +310,20 @@ def test_bad_input_fails_with_a_sentence_and_sends_nothing(world: World) -> None
         assert world.uploads_of(name) == []
 
 
-def test_an_invalid_hour_is_refused_with_an_example(world: World) -> None:
+def test_an_invalid_hour_is_refused_with_an_example(world: LiveWorld) -> None:
     run = world.finished(world.trigger("someday", send_at="next week"))
 
     world.failed_for_good(run, "plan", "write a date and an hour such as")
 
 
-def test_a_misspelt_parameter_sends_nothing(world: World) -> None:
+def test_a_misspelt_parameter_sends_nothing(world: LiveWorld) -> None:
     run = world.finished(world.trigger("misspelt", dryrun=True))
 
     misspelt = "dryrun is no parameter of a campaign's run, did you mean dry_run?"
     world.failed_for_good(run, "plan", misspelt)
 
 
-def test_a_broken_folder_is_reported_and_hides_no_other(world: World) -> None:
+def test_a_broken_folder_is_reported_and_hides_no_other(world: LiveWorld) -> None:
     [error] = world.stack.airflow.import_errors()
 
     assert re.search(r"broken/campaign\.yaml, line 4: sender: 'Spring Sale!' is no sender", error)

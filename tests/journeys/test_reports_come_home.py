@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from sms.ledger.states import State
-from tests.journeys.conftest import World
+from tests.journeys.conftest import LiveWorld
 
 pytestmark = pytest.mark.journey
 WORST = {
@@ -22,7 +22,7 @@ WORST = {
 }
 
 
-def test_growing_torn_repeated_and_renamed_reports_are_collected_once(world: World) -> None:
+def test_growing_torn_repeated_and_renamed_reports_are_collected_once(world: LiveWorld) -> None:
     world.turn("messy", **WORST)
     run = world.succeeded(world.trigger("messy"))
     [stem] = world.stems(run)
@@ -58,7 +58,7 @@ def test_growing_torn_repeated_and_renamed_reports_are_collected_once(world: Wor
     assert "the mail server is on fire" in world.log(run, "submit")
 
 
-def test_an_exhausted_balance_is_reported_and_shown(world: World) -> None:
+def test_an_exhausted_balance_is_reported_and_shown(world: LiveWorld) -> None:
     world.turn("balance", balance=6)
     run = world.succeeded(world.trigger("balance"))
     [stem] = world.stems(run)
@@ -74,7 +74,7 @@ def test_an_exhausted_balance_is_reported_and_shown(world: World) -> None:
     assert tuple(shown) == (10, 4, True)
 
 
-def test_an_overdue_report_is_an_alarm_with_its_numbers(world: World) -> None:
+def test_an_overdue_report_is_an_alarm_with_its_numbers(world: LiveWorld) -> None:
     world.turn("unreported", ack_late_hours=24 * 4)
     run = world.succeeded(world.trigger("unreported"))
     [stem] = world.stems(run)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from tests.journeys.conftest import NUMBER, World
+from tests.journeys.conftest import NUMBER, LiveWorld
 
 CLEARED = {"send__again", "send__cleared", "send__halted"}  # by their journeys
 
 
-def test_airflow_never_saw_a_number_or_a_text(world: World) -> None:
+def test_airflow_never_saw_a_number_or_a_text(world: LiveWorld) -> None:
     assert world.ensemble
     world.ensemble.wait()
     logs = "\n".join(
@@ -26,7 +26,7 @@ def test_airflow_never_saw_a_number_or_a_text(world: World) -> None:
 
 
 def test_a_task_is_retried_only_after_a_transient_error(
-    world: World, tell: Callable[[str], None]
+    world: LiveWorld, tell: Callable[[str], None]
 ) -> None:
     assert world.ensemble
     world.ensemble.wait()

@@ -7,20 +7,20 @@ import pytest
 
 from sms.clock import PARIS
 from sms.ledger.states import State
-from tests.journeys.conftest import World, query
+from tests.journeys.conftest import LiveWorld, query
 
 pytestmark = pytest.mark.journey
 GUADELOUPE = ZoneInfo("America/Guadeloupe")
 
 
-def next_sunday(world: World) -> datetime:
+def next_sunday(world: LiveWorld) -> datetime:
     today = world.stack.now().astimezone(PARIS)
     sunday = today + timedelta(days=6 - today.weekday() or 7)
     return sunday.replace(hour=10, minute=30, second=0, microsecond=0)
 
 
 def test_recipients_of_two_zones_get_messages_in_open_hours(
-    world: World,
+    world: LiveWorld,
 ) -> None:
     run = world.trigger("zones")
     first, later = world.parts(run)
@@ -52,7 +52,7 @@ def test_recipients_of_two_zones_get_messages_in_open_hours(
     assert world.stack.ledger.runs.summary(f"{run.dag_id}/{run.run_id}").balanced
 
 
-def test_a_sunday_run_moves_to_monday_with_its_reason(world: World) -> None:
+def test_a_sunday_run_moves_to_monday_with_its_reason(world: LiveWorld) -> None:
     sunday = next_sunday(world)
     run = world.trigger("shifted", send_at=sunday.isoformat())
     world.wait_until(lambda: world.states(run)["await_hour"] == {"deferred"}, "the wait")
@@ -68,7 +68,7 @@ def test_a_sunday_run_moves_to_monday_with_its_reason(world: World) -> None:
     assert "is closed, moved to Monday" in why
 
 
-def test_outside_window_fail_refuses_a_sunday(world: World) -> None:
+def test_outside_window_fail_refuses_a_sunday(world: LiveWorld) -> None:
     run = world.finished(world.trigger("punctual", send_at=next_sunday(world).isoformat()))
 
     closed = "is closed, and the campaign says `outside_window: fail`"
@@ -76,7 +76,7 @@ def test_outside_window_fail_refuses_a_sunday(world: World) -> None:
     assert world.stems(run) == []
 
 
-def test_the_frequency_cap_blocks_a_third_weekly_message(world: World) -> None:
+def test_the_frequency_cap_blocks_a_third_weekly_message(world: LiveWorld) -> None:
     runs = []
     for _ in range(3):
         world.next_morning()
@@ -93,7 +93,7 @@ def test_the_frequency_cap_blocks_a_third_weekly_message(world: World) -> None:
     assert world.stack.ledger.submissions.get(stem).state is State.CANCELLED
 
 
-def test_a_run_that_grew_too_much_uploads_nothing(world: World) -> None:
+def test_a_run_that_grew_too_much_uploads_nothing(world: LiveWorld) -> None:
     world.next_morning()
     world.succeeded(world.trigger("grows"))
     (world.campaigns / "grows" / "recipients.sql").write_text(query("grows", 9))
@@ -108,7 +108,7 @@ def test_a_run_that_grew_too_much_uploads_nothing(world: World) -> None:
     assert world.uploads(stem) == []
 
 
-def test_a_run_beyond_its_budget_uploads_nothing(world: World) -> None:
+def test_a_run_beyond_its_budget_uploads_nothing(world: LiveWorld) -> None:
     run = world.finished(world.trigger("dear"))
 
     assert "0.15 EUR is more than the budget, 0.10 EUR" in world.log(run, "review")
@@ -116,7 +116,7 @@ def test_a_run_beyond_its_budget_uploads_nothing(world: World) -> None:
     assert world.uploads(stem) == []
 
 
-def test_a_proof_reaches_our_phone_before_the_approval(world: World) -> None:
+def test_a_proof_reaches_our_phone_before_the_approval(world: LiveWorld) -> None:
     world.next_morning()
     run = world.trigger("proved")
     question = world.question(run)
