@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Part, PlannedRun
 from sms.ledger.states import State
 from tests.airflow_home import ROOT
 from tests.campaign_folder import write_campaign
 from tests.command_line import TIMEOUT, sms, sms_as_a_process
+from tests.factories import part, planned_run
 
 STEM = "SEND-12345-20270302-1000-spring"
 SPRING = "spring_sale: no fault found; needs from the query: key, msisdn, first_name, points, store"
@@ -265,9 +265,8 @@ def test_only_an_unsent_file_can_be_cancelled(ledger: Ledger, ledger_url: str) -
 
 
 def make_prepared(ledger: Ledger, stem: str) -> str:
-    run = PlannedRun(stem, "spring", "marketing", "12345", NOW, "asked", False, NOW, "/nowhere")
-    ledger.runs.plan(run, stem)
-    ledger.runs.prepare(stem, [Part(stem, 1, 1, 1, 1, "0" * 64, 1)])
+    ledger.runs.plan(planned_run(stem, send_at=NOW, planned_at=NOW), stem)
+    ledger.runs.prepare(stem, [part(stem, 1)])
     return stem
 
 

@@ -5,7 +5,7 @@ A real Airflow, in the tests' own home; the gateway is the sandbox.
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from sqlalchemy import select
 
 from sms import clock
 from sms.clock import PARIS
-from sms.ledger.records import Part, PlannedRun, ReportFile
+from sms.ledger.records import ReportFile
 from sms.ledger.states import State
 from sms_sandbox import Sandbox
 from tests.airflow_home import DAGS, ledger_connection
+from tests.factories import part, planned_run
 from tests.world import connection
 
 TUESDAY = datetime(2027, 3, 2, 9, 30, tzinfo=PARIS)
@@ -104,19 +105,9 @@ def test_opt_outs_are_an_event_only_when_new(gateway, run, ledger):
 
 
 def test_each_delivery_report_is_one_event(gateway, run, ledger):
-    sent = PlannedRun(
-        run_key="send__spring/one",
-        campaign="spring",
-        kind="marketing",
-        service_id="12345",
-        send_at=TUESDAY - timedelta(days=1),
-        slot_reason="as asked",
-        dry_run=False,
-        planned_at=datetime(2027, 3, 1, 8, 0, tzinfo=UTC),
-        folder="runs/spring",
-    )
+    sent = planned_run("send__spring/one", send_at=TUESDAY - timedelta(days=1))
     ledger.runs.plan(sent, STEM)
-    ledger.runs.prepare(sent.run_key, [Part(STEM, 1, 1, 0, 0, "0" * 64, 99)])
+    ledger.runs.prepare(sent.run_key, [part(STEM, 0)])
     ledger.submissions.claim(STEM, "try", lease=timedelta(minutes=10))
     ledger.submissions.record_upload(STEM, "try", messages=[], sha256="0" * 64, size_bytes=99)
     ledger.submissions.intend_rename(STEM, "try")

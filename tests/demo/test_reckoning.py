@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from demo.reckoning import OptOut, faults
-from sms.ledger.records import PlannedRun, Reconciliation, Submission, Summary
+from sms.ledger.records import Reconciliation, Submission, Summary
 from sms.ledger.states import State
+from tests.factories import planned_run
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 STEM = "SEND-12345-20261201-1030-spring"
-RUN = PlannedRun("d/r", "spring", "marketing", "12345", NOON, "", False, NOON, "/runs/r")
+RUN = planned_run("d/r", send_at=NOON, planned_at=NOON)
 SUBMISSION = Submission(
     *(1, "d/r", STEM, "12345", "spring", 1, 1, State.REPORTED, NOON, "FR", 2, 2, "0", 9),
     *[None] * 10,

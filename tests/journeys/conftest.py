@@ -24,11 +24,11 @@ from demo.stack import Stack
 from sms.calendar import send_window
 from sms.campaign.definition import SLUG_LENGTH
 from sms.clock import PARIS
-from sms.ledger.records import Part, PlannedRun
 from sms.ledger.states import State
 from sms.settings import Settings
 from sms_sandbox import clock
 from tests.campaign_folder import write_campaign
+from tests.factories import part, planned_run
 from tests.journeys.ensemble import PATIENCE as PATIENCE_OF_ALL
 from tests.journeys.ensemble import Ensemble, Timekeeper
 from tests.notebook import lines
@@ -214,19 +214,10 @@ class LiveWorld:
         ledger, now = self.stack.ledger, self.stack.now()
         stem = f"SEND-12345-{now.astimezone(PARIS):%Y%m%d-%H%M}-{campaign}lost"
         run_key = f"send__{campaign}/lost"
-        facts = {"campaign": campaign, "kind": "marketing", "service_id": "12345"}
-        moments = {"send_at": now, "planned_at": now}
-        run = PlannedRun(
-            run_key,
-            **facts,
-            **moments,
-            slot_reason="",
-            dry_run=False,
-            folder="nowhere",
-            row_limit=2,  # a trial
-        )
+        trial = {"campaign": campaign, "row_limit": 2, "send_at": now, "planned_at": now}
+        run = planned_run(run_key, **trial)
         ledger.runs.plan(run, stem)
-        ledger.runs.prepare(run_key, [Part(stem, 1, 1, 3, 3, "0" * 64, 99)])
+        ledger.runs.prepare(run_key, [part(stem)])
         ledger.submissions.claim(stem, "the try that was lost", lease=timedelta(minutes=1))
         ledger.submissions.record_upload(
             stem, "the try that was lost", messages=[], sha256="0" * 64, size_bytes=99

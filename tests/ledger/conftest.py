@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,11 +12,12 @@ from sqlalchemy import text
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Part, PlannedRun, Submission
 from sms.ledger.states import State
+from tests import factories
 from tests.conftest import keeping_connections
+from tests.factories import part, planned_run
 
 START = datetime(2026, 7, 15, 8, 0, tzinfo=UTC)
 LEASE = timedelta(minutes=10)
-FIRST = 33_639_980_000  # the first of the numbers reserved for fiction
 
 
 @dataclass
@@ -39,22 +41,10 @@ class Office:
     hand: Hand
     runs: int = field(default=0)
 
-    def a_run(self, **differently: object) -> PlannedRun:
+    def a_run(self, **differently: Any) -> PlannedRun:
         self.runs += 1
-        return PlannedRun(
-            **{
-                "run_key": f"send__spring/manual__{self.runs}",
-                "campaign": "spring",
-                "kind": "marketing",
-                "service_id": "12345",
-                "send_at": START + timedelta(hours=2),
-                "slot_reason": "as asked",
-                "dry_run": False,
-                "planned_at": self.hand(),
-                "folder": f"runs/spring/{self.runs}",
-                **differently,
-            }
-        )
+        usual = {"send_at": START + timedelta(hours=2), "planned_at": self.hand()}
+        return planned_run(f"send__spring/manual__{self.runs}", **{**usual, **differently})
 
     def stem(self, number: int | None = None) -> str:
         return f"SEND-12345-20260715-1200-spring{number or self.runs}"
@@ -65,9 +55,7 @@ class Office:
 
     def prepared(self, messages: int = 3) -> Submission:
         planned = self.planned()
-        [prepared] = self.ledger.runs.prepare(
-            planned.run_key, [a_part(planned.stem, messages=messages)]
-        )
+        [prepared] = self.ledger.runs.prepare(planned.run_key, [part(planned.stem, messages)])
         return prepared
 
     def uploaded(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:
@@ -102,23 +90,9 @@ class Office:
             return [tuple(row) for row in db.execute(text(query))]
 
 
-def a_part(stem: str, part: int = 1, parts: int = 1, messages: int = 3) -> Part:
-    return Part(stem, part, parts, messages, messages, sha256="0" * 64, size_bytes=99)
-
-
 def messages(count: int, start: int = 0) -> pa.RecordBatch:
-    """Messages as the run's Parquet holds them, `oadc` and `msg` among them."""
-    numbers = range(start, start + count)
-    return pa.RecordBatch.from_pydict(
-        {
-            "idremote": pa.array([f"{n:032x}" for n in numbers], pa.large_string()),
-            "msisdn": pa.array([FIRST + n for n in numbers], pa.int64()),
-            "oadc": pa.array(["SPRING"] * count, pa.large_string()),
-            "msg": pa.array(["Bonjour; à bientôt"] * count, pa.large_string()),
-            "segments": pa.array([1 + n % 2 for n in numbers], pa.int16()),
-            "key": pa.array([f"customer {n}" for n in numbers], pa.large_string()),
-        }
-    )
+    """Messages of one and two SMS in turn, with the file's delimiter in their text."""
+    return factories.messages(count, start, "Bonjour; à bientôt", segments=(1, 2))
 
 
 @pytest.fixture
@@ -140,7 +114,7 @@ def office(another_ledger: Callable[[str], Ledger], hand: Hand) -> Office:
 
 @pytest.fixture
 def make_part() -> Callable[..., Part]:
-    return a_part
+    return part
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
@@ -15,15 +14,16 @@ from demo.postgres import PostgreSQL
 from sms.delivery.gateway import Folder, RemoteFile
 from sms.errors import GatewayUnreachable
 from sms.ledger.ledger import Ledger
-from sms.ledger.records import Part, PlannedRun, Submission
+from sms.ledger.records import Submission
 from sms.ledger.states import State
 from sms.ledger.tables import metadata
 from sms.reports.collection import Collected, collect_delivery_report, collect_replies
+from tests import factories
 from tests.conftest import keeping_connections
+from tests.factories import FIRST, part, planned_run
 
 NOW = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=2)
-FIRST = 33_639_980_000  # the first of the numbers reserved for fiction
 LEASE = timedelta(minutes=10)
 TABLES = (
     "receipt",
@@ -97,22 +97,12 @@ class Home:
         self.runs += 1
         campaign_id = campaign_id or f"spring{self.runs}"
         stem = f"SEND-12345-{date}-1200-{campaign_id}"
-        run = PlannedRun(
-            run_key=f"send__spring/{self.runs}",
-            campaign="spring",
-            kind="marketing",
-            service_id="12345",
-            send_at=datetime(2026, 7, 15, 10, 0, tzinfo=UTC),
-            slot_reason="as asked",
-            dry_run=False,
-            planned_at=self.now,
-            folder="runs/spring",
-        )
+        run = planned_run(f"send__spring/{self.runs}", planned_at=self.now)
         self.ledger.runs.plan(run, stem)
-        self.ledger.runs.prepare(run.run_key, [Part(stem, 1, 1, messages, messages, "0" * 64, 99)])
+        self.ledger.runs.prepare(run.run_key, [part(stem, messages)])
         self.ledger.submissions.claim(stem, "try", lease=LEASE)
         self.ledger.submissions.record_upload(
-            stem, "try", messages=[rows(messages)], sha256="0" * 64, size_bytes=99
+            stem, "try", messages=[factories.messages(messages)], sha256="0" * 64, size_bytes=99
         )
         self.ledger.submissions.intend_rename(stem, "try")
         self.ledger.submissions.move(stem, to=State.SUBMITTED)
@@ -155,20 +145,6 @@ class Home:
             db.execute(text("SET LOCAL session_replication_role = replica"))
             for name in names:  # small tables: faster than TRUNCATE
                 db.execute(text(f"DELETE FROM {name}"))
-
-
-def rows(count: int) -> pa.RecordBatch:
-    """The messages of a file."""
-    return pa.RecordBatch.from_pydict(
-        {
-            "idremote": pa.array([f"{n:032x}" for n in range(count)], pa.large_string()),
-            "msisdn": pa.array([FIRST + n for n in range(count)], pa.int64()),
-            "oadc": pa.array(["SPRING"] * count, pa.large_string()),
-            "msg": pa.array(["Bonjour"] * count, pa.large_string()),
-            "segments": pa.array([1] * count, pa.int16()),
-            "key": pa.array([f"customer {n}" for n in range(count)], pa.large_string()),
-        }
-    )
 
 
 def ack_row(number: int, status: str = "3;delivered") -> str:
