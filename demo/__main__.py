@@ -29,13 +29,13 @@ def demo(screen: Screen, *, keep: bool) -> int:
     """Run a campaign from query to delivery report; 0 only if all counts reconcile."""
     begun = time.monotonic()
     start = opening(datetime.now(PARIS).date())
-    screen.tell(f"In the sandbox it is {start:%A %d %B %Y, %H:%M} in Paris; days pass in seconds")
+    screen.say(f"In the sandbox it is {start:%A %d %B %Y, %H:%M} in Paris; days pass in seconds")
     stack = Stack(
-        hurry=HURRY, clock=start, flags=("--marketing", "spring*"), keep=keep, tell=screen.tell
+        hurry=HURRY, clock=start, flags=("--marketing", "spring*"), keep=keep, say=screen.say
     )
     with stack:
         Play(stack, screen, deadline=begun + BOUND).perform()
-    screen.tell(f"All counts match. {time.monotonic() - begun:.0f} s; no process is left running")
+    screen.say(f"All counts match. {time.monotonic() - begun:.0f} s; no process is left running")
     return 0
 
 
@@ -44,30 +44,28 @@ def up(screen: Screen, *, keep: bool) -> int:
     own = connections(os.environ)
     real = GATEWAY in own
     start = None if real else opening(datetime.now(PARIS).date())
-    with Stack(hurry=HURRY, clock=start, connections=own, keep=keep, tell=screen.tell) as stack:
+    with Stack(hurry=HURRY, clock=start, connections=own, keep=keep, say=screen.say) as stack:
         stack.unpause(COLLECT_REPORT, COLLECT_REPLIES)
-        screen.tell("")
-        screen.tell(f"  {stack.airflow.url}")
-        screen.tell(f"  login {stack.airflow.login}, password {stack.airflow.password}")
-        screen.tell("")
-        screen.tell(f"Try: unpause {SEND} and trigger it; read its review; wait for its report.")
-        screen.tell(f"The files of each run are in {stack.folder}/runs")
-        screen.tell("Query the ledger, for example: SELECT * FROM sms.campaign_summary")
-        screen.tell(f"  psql -h {stack.postgres.socket_folder} -U postgres ledger")
-        screen.tell("To use `sms` in another shell with the same ledger, settings and clock:")
+        screen.say("")
+        screen.say(f"  {stack.airflow.url}")
+        screen.say(f"  login {stack.airflow.login}, password {stack.airflow.password}")
+        screen.say("")
+        screen.say(f"Try: unpause {SEND} and trigger it; read its review; wait for its report.")
+        screen.say(f"The files of each run are in {stack.folder}/runs")
+        screen.say("Query the ledger, for example: SELECT * FROM sms.campaign_summary")
+        screen.say(f"  psql -h {stack.postgres.socket_folder} -U postgres ledger")
+        screen.say("To use `sms` in another shell with the same ledger, settings and clock:")
         for name, value in stack.for_a_shell.items():
-            screen.tell(f"  export {name}={shlex.quote(value)}")
+            screen.say(f"  export {name}={shlex.quote(value)}")
         if real:
-            screen.tell(f"{GATEWAY} is set: campaigns are sent to that gateway, in real time.")
+            screen.say(f"{GATEWAY} is set: campaigns are sent to that gateway, in real time.")
         else:
-            screen.tell(f"The sandbox's files are in {stack.folder}/gateway/home")
-            screen.tell(
-                "Nothing leaves this machine. While no campaign is being sent, days pass in"
-            )
-            screen.tell("seconds until the reports come.")
+            screen.say(f"The sandbox's files are in {stack.folder}/gateway/home")
+            screen.say("Nothing leaves this machine. While no campaign is being sent, days pass in")
+            screen.say("seconds until the reports come.")
         if others := sorted(own.keys() - {GATEWAY}):
-            screen.tell(f"Your own connections are used: {', '.join(others)}.")
-        screen.tell("Ctrl-C ends everything.")
+            screen.say(f"Your own connections are used: {', '.join(others)}.")
+        screen.say("Ctrl-C ends everything.")
         while True:
             stack.check()
             with suppress(AirflowRefused, httpx.TransportError):  # it is tried again soon
@@ -94,10 +92,10 @@ def main() -> int:
     try:
         return play(screen, keep=arguments.keep)
     except KeyboardInterrupt:
-        screen.tell("ended")
+        screen.say("ended")
         return 0 if arguments.what == "up" else 130
     except FAILURES as error:
-        screen.tell(f"It failed: {error}")
+        screen.say(f"It failed: {error}")
         return 1
 
 

@@ -62,11 +62,11 @@ class Play:
         """Run the demo to its end. Raises DemoFailed."""
         self._wait_for_dags()
         stopped = self._import_earlier_stops()
-        self._screen.tell(f"{stopped} earlier STOPs are imported into the stop list")
+        self._screen.say(f"{stopped} earlier STOPs are imported into the stop list")
         for dag_id in (COLLECT_REPORT, COLLECT_REPLIES, SEND):
             self._airflow.unpause(dag_id)
         run = self._airflow.trigger(SEND)
-        self._screen.tell(f"triggered {SEND}; watch it at {self._airflow.url}/dags/{SEND}")
+        self._screen.say(f"triggered {SEND}; watch it at {self._airflow.url}/dags/{SEND}")
         story = Story(self._stack, SEND, run.run_id)
         with self._screen:
             self._follow(story, SEND, run.run_id)

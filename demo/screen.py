@@ -13,7 +13,7 @@ from demo.story import AHEAD, BUSY, DONE, FAILED, Scene
 from sms.audience.screening import SENTENCES
 from sms.clock import PARIS
 from sms.ledger.records import Summary
-from sms.ledger.states import HEARD
+from sms.ledger.states import ACCEPTED_AND_LATER
 
 MARKS = {DONE: ("✔", "green"), FAILED: ("✘", "red"), BUSY: ("…", "yellow"), AHEAD: ("·", "dim")}
 
@@ -26,7 +26,7 @@ class Screen:
         self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
         self._printed: dict[str, str] = {}  # the states of stages
 
-    def tell(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         """Print a line."""
         self.console.print(Text(sentence), soft_wrap=True)
 
@@ -39,7 +39,7 @@ class Screen:
             if stage.state in (DONE, FAILED) and self._printed.get(stage.name) != stage.state:
                 self._printed[stage.name] = stage.state
                 date = f"{scene.moment.astimezone(PARIS):%d %b %H:%M}"
-                self.tell(f"{date}  {stage.state:6}  {stage.name:16} {stage.said}".rstrip())
+                self.say(f"{date}  {stage.state:6}  {stage.name:16} {stage.said}".rstrip())
 
     def __enter__(self) -> "Screen":
         if self._live:
@@ -75,7 +75,7 @@ def table_of(summary: Summary) -> Table:
     outcomes = summary.outcomes
     table.add_row("sent", f"{summary.sent:,}")
     table.add_row("segments", f"{summary.segments:,}")
-    accepted = sum(summary.submissions.get(state, 0) for state in HEARD)
+    accepted = sum(summary.submissions.get(state, 0) for state in ACCEPTED_AND_LATER)
     table.add_row("files accepted", f"{accepted:,}")
     table.add_section()
     for name in ("delivered", "refused", "not_delivered", "pending", "unknown", "missing"):

@@ -77,7 +77,7 @@ class Stack:
         two_schedulers: bool = False,
         connections: Mapping[str, str] | None = None,
         keep: bool = False,
-        tell: Callable[[str], None] = lambda sentence: None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.timings: dict[str, float] = {}
         self._given_folder = folder
@@ -91,7 +91,7 @@ class Stack:
         self._parallelism = parallelism
         self._parts = [part for part in AIRFLOW_PARTS if two_schedulers or part != SECOND]
         self._keep = keep
-        self._tell = tell
+        self._say = say
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -198,7 +198,7 @@ class Stack:
         broken = kind is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit))
         if self._keep or broken:
             self._guard.spare(self.folder)
-            self._tell(f"logs and files are kept in {self.folder}")
+            self._say(f"logs and files are kept in {self.folder}")
         elif self._given_folder is None:
             shutil.rmtree(self.folder)
 
@@ -321,4 +321,4 @@ class Stack:
 
     def _note(self, what: str, begun: float) -> None:
         self.timings[what] = time.monotonic() - begun
-        self._tell(f"{what}: {self.timings[what]:.1f} s")
+        self._say(f"{what}: {self.timings[what]:.1f} s")

@@ -22,21 +22,14 @@ def planned_run(run_key: str, **differently: Any) -> PlannedRun:
         "slot_reason": "as requested",
         "dry_run": False,
         "planned_at": datetime(2026, 7, 15, 8, 0, tzinfo=UTC),
-        "folder": f"runs/{run_key}",
+        "folder": "runs/spring",
     }
     return PlannedRun(run_key=run_key, **{**usual, **differently})
 
 
-def part(stem: str, messages: int = 3, **differently: Any) -> Part:
-    """A prepared file: the only one of its run, with one SMS for each message."""
-    usual: dict[str, Any] = {
-        "part": 1,
-        "parts": 1,
-        "segments": messages,
-        "sha256": NO_DIGEST,
-        "size_bytes": 99,
-    }
-    return Part(stem, messages=messages, **{**usual, **differently})
+def part(stem: str, number: int = 1, parts: int = 1, messages: int = 3) -> Part:
+    """A prepared file, with one SMS for each message."""
+    return Part(stem, number, parts, messages, messages, sha256=NO_DIGEST, size_bytes=99)
 
 
 def messages(

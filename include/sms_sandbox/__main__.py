@@ -64,7 +64,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         most_rows=options.most_rows,
     )
     turned = {name: getattr(options, name) for name in _KNOBS if getattr(options, name) is not None}
-    turned["untold"] = tuple(options.untold)
+    turned["hidden"] = tuple(options.hide)
     return Plan(
         root=options.root,
         account=account,
@@ -190,7 +190,7 @@ def _add_knobs(group: argparse._ArgumentGroup) -> None:
             default = getattr(Knobs(), name)
             group.add_argument(flag, type=kind, metavar="N", help=f"{text} ({default})")
     group.add_argument(
-        "--untold",
+        "--hide",
         action="append",
         default=[],
         choices=get_args(Attribute),

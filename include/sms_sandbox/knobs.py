@@ -67,7 +67,7 @@ class Knobs:
     unreported: float = 0.0  # sent, without a row in the ACK
     stop: float = 0.02  # shares of the reached recipients
     reply: float = 0.03
-    untold: tuple[Attribute, ...] = ()  # attributes missing in listings and stats
+    hidden: tuple[Attribute, ...] = ()  # attributes missing in listings and stats
     drops: tuple[Drop, ...] = ()
     # Other values for some campaigns, by shell-style patterns of their ids.
     campaigns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -84,10 +84,10 @@ class Knobs:
             cls.of(dict(special), base)
         drops = turned.get("drops", base.drops)
         listed = tuple(drop if isinstance(drop, Drop) else Drop.of(drop) for drop in drops)
-        untold = tuple(turned.get("untold", base.untold))
-        if strange := set(untold) - set(get_args(Attribute)):
+        hidden = tuple(turned.get("hidden", base.hidden))
+        if strange := set(hidden) - set(get_args(Attribute)):
             raise ValueError(f"no such attribute: {', '.join(sorted(strange))}")
-        return replace(base, **{**turned, "drops": listed, "untold": untold})
+        return replace(base, **{**turned, "drops": listed, "hidden": hidden})
 
     def for_campaign(self, campaign_id: str) -> "Knobs":
         """The knobs for one campaign; of several matching patterns, the last wins."""
@@ -98,7 +98,7 @@ class Knobs:
         return replace(self, **special) if special else self
 
 
-OF_ALL_CAMPAIGNS = {"refuse_logins", "untold", "drops", "campaigns"}
+OF_ALL_CAMPAIGNS = {"refuse_logins", "hidden", "drops", "campaigns"}
 
 
 class Panel:

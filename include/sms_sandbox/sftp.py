@@ -109,15 +109,15 @@ class FileSession(asyncssh.SFTPServer):
         return self._attributes(super().fstat(file_obj))
 
     def format_longname(self, name: asyncssh.SFTPName) -> None:
-        if self._desk.knobs.untold:
+        if self._desk.knobs.hidden:
             name.longname = name.filename
         else:
             super().format_longname(name)
 
     def _attributes(self, status: Any) -> asyncssh.SFTPAttrs:
-        """A file's attributes, without those that the knob `untold` hides."""
+        """A file's attributes, without those that the knob `hidden` hides."""
         attrs = asyncssh.SFTPAttrs.from_local(status)
-        for hidden in self._desk.knobs.untold:
+        for hidden in self._desk.knobs.hidden:
             for name in HIDES[hidden]:
                 setattr(attrs, name, None)
         return attrs

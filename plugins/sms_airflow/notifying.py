@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def of_move(ledger: Ledger, stem: str, to: State) -> None:
-    """Send the notice of a file's new state: the `Ledger.heard` of a task."""
+    """Send the notice of a file's new state: the `Ledger.on_move` of a task."""
     from sms.reports import notices
 
     if notices.EVENTS.get(to) in _wanted():

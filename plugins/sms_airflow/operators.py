@@ -106,7 +106,7 @@ class SubmitOperator(BaseOperator):
         """Rename the next file and wait for its verdict, until no file is left."""
         from sms import clock
         from sms.delivery import upload
-        from sms.ledger.states import HEARD, State
+        from sms.ledger.states import ACCEPTED_AND_LATER, State
         from sms.run import frequency_cap
         from sms.run.departure import DepartureRules
         from sms.run.folder import RunFolder
@@ -120,8 +120,8 @@ class SubmitOperator(BaseOperator):
         files = [ledger.submissions.get(stem) for stem in self.stems]
         if any(each.state is State.REJECTED for each in files):
             raise self._rejection(files, ledger)
-        left = [each for each in files if not upload.is_heard(each)]
-        if not left and any(each.state in HEARD for each in files):
+        left = [each for each in files if not upload.is_accepted(each)]
+        if not left and any(each.state in ACCEPTED_AND_LATER for each in files):
             return list(self.stems)
         # The files may be of several runs (proofs of variants): one run after the other.
         run_key = (left or files)[0].run_key

@@ -262,7 +262,7 @@ def summarize(stems: list[str]) -> dict[str, Any]:
 
     ledger = _ledger()
     files = [ledger.submissions.get(stem) for stem in stems]
-    upload.require_heard(files)
+    upload.require_accepted(files)
     sentence = upload.what_was_sent(files)
     log.info("%s", sentence)
     return {

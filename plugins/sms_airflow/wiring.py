@@ -109,7 +109,7 @@ def ledger(actor: str = "", **how: Any) -> Ledger:
 def ledger_for(ti: Any) -> Ledger:
     """The ledger for one try of a task: the actor of its events; notifiers get state changes."""
     actor = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}#{ti.try_number}"
-    return ledger(actor=actor, heard=notifying.of_move)
+    return ledger(actor=actor, on_move=notifying.of_move)
 
 
 def run_folder(dag_id: str, run_id: str) -> RunFolder:

@@ -266,7 +266,7 @@ def test_only_an_unsent_file_can_be_cancelled(ledger: Ledger, ledger_url: str) -
 
 def make_prepared(ledger: Ledger, stem: str) -> str:
     ledger.runs.plan(planned_run(stem, send_at=NOW, planned_at=NOW), stem)
-    ledger.runs.prepare(stem, [part(stem, 1)])
+    ledger.runs.prepare(stem, [part(stem, messages=1)])
     return stem
 
 

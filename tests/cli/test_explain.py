@@ -27,7 +27,7 @@ def test_an_unknown_recipient_has_no_history(ledger_url):
             }
         ],
         "story": [],
-        "untold": [],
+        "not_searched": [],
     }
 
 

@@ -88,7 +88,7 @@ def test_an_unexpected_error_is_reported_by_location_without_values(monkeypatch)
     done = sms("slots")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "an unforeseen KeyError in tests.cli.test_failures, line " in done.stderr
+    assert "an unexpected KeyError in tests.cli.test_failures, line " in done.stderr
     assert "639980" not in done.stderr
     assert "Traceback" not in done.stderr
 

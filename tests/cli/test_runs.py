@@ -8,7 +8,8 @@ import pytest
 
 from sms.ledger.states import State
 from tests.cli.conftest import Command, later
-from tests.ledger.conftest import FIRST, Office, a_part, messages
+from tests.factories import FIRST, part
+from tests.ledger.conftest import Office, messages
 
 HOUR = later(hours=2)
 
@@ -22,7 +23,7 @@ def a_run(office: Office) -> str:
     office.ledger.runs.record_screening(
         run.run_key, candidates=5, audience=3, excluded={"opted_out": 2}, stop_list_size=9
     )
-    office.ledger.runs.prepare(run.run_key, [a_part(stem)])
+    office.ledger.runs.prepare(run.run_key, [part(stem)])
     office.ledger.submissions.claim(stem, "t", lease=timedelta(minutes=9))
     office.ledger.submissions.record_upload(
         stem, "t", messages=[messages(3)], sha256="", size_bytes=1

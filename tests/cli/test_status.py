@@ -11,7 +11,8 @@ from sms.ledger.quarantine import UNREADABLE
 from sms.ledger.records import Recurring, ReportFile
 from sms.ledger.states import State
 from tests.cli.conftest import MONDAY, Command, later
-from tests.ledger.conftest import Hand, Office, a_part
+from tests.factories import part
+from tests.ledger.conftest import Hand, Office
 
 
 def checks(command: Command, *call: object) -> dict[str, tuple[str, str, list[str]]]:
@@ -173,7 +174,7 @@ def test_a_stop_list_below_its_minimum_is_a_problem(command: Command, tmp_path: 
 def test_upcoming_runs_are_listed_with_hours_and_reasons(office: Office, command: Command):
     run = office.a_run(send_at=later(hours=2), run_key="send__other/manual__1", campaign="other")
     office.ledger.runs.plan(run, "SEND-12345-21000301-1100-other")
-    office.ledger.runs.prepare(run.run_key, [a_part("SEND-12345-21000301-1100-other")])
+    office.ledger.runs.prepare(run.run_key, [part("SEND-12345-21000301-1100-other")])
     failed = office.a_run(send_at=later(hours=2))
     office.ledger.runs.plan(failed, "SEND-12345-21000301-1100-failed")
     office.ledger.runs.record_failure(failed.run_key, task="extract", why="gone")

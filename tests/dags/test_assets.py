@@ -107,7 +107,7 @@ def test_opt_outs_are_an_event_only_when_new(gateway, run, ledger):
 def test_each_delivery_report_is_one_event(gateway, run, ledger):
     sent = planned_run("send__spring/one", send_at=TUESDAY - timedelta(days=1))
     ledger.runs.plan(sent, STEM)
-    ledger.runs.prepare(sent.run_key, [part(STEM, 0)])
+    ledger.runs.prepare(sent.run_key, [part(STEM, messages=0)])
     ledger.submissions.claim(STEM, "try", lease=timedelta(minutes=10))
     ledger.submissions.record_upload(STEM, "try", messages=[], sha256="0" * 64, size_bytes=99)
     ledger.submissions.intend_rename(STEM, "try")

@@ -249,11 +249,11 @@ def test_a_draft_never_renamed_to_tmp_is_removed(
 def test_a_failing_try_always_releases_its_claim(world: World, gateway: Gateway) -> None:
     [prepared] = world.prepare(numbers(3))
 
-    def unforeseen() -> None:
+    def unexpected() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        world.submit(prepared.stem, gateway=interrupted("upload", unforeseen))
+        world.submit(prepared.stem, gateway=interrupted("upload", unexpected))
 
     assert in_send(gateway) == []
     assert world.submit(prepared.stem, token="second try").state is State.SUBMITTED

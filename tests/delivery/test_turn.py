@@ -110,7 +110,7 @@ def test_a_rename_notice_never_delays_a_stop(
         opt_out(ledger, 33639980001)
         told.append(state)
 
-    monkeypatch.setattr(world.ledger, "_heard", heard)
+    monkeypatch.setattr(world.ledger, "_on_move", heard)
 
     world.submit(prepared.stem)
 

@@ -43,7 +43,7 @@ class Office:
 
     def a_run(self, **differently: Any) -> PlannedRun:
         self.runs += 1
-        usual = {"send_at": START + timedelta(hours=2), "planned_at": self.hand()}
+        usual = {"planned_at": self.hand(), "folder": f"runs/spring/{self.runs}"}
         return planned_run(f"send__spring/manual__{self.runs}", **{**usual, **differently})
 
     def stem(self, number: int | None = None) -> str:
@@ -55,7 +55,9 @@ class Office:
 
     def prepared(self, messages: int = 3) -> Submission:
         planned = self.planned()
-        [prepared] = self.ledger.runs.prepare(planned.run_key, [part(planned.stem, messages)])
+        [prepared] = self.ledger.runs.prepare(
+            planned.run_key, [part(planned.stem, messages=messages)]
+        )
         return prepared
 
     def uploaded(self, rows: pa.RecordBatch | None = None, token: str = "try-1") -> Submission:

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from sms.ledger.states import State
+from tests.factories import FIRST
 from tests.ledger.codes import CODES
-from tests.ledger.conftest import FIRST, START
+from tests.ledger.conftest import START
 
 ALL = np.arange(FIRST, FIRST + 5)
 

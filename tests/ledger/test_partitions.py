@@ -29,9 +29,9 @@ def sent(office, rows: pa.RecordBatch, send_at: datetime | None = None, **run: o
     """A file at the gateway whose hour is the run's."""
     hour = {"send_at": send_at} if send_at else {}
     planned, one = office.ledger.runs.plan(office.a_run(**hour, **run), f"{office.stem()}x")
-    from tests.ledger.conftest import a_part
+    from tests.factories import part
 
-    office.ledger.runs.prepare(planned.run_key, [a_part(one.stem, messages=rows.num_rows)])
+    office.ledger.runs.prepare(planned.run_key, [part(one.stem, messages=rows.num_rows)])
     office.ledger.submissions.claim(one.stem, "try-1", lease=timedelta(minutes=10))
     office.ledger.submissions.record_upload(
         one.stem, "try-1", messages=[rows], sha256="", size_bytes=1

@@ -11,7 +11,7 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException
 from sqlalchemy import text
 
-from sms.delivery.upload import require_heard, what_left
+from sms.delivery.upload import require_accepted, what_left
 from sms.errors import (
     GatewayRefused,
     GatewayUnreachable,
@@ -102,10 +102,10 @@ def test_an_os_error_names_the_sent_files(
 ) -> None:
     [only] = world.prepare(numbers(2))
 
-    def unforeseen() -> None:
+    def unexpected() -> None:
         raise OSError(errno.EMFILE, "any")
 
-    monkeypatch.setattr(wiring, "gateway", unforeseen)
+    monkeypatch.setattr(wiring, "gateway", unexpected)
 
     told = failure(world, [only.stem], monkeypatch)
 
@@ -125,19 +125,19 @@ def test_an_unexpected_error_names_sent_files_without_its_message(
     [only] = world.prepare(numbers(2))
     row = "+33639980001;Bonjour"
 
-    def unforeseen() -> None:
+    def unexpected() -> None:
         try:
             raise LookupError(row)
         except LookupError:
             raise kind(f"could not convert {row!r}")  # noqa: B904  (as a library would)
 
-    monkeypatch.setattr(wiring, "gateway", unforeseen)
+    monkeypatch.setattr(wiring, "gateway", unexpected)
 
     told = failure(world, [only.stem], monkeypatch)
 
     assert f"an unexpected {kind.__name__} in {__name__}, line " in told
     assert told.endswith(". The provider has no file of this run")
-    assert "in unforeseen" in caplog.text  # the way to it
+    assert "in unexpected" in caplog.text  # the way to it
     for place in (told, caplog.text):
         assert row not in place
 
@@ -175,13 +175,13 @@ def test_a_run_with_a_cancelled_file_never_succeeds(world: World, gateway: Gatew
     world.accepted(first)
     files = [world.ledger.submissions.get(stem) for stem in (first, second)]
     with pytest.raises(LedgerError, match=f"not all accepted: {second} is uploading"):
-        require_heard(files)
+        require_accepted(files)
 
     world.ledger.submissions.move(second, to=State.CANCELLED)
 
     with pytest.raises(LedgerError, match=f"not all accepted: {second} is cancelled"):
-        require_heard([*files[:1], world.ledger.submissions.get(second)])
-    require_heard(files[:1])
+        require_accepted([*files[:1], world.ledger.submissions.get(second)])
+    require_accepted(files[:1])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def story(
 
 
 def told(story: Story) -> list[str]:
-    return [f"{entry.what}: {entry.told}{rows_of(entry)}" for entry in story.entries]
+    return [f"{entry.what}: {entry.sentence}{rows_of(entry)}" for entry in story.entries]
 
 
 def reasons_of(world: World, written: str) -> list[str]:
@@ -122,7 +122,7 @@ def test_an_exclusion_has_its_reason_for_every_number_spelling(
 
     assert left_out.facts["reason"] == why[1]
     assert left_out.facts["keys"] == ["k2"]
-    assert left_out.told.startswith("excluded by tests: ")
+    assert left_out.sentence.startswith("excluded by tests: ")
 
 
 def test_a_late_exclusion_before_the_upload_is_shown(world: World, gateway: Sandbox) -> None:
@@ -167,7 +167,7 @@ def test_an_expired_run_folder_is_reported(world: World, gateway: Sandbox) -> No
     found = story(world, 1)
 
     assert told(found)[0].endswith("1 SMS; its text has expired with the run's folder")
-    assert found.untold == (
+    assert found.not_searched == (
         "the folders of 1 run are deleted: their exclusions are no longer known",
     )
 
@@ -176,7 +176,7 @@ def test_an_unreadable_file_is_reported(world: World, gateway: Sandbox) -> None:
     world.prepare(numbers(3))
     (world.run_folder("one").path / "02_excluded.parquet").write_bytes(b"")
 
-    [sentence] = story(world, 1).untold
+    [sentence] = story(world, 1).not_searched
     assert sentence == (
         f"the files of 1 run can't be read ({world.run_folder('one')}/02_excluded.parquet: "
         "SourceError): whether they excluded this person is not known"
@@ -192,10 +192,10 @@ def test_a_broken_folder_is_ignored_if_the_ledger_answers(world: World, gateway:
 
     found = story(world, 1)
 
-    assert found.untold == ()
+    assert found.not_searched == ()
     [sent] = told(found)
     assert sent.endswith("1 SMS; its text can't be read")
-    assert len(story(world, 9).untold) == 1
+    assert len(story(world, 9).not_searched) == 1
 
 
 def test_several_broken_folders_are_one_sentence(world: World, gateway: Sandbox) -> None:
@@ -204,7 +204,7 @@ def test_several_broken_folders_are_one_sentence(world: World, gateway: Sandbox)
         for name in ("02_excluded.parquet", "03_excluded.parquet"):
             (world.run_folder(run).path / name).write_bytes(b"no parquet")
 
-    [sentence] = story(world, 1).untold
+    [sentence] = story(world, 1).not_searched
 
     assert sentence.startswith("the files of 3 runs can't be read (first: ")
 
@@ -300,9 +300,9 @@ def test_a_proof_is_shown_as_a_proof_only(world: World, gateway: Sandbox) -> Non
     [proof] = [each for each in story(world, 9901).entries if each.what != "excluded"]
 
     assert proof.what == "proof"
-    assert proof.told.startswith(f"sent as a proof by tests in {stem} (submitted), 1 SMS: “")
+    assert proof.sentence.startswith(f"sent as a proof by tests in {stem} (submitted), 1 SMS: “")
     [recipient] = story(world, key="k0").entries
-    assert recipient.told.startswith("prepared by tests in SEND-")
+    assert recipient.sentence.startswith("prepared by tests in SEND-")
     assert [each.msisdn for each in story(world, key="k0").numbers] == [FIRST]
 
 

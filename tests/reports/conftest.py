@@ -99,7 +99,7 @@ class Home:
         stem = f"SEND-12345-{date}-1200-{campaign_id}"
         run = planned_run(f"send__spring/{self.runs}", planned_at=self.now)
         self.ledger.runs.plan(run, stem)
-        self.ledger.runs.prepare(run.run_key, [part(stem, messages)])
+        self.ledger.runs.prepare(run.run_key, [part(stem, messages=messages)])
         self.ledger.submissions.claim(stem, "try", lease=LEASE)
         self.ledger.submissions.record_upload(
             stem, "try", messages=[factories.messages(messages)], sha256="0" * 64, size_bytes=99

@@ -559,7 +559,7 @@ def test_an_unexpected_failure_stops_no_other_and_quotes_nothing(home, reply, mo
         home.collect_replies()
 
     assert home.stop_list() == [FIRST, FIRST + 1]  # an opt-out comes before anything can fail
-    assert "an unforeseen ValueError at " in str(failed.value)
+    assert "an unexpected ValueError at " in str(failed.value)
     assert "33639980000" not in str(failed.value)
     assert failed.value.__cause__ is None
 

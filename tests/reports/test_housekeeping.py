@@ -563,7 +563,7 @@ def test_an_unexpected_error_stops_no_other_report(home, gateway, later, reporte
 
     monkeypatch.setattr("sms.reports.overdue.bring_delivery_report", fails)
     later(4 * A_DAY)
-    with pytest.raises(HousekeepingUnfinished, match="an unforeseen RuntimeError at") as alarm:
+    with pytest.raises(HousekeepingUnfinished, match="an unexpected RuntimeError at") as alarm:
         clear(home)
 
     assert "3363998" not in str(alarm.value)

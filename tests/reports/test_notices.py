@@ -70,7 +70,7 @@ def told(chosen) -> Iterator[Callable[..., None]]:
 def home(home, shared_ledger, monkeypatch):
     """The way home as tasks have it: moves are heard."""
     home.ledger = Ledger(
-        shared_ledger.engine, clock=lambda: home.now, actor="test", heard=notifying.of_move
+        shared_ledger.engine, clock=lambda: home.now, actor="test", on_move=notifying.of_move
     )
     monkeypatch.setenv("AIRFLOW_CONN_SMS_LEDGER", ledger_connection(shared_ledger.engine.url))
     return home

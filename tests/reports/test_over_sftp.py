@@ -46,8 +46,8 @@ def shelf(
 ) -> Iterator[Gateway]:
     """A gateway that shows the reports that a test puts there."""
     if request.param != "openssh":
-        untold = ("size", "times", "permissions") if request.param == "telling little" else ()
-        with Sandbox(tmp_path / "gateway", knobs=Knobs(untold=untold)) as sandbox:
+        hidden = ("size", "times", "permissions") if request.param == "telling little" else ()
+        with Sandbox(tmp_path / "gateway", knobs=Knobs(hidden=hidden)) as sandbox:
             connect(monkeypatch, sandbox)
             yield sandbox
     else:

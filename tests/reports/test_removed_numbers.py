@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from sms.reports.archive import Archived
 from sms.reports.collection import load_replies
-from tests.reports.conftest import FIRST, NOW, Home
+from tests.factories import FIRST
+from tests.reports.conftest import NOW, Home
 
 STOPS = "STOP-12345-20260715-1200-spring1.csv"
 REPLIES = "SMSMO-12345-20260715-1200-spring1.csv"

@@ -9,7 +9,8 @@ from sms.errors import ReportsFailed
 from sms.reports.collection import TAIL_WAITS
 from sms.wire.names import ReportKind
 from sms.wire.reports import REPLIES, read_replies, read_tail
-from tests.reports.conftest import FIRST, reply_row
+from tests.factories import FIRST
+from tests.reports.conftest import reply_row
 from tests.reports.names import SMSMO, STOP
 
 WHO = 33639980001

@@ -13,7 +13,8 @@ from sms.ledger.states import State
 from sms.reports.collection import CLOCK_STEP, REPORT_SETTLES
 from sms.wire import reports
 from sms.wire.names import ReportKind
-from tests.reports.conftest import FIRST, reply_row
+from tests.factories import FIRST
+from tests.reports.conftest import reply_row
 
 STOP = "STOP-12345-20260715-1200-spring1.csv"
 SMSMO = "SMSMO-12345-20260715-1200-spring1.csv"

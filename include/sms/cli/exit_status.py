@@ -42,7 +42,7 @@ def _in_our_words(error: Exception) -> SmsError | str:
         return storage.as_storage_failed(error, "standard output, a file or a connection", "used")
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     return (
-        f"the command failed by an unforeseen {type(error).__name__} in "
+        f"the command failed by an unexpected {type(error).__name__} in "
         f"{frame.f_globals.get('__name__')}, line {line}. Its message is withheld, as it may quote "
         "personal data. Please report it with this place, and the command"
     )

@@ -68,7 +68,7 @@ def explain(
         return
     say.print(shown(whom), markup=False)
     for entry in story.entries:
-        line = f"{entry.told}{explaining.rows_of(entry)}"
+        line = f"{entry.sentence}{explaining.rows_of(entry)}"
         say.print(f"{explaining.moment(entry.at)}  {shown(line)}", markup=False)
     if not story.entries:
         say.print(
@@ -78,7 +78,7 @@ def explain(
     for each in story.numbers:
         about = f" (+{each.msisdn})" if key is not None else ""
         say.print(f"Now{about}: {shown(_now(each))}", markup=False)
-    for sentence in (*story.untold, *_unjudged(len(broken))):
+    for sentence in (*story.not_searched, *_unjudged(len(broken))):
         complain.print(sentence, markup=False)
 
 
@@ -111,11 +111,16 @@ def _plain(story: "Story", key: str | None) -> dict[str, Any]:
             for each in story.numbers
         ],
         "story": [
-            {"at": each.at.isoformat(), "what": each.what, "told": each.told, "times": each.times}
+            {
+                "at": each.at.isoformat(),
+                "what": each.what,
+                "told": each.sentence,
+                "times": each.times,
+            }
             | {name: _cell(value) for name, value in each.facts.items()}
             for each in story.entries
         ],
-        "untold": list(story.untold),
+        "not_searched": list(story.not_searched),
     }
 
 

@@ -187,7 +187,7 @@ def show(number: Msisdn, url: LedgerUrl) -> None:
     history = _ledger(url, "show").people.history(number)
     say.print(f"+{number}: {story.standing(history)}", markup=False)
     for entry in story.of_stop_list(history):
-        say.print(f"{story.moment(entry.at)}  {entry.told}", markup=False)
+        say.print(f"{story.moment(entry.at)}  {entry.sentence}", markup=False)
 
 
 @stop_list_app.command()

@@ -38,7 +38,7 @@ from sms.errors import (
 )
 from sms.ledger.ledger import Ledger
 from sms.ledger.records import Submission
-from sms.ledger.states import AHEAD, HEARD, SENT, State
+from sms.ledger.states import ACCEPTED_AND_LATER, AHEAD, SENT, State
 from sms.remedies import Task
 from sms.wire.names import ARRIVED, Phase, draft_name, is_draft, phase_of, reports_on
 from sms.words import count
@@ -169,16 +169,16 @@ def begins_another_hour(files: Sequence[Submission]) -> bool:
     return all(each.send_at != left[0].send_at for each in gone)
 
 
-def require_heard(files: Iterable[Submission]) -> None:
+def require_accepted(files: Iterable[Submission]) -> None:
     """Raise LedgerError unless each file was accepted or ended empty."""
-    left = [f"{each.stem} is {each.state}" for each in files if not is_heard(each)]
+    left = [f"{each.stem} is {each.state}" for each in files if not is_accepted(each)]
     if left:
         raise LedgerError(f"the run's files were not all accepted: {', '.join(left)}")
 
 
-def is_heard(submission: Submission) -> bool:
+def is_accepted(submission: Submission) -> bool:
     """Whether a file was accepted, or ended empty."""
-    return submission.state in HEARD or submission.is_empty
+    return submission.state in ACCEPTED_AND_LATER or submission.is_empty
 
 
 def hold(stems: Iterable[str], gateway: Callable[[], Any], ledger: Ledger, why: str) -> list[str]:
@@ -314,7 +314,7 @@ def what_left(files: Sequence[Submission]) -> str:
 
 def what_was_sent(files: Sequence[Submission]) -> str:
     """A sentence on a successful run: what the gateway accepted, and for which hours."""
-    sent = [each for each in files if each.state in HEARD]
+    sent = [each for each in files if each.state in ACCEPTED_AND_LATER]
     if not sent:
         return "Nothing was sent: all recipients had been left out by the time of the upload"
     messages = sum(each.messages or 0 for each in sent)

@@ -48,7 +48,7 @@ class Transaction:
     actor: str
     key: Callable[[], Key]
     clock: Callable[[], datetime]
-    moves: list[tuple[str, State]] = field(default_factory=list)  # for `heard`, after the commit
+    moves: list[tuple[str, State]] = field(default_factory=list)  # for `on_move`, after the commit
 
     def at_this_moment(self) -> "Transaction":
         """The same transaction with the present time, after it has waited for a lock."""
@@ -92,14 +92,14 @@ class Transaction:
 class Database:
     """Opens the ledger's transactions.
 
-    `heard` is called after the commit, with the stem and the new state of each moved submission.
+    `on_move` is called after the commit, with the stem and the new state of each moved submission.
     """
 
     engine: Engine
     clock: Callable[[], datetime]
     actor: str
     key: Callable[[], Key]
-    heard: Callable[[str, State], None]
+    on_move: Callable[[str, State], None]
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction that commits at its end; database errors become LedgerErrors."""
@@ -123,7 +123,7 @@ class Database:
             # Not `from error`: PostgreSQL's details quote whole rows, with numbers and texts.
             raise in_our_words(error, engine.url) from None
         for stem, state in tx.moves:
-            self.heard(stem, state)
+            self.on_move(stem, state)
 
 
 def in_our_words(error: DBAPIError | psycopg.Error, url: URL) -> LedgerError:

@@ -31,14 +31,14 @@ WITH gone AS (
     WHERE submission_id = :id AND idremote IN (
         SELECT idremote FROM sms.message WHERE submission_id = :id {whose} LIMIT :most)
     RETURNING idremote, msisdn
-), told AS (
+), stated AS (
     DELETE FROM sms.receipt a USING gone
     WHERE a.submission_id = :id AND a.idremote = gone.idremote
     RETURNING a.idremote, sms.outcome_of(a.idstatus) AS outcome
 ), counted AS (
-    SELECT coalesce(told.outcome, 'missing') AS what, count(*) AS number
-    FROM gone LEFT JOIN told USING (idremote)
-    GROUP BY told.outcome
+    SELECT coalesce(stated.outcome, 'missing') AS what, count(*) AS number
+    FROM gone LEFT JOIN stated USING (idremote)
+    GROUP BY stated.outcome
     UNION ALL
     SELECT 'late_stop', count(*)
     FROM gone JOIN sms.opt_out o USING (msisdn) JOIN sms.submission s ON s.id = :id

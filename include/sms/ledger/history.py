@@ -30,7 +30,7 @@ WRITTEN_TO = text(
 ).bindparams(bindparam("states", expanding=True))
 FAILING = text(
     """
-    WITH told AS (
+    WITH stated AS (
         SELECT m.msisdn, sms.outcome_of(a.idstatus) AS outcome,
             row_number() OVER (PARTITION BY m.msisdn ORDER BY s.send_at DESC, s.id DESC) AS nth
         FROM pg_temp.asked
@@ -40,7 +40,7 @@ FAILING = text(
             AND a.sent_on = m.sent_on
         WHERE s.send_at > :since AND sms.outcome_of(a.idstatus) IN ('delivered', 'not_delivered')
     )
-    SELECT msisdn FROM told WHERE nth <= :times
+    SELECT msisdn FROM stated WHERE nth <= :times
     GROUP BY msisdn HAVING count(*) = :times AND bool_and(outcome = 'not_delivered')
     ORDER BY msisdn
     """

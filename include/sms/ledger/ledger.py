@@ -31,8 +31,8 @@ def no_key() -> Key:
 class Ledger:
     """The ledger; `actor` is recorded with each event that this object writes.
 
-    `heard` is called with the ledger, the stem and the new state after the commit of each move: by
-    the one caller that made the move, so at most once for each.
+    `on_move` is called with the ledger, the stem and the new state after the commit of each move,
+    by the one caller that made the move: at most once for each.
     `key` is called if the stop list is kept as hashes.
     Every call may raise LedgerUnreachable (try again: every call may be repeated), or LedgerError.
     """
@@ -43,11 +43,11 @@ class Ledger:
         *,
         clock: Callable[[], datetime] = sms.clock.now,
         actor: str = "",
-        heard: Callable[["Ledger", str, State], None] = lambda ledger, stem, state: None,
+        on_move: Callable[["Ledger", str, State], None] = lambda ledger, stem, state: None,
         key: Callable[[], Key] = no_key,
     ) -> None:
         self.engine = engine
-        self._heard = heard
+        self._on_move = on_move
         self._database = Database(engine, clock, actor, key, self._tell)
         self.runs = Runs(self._database)
         self.submissions = Submissions(self._database)
@@ -94,4 +94,4 @@ class Ledger:
             log.warning("the ledger ended a turn before its rename was answered: %s", error)
 
     def _tell(self, stem: str, state: State) -> None:
-        self._heard(self, stem, state)
+        self._on_move(self, stem, state)

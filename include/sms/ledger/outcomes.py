@@ -112,18 +112,18 @@ COUNT_ANEW = """
 WITH known AS (
     DELETE FROM sms.outcome_count WHERE submission_id = :id
     RETURNING country, variant, segments, messages
-), told AS (
+), stated AS (
     SELECT country, variant, segments, sms.outcome_of(idstatus) AS outcome, messages
     FROM unnest(
         CAST(:countries AS text[]), CAST(:variants AS text[]), CAST(:segments AS smallint[]),
         CAST(:codes AS smallint[]), CAST(:messages AS integer[])
     ) AS counted (country, variant, segments, idstatus, messages)
 ), moved AS (
-    SELECT country, variant, segments, outcome, messages FROM told
+    SELECT country, variant, segments, outcome, messages FROM stated
     UNION ALL
     SELECT country, variant, segments, 'missing', messages FROM known
     UNION ALL
-    SELECT country, variant, segments, 'missing', -messages FROM told
+    SELECT country, variant, segments, 'missing', -messages FROM stated
 )
 SELECT country, variant, segments, outcome, CAST(sum(messages) AS integer) AS messages
 FROM moved GROUP BY country, variant, segments, outcome HAVING sum(messages) > 0

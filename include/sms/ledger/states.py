@@ -41,7 +41,7 @@ AHEAD = frozenset({State.PREPARED, State.UPLOADING})  # it must still be sent
 # nothing was sent (R28); after `unknown` it is not known.
 SENT = frozenset({State.SUBMITTED, State.ACCEPTED, State.REPORTED, State.CLOSED})
 
-HEARD = SENT - {State.SUBMITTED}  # the gateway has accepted it
+ACCEPTED_AND_LATER = SENT - {State.SUBMITTED}  # the gateway has accepted it
 
 # Nothing was sent, or the report is loaded.
 NO_REPORT_DUE = frozenset({State.REJECTED, State.CANCELLED, State.REPORTED, State.CLOSED})

@@ -142,7 +142,7 @@ def move_stem(
 
     With a token, only the holder of the claim may move it. `moments` may set submitted_at,
     verdict_at, due_at, reported_at; the new state's own time defaults to now. `detail` is stored in
-    the event. `Ledger.heard` is called after the commit.
+    the event. `Ledger.on_move` is called after the commit.
     """
     strange = moments.keys() - MOMENTS
     if strange:
@@ -285,7 +285,7 @@ def end_empty(tx: Transaction, stem: str, token: str, *, left_out: Mapping[str, 
         run_key=held.run_key,
         from_state=held.state,
         to_state=State.CANCELLED,
-        detail={"everybody_left_out": dict(left_out)},
+        detail={"all_excluded": dict(left_out)},
     )
     return locked(tx, stem)
 

@@ -44,14 +44,14 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event: its time, a code (`what`), a sentence (`told`), and facts.
+    """One event: its time, a code (`what`), a sentence (`sentence`), and facts.
 
     Identical events are one entry; `times` is their number.
     """
 
     at: datetime
     what: str
-    told: str
+    sentence: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     times: int = 1
 
@@ -72,12 +72,12 @@ class Standing:
 class Story:
     """All entries in the order of time, and the present status of each of the person's numbers.
 
-    `untold` are sentences on sources that could not be searched.
+    `not_searched` are sentences on sources that could not be searched.
     """
 
     entries: tuple[Entry, ...]
     numbers: tuple[Standing, ...]
-    untold: tuple[str, ...]
+    not_searched: tuple[str, ...]
 
 
 # The stop list
@@ -112,10 +112,10 @@ def _in_order(entries: Iterable[Entry]) -> list[Entry]:
     """Entries by time; identical ones are joined."""
     found: dict[tuple[datetime, str, str], Entry] = {}
     for each in entries:
-        first = found.setdefault((each.at, each.what, each.told), each)
+        first = found.setdefault((each.at, each.what, each.sentence), each)
         if first is not each:
             joined = replace(first, times=first.times + each.times)
-            found[each.at, each.what, each.told] = joined
+            found[each.at, each.what, each.sentence] = joined
     return sorted(found.values(), key=lambda entry: entry.at)
 
 
@@ -195,7 +195,7 @@ def explain(
     """
     search = Search(open_folder, msisdn, key)
     sent = _sent_to(ledger, msisdn, key, since)
-    runs, untold = _searched(ledger, search, since)
+    runs, not_searched = _searched(ledger, search, since)
     entries = [
         *(entry for run in runs for entry in _left_out(run, search, ledger, sent)),
         *(entry for each in sent for entry in _sent(each, search)),
@@ -209,7 +209,7 @@ def explain(
     return Story(
         tuple(_in_order(entries)),
         tuple(_standing(each, histories[each], ledger, all_campaigns, now) for each in numbers),
-        (*untold, *_unread(search, sent)),
+        (*not_searched, *_unread(search, sent)),
     )
 
 
@@ -229,15 +229,19 @@ def _searched(
 ) -> tuple[list[PlannedRun], list[str]]:
     """The runs whose folders are searched, and sentences on those that are not."""
     runs = ledger.runs.recent(since=since, most=RUNS + 1)
-    untold = [f"only the latest {RUNS} runs were searched for exclusions"] if runs[RUNS:] else []
+    not_searched = (
+        [f"only the latest {RUNS} runs were searched for exclusions"] if runs[RUNS:] else []
+    )
     gone = {run.run_key for run in runs[:RUNS] if search.is_gone(run.folder)}
     if gone:
         expired = count(len(gone), "run")
-        untold.append(f"the folders of {expired} are deleted: their exclusions are no longer known")
+        not_searched.append(
+            f"the folders of {expired} are deleted: their exclusions are no longer known"
+        )
     kept = [run for run in runs[:RUNS] if run.run_key not in gone]
     if search.key is not None:
         kept = [run for run in kept if not is_proof(run.run_key)]
-    return kept, untold
+    return kept, not_searched
 
 
 def _unread(search: Search, sent: Sequence[Sent]) -> Iterator[str]:

@@ -603,14 +603,14 @@ def _failed(
 
 
 def sentence(error: BaseException) -> str:
-    """An error's sentence; of an unforeseen error only its type and place, as it may quote data."""
+    """An error's sentence; of an unexpected error only its type and place, as it may quote data."""
     if isinstance(error, SmsError):
         return str(error)
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}" if trace else "?"
-    return f"an unforeseen {type(error).__name__} at {place}"
+    return f"an unexpected {type(error).__name__} at {place}"
 
 
 # Any report

@@ -8,10 +8,11 @@ import pytest
 
 from sms.delivery.gateway import Folder, RemoteFile
 from sms.reports.collection import REPORT_SETTLES
-from tests.reports.conftest import FIRST, NOW, FolderGateway, Home
+from tests.factories import FIRST
+from tests.reports.conftest import NOW, FolderGateway, Home
 
 
-class Untold(FolderGateway):
+class NoTimes(FolderGateway):
     """A gateway whose listing has no times."""
 
     def listing(self, folder: Folder) -> list[RemoteFile]:
@@ -20,7 +21,7 @@ class Untold(FolderGateway):
 
 @pytest.fixture
 def home(home: Home) -> Home:
-    home.gateway = Untold(home.gateway.folder)
+    home.gateway = NoTimes(home.gateway.folder)
     return home
 
 

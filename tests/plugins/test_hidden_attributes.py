@@ -24,7 +24,7 @@ UNTOLD = [("size",), ("times",), ("permissions",), ("size", "times", "permission
 @pytest.fixture(params=UNTOLD, ids=" ".join)
 def little(gateway: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
     """The sandbox, which leaves something out of listings and stats."""
-    gateway.turn(untold=request.param)
+    gateway.turn(hidden=request.param)
     return gateway
 
 
