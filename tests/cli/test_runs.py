@@ -98,7 +98,7 @@ def test_a_report_accounts_for_every_recipient(office: Office, command: Command)
         "run send__spring/manual__one",
         "campaign spring, marketing",
         "status reported",
-        "hour 2100-03-01 11:00 in Paris (as asked)",
+        "hour 2100-03-01 11:00 in Paris (as requested)",
         "5 candidates",
         "2 opted_out the number is in the stop list",
         "3 to be written to",

@@ -43,8 +43,12 @@ class Office:
 
     def a_run(self, **differently: Any) -> PlannedRun:
         self.runs += 1
-        usual = {"planned_at": self.hand(), "folder": f"runs/spring/{self.runs}"}
-        return planned_run(f"send__spring/manual__{self.runs}", **{**usual, **differently})
+        usual = {
+            "run_key": f"send__spring/manual__{self.runs}",
+            "planned_at": self.hand(),
+            "folder": f"runs/spring/{self.runs}",
+        }
+        return planned_run(**{**usual, **differently})
 
     def stem(self, number: int | None = None) -> str:
         return f"SEND-12345-20260715-1200-spring{number or self.runs}"
