@@ -1,5 +1,6 @@
 """Files of recipients and stop lists: read whole, or refused with the line."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +127,19 @@ def test_a_parquet_stop_list_holds_text_or_integers(tmp_path):
 
 
 UNCLEAR = {
-    "an id that reads like a mobile": ("siren;portable\n732829320;+33639980001\n", "'siren' and"),
-    "two telephones": ("home,work\n0639980001,+33639980002\n", "'home' and 'work' do"),
-    "one line of numbers": ("+33639980001,+33639980002,+33639980003\n", "'column 1' and 'column"),
-    "none": ("id;since\n17;2026-03-01\n", "none does: call that one msisdn"),
+    "an id that reads like a mobile": (
+        "siren;portable\n732829320;+33639980001\n",
+        "the columns 'siren' and 'portable' both hold numbers: name the right one msisdn, in a",
+    ),
+    "two telephones": ("home,work\n0639980001,+33639980002\n", "'home' and 'work' both hold"),
+    "one line of numbers": (
+        "+33639980001,+33639980002,+33639980003\n",
+        "'column 1', 'column 2' and 'column 3' all hold numbers",
+    ),
+    "none": (
+        "id;since\n17;2026-03-01\n",
+        "none of the columns 'id', 'since' holds mobile numbers: name the right one msisdn, in a",
+    ),
     "no row": ("id;phone\n", "has no rows"),
     "no row, and one name that may be anything": ("phone\n", "has no rows"),
     "one line that is read as another encoding": (b"\xff\xfephone\n06399800010\n", "has no rows"),
@@ -158,7 +168,7 @@ def test_a_second_mobile_column_is_always_found(tmp_path, suffix):
     path = tmp_path / f"stop.{suffix}"
     (pq.write_table if suffix == "parquet" else pa.csv.write_csv)(table, path)
 
-    with pytest.raises(SourceError, match="'home' and 'work' do"):
+    with pytest.raises(SourceError, match="'home' and 'work' both hold"):
         read_stop_list(path)
 
 
@@ -179,6 +189,8 @@ ELSEWHERE = {
         "line 3",
     ),
     "an overseas one": ("msisdn,mobile\n+33639980001,\n,+33692000001\n", "line 3"),
+    "two of them": ("msisdn;mobile\n+33639980001;\n;0639980002 / 0639980003\n", "line 3"),
+    "a float": ("msisdn;mobile\n+33639980001;\n;639980002.0\n", "line 3"),
 }
 
 
@@ -209,8 +221,21 @@ MORE_TELEPHONES = {
     "national, in pairs": ("msisdn,autre\n0639980001,06.39.98.00.02\n", ["autre"]),
     "an overseas one": ("msisdn,mobile\n0639980001,0692000001\n", ["mobile"]),
     "three": ("gsm,msisdn,gsm 2\n0639980002,0639980001,0639980003\n", ["gsm", "gsm 2"]),
+    "made a float by a gap": ("msisdn;tel\n0639980001;639980002.0\n", ["tel"]),
+    "two in a cell": ("msisdn;tel\n0639980001;0639980002 / 0639980003\n", ["tel"]),
+    "two in a cell, by a word": (
+        "msisdn;mobile\n0639980001;+33 639980002 ou +33 639980003\n",
+        ["mobile"],
+    ),
+    "two in a cell of another name": (
+        "msisdn;autres\n0639980001;0639980002, 0639980003\n",
+        ["autres"],
+    ),
+    "two lines in a cell": ('msisdn;tel\n0639980001;"0639980002\n0639980003"\n', ["tel"]),
     "behind columns of one name": ("a,msisdn,a,tel\n1,0639980001,2,0639980002\n", ["tel"]),
     "in a row further down": ("msisdn,tel\n0639980001,\n0639980003,0639980002\n", ["tel"]),
+    "none: two landlines": ("msisdn;tel\n0639980001;0123456789 / 0123456788\n", []),
+    "none: two hours": ("msisdn;at\n0639980001;06/01/26 12:30, 06/02/26 12:30\n", []),
     "none: a company's id": ("msisdn;siren\n0639980001;732829320\n", []),
     "none: an id of eleven digits": ("msisdn;id\n0639980001;73282932011\n", []),
     "none: a day and an hour": ("msisdn;at\n0639980001;06/01/26 12:30\n", []),
@@ -238,6 +263,37 @@ def test_other_phone_columns_of_a_row_are_stopped_too(tmp_path, content, others)
         assert listed.numbers.tolist() == sorted(expected)
         assert listed.others == tuple(others)
         assert ("columns" in str(listed)) == bool(others)
+
+
+OF_OTHER_TYPES = {
+    "floats": pa.array([639980002.0, None]),
+    "floats with a code": pa.array([33639980002.0, float("nan")]),
+    "decimals": pa.array([Decimal(639980002), None], pa.decimal128(38, 0)),
+    "lists": pa.array([["0639980002"], None]),
+    "lists of integers": pa.array([[639980002, 639980003], []]),
+    "bytes": pa.array([b"0639980002", b"\xff"]),
+    "encoded lists": pa.array([["0639980004", "0639980002"], None]),
+}
+
+
+@pytest.mark.parametrize("column", OF_OTHER_TYPES.values(), ids=OF_OTHER_TYPES)
+def test_other_telephones_are_read_from_every_type(tmp_path, column):
+    path = tmp_path / "stop.parquet"
+    pq.write_table(pa.table({"msisdn": ["0639980001", "0639980005"], "phone2": column}), path)
+
+    listed = read_stop_list(path)
+
+    assert 33639980002 in listed.numbers.tolist()
+    assert listed.others == ("phone2",)
+
+
+@pytest.mark.parametrize("column", OF_OTHER_TYPES.values(), ids=OF_OTHER_TYPES)
+def test_a_number_that_is_in_a_column_of_another_type_alone_is_refused(tmp_path, column):
+    path = tmp_path / "stop.parquet"
+    pq.write_table(pa.table({"msisdn": [None, "0639980005"], "phone2": column}), path)
+
+    with pytest.raises(StopListUnsafe, match=r"row 1: .*'phone2' does"):
+        read_stop_list(path)
 
 
 def test_other_columns_of_a_stop_list_need_no_encoding(tmp_path):

@@ -174,7 +174,8 @@ def test_other_phone_columns_are_stopped_too(campaign: Campaigns) -> None:
         (
             pd.DataFrame({"a": ["0639980102"], "b": ["0639980101"]}),
             SourceError,
-            "stop_list: which column holds the numbers",
+            "stop_list: the columns 'a' and 'b' both hold numbers: name the right one msisdn, in a "
+            "first line",
         ),
         ({"0639980102"}, SourceError, "stop_list is of the type set"),
     ],

@@ -239,10 +239,24 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def may_hold_numbers(kind: pa.DataType) -> bool:
-    """Whether a column of this type may hold telephone numbers: texts and integers."""
-    if pa.types.is_dictionary(kind):
+    """Whether a column of this type may hold telephone numbers, one or several in each cell.
+
+    Floats may: pandas makes them of a column of numbers with a gap.
+    """
+    if pa.types.is_dictionary(kind) or _is_list(kind):
         return may_hold_numbers(kind.value_type)
-    return _is_text(kind) or bool(pa.types.is_string_view(kind) or pa.types.is_integer(kind))
+    plain = pa.types.is_string_view(kind) or pa.types.is_integer(kind) or _is_binary(kind)
+    return _is_text(kind) or bool(plain or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    """Whether a cell of this type is a list."""
+    known = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_it(kind) for is_it in known)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def open_stop_list(path: Path, encoding: str | None = None) -> tuple[TableFile, str]:
@@ -293,14 +307,18 @@ def _only_with_numbers(file: Table) -> str:
         return with_numbers.pop()
     if not rows:
         raise SourceError(
-            f"{file.name} has no rows, and which of its columns {columns} is for numbers can't be "
-            "told: call that one msisdn"
+            f"{file.name} has no rows, and no column named msisdn, but {columns}: name the right "
+            "one msisdn, in a first line"
         )
-    do = " and ".join(repr(name) for name in file.columns if name in with_numbers)
-    which = f"{do} do and only one may be meant" if with_numbers else "none does"
+    if not with_numbers:
+        raise SourceError(
+            f"{file.name}: none of the columns {columns} holds mobile numbers: name the right one "
+            "msisdn, in a first line"
+        )
+    *first, last = (repr(name) for name in file.columns if name in with_numbers)
     raise SourceError(
-        f"{file.name}: which column holds the numbers? Of {columns}, {which}: call that one "
-        "msisdn, in a first line"
+        f"{file.name}: the columns {', '.join(first)} and {last} {'all' if first[1:] else 'both'} "
+        "hold numbers: name the right one msisdn, in a first line"
     )
 
 
@@ -416,11 +434,11 @@ def numbers_beside(
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in known or not rows.size:
             continue
-        texts = _texts(column.take(pa.array(rows)))
-        here = rows
+        texts, at = _each_number(_texts(column.take(pa.array(rows))))
+        here = rows[at]
         if not _TELEPHONE.search(unaccented(name)):
             plain = np.flatnonzero(flags_of(pc.fill_null(_plainly_numbers(texts), False)))
-            texts, here = texts.take(pa.array(plain)), rows[plain]
+            texts, here = texts.take(pa.array(plain)), here[plain]
         if not here.size:
             continue
         numbers, overseas, meant = read_numbers(texts)
@@ -432,9 +450,20 @@ def numbers_beside(
 
 
 def _texts(column: pa.Array) -> pa.LargeStringArray:
-    """A column of texts, integers or bytes as text; what is not UTF-8 is no number."""
-    if not pa.types.is_large_binary(column.type):
-        return as_text(pa.record_batch([column], ["beside"]))[0]
+    """A column as text; a whole float has no point, and what is not UTF-8 is no number."""
+    if pa.types.is_floating(column.type):
+        values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+        numbers = (abs(values) < MOST_FLOAT) & (values == np.floor(values))
+        whole = np.where(numbers, values, 0).astype(np.int64)
+        return pa.array(whole, mask=~numbers).cast(TEXT)
+    if _is_binary(column.type):
+        texts = _decoded(column)
+    else:
+        texts = as_text(pa.record_batch([column], ["beside"]))[0]
+    return pc.replace_substring_regex(texts, r"^(\s*\+?\d{8,15})\.0\s*$", r"\1")
+
+
+def _decoded(column: pa.Array) -> pa.LargeStringArray:
     try:
         return column.cast(TEXT)
     except pa.ArrowInvalid:
@@ -442,10 +471,24 @@ def _texts(column: pa.Array) -> pa.LargeStringArray:
         return pa.array(cells, TEXT)
 
 
+def _each_number(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Ints]:
+    """The texts, then the parts of those with more digits than a number; and the row of each."""
+    rows = np.arange(len(texts))
+    many = flags_of(pc.fill_null(pc.match_substring_regex(texts, r"(?:\d\D*){16}"), False))
+    if not many.any():
+        return texts, rows
+    parts = pc.split_pattern_regex(texts.filter(pa.array(many)), _BETWEEN_NUMBERS)
+    at = pc.list_parent_indices(parts).to_numpy()
+    both = pa.concat_arrays([texts, pc.list_flatten(parts).cast(TEXT)])
+    return both, np.concatenate([rows, rows[many][at]])
+
+
 def _plainly_numbers(texts: pa.LargeStringArray) -> pa.BooleanArray:
     return pc.match_substring_regex(texts, _PLAINLY)
 
 
+MOST_FLOAT = 1e15  # above it, a float may have lost digits of a number
+_BETWEEN_NUMBERS = r"[;,/|&\r\n]+|\s(?i:ou|et|or|and|puis)\s|\s-\s|\s{2,}"
 _TELEPHONE = re.compile(r"(?:^|[^a-z])tel|phone|mobile|portable|gsm|msisdn|whatsapp")
 # International, or national with the zero; separators are between pairs of digits, and none of
 # those of dates and hours.
@@ -470,8 +513,9 @@ def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]
         holds: dict[int, str] = {}
         for place in reversed(others):  # the first of several wins
             name = file.columns[place]
-            numbers, overseas, _ = _read_numbers(pa.record_batch([some.column(place)], [name]))
-            with_mobile = (*np.flatnonzero(numbers.msisdn).tolist(), *overseas.tolist())
+            texts, at = _each_number(_texts(some.column(place)))
+            numbers, overseas, _ = read_numbers(texts)
+            with_mobile = (*at[numbers.msisdn != 0].tolist(), *at[overseas].tolist())
             holds |= dict.fromkeys(with_mobile, name)
         yield from ((before + int(in_batch[row]), holds[row]) for row in sorted(holds))
         before += batch.num_rows
