@@ -483,6 +483,10 @@ def test_of_several_such_columns_each_counts():
         *("marketing_permission", "pref_sms", "toestemming", "uitgeschreven_op", "Abmeldung"),
         *("stop_pub", "STOP-mail", "stop_prospection", "stop_appel", "exclu_sms", "sms_excluded"),
         *("mute_sms", "interdit_sms", "interdiction", "sollicitable", "non_sollicite", "no_call"),
+        *("sms_enabled", "smsDisabled", "sms_active", "sms actif", "sms_inactif", "sms_désactivé"),
+        *("inscrit_sms", "sms_forbidden", "block_sms", "send_sms", "mkt_ok", "no_mkt", "ind_stop"),
+        *("top_stop", "flg_stop", "cd_stop", "a_dit_stop", "stop_client", "contactabilité"),
+        *("sollicitabilite", "peut_contacter", "can_be_contacted", "accord_commercial"),
         *("recevoir_sms", "wants_sms", "sms_flag", "sms_opt", "accepte_sollicitation"),
     ],
 )
@@ -499,6 +503,9 @@ ANYTHING += ["exclusive_offer", "exclusivite", "sms_count", "accepted_at", "stat
 ANYTHING += ["marketing_name", "preferred_store", "refund", "description", "inscription", "canal"]
 ANYTHING += ["store", "points", "public", "block_number", "contact_name", "promo_sms"]
 ANYTHING += ["interdit_bancaire", "derniere_sollicitation", "no_contact", "stop_count", "envoi_sms"]
+ANYTHING += ["top_store", "code_store", "client_name", "active", "enabled", "inscrit_le", "stop_id"]
+ANYTHING += ["business_unit", "sender", "inactive_days", "sent_sms", "last_sms_sent_at", "sms_text"]
+ANYTHING += ["bus_stop_code", "activites", "smsc_name", "activity", "sms_sender"]
 
 
 @pytest.mark.parametrize("name", ANYTHING)

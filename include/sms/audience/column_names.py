@@ -18,24 +18,28 @@ OPT_OUT_WORDS = (
     *("listenoire", "listerouge", "repoussoir", "suppress", "supprim", "stopsms", "smsstop"),
     *("stoplist", "stopped", "donot", "dontc", "nepas", "neplus", "refussms", "refuspub"),
     *("consent", "pasdesms", "sanssms"),
-    *("sollicitable", "prospectable", "nonsollicit", "nocall", "acceptesollicit", "accepteoffre"),
-    *("rgpd", "gdpr", "bloctel", "pacitel", "robinson", "newsletter", "joignable", "contactable"),
+    *("sollicitab", "prospectab", "nonsollicit", "nocall", "acceptesollicit", "accepteoffre"),
+    *("rgpd", "gdpr", "bloctel", "pacitel", "robinson", "newsletter", "joignab", "contactab"),
+    *("peutcontact", "becontacted", "maycontact", "accordcommercial", "droitopposition"),
     *("reachable", "revok", "revoqu", "withdrawn", "decede", "deceased", "datedeces"),
     *("afmeld", "afgemeld", "uitgeschreven", "uitschrijv", "toestemming"),
     *("abmeld", "abgemeldet", "einwilligung", "widerruf", "disiscri"),
 )
 # Short words, which also occur inside other words.
 OPT_OUT_ALONE = re.compile(
-    r"(?:date|is|has|est|flag|sms)?(?:stop|interdi(?:t|ts|te|ction)|refus\w*"
+    r"(?:date|is|has|est|flag|sms|(?:fl?g?|bl?|top|ind|cd|lb|code|client|customer)(?=stop|dnc))?"
+    r"(?:(?:a(?:dit|repondu)|said|replied|reponse)?stop|interdi(?:t|ts|te|ction)|refus\w*"
     r"|exclu(?:s|re|ded?|sions?)?|aexclure|dn[cd]|np[cd]"
     r"|muted?|abonnee?s?|subscribed|deces|(?:statut|etat)abonnement|subscription(?:status|state))"
-    r"(?:date|at|le|on|flag|sms|marketing|com\w*|pub\w*|mails?|all|tout|contact|tel\w*|call|appels?"
+    r"(?:date|at|le|on|flag|recue?|received|client|sms|marketing|com\w*|pub\w*|mails?|all|tout|contact|tel\w*|call|appels?"
     r"|prospection|demarchage|relances?)?"
 )
-_CHANNEL = r"(?:sms|textos?|marketing|prospection|demarchage|pub(?:licites?)?$|commerciaux)"
+_CHANNEL = r"(?:sms|textos?|mkt|marketing|prospection|demarchage|pub(?:licites?)?$|commerciaux)"
 _WHETHER = (
     r"(?:accept(?:e|s|ed)?|recevoir|recoit|receives?|wants?|souhaite|flag|opt|accord|allow(?:s|ed)?|autorise?s?|autorisation|permission|can|may|ok|no|non"
-    r"|pas|sans|abonnee?s?|abonnement|subscri(?:bed|ber|ption)|pref\w*|stat(?:e|us|ut)|etat)"
+    r"|pas|sans|abonnee?s?|abonnement|subscri(?:bed|ber|ption)|pref\w*|stat(?:e|us|ut)|etat"
+    r"|enabled?|disabled?|(?:des|de|in)?activ(?:e|ee|es|ated)|(?:in)?actif|inscrite?s?|forbidden"
+    r"|block(?:ed)?|bloquee?s?|send(?!er|ing)|notifs?|fl?g|indicateur|switch|eligible)"
 )
 WHETHER_A_CHANNEL = re.compile(
     f"{_WHETHER}(?:de|le|la|les|aux|par)?{_CHANNEL}|{_CHANNEL}{_WHETHER}"
