@@ -68,6 +68,8 @@ MIDNIGHT_THERE = datetime(2027, 3, 2, 23, 30, tzinfo=UTC)
         ("{% if x %}yes{% else %}no{% endif %}", ["1", "0"], ["yes", "no"]),
         ("{% if x %}yes{% else %}no{% endif %}", ["Zoé", "false"], ["yes", "no"]),
         ("{% if x %}yes{% else %}no{% endif %}", ["Zoé", "Non"], ["yes", "yes"]),
+        ("{% if x %}yes{% else %}no{% endif %}", ["Oui", *["Zoé"] * 3], ["yes"] * 4),
+        ("{% if x %}yes{% else %}no{% endif %}", ["M", "O", "P", "Y"], ["yes"] * 4),
         ("{% if x == 'oui' %}yes{% else %}no{% endif %}", ["oui", "non"], ["yes", "no"]),
         ("{% if x == true %}yes{% else %}no{% endif %}", ["oui", "non"], ["yes", "no"]),
         ("{% if x is false %}no{% else %}yes{% endif %}", ["oui", "non"], ["yes", "no"]),
@@ -287,6 +289,24 @@ MOMENT = [MIDNIGHT_THERE] * 2
             "{% set n = x %}{% if n %}a{% endif %}",
             {"x": ["oui", "non", "peut-être"]},
             "`if n` asks whether it is filled",
+        ),
+        *(
+            ("{% if x %}a{% endif %}", {"x": column}, "`if x` asks whether it is filled")
+            for column in (
+                ["oui", "pas encore"],
+                ["ja", "nein", "nein"],
+                ["OK", "KO"],
+                ["actif", "Inactif"],
+                ["Activé", "désactivé"],
+                ["Non.", "Oui."],
+                ["n\u200bon", "oui"],
+                ["ｎｏｎ", "oui", "x"],
+                ["sans", "avec", "avec"],
+                ["enabled", "disabled"],
+                ["oui", "non (absent)", *["autre"] * 18],
+                ["0 €", "10 €"],
+                ["0%", "10 %"],
+            )
         ),
         (
             "{{ x + y }}",

@@ -163,28 +163,56 @@ def agreed(one: Agreement, other: Agreement) -> Agreement:
     return tuple(kind for kind in one if kind in other)
 
 
-WordCounts: TypeAlias = npt.NDArray[np.int64]  # rows: filled, words or numbers, yes, no, one letter
+WordCounts: TypeAlias = npt.NDArray[np.int64]  # as `word_counts` returns them
+
+# Words that say yes or no, and are not read as such.
+_ALIKE = (
+    *("ja", "nein", "nee", "si", "sí", "sim", "não", "nao", "ok", "ko", "nok", "nope", "yep"),
+    *("avec", "sans", "pas", "aucune?", "jamais", "néant", "enabled", "disabled", "(?:in)?valide?"),
+    *(
+        "(?:in)?acti(?:f|ve)s?",
+        "(?:d[eé]s)?activ[eé]e?s?",
+        "(?:pas|not|non|no|oui|yes)[ ,(].{1,20}",
+    ),
+)
+_CHECKED_ALIKE = f"^(?:{_YES_NO}|{'|'.join(_ALIKE)})$"
+_UNIT = r"(?:\s?(?:%|€|eur|euros?|\$|pts?|points?))?"
+_SPELT = f"^(?:{_YES_NO}|{_DECIMAL}{_UNIT})$"
+FEWEST_ALIKE = 2  # rows: one alone may be a name
 
 
 def word_counts(texts: pa.Array) -> WordCounts:
-    """How many texts of a column are yes, no or a number."""
+    """How many texts of a column are yes, no or a number, and how many only look so."""
     column = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
     words = pc.utf8_lower(pc.utf8_trim_whitespace(column.dictionary.cast(TEXT)))
-    spelt = pc.fill_null(pc.match_substring_regex(words, f"^(?:{_YES_NO}|{_DECIMAL})$"), False)
+    spelt = pc.fill_null(pc.match_substring_regex(words, _SPELT), False)
     filled = flags_of(pc.fill_null(pc.not_equal(words, ""), False)) & ~are_nulls(words)
     yes, no = (
         flags_of(pc.is_in(words, value_set=pa.array(sorted(known), TEXT))) for known in (YES, NO)
     )
     letter = flags_of(pc.fill_null(pc.equal(pc.utf8_length(words), 1), False)) & (yes | no)
-    flags = np.array([filled, flags_of(spelt) & filled, yes, no, letter], np.int64)
+    bare = _bare(words)
+    alike = flags_of(pc.fill_null(pc.match_substring_regex(bare, _CHECKED_ALIKE), False))
+    alike &= filled & ~flags_of(pc.fill_null(pc.equal(pc.utf8_length(bare), 1), False))
+    flags = np.array([filled, flags_of(spelt) & filled, yes, no, letter, alike], np.int64)
     times = np.bincount(column.indices.drop_null().to_numpy(), minlength=len(words))
     return np.asarray(flags @ times.astype(np.int64), np.int64)
 
 
+def _bare(words: pa.Array) -> pa.Array:
+    """Words in plain letters, without signs around them and characters that no phone shows."""
+    plain = pc.utf8_normalize(words, form="NFKC")
+    return pc.replace_substring_regex(plain, r"^[\s'\"=]+|[\s'\".!]+$|\p{Cf}", "")
+
+
 def refined(kind: ValueKind, counts: WordCounts) -> ValueKind:
-    """The kind of a column: MIXED for text with many words for yes and no, or many numbers."""
-    filled, spelt, yes, no, letters = counts.tolist()
-    if kind is ValueKind.TEXT and 2 * spelt > filled:
+    """The kind of a column: MIXED for text with many words for yes and no, or many numbers.
+
+    Half of the values are many; for words, also a tenth: a name that is one of them is rarer.
+    """
+    filled, spelt, yes, no, letters, alike = counts.tolist()
+    many = 2 * spelt > filled or (alike >= FEWEST_ALIKE and 10 * alike >= filled)
+    if kind is ValueKind.TEXT and many:
         return ValueKind.MIXED
     if kind is ValueKind.YES_NO and letters == filled and not (yes and no):
         return ValueKind.MIXED  # F alone may mean female
