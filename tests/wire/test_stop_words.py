@@ -50,6 +50,17 @@ REQUESTS = [
     *("ne m'envoyez pas de messages", "m'envoie plus rien", "n'envoie plus", "Ne m'écris plus"),
     *("plus d'envois svp", "Me rappelez plus", "arrter", "harretez", "laissez nous en paix"),
     *("do not call", "don't phone me", "OPT ME OUT", "cancel my subscription", "stop calling"),
+    # as messages are typed
+    *(
+        "jveu pu recevoir de pub",
+        "j veu plus recevoir vo sms",
+        "je ve plus de sms",
+        "je veu pu d'sms",
+    ),
+    *("+ de sms svp", "plus 2 sms", "plus d pub", "jveux pu vos sms, stop"),
+    # of messages, and no bus
+    *("Je veux l'arrêt des messages", "je demande l arret de vos sms", "l'arrêt d'envoi svp"),
+    *("je voudrais être retiré de la liste", "merci d'être radié", "je souhaite être enlevée"),
     # without a space, as fingers write
     *("STOPPUB", "stoppub svp", "STOPSPAM", "stopmessages", "STOPMARKETING", "stopenvoi"),
     *("STOPCONTACT", "STOPPUBLICITE", "stoplapub", "mercistop", "svpstop", "SMSSTOP", "pubstop"),
@@ -83,6 +94,15 @@ OTHERS = [
     *("C'est ma sœur", "Þór est là", "shop", "Top", "step", "stp", "ça m'a plu", "annuler mon rdv"),
     *("je n'ai pas pu recevoir le colis", "Vous pouvez me contacter plus tard", "rappelez moi"),
     *("vous me rappelez plus tard ?", "je ne veux pas rater vos offres", "je n'ai plus de crédit"),
+    *("je veux plus que ça", "il est 8h + 2 min", "2+2", "c'est à moi", "Et les horaires ?"),
+    *("Est-ce que le colis peut être retiré demain ?", "je veux être livré", "mon vélo est là"),
+    *("le service est terminé à quelle heure ?", "C'est intéressant", "ça m'intéresse beaucoup"),
+    *(
+        "je change de magasin",
+        "la bonne personne vous répond",
+        "l'arrêt du métro",
+        "arrêt d'urgence",
+    ),
     *("Je ne peux plus venir", "Je reçois bien", "Vous ouvrez à quelle heure samedi ?"),
 ]
 PERHAPS = [
@@ -116,6 +136,24 @@ PERHAPS = [
     *("Radiation", "blacklist", "remove", "delete", "no messages", "I don't want these", "enough"),
     *("baja", "alto", "no quiero mensajes", "não quero", "pa vlé resevwa", "pa voyé mesaj ankò"),
     *("les mo trankil", "توقف", "أوقفوا الرسائل", "إلغاء", "отписаться", "停止", "חדל", "取消して"),
+    # who is not the person
+    *("J'ai changé de numéro", "Vous vous trompez de personne", "erreur de destinataire"),
+    *("Je ne connais pas cette personne", "Mme Dupont est décédée", "mon mari est décédé"),
+    *("mauvais destinataire", "pas la bonne personne", "j'ai changé de portable"),
+    # in other words
+    *("ça ne m'intéresse pas", "m'intéresse plus", "Ne pas déranger", "ne pas m'écrire"),
+    *("inutile de m'écrire", "Plus la peine de m'écrire", "hors de question", "droit à l'oubli"),
+    *("liste rouge", "à retirer de la liste", "exclure de vos listes", "radié du fichier"),
+    *("effacement de mes données", "désactivez-moi", "désactivation", "arnaque", "foutez le camp"),
+    *("bloquer", "Quittez", "terminé", "c'est fini", "coupez", "nn merci", "non non et non"),
+    *(
+        "plus rien svp",
+        "jen veu plus",
+        "jveux pas de vos pubs",
+        "arretait",
+        "Staup",
+        "va te faire foutre",
+    ),
     # one letter from the word
     *("stob", "stip", "stpp", "satop", "sto", "Étop", "stok merci"),
     *("stopcestbon", "Stoppezmoica", "topstop"),

@@ -102,14 +102,26 @@ PHRASE = re.compile(
     r"|\blach(?:ez|er|e|es) (?:moi|nous)\b"
     r"|\bcess(?:ez|er|e) (?:d |de |vos |les |ces |tous )|\bmett(?:ez|re) fin\b|\bm oppose\b"
     rf"|\brefuse (?:de {RECEIVE}|(?:\w+ )?{LIKE})\b"
+    rf"|\b(?:voudrais|veux|souhaite|aimerais|desire|demande a|merci d) (?:\w+ )?etre {TAKE_OFF}e\w*"
 )
-PLUS = re.compile(r"\bplu\b|\bpu(?= (?:de|d|aucun)\b)")  # spelled by sound
+# Spellings by sound, and words that are written together; "je n'ai pas pu recevoir" stays.
+BY_SOUND = (
+    (re.compile(r"\bplu\b|\bpu(?= (?:de|d|aucun)\b)"), "plus"),
+    (re.compile(r"\bj?(?:veu|ve|vx|veus)(?= (?:plus?|pu|pas?|que)\b)"), "veux"),
+    (re.compile(r"\bj(?=veux\b)"), "je "),
+    (re.compile(r"\bjen\b"), "j en"),
+    (re.compile(r"\bvo\b"), "vos"),
+    (re.compile(r"\bpa(?= (?:de|d|vos)\b)"), "pas"),
+    (re.compile(r"(?<=\bveux )pu\b"), "plus"),
+)
 # The same words with another meaning.
 OTHER = re.compile(
     r"\b(?:non|auto|one|pit|mini|anti|full)-stop\b"
     r"|\bstop (?:ou encore|and go)\b|\bstop-and-go\b"
-    r"|\b(?:en|un|une|l|d|cet|du|au|sans|chaque|prochain|mon|son|votre|notre) arrets?\b(?! de m)"
-    r"|\barrets? (?:maladie|de (?:bus|tram\w*|travail|train|metro|car|jeu)|cardiaque|du? \w+)\b"
+    r"|\b(?:en|un|une|l|d|cet|du|au|sans|chaque|prochain|mon|son|votre|notre) arrets?\b"
+    rf"(?! de m| d\w* (?:\w+ )?{LIKE}\b)"
+    r"|\barrets? (?:maladie|de (?:bus|tram\w*|travail|train|metro|car|jeu)|cardiaque)\b"
+    rf"|\barrets? du? (?!{LIKE}\b)\w+\b"
 )
 # Sentences that may be about a shop, or about our messages.
 ELSEWHERE = re.compile(
@@ -119,13 +131,23 @@ ELSEWHERE = re.compile(
     r"|\b(?:y (?:a|avait|aura)|reste\w*|avez|aurez)\W(?:\w+\W){0,2}?plus (?:de|d|aucune?)\b"
 )
 MAYBE = re.compile(
-    r"\b(?:resili|refus|oppos|harcel|sup+r?im|sup+res+ion|tran[kq]u?il)\w*"
+    r"\b(?:resili|refus|oppos|harcel|sup+r?im|sup+res+ion|tran[kq]u?il|desactiv|arnaqu|escro)\w*"
+    r"|\b(?:effacement|inutile|hors de question|liste rouge|droit a l oubli)\b"
+    r"|\b(?:pas|plus) la peine\b|\b(?:foutre|emmerd\w*|casse\w? toi|f\w+ le camp)\b"
+    rf"|\b(?:{TAKE_OFF}|exclu)\w* (?:de|du|des) (?:la |les |vos |votre |ce |ces |cette )?"
+    r"(?:listes?|fichiers?|bases?|mailings?|diffusion)\b"
     r"|\b(?:cnil|rgpd|gdpr|bloctel|npc|plainte)\b|\b(?:vous|te|je|numero) (?:\w+ )?bloqu\w*"
     r"|\bannul\w* (?:\w+ )?(?:abon|inscri|souscri)\w*"
-    r"|\b(?:pas|plus) (?:\w+ )?inter+es+e\w*"
-    rf"|\bpas (?:\w+ )?(?:de |d ){LIKE}\b|\bpas m {CEASE}\b|^(?:envoies?|envoye[rz]) plus\b"
-    r"|\bplus (?:rien|jamais)$|\b(?:marre|suffit|ras le bol)\b|\boubli\w+ (?:moi|mon)\b"
+    r"|\b(?:pas|plus) (?:\w+ )?inter+es+e\w*|\binter+es+\w+ (?:pas|plus)\b"
+    rf"|\bpas (?:\w+ )?(?:de |d )(?:\w+ )?{LIKE}\b|\bpas (?:(?:me|m|nous) )?{CEASE}\b"
+    rf"|^(?:envoies?|envoye[rz]) plus\b|\bveux pas (?:vos|tes|ces) {LIKE}\b"
+    r"|\bplus (?:rien|jamais)(?: (?:svp|stp|merci|please|sil|te|vous|plait))*$"
+    r"|\b(?:marre|suffit|ras le bol)\b|\boubli\w+ (?:moi|mon)\b"
     r"|\b(?:mauvais|wrong|tromp\w+ de|erreur de|pas (?:mon|le bon)) num(?:ero|ber)\b"
+    # the number belongs to another person
+    r"|\b(?:tromp|erreur|mauvais)\w*(?: de| d| la)? (?:personne|destinataire|interlocut\w+)\b"
+    r"|\bpas (?:la|le) (?:bon\w* )?(?:personne|destinataire)\b|\bconnais pas (?:cette|ce|de)\b"
+    r"|\bchange de (?:num\w*|n|tel\w*|portable|mobile|ligne)\b|\b(?:deced\w+|deces|defunte?)\b"
     r"|\b(?:ferm|clotur)\w+ (?:mon|le|ce) compte\b|\bquitter (?:la|cette|votre) liste\b"
     r"|\b(?:me|a) retirer?$|\b(?:don ?t|do not) want\b|\bno (?:messages?|sms|texts?|pub)\b"
     r"|\brecois plus\b|\bplus (?:de |d )(?:\w+ )?info\w*|\ben (?:veux|veut) plus\b"
@@ -135,7 +157,7 @@ MAYBE = re.compile(
 )
 NEARLY_STOP = re.compile(
     r"(?!(?:top|stp|shop|step)$)"
-    r"(?:[a-z]?top|s[a-z]?op|st[a-z]?p|sto[a-z]?|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
+    r"(?:[a-z]?top|s[a-z]?op|st(?:au|eau)pe?|estope?|st[a-z]?p|sto[a-z]?|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
 )
 DENIED = re.compile(r"\b(?:ne|n|pas) (?:\w+ )?(?:pas )?stop\b|\bdon ?t stop\b|\bnon stop\b")
 # Words that may be an opt-out if the reply has only polite words besides.
@@ -146,12 +168,15 @@ NO_ALONE = frozenset(
         *("halte", "cesser", "cessez", "suffit", "resilier", "resiliation", "resiliez", "degage"),
         *("jamais", "degagez", "retrait", "rayer", "radiation", "exclure", "blacklist"),
         *("remove", "delete", "enough", "nomore", "unscribe", "baja", "alto"),
+        *("nn", "nop", "nope", "bloquer", "bloquez", "bloque", "quitter", "quittez", "fini"),
+        *("termine", "terminer", "terminez", "couper", "coupez", "aretait", "arretait"),
     ]
 )
 POLITE = frozenset(
     [
         *("merci", "svp", "stp", "sil", "si", "il", "vous", "te", "plait", "bonjour", "bonsoir"),
         *("bjr", "slt", "salut", "madame", "monsieur", "cordialement", "please", "hello", "hi"),
+        *("et", "c", "est", "a", "moi", "tout", "svpl", "sms", "vos", "ces", "les"),
         *("re", "tr", "fwd", "ca", "va", "ok", "de", "d", "thanks", "thank", "thx", "you"),
     ]
 )
@@ -172,6 +197,7 @@ _A_LETTER = re.compile(
 _IN_DIGITS = re.compile(
     r"(?<![^\W_])[s5]([\W_]{0,2})[t7]([\W_]{0,2})[o0@]([\W_]{0,2})p(?![^\W\d_])"
 )
+_PLUS_SIGN = re.compile(r"(?:(?<![\w+])\+ ?|\bplus )(?:de\b|d(?= )|2(?= [^\W\d]))")
 # From the beginning of a word, and without going back in it: the time is linear in its length.
 _HYPHENED = re.compile(r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010-\u2015][^\W\d_]++)+")
 _LATIN_MARKS = ("LATIN", "MODIFIER LETTER")
@@ -268,7 +294,8 @@ def _plain(text: str) -> str:
     text = text.replace("\0", "")  # UTF-16 read in another encoding
     if not text.isascii() or "$" in text:
         text = _latin(text)
-    text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text.replace("'", " ").casefold())
+    text = _PLUS_SIGN.sub("plus de", text.replace("'", " ").casefold())
+    text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text)
     return _IN_DIGITS.sub(r"s\1t\2o\3p", re.sub(r"\b5(?=top)", "s", text))
 
 
@@ -284,8 +311,11 @@ def _large(sign: str) -> str:
 
 
 def _sounding(words: list[str]) -> str:
-    """The words joined by spaces, with "plus" in its spellings by sound."""
-    return PLUS.sub("plus", " ".join(words))
+    """The words joined by spaces, with the frequent spellings by sound."""
+    sounding = " ".join(words)
+    for spelling, meant in BY_SOUND:
+        sounding = spelling.sub(meant, sounding)
+    return sounding
 
 
 def _is_of_other_letters(text: str) -> bool:
