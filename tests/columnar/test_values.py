@@ -395,6 +395,14 @@ def test_file_columns_without_a_text_form_are_refused(column: pa.Array) -> None:
     assert texts(rendered("Bonjour", rows)) == ["Bonjour"]
 
 
+def test_a_boolean_of_one_byte_is_true_or_false() -> None:
+    bytes_of_it = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([0, 1, None], pa.int8()))
+
+    rows = parquet.as_text(candidates(x=bytes_of_it))
+
+    assert texts(rendered("{% if x %}a{% else %}b{% endif %}", rows)) == ["b", "a", "b"]
+
+
 def test_a_bit_of_mysql_is_true_or_false() -> None:
     rows = [(str(n), f"+{NUMBERS[n]}", bit) for n, bit in enumerate([b"\x00", b"\x01", None])]
     columns = parquet.from_rows(["key", "msisdn", "x"], rows)

@@ -52,13 +52,12 @@ def of_arrow(kind: pa.DataType) -> ValueKind | None:
     if pa.types.is_dictionary(kind):
         return of_arrow(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return (
-            ValueKind.OTHER if kind.extension_name == "arrow.json" else of_arrow(kind.storage_type)
-        )
+        return _OF_EXTENSIONS.get(kind.extension_name) or of_arrow(kind.storage_type)
     known = (found for is_it, found in _OF_ARROW if is_it(kind))
     return next(known, ValueKind.OTHER)
 
 
+_OF_EXTENSIONS = {"arrow.json": ValueKind.OTHER, "arrow.bool8": ValueKind.BOOLEAN}
 _OF_ARROW: tuple[tuple[Callable[[pa.DataType], bool], ValueKind | None], ...] = (
     (pa.types.is_null, None),
     (pa.types.is_boolean, ValueKind.BOOLEAN),

@@ -294,7 +294,8 @@ def _plain(text: str) -> str:
     text = text.replace("\0", "")  # UTF-16 read in another encoding
     if not text.isascii() or "$" in text:
         text = _latin(text)
-    text = _PLUS_SIGN.sub("plus de", text.replace("'", " ").casefold())
+    text = re.sub(r"\s+", " ", text.replace("'", " ").casefold())
+    text = _PLUS_SIGN.sub("plus de", text)
     text = re.sub(r"(?<=[^\W\d_])0(?=[^\W\d_])", "o", text)
     return _IN_DIGITS.sub(r"s\1t\2o\3p", re.sub(r"\b5(?=top)", "s", text))
 
