@@ -239,6 +239,26 @@ def test_mojibake_of_utf8_is_detected(text):
     assert gsm.clean(column("été", text)).mojibake.tolist() == [False, True]
 
 
+ENCODINGS = ["cp1252", "mac-roman", "cp850", "cp437"]
+NAMES = ["Hélène", "Benoît", "Anaïs", "Jérôme"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("written", ENCODINGS)
+def test_an_encoding_of_one_byte_that_was_read_as_another_is_noticed(written, name):
+    read = name.encode(written).decode("mac-roman" if written == "cp1252" else "cp1252", "replace")
+
+    assert gsm.clean(column(name, read)).mojibake.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["À bientôt, Île-de-France", "L'Étoile de Noël", "ÊTRE", "été… – 5‰ ™", "un “mot” dit"],
+)
+def test_capitals_that_begin_a_word_are_no_sign_of_another_encoding(text):
+    assert gsm.clean(column(text)).mojibake.tolist() == [False]
+
+
 def test_each_character_of_unicode_is_cleaned_as_if_alone():
     texts = [f"a{character}b" for character in EVERYTHING]
     cleaned = gsm.clean(column(*texts))

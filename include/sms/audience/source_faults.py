@@ -101,8 +101,8 @@ class SourceFaults:
 _CORRECTABLE = pa.array([str(reason) for reason in OF_THE_SOURCE], pa.large_string())
 _FAULTS = {
     **{str(reason): reason.sentence for reason in OF_THE_SOURCE},
-    "mojibake": "the text looks as if a program had read UTF-8 as something else, and was not "
-    "excluded for it",
+    "mojibake": "the text looks as if a program had read it in another encoding, and was not "
+    "excluded for it: correct the source, or name its encoding",
     "html_entity": "the text holds an HTML entity such as &#039; or &eacute;, which phones show as "
     "it is, and was not excluded for it: decode the column in the query",
     "placeholder": "the text holds a placeholder of another tool, such as {{ first_name }} or "

@@ -77,9 +77,16 @@ _PICTOGRAPHS = range(0x1F000, 0x1FC00)  # includes some that this Python's Unico
 _DINGBAT_NUMBERS = frozenset((*range(0x2776, 0x2794), *range(0x24EB, 0x2500), 0x1F10B, 0x1F10C))
 _REPLACEMENT = "\ufffd"  # an unreadable byte of an earlier program: not dropped as an emoji is
 
-# UTF-8 that a program read as Latin-1, Latin-2 or Windows-1252 (R24).
-MOJIBAKE = "Ã[\u0080-\u00bf\u0152-\u2122]|Ă[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf ]|\ufffd"
-_MOJIBAKE_CODES = np.array([ord(character) for character in "ÃĂâÂ\ufffd"])
+# UTF-8 that a program read as Latin-1, Latin-2 or Windows-1252 (R24); then an encoding of one byte
+# that was read as another one: a capital or a sign inside a word (ZoŽ, Ren‚e), a control character.
+_CONTROLS = "".join(map(chr, (*range(0x80, 0x85), *range(0x86, 0xA0))))
+_MISPLACED = "ÀÁÂÃÈÊËÌÍÎÏÒÓÔÕÙÚÛÝÐÞŽŠŒŸ‚„†‡ˆ‰"
+_SIGNS = "“”‹›•™"
+MOJIBAKE = (
+    "Ã[\u0080-\u00bf\u0152-\u2122]|Ă[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf ]|\ufffd"
+    f"|[a-z][{_MISPLACED}]|[{_CONTROLS}]|[a-z][{_SIGNS}][a-z]|[A-Z][ÐÞŽŠŒŸ‚„†‡ˆ‰][a-z]"
+)
+_MOJIBAKE_CODES = np.array([*map(ord, f"Ăâ\ufffd{_SIGNS}{_MISPLACED}{_CONTROLS}")])
 
 _LAST = max(map(ord, ALPHABET)) + 1
 _IN_GSM = np.zeros(_LAST + 1, np.bool_)
