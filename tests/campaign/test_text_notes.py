@@ -18,12 +18,20 @@ SUSPECT = {
     "Bonjour first_name.": "first_name",
     "Bonjour :prénom_client": "prénom_client",
     "Bonjour {{ 'first_name' }}": "first_name",
+    **{
+        f"Bonjour {sign} !": sign
+        for sign in (
+            *("{0}", "%s", "%(name)s", "<%= name %>", "[% name %]", "@@name@@", "@name@"),
+            *("__name__", "{!Contact.Name}", "$(name)", "|name|", "~name~"),
+        )
+    },
     'Bonjour {{ "Ana" if vip else "first_name" }}': "first_name",
 }
 PLAIN = [
     *("Code PROMO_10 : 20%", "10 $US, 5 $ de remise", "https://x.fr/a_b?utm_source=sms_mars"),
     *("x.fr/promo-ete_2026.html", "mon_mail@x.fr", "www.mon_site.fr", "# 1", "100%", "50 % }"),
     *("{{ 'oui' if vip else 'non' }}", "{{ day | date('d_MMM') }}", "«Soldes»", "#soldes @insta"),
+    *("10 %soit 5", "a@x.fr, b@x.fr", "{12 euros}", "(nom) ~10 min~", "8h|12h|14h", "100%sûr"),
 ]
 
 

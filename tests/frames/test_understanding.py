@@ -81,6 +81,19 @@ REFUSED = {
 }
 
 
+def test_a_file_without_a_header_is_refused_without_a_word_of_its_first_person(
+    campaign: Campaigns, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("a;0639980101;Zoé;Lyon\nb;0639980102;Léa;Lyon\n")
+
+    with pytest.raises(SourceError, match="begins with what looks like a row: write the") as error:
+        sms.prepare(campaign(), path, None, AT)
+
+    assert "0639980101" not in str(error.value)
+    assert "Zoé" not in str(error.value)
+
+
 @pytest.mark.parametrize(("recipients", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_an_unusable_frame_is_refused(
     campaign: Campaigns, recipients: pd.DataFrame, sentence: str

@@ -80,6 +80,7 @@ NOT_OPTED_OUT = frozenset(
 
 LONGEST_VALUE = 765  # characters: the size of the longest SMS
 LONGEST_KEY = 255  # characters
+FEWEST_DIGITS = 9  # of a French number without its zero
 MANY_ROWS = 20  # rows with one number: more than a household or a shop has
 
 
@@ -419,6 +420,14 @@ class Screener:
         asked = self._asked()
         for name, by in asked.items():
             if name not in present:
+                if any(map(_may_be_a_number, present)):  # a row, which no sentence may show
+                    yield ColumnFault(
+                        name,
+                        by,
+                        f"{self._why(name, by)}, but {self.query} begins with what looks like a "
+                        "row: write the names of the columns into a first line",
+                    )
+                    return
                 meant = alike(name, present)
                 hint = f", did you mean {meant}?" if meant else ""
                 yield ColumnFault(
@@ -975,6 +984,11 @@ def _longer(column: pa.LargeStringArray, most: int) -> Flags:
         sizes = pc.fill_null(pc.utf8_length(column.take(pa.array(suspect))), 0)
         longer[suspect] = sizes.to_numpy(zero_copy_only=False) > most
     return longer
+
+
+def _may_be_a_number(name: str) -> bool:
+    """Whether a column's name has as many digits as a phone number: no table is named so."""
+    return sum(sign.isdigit() for sign in name) >= FEWEST_DIGITS
 
 
 def _says_opted_out(column: pa.LargeStringArray) -> Flags:
