@@ -28,7 +28,7 @@ FEWEST_DIGITS = 6  # of a phone number, valid or not
 QUOTE = ord('"')
 LINE_END = re.compile(rb"\r\n|\r|\n")
 NOTHING: Ints = np.zeros(0, np.int64)
-ADVICE = 'write a quote that is part of a text twice, and the text in quotes ("5"" screen")'
+ADVICE = 'Write a quote that is part of a text twice, and the text in quotes ("5"" screen")'
 
 
 @dataclass(frozen=True, slots=True)
