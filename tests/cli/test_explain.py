@@ -48,7 +48,10 @@ def test_an_unknown_key_has_no_history(ledger_url):
     ]
 
 
-@pytest.mark.parametrize("wrong", [[], ["0639980009", "--key", "k1"], ["Durand"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [[], ["0639980009", "--key", "k1"], ["Durand"], ["--key", " "], ["--key", "a\udcff"]],
+)
 def test_a_call_needs_exactly_one_number_or_key(ledger_url, wrong):
     done = sms("explain", *wrong, "--url", ledger_url)
 

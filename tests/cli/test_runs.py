@@ -140,6 +140,14 @@ def test_an_unknown_or_ambiguous_run_name_is_refused(office: Office, command: Co
     )
 
 
+@pytest.mark.parametrize("wrong", ["", " ", "a\udcff"])
+def test_a_name_that_is_no_text_is_a_wrong_call(command: Command, wrong: str):
+    done = command("report", wrong)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "write what to look up" in done.stderr or "no UTF-8" in done.stderr
+
+
 def test_a_proof_has_a_report_by_its_key(office: Office, command: Command):
     proof = office.a_run(run_key="send__spring/manual__one/proof-1a2b")
     office.ledger.runs.plan(proof, "SEND-12345-21000301-1000-proof")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sms.cli.options import AsJson, LedgerUrl, complain, instant, msisdn, open_ledger, say
+from sms.cli.options import (
+    AsJson,
+    LedgerUrl,
+    complain,
+    instant,
+    looked_up,
+    msisdn,
+    open_ledger,
+    say,
+)
 
 if TYPE_CHECKING:
     from sms.privacy.story import Standing, Story
@@ -28,7 +37,11 @@ def explain(
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", help="The person's key in the warehouse, instead of a number."),
+        typer.Option(
+            "--key",
+            callback=looked_up,
+            help="The person's key in the warehouse, instead of a number.",
+        ),
     ] = None,
     since: Annotated[
         datetime | None,

@@ -155,6 +155,17 @@ def person() -> str:
         return f"user {os.getuid()}"
 
 
+def looked_up(written: str | None) -> str | None:
+    """A key or a name that the ledger can look up. Raises BadParameter for any other text."""
+    if written is None:
+        return None
+    if not written.strip():
+        raise typer.BadParameter("is blank: write what to look up")
+    if "\0" in written or any("\ud800" <= sign <= "\udfff" for sign in written):
+        raise typer.BadParameter("holds a zero byte or bytes that are no UTF-8: write it anew")
+    return written
+
+
 def msisdn(written: str) -> int:
     """A person's number from the command line, in any notation."""
     from sms.privacy.dialling import dialled

@@ -13,6 +13,7 @@ from sms.cli.options import (
     LedgerUrl,
     campaign_names,
     complain,
+    looked_up,
     open_ledger,
     print_json,
     print_table,
@@ -73,6 +74,7 @@ def report(
         str,
         typer.Argument(
             metavar="RUN",
+            callback=looked_up,
             help="A run's key or Airflow id, the name of one of its files, or a campaign, for its "
             "latest run.",
         ),
