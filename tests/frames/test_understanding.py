@@ -81,9 +81,7 @@ REFUSED = {
 }
 
 
-def test_a_file_without_a_header_is_refused_without_a_word_of_its_first_person(
-    campaign: Campaigns, tmp_path: Path
-) -> None:
+def test_the_error_for_a_missing_header_shows_no_row(campaign: Campaigns, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("a;0639980101;Zoé;Lyon\nb;0639980102;Léa;Lyon\n")
 

@@ -245,7 +245,7 @@ NAMES = ["Hélène", "Benoît", "Anaïs", "Jérôme"]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("written", ENCODINGS)
-def test_an_encoding_of_one_byte_that_was_read_as_another_is_noticed(written, name):
+def test_a_wrong_one_byte_encoding_is_noticed(written, name):
     read = name.encode(written).decode("mac-roman" if written == "cp1252" else "cp1252", "replace")
 
     assert gsm.clean(column(name, read)).mojibake.tolist() == [False, True]
@@ -255,7 +255,7 @@ def test_an_encoding_of_one_byte_that_was_read_as_another_is_noticed(written, na
     "text",
     ["À bientôt, Île-de-France", "L'Étoile de Noël", "ÊTRE", "été… – 5‰ ™", "un “mot” dit"],
 )
-def test_capitals_that_begin_a_word_are_no_sign_of_another_encoding(text):
+def test_a_capital_at_the_start_of_a_word_is_no_sign_of_it(text):
     assert gsm.clean(column(text)).mojibake.tolist() == [False]
 
 

@@ -138,7 +138,7 @@ MAYBE = re.compile(
     r"(?:listes?|fichiers?|bases?|mailings?|diffusion)\b"
     r"|\b(?:cnil|rgpd|gdpr|bloctel|npc|plainte)\b|\b(?:vous|te|je|numero) (?:\w+ )?bloqu\w*"
     r"|\bannul\w* (?:\w+ )?(?:abon|inscri|souscri)\w*"
-    r"|\b(?:pas|plus) (?:\w+ )?inter+es+e\w*|\binter+es+\w+ (?:pas|plus)\b"
+    r"|\b(?:pas|plus) (?:\w+ )?inter+es+e\w*|\binter+es\w+ (?:pas|plus)\b"
     rf"|\bpas (?:\w+ )?(?:de |d )(?:\w+ )?{LIKE}\b|\bpas (?:(?:me|m|nous) )?{CEASE}\b"
     rf"|^(?:envoies?|envoye[rz]) plus\b|\bveux pas (?:vos|tes|ces) {LIKE}\b"
     r"|\bplus (?:rien|jamais)(?: (?:svp|stp|merci|please|sil|te|vous|plait))*$"
@@ -157,7 +157,8 @@ MAYBE = re.compile(
 )
 NEARLY_STOP = re.compile(
     r"(?!(?:top|stp|shop|step)$)"
-    r"(?:[a-z]?top|s[a-z]?op|st(?:au|eau)pe?|estope?|st[a-z]?p|sto[a-z]?|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
+    r"(?:[a-z]?top|s[a-z]?op|st(?:au|eau)pe?|estope?|st[a-z]?p|sto[a-z]?"
+    r"|[a-z]stop|s[a-z]top|st[a-z]op|sto[a-z]p|stop[a-z])"
 )
 DENIED = re.compile(r"\b(?:ne|n|pas) (?:\w+ )?(?:pas )?stop\b|\bdon ?t stop\b|\bnon stop\b")
 # Words that may be an opt-out if the reply has only polite words besides.
