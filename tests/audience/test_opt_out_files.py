@@ -109,6 +109,19 @@ def test_unreadable_rows_are_reported_by_line_without_the_number(tmp_path):
     assert reading.rows == 5
 
 
+def test_an_unreadable_second_telephone_is_rejected(tmp_path):
+    path = written(tmp_path / "crm.csv", "msisdn;tel\n+33639980001;06 39 98\n0639980002;\n")
+
+    found, reading = read(path)
+    reading.write_rejects(tmp_path / "rejects.csv")
+
+    assert [number for number, _ in found] == [33639980001, 33639980002]
+    assert (tmp_path / "rejects.csv").read_text().splitlines() == [
+        "line,reason",
+        "2,the number has too few digits",
+    ]
+
+
 def test_a_row_with_a_misplaced_number_is_rejected(tmp_path):
     path = written(
         tmp_path / "crm.csv",

@@ -343,6 +343,18 @@ def test_an_unreadable_stop_is_refused_with_its_line(tmp_path, wrong):
     assert wrong not in str(raised.value).removeprefix(str(path))
 
 
+@pytest.mark.parametrize(
+    "wrong", ["12", "6,4E+08", "0639980002 / 06399800", "063998000 0639980003 06"]
+)
+def test_an_unreadable_second_telephone_is_refused(tmp_path, wrong):
+    path = written(tmp_path / "stop.csv", f"msisdn;tel\n+33639980001;\n+33639980004;{wrong}\n")
+
+    with pytest.raises(StopListUnsafe, match="line 3: the column 'tel'") as raised:
+        read_stop_list(path)
+
+    assert wrong not in str(raised.value).removeprefix(str(path))
+
+
 def test_only_numbers_in_the_stop_list_are_found():
     stop_list = np.array([3, 5, 9], np.int64)
 

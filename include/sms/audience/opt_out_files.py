@@ -185,11 +185,13 @@ class OptOutReading:
             opt_outs=pa.RecordBatch.from_arrays(
                 [pa.array(opted_out), moments.take(pa.array(at))], ["msisdn", MOMENTS]
             ),
-            rejects=_reasons(numbers, wrong),
+            rejects=sorted(
+                [*_reasons(numbers, wrong), *(cell for each in more for cell in each.unreadable)]
+            ),
             left_out=Counter(reason for _, reason in _reasons(numbers, no_number_rows)),
             no_number_rows=np.flatnonzero(no_number_rows),
             strange=strange,
-            others={each.column for each in more},
+            others={each.column for each in more if each.rows.size},
         )
 
     def write_rejects(self, path: Path) -> None:

@@ -380,16 +380,18 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         return numbers, np.concatenate([meant, foreign]), np.flatnonzero(empty), more
 
     for numbers, meant, empty, more in ordered(read, file.batches_beside([column])):
-        wrong = np.flatnonzero(misunderstood(numbers))
-        if wrong.size:
-            [place] = file.places([rows + int(wrong[0]) + 1])
+        wrong = [(int(row), column) for row in np.flatnonzero(misunderstood(numbers))[:1]]
+        wrong += [(row, each.column) for each in more for row, _ in each.unreadable[:1]]
+        if wrong:
+            row, name = min(wrong)
+            [place] = file.places([rows + row + 1])
             raise StopListUnsafe(
-                f"{file.name}, {file.place} {place}: the column {column!r} holds no number that "
+                f"{file.name}, {file.place} {place}: the column {name!r} holds no number that "
                 "can be read, and may be an opt-out: correct it, or take it out"
             )
         batches_of_numbers += [numbers.msisdn[numbers.msisdn != 0], meant]
         batches_of_numbers += [each.msisdn for each in more]
-        others |= {each.column for each in more}
+        others |= {each.column for each in more if each.rows.size}
         without.append(rows + empty)
         rows += len(numbers)
     no_number_rows = np.concatenate([NO_NUMBERS, *without])
@@ -416,11 +418,12 @@ def from_columns(column: str, others: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The numbers of one more column of a stop list, and their rows (from 0)."""
+    """The numbers of one more column of a stop list, their rows (from 0), and unreadable cells."""
 
     column: str
     rows: Ints
     msisdn: Ints
+    unreadable: list[tuple[int, str]]  # row and reason
 
 
 def numbers_beside(
@@ -428,15 +431,17 @@ def numbers_beside(
 ) -> Iterator[Beside]:
     """Yield the numbers of other telephones in these rows: an opt-out is a person's.
 
-    A column whose name means telephone is read as the main column is. In other columns a number
-    counts only in an unambiguous spelling: an id or a date may read like a mobile number.
+    A column whose name means telephone is read as the main column is, with its unreadable cells. In
+    other columns a number counts only in an unambiguous spelling: an id or a date may read like a
+    mobile number.
     """
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in known or not rows.size:
             continue
         texts, at = _each_number(_texts(column.take(pa.array(rows))))
         here = rows[at]
-        if not _TELEPHONE.search(unaccented(name)):
+        is_telephone = _TELEPHONE.search(unaccented(name)) is not None
+        if not is_telephone:
             plain = np.flatnonzero(flags_of(pc.fill_null(_plainly_numbers(texts), False)))
             texts, here = texts.take(pa.array(plain)), here[plain]
         if not here.size:
@@ -444,9 +449,21 @@ def numbers_beside(
         numbers, overseas, meant = read_numbers(texts)
         national, foreign = abroad(texts, countries)
         good = np.flatnonzero(numbers.msisdn)
-        at = here[np.concatenate([good, overseas, national])]
-        if at.size:
-            yield Beside(name, at, np.concatenate([numbers.msisdn[good], meant, foreign]))
+        found = np.concatenate([good, overseas, national])
+        wrong = misunderstood(numbers) & is_telephone
+        wrong &= flags_of(pc.fill_null(pc.match_substring_regex(texts, r"\d"), False))  # no note
+        wrong[found] = False
+        if is_telephone:  # of a cell with several, its parts count
+            wrong[: rows.size] &= ~np.isin(here[: rows.size], here[rows.size :])
+        unreadable = np.flatnonzero(wrong)
+        if found.size or unreadable.size:
+            reasons = numbers.reason.take(pa.array(unreadable)).to_pylist()
+            yield Beside(
+                name,
+                here[found],
+                np.concatenate([numbers.msisdn[good], meant, foreign]),
+                list(zip(here[unreadable].tolist(), reasons, strict=True)),
+            )
 
 
 def _texts(column: pa.Array) -> pa.LargeStringArray:
