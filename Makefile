@@ -73,6 +73,10 @@ soak: $(READY) ## Run the long tests: processes die at random; MINUTES=5 and SEE
 bench: $(READY) ## Run the benchmarks; ONLY="prepare_1m gsm_1m" runs these two
 	@$(BIN)/python -m benchmarks $(ONLY)
 
+.PHONY: mutants
+mutants: $(READY) ## Measure the tests with mutations; ONLY="send_window gsm" measures these two
+	@$(BIN)/python -m tests.mutants $(ONLY)
+
 .PHONY: notebook
 notebook: $(READY) ## Run the notebook of the docs, and store its output
 	@$(BIN)/python -m tests.docs_notebook
@@ -94,5 +98,5 @@ lock: $(READY) ## Update requirements*.txt from requirements*.in
 .PHONY: clean
 clean: ## Remove all files that make created
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@rm -rf benchmarks/.data
+	@rm -rf benchmarks/.data .mutants
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,8 @@ pytest_plugins = ["tests.reporting", "tests.campaign_folder", "tests.world"]
 # A deadline would judge the machine.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
+SHARED_POSTGRES = "SMS_TESTS_POSTGRES"  # `make mutants`: the socket folder of a server
+TEMPLATE = "ledger_template"
 _numbers = itertools.count(1)
 
 
@@ -48,9 +50,19 @@ def secrets() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    """A real server, one for all tests of this process."""
+    """A real server: one for all tests of this process, or the one that the environment names."""
+    if shared := os.environ.get(SHARED_POSTGRES):
+        yield SharedPostgreSQL(shared)
+        return
     with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+class SharedPostgreSQL(PostgreSQL):
+    """A server that another process started and stops."""
+
+    def __init__(self, socket_folder: str) -> None:
+        self.socket_folder = socket_folder
 
 
 @contextmanager
@@ -72,10 +84,16 @@ def memory() -> str | None:
 @pytest.fixture(scope="session")
 def ledger_template(postgres: PostgreSQL) -> str:
     """The name of a database with the ledger's schema, to be copied and never used."""
-    postgres.create_database("ledger_template")
-    with keeping_connections(postgres.url("ledger_template")) as engine:
+    if not isinstance(postgres, SharedPostgreSQL):
+        make_template(postgres)
+    return TEMPLATE
+
+
+def make_template(server: PostgreSQL) -> None:
+    """Create the database with the ledger's schema."""
+    server.create_database(TEMPLATE)
+    with keeping_connections(server.url(TEMPLATE)) as engine:
         Ledger(engine).upgrade()
-    return "ledger_template"
 
 
 @pytest.fixture
@@ -139,7 +157,7 @@ def openssh(openssh_server: OpenSsh) -> Iterator[OpenSsh]:
 @contextmanager
 def fresh(server: PostgreSQL, template: str) -> Iterator[str]:
     """The URL of a new database, for the `with` block."""
-    name = f"test_{next(_numbers)}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"  # other processes may use the server, too
     server.create_database(name, template)
     yield server.url(name)
     engines.close_all()

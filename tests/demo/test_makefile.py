@@ -10,7 +10,7 @@ from demo.environment import ROOT
 
 TARGETS = (
     *("help", "setup", "demo", "up", "check", "test", "soak"),
-    *("bench", "notebook", "lint", "lock", "clean"),
+    *("bench", "mutants", "notebook", "lint", "lock", "clean"),
 )
 
 
@@ -42,7 +42,9 @@ def test_plain_make_lists_the_targets(checkout: Path) -> None:
     assert [line.split()[1] for line in shown.splitlines()] == list(TARGETS)
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "up", "test", "bench", "lint", "lock"])
+@pytest.mark.parametrize(
+    "target", ["setup", "demo", "up", "test", "bench", "mutants", "lint", "lock"]
+)
 def test_a_target_sets_up_the_environment_first(checkout: Path, target: str) -> None:
     assert "-m venv" in make(checkout, "--dry-run", target)
 
