@@ -1,14 +1,27 @@
 """Marketing is sent only in the law's hours, and each slot gives its reason."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sms import clock
-from sms.calendar.send_window import first_at, is_open, next_open, require_open, slot
-from sms.calendar.zones import MAINLAND, bank_holidays
+from sms.calendar.send_window import (
+    Sending,
+    at,
+    closures,
+    ends,
+    first_at,
+    in_words,
+    is_open,
+    next_open,
+    require_no_tail,
+    require_open,
+    require_recent,
+    slot,
+)
+from sms.calendar.zones import MAINLAND, bank_holidays, zone
 from sms.errors import WindowClosed
 from sms.settings import Settings
 from sms.wire.names import SubmissionName
@@ -246,7 +259,7 @@ def test_a_slot_beyond_the_horizon_has_a_note():
 def test_a_naive_datetime_is_refused():
     naive = datetime(2026, 6, 15, 10)  # noqa: DTZ001 - the mistake itself
 
-    with pytest.raises(ValueError, match="aware"):
+    with pytest.raises(ValueError, match=r"^an instant must be aware$"):
         is_open(naive, "marketing", settings=DEFAULT)
 
 
@@ -284,3 +297,110 @@ def test_the_hour_is_checked_again_before_the_upload():
 )
 def test_the_campaigns_hour_never_precedes_the_runs_time(after, first):
     assert first_at("10:30", after=paris(after)) == paris(first)
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (
+            "2026-06-15 10:05",
+            "Monday 15 June, 10:05 is 04:05 in Guadeloupe, outside 08:00-22:00, so the file "
+            "planned for Monday 15 June, 10:00 can't go up any more: redo it for 14:00 or later",
+        ),
+        (
+            "2026-06-15 10:11",
+            "Monday 15 June, 10:00 has passed, by more than max_delay (10 minutes) allows: "
+            "redo it with a later send_at, or leave it empty to send as soon as allowed",
+        ),
+    ],
+)
+def test_a_refusal_before_the_upload_names_the_remedy(now, reason):
+    with pytest.raises(WindowClosed) as caught:
+        require_open(
+            paris("2026-06-15 10:00"),
+            "marketing",
+            now=paris(now),
+            settings=DEFAULT,
+            zone=zone("GP"),
+            again="redo it",
+        )
+
+    assert str(caught.value) == reason
+
+
+def test_sendings_end_in_order_of_their_start():
+    hour = timedelta(hours=1)
+    ten = paris("2026-06-15 10:00")
+
+    late, early = ends(
+        [Sending(ten + hour, 100), Sending(ten, 300)], Settings(messages_per_hour=100)
+    )
+
+    assert (early, late) == (ten + 3 * hour, ten + 4 * hour)
+
+
+def test_messages_past_the_closing_hour_are_refused():
+    settings = Settings(messages_per_hour=1000)
+    begin = paris("2026-06-15 21:00")
+
+    require_no_tail([Sending(begin, 1000)], "marketing", settings=settings)  # until 22:00 exactly
+    with pytest.raises(WindowClosed) as caught:
+        require_no_tail([Sending(begin, 2000)], "marketing", settings=settings)
+
+    assert str(caught.value) == (
+        "2,000 messages from Monday 15 June, 21:00 on would take until Monday 15 June, 23:00 at "
+        "1,000 an hour, and marketing closes at 22:00: the rest would be rejected. Nothing more is "
+        "sent: send earlier or to fewer, or write `past_closing: split`, or correct "
+        "messages_per_hour in the settings"
+    )
+
+
+def test_the_closing_hour_is_the_zones():
+    settings = Settings(messages_per_hour=1000)
+    begin = paris("2026-06-15 19:30")  # 21:30 in La Réunion
+
+    require_no_tail([Sending(begin, 1000)], "marketing", settings=settings)
+    with pytest.raises(WindowClosed, match="marketing closes at 20:00"):
+        require_no_tail([Sending(begin, 1000, zone("RE"))], "marketing", settings=settings)
+
+
+def test_a_run_of_a_past_day_is_refused():
+    asked = paris("2026-06-15 10:00")
+
+    require_recent(asked, now=asked + DEFAULT.max_audience_age, settings=DEFAULT)
+    with pytest.raises(WindowClosed) as caught:
+        require_recent(asked, now=paris("2026-06-15 22:01"), settings=DEFAULT)
+
+    assert str(caught.value) == (
+        "this run was to start on Monday 15 June, 10:00, longer ago than max_audience_age "
+        "(12 hours) allows: its day is over, so nothing is sent. Trigger a new run to send now"
+    )
+
+
+def test_an_hour_of_a_day_is_paris_time():
+    assert at(date(2026, 6, 15), "10:30") == paris("2026-06-15 10:30")
+    assert in_words(paris("2026-06-15 10:30")) == "Monday 15 June 2026 at 10:30 in Paris"
+
+
+def test_an_open_instant_has_no_reason_to_be_closed():
+    ten = paris("2026-06-15 10:00")
+
+    assert closures(ten, ten + timedelta(hours=1), "marketing", settings=DEFAULT) == ""
+
+
+def test_an_opening_is_at_most_thirty_days_away():
+    late_start, futuna = Settings(window_start=time(11)), zone("WF")
+    # In winter, Paris opens when Wallis-et-Futuna closes.
+    opens = paris("2027-03-30 11:00").astimezone(UTC)
+    month = timedelta(days=30)
+
+    assert next_open(opens - month, "marketing", settings=late_start, zone=futuna) == opens
+    with pytest.raises(WindowClosed) as caught:
+        next_open(
+            opens - month - timedelta(minutes=1), "marketing", settings=late_start, zone=futuna
+        )
+
+    assert str(caught.value) == (
+        "no hour within 30 days is open in Paris and in Wallis-et-Futuna at once: "
+        "widen window_start and window_end in the settings"
+    )

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.calendar.send_window import calendar, closing, closures, is_open, next_open, slot
+from sms.calendar.send_window import (
+    OpenDay,
+    calendar,
+    closing,
+    closures,
+    is_open,
+    next_open,
+    slot,
+)
 from sms.calendar.zones import FRENCH, MAINLAND, zone, zone_of_postcode
 from sms.clock import PARIS
 from sms.errors import ConfigurationError, WindowClosed
@@ -169,6 +177,33 @@ def test_a_closed_day_of_a_zone_has_its_reason():
         "Friday 26 March 2027: closed (Vendredi saint in Alsace-Moselle)",
         "Saturday 27 March 2027: 08:00-22:00",
         "Sunday 28 March 2027: closed (Sunday)",
+    ]
+
+
+def test_a_day_has_its_hours_or_the_reason_for_none():
+    futuna, late_start = zone("WF"), Settings(window_start=time(11))
+    day, friday = date(2027, 1, 18), date(2027, 3, 26)
+    spans = [("08:00", "11:00"), ("21:00", "22:00")]
+
+    assert calendar(day, 1, settings=DEFAULT, zone=futuna) == [
+        OpenDay(
+            day,
+            "08:00-11:00, 21:00-22:00 (19:00-22:00, 08:00-09:00 there)",
+            spans=tuple((paris(f"{day} {opens}"), paris(f"{day} {ends}")) for opens, ends in spans),
+        )
+    ]
+    assert calendar(date(2027, 1, 17), 1, settings=DEFAULT) == [
+        OpenDay(date(2027, 1, 17), "", "Sunday")
+    ]
+    assert calendar(friday, 1, settings=DEFAULT, zone=zone("67")) == [
+        OpenDay(friday, "", "Vendredi saint in Alsace-Moselle")
+    ]
+    assert calendar(date(2027, 3, 23), 1, settings=late_start, zone=futuna) == [
+        OpenDay(
+            date(2027, 3, 23),
+            "",
+            "Tuesday 23 March, 11:00 is 22:00 in Wallis-et-Futuna, outside 11:00-22:00",
+        )
     ]
 
 

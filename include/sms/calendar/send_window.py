@@ -341,10 +341,10 @@ def _clocks(zone: Zone) -> list[_Clock]:
     return [_Clock(PARIS, MAINLAND), *beside]
 
 
-def _why_closed(day: date, zone: Zone) -> str:
+def _why_closed(day: date, zone: Zone) -> str | None:
     if day.weekday() == SUNDAY:
         return "Sunday"
-    return bank_holidays(zone, day.year).get(day, "")
+    return bank_holidays(zone, day.year).get(day)
 
 
 def _comes_twice(local: datetime) -> bool:
