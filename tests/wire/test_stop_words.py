@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.wire.stop_words import Asks, asks_to_stop, may_become_stop, opts_out
+from sms.wire.stop_words import (
+    Asks,
+    asks_to_stop,
+    may_become_stop,
+    may_opt_out,
+    opts_out,
+    speaks_of_stop,
+)
 
 REQUESTS = [
     *("STOP", "stop", "  stop !", "« STOP »", '"STOP"', "'STOP'", "(stop)", "*STOP*", "_stop_"),
@@ -298,3 +305,74 @@ def test_a_column_in_chunks_is_judged_as_one() -> None:
 def test_a_long_reply_takes_linear_time(unit: str) -> None:
     """With quadratic time this takes an hour."""
     assert asks_to_stop(unit * (250_000 // len(unit))) is not Asks.YES
+
+
+def test_a_column_without_rows_has_answers_of_the_same_type() -> None:
+    assert opts_out(pa.array([], pa.large_string())).type == pa.bool_()
+
+
+def test_a_column_names_the_texts_for_an_operator() -> None:
+    texts = pa.array(["STOP", "Non merci", None, "Oui"])
+
+    assert may_opt_out(texts).to_pylist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "speaks"),
+    [
+        ("Bonjour, je pars en Italie avec mes enfants: stop", True),
+        ("Désabonnez-moi".encode().decode("cp1252"), True),
+        ("Je viens samedi", False),
+    ],
+)
+def test_a_request_anywhere_in_a_text_is_found(text: str, speaks: bool) -> None:
+    assert speaks_of_stop(text) is speaks
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Bonjour madame je pars mais stop merci beaucoup", Asks.YES),  # eight words
+        ("Bonjour madame j'ai dit stop merci à vous tous", Asks.YES),  # eight, and j and à
+        ("Bonjour madame je pars mais stop merci beaucoup Paul", Asks.PERHAPS),
+    ],
+)
+def test_eight_words_around_a_stop_are_few(text: str, asks: Asks) -> None:
+    assert asks_to_stop(text) is asks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "st opm erci",  # three pieces of STOPMERCI
+        "Bonjour ar re te z",
+        "\0".join("désabonner"),  # UTF-16 read in another encoding
+        "plus, en arrêt, de pub",
+        "plus, s'arrête, de pub",
+        "stop" + "merci" * 10 + "moi" * 2,  # sixty letters
+    ],
+)
+def test_a_request_in_pieces_is_one(text: str) -> None:
+    assert asks_to_stop(text) is Asks.YES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  stop ou encore",
+        "Bonjour sto pme rci",  # a piece has one or two letters
+        "Œø",  # Latin letters without an ASCII form
+        "ok да",  # half of the letters are Latin
+    ],
+)
+def test_a_text_that_resembles_a_request_is_none(text: str) -> None:
+    assert asks_to_stop(text) is Asks.NO
+
+
+def test_more_than_sixty_letters_are_for_an_operator() -> None:
+    assert asks_to_stop("stop" + "merci" * 9 + "moi" * 4) is Asks.PERHAPS
+
+
+def test_the_pieces_of_an_unfinished_text_are_joined() -> None:
+    assert may_become_stop("arr et")
+    assert not may_become_stop("Merci, sto.")  # this word is finished
