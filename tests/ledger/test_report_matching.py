@@ -22,7 +22,15 @@ from sqlalchemy.pool import NullPool
 from demo.processes import wait_until
 from sms.ledger import bulk_copy, outcomes, report_matching
 from sms.ledger.idremotes import Words
-from sms.ledger.report_matching import MESSAGE, NOWHERE, UNREADABLE, MessageGroup, Messages
+from sms.ledger.report_matching import (
+    MESSAGE,
+    NO_CODE,
+    NOWHERE,
+    UNREADABLE,
+    MessageGroup,
+    Messages,
+    StatusCount,
+)
 from sms.wire.reports import OUTCOMES, Outcome
 
 FIRST = 33_639_980_000
@@ -85,6 +93,32 @@ def test_a_number_finds_the_only_message_to_it(messages, asked):
         if place != NOWHERE:
             [key] = [key for key, (known, _) in messages.items() if known == number]
             assert held.keys(np.array([place])).tobytes() == np.array(key, ">u8").tobytes()
+
+
+def test_messages_keep_their_last_row_and_are_counted_by_it():
+    plain, warm = MessageGroup("FR", None, 1), MessageGroup("FR", "warm", 2)
+    kinds = {(1, 1): plain, (1, 2): plain, (2, 1): warm, (3, 1): warm, (3, 2): warm}
+    held = Messages(packed({key: (FIRST, kind) for key, kind in kinds.items()}))
+
+    def record(*rows: tuple[int, int, int]) -> tuple[list[bool], list[int]]:
+        last, replaced = held.record(*np.array(rows, np.int64).T)
+        return last.tolist(), replaced.tolist()
+
+    assert held.by_status() == []
+    assert record((0, 1, 4), (1, 2, 3), (0, 3, 6)) == ([False, True, True], [])
+    assert record((0, 2, 0), (2, 5, NO_CODE)) == ([False, True], [])
+    assert record((1, 9, 6)) == ([True], [1])
+    stranger = np.zeros((1, 16), np.uint8)
+    held.keep(np.vstack([stranger, held.keys(np.array([3, 4]))]), 77)
+    assert record((3, 1, 0)) == ([True], [3])
+    assert Counter(held.by_status()) == Counter(
+        [
+            StatusCount(plain, 6, 2),
+            StatusCount(warm, 0, 1),
+            StatusCount(warm, 77, 1),
+            StatusCount(warm, None, 1),
+        ]
+    )
 
 
 def digits(key: tuple[int, int]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from sms import yaml_files
 from sms.campaign.definition import Campaign, CampaignFile
 from sms.errors import LimitTripped
-from sms.run.limits import Cost, Run, require, tripped
+from sms.run.limits import Balance, Cost, Run, require, standing, tripped
 
 YAML = 'kind: marketing\nsender: LIMITS\nstop_mention: "STOP 36180"\n'
 PRICES = {"FR": 0.045, "BE": 0.08}
@@ -35,13 +35,27 @@ def told_of(limit: str, run: Run = RUN, prices: dict[str, float] = PRICES) -> st
 @pytest.mark.parametrize(
     ("stops", "passes", "told"),
     [
-        ("max_recipients: 899", "max_recipients: 900", "900 recipients are more than max"),
-        ("min_recipients: 901", "min_recipients: 900", "900 recipients are fewer than min"),
-        ("max_growth: 49%", "max_growth: 50%", "50% more than the largest of the last 3 runs, 600"),
+        (
+            "max_recipients: 899",
+            "max_recipients: 900",
+            "900 recipients are more than max_recipients, 899",
+        ),
+        (
+            "min_recipients: 901",
+            "min_recipients: 900",
+            "900 recipients are fewer than min_recipients, 901",
+        ),
+        (
+            "max_growth: 49%",
+            "max_growth: 50%",
+            "900 recipients are 50% more than the largest of the last 3 runs, 600: "
+            "max_growth is 49%",
+        ),
         (
             "max_invalid_share: 4.9%",
             "max_invalid_share: 5%",
-            "50 of 1,000 candidates without a usable",
+            "50 of 1,000 candidates without a usable number or key, 5.0%: "
+            "max_invalid_share is 4.9%",
         ),
         ("max_segments: 999", "max_segments: 1000", "1,000 SMS are more than max_segments, 999"),
         ("budget: 44.99", "budget: 45", "45.00 EUR is more than the budget, 44.99 EUR"),
@@ -49,6 +63,12 @@ def told_of(limit: str, run: Run = RUN, prices: dict[str, float] = PRICES) -> st
 )
 def test_each_limit_stops_only_what_exceeds_it(stops: str, passes: str, told: str) -> None:
     assert told in told_of(stops)
+
+
+def test_a_limit_stops_what_is_beyond_it_and_nothing_else(
+    stops: str, passes: str, told: str
+) -> None:
+    assert told_of(stops) == told
     assert told_of(passes) == ""
 
 
@@ -112,3 +132,98 @@ def test_limits_survive_the_plan_on_disk() -> None:
 
     assert (kept.max_growth, kept.frequency_cap, kept.budget) == (0.125, (2, 7), 10.5)
     assert kept.approval == 100
+
+
+def test_a_limit_of_zero_is_one() -> None:
+    one = Run(candidates=1, audience=1, excluded={"landline": 1}, segments={"FR": 1}, earlier=(0,))
+
+    assert told_of("max_growth: 0%", one) == (
+        "1 recipient is 0% more than the largest of the last 1 run, 0: max_growth is 0%"
+    )
+    assert told_of("max_invalid_share: 0%", one) == (
+        "1 of 1 candidate without a usable number or key, 100.0%: max_invalid_share is 0.0%"
+    )
+    empty = Run(candidates=0, audience=0, excluded={}, segments={})
+    assert told_of("max_invalid_share: 0%", empty) == ""
+
+
+@pytest.mark.parametrize(
+    ("balance", "told"),
+    [
+        (45.0, ""),
+        (
+            44.5,
+            "45.00 EUR is more than the account's balance, 44.50: the provider would send only a "
+            "part, or nothing (R8)",
+        ),
+        (
+            -1.0,
+            "45.00 EUR is more than the account's balance, -1.00: the provider would send only a "
+            "part, or nothing (R8)",
+        ),
+        (None, ""),
+    ],
+)
+def test_a_balance_must_pay_for_the_run(balance: float | None, told: str) -> None:
+    cost = Cost.of(RUN.segments, PRICES, "EUR")
+
+    assert "; ".join(tripped(campaign(""), RUN, cost, Balance(balance))) == told
+    free = Cost.of({}, PRICES, "EUR")
+    assert list(tripped(campaign(""), RUN, free, Balance(balance))) == []
+
+
+def test_every_missing_price_is_named() -> None:
+    cost = Cost.of({"LU": 1, "CH": 1, "FR": 3}, {"FR": 0.05}, "EUR")
+
+    assert (cost.amount, cost.unpriced) == (0.15, ("CH", "LU"))
+    assert str(cost) == "0.15 EUR, without CH, LU, which have no price in the settings"
+    assert list(tripped(campaign("budget: 1"), RUN, cost)) == [
+        "the budget can't be checked: the settings' `prices` lack CH, LU"
+    ]
+
+
+LIMITS = """\
+max_recipients: 1000
+min_recipients: 100
+max_growth: 50%
+max_invalid_share: 5%
+max_segments: 2000
+budget: 90
+frequency_cap: 2 per 7 days
+suppress_after_failures: 3
+"""
+
+
+def test_each_limit_stands_beside_the_run() -> None:
+    excluded = {**RUN.excluded, "frequency_cap": 1234, "failing_number": 5}
+    run = Run(1000, 900, excluded, RUN.segments, RUN.earlier)
+
+    stood = standing(campaign(LIMITS), run, Cost.of(run.segments, PRICES, "EUR"))
+
+    assert [(key, this) for key, _, this in stood] == [
+        ("max_recipients", "900 (90% of it)"),
+        ("min_recipients", "900 (900% of it)"),
+        ("max_growth", "+50% (the largest before was 600)"),
+        ("max_invalid_share", "5.0% (50)"),
+        ("max_segments", "1,000 (50% of it)"),
+        ("budget", "45.00 (50% of it)"),
+        ("frequency_cap", "1,234 left out"),
+        ("suppress_after_failures", "5 left out"),
+    ]
+
+
+def test_a_limit_that_has_nothing_to_compare_says_so() -> None:
+    empty = Run(candidates=0, audience=0, excluded={"landline": 1}, segments={"FR": 1})
+    grown = Run(candidates=4, audience=4, excluded={}, segments={}, earlier=(0,))
+
+    stood = {
+        key: this
+        for key, _, this in standing(campaign(LIMITS), empty, Cost.of({"FR": 1}, {}, "EUR"))
+    }
+    then = {key: this for key, _, this in standing(campaign(LIMITS), grown, Cost.of({}, {}, "EUR"))}
+
+    assert stood["max_growth"] == "no run to compare with"
+    assert stood["max_invalid_share"] == "100.0% (1)"
+    assert stood["budget"] == "not known"
+    assert stood["frequency_cap"] == stood["suppress_after_failures"] == "0 left out"
+    assert then["max_growth"] == "+300% (the largest before was 0)"
