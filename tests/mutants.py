@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.processes import Guard, ProcessDied, Processes
+from tests import mutants_plugin
 from tests.conftest import SHARED_POSTGRES, make_template, running_postgres
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +84,7 @@ PROMISES = {
     ),
 }
 ARGUMENTS = (
-    *("-p", "tests.fastest_first", "--hypothesis-seed=1"),
+    *("-p", "tests.mutants_plugin", f"--hypothesis-profile={mutants_plugin.PROFILE}"),
     # Their garbage collections take longer than most tests.
     *("-p", "no:unraisableexception", "-p", "no:threadexception", "-p", "no:cacheprovider"),
 )

@@ -1,7 +1,7 @@
 """The states of a submission: one claim, one intent, each move once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 from threading import Barrier
 
 import pyarrow as pa
@@ -10,6 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from sms.errors import LedgerError, SubmissionTaken
+from sms.ledger import submissions
+from sms.ledger.ledger import Ledger
 from sms.ledger.states import NEXT, State
 
 LEASE = timedelta(minutes=10)
@@ -381,3 +383,290 @@ def test_a_message_without_key_or_column_is_refused(office, make_messages):
             office.ledger.submissions.record_upload(
                 one.stem, "try-1", messages=[rows], sha256="", size_bytes=0
             )
+
+
+def events_of(office, one) -> list[tuple[object, ...]]:
+    """A file's events: from, to, and detail."""
+    return office.table(
+        f"SELECT from_state, to_state, detail FROM sms.event WHERE submission_id = {one.id} "
+        f"AND run_key = '{one.run_key}' ORDER BY id"
+    )
+
+
+def test_each_step_of_an_upload_leaves_its_event(office, hand, make_messages):
+    one, ledger = office.prepared(), office.ledger.submissions
+    ledger.claim(one.stem, "dead", lease=LEASE)
+    hand.advance(LEASE + timedelta(seconds=1))
+    ledger.claim(one.stem, "try-1", lease=LEASE)
+    ledger.record_upload(
+        one.stem,
+        "try-1",
+        messages=[make_messages(3)],
+        sha256="a" * 64,
+        size_bytes=7,
+        late_out={"opted_out": 2},
+        seconds=1.23456,
+    )
+    ledger.intend_rename(one.stem, "try-1")
+    ledger.withdraw_rename(one.stem, "try-1", "it was refused")
+    ledger.release(one.stem, "try-1")
+
+    again = ("uploading", "uploading")
+    assert events_of(office, one) == [
+        (None, "planned", {"stem": one.stem}),
+        ("planned", "prepared", {"messages": 3}),
+        ("prepared", "uploading", {"claim": "dead"}),
+        (*again, {"claim": "try-1", "taken_over_from": "dead"}),
+        (*again, {"uploaded": "a" * 64, "messages": 3, "bytes": 7, "seconds": 1.235}),
+        (*again, {"rename_intended": "a" * 64, "messages": 3}),
+        (*again, {"rename_withdrawn": "it was refused"}),
+        (*again, {"released": "try-1"}),
+    ]
+    assert office.table("SELECT late_out FROM sms.submission") == [({"opted_out": 2},)]
+
+
+def test_a_released_claim_needs_no_lease(office):
+    one, ledger = office.prepared(), office.ledger.submissions
+    ledger.claim(one.stem, "try-1", lease=LEASE)
+
+    ledger.release(one.stem, "try-1")
+
+    released = ledger.get(one.stem)
+    assert (released.claim, released.claimed_at) == ("released by try-1", None)
+    assert not ledger.holds(one.stem, "try-1")
+    assert ledger.claim(one.stem, "try-2", lease=LEASE).claim == "try-2"
+
+
+def test_only_the_holder_releases_or_withdraws(office):
+    one, ledger = office.intended(), office.ledger.submissions
+    before = ledger.get(one.stem), events_of(office, one)
+
+    ledger.release(one.stem, "another")
+    ledger.withdraw_rename(one.stem, "another", "why")
+    assert not ledger.forget_upload(one.stem, "another")
+    assert not ledger.holds(one.stem, "another")
+    assert not ledger.holds("SEND-none", "try-1")
+
+    assert (ledger.get(one.stem), events_of(office, one)) == before
+
+
+def test_a_submitted_file_keeps_its_claim_and_intent(office):
+    one, ledger = office.submitted(), office.ledger.submissions
+    before = events_of(office, one)
+
+    ledger.release(one.stem, "try-1")
+    ledger.withdraw_rename(one.stem, "try-1", "why")
+    assert not ledger.forget_upload(one.stem, "try-1")
+
+    assert (ledger.get(one.stem), events_of(office, one)) == (one, before)
+
+
+def test_an_intent_is_withdrawn_once_and_may_come_again(office, hand):
+    one, ledger = office.intended(), office.ledger.submissions
+    hand.advance(timedelta(minutes=1))
+    ledger.withdraw_rename(one.stem, "try-1", "why")
+    withdrawn = ledger.get(one.stem)
+    hand.advance(timedelta(minutes=1))
+    ledger.withdraw_rename(one.stem, "try-1", "again")
+
+    assert ledger.get(one.stem) == withdrawn
+    assert withdrawn.rename_withdrawn_at == hand.at - timedelta(minutes=1)
+    intended = ledger.intend_rename(one.stem, "try-1")
+    assert (intended.rename_intended_at, intended.rename_withdrawn_at) == (hand.at, None)
+
+
+def test_a_forgotten_upload_can_not_be_renamed(office):
+    one, ledger = office.uploaded(), office.ledger.submissions
+
+    assert ledger.forget_upload(one.stem, "try-1")
+
+    assert ledger.get(one.stem).uploaded_at is None
+    with pytest.raises(LedgerError) as caught:
+        ledger.intend_rename(one.stem, "try-1")
+    assert str(caught.value) == f"{one.stem} was not uploaded: it must not be renamed"
+
+
+def test_a_file_without_recipients_ends_and_is_counted(office):
+    one, ledger = office.intended(), office.ledger.submissions
+    office.ledger.runs.record_rendering(
+        one.run_key, excluded={"too_long": 1, "opted_out": 1}, replaced={}
+    )
+
+    ended = ledger.end_empty(one.stem, "try-1", left_out={"opted_out": 2, "frequency_cap": 1})
+
+    assert (ended.state, ended.messages, ended.segments) == (State.CANCELLED, 0, 0)
+    assert ended.is_empty
+    assert office.table("SELECT late_out FROM sms.submission") == [(None,)]
+    assert office.table("SELECT rendered_out FROM sms.campaign_run") == [
+        ({"too_long": 1, "opted_out": 3, "frequency_cap": 1},)
+    ]
+    for table in ("message", "outcome_count"):
+        assert office.table(f"SELECT count(*) FROM sms.{table}") == [(0,)]
+    left_out = {"everybody_left_out": {"opted_out": 2, "frequency_cap": 1}}
+    assert events_of(office, one)[-1] == ("uploading", "cancelled", left_out)
+
+
+def test_one_files_end_leaves_other_files_as_they_are(office):
+    other, one = office.submitted(), office.uploaded()
+    before = office.table(f"SELECT * FROM sms.submission WHERE id = {other.id}")
+
+    office.ledger.submissions.end_empty(one.stem, "try-1", left_out={"opted_out": 3})
+    office.ledger.submissions.claim(office.prepared().stem, "try-9", lease=LEASE)
+
+    assert office.table(f"SELECT * FROM sms.submission WHERE id = {other.id}") == before
+    assert office.table("SELECT submission_id, count(*) FROM sms.message GROUP BY 1") == [
+        (other.id, 3)
+    ]
+    counted = "SELECT submission_id, sum(messages) FROM sms.outcome_count GROUP BY 1"
+    assert office.table(counted) == [(other.id, 3)]
+    runs = "SELECT rendered_out FROM sms.campaign_run WHERE run_key = "
+    assert office.table(f"{runs}'{other.run_key}'") == [(None,)]
+    assert office.table(f"{runs}'{one.run_key}'") == [({"opted_out": 3},)]
+
+
+def test_messages_are_counted_by_country_variant_and_size(office, make_messages):
+    one, ledger = office.prepared(), office.ledger.submissions
+    ledger.claim(one.stem, "try-1", lease=LEASE)
+    named = make_messages(2, start=3)
+    for column, values in (("variant", ["warm", "warm"]), ("country", ["RE", "RE"])):
+        named = named.append_column(column, pa.array(values, pa.large_string()))
+
+    ledger.record_upload(
+        one.stem, "try-1", messages=[make_messages(3), named], sha256="", size_bytes=0
+    )
+
+    counts = "SELECT country, variant, segments, outcome, messages FROM sms.outcome_count"
+    assert set(office.table(f"{counts} WHERE submission_id = {one.id}")) == {
+        ("FR", None, 1, "missing", 2),
+        ("FR", None, 2, "missing", 1),
+        ("RE", "warm", 1, "missing", 1),
+        ("RE", "warm", 2, "missing", 1),
+    }
+    assert office.table(
+        "SELECT DISTINCT submission_id, country, variant, sent_on FROM sms.message ORDER BY 2"
+    ) == [(one.id, "FR", None, date(2026, 7, 15)), (one.id, "RE", "warm", date(2026, 7, 15))]
+
+
+def test_an_idremote_of_another_form_is_refused(office, make_messages):
+    one = office.prepared()
+    office.ledger.submissions.claim(one.stem, "try-1", lease=LEASE)
+    foreign = pa.array(["torn", f"{1:032x}"], pa.large_string())
+    rows = make_messages(2).drop_columns(["idremote"]).append_column("idremote", foreign)
+
+    with pytest.raises(ValueError, match="1 IDREMOTEs are not 32 hexadecimal digits") as caught:
+        office.ledger.submissions.record_upload(
+            one.stem, "try-1", messages=[rows], sha256="", size_bytes=0
+        )
+
+    assert str(caught.value) == "1 IDREMOTEs are not 32 hexadecimal digits (R16)"
+
+
+def test_the_pace_is_that_of_the_latest_five(office):
+    mebi = 2**20
+    for size, seconds in [(mebi, 9.0), *[(mebi * n, 1.0) for n in (5, 4, 3, 2)], (mebi, 0.01)]:
+        one = office.prepared()
+        office.ledger.submissions.claim(one.stem, "t", lease=LEASE)
+        office.ledger.submissions.record_upload(
+            one.stem, "t", messages=[], sha256="", size_bytes=size, seconds=seconds
+        )
+
+    assert office.ledger.submissions.upload_pace() == 2 * mebi
+
+
+def test_a_file_of_exactly_a_mebibyte_tells_the_pace(office):
+    one = office.prepared()
+    office.ledger.submissions.claim(one.stem, "t", lease=LEASE)
+    office.ledger.submissions.record_upload(
+        one.stem, "t", messages=[], sha256="", size_bytes=2**20, seconds=0.5
+    )
+
+    assert office.ledger.submissions.upload_pace() == 2**21
+
+
+def test_files_are_found_by_name_state_and_run(office):
+    ledger = office.ledger.submissions
+    run = office.a_run()
+    _, first = office.ledger.runs.plan(run, office.stem())
+    later = office.a_run(send_at=run.send_at - timedelta(minutes=30))
+    _, second = office.ledger.runs.plan(later, office.stem())
+
+    assert [each.stem for each in ledger.in_state(State.PLANNED)] == [second.stem, first.stem]
+    assert ledger.in_state(State.PREPARED) == []
+    assert ledger.named([first.stem.upper(), "SEND-none"]) == {first.stem.lower(): first}
+    assert ledger.move(first.stem, to=State.CANCELLED)
+    assert [each.state for each in ledger.of_run(run.run_key)] == [State.CANCELLED]
+    assert ledger.of_run("none") == []
+
+
+@pytest.mark.parametrize("call", ["get", "claim"])
+def test_a_file_that_the_ledger_lacks_is_named(office, call):
+    more = {"claim": {"token": "t", "lease": LEASE}}.get(call, {})
+
+    with pytest.raises(LedgerError) as caught:
+        getattr(office.ledger.submissions, call)("SEND-none", **more)
+
+    assert str(caught.value) == "the ledger has no file SEND-none: plan it first"
+
+
+def test_refusals_say_what_to_do(office):
+    ledger = office.ledger.submissions
+    planned, cancelled = office.planned(), office.prepared()
+    assert ledger.move(cancelled.stem, to=State.CANCELLED)
+    held = office.prepared()
+    ledger.claim(held.stem, "try-1", lease=LEASE)
+
+    def told(kind: type[Exception], stem: str, token: str, act: str, **more: object) -> str:
+        with pytest.raises(kind) as caught:
+            getattr(ledger, act)(stem, token, **more)
+        return str(caught.value)
+
+    lease = {"lease": LEASE}
+    assert told(LedgerError, planned.stem, "t", "claim", **lease) == (
+        f"{planned.stem} is planned but not prepared: render and review it first"
+    )
+    assert told(SubmissionTaken, held.stem, "t", "claim", **lease) == (
+        f"{held.stem} is held by another try since 2026-07-15 08:00:00 UTC: this one stops"
+    )
+    assert told(LedgerError, cancelled.stem, "t", "intend_rename") == (
+        f"{cancelled.stem} is cancelled, not uploading: it must not be renamed"
+    )
+    assert told(SubmissionTaken, held.stem, "t", "intend_rename") == (
+        f"another try has taken {held.stem} over: this one stops"
+    )
+    with pytest.raises(TypeError) as caught:
+        ledger.move(held.stem, to=State.SUBMITTED, claim="mine")
+    assert str(caught.value) == (
+        "a move sets only ['due_at', 'reported_at', 'submitted_at', 'verdict_at'], not ['claim']"
+    )
+
+
+def test_a_move_from_a_state_that_has_passed_is_none(office):
+    stale = office.submitted()
+    assert office.ledger.submissions.move(stale.stem, to=State.ACCEPTED)
+    before = events_of(office, stale)
+
+    with office.ledger.submissions._database.transaction() as tx:
+        assert not submissions.move(tx, stale, State.REJECTED)
+
+    assert office.ledger.submissions.get(stale.stem).state is State.ACCEPTED
+    assert events_of(office, stale) == before
+
+
+def test_a_moment_that_is_given_is_kept(office, hand):
+    one = office.intended()
+    then = hand.at - timedelta(minutes=3)
+
+    assert office.ledger.submissions.move(one.stem, to=State.SUBMITTED, submitted_at=then)
+
+    assert office.ledger.submissions.get(one.stem).submitted_at == then
+
+
+def test_a_move_is_announced_once(office):
+    one, heard = office.intended(), []
+    told = Ledger(office.ledger.engine, heard=lambda _, *move: heard.append(move))
+
+    assert not told.submissions.move(one.stem, to=State.SUBMITTED, token="another")
+    assert told.submissions.move(one.stem, to=State.SUBMITTED, token="try-1")
+    assert not told.submissions.move(one.stem, to=State.SUBMITTED)
+
+    assert heard == [(one.stem, State.SUBMITTED)]

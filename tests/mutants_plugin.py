@@ -1,12 +1,24 @@
-"""A plugin of `make mutants`: the fastest tests run first, as the first failure ends a run."""
+"""A pytest plugin of `make mutants`: the fastest tests first, as the first failure ends a run."""
 
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import Phase
 
 DURATIONS = Path("mutmut-stats.json")  # by mutmut, once it has run all tests
+PROFILE = "mutants"
 CHOSEN = pytest.StashKey[frozenset[str]]()
+
+# The same examples for each mutant, and no search for the smallest that fails.
+hypothesis.settings.register_profile(
+    PROFILE,
+    phases=(Phase.explicit, Phase.generate),
+    derandomize=True,
+    deadline=None,
+    database=None,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
