@@ -96,8 +96,8 @@ only_mutate = {modules}
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = {arguments}
 process_isolation = "forkserver"  # each mutant has a process that no test has run in
-timeout_constant = 1.0
-timeout_multiplier = 3.0
+timeout_constant = 2.0
+timeout_multiplier = 5.0
 track_dependencies = false
 use_git_change_detection = false
 """

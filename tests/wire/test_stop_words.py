@@ -347,6 +347,7 @@ def test_eight_words_around_a_stop_are_few(text: str, asks: Asks) -> None:
         "st opm erci",  # three pieces of STOPMERCI
         "Bonjour ar re te z",
         "\0".join("désabonner"),  # UTF-16 read in another encoding
+        *("ST0PPER", "5TOPPER"),
         "plus, en arrêt, de pub",
         "plus, s'arrête, de pub",
         "stop" + "merci" * 10 + "moi" * 2,  # sixty letters
