@@ -172,10 +172,18 @@ def test_a_balance_must_pay_for_the_run(balance: float | None, told: str) -> Non
     assert list(tripped(campaign(""), RUN, free, Balance(balance))) == []
 
 
+def test_a_balance_below_one_is_a_limit_too() -> None:
+    cost = Cost.of({"FR": 20}, PRICES, "EUR")  # 0.90
+
+    with pytest.raises(LimitTripped, match=r"0\.90 EUR is more than the account's balance, 0\.50"):
+        require(campaign(""), RUN, cost, Balance(0.5))
+
+
 def test_every_missing_price_is_named() -> None:
     cost = Cost.of({"LU": 1, "CH": 1, "FR": 3}, {"FR": 0.05}, "EUR")
 
     assert (cost.amount, cost.unpriced) == (0.15, ("CH", "LU"))
+    assert Cost.of({"FR": 1}, {"FR": 0.0000014}, "EUR").amount == 0.000001
     assert str(cost) == "0.15 EUR, without CH, LU, which have no price in the settings"
     assert list(tripped(campaign("budget: 1"), RUN, cost)) == [
         "the budget can't be checked: the settings' `prices` lack CH, LU"
@@ -222,6 +230,8 @@ def test_a_limit_that_has_nothing_to_compare_says_so() -> None:
     }
     then = {key: this for key, _, this in standing(campaign(LIMITS), grown, Cost.of({}, {}, "EUR"))}
 
+    only = standing(campaign("max_segments: 2000"), RUN, Cost.of({}, {}, "EUR"))
+    assert [(key, this) for key, _, this in only] == [("max_segments", "1,000 (50% of it)")]
     assert stood["max_growth"] == "no run to compare with"
     assert stood["max_invalid_share"] == "100.0% (1)"
     assert stood["budget"] == "not known"

@@ -100,7 +100,7 @@ def tripped(campaign: Campaign, run: Run, cost: Cost, balance: Balance = UNASKED
                 f"{campaign.max_invalid_share:.1%}"
             )
     if campaign.max_segments is not None and total > campaign.max_segments:
-        yield f"{total:,} SMS {are(total)} more than max_segments, {campaign.max_segments:,}"
+        yield f"{total:,} SMS are more than max_segments, {campaign.max_segments:,}"
     if campaign.budget is not None:
         if cost.unpriced:
             yield (
