@@ -168,3 +168,51 @@ def test_an_unknown_source_is_refused_without_the_row(office):
         office.ledger.stop_list.add(many([1]), source="gossip")
 
     assert str(FIRST + 1) not in str(error.value)
+
+
+def test_new_numbers_leave_one_event(office):
+    for _ in range(2):
+        office.ledger.stop_list.add(many([1, 2]), source="import", stem="SEND-x")
+
+    assert office.table("SELECT detail, actor FROM sms.event") == [
+        ({"opted_out": 2, "source": "import", "stem": "SEND-x"}, "worker")
+    ]
+    assert office.table("SELECT DISTINCT source, stem, list, recorded_at FROM sms.opt_out") == [
+        ("import", "SEND-x", None, office.hand.at)
+    ]
+
+
+def test_an_unsafe_list_names_its_remedy(office):
+    office.ledger.stop_list.add(many(range(2000)), source="import")
+    tamper(office.ledger, f"DELETE FROM sms.opt_out WHERE msisdn > {FIRST}")
+    with pytest.raises(StopListUnsafe) as shrunk:
+        office.ledger.stop_list.require_safe()
+    tamper(office.ledger, "ALTER TABLE sms.opt_out RENAME TO elsewhere")
+    with pytest.raises(StopListUnsafe) as unreadable:
+        office.ledger.stop_list.require_safe()
+
+    assert str(shrunk.value) == (
+        "the stop list has 1 number and once had 2,000, so nothing may be sent: restore "
+        "sms.opt_out from a backup"
+    )
+    assert str(unreadable.value) == (
+        "the stop list can't be read, so nothing may be sent: restore the tables sms.opt_out and "
+        "sms.stop_list_key, and the right of the ledger's user to read them"
+    )
+
+
+def test_a_list_whose_key_is_unreadable_stops_every_send(office):
+    tamper(office.ledger, "ALTER TABLE sms.stop_list_key RENAME TO elsewhere")
+
+    with pytest.raises(StopListUnsafe, match="can't be read"):
+        office.ledger.stop_list.require_safe()
+
+
+def test_a_list_of_the_size_that_it_had_is_safe(office):
+    office.ledger.stop_list.add(many([1, 2]), source="import")
+    run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
+    office.ledger.runs.record_screening(
+        run.run_key, candidates=1, audience=1, excluded={}, stop_list_size=2
+    )
+
+    assert office.ledger.stop_list.require_safe() == 2
