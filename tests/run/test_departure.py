@@ -209,6 +209,22 @@ def test_no_file_leaves_if_another_would_end_late(office, more, advice):
     assert f"Nothing more is sent: {advice}, or correct messages_per_hour" in told
 
 
+def test_a_late_file_must_still_end_before_closing(office):
+    [one] = prepared(office)
+    office.hand.at = NOON.replace(hour=21)
+    plan = a_plan("one", at_once=True)
+
+    told = refusal(lambda: rules(office, plan, messages_per_hour=2).require(one), WindowClosed)
+
+    assert told.startswith("3 messages from Wednesday 15 July, 21:00 on would take until")
+
+
+def test_a_run_without_messages_needs_no_approval(office):
+    one = office.planned()
+
+    assert not approval.is_needed(a_plan(one.run_key, "approval: always\n"), office.ledger)
+
+
 def test_an_approval_is_needed_from_its_threshold_on(office):
     [one] = prepared(office)
 
