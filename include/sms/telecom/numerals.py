@@ -117,7 +117,8 @@ class _Around:
         for row, kind_and_word in enumerate(kinds.tolist()):
             kind, _, word = kind_and_word.partition(":")
             for code in range(128):
-                table[row, code] = _JOINTS.index(joint(chr(code), "", word, kind))
+                shown = self._stands_for(chr(code)) or chr(code)  # "`" is shown as "'"
+                table[row, code] = _JOINTS.index(joint(shown, "", word, kind))
         codes: npt.NDArray[np.int64] = table[which, np.minimum(byte, 127)]
         for n in np.flatnonzero(~plain).tolist():
             text = self._data[begins[n] : places[n]].tobytes().decode()
