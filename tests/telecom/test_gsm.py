@@ -144,6 +144,8 @@ def test_segments_match_an_encoder_that_packs_every_bit(texts):
 
 @FEW
 @given(st.lists(st.text(st.sampled_from("aé😀€"), max_size=400), max_size=4))
+@example(["é" * 70, "é" * 71, "é" * 134, "é" * 135, "😀" * 35, "😀" * 36, ""])
+@example(["é" * 66 + "😀" + "é" * 66])  # a pair at the border: 134 units in three parts
 def test_unicode_parts_match_an_encoder_keeping_surrogate_pairs(texts):
     assert gsm.segments(column(*texts), unicode=True).tolist() == [utf16_parts(t) for t in texts]
     assert gsm.utf16_units(column(*texts)).tolist() == [
@@ -361,7 +363,7 @@ BESIDE = st.text(st.sampled_from("0127 a€%.é(\u200b\ufe0f\n½¾²³⁻₂①�
 
 @settings(max_examples=300)
 @given(st.lists(BESIDE, max_size=6))
-@example(["2¾", "10²", "½5", "1₂₂1", "⒈1", "²\u200b²"])
+@example(["2¾", "10²", "½5", "1₂₂1", "⒈1", "²\u200b²", "`²"])
 def test_separating_numerals_matches_treating_each_character_alone(texts):
     assert gsm.clean(column(*texts)).texts.to_pylist() == [slowly_cleaned(t)[0] for t in texts]
 
@@ -373,5 +375,18 @@ def test_a_unicode_text_keeps_its_numerals():
 def test_a_final_numeral_may_combine_with_following_digits():
     assert gsm.leans_back(column("x", "½ l"))
     assert gsm.leans_on(column("a", "m²"), [column(" "), column("5")])
+    assert gsm.leans_on(column("CO₀"), [column("5")])  # its last byte is the lowest there is
+    assert gsm.leans_on(column("m²"), [column("\u0300")])
     assert not gsm.leans_on(column("a", "m²"), [column(" chez", "", None)])
     assert not gsm.leans_on(column("Zoé", "", None), [column("5")])
+
+
+def test_characters_that_are_swapped_are_counted_as_replaced():
+    cleaned = gsm.clean(column("a;b", None, 'œ;";', "plain"))
+
+    swapped = gsm.swapped(cleaned, {";": ",", '"': "'"})
+
+    assert swapped.texts.to_pylist() == ["a,b", None, "oe,',", "plain"]
+    assert swapped.replaced == {"U+0153": 1, "U+003B": 3, "U+0022": 1}
+    assert swapped.counted(np.array([10, 1, 1, 1])) == {"U+0153": 1, "U+003B": 12, "U+0022": 1}
+    assert gsm.swapped(cleaned, {"#": "."}) is cleaned

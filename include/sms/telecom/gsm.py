@@ -237,9 +237,9 @@ def _parts(
     """
     size = UNICODE_PART if unicode else PART
     data, _ = bytes_of(texts)
-    ends = np.cumsum(lengths, dtype=np.int64)
+    ends = np.cumsum(lengths)
     pairs = _pairs(data, unicode=unicode)
-    inside = _axis(data, pairs, unicode=unicode) + 1
+    inside = _axis(data, pairs) + 1
     reached = ends - lengths
     parts = np.zeros(len(texts), np.int32)
     unfinished = reached < ends
@@ -251,7 +251,7 @@ def _parts(
     return parts
 
 
-def _axis(data: Bytes, pairs: Ints, *, unicode: bool) -> Ints:
+def _axis(data: Bytes, pairs: Ints) -> Ints:
     """The position of each pair on the axis of septets (or units)."""
     characters = np.cumsum((data & 0xC0) != 0x80, dtype=np.int64)
     return characters[pairs] - 1 + np.arange(len(pairs))
