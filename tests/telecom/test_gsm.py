@@ -133,6 +133,10 @@ def test_every_character_counts_as_in_the_standard():
 @FEW
 @given(st.lists(st.one_of(GSM_TEXT, DENSE_TEXT), max_size=4))
 @example(["a" * 160, "a" * 161, "a" * 152 + "€" + "a" * 152, "€" * 80, "€" * 81, ""])
+@example(["a" * 161])  # no pair at all
+@example(["[" * 80, "[" * 81])  # pairs of one byte
+@example(["é" * 152 + "€" + "é" * 152])  # characters of two bytes, and a pair at the border
+@example(["€" + "a" * 150 + "€" + "a" * 152])  # the last pair at the border
 @example([("a" * 152 + "€") * 5])  # 770 septets, and an escape at each border
 @example(["a" + "€" * 382])  # 765 septets that need six parts
 def test_segments_match_an_encoder_that_packs_every_bit(texts):
@@ -390,3 +394,12 @@ def test_characters_that_are_swapped_are_counted_as_replaced():
     assert swapped.replaced == {"U+0153": 1, "U+003B": 3, "U+0022": 1}
     assert swapped.counted(np.array([10, 1, 1, 1])) == {"U+0153": 1, "U+003B": 12, "U+0022": 1}
     assert gsm.swapped(cleaned, {"#": "."}) is cleaned
+
+
+def test_a_text_may_be_long_by_its_size_in_bytes():
+    sizes = np.array([70, 71, 80, 81, 160, 161])
+    plain, bracket = (gsm.rare_ascii(np.frombuffer(text, np.uint8)) for text in (b"abc", b"a[c"))
+
+    assert gsm.may_be_long(sizes, plain).tolist() == [5]
+    assert gsm.may_be_long(sizes, bracket).tolist() == [3, 4, 5]
+    assert gsm.may_be_long(sizes[:2], bracket, unicode=True).tolist() == [1]

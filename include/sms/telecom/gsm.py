@@ -253,7 +253,7 @@ def _parts(
 
 def _axis(data: Bytes, pairs: Ints) -> Ints:
     """The position of each pair on the axis of septets (or units)."""
-    characters = np.cumsum((data & 0xC0) != 0x80, dtype=np.int64)
+    characters = np.cumsum((data & 0xC0) != 0x80)
     return characters[pairs] - 1 + np.arange(len(pairs))
 
 
