@@ -180,7 +180,7 @@ def test_a_closed_day_of_a_zone_has_its_reason():
     ]
 
 
-def test_a_day_has_its_hours_or_the_reason_for_none():
+def test_a_closed_day_has_its_reason():
     futuna, late_start = zone("WF"), Settings(window_start=time(11))
     day, friday = date(2027, 1, 18), date(2027, 3, 26)
     spans = [("08:00", "11:00"), ("21:00", "22:00")]

@@ -141,7 +141,7 @@ def test_an_unknown_or_ambiguous_run_name_is_refused(office: Office, command: Co
 
 
 @pytest.mark.parametrize("wrong", ["", " ", "a\udcff"])
-def test_a_name_that_is_no_text_is_a_wrong_call(command: Command, wrong: str):
+def test_an_unreadable_run_name_is_a_usage_error(command: Command, wrong: str):
     done = command("report", wrong)
 
     assert (done.returncode, done.stdout) == (2, "")

@@ -95,7 +95,7 @@ def test_a_number_finds_the_only_message_to_it(messages, asked):
             assert held.keys(np.array([place])).tobytes() == np.array(key, ">u8").tobytes()
 
 
-def test_messages_keep_their_last_row_and_are_counted_by_it():
+def test_the_last_row_of_a_message_counts():
     plain, warm = MessageGroup("FR", None, 1), MessageGroup("FR", "warm", 2)
     kinds = {(1, 1): plain, (1, 2): plain, (2, 1): warm, (3, 1): warm, (3, 2): warm}
     held = Messages(packed({key: (FIRST, kind) for key, kind in kinds.items()}))

@@ -208,7 +208,7 @@ def test_a_list_whose_key_is_unreadable_stops_every_send(office):
         office.ledger.stop_list.require_safe()
 
 
-def test_a_list_of_the_size_that_it_had_is_safe(office):
+def test_a_list_of_its_old_size_is_safe(office):
     office.ledger.stop_list.add(many([1, 2]), source="import")
     run, _ = office.ledger.runs.plan(office.a_run(), office.stem())
     office.ledger.runs.record_screening(

@@ -640,7 +640,7 @@ def test_refusals_say_what_to_do(office):
     )
 
 
-def test_a_move_from_a_state_that_has_passed_is_none(office):
+def test_a_move_from_a_past_state_changes_nothing(office):
     stale = office.submitted()
     assert office.ledger.submissions.move(stale.stem, to=State.ACCEPTED)
     before = events_of(office, stale)

@@ -148,7 +148,7 @@ def test_a_late_file_needs_a_new_run(office):
     assert "trigger a new run with a later send_at" in told
 
 
-def test_a_late_file_of_a_run_at_once_may_leave(office):
+def test_a_late_file_of_an_immediate_run_leaves(office):
     [one] = prepared(office)
     office.hand.at = NOON + timedelta(minutes=11)
 
@@ -173,7 +173,7 @@ def test_a_begun_run_is_never_repeated(office):
     assert f"can't go up any more: {LEFT_OF_A_RUN} for Thursday 16, 08:00 or later" in told
 
 
-def test_the_hour_is_judged_in_the_zone_of_the_file(office):
+def test_the_hour_is_judged_in_the_files_zone(office):
     [one] = prepared(office, ("GP", NOON))
 
     told = refusal(lambda: rules(office, a_plan("one")).require(one), WindowClosed)

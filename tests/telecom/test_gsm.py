@@ -261,7 +261,7 @@ def test_a_wrong_one_byte_encoding_is_noticed(written, name):
     "text",
     ["À bientôt, Île-de-France", "L'Étoile de Noël", "ÊTRE", "été… – 5‰ ™", "un “mot” dit"],
 )
-def test_a_capital_at_the_start_of_a_word_is_no_sign_of_it(text):
+def test_a_capital_that_starts_a_word_is_no_sign(text):
     assert gsm.clean(column(text)).mojibake.tolist() == [False]
 
 
@@ -396,7 +396,7 @@ def test_characters_that_are_swapped_are_counted_as_replaced():
     assert gsm.swapped(cleaned, {"#": "."}) is cleaned
 
 
-def test_a_text_may_be_long_by_its_size_in_bytes():
+def test_a_text_may_be_long_in_bytes():
     sizes = np.array([70, 71, 80, 81, 160, 161])
     plain, bracket = (gsm.rare_ascii(np.frombuffer(text, np.uint8)) for text in (b"abc", b"a[c"))
 

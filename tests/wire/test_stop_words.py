@@ -307,7 +307,7 @@ def test_a_long_reply_takes_linear_time(unit: str) -> None:
     assert asks_to_stop(unit * (250_000 // len(unit))) is not Asks.YES
 
 
-def test_a_column_without_rows_has_answers_of_the_same_type() -> None:
+def test_an_empty_column_has_boolean_answers() -> None:
     assert opts_out(pa.array([], pa.large_string())).type == pa.bool_()
 
 
