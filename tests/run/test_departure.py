@@ -21,7 +21,8 @@ from sms.run.frequency_cap import FrequencyCap
 from sms.run.preparation import Plan
 from sms.settings import Settings
 from tests.conftest import keeping_connections
-from tests.ledger.conftest import FIRST, LEASE, Hand, Office, messages
+from tests.factories import FIRST
+from tests.ledger.conftest import LEASE, Hand, Office, messages
 
 NOON = datetime(2026, 7, 15, 12, tzinfo=PARIS)  # a Wednesday; the planned hour
 HOUR = timedelta(hours=1)
