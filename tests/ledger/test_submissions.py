@@ -502,7 +502,7 @@ def test_a_file_without_recipients_ends_and_is_counted(office):
     ]
     for table in ("message", "outcome_count"):
         assert office.table(f"SELECT count(*) FROM sms.{table}") == [(0,)]
-    left_out = {"everybody_left_out": {"opted_out": 2, "frequency_cap": 1}}
+    left_out = {"all_excluded": {"opted_out": 2, "frequency_cap": 1}}
     assert events_of(office, one)[-1] == ("uploading", "cancelled", left_out)
 
 
@@ -662,11 +662,11 @@ def test_a_moment_that_is_given_is_kept(office, hand):
 
 
 def test_a_move_is_announced_once(office):
-    one, heard = office.intended(), []
-    told = Ledger(office.ledger.engine, heard=lambda _, *move: heard.append(move))
+    one, moves = office.intended(), []
+    told = Ledger(office.ledger.engine, on_move=lambda _, *move: moves.append(move))
 
     assert not told.submissions.move(one.stem, to=State.SUBMITTED, token="another")
     assert told.submissions.move(one.stem, to=State.SUBMITTED, token="try-1")
     assert not told.submissions.move(one.stem, to=State.SUBMITTED)
 
-    assert heard == [(one.stem, State.SUBMITTED)]
+    assert moves == [(one.stem, State.SUBMITTED)]
