@@ -397,9 +397,16 @@ def test_characters_that_are_swapped_are_counted_as_replaced():
 
 
 def test_a_text_may_be_long_in_bytes():
-    sizes = np.array([70, 71, 80, 81, 160, 161])
+    sizes = np.array([54, 71, 80, 81, 160, 161])
     plain, bracket = (gsm.rare_ascii(np.frombuffer(text, np.uint8)) for text in (b"abc", b"a[c"))
 
     assert gsm.may_be_long(sizes, plain).tolist() == [5]
     assert gsm.may_be_long(sizes, bracket).tolist() == [3, 4, 5]
-    assert gsm.may_be_long(sizes[:2], bracket, unicode=True).tolist() == [1]
+    assert gsm.may_be_long(np.array([36, 70, 71]), bracket, unicode=True).tolist() == [2]
+
+
+def test_a_missing_text_has_no_septets():
+    counts = gsm.septets(column(None, "a", "€"))
+
+    assert (counts.tolist(), counts.dtype) == ([0, 1, 2], np.int32)
+    assert gsm.segments(column(None, "a")).tolist() == [1, 1]

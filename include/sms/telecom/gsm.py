@@ -266,7 +266,7 @@ def _among(values: Ints, ordered: Ints) -> Flags:
 
 
 def _lengths(flat: pa.Array, *, unicode: bool) -> npt.NDArray[np.int32]:
-    characters = pc.fill_null(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
+    characters = pc.fill_null(pc.utf8_length(flat), 0).to_numpy()
     data, offsets = bytes_of(flat)
     pairs = _pairs(data, unicode=unicode)
     extra = np.bincount(rows_of(offsets, pairs), minlength=len(flat)) if pairs.size else 0
