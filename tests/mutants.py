@@ -38,14 +38,19 @@ class Promise:
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    without: tuple[str, ...] = ()  # slow tests of those files, which others make up for
     minutes: float = 30  # at most
     database: bool = False  # whether tests need PostgreSQL
 
 
+HASHED = "tests/ledger/test_hashed_numbers.py"
+REMOVALS = "tests/ledger/test_removals.py"
+MATCHING = "tests/ledger/test_report_matching.py"
 PROMISES = {
     "send_window": Promise(
         ("sms/calendar/send_window.py",),
-        ("tests/calendar", "tests/run/test_schedule.py", "-k", "not every_minute"),
+        ("tests/calendar", "tests/run/test_schedule.py"),
+        without=("tests/calendar/test_zones.py::test_open_hours_match_a_check_of_every_minute",),
     ),
     "stop_words": Promise(("sms/wire/stop_words.py",), ("tests/wire/test_stop_words.py",)),
     "gsm": Promise(("sms/telecom/gsm.py",), ("tests/telecom/test_gsm.py",)),
@@ -72,15 +77,28 @@ PROMISES = {
     "stop_list": Promise(
         ("sms/ledger/stop_list.py",),
         (
-            *("tests/ledger/test_stop_list.py", "tests/ledger/test_removals.py"),
-            *("tests/ledger/test_imported_lists.py", "tests/ledger/test_hashed_numbers.py"),
-            *("-k", "not at_once and not refuses and not very_key and not its_history"),
+            *("tests/ledger/test_stop_list.py", "tests/ledger/test_imported_lists.py"),
+            *(REMOVALS, HASHED),
+        ),
+        without=(
+            f"{HASHED}::test_nothing_is_done_without_the_right_key",
+            f"{HASHED}::test_concurrent_hashing_and_loading_keep_one_row_per_number",
+            f"{HASHED}::test_the_database_refuses_to_lose_a_hash",
+            f"{REMOVALS}::test_the_stop_list_and_history_lose_nothing_unrecorded",
+            f"{REMOVALS}::test_concurrent_removals_and_loads_are_serializable",
         ),
         database=True,
     ),
     "report_matching": Promise(
         ("sms/ledger/report_matching.py",),
-        ("tests/ledger/test_report_matching.py", "-k", "finds or keep or (what_reading and 100)"),
+        (MATCHING,),
+        without=(
+            f"{MATCHING}::test_stored_outcomes_match_reading_row_by_row[1]",
+            f"{MATCHING}::test_stored_outcomes_match_reading_row_by_row[3]",
+            f"{MATCHING}::test_strangers_in_memory_are_limited_to_a_few_batches",
+            f"{MATCHING}::test_long_rows_are_not_batched_by_count",
+            f"{MATCHING}::test_an_interrupted_load_ends_without_waiting_for_locks",
+        ),
         database=True,
     ),
 }
@@ -186,7 +204,7 @@ def _lay_out(folder: Path, promise: Promise) -> None:
         (folder / each).symlink_to(ROOT / each)
     table = WORKSPACE.format(
         modules=json.dumps([f"src/{module}" for module in promise.modules]),
-        tests=json.dumps(promise.tests),
+        tests=json.dumps([*promise.tests, *(f"--deselect={each}" for each in promise.without)]),
         arguments=json.dumps(ARGUMENTS),
     )
     paths = 'pythonpath = ["include", "plugins", "."]'
