@@ -410,3 +410,11 @@ def test_a_missing_text_has_no_septets():
 
     assert (counts.tolist(), counts.dtype) == ([0, 1, 2], np.int32)
     assert gsm.segments(column(None, "a")).tolist() == [1, 1]
+
+
+def test_known_lengths_give_the_parts():
+    texts = column("a" * 160, "a" * 161)
+
+    parts = gsm.segments_of(np.array([160, 161], np.int32), lambda rows: texts.take(pa.array(rows)))
+
+    assert (parts.tolist(), parts.dtype) == ([1, 2], np.int32)
