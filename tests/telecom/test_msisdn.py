@@ -599,3 +599,9 @@ def test_a_region_claims_every_number_with_its_prefix(monkeypatch):
     judged = rules._judge_by_patterns(44, np.array([447_811_000_001, 447_911_000_001]))
 
     assert judged.msisdn.tolist() == [0, 447_911_000_001]
+
+
+def test_a_number_has_its_country():
+    numbers = pa.array([33639980001, 262692000001, 447700900123, 33112345678, 12], pa.int64())
+
+    assert rules.countries(numbers).to_pylist() == ["FR", "RE", "GB", "", ""]
