@@ -529,7 +529,7 @@ def test_an_html_entity_is_reported_but_sent():
         ("Bonjour %NAME%, -10% et %PROMO%", {"%NAME%", "%PROMO%"}),
         ("Bonjour *|FNAME|* ${name} <<name>> <name> #name#", None),
         ("Caf&eacute; pour tous", {"&eacute;"}),
-        ("Bonjour {{ name }} : -10 %, [5] {a b} #1 <3 a&b * 2", set()),
+        ("Bonjour {{ name }} : -10 %, [5] #1 <3 a&b * 2", set()),
         ("{% if name %}{first_name}{% endif %}", {"{first_name}"}),
     ],
 )
