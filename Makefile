@@ -54,7 +54,7 @@ up: $(READY) ## Keep the same stack running, with Airflow's UI; Ctrl-C stops it
 	@$(BIN)/python -m demo up
 
 .PHONY: check
-check: $(READY) ## Check in a minute: style, types, imports, and tests without servers
+check: $(READY) ## Check style, types, imports, and all tests without servers
 	@$(MAKE) -j2 --output-sync lint quick
 
 .PHONY: quick
