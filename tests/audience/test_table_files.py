@@ -355,6 +355,14 @@ def test_an_unreadable_second_telephone_is_refused(tmp_path, wrong):
     assert wrong not in str(raised.value).removeprefix(str(path))
 
 
+@pytest.mark.parametrize("wrong", ["12", "6,4E+08", "06399800 / 06399800123456"])
+def test_an_unreadable_telephone_is_refused_alone_too(tmp_path, wrong):
+    path = written(tmp_path / "stop.csv", f"msisdn;tel\n+33639980001;\n;{wrong}\n")
+
+    with pytest.raises(StopListUnsafe, match="line 3: the column 'tel' holds no number"):
+        read_stop_list(path)
+
+
 def test_only_numbers_in_the_stop_list_are_found():
     stop_list = np.array([3, 5, 9], np.int64)
 

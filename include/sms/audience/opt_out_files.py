@@ -131,7 +131,7 @@ class OptOutReading:
     def _reject_elsewhere(self, no_number_rows: Ints) -> None:
         """Reject rows whose number is in another column: each may be an opt-out."""
         rows: list[int] = []
-        for row, _ in elsewhere(self.file, self.numbers, no_number_rows):
+        for row, *_ in elsewhere(self.file, self.numbers, no_number_rows):
             rows.append(row)
             self._require_few(len(self.rejects) + len(rows))
         if not rows:

@@ -384,11 +384,7 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         wrong += [(row, each.column) for each in more for row, _ in each.unreadable[:1]]
         if wrong:
             row, name = min(wrong)
-            [place] = file.places([rows + row + 1])
-            raise StopListUnsafe(
-                f"{file.name}, {file.place} {place}: the column {name!r} holds no number that "
-                "can be read, and may be an opt-out: correct it, or take it out"
-            )
+            raise _no_readable_number(file, rows + row, name)
         batches_of_numbers += [numbers.msisdn[numbers.msisdn != 0], meant]
         batches_of_numbers += [each.msisdn for each in more]
         others |= {each.column for each in more if each.rows.size}
@@ -396,7 +392,9 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         rows += len(numbers)
     no_number_rows = np.concatenate([NO_NUMBERS, *without])
     numbers_found = distinct(np.concatenate([NO_NUMBERS, *batches_of_numbers]))
-    for row, other in elsewhere(file, column, no_number_rows):
+    for row, other, is_mobile in elsewhere(file, column, no_number_rows):
+        if not is_mobile:
+            raise _no_readable_number(file, row, other)
         [place] = file.places([row + 1])
         raise StopListUnsafe(
             f"{file.name}, {file.place} {place}: the column {column!r} holds no mobile number and "
@@ -406,6 +404,15 @@ def numbers_in(file: Table, column: str, countries: Collection[str] = ()) -> Sto
         raise StopListUnsafe(no_number(file, column, rows))
     beside = tuple(name for name in file.columns if name in others)
     return StopList(numbers_found, column, rows, len(no_number_rows), beside)
+
+
+def _no_readable_number(file: Table, row: int, column: str) -> StopListUnsafe:
+    """The error for a cell that may be an opt-out; `row` counts from 0."""
+    [place] = file.places([row + 1])
+    return StopListUnsafe(
+        f"{file.name}, {file.place} {place}: the column {column!r} holds no number that can be "
+        "read, and may be an opt-out: correct it, or take it out"
+    )
 
 
 def from_columns(column: str, others: Collection[str]) -> str:
@@ -450,12 +457,7 @@ def numbers_beside(
         national, foreign = abroad(texts, countries)
         good = np.flatnonzero(numbers.msisdn)
         found = np.concatenate([good, overseas, national])
-        wrong = misunderstood(numbers) & is_telephone
-        wrong &= flags_of(pc.fill_null(pc.match_substring_regex(texts, r"\d"), False))  # no note
-        wrong[found] = False
-        if is_telephone:  # of a cell with several, its parts count
-            wrong[: rows.size] &= ~np.isin(here[: rows.size], here[rows.size :])
-        unreadable = np.flatnonzero(wrong)
+        unreadable = _unreadable(texts, at, numbers, found) if is_telephone else NO_NUMBERS
         if found.size or unreadable.size:
             reasons = numbers.reason.take(pa.array(unreadable)).to_pylist()
             yield Beside(
@@ -464,6 +466,16 @@ def numbers_beside(
                 np.concatenate([numbers.msisdn[good], meant, foreign]),
                 list(zip(here[unreadable].tolist(), reasons, strict=True)),
             )
+
+
+def _unreadable(texts: pa.LargeStringArray, at: Ints, numbers: Numbers, found: Ints) -> Ints:
+    """Which texts of `_each_number`, at these rows, have digits and are no number; `found` are."""
+    wrong = misunderstood(numbers)
+    wrong &= flags_of(pc.fill_null(pc.match_substring_regex(texts, r"\d"), False))  # no note
+    wrong[found] = False
+    cells = int(at.max(initial=-1)) + 1
+    wrong[:cells] &= ~np.isin(at[:cells], at[cells:])  # of a cell with several, its parts count
+    return np.flatnonzero(wrong)
 
 
 def _texts(column: pa.Array) -> pa.LargeStringArray:
@@ -515,10 +527,11 @@ _PLAINLY = (
 )
 
 
-def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]:
-    """Yield the rows (from 0, ascending) with a mobile number in another column, and that column.
+def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str, bool]]:
+    """Yield the rows (from 0, ascending) that another column may opt out, and that column.
 
     For rows without a number in the main column: some lists have one column for each telephone.
+    The flag says whether the column holds a mobile number, or one that can't be read.
     """
     others = [place for place, name in enumerate(file.columns) if name != column]
     if not rows.size or not others:
@@ -527,14 +540,17 @@ def elsewhere(file: Table, column: str, rows: Ints) -> Iterator[tuple[int, str]]
     for batch in file.batches():
         in_batch = rows[slice(*np.searchsorted(rows, (before, before + batch.num_rows)))] - before
         some = batch.take(pa.array(in_batch))
-        holds: dict[int, str] = {}
+        holds: dict[int, tuple[str, bool]] = {}
         for place in reversed(others):  # the first of several wins
             name = file.columns[place]
             texts, at = _each_number(_texts(some.column(place)))
             numbers, overseas, _ = read_numbers(texts)
-            with_mobile = (*at[numbers.msisdn != 0].tolist(), *at[overseas].tolist())
-            holds |= dict.fromkeys(with_mobile, name)
-        yield from ((before + int(in_batch[row]), holds[row]) for row in sorted(holds))
+            mobile = np.concatenate([np.flatnonzero(numbers.msisdn), overseas])
+            if _TELEPHONE.search(unaccented(name)):
+                unreadable = _unreadable(texts, at, numbers, mobile)
+                holds |= dict.fromkeys(at[unreadable].tolist(), (name, False))
+            holds |= dict.fromkeys(at[mobile].tolist(), (name, True))
+        yield from ((before + int(in_batch[row]), *holds[row]) for row in sorted(holds))
         before += batch.num_rows
 
 
