@@ -31,6 +31,18 @@ def test_an_unknown_recipient_has_no_history(ledger_url):
     }
 
 
+def test_json_has_a_sentence_for_each_event(ledger_url, tmp_path):
+    path = tmp_path / "stop.csv"
+    path.write_text("msisdn\n+33639980009\n")
+    assert sms("stop-list", "import", path, "--source", "crm", "--url", ledger_url).returncode == 0
+
+    found = json.loads(sms("explain", "0639980009", "--json", "--url", ledger_url).stdout)
+
+    [event] = found["story"]
+    assert {"at", "what", "sentence", "times"} <= event.keys()
+    assert "crm" in event["sentence"]
+
+
 @pytest.mark.parametrize("spelled", ["01 23 45 67 89", "0899123456", "+44 20 7946 0000"])
 def test_a_number_without_sms_is_explained_and_not_refused(ledger_url, spelled):
     done = sms("explain", spelled, "--url", ledger_url)

@@ -127,7 +127,7 @@ def _plain(story: "Story", key: str | None) -> dict[str, Any]:
             {
                 "at": each.at.isoformat(),
                 "what": each.what,
-                "told": each.sentence,
+                "sentence": each.sentence,
                 "times": each.times,
             }
             | {name: _cell(value) for name, value in each.facts.items()}
