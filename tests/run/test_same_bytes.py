@@ -1,25 +1,17 @@
 """`sms prepare` gives the same bytes from files as the DAG gives from the warehouse."""
 
-import json
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sms import clock
 from sms.campaign.definition import load
 from sms.clock import PARIS
 from sms.run import offline
 from sms_sandbox import Sandbox
+from tests.run.by_command import HOUR, RUN, prepared
 from tests.world import SANDBOX_ONLY, World, numbers
 
 ZONES = "postcode: postcode\n"
-
-RUN = "send__tests/manual__1"
-HOUR = datetime(2027, 3, 2, 10, 30, tzinfo=PARIS)
 
 
 @SANDBOX_ONLY
@@ -27,27 +19,7 @@ def test_the_dag_and_the_command_write_the_same_bytes(world: World, tmp_path: Pa
     numbers = [f"06 39 98 {n // 100:02} {n % 100:02}" for n in range(300)]
     numbers[7] = numbers[3]
     parts = world.prepare(numbers, run=RUN, send_at=HOUR, more="max_recipients_per_file: 120\n")
-    people = {
-        "key": [f"k{n}" for n in range(300)],
-        "msisdn": numbers,
-        "name": [f"Léa {n}" for n in range(300)],
-    }
-    pq.write_table(pa.table(people), tmp_path / "people.parquet")
-    (tmp_path / "stop.csv").write_text("msisdn\n")
-
-    arguments = {
-        "--recipients": tmp_path / "people.parquet",
-        "--stop-list": tmp_path / "stop.csv",
-        "--at": HOUR.isoformat(),
-        "--out": tmp_path / "out",
-        "--run-id": "manual__1",
-        "--service-id": "12345",
-    }
-    told = [str(word) for pair in arguments.items() for word in pair]
-    campaign = world.folder / "campaigns" / "tests"
-    subprocess.run([Path(sys.executable).with_name("sms"), "prepare", campaign, *told], check=True)
-
-    made = json.loads((tmp_path / "out" / "summary.json").read_text())["files"]
+    made = prepared(world, numbers, tmp_path)["files"]
     assert [file["name"] for file in made] == [f"{part.stem}.csv" for part in parts]
     assert [file["messages"] for file in made] == [100, 100, 99]
     for part, file in zip(parts, made, strict=True):

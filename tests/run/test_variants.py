@@ -1,10 +1,6 @@
 """A run with variants, from its plan to the ledger."""
 
-import json
-import subprocess
-import sys
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,10 +9,10 @@ import pytest
 
 from sms.audience.screening import Reason
 from sms.campaign.definition import load
-from sms.clock import PARIS
 from sms.run import review as reviewed
 from sms_airflow.documentation import campaign_page
 from sms_sandbox import Sandbox
+from tests.run.by_command import HOUR, RUN, prepared
 from tests.world import SANDBOX_ONLY, World, numbers
 
 pytestmark = SANDBOX_ONLY
@@ -28,8 +24,6 @@ variants:
 control_group: 20%
 """
 SHORT = "-20% € {{ name }}"
-RUN = "send__tests/manual__1"
-HOUR = datetime(2027, 3, 2, 10, 30, tzinfo=PARIS)
 
 
 @pytest.fixture(autouse=True)
@@ -113,27 +107,7 @@ def test_a_run_without_variants_is_unchanged(world: World) -> None:
 def test_the_dag_and_the_command_draw_the_same_variants(world: World, tmp_path: Path) -> None:
     more = VARIANTS + "max_recipients_per_file: 100\n"
     parts = world.prepare(numbers(300), run=RUN, send_at=HOUR, more=more)
-    people = {
-        "key": [f"k{n}" for n in range(300)],
-        "msisdn": numbers(300),
-        "name": [f"Léa {n}" for n in range(300)],
-    }
-    pq.write_table(pa.table(people), tmp_path / "people.parquet", row_group_size=70)
-    (tmp_path / "stop.csv").write_text("msisdn\n")
-
-    arguments = {
-        "--recipients": tmp_path / "people.parquet",
-        "--stop-list": tmp_path / "stop.csv",
-        "--at": HOUR.isoformat(),
-        "--out": tmp_path / "out",
-        "--run-id": "manual__1",
-        "--service-id": "12345",
-    }
-    told = [str(word) for pair in arguments.items() for word in pair]
-    campaign = world.folder / "campaigns" / "tests"
-    subprocess.run([Path(sys.executable).with_name("sms"), "prepare", campaign, *told], check=True)
-
-    made = json.loads((tmp_path / "out" / "summary.json").read_text())
+    made = prepared(world, numbers(300), tmp_path, row_group_size=70)
     assert [file["sha256"] for file in made["files"]] == [part.sha256 for part in parts]
     assert len(parts) > 1
     counts = Counter({name: len(texts) for name, texts in of_each(world, RUN).items()})
